@@ -1,0 +1,60 @@
+# The loop of a change: make check, make test. CONTRIBUTING.md says what each does.
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+# Bits depend on the number of BLAS threads: every search and every comparison here runs with one.
+export OMP_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/installed ## the Python environment, from the lock file
+
+.PHONY: demo
+demo: venv ## run a search on this machine: local processes, SQLite
+	$(VENV)/bin/tuningjob run examples/breast-cancer-svc.yaml
+
+.PHONY: check
+check: venv ## ruff, mypy --strict, import-linter, and the generated files are up to date
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m tuningjob.spec.crd --check crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
+
+.PHONY: generate
+generate: venv ## write the generated files anew (the CRD, from the models)
+	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
+
+.PHONY: test-fast
+test-fast: venv ## all tests but the cluster's
+	$(PY) -m pytest -m "not cluster"
+
+.PHONY: test
+test: venv cluster-deps ## all tests, those on the real two-node cluster included
+	$(PY) -m pytest
+
+.PHONY: cluster-deps cluster-up cluster-demo cluster-down
+cluster-deps: venv ## install and build what the test cluster needs (root; minutes the first time)
+	$(PY) -m tests.cluster.harness deps
+cluster-up: cluster-deps ## a real two-node Kubernetes on this machine, with the chart installed
+	$(PY) -m tests.cluster.harness up
+cluster-demo: venv ## apply an example to it and watch
+	$(PY) -m tests.cluster.harness demo
+cluster-down: venv ## and away, leaving nothing behind
+	$(PY) -m tests.cluster.harness down
+
+.PHONY: lock
+lock: ## resolve the dependencies anew, pinned with hashes
+	python3 -m venv build/lock && build/lock/bin/pip install --quiet uv
+	for extra in dev operator worker; do build/lock/bin/uv pip compile pyproject.toml --extra $$extra \
+	  --universal --generate-hashes --no-header --python-version 3.11 --quiet --output-file requirements/$$extra.txt; done
