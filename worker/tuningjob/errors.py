@@ -1,0 +1,66 @@
+"""Every error that tuningjob raises for somebody to read.
+
+::
+
+    TuningJobError
+    ├── ManifestRefused        the manifest asks for what cannot be (exit 2): a list of problems, each with its field
+    ├── SearchFailed           the search ran and cannot give an answer (exit 3)
+    ├── JournalError           the journal cannot do what was asked
+    │   ├── UnknownSearch      no such search in this journal
+    │   └── JournalMismatch    what is stored was made from something else: another spec, other data, another schema
+    ├── ArtifactRefused        an artifact's name, size or digest is not what it must be
+    └── ServiceUnavailable     the results service did not answer for as long as a worker may wait
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a manifest: which field, what it must be, what it is, and what to do."""
+
+    field: str
+    must_be: str
+    got: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{self.field}: must be {self.must_be}, but got {self.got}.{advice}"
+
+
+class TuningJobError(Exception):
+    """The root of the tree."""
+
+
+class ManifestRefused(TuningJobError):
+    """The manifest cannot be run as it is written."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SearchFailed(TuningJobError):
+    """The search ran, and no answer came out: every fit failed, or the refit did."""
+
+
+class JournalError(TuningJobError):
+    """The journal cannot do what was asked."""
+
+
+class UnknownSearch(JournalError):
+    """No such search in this journal."""
+
+
+class JournalMismatch(JournalError):
+    """What the journal holds was made from something else than what is offered now."""
+
+
+class ArtifactRefused(TuningJobError):
+    """An artifact's name, size or digest is not what it must be."""
+
+
+class ServiceUnavailable(TuningJobError):
+    """The results service did not answer for as long as a worker may wait."""

@@ -1,0 +1,142 @@
+"""The journal: the truth about progress, and the memory of finished searches. Its semantics, once.
+
+*Atomic*: every method is one transaction; a batch of cells is taken whole or not at all.
+
+*Idempotent*: opening a search, reporting a cell, completing and failing may be repeated, with the same effect as once. The
+first acknowledged result of a cell is the one that counts; a second report changes nothing but the count of reports.
+
+*Claims* belong to a completion index, not to a pod or a clock. A claimant names the units that it holds; any other
+unit of its index that is not finished (left by the pod before it, or claimed in a reply that was lost) comes first.
+Then units that were given back, then fresh ones: large at first, small at the tail.
+
+*Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
+
+*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence, Set
+from typing import Protocol
+
+from tuningjob.journal.records import (
+    Answer,
+    AuditRow,
+    CellResult,
+    Claim,
+    NewSearch,
+    Preflight,
+    Progress,
+    Refusal,
+    Search,
+)
+
+
+class Journal(ABC):
+    """All searches: what the operator, the results service and the laptop use. Every method may raise JournalError."""
+
+    @abstractmethod
+    def open_search(self, new: NewSearch) -> None:
+        """Open a search; one of this id that is there already stays as it is, but for its number of pods."""
+
+    @abstractmethod
+    def search(self, search_id: str) -> Search:
+        """Raises UnknownSearch."""
+
+    @abstractmethod
+    def progress(self, search_id: str) -> Progress:
+        """How far a search is. Raises UnknownSearch."""
+
+    @abstractmethod
+    def revisions(self) -> dict[str, int]:
+        """Of the searches that still run or ended a short while ago: id → revision. Cheap: made to be polled."""
+
+    @abstractmethod
+    def set_preflight(self, search_id: str, preflight: Preflight) -> None:
+        """Keep the first; raises JournalMismatch for a later one of other data or other versions."""
+
+    @abstractmethod
+    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int]) -> Claim:
+        """The next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``."""
+
+    @abstractmethod
+    def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
+        """Take finished cells in; returns how many were new. Raises JournalMismatch for a cell outside the search."""
+
+    @abstractmethod
+    def give_back(self, search_id: str, *, index: int) -> None:
+        """Let others have what a given-up index had claimed."""
+
+    @abstractmethod
+    def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
+        """Finished cells in the order candidate, split: from the ``start``-th, at most ``limit``."""
+
+    @abstractmethod
+    def complete(self, search_id: str, answer: Answer) -> int:
+        """End with an answer: writes the audit row, returns its version. Raises JournalMismatch while cells are missing."""
+
+    @abstractmethod
+    def fail(self, search_id: str, reason: str) -> None:
+        """End without an answer."""
+
+    @abstractmethod
+    def refuse(self, search_id: str, refusal: Refusal) -> None:
+        """End because the manifest asks for what cannot be."""
+
+    @abstractmethod
+    def delete(self, search_id: str) -> None:
+        """Forget a search and its cells; its audit rows stay."""
+
+    @abstractmethod
+    def report_counts(self, search_id: str) -> dict[int, int]:
+        """How many cells were reported once, twice, …: the proof that nothing finished is fitted again."""
+
+    @abstractmethod
+    def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
+        """The audit rows of a model key, by version."""
+
+    def view(self, search_id: str) -> "SearchJournal":
+        """The journal as the workers of one search see it."""
+        return _View(self, search_id)
+
+
+class SearchJournal(Protocol):
+    """The journal as the workers of one search see it: over HTTP in a pod, directly on a laptop."""
+
+    def search(self) -> Search: ...
+    def set_preflight(self, preflight: Preflight) -> None: ...
+    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim: ...
+    def report(self, *, index: int, results: Sequence[CellResult]) -> int: ...
+    def results(self) -> Iterator[CellResult]: ...
+    def complete(self, answer: Answer) -> int: ...
+    def fail(self, reason: str) -> None: ...
+    def refuse(self, refusal: Refusal) -> None: ...
+
+
+class _View:
+    def __init__(self, journal: Journal, search_id: str) -> None:
+        self._journal = journal
+        self._id = search_id
+
+    def search(self) -> Search:
+        return self._journal.search(self._id)
+
+    def set_preflight(self, preflight: Preflight) -> None:
+        self._journal.set_preflight(self._id, preflight)
+
+    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
+        return self._journal.claim(self._id, index=index, slots=slots, holding=holding)
+
+    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
+        return self._journal.report(self._id, index=index, results=results)
+
+    def results(self) -> Iterator[CellResult]:
+        return self._journal.results(self._id)
+
+    def complete(self, answer: Answer) -> int:
+        return self._journal.complete(self._id, answer)
+
+    def fail(self, reason: str) -> None:
+        self._journal.fail(self._id, reason)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._journal.refuse(self._id, refusal)

@@ -1,0 +1,201 @@
+"""What the journal holds and hands out, as plain records.
+
+The same records are the bodies of the results service's HTTP API: pydantic reads and writes them at that border, with the
+bounds given here. Floats cross JSON unharmed: Python's repr round-trips, and NaN and infinities travel as strings.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field
+
+_WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
+Index = Annotated[int, Field(ge=0, lt=100_000)]
+Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0)]
+Scores = Annotated[dict[str, float], Field(max_length=64)]
+MAX_CELLS_PER_REPORT: Final = 1_000
+MAX_ERROR_LENGTH: Final = 8_192
+
+
+class SearchState(StrEnum):
+    """Where a search is. Only RUNNING changes."""
+
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    REFUSED = "Refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSearch:
+    """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop."""
+
+    id: str
+    namespace: str
+    name: str
+    model_key: str
+    spec: dict[str, Any]
+    candidates: int
+    splits: int
+    pods: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a worker must know to take part. ``spec`` is canonical JSON."""
+
+    __pydantic_config__ = _WIRE
+    id: str
+    namespace: str
+    name: str
+    spec: dict[str, Any]
+    candidates: int
+    splits: int
+    state: SearchState
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One candidate × one split."""
+
+    __pydantic_config__ = _WIRE
+    candidate: Ordinal
+    split: Ordinal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What came of one cell.
+
+    ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed); ``error`` is the
+    traceback of a fit that failed.
+    """
+
+    __pydantic_config__ = _WIRE
+    candidate: Ordinal
+    split: Ordinal
+    test_scores: Scores
+    train_scores: Scores | None = None
+    fit_seconds: Seconds
+    score_seconds: Seconds
+    test_samples: Ordinal
+    error: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)] | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """Which cell this is of."""
+        return Cell(self.candidate, self.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """Cells to be evaluated by one claimant; only the ones that are not finished."""
+
+    __pydantic_config__ = _WIRE
+    id: int
+    cells: tuple[Cell, ...]
+
+
+class Next(StrEnum):
+    """What a claimant is to do next."""
+
+    EVALUATE = "Evaluate"  # evaluate the unit
+    FINISH = "Finish"  # every cell is in: rank, refit, hand in the answer
+    NOTHING = "Nothing"  # nothing is left to claim, or the search has ended: go home
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The answer to a claim."""
+
+    __pydantic_config__ = _WIRE
+    next: Next
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What the first look at data and estimator found; every worker of a search must find the same.
+
+    ``data_digest`` is of X and y; ``versions`` maps the libraries that decide the bits to their versions.
+    """
+
+    __pydantic_config__ = _WIRE
+    data_digest: Annotated[str, Field(max_length=128)]
+    samples: Ordinal
+    features: Ordinal
+    versions: Annotated[dict[str, str], Field(max_length=32)]
+    warnings: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The outcome of a complete search."""
+
+    __pydantic_config__ = _WIRE
+    best_index: Ordinal
+    best_score: float
+    best_std: float
+    best_params: dict[str, Any]
+    metric: Annotated[str, Field(max_length=64)]
+    failed_fits: Ordinal
+    refit_seconds: Seconds
+    fit_seconds_total: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a worker cannot search what the manifest names. Each problem: field, must_be, got, advice."""
+
+    __pydantic_config__ = _WIRE
+    problems: Annotated[tuple[dict[str, str], ...], Field(min_length=1, max_length=64)]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best of the candidates whose every split is in. ``score`` is the mean over splits."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A search as the operator sees it. ``revision`` grows with every change."""
+
+    id: str
+    namespace: str
+    name: str
+    state: SearchState
+    revision: int
+    done: int
+    failed: int
+    total: int
+    preflight: Preflight | None = None
+    best: Best | None = None
+    answer: Answer | None = None
+    model_version: int | None = None
+    refusal: Refusal | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRow:
+    """One version of a model key in the audit table."""
+
+    namespace: str
+    model_key: str
+    version: int
+    search_id: str
+    best_params: dict[str, Any]
+    score: float
+    metric: str
+    std: float
+    fits: int
+    failed_fits: int
+    duration_seconds: float
+    finished_at: str
+    data_digest: str
+    versions: dict[str, str] = field(default_factory=dict)

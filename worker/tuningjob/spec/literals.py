@@ -1,0 +1,251 @@
+"""Values of parameters as a manifest writes them.
+
+Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
+``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an estimator as a value; and for a
+whole range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
+
+This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
+turns a literal into the Python value.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tuningjob.errors import ManifestRefused, Problem
+
+Plain = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A plain value. ``tagged`` says that its type was spelt out ({int: 1}), so it cannot be mistaken."""
+
+    value: Plain
+    tagged: bool = False
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list as one value."""
+
+    items: tuple["Literal", ...]
+
+
+@dataclass(frozen=True)
+class TupleOf:
+    """A tuple as one value."""
+
+    items: tuple["Literal", ...]
+
+
+@dataclass(frozen=True)
+class DictOf:
+    """A dict as one value, e.g. class weights."""
+
+    pairs: tuple[tuple["Literal", "Literal"], ...]
+
+
+@dataclass(frozen=True)
+class ObjectOf:
+    """An object as one value: a class by its dotted path, made with these parameters."""
+
+    class_path: str
+    params: tuple[tuple[str, "Literal"], ...]
+
+
+Literal = Scalar | ListOf | TupleOf | DictOf | ObjectOf
+
+
+@dataclass(frozen=True)
+class Spaced:
+    """``num`` values from ``start`` to ``stop``, both included, as numpy's linspace or logspace makes them."""
+
+    kind: str  # "linspace" or "logspace"
+    start: float
+    stop: float
+    num: int
+
+
+_SCALAR_TAGS: Final = ("float", "int", "none")
+_RANGE_TAGS: Final = ("logspace", "linspace", "range")
+_TAGS: Final = (*_SCALAR_TAGS, "tuple", "dict", *_RANGE_TAGS)
+_INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
+
+
+def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
+    """A refusal of one field."""
+    return ManifestRefused([Problem(field=field, must_be=must_be, got=shown(got), advice=advice)])
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """``value`` for a message: its repr, cut."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def parse_literal(value: Any, field: str) -> Literal:  # noqa: ANN401  any JSON-like value
+    """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
+    if isinstance(value, list):
+        return ListOf(tuple(parse_literal(item, f"{field}[{i}]") for i, item in enumerate(value)))
+    if isinstance(value, Mapping):
+        return _parse_mapping(value, field)
+    return Scalar(value)
+
+
+def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
+    if "class" in value and set(value) <= {"class", "params"}:
+        return _parse_object(value, field)
+    if len(value) == 1:
+        ((tag, body),) = value.items()
+        if tag in _RANGE_TAGS:
+            raise refuse(field, "one value", value, f"{{{tag}: …}} makes several: write it in the place of the list, or of an item in it.")
+        if tag in _SCALAR_TAGS:
+            return Scalar(_parse_tagged_scalar(tag, body, field), tagged=True)
+        if tag == "tuple":
+            if not isinstance(body, list):
+                raise refuse(f"{field}.tuple", "a list", body)
+            return TupleOf(tuple(parse_literal(item, f"{field}.tuple[{i}]") for i, item in enumerate(body)))
+        if tag == "dict":
+            return _parse_pairs(body, field)
+    for key in value:
+        if _INT_TEXT.match(key):
+            raise refuse(
+                f"{field}.{key}",
+                "a key that is a word: JSON turns every key into a string",
+                key,
+                f"Write {{dict: [[{key}, …], …]}} for a dict whose keys are numbers.",
+            )
+    return DictOf(tuple((Scalar(key), parse_literal(item, f"{field}.{key}")) for key, item in value.items()))
+
+
+def _parse_object(value: Mapping[str, Any], field: str) -> ObjectOf:
+    class_path, params = value["class"], value.get("params", {})
+    if not isinstance(class_path, str):
+        raise refuse(f"{field}.class", "the dotted path of a class", class_path)
+    if not isinstance(params, Mapping):
+        raise refuse(f"{field}.params", "a map of parameters", params)
+    return ObjectOf(class_path, parse_params(params, f"{field}.params"))
+
+
+def parse_params(params: Mapping[str, Any], field: str) -> tuple[tuple[str, Literal], ...]:
+    """A map of parameters, sorted by name. Raises ManifestRefused."""
+    return tuple((name, parse_literal(params[name], f"{field}.{name}")) for name in sorted(params))
+
+
+def _parse_pairs(body: Any, field: str) -> DictOf:  # noqa: ANN401  any JSON-like value
+    if not isinstance(body, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in body):
+        raise refuse(f"{field}.dict", "a list of [key, value] pairs", body)
+    return DictOf(
+        tuple(
+            (parse_literal(key, f"{field}.dict[{i}][0]"), parse_literal(item, f"{field}.dict[{i}][1]"))
+            for i, (key, item) in enumerate(body)
+        )
+    )
+
+
+def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN401  any JSON-like value
+    if tag == "none":
+        if body is not True:
+            raise refuse(f"{field}.none", "true", body)
+        return None
+    # a string is welcome: {float: "1.0"} is the one spelling that nothing on the way can touch
+    if isinstance(body, bool) or not isinstance(body, int | float | str):
+        raise refuse(f"{field}.{tag}", "a number, or one in quotes", body)
+    try:
+        if tag == "int":
+            if isinstance(body, float):
+                raise ValueError(f"{body} is not an integer")
+            return int(body)
+        return float(body)
+    except ValueError:
+        raise refuse(f"{field}.{tag}", "an integer" if tag == "int" else "a number", body) from None
+
+
+Values = tuple[Literal | Spaced | range, ...]
+
+
+def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-like value
+    """The values that one parameter takes in a grid: a list of literals and ranges, in order, or one range.
+
+    Raises ManifestRefused for an empty list and for what is no list (scikit-learn's ParameterGrid refuses both).
+    """
+    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _RANGE_TAGS:
+        return (_parse_range(value, field),)
+    if not isinstance(value, list):
+        raise refuse(field, "a list of values", value, f"Write [{value}] for a single one." if not isinstance(value, Mapping) else "")
+    if not value:
+        raise refuse(field, "a list with at least one value", value, "Remove the parameter, or give it a value.")
+    return tuple(
+        _parse_range(item, f"{field}[{i}]")
+        if isinstance(item, Mapping) and len(item) == 1 and next(iter(item)) in _RANGE_TAGS
+        else parse_literal(item, f"{field}[{i}]")
+        for i, item in enumerate(value)
+    )
+
+
+def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
+    ((tag, body),) = value.items()
+    where = f"{field}.{tag}"
+    numbers = isinstance(body, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in body)
+    if tag == "range":
+        if not numbers or not 1 <= len(body) <= 3 or not all(isinstance(x, int) for x in body) or (len(body) == 3 and body[2] == 0):
+            raise refuse(where, "[stop], [start, stop] or [start, stop, step], integers, step not 0", body)
+        span = range(*body)
+        if not span:
+            raise refuse(where, "a range with at least one value", body)
+        return span
+    if not numbers or len(body) != 3 or not isinstance(body[2], int) or body[2] < 1:
+        raise refuse(where, "[start, stop, num] with num an integer of at least 1", body)
+    return Spaced(tag, float(body[0]), float(body[1]), body[2])
+
+
+def count_values(values: Values) -> int:
+    """How many values a parameter takes."""
+    return sum(_span(entry) for entry in values)
+
+
+def _span(entry: Literal | Spaced | range) -> int:
+    if isinstance(entry, Spaced):
+        return entry.num
+    return len(entry) if isinstance(entry, range) else 1
+
+
+def value_at(values: Values, position: int) -> Literal:
+    """The value at ``position``, counted through ranges.
+
+    A ``logspace`` value is the correctly rounded power here and may differ from numpy's in the last bit: it is for showing progress;
+    what is fitted and reported as the answer is numpy's own.
+    """
+    for entry in values:
+        span = _span(entry)
+        if position >= span:
+            position -= span
+        elif isinstance(entry, range):
+            return Scalar(entry[position])
+        elif isinstance(entry, Spaced):
+            return Scalar(_spaced_at(entry, position))
+        else:
+            return entry
+    raise IndexError(position)
+
+
+def _spaced_at(spaced: Spaced, position: int) -> float:
+    last = spaced.num - 1
+    exact = spaced.stop if 0 < position == last else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
+    return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
+
+
+def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value
+    """A literal for people and for status: tags stay where a plain value would not say what is meant."""
+    match literal:
+        case Scalar(value=value):
+            return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+        case ListOf(items=items) | TupleOf(items=items):
+            return [to_json(item) for item in items]
+        case DictOf(pairs=pairs):
+            return {str(to_json(key)): to_json(value) for key, value in pairs}
+        case ObjectOf(class_path=class_path, params=params):
+            return {"class": class_path, "params": {name: to_json(value) for name, value in params}}

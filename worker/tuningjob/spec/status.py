@@ -1,0 +1,74 @@
+"""What a TuningJob says of itself. Written by the operator, read by people; never grows with the search.
+
+Every field must be declared here: the API server prunes what the CRD's schema does not know, without a word.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuningjob.spec.models import Model, Params
+
+
+class Condition(Model):
+    """metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    message: Annotated[str, Field(max_length=32768)]
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    observed_generation: int = 0
+
+
+class GridStatus(Model):
+    """The size of the search. Strings past 64 bits would be no use here: such a grid is refused before."""
+
+    candidates: int
+    splits: int
+    fits: int
+
+
+class PlanStatus(Model):
+    """What the operator decided, and why."""
+
+    pods: int
+    n_jobs: int
+    inner_threads: int
+    cpu: str
+    memory: str
+    reason: Annotated[str, Field(max_length=1024)]
+
+
+class ProgressStatus(Model):
+    """How far the search is. ``text`` is for `kubectl get`."""
+
+    done: int
+    failed: int
+    total: int
+    text: Annotated[str, Field(max_length=64)]
+
+
+class BestStatus(Model):
+    """The best candidate so far; the answer once the search is complete."""
+
+    index: int
+    score: float
+    params: Params
+
+
+class TuningJobStatus(Model):
+    """The status subresource."""
+
+    observed_generation: int | None = None
+    phase: Literal["Pending", "Running", "Complete", "Failed"] | None = None
+    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})] | None = None
+    grid: GridStatus | None = None
+    plan: PlanStatus | None = None
+    progress: ProgressStatus | None = None
+    best: BestStatus | None = None
+    active_pods: int | None = None
+    results: Annotated[str, Field(max_length=253)] | None = None
+    model_version: int | None = None
+    start_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    completion_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None

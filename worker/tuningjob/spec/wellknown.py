@@ -1,0 +1,55 @@
+"""The one home of every name that crosses a wall: who writes it, who reads it.
+
+Names that only the operator uses (labels, condition reasons) live in ``tuningjob_operator.names``.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+GROUP: Final = "tuningjob.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "TuningJob"
+PLURAL: Final = "tuningjobs"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+# `<name>-<index>` is the host name of a pod and must fit 63 characters; 10 are kept for the index and its dash.
+MAX_NAME_LENGTH: Final = 52
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `tuningjob run` and of a worker pod. The Job's podFailurePolicy reads them."""
+
+    DONE = 0
+    REFUSED = 2  # the manifest (or the data it names) cannot be searched: fail at once, with the reason
+    FAILED = 3  # the search ran and has no answer: fail at once, with the reason
+    SERVICE_UNAVAILABLE = 4  # the results service stayed away: the pod is replaced
+    TERMINATED = 143  # SIGTERM was obeyed, finished cells were reported: a free retry
+
+
+# Environment of a worker pod: written by the operator's Job builder, read by tuningjob.pod.
+ENV_RESULTS_URL: Final = "TUNINGJOB_RESULTS_URL"
+ENV_TOKEN_FILE: Final = "TUNINGJOB_TOKEN_FILE"  # noqa: S105  the path of a file, not a token
+ENV_COMPLETION_INDEX: Final = "JOB_COMPLETION_INDEX"  # written by the Job controller itself
+ENV_N_JOBS: Final = "TUNINGJOB_N_JOBS"
+ENV_DATA_DIR: Final = "TUNINGJOB_DATA_DIR"
+ENV_POD_NAME: Final = "TUNINGJOB_POD_NAME"
+
+# Thread caps: set in every worker pod and by the CLI before numpy is imported. Two processes with two BLAS
+# threads each on two cores took 13 to 25 times as long as capped ones, and the bits depend on the number.
+THREAD_CAPS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# joblib's own view of the CPUs: what `n_jobs=-1` inside an estimator may become.
+ENV_JOBLIB_CPUS: Final = "LOKY_MAX_CPU_COUNT"
+
+# Files that a finished search leaves behind, on a laptop and as artifacts of the results service.
+BEST_PARAMS_FILE: Final = "best_params.json"
+LEADERBOARD_FILE: Final = "leaderboard.csv"
+CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
+CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
+MODEL_FILE: Final = "model.joblib"
+RESULT_FILES: Final = (
+    BEST_PARAMS_FILE,
+    LEADERBOARD_FILE,
+    CV_RESULTS_CSV_FILE,
+    CV_RESULTS_PARQUET_FILE,
+    MODEL_FILE,
+)
