@@ -103,18 +103,24 @@ class SqlJournal(Journal):
     def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
         """A transaction that holds the search's row. Raises UnknownSearch."""
         with self._engine.begin() as connection:
-            row = connection.execute(select(searches).where(searches.c.id == search_id).with_for_update()).one_or_none()
+            row = connection.execute(
+                select(searches).where(searches.c.id == search_id).with_for_update()
+            ).one_or_none()
             if row is None:
                 raise UnknownSearch(search_id)
             yield connection, row
 
     def _update(self, connection: Connection, row: Row[Any], **values: object) -> None:
-        connection.execute(searches.update().where(searches.c.id == row.id).values(revision=row.revision + 1, **values))
+        connection.execute(
+            searches.update().where(searches.c.id == row.id).values(revision=row.revision + 1, **values)
+        )
 
     def open_search(self, new: NewSearch) -> None:
         """See Journal."""
         with self._engine.begin() as connection:
-            row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
+            row = connection.execute(
+                select(searches).where(searches.c.id == new.id).with_for_update()
+            ).one_or_none()
             if row is not None:
                 if row.pods != new.pods:
                     connection.execute(searches.update().where(searches.c.id == new.id).values(pods=new.pods))
@@ -184,7 +190,10 @@ class SqlJournal(Journal):
         """See Journal."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
         with self._reader.connect() as connection:
-            return {row.id: row.revision for row in connection.execute(select(searches.c.id, searches.c.revision).where(recent))}
+            return {
+                row.id: row.revision
+                for row in connection.execute(select(searches.c.id, searches.c.revision).where(recent))
+            }
 
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:
         """See Journal."""
@@ -206,7 +215,9 @@ class SqlJournal(Journal):
         with self._locked(search_id) as (connection, row):
             if row.state != SearchState.RUNNING.value:
                 return Claim(next=Next.NOTHING)
-            unit = self._resumed(connection, row, index, holding) or self._fresh(connection, row, index, slots)
+            unit = self._resumed(connection, row, index, holding) or self._fresh(
+                connection, row, index, slots
+            )
             if unit is not None:
                 return Claim(next=Next.EVALUATE, unit=unit)
             if row.done == row.candidates * row.splits and row.finisher in {None, index}:
@@ -235,7 +246,11 @@ class SqlJournal(Journal):
     def _unfinished(self, connection: Connection, row: Row[Any], unit: Row[Any]) -> tuple[Cell, ...]:
         inside = (cells.c.search_id == row.id) & cells.c.ordinal.between(unit.start, unit.stop - 1)
         finished = set(connection.execute(select(cells.c.ordinal).where(inside)).scalars())
-        return tuple(cell_at(ordinal, row.splits) for ordinal in range(unit.start, unit.stop) if ordinal not in finished)
+        return tuple(
+            cell_at(ordinal, row.splits)
+            for ordinal in range(unit.start, unit.stop)
+            if ordinal not in finished
+        )
 
     def _fresh(self, connection: Connection, row: Row[Any], index: int, slots: int) -> Unit | None:
         remaining = row.candidates * row.splits - row.next_ordinal
@@ -243,9 +258,13 @@ class SqlJournal(Journal):
             return None
         start = row.next_ordinal
         stop = start + unit_size(remaining, pods=row.pods, slots=slots)
-        number = connection.execute(select(func.count()).select_from(units).where(units.c.search_id == row.id)).scalar_one()
+        number = connection.execute(
+            select(func.count()).select_from(units).where(units.c.search_id == row.id)
+        ).scalar_one()
         connection.execute(
-            units.insert().values(search_id=row.id, id=number, start=start, stop=stop, remaining=stop - start, holder=index)
+            units.insert().values(
+                search_id=row.id, id=number, start=start, stop=stop, remaining=stop - start, holder=index
+            )
         )
         connection.execute(searches.update().where(searches.c.id == row.id).values(next_ordinal=stop))
         return Unit(id=number, cells=tuple(cell_at(ordinal, row.splits) for ordinal in range(start, stop)))
@@ -256,7 +275,9 @@ class SqlJournal(Journal):
             by_ordinal = {ordinal_of(result.cell, row.splits): result for result in results}
             for ordinal, result in by_ordinal.items():
                 if result.split >= row.splits or ordinal >= row.next_ordinal:
-                    raise JournalMismatch(f"a reported cell must be one that was claimed, but got {result.cell}")
+                    raise JournalMismatch(
+                        f"a reported cell must be one that was claimed, but got {result.cell}"
+                    )
             mine = (cells.c.search_id == search_id) & cells.c.ordinal.in_(by_ordinal)
             known = set(connection.execute(select(cells.c.ordinal).where(mine)).scalars())
             if known:
@@ -284,7 +305,9 @@ class SqlJournal(Journal):
                 for ordinal, result in new.items()
             ],
         )
-        open_units = connection.execute(select(units).where(units.c.search_id == row.id, units.c.remaining > 0)).all()
+        open_units = connection.execute(
+            select(units).where(units.c.search_id == row.id, units.c.remaining > 0)
+        ).all()
         for unit in open_units:
             finished = sum(unit.start <= ordinal < unit.stop for ordinal in new)
             if finished:
@@ -303,7 +326,13 @@ class SqlJournal(Journal):
 
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
-        query = select(cells.c.result).where(cells.c.search_id == search_id).order_by(cells.c.ordinal).offset(start).limit(limit)
+        query = (
+            select(cells.c.result)
+            .where(cells.c.search_id == search_id)
+            .order_by(cells.c.ordinal)
+            .offset(start)
+            .limit(limit)
+        )
         with self._reader.connect() as connection:
             self._row(connection, search_id)
             for text in connection.execution_options(yield_per=_PAGE).execute(query).scalars():
@@ -317,7 +346,9 @@ class SqlJournal(Journal):
             _must_run(row)
             total = row.candidates * row.splits
             if row.done != total:
-                raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
+                raise JournalMismatch(
+                    f"a search must have all its {total} cells to be complete, but got {row.done}"
+                )
             now = self._clock()
             preflight = _load(Preflight, row.preflight)
             key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
@@ -342,7 +373,12 @@ class SqlJournal(Journal):
                 )
             )
             self._update(
-                connection, row, state=SearchState.COMPLETE.value, finished_at=now, answer=_dump(answer), model_version=version
+                connection,
+                row,
+                state=SearchState.COMPLETE.value,
+                finished_at=now,
+                answer=_dump(answer),
+                model_version=version,
             )
             return version
 
@@ -350,13 +386,21 @@ class SqlJournal(Journal):
         """See Journal."""
         with self._locked(search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
-                self._update(connection, row, state=SearchState.FAILED.value, finished_at=self._clock(), failure=reason)
+                self._update(
+                    connection, row, state=SearchState.FAILED.value, finished_at=self._clock(), failure=reason
+                )
 
     def refuse(self, search_id: str, refusal: Refusal) -> None:
         """See Journal."""
         with self._locked(search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
-                self._update(connection, row, state=SearchState.REFUSED.value, finished_at=self._clock(), refusal=_dump(refusal))
+                self._update(
+                    connection,
+                    row,
+                    state=SearchState.REFUSED.value,
+                    finished_at=self._clock(),
+                    refusal=_dump(refusal),
+                )
 
     def delete(self, search_id: str) -> None:
         """See Journal."""
@@ -367,13 +411,21 @@ class SqlJournal(Journal):
 
     def report_counts(self, search_id: str) -> dict[int, int]:
         """See Journal."""
-        query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
+        query = (
+            select(cells.c.reports, func.count())
+            .where(cells.c.search_id == search_id)
+            .group_by(cells.c.reports)
+        )
         with self._reader.connect() as connection:
             return {int(reports): int(count) for reports, count in connection.execute(query)}
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
         """See Journal."""
-        query = select(audit).where(audit.c.namespace == namespace, audit.c.model_key == model_key).order_by(audit.c.version)
+        query = (
+            select(audit)
+            .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
+            .order_by(audit.c.version)
+        )
         with self._reader.connect() as connection:
             return [
                 AuditRow(

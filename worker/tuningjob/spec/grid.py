@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec.literals import Literal, Values, count_values, parse_values, refuse, to_json, value_at
 
 _FIELD: Final = "spec.search.grid.parameters"
@@ -78,4 +79,13 @@ def parse_grid(parameters: Any, field: str = _FIELD) -> Grid:  # noqa: ANN401  a
 
 def _parse_subgrid(entry: Mapping[str, Any], field: str) -> SubGrid:
     names = tuple(sorted(entry))
-    return SubGrid(names, tuple(parse_values(entry[name], f"{field}.{name}") for name in names))
+    values: list[Values] = []
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            values.append(parse_values(entry[name], f"{field}.{name}"))
+        except ManifestRefused as refused:
+            problems += refused.problems
+    if problems:
+        raise ManifestRefused(problems)
+    return SubGrid(names, tuple(values))

@@ -101,7 +101,12 @@ def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
     if len(value) == 1:
         ((tag, body),) = value.items()
         if tag in _RANGE_TAGS:
-            raise refuse(field, "one value", value, f"{{{tag}: …}} makes several: write it in the place of the list, or of an item in it.")
+            raise refuse(
+                field,
+                "one value",
+                value,
+                f"{{{tag}: …}} makes several: write it in the place of the list, or of an item in it.",
+            )
         if tag in _SCALAR_TAGS:
             return Scalar(_parse_tagged_scalar(tag, body, field), tagged=True)
         if tag == "tuple":
@@ -175,9 +180,16 @@ def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-li
     if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _RANGE_TAGS:
         return (_parse_range(value, field),)
     if not isinstance(value, list):
-        raise refuse(field, "a list of values", value, f"Write [{value}] for a single one." if not isinstance(value, Mapping) else "")
+        raise refuse(
+            field,
+            "a list of values",
+            value,
+            f"Write [{value}] for a single one." if not isinstance(value, Mapping) else "",
+        )
     if not value:
-        raise refuse(field, "a list with at least one value", value, "Remove the parameter, or give it a value.")
+        raise refuse(
+            field, "a list with at least one value", value, "Remove the parameter, or give it a value."
+        )
     return tuple(
         _parse_range(item, f"{field}[{i}]")
         if isinstance(item, Mapping) and len(item) == 1 and next(iter(item)) in _RANGE_TAGS
@@ -189,9 +201,16 @@ def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-li
 def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
     ((tag, body),) = value.items()
     where = f"{field}.{tag}"
-    numbers = isinstance(body, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in body)
+    numbers = isinstance(body, list) and all(
+        isinstance(x, int | float) and not isinstance(x, bool) for x in body
+    )
     if tag == "range":
-        if not numbers or not 1 <= len(body) <= 3 or not all(isinstance(x, int) for x in body) or (len(body) == 3 and body[2] == 0):
+        if (
+            not numbers
+            or not 1 <= len(body) <= 3
+            or not all(isinstance(x, int) for x in body)
+            or (len(body) == 3 and body[2] == 0)
+        ):
             raise refuse(where, "[stop], [start, stop] or [start, stop, step], integers, step not 0", body)
         span = range(*body)
         if not span:
@@ -234,7 +253,11 @@ def value_at(values: Values, position: int) -> Literal:
 
 def _spaced_at(spaced: Spaced, position: int) -> float:
     last = spaced.num - 1
-    exact = spaced.stop if 0 < position == last else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
+    exact = (
+        spaced.stop
+        if 0 < position == last
+        else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
+    )
     return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
 
 

@@ -58,8 +58,14 @@ def _validated(model: type[M], document: object, prefix: str) -> M:
 def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
     """What is wrong with the values that the schema does not type: each is looked at, so that all are told at once."""
     problems: list[Problem] = []
-    checks: list[tuple[Any, str]] = [(spec.estimator.params, "spec.estimator.params"), (spec.data.params, "spec.data.params")]
-    checks += [(step.params, f"spec.estimator.pipeline[{i}].params") for i, step in enumerate(spec.estimator.pipeline or [])]
+    checks: list[tuple[Any, str]] = [
+        (spec.estimator.params, "spec.estimator.params"),
+        (spec.data.params, "spec.data.params"),
+    ]
+    checks += [
+        (step.params, f"spec.estimator.pipeline[{i}].params")
+        for i, step in enumerate(spec.estimator.pipeline or [])
+    ]
     for params, field in checks:
         try:
             parse_params(params, field)
@@ -71,7 +77,12 @@ def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
         problems += refused.problems
     if spec.data.path is not None and spec.data.file_format is None:
         problems.append(
-            Problem("spec.data.path", "a file that ends in .csv or .parquet", shown(spec.data.path), "Or say which by spec.data.format.")
+            Problem(
+                "spec.data.path",
+                "a file that ends in .csv or .parquet",
+                shown(spec.data.path),
+                "Or say which by spec.data.format.",
+            )
         )
     return problems
 
@@ -89,7 +100,9 @@ def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
         case "string_pattern_mismatch":
             return Problem(field, f"text that matches {context['pattern']}", shown(detail["input"]))
         case _:
-            return Problem(field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"]))
+            return Problem(
+                field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"])
+            )
 
 
 def field_path(parts: Sequence[str | int]) -> str:
@@ -112,7 +125,9 @@ def _did_you_mean(model: type[Model], location: Sequence[str | int]) -> str:
     current: Any = model
     for part in location[:-1]:
         if isinstance(part, str) and isinstance(current, type) and issubclass(current, Model):
-            current = next((field.annotation for field in current.model_fields.values() if field.alias == part), None)
+            current = next(
+                (field.annotation for field in current.model_fields.values() if field.alias == part), None
+            )
             current = _inner_model(current)
     if not (isinstance(current, type) and issubclass(current, Model)):
         return ""

@@ -7,7 +7,15 @@ Untyped values (parameters) are parsed by ``literals`` and ``grid``; what needs 
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -27,28 +35,44 @@ def must_be(expected: str, advice: str = "") -> PydanticCustomError:
 
 
 class Model(BaseModel):
-    """What every part of a manifest shares. ``__exactly_one__`` names fields of which one, and one only, is given."""
+    """What every part of a manifest shares."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
+    )
 
 
-def _quantity(kind: str, example: str) -> BeforeValidator:
+def _quantity(expected: str) -> BeforeValidator:
     def check(value: object) -> object:
         try:
-            if isinstance(value, bool) or not isinstance(value, int | str):
+            if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > 64:
                 raise ValueError(value)
             if quantity.parse_quantity(value) <= 0:
                 raise ValueError(value)
         except ValueError:
-            raise must_be(f"a positive Kubernetes quantity of {kind} such as {example}") from None
+            raise must_be(expected) from None
         return value
 
     return BeforeValidator(check)
 
 
-_INT_OR_QUANTITY: Final = {"anyOf": [{"type": "integer"}, {"type": "string"}], "pattern": quantity.PATTERN, "x-kubernetes-int-or-string": True}
-Cpu = Annotated[int | str, _quantity("CPU", "2 or 500m"), WithJsonSchema(_INT_OR_QUANTITY)]
-Memory = Annotated[int | str, _quantity("memory", "512Mi or 2Gi"), WithJsonSchema(_INT_OR_QUANTITY)]
+def _quantity_schema(expected: str) -> WithJsonSchema:
+    # CEL instead of a pattern: the refusal of the API server says what is meant, not a regular expression
+    rule = "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))"
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 64,
+            "x-kubernetes-validations": [{"rule": rule, "message": f"must be {expected}"}],
+        }
+    )
+
+
+_CPU: Final = "a positive Kubernetes quantity of CPU such as 2 or 500m"
+_MEMORY: Final = "a positive Kubernetes quantity of memory such as 512Mi or 2Gi"
+Cpu = Annotated[int | str, _quantity(_CPU), _quantity_schema(_CPU)]
+Memory = Annotated[int | str, _quantity(_MEMORY), _quantity_schema(_MEMORY)]
 Untyped = Annotated[Any, WithJsonSchema(_UNTYPED)]
 Params = Annotated[dict[str, Any], WithJsonSchema({"type": "object", **_UNTYPED})]
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH, max_length=253)]
@@ -57,10 +81,17 @@ DottedPath = Annotated[str, Field(pattern=DOTTED_PATH, max_length=253)]
 class Step(Model):
     """One step of a pipeline."""
 
-    name: Annotated[str, Field(pattern=STEP_NAME, max_length=63)] = Field(description="Its name, as in scikit-learn's Pipeline; parameters are <name>__<parameter>.")
-    class_: Annotated[str, Field(alias="class", pattern=r"^(passthrough|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$", max_length=253)] = Field(
-        description="Dotted path of the estimator's class, or passthrough."
+    name: Annotated[str, Field(pattern=STEP_NAME, max_length=63)] = Field(
+        description="Its name, as in scikit-learn's Pipeline; parameters are <name>__<parameter>."
     )
+    class_: Annotated[
+        str,
+        Field(
+            alias="class",
+            pattern=r"^(passthrough|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$",
+            max_length=253,
+        ),
+    ] = Field(description="Dotted path of the estimator's class, or passthrough.")
     params: Params = Field(default_factory=dict, description="Parameters that stay as they are.")
 
 
@@ -74,13 +105,31 @@ def _unique_names(steps: list[Step]) -> list[Step]:
     return steps
 
 
+def _cel(*rules: tuple[str, str]) -> ConfigDict:
+    """Rules that the API server checks too, each with its message."""
+    return ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]
+        }
+    )
+
+
 class Estimator(Model):
     """What is tuned: a pipeline, or one class."""
 
-    pipeline: Annotated[list[Step], Field(min_length=1, max_length=32), AfterValidator(_unique_names)] | None = Field(
-        default=None, description="Steps of a scikit-learn Pipeline, in order."
+    model_config = _cel(
+        (
+            "has(self.pipeline) != has(self.class)",
+            "must be either a pipeline or a class: give exactly one of the two",
+        )
     )
-    class_: DottedPath | None = Field(default=None, alias="class", description="Dotted path of a single estimator's class.")
+
+    pipeline: (
+        Annotated[list[Step], Field(min_length=1, max_length=32), AfterValidator(_unique_names)] | None
+    ) = Field(default=None, description="Steps of a scikit-learn Pipeline, in order.")
+    class_: DottedPath | None = Field(
+        default=None, alias="class", description="Dotted path of a single estimator's class."
+    )
     params: Params = Field(default_factory=dict, description="Parameters of the class that stay as they are.")
 
     @model_validator(mode="after")
@@ -117,23 +166,44 @@ class CrossValidation(Model):
 class Data(Model):
     """Where X and y come from: a loader of scikit-learn's, or a file."""
 
-    loader: DottedPath | None = Field(default=None, description="A function of sklearn.datasets, e.g. sklearn.datasets.load_iris.")
+    model_config = _cel(
+        (
+            "has(self.loader) != has(self.path)",
+            "must be either a loader or a path: give exactly one of the two",
+        ),
+        (
+            "!has(self.path) || has(self.target)",
+            "must be with a target beside a path: name the column to predict",
+        ),
+    )
+
+    loader: DottedPath | None = Field(
+        default=None, description="A function of sklearn.datasets, e.g. sklearn.datasets.load_iris."
+    )
     params: Params = Field(default_factory=dict, description="Arguments of the loader.")
     path: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None,
         description="A CSV or Parquet file: below the volume in a pod, below the manifest's folder on a laptop.",
     )
-    format: Literal["csv", "parquet"] | None = Field(default=None, description="The file's format, where its name does not tell.")
+    format: Literal["csv", "parquet"] | None = Field(
+        default=None, description="The file's format, where its name does not tell."
+    )
     persistent_volume_claim: Annotated[str, Field(pattern=DNS_SUBDOMAIN, max_length=253)] | None = Field(
         default=None, description="The claim that holds the file, in a pod. A laptop does not read it."
     )
     config_map: Annotated[str, Field(pattern=DNS_SUBDOMAIN, max_length=253)] | None = Field(
-        default=None, description="The ConfigMap that holds a small file, in a pod. A laptop does not read it."
+        default=None,
+        description="The ConfigMap that holds a small file, in a pod. A laptop does not read it.",
     )
-    target: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(default=None, description="The column to predict.")
-    features: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)] | None = Field(
-        default=None, description="The columns to predict from; every other column by default."
+    target: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None, description="The column to predict."
     )
+    features: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)
+        ]
+        | None
+    ) = Field(default=None, description="The columns to predict from; every other column by default.")
 
     @model_validator(mode="after")
     def _one_of(self) -> "Data":
@@ -146,8 +216,12 @@ class Data(Model):
         return self
 
     def _check_loader(self, loader: str) -> None:
-        if not loader.startswith(("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")):
-            raise must_be("with a loader of sklearn.datasets", f"Got {loader!r}; for your own data give a path.")
+        if not loader.startswith(
+            ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
+        ):
+            raise must_be(
+                "with a loader of sklearn.datasets", f"Got {loader!r}; for your own data give a path."
+            )
         for name in ("format", "persistent_volume_claim", "config_map", "target", "features"):
             if getattr(self, name) is not None:
                 raise must_be(f"without {to_camel(name)} beside a loader")
@@ -162,7 +236,9 @@ class Data(Model):
         if ".." in path.split("/"):
             raise must_be("with a path that stays below its folder", f"Got {path!r}.")
         if self.features is not None and self.target in self.features:
-            raise must_be("with a target that is not among the features", f"Remove {self.target!r} from one of them.")
+            raise must_be(
+                "with a target that is not among the features", f"Remove {self.target!r} from one of them."
+            )
 
     @property
     def file_format(self) -> str | None:
@@ -184,7 +260,8 @@ class Limits(Model):
     """How far a search may go."""
 
     max_fits: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
-        default=10_000, description="A grid with more fits (candidates × folds) is refused before anything starts."
+        default=10_000,
+        description="A grid with more fits (candidates × folds) is refused before anything starts.",
     )
 
 
@@ -193,20 +270,28 @@ class TuningJobSpec(Model):
 
     estimator: Estimator = Field(description="What is tuned.")
     search: Search = Field(description="Which candidates are tried.")
-    cross_validation: CrossValidation = Field(default_factory=CrossValidation, description="How the data is divided.")
+    cross_validation: CrossValidation = Field(
+        default_factory=CrossValidation, description="How the data is divided."
+    )
     scoring: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="A scorer's name, as in scikit-learn; the estimator's own score by default."
     )
     return_train_score: bool = Field(default=False, description="Score the training side of each split, too.")
     data: Data = Field(description="Where X and y come from.")
-    resources: Resources = Field(default_factory=Resources, description="CPU and memory of each pod: requests = limits.")
+    resources: Resources = Field(
+        default_factory=Resources, description="CPU and memory of each pod: requests = limits."
+    )
     parallelism: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Pods at the most.")
     limits: Limits = Field(default_factory=Limits, description="How far the search may go.")
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        default=None, description="A worker image of your own; the chart's by default. A laptop does not read it."
+        default=None,
+        description="A worker image of your own; the chart's by default. A laptop does not read it.",
     )
-    model_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)] | None = Field(
-        default=None, description="The key under which the audit table versions the result; the object's name by default."
+    model_key: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)] | None
+    ) = Field(
+        default=None,
+        description="The key under which the audit table versions the result; the object's name by default.",
     )
 
 

@@ -8,15 +8,30 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_BINARY: Final = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
+_BINARY: Final = {
+    suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)
+}
 _DECIMAL: Final = {
     suffix: Decimal(10) ** power
-    for suffix, power in {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}.items()
+    for suffix, power in {
+        "n": -9,
+        "u": -6,
+        "m": -3,
+        "": 0,
+        "k": 3,
+        "M": 6,
+        "G": 9,
+        "T": 12,
+        "P": 15,
+        "E": 18,
+    }.items()
 }
 _SUFFIXES: Final = _BINARY | _DECIMAL
 # RE2 and Python's re agree on this one: it is also the pattern in the CRD.
 PATTERN: Final = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][-+]?[0-9]+))?$"
-_QUANTITY: Final = re.compile(r"^\+?(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?:(?P<exponent>[eE][-+]?[0-9]+)|(?P<suffix>[A-Za-z]*))$")
+_QUANTITY: Final = re.compile(
+    r"^\+?(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?:(?P<exponent>[eE][-+]?[0-9]+)|(?P<suffix>[A-Za-z]*))$"
+)
 
 
 def parse_quantity(text: str | int) -> Decimal:

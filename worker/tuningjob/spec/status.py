@@ -62,7 +62,16 @@ class TuningJobStatus(Model):
 
     observed_generation: int | None = None
     phase: Literal["Pending", "Running", "Complete", "Failed"] | None = None
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})] | None = None
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            ),
+        ]
+        | None
+    ) = None
     grid: GridStatus | None = None
     plan: PlanStatus | None = None
     progress: ProgressStatus | None = None
