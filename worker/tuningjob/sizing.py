@@ -52,9 +52,7 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     advice = "Give fewer values or folds, or raise spec.limits.maxFits."
     if cluster_max_fits is not None and cluster_max_fits < limit:
         limit, owner = cluster_max_fits, "this cluster's ceiling"
-        advice = (
-            "Give fewer values or folds; the ceiling is the administrator's (chart value limits.maxFits)."
-        )
+        advice = "Give fewer values or folds; the ceiling is the administrator's (chart value limits.maxFits)."
     if size.fits > limit:
         raise ManifestRefused(
             [

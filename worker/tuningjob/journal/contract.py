@@ -102,14 +102,29 @@ class Journal(ABC):
 class SearchJournal(Protocol):
     """The journal as the workers of one search see it: over HTTP in a pod, directly on a laptop."""
 
-    def search(self) -> Search: ...
-    def set_preflight(self, preflight: Preflight) -> None: ...
-    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim: ...
-    def report(self, *, index: int, results: Sequence[CellResult]) -> int: ...
-    def results(self) -> Iterator[CellResult]: ...
-    def complete(self, answer: Answer) -> int: ...
-    def fail(self, reason: str) -> None: ...
-    def refuse(self, refusal: Refusal) -> None: ...
+    def search(self) -> Search:
+        """See Journal.search; so with every other method of this name there."""
+
+    def set_preflight(self, preflight: Preflight) -> None:
+        """See Journal."""
+
+    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
+        """See Journal."""
+
+    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
+        """See Journal."""
+
+    def results(self) -> Iterator[CellResult]:
+        """Every finished cell, in order."""
+
+    def complete(self, answer: Answer) -> int:
+        """See Journal."""
+
+    def fail(self, reason: str) -> None:
+        """See Journal."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """See Journal."""
 
 
 class _View:

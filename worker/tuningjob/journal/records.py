@@ -16,6 +16,8 @@ Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0)]
 Scores = Annotated[dict[str, float], Field(max_length=64)]
 MAX_CELLS_PER_REPORT: Final = 1_000
+MAX_CELLS_PER_PAGE: Final = 5_000
+MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
 
 

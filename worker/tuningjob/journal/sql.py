@@ -50,14 +50,16 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a record's class
 
 
 def _dump(record: object) -> str:
-    return _adapter(type(record)).dump_json(record).decode()
+    kind: Any = type(record)
+    return _adapter(kind).dump_json(record).decode()
 
 
 R = TypeVar("R")
 
 
 def _load(kind: type[R], text: str | None) -> R | None:
-    return None if text is None else _adapter(kind).validate_json(text)
+    hashable: Any = kind
+    return None if text is None else _adapter(hashable).validate_json(text)
 
 
 def utc_now() -> dt.datetime:
@@ -103,24 +105,18 @@ class SqlJournal(Journal):
     def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
         """A transaction that holds the search's row. Raises UnknownSearch."""
         with self._engine.begin() as connection:
-            row = connection.execute(
-                select(searches).where(searches.c.id == search_id).with_for_update()
-            ).one_or_none()
+            row = connection.execute(select(searches).where(searches.c.id == search_id).with_for_update()).one_or_none()
             if row is None:
                 raise UnknownSearch(search_id)
             yield connection, row
 
     def _update(self, connection: Connection, row: Row[Any], **values: object) -> None:
-        connection.execute(
-            searches.update().where(searches.c.id == row.id).values(revision=row.revision + 1, **values)
-        )
+        connection.execute(searches.update().where(searches.c.id == row.id).values(revision=row.revision + 1, **values))
 
     def open_search(self, new: NewSearch) -> None:
         """See Journal."""
         with self._engine.begin() as connection:
-            row = connection.execute(
-                select(searches).where(searches.c.id == new.id).with_for_update()
-            ).one_or_none()
+            row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None:
                 if row.pods != new.pods:
                     connection.execute(searches.update().where(searches.c.id == new.id).values(pods=new.pods))
@@ -203,11 +199,11 @@ class SqlJournal(Journal):
                 self._update(connection, row, preflight=_dump(preflight), started_at=self._clock())
             elif first.data_digest != preflight.data_digest:
                 raise JournalMismatch(
-                    f"the data must be the same for every worker of a search (digest {first.data_digest}), but got {preflight.data_digest}."
+                    f"must be data of digest {first.data_digest}, as the search began with, but got {preflight.data_digest}."
                 )
             elif first.versions != preflight.versions:
                 raise JournalMismatch(
-                    f"the libraries must be the same for every worker of a search ({first.versions}), but got {preflight.versions}."
+                    f"must be the libraries that the search began with ({first.versions}), but got {preflight.versions}."
                 )
 
     def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int]) -> Claim:
@@ -215,9 +211,7 @@ class SqlJournal(Journal):
         with self._locked(search_id) as (connection, row):
             if row.state != SearchState.RUNNING.value:
                 return Claim(next=Next.NOTHING)
-            unit = self._resumed(connection, row, index, holding) or self._fresh(
-                connection, row, index, slots
-            )
+            unit = self._resumed(connection, row, index, holding) or self._fresh(connection, row, index, slots)
             if unit is not None:
                 return Claim(next=Next.EVALUATE, unit=unit)
             if row.done == row.candidates * row.splits and row.finisher in {None, index}:
@@ -247,9 +241,7 @@ class SqlJournal(Journal):
         inside = (cells.c.search_id == row.id) & cells.c.ordinal.between(unit.start, unit.stop - 1)
         finished = set(connection.execute(select(cells.c.ordinal).where(inside)).scalars())
         return tuple(
-            cell_at(ordinal, row.splits)
-            for ordinal in range(unit.start, unit.stop)
-            if ordinal not in finished
+            cell_at(ordinal, row.splits) for ordinal in range(unit.start, unit.stop) if ordinal not in finished
         )
 
     def _fresh(self, connection: Connection, row: Row[Any], index: int, slots: int) -> Unit | None:
@@ -275,9 +267,7 @@ class SqlJournal(Journal):
             by_ordinal = {ordinal_of(result.cell, row.splits): result for result in results}
             for ordinal, result in by_ordinal.items():
                 if result.split >= row.splits or ordinal >= row.next_ordinal:
-                    raise JournalMismatch(
-                        f"a reported cell must be one that was claimed, but got {result.cell}"
-                    )
+                    raise JournalMismatch(f"a reported cell must be one that was claimed, but got {result.cell}")
             mine = (cells.c.search_id == search_id) & cells.c.ordinal.in_(by_ordinal)
             known = set(connection.execute(select(cells.c.ordinal).where(mine)).scalars())
             if known:
@@ -305,9 +295,7 @@ class SqlJournal(Journal):
                 for ordinal, result in new.items()
             ],
         )
-        open_units = connection.execute(
-            select(units).where(units.c.search_id == row.id, units.c.remaining > 0)
-        ).all()
+        open_units = connection.execute(select(units).where(units.c.search_id == row.id, units.c.remaining > 0)).all()
         for unit in open_units:
             finished = sum(unit.start <= ordinal < unit.stop for ordinal in new)
             if finished:
@@ -346,9 +334,7 @@ class SqlJournal(Journal):
             _must_run(row)
             total = row.candidates * row.splits
             if row.done != total:
-                raise JournalMismatch(
-                    f"a search must have all its {total} cells to be complete, but got {row.done}"
-                )
+                raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
             now = self._clock()
             preflight = _load(Preflight, row.preflight)
             key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
@@ -386,9 +372,7 @@ class SqlJournal(Journal):
         """See Journal."""
         with self._locked(search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
-                self._update(
-                    connection, row, state=SearchState.FAILED.value, finished_at=self._clock(), failure=reason
-                )
+                self._update(connection, row, state=SearchState.FAILED.value, finished_at=self._clock(), failure=reason)
 
     def refuse(self, search_id: str, refusal: Refusal) -> None:
         """See Journal."""
@@ -411,11 +395,7 @@ class SqlJournal(Journal):
 
     def report_counts(self, search_id: str) -> dict[int, int]:
         """See Journal."""
-        query = (
-            select(cells.c.reports, func.count())
-            .where(cells.c.search_id == search_id)
-            .group_by(cells.c.reports)
-        )
+        query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
         with self._reader.connect() as connection:
             return {int(reports): int(count) for reports, count in connection.execute(query)}
 

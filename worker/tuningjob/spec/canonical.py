@@ -72,7 +72,7 @@ def _refuse(field: str, must_be: str, got: str, advice: str = "") -> ManifestRef
 def read_yaml(text: str) -> Any:  # noqa: ANN401  whatever the document holds
     """The one document in ``text``, in canonical form. Raises ManifestRefused for what is not YAML, or not one document."""
     try:
-        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506  a SafeLoader
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else "the file"

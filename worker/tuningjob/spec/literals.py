@@ -187,9 +187,7 @@ def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-li
             f"Write [{value}] for a single one." if not isinstance(value, Mapping) else "",
         )
     if not value:
-        raise refuse(
-            field, "a list with at least one value", value, "Remove the parameter, or give it a value."
-        )
+        raise refuse(field, "a list with at least one value", value, "Remove the parameter, or give it a value.")
     return tuple(
         _parse_range(item, f"{field}[{i}]")
         if isinstance(item, Mapping) and len(item) == 1 and next(iter(item)) in _RANGE_TAGS
@@ -201,9 +199,7 @@ def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-li
 def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
     ((tag, body),) = value.items()
     where = f"{field}.{tag}"
-    numbers = isinstance(body, list) and all(
-        isinstance(x, int | float) and not isinstance(x, bool) for x in body
-    )
+    numbers = isinstance(body, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in body)
     if tag == "range":
         if (
             not numbers
@@ -235,8 +231,8 @@ def _span(entry: Literal | Spaced | range) -> int:
 def value_at(values: Values, position: int) -> Literal:
     """The value at ``position``, counted through ranges.
 
-    A ``logspace`` value is the correctly rounded power here and may differ from numpy's in the last bit: it is for showing progress;
-    what is fitted and reported as the answer is numpy's own.
+    A ``logspace`` value is libm's power here and may differ from numpy's in the last bit: it is for showing progress. What is
+    fitted, and reported as the answer, is numpy's own.
     """
     for entry in values:
         span = _span(entry)
@@ -254,9 +250,7 @@ def value_at(values: Values, position: int) -> Literal:
 def _spaced_at(spaced: Spaced, position: int) -> float:
     last = spaced.num - 1
     exact = (
-        spaced.stop
-        if 0 < position == last
-        else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
+        spaced.stop if 0 < position == last else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
     )
     return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
 

@@ -17,7 +17,6 @@ from tuningjob.spec.grid import parse_grid
 from tuningjob.spec.literals import parse_params, shown
 from tuningjob.spec.models import Model, TuningJob, TuningJobSpec
 
-
 M = TypeVar("M", TuningJob, TuningJobSpec)
 
 
@@ -63,8 +62,7 @@ def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
         (spec.data.params, "spec.data.params"),
     ]
     checks += [
-        (step.params, f"spec.estimator.pipeline[{i}].params")
-        for i, step in enumerate(spec.estimator.pipeline or [])
+        (step.params, f"spec.estimator.pipeline[{i}].params") for i, step in enumerate(spec.estimator.pipeline or [])
     ]
     for params, field in checks:
         try:
@@ -100,9 +98,7 @@ def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
         case "string_pattern_mismatch":
             return Problem(field, f"text that matches {context['pattern']}", shown(detail["input"]))
         case _:
-            return Problem(
-                field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"])
-            )
+            return Problem(field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"]))
 
 
 def field_path(parts: Sequence[str | int]) -> str:
@@ -125,9 +121,7 @@ def _did_you_mean(model: type[Model], location: Sequence[str | int]) -> str:
     current: Any = model
     for part in location[:-1]:
         if isinstance(part, str) and isinstance(current, type) and issubclass(current, Model):
-            current = next(
-                (field.annotation for field in current.model_fields.values() if field.alias == part), None
-            )
+            current = next((field.annotation for field in current.model_fields.values() if field.alias == part), None)
             current = _inner_model(current)
     if not (isinstance(current, type) and issubclass(current, Model)):
         return ""

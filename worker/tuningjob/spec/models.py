@@ -37,9 +37,7 @@ def must_be(expected: str, advice: str = "") -> PydanticCustomError:
 class Model(BaseModel):
     """What every part of a manifest shares."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
 
 
 def _quantity(expected: str) -> BeforeValidator:
@@ -108,9 +106,7 @@ def _unique_names(steps: list[Step]) -> list[Step]:
 def _cel(*rules: tuple[str, str]) -> ConfigDict:
     """Rules that the API server checks too, each with its message."""
     return ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]
-        }
+        json_schema_extra={"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
     )
 
 
@@ -124,9 +120,9 @@ class Estimator(Model):
         )
     )
 
-    pipeline: (
-        Annotated[list[Step], Field(min_length=1, max_length=32), AfterValidator(_unique_names)] | None
-    ) = Field(default=None, description="Steps of a scikit-learn Pipeline, in order.")
+    pipeline: Annotated[list[Step], Field(min_length=1, max_length=32), AfterValidator(_unique_names)] | None = Field(
+        default=None, description="Steps of a scikit-learn Pipeline, in order."
+    )
     class_: DottedPath | None = Field(
         default=None, alias="class", description="Dotted path of a single estimator's class."
     )
@@ -199,9 +195,7 @@ class Data(Model):
         default=None, description="The column to predict."
     )
     features: (
-        Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)
-        ]
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)]
         | None
     ) = Field(default=None, description="The columns to predict from; every other column by default.")
 
@@ -216,12 +210,8 @@ class Data(Model):
         return self
 
     def _check_loader(self, loader: str) -> None:
-        if not loader.startswith(
-            ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
-        ):
-            raise must_be(
-                "with a loader of sklearn.datasets", f"Got {loader!r}; for your own data give a path."
-            )
+        if not loader.startswith(("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")):
+            raise must_be("with a loader of sklearn.datasets", f"Got {loader!r}; for your own data give a path.")
         for name in ("format", "persistent_volume_claim", "config_map", "target", "features"):
             if getattr(self, name) is not None:
                 raise must_be(f"without {to_camel(name)} beside a loader")
@@ -236,9 +226,7 @@ class Data(Model):
         if ".." in path.split("/"):
             raise must_be("with a path that stays below its folder", f"Got {path!r}.")
         if self.features is not None and self.target in self.features:
-            raise must_be(
-                "with a target that is not among the features", f"Remove {self.target!r} from one of them."
-            )
+            raise must_be("with a target that is not among the features", f"Remove {self.target!r} from one of them.")
 
     @property
     def file_format(self) -> str | None:
@@ -270,9 +258,7 @@ class TuningJobSpec(Model):
 
     estimator: Estimator = Field(description="What is tuned.")
     search: Search = Field(description="Which candidates are tried.")
-    cross_validation: CrossValidation = Field(
-        default_factory=CrossValidation, description="How the data is divided."
-    )
+    cross_validation: CrossValidation = Field(default_factory=CrossValidation, description="How the data is divided.")
     scoring: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="A scorer's name, as in scikit-learn; the estimator's own score by default."
     )
@@ -287,11 +273,11 @@ class TuningJobSpec(Model):
         default=None,
         description="A worker image of your own; the chart's by default. A laptop does not read it.",
     )
-    model_key: (
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)] | None
-    ) = Field(
-        default=None,
-        description="The key under which the audit table versions the result; the object's name by default.",
+    model_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)] | None = (
+        Field(
+            default=None,
+            description="The key under which the audit table versions the result; the object's name by default.",
+        )
     )
 
 

@@ -1,0 +1,112 @@
+"""A worker pod: `python -m tuningjob.pod`, one completion index of the Job.
+
+Reads its environment (spec.wellknown), takes part in the one search that its token is for, and says by its exit code what
+Kubernetes is to do: see ExitCode.
+"""
+
+from tuningjob.threads import cap_threads
+
+cap_threads()  # before anything imports numpy
+
+# ruff: noqa: E402
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tuningjob.client import HttpSearchJournal
+from tuningjob.errors import JournalMismatch, ManifestRefused, Problem, SearchFailed, ServiceUnavailable
+from tuningjob.journal.records import Refusal, SearchState
+from tuningjob.search.problem import prepare
+from tuningjob.search.run import Worker
+from tuningjob.search.stop import Stop, Terminated
+from tuningjob.spec import load_spec, wellknown
+from tuningjob.spec.wellknown import ExitCode
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the operator's Job builder gave this pod."""
+
+    results_url: str
+    token: str
+    index: int
+    n_jobs: int
+    data_dir: Path
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Environment":
+        """Raises KeyError for what is missing: a pod that the operator did not make."""
+        return cls(
+            results_url=environ[wellknown.ENV_RESULTS_URL],
+            token=Path(environ[wellknown.ENV_TOKEN_FILE]).read_text(encoding="utf-8").strip(),
+            index=int(environ[wellknown.ENV_COMPLETION_INDEX]),
+            n_jobs=int(environ[wellknown.ENV_N_JOBS]),
+            data_dir=Path(environ.get(wellknown.ENV_DATA_DIR, "/data")),
+        )
+
+
+def main() -> int:
+    """Take part in the search until nothing is left."""
+    environment = Environment.read(os.environ)
+    journal = HttpSearchJournal(environment.results_url, environment.token)
+    stop = Stop()
+    try:
+        with stop.on_signals():
+            return _take_part(environment, journal, stop)
+    except Terminated:
+        _say("asked to stop; what was finished is reported")
+        return ExitCode.TERMINATED
+    except SearchFailed as failed:
+        _say(f"search failed: {failed}")
+        return ExitCode.FAILED
+    except ServiceUnavailable as error:
+        _say(str(error))
+        return ExitCode.SERVICE_UNAVAILABLE
+
+
+def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop) -> int:
+    search = journal.search()
+    if search.state is not SearchState.RUNNING:
+        _say(f"the search has ended: {search.state}")
+        return ExitCode.DONE
+    started = time.monotonic()
+    try:
+        problem = prepare(load_spec(search.spec), environment.data_dir)
+        journal.set_preflight(problem.preflight)
+    except ManifestRefused as refused:
+        return _refuse(journal, refused.problems)
+    except JournalMismatch as mismatch:
+        return _refuse(journal, [Problem("spec.data", "the same for every worker", str(mismatch))])
+    _say(
+        f"{problem.data.samples} samples × {problem.data.features} features ready in {time.monotonic() - started:.1f} s; "
+        f"{environment.n_jobs} processes"
+    )
+    worker = Worker(journal=journal, problem=problem, index=environment.index, n_jobs=environment.n_jobs, stop=stop)
+    to_finish = worker.evaluate_all()
+    for text, count in worker.warnings.most_common(20):
+        _say(f"warning: {text} (×{count})")
+    if to_finish:
+        with tempfile.TemporaryDirectory(prefix="tuningjob-") as folder:
+            _, answer, version = worker.finish(Path(folder), hand_in=journal.upload_all)
+        _say(f"complete: candidate {answer.best_index}, {answer.metric} {answer.best_score!r}, version {version}")
+    return ExitCode.DONE
+
+
+def _refuse(journal: HttpSearchJournal, problems: list[Problem] | tuple[Problem, ...]) -> int:
+    for problem in problems:
+        _say(str(problem))
+    journal.refuse(Refusal(problems=tuple(asdict(problem) for problem in problems)))
+    return ExitCode.REFUSED
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

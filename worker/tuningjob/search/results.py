@@ -1,0 +1,175 @@
+"""From cells to scikit-learn's ``cv_results_``, through scikit-learn's own code, and to the files that a search leaves behind."""
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GridSearchCV
+
+from tuningjob.errors import SearchFailed
+from tuningjob.journal.records import CellResult
+from tuningjob.search.evaluate import SCORE
+from tuningjob.search.problem import SearchProblem
+from tuningjob.spec import wellknown
+
+LEADERBOARD_ROWS: Final = 100
+_TRACEBACK_LINES: Final = 12
+
+
+@dataclass(frozen=True)
+class Results:
+    """``cv_results`` is scikit-learn's cv_results_; the best candidate is chosen as scikit-learn chooses it."""
+
+    cv_results: dict[str, Any]
+    best_index: int
+    best_params: dict[str, Any]
+    failed_fits: int
+    fit_seconds_total: float
+
+    @property
+    def best_score(self) -> float:
+        """Mean test score of the best candidate."""
+        return float(self.cv_results["mean_test_score"][self.best_index])
+
+    @property
+    def best_std(self) -> float:
+        """Population standard deviation of its test scores over the splits."""
+        return float(self.cv_results["std_test_score"][self.best_index])
+
+
+def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
+    """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
+    outcomes: list[dict[str, Any]] = []
+    first_error: str | None = None
+    failed = 0
+    seconds = 0.0
+    for cell in cells:
+        outcomes.append(_outcome(cell, with_train=problem.spec.return_train_score))
+        seconds += cell.fit_seconds + cell.score_seconds
+        if cell.error is not None:
+            failed += 1
+            first_error = first_error or cell.error
+    if failed == len(outcomes):
+        raise SearchFailed(every_fit_failed(failed, first_error or ""))
+    search = GridSearchCV(
+        problem.estimator,
+        problem.candidates.param_grid,
+        scoring=problem.spec.scoring,
+        return_train_score=problem.spec.return_train_score,
+    )
+    with warnings.catch_warnings():
+        # NaN scores are told as a number of failed fits, by whoever shows the results
+        warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
+        table = search._format_results(list(problem.candidates), len(problem.splits), outcomes)
+    best = int(search._select_best_index(True, SCORE, table))  # noqa: FBT003  and its own choice
+    return Results(table, best, table["params"][best], failed, seconds)
+
+
+def every_fit_failed(count: int, traceback: str) -> str:
+    """The reason of a search without an answer, with the end of the first traceback."""
+    end = "\n".join(traceback.strip().split("\n")[-_TRACEBACK_LINES:])
+    return f"all {count} fits failed; the first one ended with:\n{end}"
+
+
+def _outcome(cell: CellResult, *, with_train: bool) -> dict[str, Any]:
+    outcome: dict[str, Any] = {
+        "fit_error": cell.error,
+        "test_scores": cell.test_scores[SCORE],
+        "n_test_samples": cell.test_samples,
+        "fit_time": cell.fit_seconds,
+        "score_time": cell.score_seconds,
+    }
+    if with_train:
+        outcome["train_scores"] = (cell.train_scores or {}).get(SCORE, math.nan)
+    return outcome
+
+
+def jsonable(value: Any) -> Any:  # noqa: ANN401  any parameter's value
+    """A parameter's value as JSON: estimators as {class, params}, tuples as lists, what has no JSON form as its repr."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        params = {name: jsonable(item) for name, item in sorted(value.get_params(deep=False).items())}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", "params": params}
+    return repr(value)
+
+
+def to_frame(results: Results) -> pd.DataFrame:
+    """cv_results_ as a frame: one row a candidate, parameters in columns that a file can hold, ``params`` as JSON."""
+    columns: dict[str, Any] = {}
+    for name, values in results.cv_results.items():
+        if name == "params":
+            columns[name] = [json.dumps(jsonable(params), sort_keys=True) for params in values]
+        elif name.startswith("param_"):
+            columns[name] = _parameter_column(values)
+        else:
+            columns[name] = values
+    return pd.DataFrame(columns)
+
+
+def _parameter_column(values: "np.ma.MaskedArray[Any, Any]") -> pd.Series:
+    """Numbers stay numbers, text stays text; a column of several kinds is JSON. Absent parameters are missing values."""
+    absent = np.ma.getmaskarray(values)
+    plain = [None if gone else jsonable(value) for value, gone in zip(values.data, absent, strict=True)]
+    kinds = {type(value) for value, gone in zip(plain, absent, strict=True) if not gone}
+    dtypes: dict[frozenset[type], str] = {
+        frozenset({int}): "Int64",
+        frozenset({float}): "Float64",
+        frozenset({bool}): "boolean",
+        frozenset({str}): "string",
+    }
+    dtype = dtypes.get(frozenset(kinds))
+    try:
+        if dtype is not None:
+            return pd.Series(plain, dtype=dtype)
+    except OverflowError:
+        pass  # an integer beyond 64 bits is written as JSON
+    return pd.Series(
+        [None if gone else json.dumps(value) for value, gone in zip(plain, absent, strict=True)],
+        dtype="string",
+    )
+
+
+def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
+    """The best candidates: rank, index, mean and std of the test score, seconds of a fit, parameters."""
+    frame = to_frame(results)
+    names = [name for name in frame.columns if name.startswith("param_")]
+    board = frame[["rank_test_score", "mean_test_score", "std_test_score", "mean_fit_time", *names]].copy()
+    board.insert(1, "candidate", range(len(board)))
+    return board.sort_values(["rank_test_score", "candidate"]).head(rows)
+
+
+def write_files(results: Results, best_estimator: Any, folder: Path) -> None:  # noqa: ANN401  an estimator
+    """Every file of wellknown.RESULT_FILES, each whole or not there at all.
+
+    Floats are written with Python's shortest repr, which reads back equal (pandas: ``float_precision="round_trip"``).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = to_frame(results)
+    best = json.dumps(jsonable(results.best_params), indent=2, sort_keys=True) + "\n"
+    _atomically(folder / wellknown.BEST_PARAMS_FILE, lambda path: path.write_text(best, encoding="utf-8"))
+    _atomically(folder / wellknown.LEADERBOARD_FILE, lambda path: leaderboard(results).to_csv(path, index=False))
+    _atomically(folder / wellknown.CV_RESULTS_CSV_FILE, lambda path: frame.to_csv(path, index=False))
+    _atomically(folder / wellknown.CV_RESULTS_PARQUET_FILE, lambda path: frame.to_parquet(path, index=False))
+    _atomically(folder / wellknown.MODEL_FILE, lambda path: joblib.dump(best_estimator, path))
+
+
+def _atomically(path: Path, write: Any) -> None:  # noqa: ANN401  a function of a path, whatever it returns
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    part.replace(path)
