@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LEADERBOARD_ROWS = 10
 
-out = Console(highlight=False)
+out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -131,7 +131,8 @@ class _LiveView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._task is not None:
+            self._bar.stop()
 
     def started(self, size: Size, kept: int, n_jobs: int) -> None:
         if kept:

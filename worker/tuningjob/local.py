@@ -74,7 +74,7 @@ def run(manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, watcher:
                 stop=stop,
                 on_cells=watcher.cells,
             )
-            return _search(journal, search_id, worker, size, output, watcher)
+            return _search(journal, search_id, worker, size=size, output=output, watcher=watcher)
         finally:
             journal.close()
 
@@ -106,7 +106,7 @@ def _open(manifest: TuningJob, problem: SearchProblem, journal: Journal, size: S
     return search_id
 
 
-def _search(journal: Journal, search_id: str, worker: Worker, size: Size, output: Path, watcher: Watcher) -> Outcome:
+def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, output: Path, watcher: Watcher) -> Outcome:
     before = journal.progress(search_id)
     if before.state is SearchState.FAILED:
         raise SearchFailed(f"an earlier run ended so: {before.failure}\nRemove {output / JOURNAL_FILE} to try again.")

@@ -7,6 +7,7 @@ Every change of a search begins by locking its row, so that the transactions of 
 import datetime as dt
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine, Row, create_engine, event, func, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
@@ -84,8 +85,11 @@ class SqlJournal(Journal):
             metadata.create_all(self._engine)
             self._check_schema()
         except DatabaseError as error:
-            self._engine.dispose()
-            raise JournalError(f"{url}: must be a journal of tuningjob, but got: {error.orig}") from error
+            self.close()
+            raise JournalError(f"{self._engine.url}: must be a journal of tuningjob, but got: {error.orig}") from error
+        except JournalMismatch:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the connections back."""
@@ -102,9 +106,19 @@ class SqlJournal(Journal):
                 )
 
     @contextmanager
+    def _transaction(self, engine: Engine | None = None) -> Iterator[Connection]:
+        """A transaction; one that writes by default. Raises JournalError for a database that does not do its part."""
+        try:
+            with (engine or self._engine).begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", None) or error
+            raise JournalError(f"the journal's database must answer, but got: {reason}") from error
+
+    @contextmanager
     def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
         """A transaction that holds the search's row. Raises UnknownSearch."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             row = connection.execute(select(searches).where(searches.c.id == search_id).with_for_update()).one_or_none()
             if row is None:
                 raise UnknownSearch(search_id)
@@ -115,7 +129,7 @@ class SqlJournal(Journal):
 
     def open_search(self, new: NewSearch) -> None:
         """See Journal."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None:
                 if row.pods != new.pods:
@@ -148,7 +162,7 @@ class SqlJournal(Journal):
 
     def search(self, search_id: str) -> Search:
         """See Journal."""
-        with self._reader.connect() as connection:
+        with self._transaction(self._reader) as connection:
             row = self._row(connection, search_id)
         return Search(
             id=row.id,
@@ -162,7 +176,7 @@ class SqlJournal(Journal):
 
     def progress(self, search_id: str) -> Progress:
         """See Journal."""
-        with self._reader.connect() as connection:
+        with self._transaction(self._reader) as connection:
             row = self._row(connection, search_id)
             best = _best(connection, row)
         return Progress(
@@ -185,7 +199,7 @@ class SqlJournal(Journal):
     def revisions(self) -> dict[str, int]:
         """See Journal."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
-        with self._reader.connect() as connection:
+        with self._transaction(self._reader) as connection:
             return {
                 row.id: row.revision
                 for row in connection.execute(select(searches.c.id, searches.c.revision).where(recent))
@@ -228,7 +242,7 @@ class SqlJournal(Journal):
             .where((units.c.holder == index) | units.c.holder.is_(None))
             .order_by(units.c.holder.is_(None), units.c.id)
         )
-        for unit in connection.execute(query):
+        for unit in connection.execute(query).all():
             if unit.holder == index and unit.id in holding:
                 continue
             if unit.holder is None:
@@ -264,10 +278,12 @@ class SqlJournal(Journal):
     def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
         """See Journal."""
         with self._locked(search_id) as (connection, row):
-            by_ordinal = {ordinal_of(result.cell, row.splits): result for result in results}
-            for ordinal, result in by_ordinal.items():
+            by_ordinal: dict[int, CellResult] = {}
+            for result in results:
+                ordinal = ordinal_of(result.cell, row.splits)
                 if result.split >= row.splits or ordinal >= row.next_ordinal:
                     raise JournalMismatch(f"a reported cell must be one that was claimed, but got {result.cell}")
+                by_ordinal.setdefault(ordinal, result)
             mine = (cells.c.search_id == search_id) & cells.c.ordinal.in_(by_ordinal)
             known = set(connection.execute(select(cells.c.ordinal).where(mine)).scalars())
             if known:
@@ -314,15 +330,12 @@ class SqlJournal(Journal):
 
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
-        query = (
-            select(cells.c.result)
-            .where(cells.c.search_id == search_id)
-            .order_by(cells.c.ordinal)
-            .offset(start)
-            .limit(limit)
-        )
-        with self._reader.connect() as connection:
-            self._row(connection, search_id)
+        query = select(cells.c.result).where(cells.c.search_id == search_id).order_by(cells.c.ordinal).limit(limit)
+        with self._transaction(self._reader) as connection:
+            row = self._row(connection, search_id)
+            # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
+            gapless = row.done == row.candidates * row.splits
+            query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
             for text in connection.execution_options(yield_per=_PAGE).execute(query).scalars():
                 yield _adapter(CellResult).validate_json(text)
 
@@ -347,9 +360,9 @@ class SqlJournal(Journal):
                     version=version,
                     search_id=row.id,
                     best_params=json.dumps(answer.best_params),
-                    score=answer.best_score,
+                    score=_null_if_nan(answer.best_score),
                     metric=answer.metric,
-                    std=answer.best_std,
+                    std=_null_if_nan(answer.best_std),
                     fits=total,
                     failed_fits=answer.failed_fits,
                     duration_seconds=(now - (row.started_at or row.opened_at)).total_seconds(),
@@ -388,7 +401,7 @@ class SqlJournal(Journal):
 
     def delete(self, search_id: str) -> None:
         """See Journal."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             for table in (cells, units):
                 connection.execute(table.delete().where(table.c.search_id == search_id))
             connection.execute(searches.delete().where(searches.c.id == search_id))
@@ -396,7 +409,7 @@ class SqlJournal(Journal):
     def report_counts(self, search_id: str) -> dict[int, int]:
         """See Journal."""
         query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
-        with self._reader.connect() as connection:
+        with self._transaction(self._reader) as connection:
             return {int(reports): int(count) for reports, count in connection.execute(query)}
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
@@ -406,7 +419,7 @@ class SqlJournal(Journal):
             .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
             .order_by(audit.c.version)
         )
-        with self._reader.connect() as connection:
+        with self._transaction(self._reader) as connection:
             return [
                 AuditRow(
                     namespace=row.namespace,
@@ -414,9 +427,9 @@ class SqlJournal(Journal):
                     version=row.version,
                     search_id=row.search_id,
                     best_params=json.loads(row.best_params),
-                    score=row.score,
+                    score=_nan_if_null(row.score),
                     metric=row.metric,
-                    std=row.std,
+                    std=_nan_if_null(row.std),
                     fits=row.fits,
                     failed_fits=row.failed_fits,
                     duration_seconds=row.duration_seconds,
@@ -434,8 +447,16 @@ def _must_run(row: Row[Any]) -> None:
 
 
 def _first_score(result: CellResult) -> float | None:
-    score = next(iter(result.test_scores.values()), None)
-    return None if score is None or score != score else score  # noqa: PLR0124  NaN
+    return _null_if_nan(next(iter(result.test_scores.values()), math.nan))
+
+
+def _null_if_nan(value: float) -> float | None:
+    """SQLite stores a NaN as null anyway, and then takes offence at it."""
+    return None if math.isnan(value) else value
+
+
+def _nan_if_null(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _best(connection: Connection, row: Row[Any]) -> Best | None:
@@ -444,7 +465,7 @@ def _best(connection: Connection, row: Row[Any]) -> Best | None:
         select(cells.c.candidate, mean)
         .where(cells.c.search_id == row.id, cells.c.score.is_not(None))
         .group_by(cells.c.candidate)
-        .having(func.count() == row.splits)
+        .having(func.count() == row.splits, mean.is_not(None))  # the mean of inf and -inf is none
         .order_by(mean.desc(), cells.c.candidate)
         .limit(1)
     )

@@ -27,16 +27,25 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def collect_warnings(seen: Counter[str]) -> Iterator[list[warnings.WarningMessage]]:
+    """Warnings are counted in ``seen``, by category and first line, instead of being printed once for each of a thousand fits."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+    seen.update(_summary(warning) for warning in caught)
+
+
 def evaluate(problem: SearchProblem, cells: Sequence[Cell]) -> tuple[list[CellResult], Counter[str]]:
     """Fit and score cells in order; also the warnings that came up, counted."""
     results: list[CellResult] = []
     seen: Counter[str] = Counter()
     with one_thread():
         for cell in cells:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with collect_warnings(seen) as caught:
                 results.append(_evaluate_cell(problem, cell, caught))
-            seen.update(_summary(warning) for warning in caught if not str(warning.message).startswith(_SCORING_FAILED))
+                # scoring that failed is the cell's error, not one more warning
+                caught[:] = [warning for warning in caught if not _is_scoring_failure(warning)]
     return results, seen
 
 
@@ -61,7 +70,7 @@ def _evaluate_cell(problem: SearchProblem, cell: Cell, caught: list[warnings.War
     )
     error = outcome["fit_error"]
     if error is None:
-        error = next((str(w.message) for w in caught if str(w.message).startswith(_SCORING_FAILED)), None)
+        error = next((str(warning.message) for warning in caught if _is_scoring_failure(warning)), None)
     return CellResult(
         candidate=cell.candidate,
         split=cell.split,
@@ -73,6 +82,10 @@ def _evaluate_cell(problem: SearchProblem, cell: Cell, caught: list[warnings.War
         test_samples=int(outcome["n_test_samples"]),
         error=None if error is None else _end_of(error),
     )
+
+
+def _is_scoring_failure(warning: warnings.WarningMessage) -> bool:
+    return str(warning.message).startswith(_SCORING_FAILED)
 
 
 def _end_of(traceback: str) -> str:

@@ -40,6 +40,14 @@ def submit(pool: ProcessPoolExecutor, cells: Sequence[Cell]) -> Future[tuple[lis
     return pool.submit(_evaluate, tuple(cells))
 
 
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """End the workers now, whatever they are at: a fit cannot be asked to stop."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+
+
 def _start(problem: SearchProblem, parent: int) -> None:
     global _problem  # noqa: PLW0603  what a forked process was given at its start
     _problem = problem

@@ -157,7 +157,7 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
 def write_files(results: Results, best_estimator: Any, folder: Path) -> None:  # noqa: ANN401  an estimator
     """Every file of wellknown.RESULT_FILES, each whole or not there at all.
 
-    Floats are written with Python's shortest repr, which reads back equal (pandas: ``float_precision="round_trip"``).
+    Floats are written with Python's shortest repr, which reads back equal.
     """
     folder.mkdir(parents=True, exist_ok=True)
     frame = to_frame(results)

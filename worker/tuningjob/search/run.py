@@ -17,8 +17,8 @@ from sklearn.base import clone
 from tuningjob.errors import SearchFailed
 from tuningjob.journal.contract import SearchJournal
 from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Answer, Cell, CellResult, Next
-from tuningjob.search.evaluate import one_thread
-from tuningjob.search.pool import make_pool, submit
+from tuningjob.search.evaluate import collect_warnings, one_thread
+from tuningjob.search.pool import end_pool, make_pool, submit
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import Results, gather, jsonable, write_files
 from tuningjob.search.stop import Stop, Terminated
@@ -55,9 +55,7 @@ class Worker:
             try:
                 return _Loop(self, pool).run()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(pool._processes.values()):
-                    process.kill()
+                end_pool(pool)
                 raise
 
     def finish(self, folder: Path, hand_in: Callable[[Path], None] = lambda _: None) -> tuple[Results, Answer, int]:
@@ -69,7 +67,7 @@ class Worker:
             results = gather(self.problem, self.journal.results())
             started = self.clock()
             with self.stop.interruptible():
-                best = refit(self.problem, results)
+                best = self._refit(results)
             seconds = self.clock() - started
         except SearchFailed as failed:
             self.journal.fail(str(failed))
@@ -88,15 +86,14 @@ class Worker:
         )
         return results, answer, self.journal.complete(answer)
 
-
-def refit(problem: SearchProblem, results: Results) -> Any:  # noqa: ANN401  an estimator
-    """The best candidate, fitted on all the data. Raises SearchFailed: error_score does not cover the refit."""
-    estimator = clone(problem.estimator).set_params(**clone(results.best_params, safe=False))
-    try:
-        with one_thread():
-            return estimator.fit(problem.data.X, problem.data.y)
-    except Exception as error:
-        raise SearchFailed(f"the refit of candidate {results.best_index} failed: {error!r}") from error
+    def _refit(self, results: Results) -> Any:  # noqa: ANN401  an estimator
+        """The best candidate, fitted on all the data. Raises SearchFailed: scikit-learn's error_score does not cover it."""
+        estimator = clone(self.problem.estimator).set_params(**clone(results.best_params, safe=False))
+        try:
+            with one_thread(), collect_warnings(self.warnings):
+                return estimator.fit(self.problem.data.X, self.problem.data.y)
+        except Exception as error:
+            raise SearchFailed(f"the refit of candidate {results.best_index} failed: {error!r}") from error
 
 
 class _Loop:

@@ -28,10 +28,32 @@ _INT: Final = re.compile(r"^[-+]?(0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|0[0-7
 _NON_FINITE: Final = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 
 
+_PLAIN_TAG: Final = "tag:tuningjob.dev,2026:plain"
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's parser with the implicit types of the reader behind kubectl."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML's own shape
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's
+        """Keys as JSON has them: strings, each once (``1`` and ``true`` would be one key to Python)."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE_TAG:
+                continue
+            key = _key(self.construct_object(key_node, deep=True))
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            seen.add(key)
+        self.flatten_mapping(node)
+        return {
+            _key(self.construct_object(key, deep=True)): self.construct_object(value, deep=deep)
+            for key, value in node.value
+        }
 
 
 def _parse_int(text: str) -> int:
@@ -59,9 +81,8 @@ def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:  # noqa: AN
     return text
 
 
-_PLAIN_TAG: Final = "tag:tuningjob.dev,2026:plain"
 _Loader.add_implicit_resolver(_PLAIN_TAG, re.compile(r"^(?!<<$).*$", re.DOTALL), None)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
+_Loader.add_implicit_resolver(_MERGE_TAG, re.compile(r"^<<$"), ["<"])
 _Loader.add_constructor(_PLAIN_TAG, _scalar)
 
 

@@ -97,6 +97,9 @@ def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
             return Problem(field, "a known field", "an unknown one", _did_you_mean(model, detail["loc"]))
         case "string_pattern_mismatch":
             return Problem(field, f"text that matches {context['pattern']}", shown(detail["input"]))
+        case "string_type" if isinstance(detail["input"], bool):
+            advice = "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
+            return Problem(field, "a string", shown(detail["input"]), advice)
         case _:
             return Problem(field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"]))
 

@@ -27,16 +27,15 @@ _DECIMAL: Final = {
     }.items()
 }
 _SUFFIXES: Final = _BINARY | _DECIMAL
-# RE2 and Python's re agree on this one: it is also the pattern in the CRD.
-PATTERN: Final = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][-+]?[0-9]+))?$"
 _QUANTITY: Final = re.compile(
-    r"^\+?(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?:(?P<exponent>[eE][-+]?[0-9]+)|(?P<suffix>[A-Za-z]*))$"
+    r"\+?(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?:(?P<exponent>[eE][-+]?[0-9]+)|(?P<suffix>[KMGTPE]i|[numkMGTPE]?))",
+    re.ASCII,
 )
 
 
 def parse_quantity(text: str | int) -> Decimal:
     """The value of a quantity, in cores or bytes. Raises ValueError for what is none."""
-    match = _QUANTITY.match(str(text)) if re.match(PATTERN, str(text)) else None
+    match = _QUANTITY.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{text!r} is not a Kubernetes quantity")
     number = Decimal(match["number"])

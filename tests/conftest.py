@@ -1,0 +1,35 @@
+"""What all tests share: the thread caps, before anything imports numpy; and manifests to start from."""
+
+from tuningjob.threads import cap_threads
+
+cap_threads()
+
+# ruff: noqa: E402
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuningjob.spec.canonical import read_file
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder of the example manifests."""
+    return EXAMPLES
+
+
+@pytest.fixture
+def iris_forest() -> dict[str, Any]:
+    """examples/iris-forest.yaml as a document, to be changed."""
+    return copy.deepcopy(read_file(EXAMPLES / "iris-forest.yaml"))
+
+
+@pytest.fixture
+def breast_cancer_svc() -> dict[str, Any]:
+    """examples/breast-cancer-svc.yaml as a document, to be changed."""
+    return copy.deepcopy(read_file(EXAMPLES / "breast-cancer-svc.yaml"))

@@ -1,0 +1,258 @@
+"""`tuningjob run | size | validate`, as a user runs them: in a process of their own."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import yaml
+from sklearn.datasets import load_digits
+
+from tests.search.test_parity import assert_equal_to_the_bit, sklearn_search
+from tuningjob import local
+from tuningjob.search.problem import prepare
+from tuningjob.search.stop import Stop
+from tuningjob.spec import load
+
+TUNINGJOB = (sys.executable, "-m", "tuningjob.cli")
+
+
+def tuningjob(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*TUNINGJOB, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def written(document: dict[str, Any], folder: Path) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture
+def slow(iris_forest: dict[str, Any]) -> dict[str, Any]:
+    """A search of some seconds: there is time to kill it."""
+    iris_forest["metadata"]["name"] = "slow"
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    iris_forest["spec"]["resources"]["cpu"] = "2"
+    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [10, 20, 40]
+    return iris_forest
+
+
+def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
+    done = tuningjob("run", written(breast_cancer_svc, tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / "breast-cancer-svc"
+    assert {path.name for path in folder.iterdir()} >= {
+        "best_params.json", "cv_results.csv", "cv_results.parquet", "leaderboard.csv", "model.joblib", "tuning.db",
+    }  # fmt: skip
+    assert json.loads((folder / "best_params.json").read_text()) == {
+        "svc__C": 10,
+        "svc__gamma": 0.01,
+        "svc__kernel": "rbf",
+    }
+    assert "Best of 9 candidates (accuracy)" in done.stdout
+    assert "all 45 fits summed" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_model_loads_with_scikit_learn_alone(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
+    tuningjob("run", written(breast_cancer_svc, tmp_path), "--output", "out", cwd=tmp_path)
+    alone = (
+        "import sys, joblib; sys.modules['tuningjob'] = None; model = joblib.load('out/model.joblib'); "
+        "from sklearn.datasets import load_breast_cancer as load; print(model.predict(load().data[:3]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "[0 0 0]", done.stderr
+
+
+def test_the_audit_has_a_row_for_each_version(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
+    path = written(breast_cancer_svc, tmp_path)
+    tuningjob("run", path, "--output", "out", cwd=tmp_path)
+    tuningjob("run", path, "--output", "out", cwd=tmp_path)  # the same search: no new version
+    breast_cancer_svc["spec"]["crossValidation"] = {"folds": 3}
+    tuningjob("run", written(breast_cancer_svc, tmp_path), "--output", "out", cwd=tmp_path)
+    with sqlite3.connect(tmp_path / "out/tuning.db") as database:
+        rows = database.execute("select model_key, version, fits from hyperparameter_audit order by version").fetchall()
+    database.close()
+    assert rows == [("breast-cancer-svc", 1, 45), ("breast-cancer-svc", 2, 27)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_the_bit(
+    slow: dict[str, Any], tmp_path: Path, how: signal.Signals
+) -> None:
+    path = written(slow, tmp_path)
+    journal = tmp_path / "results/slow/tuning.db"
+    first = subprocess.Popen(
+        [*TUNINGJOB, "run", str(path)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    kept_at_least = wait_for_cells(journal, 4)
+    workers = children_of(first.pid)
+    assert len(workers) == min(2, len(os.sched_getaffinity(0)))
+    first.send_signal(how)
+    _, stderr = first.communicate(timeout=30)
+    assert first.returncode == (-how if how is signal.SIGKILL else 143), stderr
+    wait_until_gone(workers)
+
+    second = tuningjob("run", path, cwd=tmp_path)
+
+    assert second.returncode == 0, second.stderr
+    kept = int(second.stderr.split("Kept ")[1].split(" of ")[0])
+    assert kept_at_least <= kept < 90
+    with sqlite3.connect(journal) as database:
+        assert database.execute("select reports, count(*) from cells group by reports").fetchall() == [(1, 90)]
+    database.close()
+    job = load(slow)
+    want = sklearn_search(prepare(job.spec, tmp_path))
+    again = local.run(job, folder=tmp_path, output=tmp_path / "results/slow", stop=Stop())
+    assert_equal_to_the_bit(again.results.cv_results, want.cv_results_)
+    X = load_digits().data
+    np.testing.assert_array_equal(
+        joblib.load(tmp_path / "results/slow/model.joblib").predict_proba(X), want.predict_proba(X)
+    )
+
+
+def wait_for_cells(journal: Path, count: int) -> int:
+    """Wait until the journal has ``count`` cells; how many it has."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if journal.is_file():
+            database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+            try:
+                (found,) = database.execute("select count(*) from cells").fetchone()
+            except sqlite3.OperationalError:
+                found = 0
+            finally:
+                database.close()
+            if found >= count:
+                return int(found)
+        time.sleep(0.02)
+    raise AssertionError(f"fewer than {count} cells after a minute")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(
+        Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(") ")[1][:1]
+        for pid in pids
+    ):
+        assert time.monotonic() < deadline, f"worker processes outlived their parent: {pids}"
+        time.sleep(0.02)
+
+
+def test_two_runs_do_not_write_to_one_folder_at_a_time(slow: dict[str, Any], tmp_path: Path) -> None:
+    path = written(slow, tmp_path)
+    first = subprocess.Popen(
+        [*TUNINGJOB, "run", str(path)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_cells(tmp_path / "results/slow/tuning.db", 1)
+        second = tuningjob("run", path, cwd=tmp_path)
+        assert second.returncode == 3
+        assert (
+            second.stderr.strip()
+            == "results/slow: another run is at work there. Wait for it, or give another --output."
+        )
+    finally:
+        first.kill()
+        first.wait()
+
+
+@pytest.mark.parametrize(
+    ("command", "change", "message"),
+    [
+        ("run", {"estimator": {"class": "sklearn.svm.SVM"}}, "spec.estimator.class: must be an estimator's class that sklearn.svm has, but got 'sklearn.svm.SVM'. Did you mean 'SVR'?"),
+        ("run", {"search": {"grid": {"parameters": {"n_estimator": [5]}}}}, "Did you mean 'n_estimators'?"),
+        ("run", {"search": {"grid": {"parameters": {"n_estimators": []}}}}, "spec.search.grid.parameters.n_estimators: must be a list with at least one value, but got []."),
+        ("run", {"resources": {"memory": "much"}}, "spec.resources.memory: must be a positive Kubernetes quantity of memory"),
+        ("run", {"limits": {"maxFits": 10}}, "spec.search.grid.parameters: must be a grid of at most 10 fits (spec.limits.maxFits), but got 18 candidates × 5 folds = 90 fits."),
+        ("run", {"data": {"path": "job.csv", "target": "speices"}}, "spec.data.target: must be a column of job.csv, but got 'speices'. Did you mean 'species'?"),
+        ("validate", {"scoring": "acuracy"}, "Did you mean 'accuracy'?"),
+        ("validate", {"estimator": {"class": "sklearn.svm.LinearSVC"}, "search": {"grid": {"parameters": {"C": [1]}}}, "scoring": "neg_log_loss"}, "neg_log_loss needs predict_proba"),
+        ("size", {"limits": {"maxFits": 10}}, "must be a grid of at most 10 fits"),
+    ],
+)  # fmt: skip
+def test_a_refused_manifest_exits_2_with_the_field_and_no_traceback(
+    iris_forest: dict[str, Any], tmp_path: Path, command: str, change: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "job.csv").write_text("width,species\n1,a\n2,b\n")
+    iris_forest["spec"].update(change)
+    done = tuningjob(command, written(iris_forest, tmp_path), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_file_that_is_not_there_exits_2(tmp_path: Path) -> None:
+    done = tuningjob("run", "nowhere.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "nowhere.yaml: must be a readable file, but got no such file or directory.\n",
+    )
+
+
+def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
+    iris_forest: dict[str, Any], tmp_path: Path
+) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, -2]}
+    path = written(iris_forest, tmp_path)
+    for _ in range(2):  # the second time the journal remembers
+        done = tuningjob("run", path, cwd=tmp_path)
+        assert done.returncode == 3
+        assert "all 10 fits failed; the first one ended with:" in done.stderr
+        assert "InvalidParameterError: The 'n_estimators' parameter" in done.stderr
+
+
+def test_a_search_whose_some_fits_fail_completes_and_says_how_many(iris_forest: dict[str, Any], tmp_path: Path) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
+    done = tuningjob("run", written(iris_forest, tmp_path), cwd=tmp_path)
+    assert done.returncode == 0
+    assert "5 fits failed; their scores are NaN." in done.stderr
+
+
+def test_size_prints_candidates_splits_fits_and_warns(iris_forest: dict[str, Any], tmp_path: Path) -> None:
+    done = tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path)
+    assert done.stdout.split() == ["candidates", "18", "splits", "5", "fits", "90", "(and", "the", "refit)"]
+    assert done.stderr == ""
+    iris_forest["spec"]["crossValidation"] = {"folds": 30}
+    assert (
+        "warning: 540 fits are more than 500" in tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path).stderr
+    )
+    iris_forest["spec"]["crossValidation"] = {"folds": 60}
+    assert (
+        "warning: 1,080 fits are more than 1,000"
+        in tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path).stderr
+    )
+
+
+def test_validate_looks_at_the_data_where_it_is_here_and_says_where_it_is_not(
+    iris_forest: dict[str, Any], tmp_path: Path
+) -> None:
+    path = written(iris_forest, tmp_path)
+    assert tuningjob("validate", path, cwd=tmp_path).stdout == f"{path}: valid. 150 samples × 4 features.\n"
+    iris_forest["spec"]["data"] = {"path": "far.csv", "target": "label", "persistentVolumeClaim": "data"}
+    assert (
+        "Its data is on a volume and was not looked at."
+        in tuningjob("validate", written(iris_forest, tmp_path), cwd=tmp_path).stdout
+    )

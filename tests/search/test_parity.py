@@ -1,0 +1,140 @@
+"""The answer is scikit-learn's, to the bit."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from tuningjob import local
+from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.search.stop import Stop
+from tuningjob.spec import load
+
+# each of another kind: regression without a scorer, a step replaced, failing candidates, sparse text-like counts, ties, NaN scores
+SEARCHES: dict[str, dict[str, Any]] = {
+    "ridge on diabetes": {
+        "estimator": {"class": "sklearn.linear_model.Ridge"},
+        "search": {"grid": {"parameters": {"alpha": {"logspace": [-3, 3, 7]}, "fit_intercept": [True, False]}}},
+        "data": {"loader": "sklearn.datasets.load_diabetes"},
+    },
+    "logistic regression or a tree as the last step": {
+        "estimator": {
+            "pipeline": [
+                {"name": "scale", "class": "sklearn.preprocessing.StandardScaler"},
+                {"name": "model", "class": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 300}},
+            ]
+        },
+        "search": {
+            "grid": {
+                "parameters": [
+                    {"model__C": [0.01, 1, 100], "scale": ["passthrough", {"class": "sklearn.preprocessing.MinMaxScaler"}]},
+                    {"model": [{"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 3}}], "model__max_depth": [None, 2]},
+                ]
+            }
+        },
+        "data": {"loader": "sklearn.datasets.load_wine"},
+        "scoring": "f1_macro",
+        "returnTrainScore": True,
+        "crossValidation": {"folds": 3},
+    },
+    "a grid with candidates that cannot be fitted": {
+        "estimator": {"class": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 200}},
+        "search": {"grid": {"parameters": {"solver": ["lbfgs", "liblinear"], "C": [-1, 1, 10]}}},
+        "data": {"loader": "sklearn.datasets.load_breast_cancer"},
+        "returnTrainScore": True,
+    },
+    "nearest neighbours with a scorer on probabilities": {
+        "estimator": {"class": "sklearn.neighbors.KNeighborsClassifier"},
+        "search": {"grid": {"parameters": {"n_neighbors": {"range": [1, 20, 3]}, "weights": ["uniform", "distance"]}}},
+        "data": {"loader": "sklearn.datasets.load_digits"},
+        "scoring": "neg_log_loss",
+        "crossValidation": {"folds": 4},
+    },
+    "an empty grid": {
+        "estimator": {"class": "sklearn.naive_bayes.GaussianNB"},
+        "search": {"grid": {"parameters": {}}},
+        "data": {"loader": "sklearn.datasets.load_iris"},
+    },
+}  # fmt: skip
+
+
+def sklearn_search(problem: SearchProblem) -> GridSearchCV:
+    """The same search by scikit-learn, in this one process."""
+    spec = problem.spec
+    search = GridSearchCV(
+        problem.estimator,
+        problem.candidates.param_grid,
+        scoring=spec.scoring,
+        cv=spec.cross_validation.folds,
+        return_train_score=spec.return_train_score,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return search.fit(problem.data.X, problem.data.y)
+
+
+def assert_equal_to_the_bit(found: dict[str, Any], want: dict[str, Any]) -> None:
+    """Every column of cv_results_ but the times."""
+    assert list(found) == list(want)
+    assert repr(found["params"]) == repr(want["params"])
+    for name, values in want.items():
+        if name == "params" or name.endswith("_time"):
+            continue
+        if name.startswith("param_"):
+            assert repr(found[name]) == repr(values)
+            assert found[name].dtype == values.dtype
+        else:
+            assert found[name].dtype == values.dtype
+            assert found[name].tobytes() == np.asarray(values).tobytes(), name
+
+
+def manifest(name: str, spec: dict[str, Any]) -> Any:
+    return load(
+        {
+            "apiVersion": "tuningjob.dev/v1alpha1",
+            "kind": "TuningJob",
+            "metadata": {"name": "-".join(name.split())},
+            "spec": {"resources": {"cpu": 2}, **spec},
+        }
+    )
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_on_this_machine_is_equal_to_scikit_learns(name: str, tmp_path: Path) -> None:
+    job = manifest(name, SEARCHES[name])
+    want = sklearn_search(prepare(job.spec, tmp_path))
+
+    outcome = local.run(job, folder=tmp_path, output=tmp_path / "results", stop=Stop())
+
+    assert_equal_to_the_bit(outcome.results.cv_results, want.cv_results_)
+    assert outcome.results.best_index == want.best_index_
+    assert repr(outcome.results.best_params) == repr(want.best_params_)
+    assert outcome.results.best_score == want.best_score_
+    assert outcome.results.failed_fits == int(
+        np.isnan([want.cv_results_[f"split{i}_test_score"] for i in range(want.n_splits_)]).sum()
+    )
+
+
+def test_the_files_hold_the_same_numbers_and_the_model_predicts_the_same(
+    breast_cancer_svc: dict[str, Any], tmp_path: Path
+) -> None:
+    job = load(breast_cancer_svc)
+    problem = prepare(job.spec, tmp_path)
+    want = sklearn_search(problem)
+
+    local.run(job, folder=tmp_path, output=tmp_path, stop=Stop())
+
+    csv = pd.read_csv(tmp_path / "cv_results.csv")
+    parquet = pd.read_parquet(tmp_path / "cv_results.parquet")
+    for name, values in want.cv_results_.items():
+        if "score" in name and not name.endswith("_time"):
+            np.testing.assert_array_equal(csv[name].to_numpy(), values, err_msg=name)
+            np.testing.assert_array_equal(parquet[name].to_numpy(), values, err_msg=name)
+    assert list(csv["param_svc__C"]) == [0.1, 1, 10, 0.1, 0.1, 1, 1, 10, 10]
+    model = joblib.load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(model.decision_function(problem.data.X), want.decision_function(problem.data.X))

@@ -1,0 +1,174 @@
+"""What only scikit-learn and the data can tell of a manifest is told before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tuningjob.errors import ManifestRefused
+from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.spec import load
+
+
+def prepared(document: dict[str, Any], folder: Path = Path()) -> SearchProblem:
+    return prepare(load(document).spec, folder)
+
+
+def refusal(document: dict[str, Any], folder: Path = Path()) -> str:
+    with pytest.raises(ManifestRefused) as refused:
+        prepared(document, folder)
+    return str(refused.value)
+
+
+@pytest.fixture
+def table(tmp_path: Path, iris_forest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest on a CSV file in ``tmp_path``."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["width", "height", "depth"])
+    frame["label"] = rng.integers(0, 2, 60)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    iris_forest["spec"]["data"] = {"path": "t.csv", "target": "label"}
+    return iris_forest
+
+
+def test_an_unknown_class_is_refused_with_the_nearest_name(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["estimator"]["class"] = "sklearn.ensemble.RandomForrestClassifier"
+    assert refusal(iris_forest) == (
+        "spec.estimator.class: must be an estimator's class that sklearn.ensemble has, but got "
+        "'sklearn.ensemble.RandomForrestClassifier'. Did you mean 'RandomForestClassifier'?"
+    )
+
+
+def test_an_unknown_module_is_refused_with_the_nearest_name(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["estimator"]["class"] = "sklearn.ensembel.RandomForestClassifier"
+    assert "There is no module 'sklearn.ensembel' here. Did you mean 'ensemble'?" in refusal(iris_forest)
+
+
+def test_a_function_is_no_estimator(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["estimator"] = {"class": "sklearn.metrics.accuracy_score"}
+    assert "spec.estimator.class: must be a class with scikit-learn's get_params" in refusal(iris_forest)
+
+
+def test_a_parameter_that_the_estimator_lacks_is_refused_with_the_nearest_name(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"]["max_dept"] = [3]
+    assert refusal(iris_forest) == (
+        "spec.search.grid.parameters.max_dept: must be a parameter of the estimator, but got 'max_dept'. Did you mean 'max_depth'?"
+    )
+
+
+def test_a_fixed_parameter_that_a_step_lacks_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
+    breast_cancer_svc["spec"]["estimator"]["pipeline"][1]["params"] = {"gama": 1}
+    assert refusal(breast_cancer_svc).startswith(
+        "spec.estimator.pipeline[1].params.gama: must be a parameter of sklearn.svm.SVC, but got 'gama'. Did you mean 'gamma'?"
+    )
+
+
+@pytest.mark.parametrize("value", [1, 1.0])
+def test_a_number_that_means_two_things_is_refused_with_both_spellings(
+    iris_forest: dict[str, Any], value: float
+) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"]["max_features"] = [value, 0.5]
+    assert refusal(iris_forest) == (
+        "spec.search.grid.parameters.max_features[0]: must be a number that can mean only one thing, but got 1. "
+        "Write {int: 1} for a count, or {float: 1} for a fraction."
+    )
+
+
+def test_a_number_that_means_two_things_is_refused_among_fixed_parameters(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["estimator"]["params"]["max_features"] = 1
+    assert refusal(iris_forest).startswith(
+        "spec.estimator.params.max_features: must be a number that can mean only one thing"
+    )
+
+
+def test_tagged_numbers_keep_their_type(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_features": [{"int": 1}, {"float": 1}, {"float": "1.0"}]}
+    values = [params["max_features"] for params in prepared(iris_forest).candidates]
+    assert [(type(value), value) for value in values] == [(int, 1), (float, 1.0), (float, 1.0)]
+
+
+def test_a_scorer_that_the_estimator_cannot_serve_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
+    breast_cancer_svc["spec"]["scoring"] = "neg_log_loss"
+    assert refusal(breast_cancer_svc).startswith(
+        "spec.scoring: must be a scorer that the estimator can serve (neg_log_loss needs predict_proba), "
+        "but got an estimator without predict_proba."
+    )
+
+
+def test_an_unknown_scorer_is_refused_with_the_nearest_name(breast_cancer_svc: dict[str, Any]) -> None:
+    breast_cancer_svc["spec"]["scoring"] = "acuracy"
+    assert "but got 'acuracy'. Did you mean 'accuracy'?" in refusal(breast_cancer_svc)
+
+
+def test_folds_that_the_data_cannot_fill_are_refused(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["crossValidation"] = {"folds": 60}
+    assert refusal(iris_forest).startswith(
+        "spec.crossValidation.folds: must be a number of folds that the 150 samples can fill, but got 60."
+    )
+
+
+def test_a_missing_target_column_is_refused_with_the_nearest_name(table: dict[str, Any], tmp_path: Path) -> None:
+    table["spec"]["data"]["target"] = "lable"
+    assert (
+        refusal(table, tmp_path)
+        == "spec.data.target: must be a column of t.csv, but got 'lable'. Did you mean 'label'?"
+    )
+
+
+def test_a_missing_feature_column_is_refused(table: dict[str, Any], tmp_path: Path) -> None:
+    table["spec"]["data"]["features"] = ["width", "hieght"]
+    assert refusal(table, tmp_path).startswith(
+        "spec.data.features[1]: must be a column of t.csv, but got 'hieght'. Did you mean 'height'?"
+    )
+
+
+def test_a_missing_file_is_refused_with_the_nearest_name(table: dict[str, Any], tmp_path: Path) -> None:
+    table["spec"]["data"]["path"] = "tt.csv"
+    assert refusal(table, tmp_path).endswith("but got 'tt.csv'. Did you mean 't.csv'?")
+
+
+def test_a_file_that_is_none_of_its_format_is_refused(table: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_text("no parquet")
+    table["spec"]["data"]["path"] = "t.parquet"
+    assert refusal(table, tmp_path).startswith("spec.data.path: must be a parquet file that can be read")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_every_other_column_is_a_feature_unless_features_are_named(
+    table: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    table["spec"]["data"]["path"] = name
+    assert list(prepared(table, tmp_path).data.X.columns) == ["width", "height", "depth"]
+    table["spec"]["data"]["features"] = ["depth", "width"]
+    assert list(prepared(table, tmp_path).data.X.columns) == ["depth", "width"]
+
+
+def test_data_without_a_seed_is_refused_for_every_pod_would_make_another(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.make_classification"}
+    assert refusal(iris_forest).startswith("spec.data.params.random_state: must be an integer, but got None.")
+
+
+def test_the_digest_of_the_data_is_the_same_each_time_and_another_for_other_data(iris_forest: dict[str, Any]) -> None:
+    first = prepared(iris_forest).preflight.data_digest
+    assert prepared(iris_forest).preflight.data_digest == first
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
+    assert prepared(iris_forest).preflight.data_digest != first
+
+
+def test_estimators_may_be_values_and_their_parameters_may_be_searched(breast_cancer_svc: dict[str, Any]) -> None:
+    breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = [
+        {"scaler": ["passthrough", {"class": "sklearn.preprocessing.MinMaxScaler"}], "svc__C": [1]},
+        {
+            "svc": [{"class": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 500}}],
+            "svc__l1_ratio": [0.5],
+        },
+    ]
+    candidates = list(prepared(breast_cancer_svc).candidates)
+    assert [type(candidate.get("svc", candidate.get("scaler"))).__name__ for candidate in candidates] == [
+        "str",
+        "MinMaxScaler",
+        "LogisticRegression",
+    ]
