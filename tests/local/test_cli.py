@@ -16,7 +16,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from tests.search.test_parity import assert_equal_to_the_bit, sklearn_search
+from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob import local
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop

@@ -1,6 +1,5 @@
 """The answer is scikit-learn's, to the bit."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.model_selection import GridSearchCV
 
+from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob import local
-from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
 from tuningjob.spec import load
 
@@ -61,36 +60,6 @@ SEARCHES: dict[str, dict[str, Any]] = {
         "data": {"loader": "sklearn.datasets.load_iris"},
     },
 }  # fmt: skip
-
-
-def sklearn_search(problem: SearchProblem) -> GridSearchCV:
-    """The same search by scikit-learn, in this one process."""
-    spec = problem.spec
-    search = GridSearchCV(
-        problem.estimator,
-        problem.candidates.param_grid,
-        scoring=spec.scoring,
-        cv=spec.cross_validation.folds,
-        return_train_score=spec.return_train_score,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return search.fit(problem.data.X, problem.data.y)
-
-
-def assert_equal_to_the_bit(found: dict[str, Any], want: dict[str, Any]) -> None:
-    """Every column of cv_results_ but the times."""
-    assert list(found) == list(want)
-    assert repr(found["params"]) == repr(want["params"])
-    for name, values in want.items():
-        if name == "params" or name.endswith("_time"):
-            continue
-        if name.startswith("param_"):
-            assert repr(found[name]) == repr(values)
-            assert found[name].dtype == values.dtype
-        else:
-            assert found[name].dtype == values.dtype
-            assert found[name].tobytes() == np.asarray(values).tobytes(), name
 
 
 def manifest(name: str, spec: dict[str, Any]) -> Any:

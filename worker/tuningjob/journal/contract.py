@@ -91,6 +91,10 @@ class Journal(ABC):
         """How many cells were reported once, twice, …: the proof that nothing finished is fitted again."""
 
     @abstractmethod
+    def reporters(self, search_id: str) -> dict[int, int]:
+        """How many cells each completion index was the first to report."""
+
+    @abstractmethod
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
         """The audit rows of a model key, by version."""
 

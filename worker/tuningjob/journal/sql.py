@@ -8,8 +8,9 @@ import datetime as dt
 import functools
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -81,6 +82,9 @@ class SqlJournal(Journal):
         self._engine = _engine(url)
         self._reader = self._engine.execution_options(**{_READ_ONLY: True})
         self._clock = clock
+        # Threads that wait for SQLite's write lock poll it, and the unlucky wait for seconds while others come and go: here
+        # they queue. Other processes still poll.
+        self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         try:
             metadata.create_all(self._engine)
             self._check_schema()
@@ -109,7 +113,7 @@ class SqlJournal(Journal):
     def _transaction(self, engine: Engine | None = None) -> Iterator[Connection]:
         """A transaction; one that writes by default. Raises JournalError for a database that does not do its part."""
         try:
-            with (engine or self._engine).begin() as connection:
+            with nullcontext() if engine else self._turn, (engine or self._engine).begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             reason = getattr(error, "orig", None) or error
@@ -411,6 +415,16 @@ class SqlJournal(Journal):
         query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
         with self._transaction(self._reader) as connection:
             return {int(reports): int(count) for reports, count in connection.execute(query)}
+
+    def reporters(self, search_id: str) -> dict[int, int]:
+        """See Journal."""
+        query = (
+            select(cells.c.reported_by, func.count())
+            .where(cells.c.search_id == search_id)
+            .group_by(cells.c.reported_by)
+        )
+        with self._reader.connect() as connection:
+            return {int(index): int(count) for index, count in connection.execute(query)}
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
         """See Journal."""

@@ -1,0 +1,39 @@
+"""What every search must be equal to: scikit-learn's own, in one process, with one thread."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+
+from tuningjob.search.problem import SearchProblem
+
+
+def sklearn_search(problem: SearchProblem) -> GridSearchCV:
+    """The same search by scikit-learn, in this one process."""
+    spec = problem.spec
+    search = GridSearchCV(
+        problem.estimator,
+        problem.candidates.param_grid,
+        scoring=spec.scoring,
+        cv=spec.cross_validation.folds,
+        return_train_score=spec.return_train_score,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return search.fit(problem.data.X, problem.data.y)
+
+
+def assert_equal_to_the_bit(found: dict[str, Any], want: dict[str, Any]) -> None:
+    """Every column of cv_results_ but the times."""
+    assert list(found) == list(want)
+    assert repr(found["params"]) == repr(want["params"])
+    for name, values in want.items():
+        if name == "params" or name.endswith("_time"):
+            continue
+        if name.startswith("param_"):
+            assert repr(found[name]) == repr(values)
+            assert found[name].dtype == values.dtype
+        else:
+            assert found[name].dtype == values.dtype
+            assert found[name].tobytes() == np.asarray(values).tobytes(), name

@@ -1,0 +1,233 @@
+"""The journal as a worker pod reaches it: the results service, over HTTP.
+
+A pod outlives a restart of the service: what fails on the way (no connection, a timeout, a 5xx, a 429) is tried again
+with growing, jittered pauses, for as long as `patience_seconds`. Every request may be repeated, because the journal's
+methods may (see ``tuningjob.journal.contract``). A refusal (4xx) is final, and raised as the error that the journal
+itself would have raised. To be used from one thread at a time.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+import tenacity
+from pydantic import TypeAdapter, ValidationError
+
+from tuningjob.errors import (
+    ArtifactRefused,
+    JournalError,
+    JournalMismatch,
+    ServiceUnavailable,
+    TuningJobError,
+    UnknownSearch,
+)
+from tuningjob.journal.artifacts import Artifact, blocks
+from tuningjob.journal.records import (
+    MAX_CELLS_PER_PAGE,
+    MAX_CELLS_PER_REPORT,
+    MAX_ERROR_LENGTH,
+    Answer,
+    CellResult,
+    Claim,
+    Preflight,
+    Refusal,
+    Search,
+)
+from tuningjob.spec.wellknown import RESULT_FILES
+
+T = TypeVar("T")
+PATIENCE_SECONDS: Final = 600.0
+# Connecting is quick or it fails; an answer may wait for the database's lock; a model takes its time block by block.
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 20.0
+
+# Bodies are written by pydantic, for NaN and infinities; httpx must be told what they are.
+_JSON: Final = {"Content-Type": "application/json"}
+_SEARCH: Final = TypeAdapter(Search)
+_CLAIM: Final = TypeAdapter(Claim)
+_CELLS: Final = TypeAdapter(list[CellResult])
+_PREFLIGHT: Final = TypeAdapter(Preflight)
+_ANSWER: Final = TypeAdapter(Answer)
+_REFUSAL: Final = TypeAdapter(Refusal)
+_ARTIFACT: Final = TypeAdapter(Artifact)
+_REFUSED: Final[dict[int, type[TuningJobError]]] = {404: UnknownSearch, 409: JournalMismatch}
+
+
+class _TryAgain(Exception):
+    """An answer that another attempt may better."""
+
+
+class HttpSearchJournal:
+    """``SearchJournal`` over HTTP.
+
+    Every method may raise ServiceUnavailable after ``patience_seconds`` without an answer, UnknownSearch and
+    JournalMismatch as the journal does, and JournalError for any other refusal (an expired token, say).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url.rstrip("/")
+        # No proxy of the pod's environment: the service is in the cluster.
+        self._http = httpx.Client(
+            base_url=self._url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT, trust_env=False
+        )
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._sleep = sleep
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def search(self) -> Search:
+        """The search of the token."""
+        return self._parsed(_SEARCH, self._request("GET", "/v1/search"))
+
+    def set_preflight(self, preflight: Preflight) -> None:
+        """See Journal.set_preflight."""
+        self._request("PUT", "/v1/preflight", headers=_JSON, content=_PREFLIGHT.dump_json(preflight))
+
+    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
+        """See Journal.claim."""
+        body = {"index": index, "slots": slots, "holding": sorted(holding)}
+        return self._parsed(_CLAIM, self._request("POST", "/v1/claims", json=body))
+
+    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
+        """See Journal.report; each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
+        new = 0
+        for start in range(0, len(results), MAX_CELLS_PER_REPORT):
+            batch = _CELLS.dump_json(list(results[start : start + MAX_CELLS_PER_REPORT]))
+            body = b'{"index":%d,"results":%b}' % (index, batch)
+            new += int(self._request("POST", "/v1/cells", headers=_JSON, content=body).json()["new"])
+        return new
+
+    def results(self) -> Iterator[CellResult]:
+        """See Journal.results; a page at a time."""
+        start = 0
+        while True:
+            query = {"start": start, "limit": MAX_CELLS_PER_PAGE}
+            page = self._parsed(_CELLS, self._request("GET", "/v1/cells", params=query))
+            yield from page
+            if len(page) < MAX_CELLS_PER_PAGE:
+                return
+            start += len(page)
+
+    def complete(self, answer: Answer) -> int:
+        """See Journal.complete."""
+        response = self._request("POST", "/v1/complete", headers=_JSON, content=_ANSWER.dump_json(answer))
+        return int(response.json()["version"])
+
+    def fail(self, reason: str) -> None:
+        """See Journal.fail. Of a reason that is too long, the end is kept: that is where a traceback says what happened."""
+        self._request("POST", "/v1/fail", json={"reason": reason[-MAX_ERROR_LENGTH:]})
+
+    def refuse(self, refusal: Refusal) -> None:
+        """See Journal.refuse."""
+        self._request("POST", "/v1/refuse", headers=_JSON, content=_REFUSAL.dump_json(refusal))
+
+    def upload(self, name: str, path: Path) -> Artifact:
+        """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service does not take."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        headers = {"X-Content-Sha256": digest, "Content-Length": str(path.stat().st_size)}
+        response = self._request(
+            "PUT",
+            f"/v1/artifacts/{name}",
+            headers=headers,
+            body=lambda: _stream(path),
+            refused={413: ArtifactRefused, 422: ArtifactRefused},
+        )
+        return self._parsed(_ARTIFACT, response)
+
+    def upload_all(self, folder: Path) -> None:
+        """Hand in every result file that is in ``folder``. Raises ArtifactRefused."""
+        for name in RESULT_FILES:
+            if (folder / name).exists():
+                self.upload(name, folder / name)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Callable[[], Iterator[bytes]] | None = None,
+        refused: dict[int, type[TuningJobError]] | None = None,
+        **request: Any,  # noqa: ANN401  httpx's own
+    ) -> httpx.Response:
+        """An answer that is no refusal. ``body`` makes a streamed body, anew for every attempt."""
+        started = self._clock()
+
+        def out_of_patience(_state: tenacity.RetryCallState) -> bool:
+            return self._clock() - started >= self._patience_seconds
+
+        def attempt() -> httpx.Response:
+            if body is not None:
+                request["content"] = body()
+            response = self._http.request(method, path, **request)
+            if response.status_code == 429 or response.status_code >= 500:
+                raise _TryAgain(f"{response.status_code} {_detail(response)}")
+            return response
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
+            wait=_pause,
+            stop=out_of_patience,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            response = retrying(attempt)
+        except (httpx.TransportError, _TryAgain) as error:
+            raise ServiceUnavailable(
+                f"{self._url}: must answer within {self._patience_seconds:.0f} seconds, but got: {error}"
+            ) from error
+        if response.status_code >= 400:
+            kind = (_REFUSED | (refused or {})).get(response.status_code, JournalError)
+            raise kind(_detail(response))
+        return response
+
+    def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
+        try:
+            return adapter.validate_json(response.content)
+        except ValidationError as error:
+            raise JournalError(f"{self._url}: must be a results service of this version, but got: {error}") from error
+
+
+def _stream(path: Path) -> Iterator[bytes]:
+    """The blocks of a file that is opened only when the first of them is asked for: an attempt may never get that far."""
+    yield from blocks(path.open("rb"))
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Half to all of a doubling pause: a hundred pods that lost the service together do not come back together."""
+    pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(state.attempt_number - 1, 16))
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+
+
+def _detail(response: httpx.Response) -> str:
+    """The service's sentence, or what came in its place."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code} {response.text[:200]}"
