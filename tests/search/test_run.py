@@ -1,12 +1,15 @@
 """The worker's loop: claim, fit, report."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tuningjob.errors import SearchFailed
+from tuningjob.errors import SearchFailed, WorkerDied
 from tuningjob.journal.records import CellResult, Claim, NewSearch, SearchState
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.search.problem import SearchProblem, prepare
@@ -105,6 +108,32 @@ def test_a_search_whose_every_fit_fails_ends_failed_with_the_first_traceback(
         failing.finish(tmp_path / "out")
     assert journal.progress("s").state is SearchState.FAILED
     assert not (tmp_path / "out").exists()
+
+
+def test_what_fails_outside_of_a_fit_ends_the_search_with_its_traceback(journal: SqlJournal) -> None:
+    problem = small({"kernel": ["precomputed"]}, estimator="sklearn.svm.SVC")
+    opened(journal, problem)
+    with pytest.raises(SearchFailed, match="X should be a square kernel matrix"):
+        worker(journal, problem).evaluate_all()
+    progress = journal.progress("s")
+    assert progress.state is SearchState.FAILED
+    assert "X should be a square kernel matrix" in str(progress.failure)
+
+
+def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJournal) -> None:
+    problem = small({"max_depth": list(range(1, 21))})
+    opened(journal, problem)
+    dying = worker(journal, problem)
+
+    def kill_one(_results: list[CellResult]) -> None:
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    dying.on_cells = kill_one
+    with pytest.raises(WorkerDied, match="killed from outside"):
+        dying.evaluate_all()
+    assert journal.progress("s").done > 0
+    assert worker(journal, problem).evaluate_all()
+    assert journal.report_counts("s") == {1: 100}
 
 
 def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> None:

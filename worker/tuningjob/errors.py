@@ -5,6 +5,7 @@
     TuningJobError
     ├── ManifestRefused        the manifest asks for what cannot be (exit 2): a list of problems, each with its field
     ├── SearchFailed           the search ran and cannot give an answer (exit 3)
+    ├── WorkerDied             a process of ours was killed from outside, mostly for memory (a pod exits 1 and is replaced)
     ├── JournalError           the journal cannot do what was asked
     │   ├── UnknownSearch      no such search in this journal
     │   └── JournalMismatch    what is stored was made from something else: another spec, other data, another schema
@@ -44,6 +45,10 @@ class ManifestRefused(TuningJobError):
 
 class SearchFailed(TuningJobError):
     """The search ran, and no answer came out: every fit failed, or the refit did."""
+
+
+class WorkerDied(TuningJobError):
+    """A process of ours was killed from outside, mostly for lack of memory. What was reported is kept."""
 
 
 class JournalError(TuningJobError):

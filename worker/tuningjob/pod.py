@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuningjob.client import HttpSearchJournal
-from tuningjob.errors import JournalMismatch, ManifestRefused, Problem, SearchFailed, ServiceUnavailable
+from tuningjob.errors import JournalMismatch, ManifestRefused, Problem, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.journal.records import Refusal, SearchState
 from tuningjob.search.problem import prepare
 from tuningjob.search.run import Worker
@@ -63,6 +63,9 @@ def main() -> int:
     except SearchFailed as failed:
         _say(f"search failed: {failed}")
         return ExitCode.FAILED
+    except WorkerDied as died:
+        _say(str(died))
+        return ExitCode.CRASHED
     except ServiceUnavailable as error:
         _say(str(error))
         return ExitCode.SERVICE_UNAVAILABLE

@@ -5,16 +5,18 @@ The same in a pod (the journal over HTTP, one completion index) and on a laptop 
 
 import math
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sklearn.base import clone
 
-from tuningjob.errors import SearchFailed
+from tuningjob.errors import SearchFailed, WorkerDied
 from tuningjob.journal.contract import SearchJournal
 from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Answer, Cell, CellResult, Next
 from tuningjob.search.evaluate import collect_warnings, one_thread
@@ -49,7 +51,10 @@ class Worker:
     warnings: Counter[str] = field(default_factory=Counter)
 
     def evaluate_all(self) -> bool:
-        """Claim and evaluate until nothing is left; whether finishing the search falls to this worker. Raises Terminated."""
+        """Claim and evaluate until nothing is left; whether finishing the search falls to this worker.
+
+        Raises Terminated, WorkerDied, and SearchFailed (after telling the journal).
+        """
         with make_pool(self.problem, self.n_jobs) as pool:
             self.on_start()
             try:
@@ -155,11 +160,27 @@ class _Loop:
         done, _ = wait(self.running, timeout=min(due, _POLL_SECONDS), return_when=FIRST_COMPLETED)
         for future in done:
             del self.running[future]
-            results, seen = future.result()
+            results, seen = self._outcome(future)
             self.worker.warnings.update(seen)
             self.finished += results
             self._learn(results)
             self.worker.on_cells(results)
+
+    def _outcome(self, future: Future[tuple[list[CellResult], Counter[str]]]) -> tuple[list[CellResult], Counter[str]]:
+        try:
+            return future.result()
+        except BrokenProcessPool as broken:
+            self._report()
+            raise WorkerDied(
+                "a process of this worker was killed from outside, mostly for lack of memory. What was finished is kept; "
+                "with less spec.resources.cpu fewer fits are in memory at a time."
+            ) from broken
+        except Exception as error:
+            # not the fit itself, whose failure is a NaN score: scikit-learn would end its search here, too
+            self._report()
+            reason = f"a fit could not even begin:\n{''.join(traceback.format_exception(error))}"
+            self.worker.journal.fail(reason)
+            raise SearchFailed(reason) from error
 
     def _learn(self, results: list[CellResult]) -> None:
         mean = sum(result.fit_seconds + result.score_seconds for result in results) / len(results)

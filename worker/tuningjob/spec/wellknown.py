@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     """Exit codes of `tuningjob run` and of a worker pod. The Job's podFailurePolicy reads them."""
 
     DONE = 0
+    CRASHED = 1  # a bug, or a process that was killed: the pod is replaced, a few times
     REFUSED = 2  # the manifest (or the data it names) cannot be searched: fail at once, with the reason
     FAILED = 3  # the search ran and has no answer: fail at once, with the reason
     SERVICE_UNAVAILABLE = 4  # the results service stayed away: the pod is replaced

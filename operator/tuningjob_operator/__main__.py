@@ -1,0 +1,144 @@
+"""`python -m tuningjob_operator`: the operator's process. Puts the parts together, and lets them run until one ends."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import sys
+import time
+from typing import Final
+
+import kopf
+
+from tuningjob.errors import JournalError
+from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.journal.sql import SqlJournal
+from tuningjob_operator import logs, loops, tokens, watch
+from tuningjob_operator.cache import Cache
+from tuningjob_operator.cluster import REQUIRED_ACCESS, ApiError, Cluster, NotFound
+from tuningjob_operator.kube import KubeCluster
+from tuningjob_operator.objects import Key
+from tuningjob_operator.queue import WorkQueue
+from tuningjob_operator.reconcile import Reconciler
+from tuningjob_operator.settings import Settings, read_settings
+
+logger = logging.getLogger("tuningjob_operator")
+
+_START_ATTEMPTS: Final = 12
+_START_PAUSE_SECONDS: Final = 5.0
+
+
+class _SystemClock:
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class CannotStart(Exception):
+    """What is missing, in a sentence for the administrator."""
+
+
+async def check_access(cluster: Cluster, namespaces: tuple[str, ...]) -> None:
+    """Raises CannotStart if RBAC forbids anything that the operator does; ApiError if it cannot be told."""
+    missing = [
+        f"{access} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
+        for namespace in namespaces or (None,)
+        for access in REQUIRED_ACCESS
+        if not await cluster.may(access, namespace)
+    ]
+    if missing:
+        raise CannotStart(f"The operator's service account must be allowed to: {'; '.join(missing)}.")
+
+
+async def start(cluster: Cluster, resync: loops.Resync, namespaces: tuple[str, ...]) -> None:
+    """Look at everything once, before kopf does: it would never notice a CRD that comes later. Raises CannotStart."""
+    reason = ""
+    for attempt in range(_START_ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(_START_PAUSE_SECONDS)
+        try:
+            await check_access(cluster, namespaces)
+            await resync.resync()
+        except NotFound:
+            reason = "the CRD tuningjobs.tuningjob.dev must be installed"
+        except ApiError as error:
+            reason = f"the API server must answer, but got {error}"
+        except JournalError as error:
+            reason = str(error)
+        else:
+            return
+        logger.warning("not started yet", extra={"reason": reason})
+    raise CannotStart(reason)
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM, or until one of the parts ends. Raises what that part raised."""
+    clock, cache = _SystemClock(), Cache()
+    queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic)
+    journal = SqlJournal(settings.database_url)
+    async with KubeCluster() as cluster:
+        reconciler = Reconciler(
+            cluster=cluster,
+            journal=journal,
+            # the operator never uploads: only the results service needs a real limit
+            artifacts=ArtifactStore(settings.artifacts_dir, max_bytes=0),
+            cache=cache,
+            settings=settings,
+            signing_key=tokens.load_or_create_key(settings.signing_key_file),
+            clock=clock,
+        )
+        namespaces = settings.watch_namespaces
+        resync = loops.Resync(
+            cluster=cluster, journal=journal, cache=cache, queue=queue, clock=clock, namespaces=namespaces
+        )
+        await start(cluster, resync, namespaces)
+        logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
+        tasks = [asyncio.create_task(loops.work(queue, reconciler.reconcile)) for _ in range(loops.WORKERS)]
+        poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
+        tasks += [asyncio.create_task(poller.run()), asyncio.create_task(resync.run())]
+        tasks.append(
+            asyncio.create_task(
+                kopf.operator(
+                    registry=watch.make_registry(cache=cache, queue=queue, resync=resync),
+                    settings=watch.make_settings(),
+                    standalone=True,
+                    clusterwide=not namespaces,
+                    namespaces=namespaces,
+                    liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
+                )
+            )
+        )
+        await _until_one_ends(tasks)
+    journal.close()
+
+
+async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
+    """It is kopf that ends on SIGTERM; if anything else ends, the pod is better started again than left half alive."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def main() -> int:
+    """The exit code."""
+    logs.configure()
+    try:
+        settings = read_settings()
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(run(settings))
+    except (CannotStart, JournalError, ValueError) as error:
+        logger.critical("cannot start", extra={"reason": str(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The newest body that we know of each TuningJob and of its Job. Filled by kopf's events, the resync and our own writes.
+
+A hint, never a lock: what is decided from a stale body is caught by AlreadyExists or Conflict at the API server. A body
+never replaces a newer one, whichever way it came: our own write is often back before its event.
+"""
+
+from collections.abc import Callable, Iterable
+
+from tuningjob_operator.objects import Body, Key, key_of, uid_of
+
+
+class Store:
+    """Bodies of one kind by key."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[Key, Body] = {}
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def get(self, key: Key) -> Body | None:
+        """The newest known body. Not to be changed."""
+        return self._bodies.get(key)
+
+    def keys(self) -> tuple[Key, ...]:
+        """Every key, as of now."""
+        return tuple(self._bodies)
+
+    def put(self, body: Body) -> Body | None:
+        """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced."""
+        key = key_of(body)
+        known = self._bodies.get(key)
+        if known is not None and _version(body) < _version(known):
+            return None
+        self._bodies[key] = _slim(body)
+        return known if known is not None and uid_of(known) != uid_of(body) else None
+
+    def remove(self, body: Body) -> Body | None:
+        """Forget the object that was deleted as ``body``, unless a newer one of its name is known. Returns it."""
+        key = key_of(body)
+        known = self._bodies.get(key)
+        if known is None or _version(body) < _version(known):
+            return None
+        return self._bodies.pop(key)
+
+    def forget(self, key: Key) -> None:
+        """Forget whatever is known under the key."""
+        self._bodies.pop(key, None)
+
+    def retain(
+        self, items: Iterable[Body], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
+    ) -> list[Body]:
+        """Take a full listing in; returns what vanished without an event (kopf emits no DELETED after a relist)."""
+        gone: list[Body] = []
+        present: set[Key] = set()
+        for body in items:
+            present.add(key_of(body))
+            replaced = self.put(body)
+            if replaced is not None:
+                gone.append(replaced)
+        for key in self.keys():
+            known = self._bodies[key]
+            if key not in present and covers(key) and _number(resource_version) >= _version(known):
+                gone.append(self._bodies.pop(key))
+        return gone
+
+
+class Cache:
+    """What the operator knows of the cluster, and whose journal entries are to be deleted."""
+
+    def __init__(self) -> None:
+        self.tuningjobs = Store()
+        self.jobs = Store()
+        self._keys: dict[str, Key] = {}
+        self._buried: dict[Key, set[str]] = {}
+
+    def put_tuningjob(self, body: Body) -> Key:
+        """A TuningJob as an event, a listing or our own write shows it."""
+        replaced = self.tuningjobs.put(body)
+        if replaced is not None:
+            self.bury(key_of(replaced), uid_of(replaced))
+        known = self.tuningjobs.get(key_of(body))
+        if known is not None:
+            self._keys[uid_of(known)] = key_of(known)
+        return key_of(body)
+
+    def remove_tuningjob(self, body: Body) -> Key:
+        """A TuningJob is gone: its search is to be deleted from the journal."""
+        self.tuningjobs.remove(body)
+        self.bury(key_of(body), uid_of(body))
+        return key_of(body)
+
+    def key_of_uid(self, uid: str) -> Key | None:
+        """The key of a TuningJob that is there."""
+        return self._keys.get(uid)
+
+    def bury(self, key: Key, uid: str) -> None:
+        """Note that the search of this uid has no TuningJob any more."""
+        self._keys.pop(uid, None)
+        self._buried.setdefault(key, set()).add(uid)
+
+    def buried(self, key: Key) -> tuple[str, ...]:
+        """Uids under this key whose searches are to be deleted."""
+        return tuple(sorted(self._buried.get(key, ())))
+
+    def deleted(self, key: Key, uid: str) -> None:
+        """The search of a buried uid is deleted."""
+        uids = self._buried.get(key, set())
+        uids.discard(uid)
+        if not uids:
+            self._buried.pop(key, None)
+
+
+def _slim(body: Body) -> Body:
+    """Without managedFields: half of the bytes of a body, and nobody here reads them."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    return {**body, "metadata": metadata}
+
+
+def _version(body: Body) -> int:
+    return _number(body["metadata"].get("resourceVersion", ""))
+
+
+def _number(resource_version: str) -> int:
+    """Comparable as of KEP-5504 (Kubernetes 1.35), and in every release before it on etcd."""
+    return int(resource_version) if resource_version.isdigit() else 0

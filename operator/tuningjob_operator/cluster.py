@@ -1,0 +1,113 @@
+"""The handful of API calls that the operator makes, as a Protocol, and how each may go wrong.
+
+The one way from the reconcile to an API server: ``kube.KubeCluster`` in a pod, a fake at the API's edge in unit tests.
+Adding a method here means adding a verb to the chart's RBAC, and to ``REQUIRED_ACCESS`` below, which is checked at start.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tuningjob.spec.wellknown import GROUP, PLURAL
+from tuningjob_operator.objects import Body
+
+
+class ApiError(Exception):
+    """The API server refused, or was not there (status 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status = status
+        self.reason = reason  # metav1.Status.reason, e.g. NotFound, AlreadyExists, Conflict, Forbidden
+        self.message = message
+        super().__init__(f"{status} {reason}: {message}")
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class AlreadyExists(ApiError):
+    """409 to a create."""
+
+
+class Conflict(ApiError):
+    """409 to an update: what it was made from is no longer there."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Objects as they were at one resourceVersion."""
+
+    items: tuple[Body, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """One verb on one resource."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        subresource = f"/{self.subresource}" if self.subresource else ""
+        return f"{self.verb} {self.resource}{subresource}{'.' if self.group else ''}{self.group}"
+
+
+# Everything that the operator does, kopf's watches included: the chart grants these, and no more.
+REQUIRED_ACCESS: Final = (
+    Access("list", GROUP, PLURAL),  # kopf, resync
+    Access("watch", GROUP, PLURAL),  # kopf
+    Access("update", GROUP, PLURAL, "status"),
+    Access("list", "batch", "jobs"),  # kopf, resync
+    Access("watch", "batch", "jobs"),  # kopf
+    Access("get", "batch", "jobs"),
+    Access("create", "batch", "jobs"),
+    Access("patch", "batch", "jobs"),
+    Access("list", "", "pods"),
+    Access("create", "", "secrets"),
+    Access("get", "", "configmaps"),
+    Access("create", "", "configmaps"),
+    Access("create", "", "events"),
+)
+
+
+class Cluster(Protocol):
+    """Every method raises ApiError or one of its children. Bodies are new dicts, the caller's to keep."""
+
+    async def list_tuningjobs(self, namespace: str | None) -> Listing:
+        """All of a namespace, or of the cluster. NotFound: the CRD is not installed."""
+
+    async def list_jobs(self, namespace: str | None) -> Listing:
+        """The Jobs that carry our label."""
+
+    async def get_job(self, namespace: str, name: str) -> Body:
+        """One Job."""
+
+    async def create_job(self, body: Body) -> Body:
+        """A new Job, as the server completed it."""
+
+    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int) -> Body:
+        """Completions and parallelism together, of the Job of this uid. Conflict for another one."""
+
+    async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
+        """The pods that the Job of this uid made."""
+
+    async def create_secret(self, body: Body) -> None:
+        """A new Secret; none is ever read."""
+
+    async def get_configmap(self, namespace: str, name: str) -> Body:
+        """One ConfigMap."""
+
+    async def create_configmap(self, body: Body) -> None:
+        """A new ConfigMap."""
+
+    async def replace_status(self, body: Body) -> Body:
+        """Put a TuningJob's status, whole, as of its resourceVersion. Conflict when that is no longer the newest."""
+
+    async def create_event(self, body: Body) -> None:
+        """A new Event of the core group."""
+
+    async def may(self, access: Access, namespace: str | None) -> bool:
+        """Whether the operator may do this, in a namespace or in the whole cluster."""

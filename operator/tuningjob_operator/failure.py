@@ -1,0 +1,72 @@
+"""Why a Job gave up: from its condition and its pods' container states to a reason and a message. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuningjob_operator import names
+from tuningjob_operator.objects import find_condition
+
+_MAX_INDEXES = 100_000
+
+
+def explain(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Reason and message of a Job that failed by itself: the Job's own words, then those of the pod that ended last."""
+    condition = find_condition(job, "Failed") or {}
+    lines = [str(condition.get("message") or "The Job failed.")]
+    reason = str(condition.get("reason") or names.JOB_FAILED)
+    last = max(pods, key=_ended_at, default=None)
+    if last is not None:
+        terminated = _terminated(last)
+        lines.append(_story(last, terminated))
+        if terminated.get("reason") == "OOMKilled":
+            reason = names.OUT_OF_MEMORY
+            lines.append("Raise spec.resources.memory, or lower spec.resources.cpu: fewer fits then share it.")
+        if terminated.get("message"):
+            lines.append(str(terminated["message"]).strip())
+    return reason, "\n".join(lines)
+
+
+def failed_indexes(job: Mapping[str, Any]) -> tuple[int, ...]:
+    """The indexes that the Job gave up, from its compressed text: ``1,3-5,7``."""
+    text = str((job.get("status") or {}).get("failedIndexes") or "")
+    indexes: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            indexes.extend(range(int(first), min(int(last or first), _MAX_INDEXES) + 1))
+    return tuple(indexes)
+
+
+def _story(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:
+    name = pod["metadata"]["name"]
+    if terminated:
+        return f"Pod {name} ended with exit code {terminated.get('exitCode')} ({terminated.get('reason', 'no reason given')})."
+    status = pod.get("status") or {}
+    said = " ".join(str(status[field]) for field in ("reason", "message") if status.get(field))
+    waiting = _waiting(pod)
+    if waiting:
+        said = f"{waiting.get('reason', '')} {waiting.get('message', '')}".strip()
+    return f"Pod {name} was {status.get('phase', 'Unknown')}{f': {said}' if said else ''}."
+
+
+def _container_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    statuses: list[Mapping[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
+    found = next((status for status in statuses if status.get("name") == names.CONTAINER), {})
+    state: Mapping[str, Any] = found.get("state") or {}
+    return state
+
+
+def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    terminated: Mapping[str, Any] = _container_state(pod).get("terminated") or {}
+    return terminated
+
+
+def _waiting(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    waiting: Mapping[str, Any] = _container_state(pod).get("waiting") or {}
+    return waiting
+
+
+def _ended_at(pod: Mapping[str, Any]) -> tuple[bool, str]:
+    """A failed pod says more than one that still runs or succeeded; of failed ones, the last."""
+    terminated = _terminated(pod)
+    return bool(terminated and terminated.get("exitCode") != 0), str(terminated.get("finishedAt", ""))

@@ -1,0 +1,49 @@
+"""One JSON object per line, with the TuningJob's name on each line that is about one."""
+
+import datetime as dt
+import json
+import logging
+from contextvars import ContextVar
+from typing import Any, Final
+
+# Set by the worker around a pass; a context variable, so that whatever is called inside need not know.
+current_tuningjob: Final[ContextVar[str | None]] = ContextVar("current_tuningjob", default=None)
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_KOPFS: Final = frozenset({"settings", "k8s_skip", "k8s_ref"})  # what kopf puts on its records, for its own formatters
+
+
+class JsonFormatter(logging.Formatter):
+    """A record and its extras."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, tz=dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        about = current_tuningjob.get() or _kopfs_object(record)
+        if about is not None:
+            line["tuningjob"] = about
+        extras = vars(record).keys() - _STANDARD - _KOPFS
+        line |= {name: getattr(record, name) for name in sorted(extras)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def _kopfs_object(record: logging.LogRecord) -> str | None:
+    reference = getattr(record, "k8s_ref", None)
+    return f"{reference.get('namespace')}/{reference.get('name')}" if reference else None
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send everything to stderr, as JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # kopf says "succeeded" for each event of each object, and with aiohttp for each probe
+    for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)

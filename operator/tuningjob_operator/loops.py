@@ -1,0 +1,164 @@
+"""The operator's own tasks, beside kopf's: workers on the queue, the journal's poller, the resync.
+
+Each runs until it is cancelled, and survives whatever a single pass raises. None of them decides anything about a
+TuningJob: they add keys, and the reconcile looks.
+
+A journal belongs to one operator: the resync deletes searches whose TuningJob is gone from the namespaces that it
+watches, for a TuningJob may go while the operator is down.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tuningjob.errors import JournalError
+from tuningjob.journal import Journal
+from tuningjob_operator.cache import Cache
+from tuningjob_operator.cluster import ApiError, Cluster, Conflict, Listing
+from tuningjob_operator.logs import current_tuningjob
+from tuningjob_operator.objects import Key, key_of, uid_of
+from tuningjob_operator.queue import WorkQueue
+from tuningjob_operator.reconcile import Clock
+
+logger = logging.getLogger(__name__)
+
+WORKERS: Final = 8
+POLL_SECONDS: Final = 1.0
+RESYNC_SECONDS: Final = 300.0
+# The probe fails when this many resyncs in a row did not succeed.
+STALE_RESYNCS: Final = 3
+
+
+async def work(queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[float | None]]) -> None:
+    """Work on keys, one at a time, for ever."""
+    while True:
+        await work_on(queue, await queue.take(), reconcile)
+
+
+async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Callable[[Key], Awaitable[float | None]]) -> None:
+    """One pass over one key: whatever happens in it, the key is handed back to the queue."""
+    name = current_tuningjob.set(str(key))
+    try:
+        again_after = await reconcile(key)
+    except Conflict:
+        # somebody wrote in between; their event is on its way
+        queue.failed(key)
+    except (ApiError, JournalError) as error:
+        delay = queue.failed(key)
+        logger.warning("the pass failed", extra={"error": str(error), "again_in_seconds": round(delay, 1)})
+    except asyncio.CancelledError:
+        queue.failed(key)
+        raise
+    except Exception:  # a bug, or a database that is away: this key waits, the others go on
+        delay = queue.failed(key)
+        logger.exception("the pass failed", extra={"again_in_seconds": round(delay, 1)})
+    else:
+        queue.done(key, again_after=again_after)
+    finally:
+        current_tuningjob.reset(name)
+
+
+class JournalPoller:
+    """Adds the keys of searches that changed in the journal."""
+
+    def __init__(self, *, journal: Journal, cache: Cache, queue: WorkQueue[Key]) -> None:
+        self._journal = journal
+        self._cache = cache
+        self._queue = queue
+        self._seen: dict[str, int] = {}
+
+    async def poll(self) -> None:
+        """One look. A revision counts as seen only once its key was there to be added."""
+        revisions = await asyncio.to_thread(self._journal.revisions)
+        self._seen = {uid: revision for uid, revision in self._seen.items() if uid in revisions}
+        for uid, revision in revisions.items():
+            key = self._cache.key_of_uid(uid)
+            if key is not None and self._seen.get(uid) != revision:
+                self._seen[uid] = revision
+                self._queue.add(key)
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            try:
+                await self.poll()
+            except Exception as error:  # noqa: BLE001  the database is away: it will be back
+                logger.warning("the journal was not read", extra={"error": str(error)})
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class Resync:
+    """Lists everything from time to time: what a watch missed is found, what vanished is forgotten."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        journal: Journal,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        clock: Clock,
+        namespaces: tuple[str, ...],
+    ) -> None:
+        self._cluster = cluster
+        self._journal = journal
+        self._cache = cache
+        self._queue = queue
+        self._clock = clock
+        self._namespaces = namespaces
+        self._succeeded_at = clock.monotonic()
+
+    @property
+    def age_seconds(self) -> float:
+        """Since the last one that succeeded."""
+        return self._clock.monotonic() - self._succeeded_at
+
+    async def resync(self) -> None:
+        """One full look. Raises ApiError and JournalError."""
+        # The journal is read first: a search in it has, or had, a TuningJob that the listing then shows, or not.
+        revisions = await asyncio.to_thread(self._journal.revisions)
+        for namespace in self._namespaces or (None,):
+            self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
+            self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
+        await self._bury_orphans(revisions)
+        for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
+            self._queue.add(key)
+        self._succeeded_at = self._clock.monotonic()
+
+    def _take_tuningjobs(self, namespace: str | None, listing: Listing) -> None:
+        for body in self._cache.tuningjobs.retain(
+            listing.items, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+        ):
+            self._cache.bury(key_of(body), uid_of(body))
+            self._queue.add(key_of(body))
+        for body in listing.items:
+            self._cache.put_tuningjob(body)
+
+    def _take_jobs(self, namespace: str | None, listing: Listing) -> None:
+        self._cache.jobs.retain(
+            listing.items, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+        )
+
+    async def _bury_orphans(self, revisions: dict[str, int]) -> None:
+        for uid in revisions:
+            if self._cache.key_of_uid(uid) is not None:
+                continue
+            progress = await asyncio.to_thread(self._journal.progress, uid)
+            if not self._namespaces or progress.namespace in self._namespaces:
+                key = Key(progress.namespace, progress.name)
+                self._cache.bury(key, uid)
+                self._queue.add(key)
+
+    async def run(self) -> None:
+        """Resync for ever, beginning in a while: the first one is part of the start."""
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                await self.resync()
+            except Exception as error:  # noqa: BLE001  the probe tells when this goes on for too long
+                logger.warning("the resync failed", extra={"error": str(error)})
+
+
+def _covers(namespace: str | None, key: Key) -> bool:
+    return namespace is None or key.namespace == namespace

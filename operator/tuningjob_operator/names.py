@@ -1,0 +1,73 @@
+"""The one home of the names that only the operator gives: labels, object names, condition types and reasons.
+
+Each says who writes it and who reads it. Names that a worker reads too live in ``tuningjob.spec.wellknown``.
+"""
+
+from typing import Final
+
+from tuningjob.spec.wellknown import GROUP
+
+# Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.
+LABEL_APP: Final = "app.kubernetes.io/name"  # read by people and dashboards
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"  # read by people and dashboards
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"  # read by the chart's NetworkPolicy and by people
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"  # read by the Job watch's server-side selector
+LABEL_NAME: Final = f"{GROUP}/name"  # the TuningJob's name; read from a Job's event to find the key
+LABEL_UID: Final = f"{GROUP}/uid"  # the TuningJob's uid; read by the pods' topology spread and by people
+
+APP: Final = "tuningjob"  # the value of LABEL_APP and LABEL_MANAGED_BY
+COMPONENT_WORKER: Final = "worker"  # of the Job and its pods
+COMPONENT_RESULTS: Final = "results"  # of the ConfigMap
+COMPONENT_TOKEN: Final = "token"  # noqa: S105  of the Secret
+
+MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={APP}"  # read by the API server for kopf's Job watch and the resync
+# Written by the Job controller on each pod of a Job, read when a failed Job is explained.
+LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
+
+# Inside a worker pod: written by the Job builder.
+CONTAINER: Final = "worker"  # read by podFailurePolicy and by whoever calls `kubectl logs`
+TOKEN_KEY: Final = "token"  # noqa: S105  the Secret's key; with TOKEN_DIR it makes the path in TUNINGJOB_TOKEN_FILE
+TOKEN_DIR: Final = "/var/run/tuningjob"  # noqa: S105
+DATA_DIR: Final = "/data"  # told to the worker by TUNINGJOB_DATA_DIR
+
+# Condition types. The last two are Job's own names; `kubectl wait --for=condition=Complete` reads them.
+ADMITTED: Final = "Admitted"  # sized, within every limit, and its objects can be made
+PREFLIGHT: Final = "Preflight"  # the first pod found data and estimator sound
+SPEC_ACCEPTED: Final = "SpecAccepted"  # False while the spec differs from what was admitted
+COMPLETE: Final = "Complete"  # there is an answer
+FAILED: Final = "Failed"  # there will be no answer
+TERMINAL: Final = (COMPLETE, FAILED)
+
+# Reasons: written into conditions and Events, read by people and alerts.
+WITHIN_LIMITS: Final = "WithinLimits"  # Admitted
+NAME_TAKEN: Final = "NameTaken"  # Admitted=False: another owner's Job has the name
+PASSED: Final = "Passed"  # Preflight
+FROZEN: Final = "Frozen"  # SpecAccepted=False
+SEARCH_COMPLETE: Final = "SearchComplete"  # Complete
+MANIFEST_REFUSED: Final = "ManifestRefused"  # Failed: the manifest, or the data that it names, cannot be searched
+SEARCH_FAILED: Final = "SearchFailed"  # Failed: it ran, and no answer came out
+OUT_OF_MEMORY: Final = "OutOfMemory"  # Failed: the Job gave up, and its last pod was OOMKilled
+JOB_FAILED: Final = "JobFailed"  # Failed: the Job gave up and gave no reason of its own
+JOB_ENDED_EARLY: Final = "JobEndedEarly"  # Failed: every pod went home while cells were missing
+
+# Reporter of our Events: written by children.event, read by `kubectl describe`.
+EVENT_SOURCE: Final = "tuningjob"
+
+
+def job_name(name: str) -> str:
+    """The Job of a TuningJob. Its pods are `<name>-<index>-…`, so the name stays as it is."""
+    return name
+
+
+def results_name(name: str) -> str:
+    """The ConfigMap with the answer, for people: `kubectl get configmap <name>-results`."""
+    return f"{name}-results"
+
+
+def token_name(name: str, uid: str) -> str:
+    """The Secret with the search's token.
+
+    It holds a piece of the uid, so that a TuningJob made again under its old name never meets the old token: the
+    operator may create Secrets, but not read one.
+    """
+    return f"{name}-token-{uid[:8]}"

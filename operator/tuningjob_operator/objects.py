@@ -1,0 +1,125 @@
+"""Kubernetes objects as the plain dicts that they are on the wire, and the few questions that we ask of them.
+
+Pure. No generated model is used at run time: a body that we do not fully know must survive a round trip.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuningjob.spec.wellknown import API_VERSION, KIND
+from tuningjob_operator import names
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which TuningJob: the grain of the work queue. Its Job has the same key."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def key_of(body: Mapping[str, Any]) -> Key:
+    """Namespace and name."""
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def uid_of(body: Mapping[str, Any]) -> str:
+    """The uid, which tells an object from one of the same name before or after it."""
+    return str(body["metadata"]["uid"])
+
+
+def generation_of(body: Mapping[str, Any]) -> int:
+    """The generation: it grows with every change of the spec."""
+    return int(body["metadata"].get("generation", 0))
+
+
+def controller_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference that says `controller: true`."""
+    references: list[Mapping[str, Any]] = body["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def is_owned_by(body: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether ``owner`` itself, and not an earlier object of its name, controls ``body``."""
+    controller = controller_of(body)
+    return controller is not None and controller.get("uid") == uid_of(owner)
+
+
+def was_left_by_namesake(body: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether ``body`` belongs to an earlier TuningJob of ``owner``'s name: garbage collection will take it."""
+    controller = controller_of(body)
+    return (
+        controller is not None
+        and controller.get("kind") == KIND
+        and controller.get("name") == owner["metadata"]["name"]
+        and controller.get("uid") != uid_of(owner)
+    )
+
+
+def child_metadata(owner: Mapping[str, Any], name: str, component: str) -> Body:
+    """Metadata of an object that lives and dies with a TuningJob.
+
+    `blockOwnerDeletion` stays out: setting it asks for rights on the owner's finalizers, and nothing here may hang.
+    """
+    return {
+        "name": name,
+        "namespace": owner["metadata"]["namespace"],
+        "labels": labels(owner, component),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": owner["metadata"]["name"],
+                "uid": uid_of(owner),
+                "controller": True,
+            }
+        ],
+    }
+
+
+def labels(owner: Mapping[str, Any], component: str) -> dict[str, str]:
+    """The labels of everything that is made for a TuningJob."""
+    name = str(owner["metadata"]["name"])
+    return {
+        names.LABEL_APP: names.APP,
+        names.LABEL_INSTANCE: name,
+        names.LABEL_MANAGED_BY: names.APP,
+        names.LABEL_COMPONENT: component,
+        names.LABEL_NAME: name,
+        names.LABEL_UID: uid_of(owner),
+    }
+
+
+def has_condition(body: Mapping[str, Any], kind: str) -> bool:
+    """Whether a condition of this type is True in a body's status."""
+    return find_condition(body, kind) is not None
+
+
+def find_condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """The condition of this type, if it is True."""
+    conditions: list[Mapping[str, Any]] = (body.get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c.get("type") == kind and c.get("status") == "True"), None)
+
+
+def timestamp(moment: dt.datetime) -> str:
+    """RFC 3339 in whole seconds, as metav1.Time writes it."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> dt.datetime:
+    """The moment of a metav1.Time."""
+    return dt.datetime.fromisoformat(text)
+
+
+def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
+    """``text`` in at most ``limit`` characters; the end of a traceback says more than its beginning."""
+    if len(text) <= limit:
+        return text
+    return f"…{text[-(limit - 1) :]}" if keep_end else f"{text[: limit - 1]}…"

@@ -1,0 +1,161 @@
+"""The work queue: which keys are to be reconciled, and when. client-go's workqueue, for one event loop.
+
+Promises: a key that waits is there once, however often it was added; a key is never handed to two workers at a time;
+a key that is added while it is worked on is worked on again afterwards; a key whose work failed comes back later and
+later, with jitter, up to a cap; nothing that was added is lost.
+
+``Backlog`` is the state machine: no clock and no event loop, time comes as an argument. ``WorkQueue`` lets workers wait
+on it. Neither knows what a key means, and neither runs any work.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+BASE_SECONDS: Final = 0.2
+CAP_SECONDS: Final = 120.0
+
+
+class Backlog(Generic[K]):
+    """What waits, what is delayed, what is being worked on. ``now`` is any clock that does not go backwards."""
+
+    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter  # in [0, 1)
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()  # what is in _ready
+        self._working: set[K] = set()
+        self._dirty: set[K] = set()  # added while being worked on
+        self._due: dict[K, float] = {}  # the time that counts; _heap may hold older ones of the same key
+        self._heap: list[tuple[float, int, K]] = []
+        self._pushed = 0
+        self._failures: dict[K, int] = {}
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker now."""
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Work on the key as soon as may be."""
+        if key in self._working:
+            self._dirty.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+
+    def add_after(self, key: K, seconds: float, now: float) -> None:
+        """Work on the key in so many seconds, unless something adds it before. The earlier of two delays counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = now + seconds
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            self._pushed += 1
+            heapq.heappush(self._heap, (due, self._pushed, key))
+
+    def take(self, now: float) -> K | None:
+        """A key to work on, or None. Its delays are void from here on: the work will say when it wants to come again."""
+        self._promote(now)
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._working.add(key)
+        self._due.pop(key, None)
+        return key
+
+    def done(self, key: K) -> None:
+        """The work on the key ended well: forget its failures."""
+        self._failures.pop(key, None)
+        self._release(key)
+
+    def failed(self, key: K, now: float) -> float:
+        """The work on the key failed: it comes back after the seconds that are returned."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        ceiling = min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 32))
+        # "equal jitter": at least half, so that a failing key is never hot, and two of them drift apart
+        delay = ceiling * (0.5 + 0.5 * self._jitter())
+        self._release(key)
+        self.add_after(key, delay, now)
+        return delay
+
+    def next_due(self) -> float | None:
+        """When a delayed key becomes ready, if any is delayed."""
+        self._drop_stale()
+        return self._heap[0][0] if self._heap else None
+
+    def _release(self, key: K) -> None:
+        self._working.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self.add(key)
+
+    def _promote(self, now: float) -> None:
+        while (due := self.next_due()) is not None and due <= now:
+            _, _, key = heapq.heappop(self._heap)
+            del self._due[key]
+            self.add(key)
+
+    def _drop_stale(self) -> None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+
+
+class WorkQueue(Generic[K]):
+    """A Backlog that workers of one event loop wait on."""
+
+    def __init__(self, *, clock: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
+        self._backlog: Backlog[K] = Backlog(jitter=jitter)
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker now."""
+        return len(self._backlog)
+
+    def add(self, key: K) -> None:
+        """See Backlog."""
+        self._backlog.add(key)
+        self._changed.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """See Backlog."""
+        self._backlog.add_after(key, seconds, self._clock())
+        self._changed.set()
+
+    def done(self, key: K, *, again_after: float | None = None) -> None:
+        """The work on the key ended well; it may ask to come again."""
+        self._backlog.done(key)
+        if again_after is not None:
+            self._backlog.add_after(key, again_after, self._clock())
+        self._changed.set()
+
+    def failed(self, key: K) -> float:
+        """See Backlog."""
+        delay = self._backlog.failed(key, self._clock())
+        self._changed.set()
+        return delay
+
+    def take_nowait(self) -> K | None:
+        """A key to work on if one is ready now."""
+        return self._backlog.take(self._clock())
+
+    async def take(self) -> K:
+        """A key to work on, as soon as there is one."""
+        while True:
+            key = self.take_nowait()
+            if key is not None:
+                return key
+            self._changed.clear()
+            due = self._backlog.next_due()
+            timeout = None if due is None else max(0.0, due - self._clock())
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout)
+            except TimeoutError:
+                continue

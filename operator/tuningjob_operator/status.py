@@ -1,0 +1,128 @@
+"""The status of a TuningJob: read, built piece by piece, and when a change of it is worth an API call. Pure.
+
+Publishing is rationed: whoever watches a search wants the steps of it, not its every cell, and an API server serves many.
+A TuningJob costs at most MAX_STEPS status writes for progress, however many cells it has.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tuningjob.journal.records import Progress
+from tuningjob.sizing import Size
+from tuningjob.spec.grid import Grid
+from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.status import (
+    BestStatus,
+    GridStatus,
+    PlanStatus,
+    ProgressStatus,
+    TuningJobStatus,
+)
+from tuningjob_operator.conditions import Conditions, is_terminal
+
+MAX_STEPS: Final = 8
+MIN_INTERVAL_SECONDS: Final = 3.0
+_INT64: Final = 2**63
+
+
+def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
+    """The status of a TuningJob. One that nobody of ours can have written counts as none."""
+    try:
+        return TuningJobStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        return TuningJobStatus()
+
+
+def dump_status(status: TuningJobStatus) -> dict[str, Any]:
+    """The status as the API server takes it."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def conditions_of(status: TuningJobStatus) -> Conditions:
+    """The conditions, in order."""
+    return tuple(status.conditions or ())
+
+
+def has_ended(status: TuningJobStatus) -> bool:
+    """Whether a terminal condition is there."""
+    return is_terminal(conditions_of(status))
+
+
+def grid_status(size: Size) -> GridStatus | None:
+    """The size of the search, if 64 bits hold it."""
+    if size.fits >= _INT64:
+        return None
+    return GridStatus(candidates=size.candidates, splits=size.splits, fits=size.fits)
+
+
+def plan_status(spec: TuningJobSpec, *, pods: int, n_jobs: int, fits: int) -> PlanStatus:
+    """What was decided, and why."""
+    if pods < spec.parallelism:
+        why = f"{fits} fits, {n_jobs} at a time in each pod, can use no more than {pods} of {spec.parallelism} pods"
+    else:
+        why = f"parallelism is {spec.parallelism}"
+    return PlanStatus(
+        pods=pods,
+        n_jobs=n_jobs,
+        inner_threads=1,
+        cpu=str(spec.resources.cpu),
+        memory=str(spec.resources.memory),
+        reason=f"{why}; nJobs is the floor of the CPU limit, at least 1",
+    )
+
+
+def progress_status(*, done: int, failed: int, total: int) -> ProgressStatus:
+    """How far the search is."""
+    return ProgressStatus(done=done, failed=failed, total=total, text=f"{done}/{total}")
+
+
+def best_status(progress: Progress, grid: Grid) -> BestStatus | None:
+    """The answer once there is one, else the best so far."""
+    answer = progress.answer
+    if answer is not None:
+        return _best(answer.best_index, answer.best_score, answer.best_params)
+    if progress.best is None or progress.best.index >= grid.size:
+        return None
+    return _best(progress.best.index, progress.best.score, grid.json_at(progress.best.index))
+
+
+def _best(index: int, score: float, params: Mapping[str, Any]) -> BestStatus | None:
+    # JSON has no NaN; a search whose best is none has failed anyway
+    if not math.isfinite(score):
+        return None
+    return BestStatus(index=index, score=score, params=_spell_nulls(params))
+
+
+def _spell_nulls(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    """A null under a key as the manifest's own literal: the API server drops the key otherwise, without a word."""
+    if isinstance(value, Mapping):
+        return {key: {"none": True} if item is None else _spell_nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spell_nulls(item) for item in value]
+    return value
+
+
+def publication_delay(old: TuningJobStatus, new: TuningJobStatus, *, seconds_since_last: float) -> float | None:
+    """In how many seconds ``new`` is to be written over ``old``: 0 for now, None for never.
+
+    At once: whatever is said once in a life (phase, conditions, plan, results, the end). In steps and not more often
+    than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that moment.
+    """
+    if old == new:
+        return None
+    if _lasting(old) != _lasting(new):
+        return 0.0
+    if has_ended(new):
+        # all that still moves: the pods going home. Once more, when the last has gone.
+        return 0.0 if new.active_pods == 0 else None
+    before = old.progress.done if old.progress is not None else 0
+    if new.progress is None or new.progress.done - before < math.ceil(new.progress.total / MAX_STEPS):
+        return None
+    return max(0.0, MIN_INTERVAL_SECONDS - seconds_since_last)
+
+
+def _lasting(status: TuningJobStatus) -> TuningJobStatus:
+    return status.model_copy(update={"progress": None, "best": None, "active_pods": None})

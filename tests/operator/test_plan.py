@@ -1,0 +1,202 @@
+"""Tables: what is observed, in a sentence, and what is then to be done."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.operator.world import NOON, make_settings, manifest
+from tuningjob.journal.records import Answer, Best, Preflight, Progress, Refusal, SearchState
+from tuningjob.spec.manifest import load
+from tuningjob_operator import conditions as cs
+from tuningjob_operator import names
+from tuningjob_operator.admission import admit
+from tuningjob_operator.children import ResultFiles
+from tuningjob_operator.job import build_job
+from tuningjob_operator.objects import Body
+from tuningjob_operator.plan import Observed, Plan, plan
+from tuningjob_operator.status import conditions_of, dump_status
+
+SETTINGS = make_settings()
+FOUND = Preflight(data_digest="d", samples=150, features=4, versions={}, warnings=("seed: random_state is None",))
+ANSWER = Answer(
+    best_index=8,
+    best_score=0.9,
+    best_std=0.1,
+    best_params={},
+    metric="score",
+    failed_fits=0,
+    refit_seconds=0,
+    fit_seconds_total=1,
+)
+
+
+def tuningjob(**spec: Any) -> Body:
+    body = manifest(**spec)
+    body["metadata"] |= {
+        "namespace": "default",
+        "uid": "uid-1",
+        "generation": 1,
+        "resourceVersion": "7",
+        "creationTimestamp": "2026-01-01T12:00:00Z",
+    }
+    return body
+
+
+def job(*, parallelism: int = 1, **status: Any) -> Body:
+    body = build_job(tuningjob(), admit(tuningjob(), SETTINGS), SETTINGS)
+    body["metadata"]["uid"] = "job-uid"
+    body["spec"] |= {"parallelism": parallelism, "completions": parallelism}
+    return {**body, "status": status}
+
+
+def ended(kind: str, **condition: str) -> Body:
+    return job(conditions=[{"type": kind, "status": "True", **condition}])
+
+
+def progress(state: SearchState = SearchState.RUNNING, **changes: Any) -> Progress:
+    values: dict[str, Any] = {"revision": 1, "done": 0, "failed": 0, "total": 18}
+    return Progress(id="uid-1", namespace="default", name="forest", state=state, **(values | changes))
+
+
+def observe(**changes: Any) -> Observed:
+    if "progress" in changes:
+        changes["admitted"] = load(manifest()).spec
+    return Observed(**({"tuningjob": tuningjob()} | changes))
+
+
+def steps_of(planned: Plan) -> list[str]:
+    return [type(step).__name__ for step in planned.steps]
+
+
+def ending_of(planned: Plan) -> str | None:
+    conditions = conditions_of(planned.status)
+    return next((c.reason for c in conditions if c.type in names.TERMINAL and c.status == "True"), None)
+
+
+STEPS = {
+    "a new one is opened, gets its token, then its Job": (observe(), ["OpenSearch", "CreateToken", "CreateJob"]),
+    "an opened one without a Job gets it": (observe(progress=progress()), ["CreateToken", "CreateJob"]),
+    "a journal that was lost is opened again beside a Job that runs": (observe(job=job()), ["OpenSearch"]),
+    "before the preflight nothing is scaled": (observe(job=job(), progress=progress(done=2)), []),
+    "after the preflight the Job is scaled": (observe(job=job(), progress=progress(preflight=FOUND)), ["ScaleJob"]),
+    "a Job of its size is left alone": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND)), []),
+    "a Job is never made smaller": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND, done=17)), []),
+    "with little left to do a single pod goes on": (
+        observe(job=job(), progress=progress(preflight=FOUND, done=16)),
+        [],
+    ),
+    "claims of given-up indexes go back": (
+        observe(job=job(parallelism=3, failedIndexes="0,2"), progress=progress(preflight=FOUND)),
+        ["GiveBack"],
+    ),
+    "a complete one publishes its answer": (
+        observe(job=job(), progress=progress(SearchState.COMPLETE, answer=ANSWER), files=ResultFiles({})),
+        ["PublishResults"],
+    ),
+    "a complete one whose Job is gone needs none": (
+        observe(progress=progress(SearchState.COMPLETE, answer=ANSWER), files=ResultFiles({})),
+        ["PublishResults"],
+    ),
+    "a failed one gets no Job": (observe(progress=progress(SearchState.FAILED, failure="no")), []),
+    "a refused one gets nothing": (observe(tuningjob=tuningjob(parallelism=21)), []),
+}
+
+
+@pytest.mark.parametrize(("observed", "want"), STEPS.values(), ids=STEPS.keys())
+def test_the_steps_when(observed: Observed, want: list[str]) -> None:
+    assert steps_of(plan(observed, SETTINGS, NOON)) == want
+
+
+PROBLEM = {"field": "spec.x", "must_be": "y", "got": "z", "advice": ""}
+ENDINGS = {
+    "a running one has none": (observe(job=job(), progress=progress()), None),
+    "the manifest is refused here": (observe(tuningjob=tuningjob(parallelism=21)), "ManifestRefused"),
+    "the manifest is refused by a worker": (
+        observe(job=job(), progress=progress(SearchState.REFUSED, refusal=Refusal(problems=(PROBLEM,)))),
+        "ManifestRefused",
+    ),
+    "the search failed": (observe(job=job(), progress=progress(SearchState.FAILED, failure="no")), "SearchFailed"),
+    "the search is complete": (
+        observe(job=job(), progress=progress(SearchState.COMPLETE, answer=ANSWER)),
+        "SearchComplete",
+    ),
+    "the journal's verdict comes before the Job's": (
+        observe(job=ended("Failed", reason="PodFailurePolicy"), progress=progress(SearchState.FAILED, failure="no")),
+        "SearchFailed",
+    ),
+    "an answer counts even if an index was given up": (
+        observe(job=ended("Failed", reason="FailedIndexes"), progress=progress(SearchState.COMPLETE, answer=ANSWER)),
+        "SearchComplete",
+    ),
+    "the Job gave up": (observe(job=ended("Failed", reason="FailedIndexes"), progress=progress()), "FailedIndexes"),
+    "the Job ended without its fits": (observe(job=ended("Complete"), progress=progress(done=3)), "JobEndedEarly"),
+}
+
+
+@pytest.mark.parametrize(("observed", "want"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_the_ending_when(observed: Observed, want: str | None) -> None:
+    planned = plan(observed, SETTINGS, NOON)
+
+    assert ending_of(planned) == want
+    assert planned.status.phase in ({"Complete", "Failed"} if want else {"Pending", "Running"})
+
+
+@pytest.mark.parametrize(("observed", "_"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_a_plan_made_again_over_its_own_status_changes_nothing(observed: Observed, _: object) -> None:
+    first = plan(observed, SETTINGS, NOON)
+    again = replace(observed, tuningjob={**observed.tuningjob, "status": dump_status(first.status)})
+
+    assert plan(again, SETTINGS, NOON.replace(hour=13)).status == first.status
+
+
+@pytest.mark.parametrize(("observed", "_"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_an_ending_never_flips(observed: Observed, _: object) -> None:
+    body = tuningjob()
+    done = plan(observe(progress=progress(SearchState.COMPLETE, answer=ANSWER)), SETTINGS, NOON).status
+    ended_one = replace(observed, tuningjob={**body, "status": dump_status(done)})
+    planned = plan(ended_one, SETTINGS, NOON)
+
+    assert ending_of(planned) == "SearchComplete"
+    assert planned.steps == ()
+
+
+def test_a_dying_one_is_left_alone() -> None:
+    body = tuningjob()
+    body["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+
+    assert plan(observe(tuningjob=body), SETTINGS, NOON) == Plan(
+        status=plan(observe(tuningjob=body), SETTINGS, NOON).status
+    )
+
+
+def test_the_spec_that_runs_is_the_one_that_was_admitted() -> None:
+    observed = Observed(tuningjob=tuningjob(parallelism=99), progress=progress(), admitted=load(manifest()).spec)
+    planned = plan(observed, SETTINGS, NOON)
+
+    assert planned.status.plan is not None
+    assert planned.status.plan.pods == 3
+    assert ending_of(planned) is None
+
+
+def test_the_live_best_is_shown_by_its_place_in_the_grid() -> None:
+    planned = plan(observe(job=job(), progress=progress(done=4, best=Best(1, 0.5))), SETTINGS, NOON)
+
+    assert planned.status.best is not None
+    assert planned.status.best.params == {"max_depth": {"none": True}, "n_estimators": 100}
+
+
+def test_preflight_warnings_are_in_its_condition() -> None:
+    planned = plan(observe(job=job(), progress=progress(preflight=FOUND)), SETTINGS, NOON)
+    found = cs.find(conditions_of(planned.status), names.PREFLIGHT)
+
+    assert found is not None
+    assert found.message == "150 samples × 4 features.\nseed: random_state is None"
+
+
+def test_a_large_search_is_warned_of_where_it_is_admitted() -> None:
+    body = tuningjob(search={"grid": {"parameters": {"max_depth": {"range": [1, 402]}}}})
+    found = cs.find(conditions_of(plan(observe(tuningjob=body), SETTINGS, NOON).status), names.ADMITTED)
+
+    assert found is not None
+    assert found.message.startswith("401 candidates × 2 folds = 802 fits. 802 fits are more than 500")
