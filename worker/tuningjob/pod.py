@@ -18,9 +18,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuningjob.client import HttpSearchJournal
-from tuningjob.errors import JournalMismatch, ManifestRefused, Problem, SearchFailed, ServiceUnavailable, WorkerDied
-from tuningjob.journal.records import Refusal, SearchState
+from tuningjob.errors import (
+    ArtifactRefused,
+    JournalError,
+    JournalMismatch,
+    ManifestRefused,
+    Problem,
+    SearchFailed,
+    ServiceUnavailable,
+    WorkerDied,
+)
+from tuningjob.journal.records import Answer, Refusal, SearchState
 from tuningjob.search.problem import prepare
+from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.spec import load_spec, wellknown
@@ -63,8 +73,8 @@ def main() -> int:
     except SearchFailed as failed:
         _say(f"search failed: {failed}")
         return ExitCode.FAILED
-    except WorkerDied as died:
-        _say(str(died))
+    except (WorkerDied, JournalError) as error:
+        _say(str(error))
         return ExitCode.CRASHED
     except ServiceUnavailable as error:
         _say(str(error))
@@ -94,9 +104,18 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
         _say(f"warning: {text} (×{count})")
     if to_finish:
         with tempfile.TemporaryDirectory(prefix="tuningjob-") as folder:
-            _, answer, version = worker.finish(Path(folder), hand_in=journal.upload_all)
+            _, answer, version = _finish(worker, journal, Path(folder))
         _say(f"complete: candidate {answer.best_index}, {answer.metric} {answer.best_score!r}, version {version}")
     return ExitCode.DONE
+
+
+def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> tuple[Results, Answer, int]:
+    try:
+        return worker.finish(folder, hand_in=journal.upload_all)
+    except ArtifactRefused as refused:
+        # another pod's files would be the same
+        journal.fail(f"the results service did not take the results: {refused}")
+        raise SearchFailed(str(refused)) from refused
 
 
 def _refuse(journal: HttpSearchJournal, problems: list[Problem] | tuple[Problem, ...]) -> int:

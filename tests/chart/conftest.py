@@ -1,0 +1,59 @@
+"""Helm as it is: the one on the PATH, or the one that the cluster's harness has built."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.harness import binaries
+
+CHART = Path(__file__).parents[2] / "charts" / "tuningjob"
+Manifest = dict[str, Any]
+Helm = Callable[..., "subprocess.CompletedProcess[str]"]
+Render = Callable[..., list[Manifest]]
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> str:
+    ours = binaries.path("helm")
+    found = os.environ.get("HELM") or (str(ours) if ours.exists() else shutil.which("helm"))
+    if found is None:
+        pytest.fail("helm: neither in the cache nor on the PATH. Get it with: make cluster-deps")
+    return found
+
+
+@pytest.fixture(scope="session")
+def helm(helm_program: str) -> Helm:
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([helm_program, *words], capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def template(helm: Helm) -> Helm:
+    """``helm template`` with ``--set`` of every word."""
+
+    def run(*settings: str) -> "subprocess.CompletedProcess[str]":
+        words = [word for setting in settings for word in ("--set-json" if "=[" in setting else "--set", setting)]
+        where = ("--namespace", "tuningjob-system", "--kube-version", "1.34.0")
+        return helm("template", "tuningjob", str(CHART), *where, *words)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def render(template: Helm) -> Render:
+    """The objects of ``template``."""
+
+    def run(*settings: str) -> list[Manifest]:
+        result = template(*settings)
+        assert result.returncode == 0, result.stderr
+        return [document for document in yaml.safe_load_all(result.stdout) if document]
+
+    return run

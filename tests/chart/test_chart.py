@@ -1,0 +1,357 @@
+"""What the chart makes, by the real helm."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.conftest import CHART, Helm, Manifest, Render
+from tuningjob_operator.cluster import REQUIRED_ACCESS
+from tuningjob_operator.settings import read_settings
+
+pytestmark = pytest.mark.cluster
+
+CRD = CHART / "files" / "crds" / "tuningjobs.yaml"
+
+
+def of_kind(objects: list[Manifest], kind: str) -> list[Manifest]:
+    return [found for found in objects if found["kind"] == kind]
+
+
+def the(objects: list[Manifest], kind: str) -> Manifest:
+    (found,) = of_kind(objects, kind)
+    return found
+
+
+def pod_of(objects: list[Manifest]) -> Manifest:
+    pod: Manifest = the(objects, "Deployment")["spec"]["template"]
+    return pod
+
+
+def containers_of(objects: list[Manifest]) -> dict[str, Manifest]:
+    return {container["name"]: container for container in pod_of(objects)["spec"]["containers"]}
+
+
+@pytest.fixture(scope="module")
+def objects(render: Render) -> list[Manifest]:
+    return render()
+
+
+def test_the_chart_passes_lint(helm: Helm) -> None:
+    result = helm("lint", "--strict", str(CHART))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# --- the pod ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_pod_runs_the_operator_and_the_results_service_and_never_two_at_a_time(objects: list[Manifest]) -> None:
+    deployment = the(objects, "Deployment")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    containers = containers_of(objects)
+    assert {name: container["command"] for name, container in containers.items()} == {
+        "operator": ["python", "-m", "tuningjob_operator"],
+        "results": ["python", "-m", "tuningjob_operator.service"],
+    }
+    assert containers["operator"]["image"] == containers["results"]["image"]
+
+
+def test_the_pod_fits_the_restricted_pod_security_standard(objects: list[Manifest]) -> None:
+    spec = pod_of(objects)["spec"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+    assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} == {
+        "persistentVolumeClaim",
+        "emptyDir",
+        "projected",
+    }
+
+
+def test_only_the_operator_holds_a_token_of_the_service_account(objects: list[Manifest]) -> None:
+    assert pod_of(objects)["spec"]["automountServiceAccountToken"] is False
+    assert the(objects, "ServiceAccount")["automountServiceAccountToken"] is False
+    (volume,) = [volume for volume in pod_of(objects)["spec"]["volumes"] if "projected" in volume]
+    mounted = {
+        name: [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == volume["name"]]
+        for name, container in containers_of(objects).items()
+    }
+    assert mounted == {"operator": ["/var/run/secrets/kubernetes.io/serviceaccount"], "results": []}
+    sources = [next(iter(source)) for source in volume["projected"]["sources"]]
+    assert sources == ["serviceAccountToken", "configMap", "downwardAPI"]
+
+
+def test_every_container_has_requests_limits_and_probes(objects: list[Manifest]) -> None:
+    for container in containers_of(objects).values():
+        assert set(container["resources"]) == {"requests", "limits"}
+        assert set(container["resources"]["requests"]) == set(container["resources"]["limits"]) == {"cpu", "memory"}
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert containers_of(objects)["results"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def settings_of(container: Manifest) -> Any:
+    return read_settings({variable["name"]: variable.get("value", "") for variable in container["env"]})
+
+
+def test_the_containers_read_their_settings_from_the_values(render: Render) -> None:
+    objects = render(
+        *("images.worker=registry/worker:1", "images.pullPolicy=Always", "limits.maxFits=123456789"),
+        *("limits.maxPods=7", 'watchNamespaces=["one","two"]'),
+    )
+    operator = settings_of(containers_of(objects)["operator"])
+    assert (operator.worker_image, operator.worker_pull_policy) == ("registry/worker:1", "Always")
+    assert (operator.max_fits, operator.max_pods) == (123_456_789, 7)
+    assert operator.watch_namespaces == ("one", "two")
+    assert operator.liveness_port == containers_of(objects)["operator"]["ports"][0]["containerPort"]
+    results = settings_of(containers_of(objects)["results"])
+    assert results.results_port == containers_of(objects)["results"]["ports"][0]["containerPort"]
+    assert operator.database_url == results.database_url == "sqlite:////data/tuning.db"
+
+
+def test_worker_pods_are_told_the_address_of_the_service(objects: list[Manifest]) -> None:
+    service = the(objects, "Service")
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    (port,) = service["spec"]["ports"]
+    url = settings_of(containers_of(objects)["operator"]).results_url
+    assert (
+        url == f"http://{name}.{namespace}.svc:{port['port']}" == "http://tuningjob-results.tuningjob-system.svc:8080"
+    )
+    assert service["spec"]["selector"].items() <= pod_of(objects)["metadata"]["labels"].items()
+    assert port["targetPort"] in {port["name"] for port in containers_of(objects)["results"]["ports"]}
+
+
+def test_a_database_url_is_kept_in_a_secret(render: Render) -> None:
+    objects = render("databaseUrl=postgresql://user:hidden@db/tuningjob")
+    assert the(objects, "Secret")["stringData"] == {"url": "postgresql://user:hidden@db/tuningjob"}
+    for container in containers_of(objects).values():
+        (variable,) = [found for found in container["env"] if found["name"] == "TUNINGJOB_DATABASE_URL"]
+        assert variable["valueFrom"]["secretKeyRef"] == {"name": "tuningjob-database", "key": "url"}
+    assert "hidden" not in str(the(objects, "Deployment"))
+
+
+# --- rights ----------------------------------------------------------------------------------------------------------
+
+
+def granted(rules: list[Manifest]) -> set[tuple[str, str, str]]:
+    return {
+        (verb, group, resource)
+        for rule in rules
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+REQUIRED = {
+    (access.verb, access.group, "/".join(filter(None, (access.resource, access.subresource))))
+    for access in REQUIRED_ACCESS
+}
+
+
+def operator_role(objects: list[Manifest], kind: str) -> list[Manifest]:
+    return [role for role in of_kind(objects, kind) if role["metadata"]["name"] == "tuningjob"]
+
+
+def test_the_operator_may_do_in_all_namespaces_what_it_needs_and_no_more(objects: list[Manifest]) -> None:
+    (role,) = operator_role(objects, "ClusterRole")
+    assert granted(role["rules"]) == REQUIRED
+    assert the(objects, "ClusterRoleBinding")["subjects"] == [
+        {"kind": "ServiceAccount", "name": "tuningjob", "namespace": "tuningjob-system"}
+    ]
+    assert of_kind(objects, "Role") == of_kind(objects, "RoleBinding") == []
+
+
+def test_with_watched_namespaces_the_same_rights_are_given_in_those_only(
+    objects: list[Manifest], render: Render
+) -> None:
+    (everywhere,) = operator_role(objects, "ClusterRole")
+    watched = render('watchNamespaces=["one","two"]')
+    assert operator_role(watched, "ClusterRole") == of_kind(watched, "ClusterRoleBinding") == []
+    assert [role["metadata"]["namespace"] for role in of_kind(watched, "Role")] == ["one", "two"]
+    assert [binding["metadata"]["namespace"] for binding in of_kind(watched, "RoleBinding")] == ["one", "two"]
+    assert all(role["rules"] == everywhere["rules"] for role in of_kind(watched, "Role"))
+
+
+def test_no_right_is_a_wildcard_and_no_secret_is_readable(objects: list[Manifest]) -> None:
+    rights = granted([rule for role in of_kind(objects, "ClusterRole") for rule in role["rules"]])
+    assert not [right for right in rights if "*" in right]
+    assert {verb for verb, _, resource in rights if resource == "secrets"} == {"create"}
+
+
+def test_users_have_tuningjobs_through_kubernetes_own_roles(objects: list[Manifest], render: Render) -> None:
+    roles = {role["metadata"]["name"]: role for role in of_kind(objects, "ClusterRole")}
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    aggregated = {
+        name: {label.removeprefix(prefix) for label in role["metadata"]["labels"] if label.startswith(prefix)}
+        for name, role in roles.items()
+    }
+    assert aggregated == {
+        "tuningjob": set(),
+        "tuningjob-view": {"view", "edit", "admin"},
+        "tuningjob-edit": {"edit", "admin"},
+    }
+    assert {verb for verb, _, _ in granted(roles["tuningjob-view"]["rules"])} == {"get", "list", "watch"}
+    assert {resource for _, _, resource in granted(roles["tuningjob-edit"]["rules"])} == {"tuningjobs"}
+    without = [role["metadata"]["name"] for role in of_kind(render("userRoles.enabled=false"), "ClusterRole")]
+    assert without == ["tuningjob"]
+
+
+def test_the_readme_lists_the_operators_rights_completely() -> None:
+    row = re.compile(r"^\| `([a-z/.]+)` \| ([a-z, ]+) \| .* \|$", re.MULTILINE)
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    told = {(verb, resource) for resource, verbs in row.findall(text) for verb in verbs.split(", ")}
+    plain = {"tuningjobs": "tuningjobs.tuningjob.dev", "jobs": "jobs.batch"}
+    want = set()
+    for verb, _, resource in REQUIRED:
+        name, slash, subresource = resource.partition("/")
+        want.add((verb, plain.get(name, name) + slash + subresource))
+    assert told == want
+
+
+# --- the CRD and the volume ------------------------------------------------------------------------------------------
+
+KEEP = {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_crd_is_the_generated_one_and_stays_by_default(objects: list[Manifest]) -> None:
+    crd = the(objects, "CustomResourceDefinition")
+    assert crd["metadata"].pop("annotations") == KEEP
+    assert crd == yaml.safe_load(CRD.read_text(encoding="utf-8"))
+
+
+def test_the_crd_need_not_stay(render: Render) -> None:
+    crd = the(render("crds.keep=false"), "CustomResourceDefinition")
+    assert crd == yaml.safe_load(CRD.read_text(encoding="utf-8"))
+
+
+def test_the_crd_may_be_installed_by_other_means(render: Render) -> None:
+    assert of_kind(render("crds.enabled=false"), "CustomResourceDefinition") == []
+
+
+def data_volume(objects: list[Manifest]) -> Manifest:
+    (volume,) = [volume for volume in pod_of(objects)["spec"]["volumes"] if volume["name"] == "data"]
+    return {kind: source for kind, source in volume.items() if kind != "name"}
+
+
+def test_the_volume_is_a_claim_that_stays_by_default(objects: list[Manifest]) -> None:
+    claim = the(objects, "PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == KEEP
+    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    assert data_volume(objects) == {"persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
+
+
+def test_the_claim_takes_its_class_and_size_from_the_values(render: Render) -> None:
+    objects = render("persistence.storageClassName=fast", "persistence.size=500Mi", "persistence.keep=false")
+    claim = the(objects, "PersistentVolumeClaim")
+    assert "annotations" not in claim["metadata"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "500Mi"
+
+
+def test_a_claim_that_is_there_already_is_used_and_none_is_made(render: Render) -> None:
+    objects = render("persistence.existingClaim=mine")
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    assert data_volume(objects) == {"persistentVolumeClaim": {"claimName": "mine"}}
+
+
+def test_without_persistence_the_volume_goes_with_the_pod(render: Render) -> None:
+    objects = render("persistence.enabled=false")
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    assert data_volume(objects) == {"emptyDir": {}}
+
+
+def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
+    for found in objects:
+        assert "finalizers" not in found["metadata"]
+        assert "helm.sh/hook" not in found["metadata"].get("annotations", {})
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("imgaes.operator=x", "imgaes"),
+        ("images.tag=x", "images"),
+        ("images.operator=", "/images/operator"),
+        ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
+        ("limits.maxFits=0", "/limits/maxFits"),
+        ("limits.maxFits=many", "/limits/maxFits"),
+        ("limits.maxPods=1.5", "/limits/maxPods"),
+        ("watchNamespaces=team", "/watchNamespaces"),
+        ('watchNamespaces=["Team"]', "/watchNamespaces/0"),
+        ('watchNamespaces=["a","a"]', "/watchNamespaces"),
+        ("databaseUrl=/data/tuning.db", "/databaseUrl"),
+        ("persistence.size=lots", "/persistence/size"),
+        ("persistence.enabled=perhaps", "/persistence/enabled"),
+        ("persistence.accessModes=x", "/persistence"),
+        ("crds.keep=1", "/crds/keep"),
+        ("resources.operator.limits.memory=null", "/resources/operator/limits"),
+        ("resources.results.limits.gpu=1", "/resources/results/limits"),
+        ("resources.sidecar=x", "/resources"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_its_place(template: Helm, setting: str, place: str) -> None:
+    result = template(setting)
+    assert result.returncode != 0, f"{setting} was taken"
+    assert "values don't meet the specifications of the schema" in result.stderr
+    assert place in result.stderr
+
+
+def test_the_pod_is_placed_as_the_values_say(render: Render) -> None:
+    objects = render(
+        "nodeSelector.disk=ssd", 'tolerations=[{"operator":"Exists"}]', 'imagePullSecrets=[{"name":"pull"}]'
+    )
+    spec = pod_of(objects)["spec"]
+    assert spec["nodeSelector"] == {"disk": "ssd"}
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def leaves(values: Any, path: str = "") -> dict[str, Any]:
+    """Values by their dotted names; two levels, as deep as names go."""
+    if isinstance(values, dict) and values and path.count(".") < 2:
+        return {name: leaf for key, value in values.items() for name, leaf in leaves(value, f"{path}{key}.").items()}
+    return {path.rstrip("."): values}
+
+
+def as_written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else '""'
+
+
+def test_every_value_is_in_the_readme_with_its_default() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    rows = [line for line in (CHART / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    for name, default in leaves(values).items():
+        (row,) = [row for row in rows if f"`{name}`" in row.split(" | ")[0]]
+        assert name.startswith("resources.") or f"`{as_written(default)}`" in row.split(" | ")[1], row
+
+
+def test_another_release_name_names_everything_after_itself(helm: Helm) -> None:
+    result = helm("template", "search", str(CHART), "--namespace", "a", "--kube-version", "1.34.0")
+    objects = [document for document in yaml.safe_load_all(result.stdout) if document]
+    names = {found["metadata"]["name"] for found in objects if found["kind"] != "CustomResourceDefinition"}
+    assert all(name.startswith("search-tuningjob") for name in names), names
+    assert "http://search-tuningjob-results.a.svc:8080" in str(the(objects, "Deployment"))
+
+
+def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
+    result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.32.0")
+    assert result.returncode != 0
+    assert "incompatible with Kubernetes v1.32.0" in result.stderr

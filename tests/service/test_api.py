@@ -1,0 +1,314 @@
+"""The HTTP API at its border: who may ask, how much is read, and what a refusal says."""
+
+import datetime as dt
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.journal.makers import Pod, a_search, an_answer
+from tests.service.server import KEY, Service
+from tuningjob.client import HttpSearchJournal
+from tuningjob.errors import ArtifactRefused, JournalError
+from tuningjob.journal.records import SearchState
+from tuningjob.journal.sql import open_sqlite
+from tuningjob_operator import tokens
+from tuningjob_operator.service.border import MAX_JSON_BYTES
+
+ENDPOINTS = [
+    ("GET", "/v1/search"),
+    ("PUT", "/v1/preflight"),
+    ("POST", "/v1/claims"),
+    ("POST", "/v1/cells"),
+    ("GET", "/v1/cells"),
+    ("POST", "/v1/complete"),
+    ("POST", "/v1/fail"),
+    ("POST", "/v1/refuse"),
+    ("PUT", "/v1/artifacts/model.joblib"),
+    ("GET", "/v1/artifacts/model.joblib"),
+]
+RESULT = {
+    "candidate": 0,
+    "split": 0,
+    "test_scores": {"accuracy": 0.5},
+    "fit_seconds": 1,
+    "score_seconds": 1,
+    "test_samples": 30,
+}
+
+
+def detail(response: httpx.Response) -> str:
+    sentence = response.json()["detail"]
+    assert isinstance(sentence, str)
+    assert "\n" not in sentence
+    return sentence
+
+
+def sha256(data: bytes) -> dict[str, str]:
+    return {"X-Content-Sha256": hashlib.sha256(data).hexdigest()}
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "path"), [*ENDPOINTS, ("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")])
+def test_nothing_but_the_probes_answers_without_a_token(http: httpx.Client, method: str, path: str) -> None:
+    response = http.request(method, path)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert "must carry the header Authorization" in detail(response)
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("Basic dXNlcjpwYXNz", "must carry the header Authorization"),
+        ("Bearer", "must carry the header Authorization"),
+        ("Bearer x", "must be of the form"),
+        (f"Bearer {tokens.issue(bytes(32), 'search-a', dt.datetime(2030, 1, 1, tzinfo=dt.UTC))}", "must be signed by"),
+        (f"Bearer {tokens.issue(KEY, 'search-a', dt.datetime(2026, 1, 1, tzinfo=dt.UTC))}", "must be used before"),
+    ],
+)
+def test_a_token_that_is_no_right_is_refused_with_the_reason(http: httpx.Client, header: str, sentence: str) -> None:
+    response = http.get("/v1/search", headers={"Authorization": header})
+    assert response.status_code == 401
+    assert sentence in detail(response)
+
+
+def test_the_token_of_one_search_cannot_touch_another(service: Service, tmp_path: Path) -> None:
+    service.journal.open_search(a_search("search-b"))
+    before = service.journal.progress("search-b")
+    file = tmp_path / "model"
+    file.write_bytes(b"model")
+    with service.client("search-a") as a:
+        assert a.search().id == "search-a"
+        Pod(a).work()
+        a.upload("model.joblib", file)
+        a.complete(an_answer())
+    assert service.journal.progress("search-b") == before
+    assert list(service.journal.results("search-b")) == []
+    assert service.artifacts.list("search-b") == []
+
+
+@pytest.mark.parametrize("path", ["/v1/search?search=search-b", "/v1/search?id=search-b"])
+def test_no_parameter_names_a_search(service: Service, mine: httpx.Client, path: str) -> None:
+    service.journal.open_search(a_search("search-b"))
+    assert mine.get(path).json()["id"] == "search-a"
+
+
+def test_a_token_of_a_search_that_is_gone_finds_nothing(service: Service, mine: httpx.Client) -> None:
+    service.journal.delete("search-a")
+    response = mine.get("/v1/search")
+    assert response.status_code == 404
+    assert "search-a" in detail(response)
+
+
+# --- how much is read ------------------------------------------------------------------------------------------------
+
+
+def in_pieces(size: int) -> Iterator[bytes]:
+    """Chunked: no length is announced."""
+    for _ in range(size // 2**16 + 1):
+        yield b" " * 2**16
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_that_is_too_long_is_refused(mine: httpx.Client, *, announced: bool) -> None:
+    body = b" " * (MAX_JSON_BYTES + 1) if announced else in_pieces(MAX_JSON_BYTES)
+    response = mine.post("/v1/fail", content=body)
+    assert response.status_code == 413
+    assert detail(response) == "The body must be of at most 16,777,216 bytes, but got more."
+
+
+def test_too_many_cells_in_one_report_are_refused(mine: httpx.Client) -> None:
+    response = mine.post("/v1/cells", json={"index": 0, "results": [RESULT] * 1001})
+    assert response.status_code == 422
+    assert "at most 1000" in detail(response)
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "where"),
+    [
+        ("POST", "/v1/claims", {"index": "first", "slots": 1}, "body.index: must be a valid integer"),
+        ("POST", "/v1/claims", {"index": -1, "slots": 1}, "body.index: must be greater than or equal to 0, but got -1"),
+        ("POST", "/v1/claims", {"index": 0, "slots": 0}, "body.slots: must be greater than or equal to 1"),
+        ("POST", "/v1/claims", {"index": 0, "slots": 10**6}, "body.slots: must be less than or equal to 1024"),
+        ("POST", "/v1/claims", {"index": 0, "slots": 1, "holding": 3}, "body.holding: must be a valid"),
+        ("POST", "/v1/claims", {"index": 0, "slots": 1, "search": "search-b"}, "body.search: "),
+        ("POST", "/v1/claims", [], "body: must be a valid dictionary"),
+        (
+            "POST",
+            "/v1/cells",
+            {"index": 0, "results": [RESULT | {"candidate": -1}]},
+            "body.results.0.candidate: must be",
+        ),
+        ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"split": 2**63}]}, "body.results.0.split: must be"),
+        (
+            "POST",
+            "/v1/cells",
+            {"index": 0, "results": [RESULT | {"fit_seconds": "NaN"}]},
+            "body.results.0.fit_seconds: ",
+        ),
+        ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"test_scores": [1]}]}, "body.results.0.test_scores: "),
+        ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"error": "x" * 8193}]}, "body.results.0.error: "),
+        ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"by": 1}]}, "body.results.0.by: "),
+        ("PUT", "/v1/preflight", {"data_digest": 1}, "body.data_digest: must be a valid string"),
+        ("POST", "/v1/complete", {}, "body.best_index: "),
+        ("POST", "/v1/fail", {"reason": "x" * 8193}, "body.reason: "),
+        ("POST", "/v1/refuse", {"problems": []}, "body.problems: "),
+        ("GET", "/v1/cells?limit=5001", None, "query.limit: must be less than or equal to 5000, but got '5001'"),
+        ("GET", "/v1/cells?start=-1", None, "query.start: must be"),
+    ],
+)
+def test_what_has_the_wrong_type_or_bound_is_refused_with_its_place(
+    mine: httpx.Client, method: str, path: str, body: Any, where: str
+) -> None:
+    response = mine.request(method, path, json=body)
+    assert response.status_code == 422, response.text
+    assert detail(response).startswith(where), detail(response)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"reason": "\\ud800"}', b"[" * 100_000])
+def test_what_is_no_json_is_refused(service: Service, mine: httpx.Client, body: bytes) -> None:
+    response = mine.post("/v1/fail", content=body)
+    assert response.status_code in {400, 422}, response.text
+    assert detail(response)
+    assert service.journal.search("search-a").state is SearchState.RUNNING
+
+
+def test_a_mismatch_is_a_conflict_with_the_journals_sentence(mine: httpx.Client) -> None:
+    response = mine.post("/v1/cells", json={"index": 0, "results": [RESULT]})
+    assert response.status_code == 409
+    assert "a reported cell must be one that was claimed" in detail(response)
+
+
+def test_a_path_that_is_none_is_not_found(mine: httpx.Client) -> None:
+    assert mine.get("/v2/search").status_code == 404
+
+
+# --- probes ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_probes_answer_without_a_token(http: httpx.Client) -> None:
+    assert http.get("/healthz").status_code == 200
+    assert http.get("/readyz").status_code == 200
+
+
+def test_a_service_without_its_database_is_alive_but_not_ready(
+    service: Service, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> dict[str, int]:
+        raise JournalError("the journal's database must answer, but got: disk I/O error")
+
+    service.journal.revisions = broken  # type: ignore[method-assign]
+    with caplog.at_level(logging.WARNING):
+        response = http.get("/readyz")
+    assert response.status_code == 503
+    assert detail(response) == "the journal's database must answer, but got: disk I/O error"
+    assert "disk I/O error" in caplog.text
+    assert http.get("/healthz").status_code == 200
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def stored(service: Service) -> list[str]:
+    root = service.artifacts.path("search-a", "model.joblib").parent.parent
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_a_file_comes_back_as_it_was_sent(mine: httpx.Client) -> None:
+    data = bytes(range(256)) * 3
+    response = mine.put("/v1/artifacts/model.joblib", content=data, headers=sha256(data))
+    assert response.json() == {"name": "model.joblib", "size_bytes": 768, "sha256": hashlib.sha256(data).hexdigest()}
+    assert mine.get("/v1/artifacts/model.joblib").content == data
+
+
+def test_a_file_with_another_digest_is_refused_and_nothing_is_left(service: Service, mine: httpx.Client) -> None:
+    response = mine.put("/v1/artifacts/model.joblib", content=b"model", headers=sha256(b"another"))
+    assert response.status_code == 422
+    assert "model.joblib: must have the SHA-256" in detail(response)
+    assert stored(service) == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_that_is_too_long_is_refused_and_nothing_is_left(
+    service: Service, mine: httpx.Client, *, announced: bool
+) -> None:
+    body = b"x" * 1001 if announced else in_pieces(1001)
+    response = mine.put("/v1/artifacts/model.joblib", content=body, headers=sha256(b""))
+    assert response.status_code == 413
+    assert "must be of at most 1,000 bytes" in detail(response)
+    assert stored(service) == []
+
+
+def test_a_client_is_told_that_its_model_is_too_long(client: HttpSearchJournal, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"x" * 5_000_000)
+    with pytest.raises(ArtifactRefused, match="must be of at most 1,000 bytes"):
+        client.upload("model.joblib", file)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "..%2Fmodel.joblib", "%2e%2e", ".model.joblib.part"])
+def test_a_file_of_another_name_is_refused(mine: httpx.Client, name: str) -> None:
+    assert mine.put(f"/v1/artifacts/{name}", content=b"x", headers=sha256(b"x")).status_code in {404, 422}
+    assert mine.get(f"/v1/artifacts/{name}").status_code in {404, 422}
+
+
+def test_a_file_without_its_digest_is_refused(mine: httpx.Client) -> None:
+    response = mine.put("/v1/artifacts/model.joblib", content=b"x")
+    assert response.status_code == 422
+    assert detail(response).startswith("header.x-content-sha256: ")
+
+
+def test_a_file_that_is_not_there_is_not_found(mine: httpx.Client) -> None:
+    response = mine.get("/v1/artifacts/model.joblib")
+    assert response.status_code == 404
+    assert "model.joblib" in detail(response)
+
+
+def test_an_ended_search_takes_no_more_files(service: Service, mine: httpx.Client) -> None:
+    service.journal.fail("search-a", "why")
+    response = mine.put("/v1/artifacts/model.joblib", content=b"x", headers=sha256(b"x"))
+    assert response.status_code == 409
+    assert "must be running to take files in, but got Failed" in detail(response)
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+
+def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path) -> None:
+    journal = open_sqlite(tmp_path / "tuning.db")
+    journal.open_search(a_search())
+    journal.close()
+    environment = os.environ | {"TUNINGJOB_DATA_DIR": str(tmp_path), "TUNINGJOB_RESULTS_PORT": "0"}
+    command = [sys.executable, "-m", "tuningjob_operator.service"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = next(line for line in process.stdout if "running on" in line).split("running on ")[1].split()[0]
+            key = tokens.load_or_create_key(tmp_path / "signing.key")
+            token = tokens.issue(key, "search-a", dt.datetime(2100, 1, 1, tzinfo=dt.UTC))
+            with HttpSearchJournal(url.replace("0.0.0.0", "127.0.0.1"), token) as client:
+                assert client.search().id == "search-a"
+            process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
+            assert process.wait(timeout=30) in {0, -signal.SIGTERM}
+            assert "Traceback" not in rest
+        finally:
+            process.kill()
+    assert json.dumps(sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".key")) == '["signing.key"]'

@@ -1,0 +1,266 @@
+"""A search through the results service is the search that the journal itself would have led."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
+from tests.service.server import Service
+from tuningjob.client import HttpSearchJournal
+from tuningjob.errors import JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
+from tuningjob.journal.contract import SearchJournal
+from tuningjob.journal.records import (
+    MAX_CELLS_PER_PAGE,
+    MAX_CELLS_PER_REPORT,
+    Cell,
+    CellResult,
+    Claim,
+    Next,
+    Refusal,
+    SearchState,
+)
+from tuningjob.journal.sql import SqlJournal
+
+
+def a_life(journal: SearchJournal) -> Iterator[object]:
+    """All that a worker may ask, and what it is told."""
+    yield journal.search()
+    journal.set_preflight(a_preflight(warnings=("constant feature",)))
+    first, second = Pod(journal, index=0, slots=2), Pod(journal, index=1)
+    left = first.must_claim()
+    yield left
+    yield first.report(*left.cells[:2])
+    yield first.restarted().must_claim()
+    yield second.work()
+    yield list(journal.results())
+    yield first.restarted().work()
+    yield first.asks()
+    yield list(journal.results())
+    yield journal.complete(an_answer())
+    yield journal.complete(an_answer())
+    yield journal.search().state
+    yield first.asks()
+
+
+def test_the_whole_life_of_a_search_is_the_same_as_with_the_journal_itself(client: HttpSearchJournal) -> None:
+    direct = SqlJournal("sqlite://")
+    try:
+        direct.open_search(a_search())
+        for told, want in itertools.zip_longest(a_life(client), a_life(direct.view("search-a"))):
+            assert told == want
+    finally:
+        direct.close()
+
+
+floats = st.floats(allow_nan=True, allow_infinity=True)
+
+
+results = st.builds(
+    a_result,
+    st.just(Cell(0, 0)),
+    test_scores=st.dictionaries(st.text(max_size=8), floats, max_size=3),
+    train_scores=st.none() | st.dictionaries(st.text(max_size=8), floats, max_size=3),
+    fit_seconds=st.floats(0, allow_infinity=False),
+    error=st.none() | st.text(max_size=50),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=results)
+def test_a_result_crosses_the_wire_equal_to_the_bit(
+    service: Service, client: HttpSearchJournal, sent: CellResult
+) -> None:
+    service.journal.delete("search-a")
+    service.journal.open_search(a_search(candidates=1, splits=1))
+    Pod(client).must_claim()
+    client.report(index=0, results=[sent])
+    # repr: NaN equals itself there, and -0.0 is not 0.0
+    assert [repr(result) for result in client.results()] == [repr(sent)]
+
+
+def test_an_answer_of_nan_and_infinity_arrives_as_such(service: Service, client: HttpSearchJournal) -> None:
+    Pod(client).work()
+    sent = an_answer(best_score=-math.inf, best_std=math.nan)
+    client.complete(sent)
+    assert repr(service.journal.progress("search-a").answer) == repr(sent)
+
+
+def test_a_report_of_many_cells_is_sent_in_batches_and_results_are_read_in_pages(service: Service) -> None:
+    service.journal.open_search(a_search("large", candidates=700, splits=10, pods=1))
+    with service.client("large") as client:
+        worker = Pod(client)
+        claimed = [cell for unit in iter(worker.claim, None) for cell in unit.cells]
+        assert len(claimed) == 7_000 > max(MAX_CELLS_PER_PAGE, MAX_CELLS_PER_REPORT)
+        assert worker.report(*claimed) == 7_000
+        assert [result.cell for result in client.results()] == sorted(claimed)
+
+
+def test_reporting_nothing_asks_nothing(client: HttpSearchJournal, service: Service) -> None:
+    service.stop()
+    assert client.report(index=0, results=[]) == 0
+
+
+def test_a_failure_is_told_with_the_end_of_a_long_reason(service: Service, client: HttpSearchJournal) -> None:
+    client.fail("x" * 10_000 + "ValueError: the reason")
+    progress = service.journal.progress("search-a")
+    assert progress.state is SearchState.FAILED
+    assert progress.failure is not None
+    assert progress.failure.endswith("ValueError: the reason")
+
+
+def test_a_refusal_is_told_as_it_is(service: Service, client: HttpSearchJournal) -> None:
+    refusal = Refusal(problems=({"field": "spec.data.target", "must_be": "a column", "got": "'clas'"},))
+    client.refuse(refusal)
+    assert service.journal.progress("search-a").refusal == refusal
+    assert client.claim(index=0, slots=1, holding=set()) == Claim(next=Next.NOTHING)
+
+
+# --- refusals come back as the journal's own errors ------------------------------------------------------------------
+
+
+def test_a_mismatch_comes_back_with_the_journals_sentence(service: Service, client: HttpSearchJournal) -> None:
+    outside = [a_result(Cell(0, 0))]
+    with pytest.raises(JournalMismatch) as direct:
+        service.journal.report("search-a", index=0, results=outside)
+    with pytest.raises(JournalMismatch) as over_http:
+        client.report(index=0, results=outside)
+    assert str(over_http.value) == str(direct.value)
+
+
+def test_a_deleted_search_is_unknown(service: Service, client: HttpSearchJournal) -> None:
+    service.journal.delete("search-a")
+    with pytest.raises(UnknownSearch, match="search-a"):
+        client.search()
+
+
+def test_an_expired_token_is_a_journal_error_that_says_so(service: Service, client: HttpSearchJournal) -> None:
+    service.clock.pass_time(days=400)
+    with pytest.raises(JournalError, match="The token must be used before 2027"):
+        client.search()
+
+
+# --- the service stays away ------------------------------------------------------------------------------------------
+
+
+class Patience:
+    """A clock that goes only by sleeping."""
+
+    def __init__(self, *, wakes: dict[int, object] | None = None) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+        self.wakes = wakes or {}
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        if callable(act := self.wakes.get(len(self.pauses))):
+            act()
+
+
+def patient_client(service: Service, patience: Patience, *, patience_seconds: float = 600) -> HttpSearchJournal:
+    return HttpSearchJournal(
+        service.url,
+        service.token(),
+        patience_seconds=patience_seconds,
+        clock=patience.clock,
+        sleep=patience.sleep,
+    )
+
+
+def test_a_restart_in_the_middle_is_ridden_out_and_nothing_is_fitted_again(service: Service) -> None:
+    patience = Patience(wakes={3: service.start})
+    with patient_client(service, patience) as client:
+        worker = Pod(client)
+        unit = worker.must_claim()
+        service.stop()
+        worker.finish(unit)
+        assert len(patience.pauses) == 3
+        service.restart()
+        worker.work()
+        assert client.complete(an_answer()) == 1
+    assert service.journal.report_counts("search-a") == {1: 30}
+
+
+def test_pauses_grow_to_a_bound_and_end_with_patience(service: Service) -> None:
+    patience = Patience()
+    service.stop()
+    with (
+        patient_client(service, patience, patience_seconds=120) as client,
+        pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:[0-9]+: must answer within 120 seconds, but got"),
+    ):
+        client.search()
+    assert 120 <= patience.now < 140
+    assert 0.25 <= patience.pauses[0] <= 0.5
+    assert 10 <= patience.pauses[-1] <= 20
+    assert len(patience.pauses) < 20
+
+
+def test_a_database_that_does_not_answer_is_waited_for(service: Service) -> None:
+    working = service.journal.search
+
+    def broken(_search: str) -> object:
+        raise JournalError("the journal's database must answer, but got: database is locked")
+
+    def mended() -> None:
+        service.journal.search = working  # type: ignore[method-assign]
+
+    service.journal.search = broken  # type: ignore[method-assign,assignment]
+    patience = Patience(wakes={2: mended})
+    with patient_client(service, patience) as client:
+        assert client.search().id == "search-a"
+    assert len(patience.pauses) == 2
+
+
+def test_a_claim_whose_reply_was_lost_is_not_lost(service: Service) -> None:
+    """The service took the claim and died before it answered: the client asks again and is given the same unit."""
+    claimed: list[Claim] = []
+    working = service.journal.claim
+
+    def lose_the_reply(*args: object, **kwargs: object) -> Claim:
+        claimed.append(working(*args, **kwargs))  # type: ignore[arg-type]
+        service.journal.claim = working  # type: ignore[method-assign]
+        raise JournalError("the reply is lost")
+
+    service.journal.claim = lose_the_reply  # type: ignore[method-assign]
+    with patient_client(service, Patience()) as client:
+        assert client.claim(index=0, slots=1, holding=set()) == claimed[0]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_handed_in_and_read_back(service: Service, client: HttpSearchJournal, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(bytes(range(256)))
+    stored = client.upload("model.joblib", file)
+    assert stored.size_bytes == 256
+    assert service.artifacts.list("search-a") == [stored]
+    assert service.artifacts.read_bytes("search-a", "model.joblib") == bytes(range(256))
+
+
+def test_the_result_files_of_a_folder_are_handed_in_and_nothing_else(
+    service: Service, client: HttpSearchJournal, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in ("best_params.json", "leaderboard.csv", "tuning.db"):
+        (folder / name).write_bytes(name.encode())
+    client.upload_all(folder)
+    assert [artifact.name for artifact in service.artifacts.list("search-a")] == ["best_params.json", "leaderboard.csv"]
+
+
+def test_a_file_is_sent_again_from_its_beginning_when_the_service_comes_back(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"model")
+    service.stop()
+    with patient_client(service, Patience(wakes={2: service.start})) as client:
+        client.upload("model.joblib", file)
+    assert service.artifacts.read_bytes("search-a", "model.joblib") == b"model"
