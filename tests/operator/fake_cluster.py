@@ -24,7 +24,7 @@ from tuningjob_operator import names
 from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
-MODELS = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}
+MODELS: dict[str, Any] = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}
 
 
 class Crash(BaseException):

@@ -66,7 +66,7 @@ class TestConditions:
 
 def at(done: int, total: int = 100, **fields: Any) -> TuningJobStatus:
     progress = ProgressStatus(done=done, failed=0, total=total, text=f"{done}/{total}")
-    return TuningJobStatus(**({"phase": "Running", "progress": progress} | fields))
+    return TuningJobStatus.model_validate({"phase": "Running", "progress": progress} | fields)
 
 
 COMPLETE = [condition(names.COMPLETE)]

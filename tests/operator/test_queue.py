@@ -47,8 +47,8 @@ class BacklogMachine(RuleBasedStateMachine):
     @rule(target=taken)
     def take(self) -> Any:
         due = {key for key, at in self.owed_by.items() if at <= self.now}
-        for key in due:
-            del self.owed_by[key]
+        for asked in due:
+            del self.owed_by[asked]
         self.owed |= due
         key = self.backlog.take(self.now)
         if key is None:

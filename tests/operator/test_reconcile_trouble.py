@@ -152,20 +152,19 @@ async def test_an_api_error_is_tried_again_later(world: World, status: int) -> N
     assert len(world.cluster.of_kind("Job")) == 1
 
 
-async def test_an_event_that_is_not_taken_costs_nothing_else(world: World) -> None:
+async def test_an_event_that_is_not_taken_costs_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.cluster.apply(manifest())
     await world.settle()
     world.preflight()
     # scale, status, and then the event
     world.cluster.fail_next = []
-    original = world.cluster.create_event
 
     async def refuse(_body: object) -> None:
         raise ApiError(403, "Forbidden", "no")
 
-    world.cluster.create_event = refuse  # type: ignore[method-assign]
-    await world.settle()
-    world.cluster.create_event = original  # type: ignore[method-assign]
+    with monkeypatch.context() as patched:
+        patched.setattr(world.cluster, "create_event", refuse)
+        await world.settle()
 
     assert world.condition("Preflight") is not None
 
