@@ -103,6 +103,8 @@ async def run(settings: Settings) -> None:
                 kopf.operator(
                     registry=watch.make_registry(cache=cache, queue=queue, resync=resync),
                     settings=watch.make_settings(),
+                    # else kopf asks for the user's name, and the image's user has none
+                    identity=watch.IDENTITY,
                     standalone=True,
                     clusterwide=not namespaces,
                     namespaces=namespaces,

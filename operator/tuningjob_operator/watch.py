@@ -19,6 +19,9 @@ from tuningjob_operator.queue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
+# kopf's name for this process among its peers, of which it has none. Without one it asks for the user's name and its host's,
+# and a container's numeric user has no name. The type is a NewType that kopf does not export.
+IDENTITY: Final[Any] = names.APP
 # A pod gets 30 seconds between SIGTERM and SIGKILL; kopf would take up to 600.
 _EXIT_SECONDS: Final = 20
 
