@@ -1,0 +1,185 @@
+"""Upstream's programs, built from their Go modules into a cache keyed by version.
+
+Built, not downloaded: the module proxy's checksums vouch for the source, and no binary is ever committed. Each program is
+built on its own and appears in the cache by a rename, so a build that was cut short is never taken for a whole one, and a
+new version of one rebuilds none of the others.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .layout import CACHE
+from .shell import NotReady, run
+
+# 1.34: the last minor whose kubelet still starts on cgroup v1 without a switch
+KUBERNETES = "1.34.4"
+ETCD = "3.6.16"
+COREDNS = "1.15.0"
+HELM = "4.3.1"
+PAUSE = "1"
+
+GO_AT_LEAST = (1, 26)  # what helm's go.mod asks for, the highest of them
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program: where it belongs in the cache, and what builds it there."""
+
+    name: str
+    project: str
+    version: str
+    build: Callable[["Program", Path, Path], None]
+    """Called with the program, an empty folder to work in, and the file to make."""
+
+    @property
+    def path(self) -> Path:
+        return CACHE / f"{self.project}-{self.version}" / self.name
+
+
+def path(name: str) -> Path:
+    """Where the program of this name is, or will be."""
+    return next(program.path for program in PROGRAMS if program.name == name)
+
+
+def missing() -> list[str]:
+    """The names of the programs that are not in the cache."""
+    return [program.name for program in PROGRAMS if not program.path.exists()]
+
+
+def build_missing(say: Callable[[str], None]) -> None:
+    """Build what the cache lacks; minutes the first time, seconds with Go's own build cache warm."""
+    wanted = [program for program in PROGRAMS if not program.path.exists()]
+    if wanted:
+        _require_go()
+    for program in wanted:
+        say(f"building {program.name} {program.version}")
+        program.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="build-", dir=CACHE) as scratch:
+            result = Path(scratch) / "result" / program.name
+            workspace = Path(scratch) / "workspace"
+            result.parent.mkdir()
+            workspace.mkdir()
+            program.build(program, workspace, result)
+            result.replace(program.path)
+
+
+def _require_go() -> None:
+    if not shutil.which("go"):
+        raise NotReady(
+            f"go is not installed; Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer is needed: https://go.dev/doc/install"
+        )
+    version = run("go", "env", "GOVERSION").strip()
+    numbers = re.match(r"go(\d+)\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < GO_AT_LEAST:
+        raise NotReady(f"Go {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]} or newer is needed, but this is {version}")
+
+
+def _go(*words: str | Path, cwd: Path) -> str:
+    # CGO off: the pause program must be static, and the rest then needs no C compiler
+    return run("go", *words, cwd=cwd, env={**os.environ, "CGO_ENABLED": "0"}, timeout_seconds=3600)
+
+
+def _compile(package: str, *, workspace: Path, result: Path, flags: str = "") -> None:
+    _go("build", "-trimpath", "-ldflags", f"-s -w {flags}".strip(), "-o", result, package, cwd=workspace)
+
+
+def _kubernetes(program: Program, workspace: Path, result: Path) -> None:
+    """Build one command of k8s.io/kubernetes.
+
+    Its go.mod names the staging modules v0.0.0 and replaces them by folders that the module, as the proxy serves it,
+    does not carry: pin each to its published v0.<minor>.<patch>.
+    """
+    module = f"k8s.io/kubernetes@v{program.version}"
+    go_mod = Path(json.loads(_go("mod", "download", "-json", module, cwd=workspace))["GoMod"])
+    staging = sorted(set(re.findall(r"^\s*(k8s\.io/[a-z-]+) v0\.0\.0(?:\s|$)", go_mod.read_text(), re.MULTILINE)))
+    major, minor, patch = program.version.split(".")
+    package = f"k8s.io/kubernetes/cmd/{program.name}"
+    replaces = "\n".join(f"\t{name} => {name} v0.{minor}.{patch}" for name in staging)
+    (workspace / "go.mod").write_text(
+        f"module tuningjob.dev/cluster\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\n"
+        f"require k8s.io/kubernetes v{program.version}\n\nreplace (\n{replaces}\n)\n"
+    )
+    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+    _go("mod", "tidy", cwd=workspace)
+    # without these the server reports v0.0.0, and kubectl, helm and the kubelet misjudge the skew between them
+    version = "k8s.io/component-base/version"
+    client = "k8s.io/client-go/pkg/version"
+    known = {"gitVersion": f"v{program.version}", "gitMajor": major, "gitMinor": minor}
+    flags = " ".join(f"-X {where}.{key}={value}" for where in (version, client) for key, value in known.items())
+    _compile(package, workspace=workspace, result=result, flags=flags)
+
+
+def _etcd(program: Program, workspace: Path, result: Path) -> None:
+    """Build etcd behind a main of our own: `go install` refuses etcd's, because its go.mod has replace lines."""
+    module = "go.etcd.io/etcd/server/v3"
+    (workspace / "main.go").write_text(
+        f'package main\n\nimport (\n\t"os"\n\n\t"{module}/etcdmain"\n)\n\nfunc main() {{ etcdmain.Main(os.Args) }}\n'
+    )
+    _go("mod", "init", "tuningjob.dev/etcd", cwd=workspace)
+    _go("get", f"{module}@v{program.version}", cwd=workspace)
+    _go("mod", "tidy", cwd=workspace)
+    _compile(".", workspace=workspace, result=result)
+
+
+def _installable(package: str, *, version_variable: str | None = None) -> Callable[[Program, Path, Path], None]:
+    def build(program: Program, workspace: Path, result: Path) -> None:
+        stamp = f" -X {version_variable}=v{program.version}" if version_variable else ""
+        run(
+            *("go", "install", "-trimpath", "-ldflags", f"-s -w{stamp}", f"{package}@v{program.version}"),
+            cwd=workspace,
+            env={**os.environ, "CGO_ENABLED": "0", "GOBIN": str(result.parent)},
+            timeout_seconds=3600,
+        )
+
+    return build
+
+
+def _pause(_: Program, workspace: Path, result: Path) -> None:
+    """Build what holds a pod's namespaces open: it sleeps until it is told to end, and reaps what the pod orphans."""
+    (workspace / "go.mod").write_text(f"module tuningjob.dev/pause\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n")
+    (workspace / "main.go").write_text(
+        """package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
+	}
+}
+"""
+    )
+    _compile(".", workspace=workspace, result=result)
+
+
+_HELM = _installable("helm.sh/helm/v4/cmd/helm", version_variable="helm.sh/helm/v4/internal/version.version")
+
+PROGRAMS = (
+    *(
+        Program(name, "kubernetes", KUBERNETES, _kubernetes)
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+    ),
+    Program("etcd", "etcd", ETCD, _etcd),
+    Program("coredns", "coredns", COREDNS, _installable("github.com/coredns/coredns")),
+    Program("helm", "helm", HELM, _HELM),
+    Program("pause", "pause", PAUSE, _pause),
+)

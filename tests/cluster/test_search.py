@@ -1,0 +1,237 @@
+"""A TuningJob applied to a real cluster: the answer is scikit-learn's to the bit, whatever dies on the way."""
+
+import base64
+import gzip
+import io
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.tree import DecisionTreeClassifier
+
+from tests.cluster.harness.client import Cluster
+from tests.cluster.tuningjobs import TuningJobs
+from tests.truth import sklearn_search
+from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.search.results import jsonable
+from tuningjob.spec import load
+
+pytestmark = pytest.mark.cluster
+
+Document = dict[str, Any]
+
+
+def results_of(jobs: TuningJobs, name: str) -> pd.DataFrame:
+    """The ConfigMap's cv_results.csv."""
+    configmap = jobs.cluster.get("configmap", f"{name}-results", namespace=jobs.namespace)
+    assert configmap is not None
+    packed = base64.b64decode(configmap["binaryData"]["cv_results.csv.gz"])
+    return pd.read_csv(io.BytesIO(gzip.decompress(packed)))
+
+
+def assert_equal_to_scikit_learn(jobs: TuningJobs, document: Document) -> None:
+    """Scores of every split, means, ranks, the order of params, best_index_ and the answer's objects."""
+    name = document["metadata"]["name"]
+    problem: SearchProblem = prepare(load(document).spec, Path())
+    want: GridSearchCV = sklearn_search(problem)
+    found = results_of(jobs, name)
+    assert [json.loads(params) for params in found["params"]] == [
+        jsonable(params) for params in want.cv_results_["params"]
+    ]
+    for column, values in want.cv_results_.items():
+        if column.endswith("_score"):
+            np.testing.assert_array_equal(found[column].to_numpy(), np.asarray(values), err_msg=column)
+    status = jobs.status(name)
+    assert status["best"] == {
+        "index": want.best_index_,
+        "score": want.best_score_,
+        "params": jsonable(want.best_params_),
+    }
+    configmap = jobs.cluster.get("configmap", f"{name}-results", namespace=jobs.namespace)
+    assert configmap is not None
+    assert json.loads(configmap["data"]["best_params.json"]) == jsonable(want.best_params_)
+    assert configmap["data"]["leaderboard.csv"].splitlines()[0].startswith("rank_test_score,candidate,mean_test_score")
+
+
+def is_complete(status: Document) -> bool:
+    return status.get("phase") == "Complete"
+
+
+@pytest.fixture
+def forest(iris_forest: Document) -> Document:
+    """The random forest grid, 90 fits, on iris: one pod fits on each node."""
+    return iris_forest
+
+
+def test_the_forest_grid_is_equal_to_the_bit_with_pods_on_both_nodes(jobs: TuningJobs, forest: Document) -> None:
+    jobs.apply(forest)
+    jobs.wait_for("iris-forest", is_complete)
+
+    assert_equal_to_scikit_learn(jobs, forest)
+    pods = jobs.pods("iris-forest")
+    assert {pod["spec"]["nodeName"] for pod in pods} == set(jobs.cluster.nodes)
+    reporters = jobs.reporters("iris-forest")
+    assert set(reporters) == {0, 1}, "each of the two pods did a part of the work"
+    status = jobs.status("iris-forest")
+    assert status["grid"] == {"candidates": 18, "splits": 5, "fits": 90}
+    assert {name: status["plan"][name] for name in ("pods", "nJobs", "innerThreads")} == {
+        "pods": 2,
+        "nJobs": 1,
+        "innerThreads": 1,
+    }
+    assert status["progress"] == {"done": 90, "failed": 0, "total": 90, "text": "90/90"}
+    assert status["observedGeneration"] == 1
+    complete = jobs.condition("iris-forest", "Complete")
+    assert (complete["status"], complete["observedGeneration"]) == ("True", 1)
+    assert jobs.report_counts("iris-forest") == {1: 90}
+
+
+def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(
+    jobs: TuningJobs, breast_cancer_svc: Document
+) -> None:
+    jobs.apply(breast_cancer_svc)
+    jobs.wait_for("breast-cancer-svc", is_complete)
+    assert_equal_to_scikit_learn(jobs, breast_cancer_svc)
+    header, row = jobs.cluster.kubectl("get", "tj", namespace=jobs.namespace).splitlines()
+    assert header.split() == ["NAME", "PHASE", "DONE", "BEST", "PODS", "AGE"]
+    assert row.split()[:4] == [
+        "breast-cancer-svc",
+        "Complete",
+        "45/45",
+        repr(jobs.status("breast-cancer-svc")["best"]["score"]),
+    ]
+
+
+def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_cancer_svc: Document) -> None:
+    breast_cancer_svc["spec"]["resources"] = {"cpu": "1500m", "memory": "700Mi"}
+    jobs.apply(breast_cancer_svc)
+    jobs.wait_for("breast-cancer-svc", is_complete)
+    enforced = (jobs.cluster.get("namespace", jobs.namespace) or {})["metadata"]["labels"]
+    assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in jobs.pods("breast-cancer-svc"):
+        (container,) = pod["spec"]["containers"]
+        assert (
+            container["resources"]["limits"]
+            == container["resources"]["requests"]
+            == {"cpu": "1500m", "memory": "700Mi"}
+        )
+        environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert Decimal(environment["TUNINGJOB_N_JOBS"]) == 1
+        assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert not [volume for volume in pod["spec"]["volumes"] if "projected" in volume]
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.fixture
+def long_forest(forest: Document) -> Document:
+    """The same 90 fits on more data: there is time to interfere."""
+    forest["metadata"]["name"] = "long-forest"
+    forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
+    return forest
+
+
+def half_done(status: Document) -> bool:
+    return 10 <= status.get("progress", {}).get("done", 0) < 80
+
+
+def delete_a_worker_pod(jobs: TuningJobs) -> None:
+    running = [pod for pod in jobs.pods("long-forest") if pod["status"]["phase"] == "Running"]
+    jobs.cluster.kubectl("delete", "pod", running[-1]["metadata"]["name"], "--wait=false", namespace=jobs.namespace)
+
+
+def delete_the_operator_pod(jobs: TuningJobs) -> None:
+    jobs.cluster.kubectl("delete", "pod", "-l", jobs.operator_pods, "--wait=false", namespace=jobs.release.namespace)
+
+
+@pytest.mark.parametrize("interfere", [delete_a_worker_pod, delete_the_operator_pod])
+def test_a_pod_deleted_in_the_middle_costs_no_finished_cell(
+    jobs: TuningJobs, long_forest: Document, interfere: Callable[[TuningJobs], None]
+) -> None:
+    jobs.apply(long_forest)
+    jobs.wait_for("long-forest", half_done)
+
+    interfere(jobs)
+
+    jobs.wait_for("long-forest", is_complete, timeout_seconds=180)
+    assert jobs.report_counts("long-forest") == {1: 90}
+    assert_equal_to_scikit_learn(jobs, long_forest)
+
+
+def test_data_may_come_from_a_configmap(jobs: TuningJobs, iris_forest: Document) -> None:
+    jobs.cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "table"},
+            "data": {"t.csv": table().to_csv(index=False)},
+        },
+        namespace=jobs.namespace,
+    )
+    iris_forest["spec"].update(on_file("t.csv", configMap="table"))
+    jobs.apply(iris_forest)
+    jobs.wait_for("iris-forest", is_complete)
+    assert_best_is(jobs, "iris-forest")
+
+
+def test_data_may_come_from_a_claim(jobs: TuningJobs, iris_forest: Document, cluster: Cluster) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "tables"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "tuningjob-local",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    write = "import pandas, sys; pandas.read_csv(sys.stdin).to_parquet('/data/sub/t.parquet', index=False)"
+    jobs.cluster.apply(
+        claim,
+        jobs.pod("writer", f'mkdir -p /data/sub && python -c "{write}"', claim="tables", stdin=True),
+        namespace=jobs.namespace,
+    )
+    jobs.wait_for_pod("writer", "Running")
+    cluster.kubectl("attach", "-i", "pod/writer", namespace=jobs.namespace, stdin=table().to_csv(index=False))
+    jobs.wait_for_pod("writer", "Succeeded")
+    iris_forest["spec"].update(on_file("sub/t.parquet", persistentVolumeClaim="tables"))
+    jobs.apply(iris_forest)
+    jobs.wait_for("iris-forest", is_complete)
+    assert_best_is(jobs, "iris-forest")
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"width": rng.normal(size=80), "noise": rng.normal(size=80)})
+    return frame.assign(label=(frame["width"] > 0).astype(int))
+
+
+def on_file(path: str, **where: str) -> Document:
+    return {
+        "estimator": {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}},
+        "search": {"grid": {"parameters": {"max_depth": [1, 2]}}},
+        "data": {"path": path, "target": "label", "features": ["width"], **where},
+        "parallelism": 1,
+    }
+
+
+def assert_best_is(jobs: TuningJobs, name: str) -> None:
+    frame = table()
+    want = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2]}).fit(
+        frame[["width"]], frame["label"]
+    )
+    assert jobs.status(name)["best"] == {
+        "index": want.best_index_,
+        "score": want.best_score_,
+        "params": want.best_params_,
+    }

@@ -1,0 +1,136 @@
+"""TuningJobs of one namespace, as the tests handle them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
+
+Document = dict[str, Any]
+
+# Asked of the results service's own container: the journal is on a volume that only its pod sees.
+_ASK = """
+import json, sys
+from tuningjob_operator.settings import read_settings
+from tuningjob.journal.sql import SqlJournal
+journal = SqlJournal(read_settings().database_url)
+print(json.dumps({"counts": journal.report_counts(sys.argv[1]), "reporters": journal.reporters(sys.argv[1])}))
+"""
+
+
+@dataclass(frozen=True)
+class TuningJobs:
+    """The TuningJobs of a namespace."""
+
+    cluster: Cluster
+    release: Release
+    namespace: str
+
+    @property
+    def operator_pods(self) -> str:
+        """The label selector of the operator's pod."""
+        return f"app.kubernetes.io/instance={self.release.name}"
+
+    def apply(self, *documents: Document) -> None:
+        """kubectl apply."""
+        self.cluster.apply(*documents, namespace=self.namespace)
+
+    def get(self, name: str) -> Document:
+        """The object. Raises AssertionError if it is not there."""
+        found = self.cluster.get("tj", name, namespace=self.namespace)
+        assert found is not None, f"there is no TuningJob {name}"
+        return found
+
+    def status(self, name: str) -> Document:
+        """Its status; empty if there is none yet."""
+        status: Document = self.get(name).get("status", {})
+        return status
+
+    def condition(self, name: str, kind: str) -> Document:
+        """One of its conditions; empty if it is not there."""
+        found = [condition for condition in self.status(name).get("conditions", []) if condition["type"] == kind]
+        return found[0] if found else {}
+
+    def wait_for(self, name: str, probe: Callable[[Document], object], *, timeout_seconds: float = 120) -> Document:
+        """Wait until ``probe`` holds for the status; fails at once when the search ends Failed and that is not what is awaited."""
+        what = getattr(probe, "__name__", "it").replace("_", " ")
+
+        def look() -> Document | None:
+            status = self.status(name)
+            if probe(status):
+                return status
+            if status.get("phase") in {"Failed", "Complete"}:
+                state = self.cluster.state(self.namespace)
+                raise AssertionError(
+                    f"{name} ended {status['phase']} before {what}: {json.dumps(status, indent=1)}\n{state}"
+                )
+            return None
+
+        return self.cluster.wait_for(f"{name}: {what}", look, timeout_seconds=timeout_seconds, namespace=self.namespace)
+
+    def wait_for_failure(self, name: str, *, timeout_seconds: float = 90) -> Document:
+        """Wait until it ends Failed; that condition."""
+        self.wait_for(name, lambda status: status.get("phase") == "Failed", timeout_seconds=timeout_seconds)
+        return self.condition(name, "Failed")
+
+    def pods(self, name: str) -> list[Document]:
+        """Its worker pods."""
+        return self.cluster.items("pods", "-l", f"tuningjob.dev/name={name}", namespace=self.namespace)
+
+    def wait_for_pod(self, name: str, phase: str) -> None:
+        """Wait for a plain pod."""
+
+        def look() -> bool:
+            return (self.cluster.get("pod", name, namespace=self.namespace) or {}).get("status", {}).get(
+                "phase"
+            ) == phase
+
+        self.cluster.wait_for(f"pod {name}: {phase}", look, namespace=self.namespace)
+
+    def report_counts(self, name: str) -> dict[int, int]:
+        """How many cells were reported once, twice, ….: {1: all} when nothing finished was fitted again."""
+        return {int(reports): cells for reports, cells in self._ask(name)["counts"].items()}
+
+    def reporters(self, name: str) -> dict[int, int]:
+        """How many cells each completion index reported first."""
+        return {int(index): cells for index, cells in self._ask(name)["reporters"].items()}
+
+    def _ask(self, name: str) -> dict[str, dict[str, int]]:
+        uid = self.get(name)["metadata"]["uid"]
+        pods = self.cluster.items("pods", "-l", self.operator_pods, namespace=self.release.namespace)
+        (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        words = ("exec", pod["metadata"]["name"], "-c", "results", "--", "python", "-c", _ASK, uid)
+        answer: dict[str, dict[str, int]] = json.loads(self.cluster.kubectl(*words, namespace=self.release.namespace))
+        return answer
+
+    def pod(self, name: str, script: str, *, claim: str, stdin: bool = False) -> Document:
+        """A plain pod of the worker's image with a claim at /data, admitted under `restricted`."""
+        restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {
+                "restartPolicy": "Never",
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 65532,
+                    "fsGroup": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": name,
+                        "image": self.cluster.worker_image,
+                        "command": ["sh", "-c", script],
+                        "stdin": stdin,
+                        "stdinOnce": stdin,
+                        "securityContext": restricted,
+                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                    }
+                ],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
+            },
+        }
