@@ -27,8 +27,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         if arguments.command == "deps":
-            with bringup.lock():
-                bringup.deps(_say)
+            bringup.deps(_say)
         elif arguments.command == "up":
             with bringup.lock():
                 cluster = bringup.up(_say, keep=True)

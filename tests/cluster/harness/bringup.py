@@ -38,12 +38,16 @@ def lock(*, timeout_seconds: float = 150) -> Iterator[None]:
 
 
 def deps(say: Callable[[str], None]) -> None:
-    """Install and build all that ``up`` needs; does nothing that was done before."""
-    packages.install_missing(say)
-    binaries.build_missing(say)
-    if not images.base_present():
-        say("building the base image")
-        images.ensure_base()
+    """Install and build all that ``up`` needs; does nothing, and waits for nobody, when that was done before."""
+    with contextlib.suppress(NotReady):
+        packages.require()
+        return
+    with lock():
+        packages.install_missing(say)
+        binaries.build_missing(say)
+        if not images.base_present():
+            say("building the base image")
+            images.ensure_base()
 
 
 def up(say: Callable[[str], None], *, keep: bool) -> Cluster:
