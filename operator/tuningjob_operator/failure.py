@@ -6,8 +6,6 @@ from typing import Any
 from tuningjob_operator import names
 from tuningjob_operator.objects import find_condition
 
-_MAX_INDEXES = 100_000
-
 
 def explain(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Reason and message of a Job that failed by itself: the Job's own words, then those of the pod that ended last."""
@@ -24,17 +22,6 @@ def explain(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[
         if terminated.get("message"):
             lines.append(str(terminated["message"]).strip())
     return reason, "\n".join(lines)
-
-
-def failed_indexes(job: Mapping[str, Any]) -> tuple[int, ...]:
-    """The indexes that the Job gave up, from its compressed text: ``1,3-5,7``."""
-    text = str((job.get("status") or {}).get("failedIndexes") or "")
-    indexes: list[int] = []
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            indexes.extend(range(int(first), min(int(last or first), _MAX_INDEXES) + 1))
-    return tuple(indexes)
 
 
 def _story(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:

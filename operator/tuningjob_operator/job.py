@@ -15,8 +15,10 @@ from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
 from tuningjob_operator.settings import Settings
 
 USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has the same
-# Pods that die by themselves: this often for each index, and then the index is given up.
-RETRIES_PER_INDEX: Final = 3
+# Pods that may die by themselves, for each that there is, before the Job gives up. Not backoffLimitPerIndex: with that the Job
+# controller keeps the finalizer of a failed pod until its replacement is there, a namespace that is being deleted takes no new
+# pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
+RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
 # joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
 SCRATCH_SIZE: Final = "4Gi"
@@ -31,9 +33,7 @@ def build_job(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
         "metadata": child_metadata(tuningjob, name, names.COMPONENT_WORKER),
         "spec": {
             "completionMode": "Indexed",
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimitPerIndex": RETRIES_PER_INDEX,
+            **sized(1),
             # one index never has two live pods: what makes a claim of an index safe without a clock
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
@@ -43,6 +43,11 @@ def build_job(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
             },
         },
     }
+
+
+def sized(pods: int) -> Body:
+    """The part of a Job's spec that follows its number of pods; an elastic Indexed Job takes a change of it at any time."""
+    return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods}
 
 
 def _failure_rules() -> list[Body]:

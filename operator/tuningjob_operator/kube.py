@@ -26,6 +26,7 @@ from kubernetes.aio.client.configuration import Configuration
 from tuningjob.spec.wellknown import GROUP, PLURAL, VERSION
 from tuningjob_operator import names
 from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
+from tuningjob_operator.job import sized
 from tuningjob_operator.objects import Body
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ class KubeCluster:
 
     async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int) -> Body:
         """See Cluster."""
-        patch = {"metadata": {"uid": uid}, "spec": {"completions": pods, "parallelism": pods}}
+        patch = {"metadata": {"uid": uid}, "spec": sized(pods)}
         path = f"/apis/batch/v1{_within(namespace)}/jobs/{quote(name)}"
         return await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 

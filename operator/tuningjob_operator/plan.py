@@ -22,7 +22,7 @@ from tuningjob_operator import status as st
 from tuningjob_operator.admission import Admission, admit, measure, size_of_refused
 from tuningjob_operator.children import ResultFiles, build_results
 from tuningjob_operator.conditions import Conditions, drop_condition, set_condition
-from tuningjob_operator.failure import explain, failed_indexes
+from tuningjob_operator.failure import explain
 from tuningjob_operator.job import build_job
 from tuningjob_operator.objects import (
     Body,
@@ -81,20 +81,13 @@ class ScaleJob:
 
 
 @dataclass(frozen=True)
-class GiveBack:
-    """Let others have what these completion indexes had claimed."""
-
-    indexes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class PublishResults:
     """Create the ConfigMap with the answer."""
 
     body: Body
 
 
-Step = OpenSearch | CreateToken | CreateJob | ScaleJob | GiveBack | PublishResults
+Step = OpenSearch | CreateToken | CreateJob | ScaleJob | PublishResults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +253,7 @@ def _preflight_text(preflight: Preflight) -> str:
 
 
 def _run(view: _View, admission: Admission, *opening: Step) -> Plan:
-    """A search that is to run: it has its Job, of its size, and nothing is held by an index that is gone."""
+    """A search that is to run: it has its Job, of its size."""
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:
         body = build_job(tuningjob, admission, view.settings)
@@ -274,9 +267,6 @@ def _run(view: _View, admission: Admission, *opening: Step) -> Plan:
         # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
         return _failed(view, names.JOB_ENDED_EARLY, _missing_text(view.observed.progress))
     steps: list[Step] = [*opening]
-    indexes = failed_indexes(job)
-    if indexes:
-        steps.append(GiveBack(indexes))
     pods = _wanted_pods(view.observed.progress, admission)
     if pods > int(job["spec"].get("parallelism", 1)):
         steps.append(ScaleJob(uid_of(job), pods))

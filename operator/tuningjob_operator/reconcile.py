@@ -35,7 +35,6 @@ from tuningjob_operator.objects import Body, Key, has_condition, is_owned_by, ui
 from tuningjob_operator.plan import (
     CreateJob,
     CreateToken,
-    GiveBack,
     Observed,
     OpenSearch,
     Plan,
@@ -91,11 +90,9 @@ class Reconciler:
         self._settings = settings
         self._signing_key = signing_key
         self._clock = clock
-        # Hints that a restart may lose: admitted specs (they never change), when progress was last published, and which
-        # indexes were given back.
+        # Hints that a restart may lose: admitted specs (they never change), and when progress was last published.
         self._admitted: dict[str, TuningJobSpec] = {}
         self._published: dict[str, float] = {}
-        self._given_back: dict[str, frozenset[int]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""
@@ -119,7 +116,7 @@ class Reconciler:
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
 
     async def _delete_search(self, uid: str) -> None:
-        for hints in (self._admitted, self._published, self._given_back):
+        for hints in (self._admitted, self._published):
             hints.pop(uid, None)
         await asyncio.to_thread(self._journal.delete, uid)
         await asyncio.to_thread(self._artifacts.delete, uid)
@@ -181,8 +178,6 @@ class Reconciler:
                 await self._create_job(job)
             case ScaleJob(uid=uid, pods=pods):
                 await self._scale_job(Key(namespace, name), uid, pods)
-            case GiveBack(indexes=indexes):
-                await self._give_back(uid_of(body), frozenset(indexes))
             case PublishResults(body=configmap):
                 await self._publish_results(body, configmap)
             case _:
@@ -214,12 +209,6 @@ class Reconciler:
             raise _LookAgain from None
         self._cache.jobs.put(job)
         logger.info("scaled the job", extra={"pods": pods})
-
-    async def _give_back(self, uid: str, indexes: frozenset[int]) -> None:
-        for index in sorted(indexes - self._given_back.get(uid, frozenset())):
-            await asyncio.to_thread(self._journal.give_back, uid, index=index)
-            logger.warning("an index was given up, its claims were given back", extra={"index": index})
-        self._given_back[uid] = indexes
 
     async def _publish_results(self, body: Body, configmap: Body) -> None:
         metadata = configmap["metadata"]

@@ -22,6 +22,7 @@ from tuningjob.spec.canonical import canonical
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob_operator import names
 from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
+from tuningjob_operator.job import sized
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
 MODELS: dict[str, Any] = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}
@@ -65,7 +66,7 @@ class FakeCluster:
             job = self._get("Job", namespace, name)
             if job["metadata"]["uid"] != uid:
                 raise Conflict(409, "Conflict", "the uid is another")
-            job["spec"] |= {"completions": pods, "parallelism": pods}
+            job["spec"] |= sized(pods)
             return self._update(job)
 
         return self._answer("scale job", scale)

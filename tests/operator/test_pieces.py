@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.operator.fake_cluster import well_formed
-from tests.operator.test_plan import ended, job, tuningjob
+from tests.operator.test_plan import ended, tuningjob
 from tests.operator.world import NOON
 from tuningjob.spec.status import BestStatus, Condition, ProgressStatus, TuningJobStatus
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import logs, names
 from tuningjob_operator.cache import Cache, Store
 from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret, token_expiry
-from tuningjob_operator.failure import explain, failed_indexes
+from tuningjob_operator.failure import explain
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.status import dump_status, publication_delay, read_status
 
@@ -110,13 +110,6 @@ def test_a_status_survives_the_way_over_the_api_server() -> None:
 
 def test_a_status_that_is_not_ours_counts_as_none() -> None:
     assert read_status({"status": {"phase": 7}}) == TuningJobStatus()
-
-
-@pytest.mark.parametrize(
-    ("text", "want"), [(None, ()), ("", ()), ("3", (3,)), ("1,3-5,7", (1, 3, 4, 5, 7)), ("nonsense", ())]
-)
-def test_failed_indexes_are_read_from_their_compressed_form(text: str | None, want: tuple[int, ...]) -> None:
-    assert failed_indexes(job(failedIndexes=text)) == want
 
 
 def pod(name: str, **terminated: Any) -> Body:

@@ -86,10 +86,6 @@ STEPS = {
         observe(job=job(), progress=progress(preflight=FOUND, done=16)),
         [],
     ),
-    "claims of given-up indexes go back": (
-        observe(job=job(parallelism=3, failedIndexes="0,2"), progress=progress(preflight=FOUND)),
-        ["GiveBack"],
-    ),
     "a complete one publishes its answer": (
         observe(job=job(), progress=progress(SearchState.COMPLETE, answer=ANSWER), files=ResultFiles({})),
         ["PublishResults"],
@@ -126,10 +122,15 @@ ENDINGS = {
         "SearchFailed",
     ),
     "an answer counts even if an index was given up": (
-        observe(job=ended("Failed", reason="FailedIndexes"), progress=progress(SearchState.COMPLETE, answer=ANSWER)),
+        observe(
+            job=ended("Failed", reason="BackoffLimitExceeded"), progress=progress(SearchState.COMPLETE, answer=ANSWER)
+        ),
         "SearchComplete",
     ),
-    "the Job gave up": (observe(job=ended("Failed", reason="FailedIndexes"), progress=progress()), "FailedIndexes"),
+    "the Job gave up": (
+        observe(job=ended("Failed", reason="BackoffLimitExceeded"), progress=progress()),
+        "BackoffLimitExceeded",
+    ),
     "the Job ended without its fits": (observe(job=ended("Complete"), progress=progress(done=3)), "JobEndedEarly"),
 }
 

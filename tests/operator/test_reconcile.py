@@ -194,7 +194,9 @@ async def test_a_job_that_gave_up_is_explained_by_its_last_pod(world: World) -> 
             "status": {"containerStatuses": [{"name": "worker", "state": {"terminated": terminated}}]},
         }
     ]
-    world.cluster.end_jobs("Failed", reason="FailedIndexes", message="Job has failed indexes")
+    world.cluster.end_jobs(
+        "Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit"
+    )
     await world.settle()
 
     failed = world.condition("Failed")
@@ -214,18 +216,6 @@ async def test_a_job_that_ends_before_its_search_fails_it(world: World) -> None:
     assert failed is not None
     assert failed["reason"] == "JobEndedEarly"
     assert "14 of 18 fits" in failed["message"]
-
-
-async def test_what_a_given_up_index_had_claimed_goes_to_others(world: World) -> None:
-    world.cluster.apply(manifest())
-    await world.settle()
-    world.preflight()
-    await world.settle()
-    claimed = world.journal.claim(world.uid(), index=1, slots=1, holding=set()).unit
-    world.cluster.set_job_status(world.cluster.job("forest"), failedIndexes="1")
-    await world.settle()
-
-    assert world.journal.claim(world.uid(), index=0, slots=1, holding=set()).unit == claimed
 
 
 async def test_an_edit_after_admission_changes_nothing_and_is_said(world: World) -> None:

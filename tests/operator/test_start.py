@@ -107,12 +107,12 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await runner.cleanup()
 
 
-async def test_a_scale_is_a_merge_patch_of_both_numbers_and_the_uid(server: ApiServer) -> None:
+async def test_a_scale_is_a_merge_patch_of_the_numbers_and_the_uid(server: ApiServer) -> None:
     server.answers = [(200, {"metadata": {}})]
     async with KubeCluster() as cluster:
         await cluster.scale_job("ns", "forest", uid="u", pods=3)
 
-    want = {"metadata": {"uid": "u"}, "spec": {"completions": 3, "parallelism": 3}}
+    want = {"metadata": {"uid": "u"}, "spec": {"completions": 3, "parallelism": 3, "backoffLimit": 9}}
     path = "/apis/batch/v1/namespaces/ns/jobs/forest"
     assert server.requests == [("PATCH", path, "application/merge-patch+json", want)]
 

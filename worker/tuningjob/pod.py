@@ -4,12 +4,18 @@ Reads its environment (spec.wellknown), takes part in the one search that its to
 Kubernetes is to do: see ExitCode.
 """
 
+import os
+import signal
+
+from tuningjob.spec.wellknown import ExitCode
 from tuningjob.threads import cap_threads
 
 cap_threads()  # before anything imports numpy
+# The first process of a container ignores SIGTERM until it has a handler, and scikit-learn takes a second to import: whoever
+# drains a node or deletes a namespace in that second would wait for the whole grace period.
+signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(ExitCode.TERMINATED))
 
 # ruff: noqa: E402
-import os
 import sys
 import tempfile
 import time
@@ -34,7 +40,6 @@ from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.spec import load_spec, wellknown
-from tuningjob.spec.wellknown import ExitCode
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class Environment:
 def main() -> int:
     """Take part in the search until nothing is left."""
     environment = Environment.read(os.environ)
-    journal = HttpSearchJournal(environment.results_url, environment.token)
     stop = Stop()
+    journal = HttpSearchJournal(environment.results_url, environment.token, sleep=stop.sleep)
     try:
         with stop.on_signals():
             return _take_part(environment, journal, stop)
@@ -82,14 +87,15 @@ def main() -> int:
 
 
 def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop) -> int:
-    search = journal.search()
-    if search.state is not SearchState.RUNNING:
-        _say(f"the search has ended: {search.state}")
-        return ExitCode.DONE
     started = time.monotonic()
     try:
-        problem = prepare(load_spec(search.spec), environment.data_dir)
-        journal.set_preflight(problem.preflight)
+        with stop.interruptible():  # nothing is finished yet that would have to be reported
+            search = journal.search()
+            if search.state is not SearchState.RUNNING:
+                _say(f"the search has ended: {search.state}")
+                return ExitCode.DONE
+            problem = prepare(load_spec(search.spec), environment.data_dir)
+            journal.set_preflight(problem.preflight)
     except ManifestRefused as refused:
         return _refuse(journal, refused.problems)
     except JournalMismatch as mismatch:

@@ -2,11 +2,15 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# A pod gets 30 seconds between SIGTERM and SIGKILL: so long finished cells are still offered to a service that does not answer.
+GRACE_SECONDS: Final = 20.0
+_NAP_SECONDS: Final = 0.5
 
 
 class Terminated(BaseException):
@@ -20,13 +24,20 @@ class Stop:
     put into ``interruptible`` and ends at once, by Terminated.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.requested = False
         self._interruptible = False
+        self._deadline: float | None = None
+        self._clock = clock
+        self._sleep = sleep
 
     def request(self) -> None:
         """Ask it to stop."""
         self.requested = True
+        if self._deadline is None:
+            self._deadline = self._clock() + GRACE_SECONDS
         if self._interruptible:
             raise Terminated
 
@@ -40,6 +51,14 @@ class Stop:
             yield
         finally:
             self._interruptible = False
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep between two attempts. Raises Terminated once a request to stop is older than its grace."""
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            if self._deadline is not None and self._clock() >= self._deadline:
+                raise Terminated
+            self._sleep(min(left, _NAP_SECONDS))
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -1,0 +1,209 @@
+"""A worker pod's process, as the Job starts it, against the real results service."""
+
+import contextlib
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from tests.service.server import Service
+from tests.truth import assert_equal_to_the_bit, sklearn_search
+from tuningjob.journal.records import NewSearch, SearchState
+from tuningjob.search.problem import prepare
+from tuningjob.search.results import gather
+from tuningjob.sizing import size_of
+from tuningjob.spec import dump_spec, load
+
+SEARCH = "the-search"
+
+
+class Pods:
+    """Pods of one search; ended with the test."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.folder = folder
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def open(self, document: dict[str, Any], *, pods: int = 2) -> None:
+        spec = load(document).spec
+        size = size_of(spec)
+        self.service.journal.open_search(
+            NewSearch(
+                id=SEARCH, namespace="team", name="job", model_key="job", spec=dump_spec(spec),
+                candidates=size.candidates, splits=size.splits, pods=pods,
+            )
+        )  # fmt: skip
+
+    def start(self, index: int, *, url: str | None = None) -> "subprocess.Popen[str]":
+        token = self.folder / "token"
+        token.write_text(self.service.token(SEARCH))
+        environment = os.environ | {
+            "TUNINGJOB_RESULTS_URL": url or self.service.url,
+            "TUNINGJOB_TOKEN_FILE": str(token),
+            "JOB_COMPLETION_INDEX": str(index),
+            "TUNINGJOB_N_JOBS": "1",
+            "TUNINGJOB_DATA_DIR": str(self.folder),
+        }
+        command = [sys.executable, "-m", "tuningjob.pod"]
+        process = subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        self.processes.append(process)
+        return process
+
+    def wait(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
+        _, said = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def until(self, what: str, probe: Any) -> None:
+        deadline = time.monotonic() + 60
+        while not probe():
+            assert time.monotonic() < deadline, f"waited a minute for {what}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[Pods]:
+    service = Service(tmp_path, max_artifact_bytes=50_000_000)
+    service.start()
+    pods = Pods(service, tmp_path)
+    yield pods
+    for process in pods.processes:
+        process.kill()
+        process.communicate()
+    service.close()
+
+
+@pytest.fixture
+def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
+    """Ninety fits that take some seconds."""
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [10, 20, 40]
+    return iris_forest
+
+
+def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: Pods, forest: dict[str, Any]) -> None:
+    journal = pods.service.journal
+    pods.open(forest)
+    first, second = pods.start(0), pods.start(1)
+    pods.until("both have reported", lambda: set(journal.reporters(SEARCH)) == {0, 1})
+    first.send_signal(signal.SIGTERM)
+    assert pods.wait(first)[0] == 143
+    replacement = pods.start(0)
+    assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
+
+    assert journal.progress(SEARCH).state is SearchState.COMPLETE
+    assert journal.report_counts(SEARCH) == {1: 90}
+    problem = prepare(load(forest).spec, pods.folder)
+    want = sklearn_search(problem)
+    assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
+    answer = journal.progress(SEARCH).answer
+    assert answer is not None
+    assert (answer.best_index, answer.best_score, answer.best_params) == (
+        want.best_index_,
+        want.best_score_,
+        want.best_params_,
+    )
+    with pods.service.artifacts.open(SEARCH, "model.joblib") as file:
+        np.testing.assert_array_equal(
+            joblib.load(file).predict_proba(problem.data.X), want.predict_proba(problem.data.X)
+        )
+
+
+def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, forest: dict[str, Any]) -> None:
+    pods.open(forest, pods=1)
+    pod = pods.start(0)
+    pods.until("ten cells", lambda: pods.service.journal.progress(SEARCH).done >= 10)
+    pods.service.restart()
+    assert pods.wait(pod)[0] == 0
+    assert pods.service.journal.report_counts(SEARCH) == {1: 90}
+
+
+def test_what_cannot_be_searched_is_refused_with_exit_code_2(pods: Pods, iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["data"] = {"path": "nowhere.csv", "target": "label", "configMap": "table"}
+    pods.open(iris_forest)
+    code, said = pods.wait(pods.start(0))
+    assert code == 2
+    assert "spec.data.path: must be a file below" in said
+    progress = pods.service.journal.progress(SEARCH)
+    assert progress.state is SearchState.REFUSED
+    assert progress.refusal is not None
+    assert progress.refusal.problems[0]["field"] == "spec.data.path"
+    # and a pod that comes later goes home
+    assert pods.wait(pods.start(1)) == (0, "the search has ended: Refused\n")
+
+
+def test_a_pod_that_reads_other_data_than_the_first_is_refused(pods: Pods, forest: dict[str, Any]) -> None:
+    (pods.folder / "t.csv").write_text("a,label\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
+    forest["spec"]["data"] = {"path": "t.csv", "target": "label", "configMap": "table"}
+    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": {"range": [100, 400]}}
+    pods.open(forest)
+    pods.start(0)
+    pods.until("the preflight", lambda: pods.service.journal.progress(SEARCH).preflight is not None)
+    (pods.folder / "t.csv").write_text("a,label\n" + "".join(f"{-i},{i % 2}\n" for i in range(40)))
+    code, said = pods.wait(pods.start(1))
+    assert code == 2
+    assert "spec.data: must be the same for every worker" in said
+
+
+def test_a_search_whose_every_fit_fails_exits_3(pods: Pods, iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1]}
+    pods.open(iris_forest)
+    code, said = pods.wait(pods.start(0))
+    assert code == 3
+    assert "all 5 fits failed" in said
+    failure = pods.service.journal.progress(SEARCH).failure
+    assert failure is not None
+    assert "InvalidParameterError" in failure
+
+
+def catches_sigterm(process: "subprocess.Popen[str]") -> bool:
+    caught = next(
+        line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt")
+    )
+    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))
+
+
+def test_a_pod_that_is_asked_to_stop_before_it_began_stops_at_once(pods: Pods) -> None:
+    """While it imports scikit-learn, or while it waits for a service that is not there."""
+    pod = pods.start(0, url="http://127.0.0.1:9")
+    pods.until("a handler for SIGTERM", lambda: catches_sigterm(pod))
+    pod.terminate()
+    assert pods.wait(pod)[0] == 143
+    with asked_in_vain() as (url, asked):
+        waiting = pods.start(0, url=url)
+        pods.until("it asks the service", asked.is_set)
+        waiting.terminate()
+        assert pods.wait(waiting)[0] == 143
+
+
+@contextlib.contextmanager
+def asked_in_vain() -> Iterator[tuple[str, threading.Event]]:
+    """A service that answers 503: its address, and whether it has been asked."""
+    asked = threading.Event()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+            asked.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
