@@ -1,12 +1,16 @@
 """What every search must be equal to: scikit-learn's own, in one process, with one thread."""
 
+import functools
+import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
-from tuningjob.search.problem import SearchProblem
+from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.spec import TuningJobSpec, dump_spec, load_spec
 
 
 def sklearn_search(problem: SearchProblem) -> GridSearchCV:
@@ -22,6 +26,17 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return search.fit(problem.data.X, problem.data.y)
+
+
+def sklearn_search_of(spec: TuningJobSpec) -> tuple[SearchProblem, GridSearchCV]:
+    """``sklearn_search`` of a spec whose data is a loader's; once for each."""
+    return _search_of(json.dumps(dump_spec(spec), sort_keys=True))
+
+
+@functools.cache
+def _search_of(spec: str) -> tuple[SearchProblem, GridSearchCV]:
+    problem = prepare(load_spec(json.loads(spec)), Path())
+    return problem, sklearn_search(problem)
 
 
 def assert_equal_to_the_bit(found: dict[str, Any], want: dict[str, Any]) -> None:

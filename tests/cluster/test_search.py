@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tests.cluster.harness.client import Cluster
 from tests.cluster.tuningjobs import TuningJobs
-from tests.truth import sklearn_search
-from tuningjob.search.problem import SearchProblem, prepare
+from tests.truth import sklearn_search_of
 from tuningjob.search.results import jsonable
 from tuningjob.spec import load
 
@@ -38,8 +36,7 @@ def results_of(jobs: TuningJobs, name: str) -> pd.DataFrame:
 def assert_equal_to_scikit_learn(jobs: TuningJobs, document: Document) -> None:
     """Scores of every split, means, ranks, the order of params, best_index_ and the answer's objects."""
     name = document["metadata"]["name"]
-    problem: SearchProblem = prepare(load(document).spec, Path())
-    want: GridSearchCV = sklearn_search(problem)
+    _, want = sklearn_search_of(load(document).spec)
     found = results_of(jobs, name)
     assert [json.loads(params) for params in found["params"]] == [
         jsonable(params) for params in want.cv_results_["params"]

@@ -16,9 +16,8 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from tests.truth import assert_equal_to_the_bit, sklearn_search
+from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
-from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
 from tuningjob.spec import load
 
@@ -119,7 +118,7 @@ def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_th
         assert database.execute("select reports, count(*) from cells group by reports").fetchall() == [(1, 90)]
     database.close()
     job = load(slow)
-    want = sklearn_search(prepare(job.spec, tmp_path))
+    _, want = sklearn_search_of(job.spec)
     again = local.run(job, folder=tmp_path, output=tmp_path / "results/slow", stop=Stop())
     assert_equal_to_the_bit(again.results.cv_results, want.cv_results_)
     X = load_digits().data

@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 
 from tests.service.server import Service
-from tests.truth import assert_equal_to_the_bit, sklearn_search
+from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.journal.records import NewSearch, SearchState
-from tuningjob.search.problem import prepare
 from tuningjob.search.results import gather
 from tuningjob.sizing import size_of
 from tuningjob.spec import dump_spec, load
@@ -105,8 +104,7 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: 
 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     assert journal.report_counts(SEARCH) == {1: 90}
-    problem = prepare(load(forest).spec, pods.folder)
-    want = sklearn_search(problem)
+    problem, want = sklearn_search_of(load(forest).spec)
     assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
     answer = journal.progress(SEARCH).answer
     assert answer is not None

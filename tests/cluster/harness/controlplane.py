@@ -76,7 +76,12 @@ def start() -> None:
 def wait_for_nodes() -> None:
     """Wait until every node is Ready, and every namespace can take pods."""
     names = [f"node/{node.name}" for node in NODES]
-    until("the nodes to register", lambda: succeeds(*_kubectl("get", *names)))
+    try:
+        until("the nodes to register", lambda: succeeds(*_kubectl("get", *names)), timeout_seconds=120)
+    except HarnessError as error:
+        daemons = [*(f"kubelet-{node.name}" for node in NODES), "apiserver"]
+        logs = "\n".join(f"--- {name} ---\n{processes.last_words(name)}" for name in daemons)
+        raise HarnessError(f"{error}\n{logs}") from error
     run(*_kubectl("wait", "--for=condition=Ready", "--timeout=60s", *names))
     # a pod is refused until the controller manager has made its namespace's service account
     until("the default service account", lambda: succeeds(*_kubectl("get", "serviceaccount", "default")))
