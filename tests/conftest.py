@@ -9,9 +9,16 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tuningjob.spec.canonical import read_file
+
+# how long an example takes is the machine's business: a busy one must not fail a test
+hypothesis.settings.register_profile(
+    "tuningjob", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tuningjob")
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -1,5 +1,6 @@
 """`tuningjob run | size | validate`, as a user runs them: in a process of their own."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +17,45 @@ import joblib
 import numpy as np
 import pytest
 import yaml
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_wine
 
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
+from tuningjob.cli import _main
 from tuningjob.search.stop import Stop
 from tuningjob.spec import load
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
 
 TUNINGJOB = (sys.executable, "-m", "tuningjob.cli")
 
 
-def tuningjob(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+def tuningjob(*arguments: object, cwd: Path) -> Ended:
+    done = subprocess.run(
         [*TUNINGJOB, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
     )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The command in this process, below ``tmp_path``: a start of Python and scikit-learn less."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ended:
+        code = int(_main([str(argument) for argument in arguments]))
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run
 
 
 def written(document: dict[str, Any], folder: Path) -> Path:
@@ -40,9 +68,9 @@ def written(document: dict[str, Any], folder: Path) -> Path:
 def slow(iris_forest: dict[str, Any]) -> dict[str, Any]:
     """A search of some seconds: there is time to kill it."""
     iris_forest["metadata"]["name"] = "slow"
-    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
     iris_forest["spec"]["resources"]["cpu"] = "2"
-    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [10, 20, 40]
+    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
     return iris_forest
 
 
@@ -75,12 +103,14 @@ def test_the_model_loads_with_scikit_learn_alone(breast_cancer_svc: dict[str, An
     assert done.stdout.strip() == "[0 0 0]", done.stderr
 
 
-def test_the_audit_has_a_row_for_each_version(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
+def test_the_audit_has_a_row_for_each_version(
+    breast_cancer_svc: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
     path = written(breast_cancer_svc, tmp_path)
-    tuningjob("run", path, "--output", "out", cwd=tmp_path)
-    tuningjob("run", path, "--output", "out", cwd=tmp_path)  # the same search: no new version
+    inside("run", path, "--output", "out")
+    inside("run", path, "--output", "out")  # the same search: no new version
     breast_cancer_svc["spec"]["crossValidation"] = {"folds": 3}
-    tuningjob("run", written(breast_cancer_svc, tmp_path), "--output", "out", cwd=tmp_path)
+    inside("run", written(breast_cancer_svc, tmp_path), "--output", "out")
     with sqlite3.connect(tmp_path / "out/tuning.db") as database:
         rows = database.execute("select model_key, version, fits from hyperparameter_audit order by version").fetchall()
     database.close()
@@ -121,7 +151,7 @@ def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_th
     _, want = sklearn_search_of(job.spec)
     again = local.run(job, folder=tmp_path, output=tmp_path / "results/slow", stop=Stop())
     assert_equal_to_the_bit(again.results.cv_results, want.cv_results_)
-    X = load_digits().data
+    X = load_wine().data
     np.testing.assert_array_equal(
         joblib.load(tmp_path / "results/slow/model.joblib").predict_proba(X), want.predict_proba(X)
     )
@@ -159,22 +189,17 @@ def wait_until_gone(pids: list[int]) -> None:
         time.sleep(0.02)
 
 
-def test_two_runs_do_not_write_to_one_folder_at_a_time(slow: dict[str, Any], tmp_path: Path) -> None:
-    path = written(slow, tmp_path)
-    first = subprocess.Popen(
-        [*TUNINGJOB, "run", str(path)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+def test_two_runs_do_not_write_to_one_folder_at_a_time(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = inside("run", written(iris_forest, tmp_path), "--output", "out")
+    assert (done.returncode, done.stderr) == (
+        3,
+        "out: another run is at work there. Wait for it, or give another --output.\n",
     )
-    try:
-        wait_for_cells(tmp_path / "results/slow/tuning.db", 1)
-        second = tuningjob("run", path, cwd=tmp_path)
-        assert second.returncode == 3
-        assert (
-            second.stderr.strip()
-            == "results/slow: another run is at work there. Wait for it, or give another --output."
-        )
-    finally:
-        first.kill()
-        first.wait()
 
 
 @pytest.mark.parametrize(
@@ -191,20 +216,25 @@ def test_two_runs_do_not_write_to_one_folder_at_a_time(slow: dict[str, Any], tmp
         ("size", {"limits": {"maxFits": 10}}, "must be a grid of at most 10 fits"),
     ],
 )  # fmt: skip
-def test_a_refused_manifest_exits_2_with_the_field_and_no_traceback(
-    iris_forest: dict[str, Any], tmp_path: Path, command: str, change: dict[str, Any], message: str
+def test_a_refused_manifest_exits_2_with_the_field_and_no_traceback(  # noqa: PLR0917  a case's three and three fixtures
+    iris_forest: dict[str, Any],
+    tmp_path: Path,
+    inside: Callable[..., Ended],
+    command: str,
+    change: dict[str, Any],
+    message: str,
 ) -> None:
     (tmp_path / "job.csv").write_text("width,species\n1,a\n2,b\n")
     iris_forest["spec"].update(change)
-    done = tuningjob(command, written(iris_forest, tmp_path), cwd=tmp_path)
+    done = inside(command, written(iris_forest, tmp_path))
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
 
 
-def test_a_file_that_is_not_there_exits_2(tmp_path: Path) -> None:
-    done = tuningjob("run", "nowhere.yaml", cwd=tmp_path)
+def test_a_file_that_is_not_there_exits_2(inside: Callable[..., Ended]) -> None:
+    done = inside("run", "nowhere.yaml")
     assert (done.returncode, done.stderr) == (
         2,
         "nowhere.yaml: must be a readable file, but got no such file or directory.\n",
@@ -212,46 +242,42 @@ def test_a_file_that_is_not_there_exits_2(tmp_path: Path) -> None:
 
 
 def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
-    iris_forest: dict[str, Any], tmp_path: Path
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
     iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, -2]}
     path = written(iris_forest, tmp_path)
     for _ in range(2):  # the second time the journal remembers
-        done = tuningjob("run", path, cwd=tmp_path)
+        done = inside("run", path)
         assert done.returncode == 3
         assert "all 10 fits failed; the first one ended with:" in done.stderr
         assert "InvalidParameterError: The 'n_estimators' parameter" in done.stderr
 
 
-def test_a_search_whose_some_fits_fail_completes_and_says_how_many(iris_forest: dict[str, Any], tmp_path: Path) -> None:
+def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
     iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
-    done = tuningjob("run", written(iris_forest, tmp_path), cwd=tmp_path)
+    done = inside("run", written(iris_forest, tmp_path))
     assert done.returncode == 0
     assert "5 fits failed; their scores are NaN." in done.stderr
 
 
-def test_size_prints_candidates_splits_fits_and_warns(iris_forest: dict[str, Any], tmp_path: Path) -> None:
-    done = tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path)
+def test_size_prints_candidates_splits_fits_and_warns(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    done = inside("size", written(iris_forest, tmp_path))
     assert done.stdout.split() == ["candidates", "18", "splits", "5", "fits", "90", "(and", "the", "refit)"]
     assert done.stderr == ""
     iris_forest["spec"]["crossValidation"] = {"folds": 30}
-    assert (
-        "warning: 540 fits are more than 500" in tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path).stderr
-    )
+    assert "warning: 540 fits are more than 500" in inside("size", written(iris_forest, tmp_path)).stderr
     iris_forest["spec"]["crossValidation"] = {"folds": 60}
-    assert (
-        "warning: 1,080 fits are more than 1,000"
-        in tuningjob("size", written(iris_forest, tmp_path), cwd=tmp_path).stderr
-    )
+    assert "warning: 1,080 fits are more than 1,000" in inside("size", written(iris_forest, tmp_path)).stderr
 
 
 def test_validate_looks_at_the_data_where_it_is_here_and_says_where_it_is_not(
-    iris_forest: dict[str, Any], tmp_path: Path
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
     path = written(iris_forest, tmp_path)
-    assert tuningjob("validate", path, cwd=tmp_path).stdout == f"{path}: valid. 150 samples × 4 features.\n"
+    assert inside("validate", path).stdout == f"{path}: valid. 150 samples × 4 features.\n"
     iris_forest["spec"]["data"] = {"path": "far.csv", "target": "label", "persistentVolumeClaim": "data"}
-    assert (
-        "Its data is on a volume and was not looked at."
-        in tuningjob("validate", written(iris_forest, tmp_path), cwd=tmp_path).stdout
-    )
+    assert "Its data is on a volume and was not looked at." in inside("validate", written(iris_forest, tmp_path)).stdout

@@ -87,8 +87,8 @@ def pods(tmp_path: Path) -> Iterator[Pods]:
 @pytest.fixture
 def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
     """Ninety fits that take some seconds."""
-    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
-    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [10, 20, 40]
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
+    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
     return iris_forest
 
 

@@ -18,6 +18,31 @@ def service(tmp_path: Path) -> Iterator[Service]:
     service.close()
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests of a module that are only refused: nothing changes in it."""
+    service = Service(tmp_path_factory.mktemp("standing"))
+    service.journal.open_search(a_search())
+    service.start()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def stranger(standing: Service) -> Iterator[httpx.Client]:
+    """A client of the standing service, without a token."""
+    with httpx.Client(base_url=standing.url, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def blunderer(standing: Service) -> Iterator[httpx.Client]:
+    """A client of the standing service, with the token of search-a."""
+    headers = {"Authorization": f"Bearer {standing.token()}"}
+    with httpx.Client(base_url=standing.url, headers=headers, trust_env=False) as http:
+        yield http
+
+
 @pytest.fixture
 def client(service: Service) -> Iterator[HttpSearchJournal]:
     with service.client() as client:

@@ -61,8 +61,8 @@ def sha256(data: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("method", "path"), [*ENDPOINTS, ("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")])
-def test_nothing_but_the_probes_answers_without_a_token(http: httpx.Client, method: str, path: str) -> None:
-    response = http.request(method, path)
+def test_nothing_but_the_probes_answers_without_a_token(stranger: httpx.Client, method: str, path: str) -> None:
+    response = stranger.request(method, path)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
     assert "must carry the header Authorization" in detail(response)
@@ -78,8 +78,10 @@ def test_nothing_but_the_probes_answers_without_a_token(http: httpx.Client, meth
         (f"Bearer {tokens.issue(KEY, 'search-a', dt.datetime(2026, 1, 1, tzinfo=dt.UTC))}", "must be used before"),
     ],
 )
-def test_a_token_that_is_no_right_is_refused_with_the_reason(http: httpx.Client, header: str, sentence: str) -> None:
-    response = http.get("/v1/search", headers={"Authorization": header})
+def test_a_token_that_is_no_right_is_refused_with_the_reason(
+    stranger: httpx.Client, header: str, sentence: str
+) -> None:
+    response = stranger.get("/v1/search", headers={"Authorization": header})
     assert response.status_code == 401
     assert sentence in detail(response)
 
@@ -173,19 +175,19 @@ def test_too_many_cells_in_one_report_are_refused(mine: httpx.Client) -> None:
     ],
 )
 def test_what_has_the_wrong_type_or_bound_is_refused_with_its_place(
-    mine: httpx.Client, method: str, path: str, body: Any, where: str
+    blunderer: httpx.Client, method: str, path: str, body: Any, where: str
 ) -> None:
-    response = mine.request(method, path, json=body)
+    response = blunderer.request(method, path, json=body)
     assert response.status_code == 422, response.text
     assert detail(response).startswith(where), detail(response)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"reason": "\\ud800"}', b"[" * 100_000])
-def test_what_is_no_json_is_refused(service: Service, mine: httpx.Client, body: bytes) -> None:
-    response = mine.post("/v1/fail", content=body)
+def test_what_is_no_json_is_refused(standing: Service, blunderer: httpx.Client, body: bytes) -> None:
+    response = blunderer.post("/v1/fail", content=body)
     assert response.status_code in {400, 422}, response.text
     assert detail(response)
-    assert service.journal.search("search-a").state is SearchState.RUNNING
+    assert standing.journal.search("search-a").state is SearchState.RUNNING
 
 
 def test_a_mismatch_is_a_conflict_with_the_journals_sentence(mine: httpx.Client) -> None:

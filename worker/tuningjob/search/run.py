@@ -116,6 +116,16 @@ class _Loop:
         self.seconds_per_cell: float | None = None
 
     def run(self) -> bool:
+        try:
+            return self._until_nothing_is_left()
+        except BrokenProcessPool as broken:
+            self._report()
+            raise WorkerDied(
+                "a process of this worker was killed from outside, mostly for lack of memory. What was finished is kept; "
+                "with less spec.resources.cpu fewer fits are in memory at a time."
+            ) from broken
+
+    def _until_nothing_is_left(self) -> bool:
         while True:
             if self.worker.stop.requested:
                 self._report()
@@ -169,12 +179,8 @@ class _Loop:
     def _outcome(self, future: Future[tuple[list[CellResult], Counter[str]]]) -> tuple[list[CellResult], Counter[str]]:
         try:
             return future.result()
-        except BrokenProcessPool as broken:
-            self._report()
-            raise WorkerDied(
-                "a process of this worker was killed from outside, mostly for lack of memory. What was finished is kept; "
-                "with less spec.resources.cpu fewer fits are in memory at a time."
-            ) from broken
+        except BrokenProcessPool:
+            raise
         except Exception as error:
             # not the fit itself, whose failure is a NaN score: scikit-learn would end its search here, too
             self._report()
