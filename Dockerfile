@@ -42,9 +42,8 @@ RUN python -m pip install --no-compile --require-hashes -r requirements/worker.t
 
 FROM build AS build-backend
 # The build backend, pinned and hashed by the lock of the development environment.
-COPY requirements/dev.txt requirements/
-RUN sed -n -E '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/^    # via/p' requirements/dev.txt >requirements/build.txt \
-    && python -m pip install --require-hashes -r requirements/build.txt
+COPY requirements/build.txt requirements/
+RUN python -m pip install --require-hashes -r requirements/build.txt
 
 
 FROM build-backend AS project

@@ -56,5 +56,5 @@ cluster-down: venv ## and away, leaving nothing behind
 .PHONY: lock
 lock: ## resolve the dependencies anew, pinned with hashes
 	python3 -m venv build/lock && build/lock/bin/pip install --quiet uv
-	for extra in dev operator worker; do build/lock/bin/uv pip compile pyproject.toml --extra $$extra \
+	for extra in build dev operator worker; do build/lock/bin/uv pip compile pyproject.toml --extra $$extra \
 	  --universal --generate-hashes --no-header --python-version 3.11 --quiet --output-file requirements/$$extra.txt; done

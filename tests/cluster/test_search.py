@@ -98,6 +98,9 @@ def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(
     jobs.apply(breast_cancer_svc)
     jobs.wait_for("breast-cancer-svc", is_complete)
     assert_equal_to_scikit_learn(jobs, breast_cancer_svc)
+    for pod in jobs.pods("breast-cancer-svc"):
+        (container,) = pod["spec"]["containers"]
+        assert {"name": "TUNINGJOB_N_JOBS", "value": "2"} in container["env"], "n_jobs is the CPU limit"
     header, row = jobs.cluster.kubectl("get", "tj", namespace=jobs.namespace).splitlines()
     assert header.split() == ["NAME", "PHASE", "DONE", "BEST", "PODS", "AGE"]
     assert row.split()[:4] == [
@@ -185,15 +188,12 @@ def test_data_may_come_from_a_configmap(jobs: TuningJobs, iris_forest: Document)
 
 
 def test_data_may_come_from_a_claim(jobs: TuningJobs, iris_forest: Document, cluster: Cluster) -> None:
+    storage = {"storageClassName": jobs.release.storage_class} if jobs.release.storage_class else {}
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "tables"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "tuningjob-local",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, **storage},
     }
     write = "import pandas, sys; pandas.read_csv(sys.stdin).to_parquet('/data/sub/t.parquet', index=False)"
     jobs.cluster.apply(

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.truth import assert_equal_to_the_bit, sklearn_search
+from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
 from tuningjob import local
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
-from tuningjob.spec import load
+from tuningjob.spec import load, load_file
 
 # each of another kind: regression without a scorer, a step replaced, failing candidates, sparse text-like counts, ties, NaN scores
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -71,6 +71,19 @@ def manifest(name: str, spec: dict[str, Any]) -> Any:
             "spec": {"resources": {"cpu": 2}, **spec},
         }
     )
+
+
+@pytest.mark.parametrize("name", ["iris-forest", "breast-cancer-svc"])
+def test_the_examples_on_this_machine_are_equal_to_scikit_learns(name: str, examples: Path, tmp_path: Path) -> None:
+    """The two searches that the cluster's tests run, too."""
+    job = load_file(examples / f"{name}.yaml")
+    _, want = sklearn_search_of(job.spec)
+
+    outcome = local.run(job, folder=tmp_path, output=tmp_path, stop=Stop())
+
+    assert_equal_to_the_bit(outcome.results.cv_results, want.cv_results_)
+    assert (outcome.results.best_index, outcome.results.best_score) == (want.best_index_, want.best_score_)
+    assert outcome.results.best_params == want.best_params_
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -18,6 +18,7 @@ class Release:
 
     name: str = RELEASE
     namespace: str = SYSTEM_NAMESPACE
+    storage_class: str | None = STORAGE_CLASS  # of claims that a test makes; None for the cluster's own default
 
 
 def install(cluster: Cluster, *settings: str) -> Release:
