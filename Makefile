@@ -36,8 +36,8 @@ generate: venv ## write the generated files anew (the CRD, from the models)
 	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
 .PHONY: test-fast
-test-fast: venv ## all tests but the cluster's
-	$(PY) -m pytest -m "not cluster"
+test-fast: venv ## the tests of less than a minute: without the cluster's and the slow ones
+	$(PY) -m pytest -m "not cluster and not slow"
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included

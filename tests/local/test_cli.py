@@ -74,6 +74,7 @@ def slow(iris_forest: dict[str, Any]) -> dict[str, Any]:
     return iris_forest
 
 
+@pytest.mark.slow
 def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
     done = tuningjob("run", written(breast_cancer_svc, tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -91,6 +92,7 @@ def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_model_loads_with_scikit_learn_alone(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
     tuningjob("run", written(breast_cancer_svc, tmp_path), "--output", "out", cwd=tmp_path)
     alone = (
@@ -117,6 +119,7 @@ def test_the_audit_has_a_row_for_each_version(
     assert rows == [("breast-cancer-svc", 1, 45), ("breast-cancer-svc", 2, 27)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_the_bit(
     slow: dict[str, Any], tmp_path: Path, how: signal.Signals

@@ -23,6 +23,8 @@ from tuningjob.search.results import gather
 from tuningjob.sizing import size_of
 from tuningjob.spec import dump_spec, load
 
+pytestmark = pytest.mark.slow
+
 SEARCH = "the-search"
 
 

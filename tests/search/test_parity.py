@@ -73,6 +73,7 @@ def manifest(name: str, spec: dict[str, Any]) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["iris-forest", "breast-cancer-svc"])
 def test_the_examples_on_this_machine_are_equal_to_scikit_learns(name: str, examples: Path, tmp_path: Path) -> None:
     """The two searches that the cluster's tests run, too."""
