@@ -9,6 +9,13 @@ from tests.service.server import Service
 from tuningjob.client import HttpSearchJournal
 
 
+def calling(service: Service, token: str | None = None) -> Iterator[httpx.Client]:
+    """A plain HTTP client of the service, with a token or without."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as http:
+        yield http
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path)
@@ -31,16 +38,13 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def stranger(standing: Service) -> Iterator[httpx.Client]:
     """A client of the standing service, without a token."""
-    with httpx.Client(base_url=standing.url, trust_env=False) as http:
-        yield http
+    yield from calling(standing)
 
 
 @pytest.fixture
 def blunderer(standing: Service) -> Iterator[httpx.Client]:
     """A client of the standing service, with the token of search-a."""
-    headers = {"Authorization": f"Bearer {standing.token()}"}
-    with httpx.Client(base_url=standing.url, headers=headers, trust_env=False) as http:
-        yield http
+    yield from calling(standing, standing.token())
 
 
 @pytest.fixture
@@ -52,13 +56,10 @@ def client(service: Service) -> Iterator[HttpSearchJournal]:
 @pytest.fixture
 def http(service: Service) -> Iterator[httpx.Client]:
     """Without a token."""
-    with httpx.Client(base_url=service.url, trust_env=False) as http:
-        yield http
+    yield from calling(service)
 
 
 @pytest.fixture
 def mine(service: Service) -> Iterator[httpx.Client]:
     """With the token of search-a."""
-    headers = {"Authorization": f"Bearer {service.token()}"}
-    with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as http:
-        yield http
+    yield from calling(service, service.token())

@@ -156,9 +156,8 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
     table = Table(title=f"Best of {outcome.size.candidates:,} candidates ({manifest.spec.scoring or 'score'})")
     board = leaderboard(outcome.results, _LEADERBOARD_ROWS)
     for name in board.columns:
-        table.add_column(
-            name.removeprefix("param_").removesuffix("_test_score").replace("mean_fit_time", "fit s"), justify="right"
-        )
+        title = name.removeprefix("param_").removesuffix("_test_score").replace("mean_fit_time", "fit s")
+        table.add_column(title, justify="right", overflow="fold")
     for row in board.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     out.print(table)
@@ -181,7 +180,7 @@ def _cell(value: object) -> str:
     # NaN and pandas' NA are the values that are not equal to themselves, or not comparable at all
     if value is None or str(value) in {"nan", "<NA>"}:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value).strip('"')
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -102,7 +102,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
         return _refuse(journal, [Problem("spec.data", "the same for every worker", str(mismatch))])
     _say(
         f"{problem.data.samples} samples × {problem.data.features} features ready in {time.monotonic() - started:.1f} s; "
-        f"{environment.n_jobs} processes"
+        f"n_jobs {environment.n_jobs}"
     )
     worker = Worker(journal=journal, problem=problem, index=environment.index, n_jobs=environment.n_jobs, stop=stop)
     to_finish = worker.evaluate_all()

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from . import binaries
 from .layout import KUBECONFIG, RELEASE, RUN, SYSTEM_NAMESPACE
-from .shell import HarnessError, run
+from .shell import HarnessError, TimedOut, run, until
 
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
@@ -66,15 +65,10 @@ class Cluster:
         namespace: str | None = None,
     ) -> T:
         """Return the first truthy answer of ``probe``; at the deadline, fail with what the namespace looks like."""
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            if answer := probe():
-                return answer
-            if time.monotonic() >= deadline:
-                raise AssertionError(
-                    f"waited {timeout_seconds:g} s for this, in vain: {description}\n\n{self.state(namespace)}"
-                )
-            time.sleep(_POLL_SECONDS)
+        try:
+            return until(description, probe, timeout_seconds=timeout_seconds, poll_seconds=_POLL_SECONDS)
+        except TimedOut as error:
+            raise AssertionError(f"{error}\n\n{self.state(namespace)}") from error
 
     def state(self, namespace: str | None = None) -> str:
         """What one would look at by hand: the namespace's objects described, its events, and the system's logs."""

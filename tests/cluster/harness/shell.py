@@ -20,6 +20,10 @@ class HarnessError(Exception):
     """Something the cluster needs did not work; the message says what, and what to do where that is known."""
 
 
+class TimedOut(HarnessError):
+    """What was waited for did not come."""
+
+
 class NotReady(HarnessError):
     """This machine cannot run the cluster (yet): a package, a binary or a right is missing."""
 
@@ -70,11 +74,11 @@ def succeeds(*command: str | Path, timeout_seconds: float = 10) -> bool:
 def until(
     description: str, probe: Callable[[], T | None], *, timeout_seconds: float = 60, poll_seconds: float = POLL_SECONDS
 ) -> T:
-    """Return the first truthy answer of ``probe``; raise HarnessError naming ``description`` at the deadline."""
+    """Return the first truthy answer of ``probe``; raise TimedOut naming ``description`` at the deadline."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         if answer := probe():
             return answer
         if time.monotonic() >= deadline:
-            raise HarnessError(f"waited {timeout_seconds:g} s for this, in vain: {description}")
+            raise TimedOut(f"waited {timeout_seconds:g} s for this, in vain: {description}")
         time.sleep(poll_seconds)

@@ -8,18 +8,18 @@ import datetime as dt
 import functools
 import json
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, Row, create_engine, event, func, select
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import DatabaseError
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.database import Database
 from tuningjob.journal.records import (
     Answer,
     AuditRow,
@@ -41,9 +41,7 @@ from tuningjob.journal.units import cell_at, ordinal_of, unit_size
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)
-_BUSY_SECONDS: Final = 30
 _PAGE: Final = 5_000
-_READ_ONLY: Final = "tuningjob_read_only"
 
 
 @functools.cache
@@ -79,28 +77,24 @@ class SqlJournal(Journal):
     """The journal at a database URL. Makes its tables in an empty database."""
 
     def __init__(self, url: str, *, clock: Callable[[], dt.datetime] = utc_now) -> None:
-        self._engine = _engine(url)
-        self._reader = self._engine.execution_options(**{_READ_ONLY: True})
+        self._database = Database(url)
         self._clock = clock
-        # Threads that wait for SQLite's write lock poll it, and the unlucky wait for seconds while others come and go: here
-        # they queue. Other processes still poll.
-        self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         try:
-            metadata.create_all(self._engine)
+            metadata.create_all(self._database.engine)
             self._check_schema()
         except DatabaseError as error:
             self.close()
-            raise JournalError(f"{self._engine.url}: must be a journal of tuningjob, but got: {error.orig}") from error
-        except JournalMismatch:
+            raise JournalError(f"{self._database}: must be a journal of tuningjob, but got: {error.orig}") from error
+        except JournalError:
             self.close()
             raise
 
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
+        self._database.close()
 
     def _check_schema(self) -> None:
-        with self._engine.begin() as connection:
+        with self._database.writing() as connection:
             found = connection.execute(select(schema_version.c.version)).scalar()
             if found is None:
                 connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
@@ -110,19 +104,9 @@ class SqlJournal(Journal):
                 )
 
     @contextmanager
-    def _transaction(self, engine: Engine | None = None) -> Iterator[Connection]:
-        """A transaction; one that writes by default. Raises JournalError for a database that does not do its part."""
-        try:
-            with nullcontext() if engine else self._turn, (engine or self._engine).begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            reason = getattr(error, "orig", None) or error
-            raise JournalError(f"the journal's database must answer, but got: {reason}") from error
-
-    @contextmanager
     def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
         """A transaction that holds the search's row. Raises UnknownSearch."""
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == search_id).with_for_update()).one_or_none()
             if row is None:
                 raise UnknownSearch(search_id)
@@ -133,7 +117,7 @@ class SqlJournal(Journal):
 
     def open_search(self, new: NewSearch) -> None:
         """See Journal."""
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None:
                 if row.pods != new.pods:
@@ -166,7 +150,7 @@ class SqlJournal(Journal):
 
     def search(self, search_id: str) -> Search:
         """See Journal."""
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             row = self._row(connection, search_id)
         return Search(
             id=row.id,
@@ -180,7 +164,7 @@ class SqlJournal(Journal):
 
     def progress(self, search_id: str) -> Progress:
         """See Journal."""
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             row = self._row(connection, search_id)
             best = _best(connection, row)
         return Progress(
@@ -203,7 +187,7 @@ class SqlJournal(Journal):
     def revisions(self) -> dict[str, int]:
         """See Journal."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             return {
                 row.id: row.revision
                 for row in connection.execute(select(searches.c.id, searches.c.revision).where(recent))
@@ -335,7 +319,7 @@ class SqlJournal(Journal):
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
         query = select(cells.c.result).where(cells.c.search_id == search_id).order_by(cells.c.ordinal).limit(limit)
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             row = self._row(connection, search_id)
             # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
             gapless = row.done == row.candidates * row.splits
@@ -405,7 +389,7 @@ class SqlJournal(Journal):
 
     def delete(self, search_id: str) -> None:
         """See Journal."""
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             for table in (cells, units):
                 connection.execute(table.delete().where(table.c.search_id == search_id))
             connection.execute(searches.delete().where(searches.c.id == search_id))
@@ -413,7 +397,7 @@ class SqlJournal(Journal):
     def report_counts(self, search_id: str) -> dict[int, int]:
         """See Journal."""
         query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             return {int(reports): int(count) for reports, count in connection.execute(query)}
 
     def reporters(self, search_id: str) -> dict[int, int]:
@@ -423,7 +407,7 @@ class SqlJournal(Journal):
             .where(cells.c.search_id == search_id)
             .group_by(cells.c.reported_by)
         )
-        with self._reader.connect() as connection:
+        with self._database.reading() as connection:
             return {int(index): int(count) for index, count in connection.execute(query)}
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
@@ -433,7 +417,7 @@ class SqlJournal(Journal):
             .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
             .order_by(audit.c.version)
         )
-        with self._transaction(self._reader) as connection:
+        with self._database.reading() as connection:
             return [
                 AuditRow(
                     namespace=row.namespace,
@@ -485,26 +469,3 @@ def _best(connection: Connection, row: Row[Any]) -> Best | None:
     )
     found = connection.execute(query).one_or_none()
     return None if found is None else Best(index=int(found[0]), score=float(found[1]))
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
-
-    # pysqlite begins a transaction only at the first write, too late to lock out a second writer: take over, as in
-    # SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite.
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get(_READ_ONLY, False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
