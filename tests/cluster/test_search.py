@@ -188,12 +188,11 @@ def test_data_may_come_from_a_configmap(jobs: TuningJobs, iris_forest: Document)
 
 
 def test_data_may_come_from_a_claim(jobs: TuningJobs, iris_forest: Document, cluster: Cluster) -> None:
-    storage = {"storageClassName": jobs.release.storage_class} if jobs.release.storage_class else {}
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "tables"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, **storage},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
     write = "import pandas, sys; pandas.read_csv(sys.stdin).to_parquet('/data/sub/t.parquet', index=False)"
     jobs.cluster.apply(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from . import nodes
 from .client import Cluster, Manifest
-from .layout import CHART, NODES, RELEASE, SYSTEM_NAMESPACE
+from .layout import CHART, KUBECONFIG, NODES, RELEASE, SYSTEM_NAMESPACE
 from .shell import HarnessError
 
 STORAGE_CLASS = "tuningjob-local"
@@ -18,19 +18,18 @@ class Release:
 
     name: str = RELEASE
     namespace: str = SYSTEM_NAMESPACE
-    storage_class: str | None = STORAGE_CLASS  # of claims that a test makes; None for the cluster's own default
 
 
 def install(cluster: Cluster, *settings: str) -> Release:
     """Install the chart, or upgrade it to what the checkout and the images are now."""
     if not (CHART / "Chart.yaml").exists():
         raise HarnessError(f"there is no chart at {CHART}")
-    ensure_storage(cluster)
+    if cluster.kubeconfig == KUBECONFIG:  # a cluster that was named to us has its own
+        ensure_storage(cluster)
     values = (
         f"images.operator={cluster.operator_image}",
         f"images.worker={cluster.worker_image}",
         "images.pullPolicy=IfNotPresent",
-        f"persistence.storageClassName={STORAGE_CLASS}",
         *settings,
     )
     try:
@@ -59,7 +58,8 @@ def ensure_storage(cluster: Cluster) -> None:
     storage_class = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": STORAGE_CLASS},
+        # the default one, as most clusters have: claims, the chart's too, need not name it
+        "metadata": {"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": "kubernetes.io/no-provisioner",
         "volumeBindingMode": "WaitForFirstConsumer",
     }
