@@ -172,3 +172,34 @@ def test_estimators_may_be_values_and_their_parameters_may_be_searched(breast_ca
         "MinMaxScaler",
         "LogisticRegression",
     ]
+
+
+def test_a_parameter_that_one_of_the_estimators_tried_lacks_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
+    tried = [{"class": "sklearn.svm.SVC"}, {"class": "sklearn.linear_model.LogisticRegression"}]
+    breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = {"svc": tried, "svc__gamma": [0.1]}
+    assert refusal(breast_cancer_svc) == (
+        "spec.search.grid.parameters.svc__gamma: must be a parameter of each estimator that is tried there, but got 'svc__gamma'. "
+        "LogisticRegression lacks it: give it a map of its own in the list."
+    )
+
+
+def test_a_parameter_of_a_step_that_is_also_passed_through_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
+    parameters = {
+        "scaler": ["passthrough", {"class": "sklearn.preprocessing.StandardScaler"}],
+        "scaler__with_mean": [True],
+    }
+    breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = parameters
+    assert "passthrough lacks it: give it a map of its own in the list." in refusal(breast_cancer_svc)
+
+
+def test_a_number_that_means_two_things_to_an_estimator_that_is_tried_is_refused(
+    breast_cancer_svc: dict[str, Any],
+) -> None:
+    tried = [{"class": "sklearn.ensemble.RandomForestClassifier", "params": {"random_state": 0}}]
+    breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = {"svc": tried, "svc__max_features": [1]}
+    assert "svc__max_features[0]: must be a number that can mean only one thing" in refusal(breast_cancer_svc)
+
+
+def test_a_name_below_what_is_no_estimator_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
+    breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = {"svc__C__deep": [1]}
+    assert "svc__C__deep: must be a parameter of the estimator" in refusal(breast_cancer_svc)

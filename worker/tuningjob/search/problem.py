@@ -6,7 +6,7 @@ cannot fill.
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -87,10 +87,11 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, ParameterGrid, Any]:
     """Estimator, candidates and scorer: all that can be checked without the data. Raises ManifestRefused."""
     estimator = build_estimator(spec.estimator)
     grid = parse_grid(spec.search.grid.parameters)
-    problems = [*_fixed_problems(spec, estimator), *_grid_problems(estimator, grid)]
+    param_grid = build_param_grid(grid)
+    problems = [*_fixed_problems(spec, estimator), *_grid_problems(estimator, grid, param_grid)]
     if problems:
         raise ManifestRefused(problems)
-    candidates = ParameterGrid(build_param_grid(grid))
+    candidates = ParameterGrid(param_grid)
     return estimator, candidates, _scorer(spec, estimator, candidates)
 
 
@@ -105,41 +106,55 @@ def _fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  
 
 def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
     for name, literal in params:
-        owner = _owner(estimator, prefix + name)
-        if owner is not None and _means_two_things(owner, name.rpartition("__")[2], literal):
+        owners = _owners(estimator, {}, prefix + name)
+        if any(_means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
             yield _ambiguity(f"{field}.{name}", literal)
 
 
-def _grid_problems(estimator: Any, grid: Grid) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+def _grid_problems(estimator: Any, grid: Grid, param_grid: Sequence[dict[str, list[Any]]]) -> Iterator[Problem]:  # noqa: ANN401
     """Names that the estimator lacks, and numbers that mean two things."""
-    known = estimator.get_params()
     many = len(grid.subgrids) > 1
-    for i, subgrid in enumerate(grid.subgrids):
-        # a name that is itself tried with other estimators: what is below it depends on the candidate
-        replaced = tuple(
-            f"{name}__"
-            for name in subgrid.names
-            if f"{name}__" in {f"{other.rpartition('__')[0]}__" for other in subgrid.names}
-        )
-        for name, values in zip(subgrid.names, subgrid.values, strict=True):
+    for i, (subgrid, values) in enumerate(zip(grid.subgrids, param_grid, strict=True)):
+        for name, literals in zip(subgrid.names, subgrid.values, strict=True):
             field = f"{_GRID}[{i}].{name}" if many else f"{_GRID}.{name}"
-            if name not in known and not name.startswith(replaced or ("\0",)):
-                yield Problem(field, "a parameter of the estimator", shown(name), nearest(name, list(known)))
+            owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
+            if not all(_has_parameter(owner, leaf) for owner in owners):
+                yield _unknown_parameter(estimator, owners, name, field)
                 continue
-            owner = _owner(estimator, name)
-            for j, literal in enumerate(values):
-                if (
-                    owner is not None
-                    and isinstance(literal, Scalar)
-                    and _means_two_things(owner, name.rpartition("__")[2], literal)
-                ):
+            for j, literal in enumerate(literals):
+                if isinstance(literal, Scalar) and any(_means_two_things(owner, leaf, literal) for owner in owners):
                     yield _ambiguity(f"{field}[{j}]", literal)
 
 
-def _owner(estimator: Any, name: str) -> Any:  # noqa: ANN401  an estimator or None
-    """The estimator whose own parameter a nested name is; None where it cannot be told."""
-    prefix = name.rpartition("__")[0]
-    return estimator.get_params().get(prefix) if prefix else estimator
+def _owners(estimator: Any, values: Mapping[str, list[Any]], name: str) -> list[Any]:  # noqa: ANN401  estimators
+    """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
+
+    ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
+    """
+    *above, _ = name.split("__")
+    for depth in range(len(above), 0, -1):
+        tried = values.get("__".join(above[:depth]))
+        if tried is not None:
+            return [_below(value, above[depth:]) for value in tried]
+    return [_below(estimator, above)]
+
+
+def _below(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
+    return value.get_params().get("__".join(path)) if path and hasattr(value, "get_params") else value
+
+
+def _has_parameter(value: Any, name: str) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
+    return hasattr(value, "get_params") and name in value.get_params()
+
+
+def _unknown_parameter(estimator: Any, owners: Sequence[Any], name: str, field: str) -> Problem:  # noqa: ANN401
+    known = list(estimator.get_params())
+    lacking = [owner for owner in owners if not _has_parameter(owner, name.rpartition("__")[2])]
+    if len(lacking) < len(owners):
+        names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
+        advice = f"{names} lacks it: give it a map of its own in the list."
+        return Problem(field, "a parameter of each estimator that is tried there", shown(name), advice)
+    return Problem(field, "a parameter of the estimator", shown(name), nearest(name, known))
 
 
 def _means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
