@@ -150,10 +150,6 @@ def _environment(admission: Admission, settings: Settings) -> Iterator[Body]:
         values[wellknown.ENV_DATA_DIR] = names.DATA_DIR
     for name, value in values.items():
         yield {"name": name, "value": value}
-    yield {
-        "name": wellknown.ENV_POD_NAME,
-        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
-    }
 
 
 def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:

@@ -10,7 +10,7 @@ from tuningjob.spec.wellknown import GROUP
 # Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.
 LABEL_APP: Final = "app.kubernetes.io/name"  # read by people and dashboards
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"  # read by people and dashboards
-LABEL_COMPONENT: Final = "app.kubernetes.io/component"  # read by the chart's NetworkPolicy and by people
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"  # read by people
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"  # read by the Job watch's server-side selector
 LABEL_NAME: Final = f"{GROUP}/name"  # the TuningJob's name; read from a Job's event to find the key
 LABEL_UID: Final = f"{GROUP}/uid"  # the TuningJob's uid; read by the pods' topology spread and by people

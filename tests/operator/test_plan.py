@@ -121,7 +121,7 @@ ENDINGS = {
         observe(job=ended("Failed", reason="PodFailurePolicy"), progress=progress(SearchState.FAILED, failure="no")),
         "SearchFailed",
     ),
-    "an answer counts even if an index was given up": (
+    "an answer counts even if the Job gave up": (
         observe(
             job=ended("Failed", reason="BackoffLimitExceeded"), progress=progress(SearchState.COMPLETE, answer=ANSWER)
         ),

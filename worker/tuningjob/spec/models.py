@@ -2,7 +2,7 @@
 
 Only the border is pydantic: names are camelCase as in Kubernetes, unknown fields are refused, everything is bounded.
 Untyped values (parameters) are parsed by ``literals`` and ``grid``; what needs scikit-learn to be judged is
-``tuningjob.search.preflight``'s.
+``tuningjob.search.problem``'s.
 """
 
 from typing import Annotated, Any, Final, Literal

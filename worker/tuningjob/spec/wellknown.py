@@ -33,7 +33,6 @@ ENV_TOKEN_FILE: Final = "TUNINGJOB_TOKEN_FILE"  # noqa: S105  the path of a file
 ENV_COMPLETION_INDEX: Final = "JOB_COMPLETION_INDEX"  # written by the Job controller itself
 ENV_N_JOBS: Final = "TUNINGJOB_N_JOBS"
 ENV_DATA_DIR: Final = "TUNINGJOB_DATA_DIR"
-ENV_POD_NAME: Final = "TUNINGJOB_POD_NAME"
 
 # Thread caps: set in every worker pod and by the CLI before numpy is imported. Two processes with two BLAS
 # threads each on two cores took 13 to 25 times as long as capped ones, and the bits depend on the number.
