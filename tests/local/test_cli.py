@@ -19,6 +19,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_wine
 
+from tests.processes import children_of
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
 from tuningjob.cli import _main
@@ -135,12 +136,13 @@ def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_th
         start_new_session=True,
     )
     kept_at_least = wait_for_cells(journal, 4)
-    workers = children_of(first.pid)
+    zygotes = children_of(first.pid)
+    workers = [worker for zygote in zygotes for worker in children_of(zygote)]
     assert len(workers) == min(2, len(os.sched_getaffinity(0)))
     first.send_signal(how)
     _, stderr = first.communicate(timeout=30)
     assert first.returncode == (-how if how is signal.SIGKILL else 143), stderr
-    wait_until_gone(workers)
+    wait_until_gone([*zygotes, *workers])
 
     second = tuningjob("run", path, cwd=tmp_path)
 
@@ -176,10 +178,6 @@ def wait_for_cells(journal: Path, count: int) -> int:
                 return int(found)
         time.sleep(0.02)
     raise AssertionError(f"fewer than {count} cells after a minute")
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def wait_until_gone(pids: list[int]) -> None:

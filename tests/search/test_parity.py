@@ -6,6 +6,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
@@ -113,7 +114,8 @@ def test_the_files_hold_the_same_numbers_and_the_model_predicts_the_same(
     local.run(job, folder=tmp_path, output=tmp_path, stop=Stop())
 
     csv = pd.read_csv(tmp_path / "cv_results.csv")
-    parquet = pd.read_parquet(tmp_path / "cv_results.parquet")
+    with pq.ParquetFile(tmp_path / "cv_results.parquet", pre_buffer=False) as file:
+        parquet = file.read(use_threads=False).to_pandas(use_threads=False)
     for name, values in want.cv_results_.items():
         if "score" in name and not name.endswith("_time"):
             np.testing.assert_array_equal(csv[name].to_numpy(), values, err_msg=name)

@@ -1,6 +1,5 @@
 """The worker's loop: claim, fit, report."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence, Set
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import children_of
 from tuningjob.errors import SearchFailed, WorkerDied
 from tuningjob.journal.records import CellResult, Claim, NewSearch, SearchState
 from tuningjob.journal.sql import SqlJournal, open_sqlite
@@ -126,7 +126,8 @@ def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJ
     dying = worker(journal, problem)
 
     def kill_one(_results: list[CellResult]) -> None:
-        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+        zygote = children_of(os.getpid())[0]
+        os.kill(children_of(zygote)[0], signal.SIGKILL)
 
     dying.on_cells = kill_one
     with pytest.raises(WorkerDied, match="killed from outside"):

@@ -15,10 +15,10 @@ MAX_UNIT: Final = 2_048
 def unit_size(remaining: int, *, pods: int, slots: int) -> int:
     """Cells in the next unit, guided: half of an even share of what remains, never less than the claimant's slots.
 
-    Large at first (few claims), small at the tail (short wait for the last one): guided self-scheduling,
-    Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987).
+    One pod alone takes all it can: the more it has, the more its fits can share. Large at first (few claims), small at the
+    tail (short wait for the last one): guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987).
     """
-    guided = math.ceil(remaining / (2 * pods))
+    guided = remaining if pods == 1 else math.ceil(remaining / (2 * pods))
     return min(remaining, MAX_UNIT, max(slots, guided))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import joblib
 import pandas as pd
+import pyarrow.parquet as pq
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.build import load_attribute, materialise
@@ -80,7 +81,7 @@ def _from_file(data: Data, folder: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise refuse("spec.data.path", f"a file below {folder}", data.path, _files_there(path.parent, path.name))
     try:
-        frame = pd.read_csv(path) if data.file_format == "csv" else pd.read_parquet(path)
+        frame = pd.read_csv(path) if data.file_format == "csv" else _read_parquet(path)
     except Exception as error:
         raise refuse(
             "spec.data.path",
@@ -89,6 +90,13 @@ def _from_file(data: Data, folder: Path) -> tuple[Any, Any]:
             f"Reading it says: {error}.",
         ) from error
     return _columns(frame, data)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    # as pandas.read_parquet, without the threads that Arrow would start: after these nothing may be forked
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+        return frame
 
 
 def _columns(frame: pd.DataFrame, data: Data) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from tuningjob.errors import SearchFailed
 from tuningjob.journal.records import CellResult
-from tuningjob.search.evaluate import SCORE
+from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem
 from tuningjob.spec import wellknown
 

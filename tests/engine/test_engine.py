@@ -1,0 +1,172 @@
+"""The engine in processes: what fails, what takes too long, what is killed."""
+
+import math
+import os
+import signal
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tests.engine.fresh import in_a_fresh_process
+from tests.processes import children_of
+from tuningjob.engine import CellKey, Engine, Evaluated, Work
+from tuningjob.errors import WorkerDied
+
+X, y = load_iris(return_X_y=True)
+
+
+class Stubborn(ClassifierMixin, BaseEstimator):
+    """Hangs in C, or raises, as told; else predicts the first class."""
+
+    def __init__(self, hang: bool = False, error: str | None = None, level: int = 0) -> None:
+        self.hang = hang
+        self.error = error
+        self.level = level
+
+    def fit(self, X: Any, y: Any) -> "Stubborn":
+        if self.hang:
+            sum(range(10**12))  # no Python code runs in here: no handler of a signal either
+        if self.error:
+            raise ValueError(self.error)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.full(len(X), self.classes_[0])
+
+
+def work(estimator: Any, candidates: list[dict[str, Any]], **settings: Any) -> Work:
+    splits = list(KFold(3, shuffle=True, random_state=0).split(X))
+    scorer = check_scoring(estimator, "accuracy")
+    return Work(estimator=estimator, candidates=candidates, X=X, y=y, splits=splits, scorer=scorer, **settings)
+
+
+def evaluated(work: Work, processes: int = 2) -> dict[CellKey, Evaluated]:
+    cells = [
+        CellKey(candidate, split) for candidate in range(len(work.candidates)) for split in range(len(work.splits))
+    ]
+    results: list[Evaluated] = []
+    with Engine(work, processes) as engine:
+        engine.add(cells)
+        while not engine.is_done:
+            results += engine.wait()
+    assert sorted(result.cell for result in results) == sorted(cells), "each cell once"
+    return {result.cell: result for result in results}
+
+
+def scores(results: dict[CellKey, Evaluated]) -> dict[CellKey, float]:
+    return {cell: result.outcome["test_scores"] for cell, result in results.items()}
+
+
+@in_a_fresh_process
+def test_a_fit_that_takes_too_long_is_killed_and_the_others_go_on() -> None:
+    searched = work(Stubborn(), [{"level": 1}, {"hang": True}, {"level": 2}], timeout=0.5)
+    results = evaluated(searched)
+    for split in range(3):
+        assert results[CellKey(1, split)].outcome["fit_error"] == (
+            "TimeoutError: the fit took longer than 0.5 s and was interrupted"
+        )
+        assert math.isnan(results[CellKey(1, split)].outcome["test_scores"])
+        assert results[CellKey(0, split)].outcome["fit_error"] is None
+        assert results[CellKey(2, split)].outcome["test_scores"] > 0
+
+
+@in_a_fresh_process
+def test_with_error_score_raise_a_fit_that_takes_too_long_is_a_timeout_error() -> None:
+    with pytest.raises(TimeoutError, match=r"longer than 0.2 s and was interrupted \(parameters \{'hang': True\}"):
+        evaluated(work(Stubborn(), [{"hang": True}], timeout=0.2, error_score="raise"))
+
+
+@in_a_fresh_process
+def test_a_shared_step_that_hangs_gives_each_candidate_its_own_chance() -> None:
+    pipeline = Pipeline([("first", StubbornStep()), ("model", Stubborn())])
+    candidates = [
+        {"first__hang": True, "model__level": 1},
+        {"first__hang": True, "model__level": 2},
+        {"model__level": 1},
+    ]
+    results = evaluated(work(pipeline, candidates, timeout=0.3))
+    assert [results[CellKey(candidate, 0)].outcome["fit_error"] is None for candidate in range(3)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+class StubbornStep(Stubborn):
+    """The same as a transformer."""
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+@in_a_fresh_process
+def test_a_process_that_is_killed_from_outside_is_told() -> None:
+    searched = work(Stubborn(), [{"hang": True}, {"hang": True, "level": 1}])
+    with Engine(searched, 2) as engine:
+        engine.add([CellKey(0, 0), CellKey(1, 0)])
+        assert engine.wait(0.1) == []
+        zygote = children_of(os.getpid())[0]
+        os.kill(children_of(zygote)[0], signal.SIGKILL)
+        with pytest.raises(WorkerDied, match=r"killed from outside \(.*SIGKILL.*mostly for lack of memory"):
+            engine.wait()
+
+
+@in_a_fresh_process
+def test_an_exception_that_scikit_learn_would_raise_is_raised_here() -> None:
+    with pytest.raises(ValueError, match=r"^no such luck$"):
+        evaluated(work(Stubborn(), [{"error": "no such luck"}], error_score="raise"))
+    with pytest.raises(ValueError, match=r"Invalid parameter 'depth' for estimator Stubborn"):
+        evaluated(work(Stubborn(), [{"depth": 1}]))
+
+
+@in_a_fresh_process
+def test_processes_give_the_bits_of_this_process() -> None:
+    candidates = [{"model__n_estimators": n, "model__max_depth": d} for d in (1, None) for n in (1, 4, 9)]
+    pipeline = Pipeline([("scale", StandardScaler()), ("model", RandomForestClassifier(random_state=0))])
+    searched = work(pipeline, candidates)
+    assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
+
+
+@in_a_fresh_process
+def test_a_large_x_is_cut_once_for_all_processes_and_gives_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(3_000, 60))
+    labels = (data[:, 0] + rng.normal(size=3_000) > 0).astype(int)
+    splits = list(KFold(3, shuffle=True, random_state=0).split(data))
+    searched = replace(
+        work(RandomForestClassifier(random_state=0, max_depth=3), [{"n_estimators": n} for n in (1, 2, 3, 4)]),
+        X=data,
+        y=labels,
+        splits=splits,
+    )
+    assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
+
+
+def test_cells_may_be_added_as_the_work_goes_on() -> None:
+    searched = work(Stubborn(), [{"level": level} for level in range(4)])
+    engine = Engine(searched, 0)
+    assert engine.is_hungry
+    assert engine.wait() == []
+    seen: list[CellKey] = []
+    for candidate in range(4):
+        engine.add([CellKey(candidate, 0), CellKey(candidate, 1)])
+        while not engine.is_done:
+            seen += [result.cell for result in engine.wait()]
+    assert seen == [CellKey(candidate, split) for candidate in range(4) for split in range(2)]
+
+
+def test_where_nothing_may_be_forked_joblibs_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuningjob.engine.engine.may_fork", lambda: False)
+    candidates = [{"n_estimators": n, "max_depth": d} for d in (1, None) for n in (1, 4)]
+    searched = work(RandomForestClassifier(random_state=0), candidates)
+    assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))

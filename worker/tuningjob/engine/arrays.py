@@ -1,0 +1,42 @@
+"""What is shared between fits is read-only: a fit that would write into its data then raises, and is done again the plain way."""
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+
+def freeze(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
+    """The same object, its buffers read-only where it is a dense or compressed sparse array."""
+    for buffer in _buffers(data):
+        buffer.flags.writeable = False
+    return data
+
+
+def is_frozen(data: Any) -> bool:  # noqa: ANN401  whatever a transformer returns
+    """Whether no fit can change it."""
+    buffers = _buffers(data)
+    return data is None or (bool(buffers) and not any(buffer.flags.writeable for buffer in buffers))
+
+
+def size_of(data: Any) -> int:  # noqa: ANN401  whatever a transformer returns
+    """Its bytes, as far as it tells them."""
+    buffers = _buffers(data)
+    if buffers:
+        return sum(buffer.nbytes for buffer in buffers)
+    usage = getattr(data, "memory_usage", None)
+    return int(np.sum(usage(index=False))) if callable(usage) else 0
+
+
+def shape_of(data: Any) -> "tuple[int, ...] | None":  # noqa: ANN401  whatever a transformer returns
+    """Its shape, if it has one."""
+    shape = getattr(data, "shape", None)
+    return tuple(shape) if shape is not None else None
+
+
+def _buffers(data: Any) -> "list[np.ndarray[Any, Any]]":  # noqa: ANN401
+    if isinstance(data, np.ndarray):
+        return [data]
+    if sparse.issparse(data) and data.format in {"csr", "csc"}:
+        return [data.data, data.indices, data.indptr]
+    return []

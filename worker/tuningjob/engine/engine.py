@@ -1,0 +1,232 @@
+"""The engine: cells in, results out, in processes of its own or in this one."""
+
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+import joblib
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.utils.parallel import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from tuningjob.engine.evaluate import AtWork, Evaluated, Evaluator
+from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, may_fork
+from tuningjob.engine.rules.base import Rule, register, rules_by_hand
+from tuningjob.engine.schedule import Schedule, Task
+from tuningjob.engine.work import CellKey, Work, shared_rows
+from tuningjob.errors import WorkerDied
+
+_DIED: Final = (
+    "a process of this worker was killed from outside ({}), mostly for lack of memory. What was finished is kept; with less "
+    "spec.resources.cpu (n_jobs) fewer fits are in memory at a time."
+)
+_Steps = Iterator[Evaluated | AtWork]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Fits in here use one thread each, whatever the estimator's own n_jobs says: processes × threads = the CPU limit."""
+    with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
+        yield
+
+
+class Engine:
+    """Evaluates cells of one search in ``processes`` others: ``add`` cells, ``wait`` for results, until ``is_done``.
+
+    The processes are forked before the constructor returns, where that is safe (``processes.may_fork``); else they are
+    joblib's. With ``processes=0`` everything happens in ``wait``, with whatever threads the caller allows. ``around`` may change
+    the results of a task on their way, in the process that evaluates it.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        processes: int,
+        *,
+        guard: bool = True,
+        seed: int = 0,
+        around: Callable[[_Steps], _Steps] = lambda steps: steps,
+        parallel: Parallel | None = None,
+    ) -> None:
+        forks = processes > 0 and parallel is None and may_fork()
+        rows = shared_rows(work) if forks else None
+        self.work = replace(work, rows=rows)
+        self.schedule = Schedule(self.work, max(1, processes), guard=guard, seed=seed, by_fold=rows is not None)
+        self._around = around
+        self._evaluator = Evaluator(self.work)
+        self._tasks: dict[int, Task] = {}
+        self._fitting: dict[int, AtWork] = {}
+        self._open: set[int] = set()
+        self._processes = Processes(self._run_alone, processes) if forks else None
+        self._parallel = parallel or (
+            Parallel(n_jobs=processes, return_as="generator_unordered") if processes else None
+        )
+        self._from_joblib: Generator[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes now, whatever they are at."""
+        if self._processes is not None:
+            self._processes.close()
+        if self._from_joblib is not None:
+            self._from_joblib.close()
+
+    def add(self, cells: Iterable[CellKey]) -> None:
+        """More cells to evaluate; those that share work should come together."""
+        self.schedule.add(cells)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every cell's result has been handed out."""
+        return self.schedule.unfinished == 0
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether more cells would be welcome, for no process to be idle soon."""
+        return self.schedule.pending < self.schedule.processes
+
+    def wait(self, timeout: float | None = None) -> list[Evaluated]:
+        """Results, as soon as there are any, or none after ``timeout`` seconds (which only processes of its own look at).
+
+        Raises what scikit-learn would raise for a cell, and WorkerDied for a process that was killed from outside.
+        """
+        if self.is_done:
+            return []
+        if self._processes is not None:
+            self._dispatch(self._processes)
+            for event in self._processes.events(timeout):
+                self._take_note(event)
+            self._dispatch(self._processes)
+        elif self._parallel is not None:
+            self._work_with_joblib(self._parallel)
+        else:
+            self._work_here()
+        self._release_rows()
+        return self.schedule.ready()
+
+    # --- in this process
+
+    def _work_here(self) -> None:
+        task = self.schedule.take()
+        if task is None:
+            return
+        for step in self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain)):
+            if isinstance(step, Evaluated):
+                self.schedule.arrived(task, step)
+        self.schedule.finished(task)
+
+    # --- in others
+
+    def _run_alone(self, task: Task) -> Iterator[Evaluated | AtWork]:
+        with one_thread():
+            yield from self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain))
+
+    def _dispatch(self, processes: "Processes[Task, Evaluated | AtWork]") -> None:
+        # never more than one for each: the order is made as late as possible
+        while processes.idle:
+            task = self.schedule.take()
+            if task is None:
+                return
+            self._tasks[processes.submit(task)] = task
+
+    def _take_note(self, event: "Item[Evaluated | AtWork] | Finished | Raised | Died") -> None:
+        ticket = event.ticket
+        task = self._tasks[ticket]
+        if isinstance(event, Item):
+            if isinstance(event.value, AtWork):
+                self._fitting[ticket] = event.value
+            else:
+                self.schedule.arrived(task, event.value)
+            return
+        del self._tasks[ticket]
+        fitting = self._fitting.pop(ticket, None)
+        if isinstance(event, Finished):
+            self.schedule.finished(task)
+        elif isinstance(event, Raised):
+            raise event.exception
+        elif event.timed_out:
+            slow = self.schedule.lost(task, fitting)
+            if slow is not None:
+                self.schedule.give(task, Evaluated(slow, self._timed_out(slow)))
+        else:
+            raise WorkerDied(_DIED.format(event))
+
+    def _timed_out(self, cell: CellKey) -> dict[str, Any]:
+        """As scikit-learn tells a fit that failed."""
+        work = self.work
+        told = f"TimeoutError: the fit took longer than {work.timeout:g} s and was interrupted"
+        if work.error_score == "raise":
+            raise TimeoutError(f"{told} (parameters {work.candidates[cell.candidate]}, split {cell.split})")
+        metrics = work.scorer._scorers if isinstance(work.scorer, _MultimetricScorer) else None
+        score = work.error_score if metrics is None else dict.fromkeys(metrics, work.error_score)
+        return {
+            "fit_error": told,
+            "test_scores": score,
+            **({"train_scores": score} if work.return_train_score else {}),
+            "n_test_samples": len(work.splits[cell.split][1]),
+            "fit_time": work.timeout,
+            "score_time": 0.0,
+        }
+
+    def _release_rows(self) -> None:
+        if self.work.rows is None:
+            return
+        still_open = self.schedule.open_splits
+        for split in self._open - still_open:
+            self.work.rows.release(2 * split)
+            self.work.rows.release(2 * split + 1)
+        self._open = still_open
+
+    # --- where nothing may be forked: in joblib's processes, which outlive a search and pickle what they are given
+
+    def _work_with_joblib(self, parallel: Parallel) -> None:
+        if self._from_joblib is None:
+            self._from_joblib = self._round(parallel)
+        try:
+            ended = next(self._from_joblib, self) is self
+        except BrokenProcessPool as broken:
+            raise WorkerDied(_DIED.format(broken)) from broken
+        if ended or self.is_done:
+            # to its end: a generator of joblib's that is left behind complains
+            deque(self._from_joblib, maxlen=0)
+            self._from_joblib = None
+
+    def _round(self, parallel: Parallel) -> Generator[None]:
+        """All that is scheduled by now, a task at a time; ``parallel`` comes back for more as it likes."""
+        token = uuid.uuid4().hex  # names the work, so that a process cuts a fold's rows once
+        rules = rules_by_hand()
+        run = delayed(_run_task)
+        tasks = iter(self.schedule.take, None)
+        for id, steps in parallel(run(self.work, task, self._around, token, rules) for task in tasks):  # noqa: A001
+            task = self.schedule.at_work(id)
+            for step in steps:
+                self.schedule.arrived(task, step)
+            self.schedule.finished(task)
+            yield
+
+
+_latest: "tuple[str, Evaluator] | None" = None
+
+
+def _run_task(
+    work: Work, task: Task, around: Callable[[_Steps], _Steps], token: str, rules: Sequence[type[Rule]]
+) -> tuple[int, list[Evaluated]]:
+    global _latest  # noqa: PLW0603  what this process was given last
+    if _latest is None or _latest[0] != token:
+        for rule in rules:
+            register(rule)
+        _latest = (token, Evaluator(work))
+    steps = around(_latest[1].evaluate(task.split, task.candidates, plain=task.plain))
+    return task.id, [step for step in steps if isinstance(step, Evaluated)]

@@ -1,0 +1,259 @@
+"""Fit several candidates on one fold's data, each piece of work once."""
+
+import math
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sklearn.pipeline import Pipeline
+
+from tuningjob.engine.arrays import freeze, shape_of
+from tuningjob.engine.fingerprint import fingerprint, of_estimator
+from tuningjob.engine.memo import leaves_alone
+from tuningjob.engine.processes import deadline
+from tuningjob.engine.rules.base import Inert, NestedFit, Rules, rules_for
+from tuningjob.engine.rules.views import view
+from tuningjob.engine.seeds import is_repeatable
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One candidate of a group: its position in it, and its configured, unfitted estimator."""
+
+    position: int
+    estimator: Any
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A candidate's fitted estimator.
+
+    ``seconds`` is its part of the time; ``like`` the position of a member with the same predictions (mostly itself).
+    """
+
+    position: int
+    estimator: Any
+    seconds: float
+    like: int
+
+
+@dataclass(frozen=True)
+class NotFitted:
+    """The candidate cannot be fitted in this way: whoever asked does it the plain way."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """These positions are about to be fitted; told only where a fit may be killed for taking too long."""
+
+    positions: tuple[int, ...]
+
+
+Step = Fitted | NotFitted | Fitting
+
+
+@dataclass
+class Fitter:
+    """Fits groups of candidates on one fold's training rows. Raises nothing that a fit raises: see NotFitted."""
+
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    clock: Callable[[], float] = time.perf_counter
+
+    def fit(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        """Every member fitted, what shares work side by side. ``X`` and ``y`` are frozen, or estimators leave them alone."""
+        groups = _group(members, lambda member: type(member.estimator))
+        for kind, group in groups.items():
+            if kind is Pipeline:
+                yield from self._fit_pipelines(group, X, y)
+            else:
+                yield from self._fit_kin(kind, group, X, y)
+
+    # --- pipelines: fit what comes before the last step once, then the last steps as a group of their own
+
+    def _fit_pipelines(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        if self.fit_params:
+            # metadata is routed by the pipeline itself, to each of its steps
+            yield from self._fit_alone(members, X, y)
+            return
+        for group in _depth_first(members):
+            yield from self._fit_after_prefix(group, X, y)
+
+    def _fit_after_prefix(self, group: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        first = group[0].estimator
+        last = first.steps[-1][1]
+        if len(first.steps) == 1 or last is None or last == "passthrough" or first.transform_input is not None:
+            yield from self._fit_alone(group, X, y)
+            return
+        positions = tuple(member.position for member in group)
+        started = self.clock()
+        if self.timeout is not None:
+            yield Fitting(positions)
+        try:
+            with deadline(self.timeout):
+                Xt = freeze(_fit_prefix(first, X, y))
+        except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
+            yield from map(NotFitted, positions)
+            return
+        prefix = first.steps[:-1]
+        seconds = self.clock() - started
+        finals = [Member(member.position, member.estimator.steps[-1][1]) for member in group]
+        pipelines = {member.position: member.estimator for member in group}
+        trusted = all(leaves_alone(final.estimator, Xt, y) for final in finals)
+        for step in self.fit(finals, Xt, y) if trusted else map(NotFitted, positions):
+            if isinstance(step, Fitted):
+                pipeline = pipelines[step.position]
+                pipeline.steps = [*prefix, (pipeline.steps[-1][0], step.estimator)]
+                # the prefix is charged to the first candidate that needed it
+                yield Fitted(step.position, pipeline, step.seconds + seconds, step.like)
+                seconds = 0.0
+            else:
+                yield step
+
+    # --- final estimators of one class
+
+    def _fit_kin(self, kind: type, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        rules = rules_for(kind)
+        repeatable = [member for member in members if is_repeatable(member.estimator, shape_of(X))]
+        if len(members) == 1 or not repeatable or not (rules.nested or rules.inert or rules.ceiling):
+            yield from self._fit_alone(members, X, y)
+            return
+        yield from self._fit_alone([member for member in members if member not in repeatable], X, y)
+        free = {name for rule in (rules.nested, rules.ceiling) if rule is not None for name in rule.parameters}
+        twins = _group(repeatable, lambda member: _normal(member.estimator, rules.inert))
+        families = _group([group[0] for group in twins.values()], lambda m: _normal(m.estimator, rules.inert, without=free))
+        likes = {group[0].position: group[1:] for group in twins.values()}
+        for family in families.values():
+            for step in self._fit_family(family, rules, X, y):
+                yield step
+                if not isinstance(step, Fitting):
+                    yield from _same_as(step, likes[step.position])
+
+    def _fit_family(self, family: Sequence[Member], rules: Rules, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        """Members that differ in a nested axis and in a ceiling only: the highest ceiling first."""
+        nested, ceiling = rules.nested, rules.ceiling
+        if ceiling is None:
+            yield from self._fit_axis(family, nested, X, y)
+            return
+        limit = ceiling.parameters[0]
+        heights = {member.position: ceiling.height(getattr(member.estimator, limit)) for member in family}
+        yield from self._fit_alone([member for member in family if heights[member.position] is None], X, y)
+        valid = [member for member in family if heights[member.position] is not None]
+        levels = _group(sorted(valid, key=lambda m: -(heights[m.position] or 0.0)), lambda m: heights[m.position])
+        above: dict[Hashable, Fitted] = {}
+        reached = math.inf
+        for height, level in levels.items():
+            todo = []
+            for member in level:
+                known = above.get(of_estimator(member.estimator, without={limit}))
+                if known is not None and height is not None and height > reached:
+                    yield from _same_as(known, [member])
+                else:
+                    todo.append(member)
+            if not todo:
+                continue
+            keys = {member.position: of_estimator(member.estimator, without={limit}) for member in todo}
+            if len(todo) == len(level):
+                above, reached = {}, 0.0
+            for step in self._fit_axis(todo, nested, X, y):
+                if isinstance(step, Fitted):
+                    above[keys[step.position]] = step
+                    reached = max(reached, ceiling.reached(step.estimator))
+                yield step
+
+    def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        """Members that differ in a nested axis only."""
+        served = [member for member in family if nested is not None and nested.accepts(member.estimator)]
+        if nested is None or len(served) < 2 or not nested.applies(served[0].estimator, X, y):
+            yield from self._fit_alone(family, X, y)
+            return
+        yield from self._fit_alone([member for member in family if member not in served], X, y)
+        positions = [member.position for member in served]
+        if self.timeout is not None:
+            yield Fitting(tuple(positions))
+        left = list(served)
+        started = self.clock()
+        try:
+            with deadline(self.timeout):
+                fits = nested.fit([member.estimator for member in served], X, y, self.fit_params)
+                first = next(fits)
+            # what all of them have in common is divided equally
+            share = (self.clock() - started) / len(served)
+            yield Fitted(positions[0], first, share, positions[0])
+            left.pop(0)
+            for member, (estimator, seconds) in zip(served[1:], self._timed(fits), strict=True):
+                yield Fitted(member.position, estimator, share + seconds, member.position)
+                left.pop(0)
+        except Exception:  # noqa: BLE001  whatever a fit raises: perhaps only the largest fails
+            yield from map(NotFitted, [member.position for member in left])
+
+    def _timed(self, fits: Iterator[_T]) -> Iterator[tuple[_T, float]]:
+        while True:
+            started = self.clock()
+            try:
+                fitted = next(fits)
+            except StopIteration:
+                return
+            yield fitted, self.clock() - started
+
+    def _fit_alone(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        for member in members:
+            if self.timeout is not None:
+                yield Fitting((member.position,))
+            started = self.clock()
+            try:
+                with deadline(self.timeout):
+                    if y is None:
+                        member.estimator.fit(X, **self.fit_params)
+                    else:
+                        member.estimator.fit(X, y, **self.fit_params)
+            except Exception:  # noqa: BLE001  whatever a fit raises: the plain way tells it as scikit-learn does
+                yield NotFitted(member.position)
+            else:
+                yield Fitted(member.position, member.estimator, self.clock() - started, member.position)
+
+
+def _fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
+    """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
+    context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
+    routed = pipeline._check_method_params(method="fit", props={})
+    return pipeline._fit(X, y, routed, raw_params={}, callback_ctx=context)
+
+
+def _depth_first(pipelines: Sequence[Member]) -> list[list[Member]]:
+    """Members with the same steps before the last, ordered so that common beginnings follow each other."""
+    ranks: list[dict[Hashable, int]] = []
+
+    def path(member: Member) -> tuple[int, ...]:
+        steps = member.estimator.steps[:-1]
+        ranks.extend({} for _ in range(len(steps) - len(ranks)))
+        keys = (fingerprint(step) for step in steps)
+        return tuple(rank.setdefault(key, len(rank)) for rank, key in zip(ranks, keys, strict=False))
+
+    groups = _group(pipelines, path)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _normal(estimator: Any, inert: Inert | None, *, without: set[str] | None = None) -> Hashable:  # noqa: ANN401
+    instead = inert.normal_form(estimator) if inert is not None else None
+    return of_estimator(estimator, without=without or (), instead=instead)
+
+
+def _same_as(step: Fitted | NotFitted, others: Sequence[Member]) -> Iterator[Step]:
+    for other in others:
+        if isinstance(step, NotFitted):
+            yield NotFitted(other.position)
+        else:
+            yield Fitted(other.position, view(step.estimator, other.estimator), 0.0, step.like)
+
+
+def _group(members: Sequence[Member], key: Callable[[Member], Any]) -> dict[Any, list[Member]]:
+    groups: dict[Any, list[Member]] = {}
+    for member in members:
+        groups.setdefault(key(member), []).append(member)
+    return groups

@@ -1,0 +1,206 @@
+"""Transformers fitted once: what two candidates' pipelines have in common on one fold is fitted for the first of them.
+
+scikit-learn fits every transformer of a Pipeline, a FeatureUnion and a ColumnTransformer through one function,
+``sklearn.pipeline._fit_transform_one``: the same one that ``Pipeline(memory=)`` caches. Remembering its results by (what the
+transformer is, the very objects that it is given) shares prefixes of pipelines, nested ones, branches and steps replaced by
+others, without knowing any of them. Nothing is hashed but parameters: data are compared by identity.
+"""
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sklearn.compose._column_transformer
+import sklearn.pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
+from tuningjob.engine.fingerprint import fingerprint, nested_estimators, of_estimator
+from tuningjob.engine.rules.base import rules_for
+from tuningjob.engine.seeds import is_repeatable
+
+# Whatever the data's size, a few small prefixes may stay: branches of a FeatureUnion do not follow each other like a path.
+SMALLEST_LIMIT: Final = 64 * 2**20
+# ... but not without end: an ensemble of pipelines fits hundreds, each on rows of its own.
+_MOST_ENTRIES: Final = 256
+_KNOWN_INPUTS: Final = 2  # the test rows, and the training rows when those are scored too
+
+_fit_transform_one: Final = sklearn.pipeline._fit_transform_one
+_safe_indexing: Final = sklearn.compose._column_transformer._safe_indexing
+_active: Final = threading.local()
+
+
+@dataclass
+class _Entry:
+    """``keep`` holds what the key knows by identity only."""
+
+    value: Any
+    keep: tuple[Any, ...]
+    size: int = 0
+    transformed: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+class Memo:
+    """The fitted transformers of one fold, least recently used first; ``limit`` in bytes of what they transformed."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = max(limit, SMALLEST_LIMIT)
+        self.fitted = 0
+        self.reused = 0
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._size = 0
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Pipelines that this thread fits in here share their transformers."""
+        _active.memo = self
+        try:
+            yield
+        finally:
+            _active.memo = None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for key in list(self._entries):
+            self._forget(key)
+
+    def fit_transform_one(  # noqa: PLR0917  scikit-learn's
+        self,
+        transformer: Any,  # noqa: ANN401  a transformer
+        X: Any,  # noqa: ANN401
+        y: Any,  # noqa: ANN401
+        weight: float | None,
+        message_clsname: str,
+        message: str | None,
+        params: Mapping[str, Mapping[str, Any]] | None,
+    ) -> tuple[Any, Any]:
+        """Xt and the fitted transformer, as scikit-learn's own function gives them."""
+
+        def fit() -> tuple[Any, Any]:
+            self.fitted += 1
+            Xt, fitted = _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
+            return Xt, fitted
+
+        if not (is_repeatable(transformer, shape_of(X)) and leaves_alone(transformer, X, y)):
+            return fit()
+        metadata = [value for each in (params or {}).values() for value in each.values()]
+        given = (
+            id(X),
+            id(y),
+            weight,
+            *map(id, metadata),
+            *((to, *each) for to, each in (params or {}).items() if each),
+        )
+        rule = rules_for(type(transformer)).transform
+        keep = (X, y, metadata)
+        if rule is None or weight is not None or metadata or not rule.applies(transformer, X):
+            return self._shared((fingerprint(transformer), given), keep, fit)
+
+        def fit_widest() -> Any:  # noqa: ANN401  a fitted transformer
+            self.fitted += 1
+            return rule.fit(transformer, X, y)
+
+        widest = self._remembered((of_estimator(transformer, without=rule.parameters), given), keep, fit_widest)
+        return self._shared((fingerprint(transformer), given), keep, lambda: rule.derive(widest.value, transformer, X))
+
+    def columns(self, X: Any, key: Any) -> Any:  # noqa: ANN401
+        """The columns that a ColumnTransformer gives to one of its transformers: the same object each time."""
+        subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: _safe_indexing(X, key, axis=1))
+        return freeze(subset.value) if is_frozen(X) else subset.value
+
+    def _shared(self, key: Hashable, keep: tuple[Any, ...], fit: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._remembered(key, keep, fit)
+            Xt, fitted = entry.value
+            freeze(Xt)
+            entry.size = 2 * size_of(Xt)  # about as much again will be remembered of what it transforms
+            self._size += entry.size
+            _remember_transform(fitted, entry.transformed)
+        else:
+            self.reused += 1
+            self._entries.move_to_end(key)
+        Xt, fitted = entry.value
+        return Xt, fitted
+
+    def _remembered(self, key: Hashable, keep: tuple[Any, ...], make: Callable[[], Any]) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            while self._entries and (self._size > self.limit or len(self._entries) >= _MOST_ENTRIES):
+                self._forget(next(iter(self._entries)))
+            entry = self._entries[key] = _Entry(make(), keep)
+        self._entries.move_to_end(key)
+        return entry
+
+    def _forget(self, key: Hashable) -> None:
+        # a fitted transformer refers to what it remembers, and that to it: break the circle instead of waiting for the collector
+        entry = self._entries.pop(key)
+        entry.transformed.clear()
+        self._size -= entry.size
+
+
+def leaves_alone(transformer: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
+    """Whether the transformer cannot change its data: they are frozen, or all of its code is scikit-learn's."""
+    return (is_frozen(X) and is_frozen(y)) or all(map(_is_scikit_learns, nested_estimators(transformer)))
+
+
+def _is_scikit_learns(estimator: Any) -> bool:  # noqa: ANN401
+    kind = type(estimator)
+    return kind.__module__.startswith("sklearn.") and kind is not FunctionTransformer
+
+
+def _remember_transform(fitted: Any, known: list[tuple[Any, Any]]) -> None:  # noqa: ANN401
+    """Have a fitted transformer remember what it makes of the inputs that it is given again and again: the fold's rows."""
+    original = getattr(fitted, "transform", None)
+    if original is None or "transform" in vars(fitted):
+        return
+
+    def transform(X: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if args or kwargs or not (is_frozen(X) or _is_scikit_learns(fitted)):
+            return original(X, *args, **kwargs)
+        for given, result in known:
+            if given is X:
+                return result
+        result = freeze(original(X))
+        known.append((X, result))
+        del known[:-_KNOWN_INPUTS]
+        return result
+
+    fitted.transform = transform
+
+
+def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
+    transformer: Any,  # noqa: ANN401
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    weight: float | None,
+    message_clsname: str = "",
+    message: str | None = None,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Any:  # noqa: ANN401
+    memo: Memo | None = getattr(_active, "memo", None)
+    if memo is None:
+        return _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
+    return memo.fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
+
+
+def _shared_safe_indexing(X: Any, indices: Any, *, axis: int = 0) -> Any:  # noqa: ANN401
+    memo: Memo | None = getattr(_active, "memo", None)
+    if memo is None or axis != 1:
+        return _safe_indexing(X, indices, axis=axis)
+    return memo.columns(X, indices)
+
+
+def _install() -> None:
+    # Once and for good, not while a memo is active: ColumnTransformer compares the function that it was given with the
+    # module's, and another thread's must not change in between. Without an active memo they are scikit-learn's own.
+    for module in ("sklearn.pipeline", "sklearn.compose._column_transformer"):
+        sys.modules[module]._fit_transform_one = _shared_fit_transform_one  # type: ignore[attr-defined]
+    sklearn.compose._column_transformer._safe_indexing = _shared_safe_indexing
+
+
+_install()

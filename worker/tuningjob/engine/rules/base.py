@@ -1,0 +1,157 @@
+"""The kinds of rules, and the register of them."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Final, TypeVar
+
+import sklearn
+
+ENTRY_POINTS: Final = "tuningjob.rules"
+_PACKAGE: Final = "tuningjob.engine.rules"
+
+
+class Rule(ABC):
+    """What a rule is about. It holds for the exact classes alone: a subclass may do anything.
+
+    ``estimators``: the classes; ``parameters``: the ones that candidates may differ in; ``proof``: the test that shows it to
+    the bit; ``proved_on``: the versions of the estimators' package (beginnings of them) that the proof was run on.
+    """
+
+    estimators: ClassVar[tuple[type, ...]]
+    parameters: ClassVar[tuple[str, ...]]
+    proof: ClassVar[str]
+    proved_on: ClassVar[tuple[str, ...]] = ("1.9.",)
+
+    def is_proved_here(self) -> bool:
+        """Whether the proof was run on the version that is installed. A rule for another package's estimators overrides this."""
+        return str(sklearn.__version__).startswith(self.proved_on)
+
+
+class NestedFit(Rule):
+    """A final estimator whose fit at one value of ``parameters`` contains those at others."""
+
+    @abstractmethod
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
+        """Whether an unfitted estimator with data of this kind can be served, whatever its ``parameters``.
+
+        Seeds are looked at before: an estimator that draws unseeded never gets here.
+        """
+
+    @abstractmethod
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        """Whether the estimator's own values of ``parameters`` are such that the shared fit serves it."""
+
+    @abstractmethod
+    def fit(
+        self,
+        estimators: Sequence[Any],
+        X: Any,  # noqa: ANN401
+        y: Any,  # noqa: ANN401
+        fit_params: Mapping[str, Any],
+    ) -> Iterator[Any]:
+        """Fitted estimators, one for each unfitted one, in their order.
+
+        They differ in ``parameters`` only. Each result is in the state that a fit of its own would have left: every
+        prediction has the same bits. What is costly is done at the first, so that later ones may be had lazily.
+        """
+
+
+class NestedTransform(Rule):
+    """A transformer whose fit at one value of ``parameters`` contains those at others."""
+
+    @abstractmethod
+    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+        """Whether an unfitted transformer, its own ``parameters`` included, can be served on data of this kind."""
+
+    @abstractmethod
+    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
+        """What all of them have in common: whatever ``derive`` needs. The transformer itself must not be changed."""
+
+    @abstractmethod
+    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        """``fit_transform(X)`` to the bit and in the same memory layout, and the fitted transformer."""
+
+
+class Inert(Rule):
+    """Parameters that cannot matter where others have certain values: candidates that differ in them are one fit."""
+
+    @abstractmethod
+    def normal_form(self, estimator: Any) -> Mapping[str, Any]:  # noqa: ANN401
+        """Values that stand for the estimator's own: two estimators that are equal under them are fitted to equal bits."""
+
+
+class Ceiling(Rule):
+    """One limit (``parameters`` has one name) that does nothing once it is above what the fit reached."""
+
+    @abstractmethod
+    def height(self, value: Any) -> float | None:  # noqa: ANN401
+        """A value of the limit as a number, infinite for none; None if it is no valid one."""
+
+    @abstractmethod
+    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+        """What the fit reached: every limit *above* it would have given the same bits. Infinite if that cannot be told."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules for one class of estimators, at most one of each kind."""
+
+    nested: NestedFit | None = None
+    transform: NestedTransform | None = None
+    inert: Inert | None = None
+    ceiling: Ceiling | None = None
+
+
+_KINDS: Final[dict[str, type[Rule]]] = {
+    "nested": NestedFit,
+    "transform": NestedTransform,
+    "inert": Inert,
+    "ceiling": Ceiling,
+}
+_NONE: Final = Rules()
+_rules: Final[dict[type, Rules]] = {}
+_R = TypeVar("_R", bound=type[Rule])
+
+
+def register(rule: _R) -> _R:
+    """Add a rule (a class without arguments; usable as a decorator). A later one for the same class and kind takes over."""
+    for name, kind in _KINDS.items():
+        if issubclass(rule, kind):
+            made = rule()
+            changed: dict[str, Any] = {name: made}
+            for estimator in made.estimators if made.is_proved_here() else ():
+                _rules[estimator] = replace(_rules.get(estimator, _NONE), **changed)
+            return rule
+    raise TypeError(f"a rule must be one of {[kind.__name__ for kind in _KINDS.values()]}, but got {rule!r}")
+
+
+@cache
+def load_rules() -> None:
+    """Import every rule of this package, and those that other packages offer. Once."""
+    for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}."):
+        importlib.import_module(module.name)
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+
+
+def rules_for(estimator: type) -> Rules:
+    """The rules for an estimator's exact class, as far as they were proved on the version at hand."""
+    load_rules()
+    return _rules.get(estimator, _NONE)
+
+
+def rules_by_hand() -> list[type[Rule]]:
+    """Those that no other process finds by itself."""
+    known = {module.name for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}.")}
+    return [type(rule) for rule in all_rules() if type(rule).__module__ not in known]
+
+
+def all_rules() -> list[Rule]:
+    """Every rule that holds here, once each."""
+    load_rules()
+    return list(dict.fromkeys(rule for rules in _rules.values() for rule in vars(rules).values() if rule is not None))

@@ -1,0 +1,195 @@
+"""scikit-learn's GridSearchCV and RandomizedSearchCV, evaluated by the engine.
+
+Everything but the evaluation is scikit-learn's own code: its classes are the base, and its ``fit`` runs. What is ours stands
+where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_score``, and returns the same dicts.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import joblib
+from joblib.parallel import get_active_backend
+from sklearn.model_selection import GridSearchCV as _GridSearchCV
+from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
+from sklearn.utils.parallel import Parallel
+
+from tuningjob.engine.cpus import allowed_cpus
+from tuningjob.engine.engine import Engine
+from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome
+from tuningjob.engine.fingerprint import nested_estimators
+from tuningjob.engine.processes import may_fork
+from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.work import CellKey, Work
+
+_PARALLEL: Final = "parallel"
+# One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
+_Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """``groups`` of candidates of which one was also fitted the plain way; ``trips``, how many of these gave other bits."""
+
+    groups: int = 0
+    trips: int = 0
+
+
+class _SharedWork:
+    """Evaluates what scikit-learn's search asks for, each piece of work once."""
+
+    n_jobs: int | None
+    pre_dispatch: int | str
+    _guard: GuardReport = GuardReport()
+
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:  # noqa: ANN401
+        run: Callable[..., None] = super()._run_search  # type: ignore[misc]
+        parallel = _closure_of(evaluate_candidates).get(_PARALLEL)
+        if parallel is None or _has_callbacks(self):
+            # callbacks are told of each fit: there must be one for each candidate
+            run(evaluate_candidates, callback_ctx=callback_ctx)
+            return
+
+        def without_contexts(
+            candidate_params: Any,  # noqa: ANN401
+            cv: Any = None,  # noqa: ANN401
+            more_results: Any = None,  # noqa: ANN401
+            callback_ctx: Any = None,  # noqa: ANN401, ARG001  costs a pickle of all contexts for each batch of fits
+        ) -> Any:  # noqa: ANN401
+            return evaluate_candidates(candidate_params, cv, more_results)
+
+        evaluation = _Evaluation(self)
+        parallel.cell_contents = evaluation
+        run(without_contexts, callback_ctx=callback_ctx)
+        self._guard = evaluation.guard
+
+    @property
+    def guard(self) -> GuardReport:
+        """What the guard saw in the last ``fit``."""
+        return self._guard
+
+
+class GridSearchCV(_SharedWork, _GridSearchCV):  # type: ignore[misc]
+    """scikit-learn's GridSearchCV, to the bit, with the work that candidates have in common done once.
+
+    Parameters, attributes, warnings and errors are scikit-learn's. ``*_time`` columns: a fit that serves several candidates is
+    divided equally among them, a pipeline's common beginning is charged to the first candidate that needs it. One attribute
+    more: ``guard``, how often sharing was checked against a fit of its own.
+    """
+
+
+class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc]
+    """scikit-learn's RandomizedSearchCV, to the bit, with the work that candidates have in common done once.
+
+    As GridSearchCV of this module.
+    """
+
+
+class _Evaluation:
+    """Stands where scikit-learn's search has ``joblib.Parallel``."""
+
+    def __init__(self, search: _SharedWork) -> None:
+        self._search = search
+        self.guard = GuardReport()
+
+    def __call__(self, calls: Iterable[_Call]) -> list[Outcome]:
+        """What each call would have returned, in order."""
+        work, cells = _work_of(list(calls))
+        outcomes: dict[CellKey, Outcome] = {}
+        for result in self._evaluate(work, cells):
+            outcomes[result.cell] = result.outcome
+        return [outcomes[cell] for cell in cells]
+
+    def _evaluate(self, work: Work, cells: list[CellKey]) -> Iterable[Evaluated]:
+        if not cells:
+            return
+        backend, _ = get_active_backend()
+        processes = self._processes(type(backend).__name__)
+        if processes == 1:
+            # draws from numpy's global generator come in scikit-learn's order, or not at all
+            if not is_repeatable(work.estimator):
+                yield from _one_by_one(work, cells)
+                return
+            yield from self._drain(Engine(work, 0), cells)
+        elif type(backend).__name__ == "LokyBackend" and may_fork():
+            with Engine(work, min(processes, len(cells))) as engine:
+                yield from self._drain(engine, cells)
+        else:
+            # whatever backend the user has chosen
+            streams = getattr(backend, "supports_return_generator", False)
+            parallel = Parallel(
+                n_jobs=processes,
+                pre_dispatch=self._search.pre_dispatch,
+                batch_size=1,
+                return_as="generator_unordered" if streams else "list",
+            )
+            yield from self._drain(Engine(work, processes, parallel=parallel), cells)
+
+    def _drain(self, engine: Engine, cells: list[CellKey]) -> Iterable[Evaluated]:
+        engine.add(cells)
+        while not engine.is_done:
+            yield from engine.wait()
+        schedule = engine.schedule
+        self.guard = GuardReport(self.guard.groups + schedule.guarded, self.guard.trips + schedule.tripped)
+
+    def _processes(self, backend: str) -> int:
+        asked = int(joblib.effective_n_jobs(self._search.n_jobs))
+        allowed = allowed_cpus()
+        if asked <= allowed or backend not in {"LokyBackend", "MultiprocessingBackend"}:
+            return asked
+        warnings.warn(
+            f"n_jobs={self._search.n_jobs} asks for {asked} processes, but this process may use {allowed} "
+            f"CPU{'s' if allowed > 1 else ''}: {allowed} will be used, more would only wait for each other.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return allowed
+
+
+def _one_by_one(work: Work, cells: Iterable[CellKey]) -> Iterable[Evaluated]:
+    evaluator = Evaluator(work)
+    for cell in cells:
+        for step in evaluator.evaluate(cell.split, [cell.candidate], plain=True):
+            if isinstance(step, Evaluated):
+                yield step
+
+
+def _work_of(calls: list[_Call]) -> tuple[Work, list[CellKey]]:
+    """The search that the calls are about, and the cell of each."""
+    if not calls:
+        return Work(estimator=None, candidates=(), X=None, y=None, splits=(), scorer=None), []
+    _, (estimator, X, y), first = calls[0]
+    candidates: dict[int, Mapping[str, Any]] = {}
+    splits: dict[int, Any] = {}
+    cells = []
+    for _, _, call in calls:
+        cell = CellKey(call["candidate_progress"][0], call["split_progress"][0])
+        candidates[cell.candidate] = call["parameters"]
+        splits[cell.split] = (call["train"], call["test"])
+        cells.append(cell)
+    work = Work(
+        estimator=estimator,
+        candidates=[candidates[index] for index in range(len(candidates))],
+        X=X,
+        y=y,
+        splits=[splits[index] for index in range(len(splits))],
+        scorer=first["scorer"],
+        fit_params=first["fit_params"],
+        score_params=first["score_params"],
+        return_train_score=first["return_train_score"],
+        error_score=first["error_score"],
+        verbose=first["verbose"],
+    )
+    return work, cells
+
+
+def _closure_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The variables that an inner function shares with the one around it: name to cell."""
+    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+
+
+def _has_callbacks(search: Any) -> bool:  # noqa: ANN401
+    return any(
+        hasattr(each, "_skl_callbacks") or hasattr(each, "_parent_callback_ctx") for each in nested_estimators(search)
+    )

@@ -1,0 +1,74 @@
+"""Which fits draw random numbers that nobody seeded: their bits are not repeatable, so there is nothing to share."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sklearn.decomposition import PCA
+from sklearn.ensemble import BaseEnsemble, StackingClassifier, StackingRegressor
+from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.preprocessing import KBinsDiscretizer, QuantileTransformer
+from sklearn.svm import SVC, LinearSVC, NuSVC, OneClassSVM
+
+from tuningjob.engine.fingerprint import estimators_within, is_integer
+
+_Draws = Callable[[Any, "tuple[int, ...] | None"], bool]
+
+
+def _pca_draws(pca: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  a PCA
+    return pca_solver(pca, shape) in {"randomized", "arpack"}
+
+
+def pca_solver(pca: Any, shape: "tuple[int, ...] | None") -> str:  # noqa: ANN401  a PCA
+    """The solver that ``PCA._fit`` chooses for dense data of a shape (``svd_solver="auto"``, scikit-learn 1.9)."""
+    if pca.svd_solver != "auto":
+        return str(pca.svd_solver)
+    if shape is None or len(shape) != 2:
+        return "randomized"
+    wanted = min(shape) if pca.n_components is None else pca.n_components
+    if shape[1] <= 1_000 and shape[0] >= 10 * shape[1]:
+        return "covariance_eigh"
+    if max(shape) <= 500 or wanted == "mle":
+        return "full"
+    return "randomized" if 1 <= wanted < 0.8 * min(shape) else "full"
+
+
+def _more_rows_than_its_subsample(transformer: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401
+    return transformer.subsample is not None and (shape is None or shape[0] > transformer.subsample)
+
+
+# Estimators with a random_state that some of their settings never look at: True if the settings at hand do.
+_DRAWS: Final[dict[type, _Draws]] = {
+    PCA: _pca_draws,
+    LogisticRegression: lambda e, _: e.solver not in {"lbfgs", "newton-cg", "newton-cholesky"},
+    Ridge: lambda e, _: e.solver in {"sag", "saga"},
+    RidgeClassifier: lambda e, _: e.solver in {"sag", "saga"},
+    Lasso: lambda e, _: e.selection != "cyclic",
+    ElasticNet: lambda e, _: e.selection != "cyclic",
+    SVC: lambda e, _: e.probability is True,
+    NuSVC: lambda e, _: e.probability is True,
+    OneClassSVM: lambda _e, _s: False,
+    LinearSVC: lambda e, _: e.dual is not False,
+    QuantileTransformer: _more_rows_than_its_subsample,
+    KBinsDiscretizer: _more_rows_than_its_subsample,
+    StackingClassifier: lambda _e, _s: False,
+    StackingRegressor: lambda _e, _s: False,
+}
+
+
+def is_repeatable(estimator: Any, shape: "tuple[int, ...] | None" = None) -> bool:  # noqa: ANN401  an estimator
+    """Whether a fit on data of ``shape`` gives the same bits each time: all that is drawn in it comes of integer seeds.
+
+    ``shape`` is that of the data that the estimator itself is given; estimators within others count as if it were unknown.
+    """
+    if not _is_seeded(estimator, shape):
+        return False
+    if isinstance(estimator, BaseEnsemble) and is_integer(getattr(estimator, "random_state", None)):
+        return True  # it seeds what is within (_set_random_states)
+    return all(map(is_repeatable, estimators_within(estimator)))
+
+
+def _is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator
+    if not hasattr(estimator, "random_state") or is_integer(estimator.random_state):
+        return True
+    draws = _DRAWS.get(type(estimator))
+    return draws is not None and not draws(estimator, shape)

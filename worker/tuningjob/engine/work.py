@@ -1,0 +1,112 @@
+"""What a search evaluates, and the rows of one fold."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.utils import get_tags
+from sklearn.utils._indexing import _safe_indexing
+from sklearn.utils.validation import _check_method_params, _num_samples
+
+from tuningjob.engine.arrays import freeze, size_of
+from tuningjob.engine.slices import SharedRows
+
+Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+
+
+class CellKey(NamedTuple):
+    """One candidate × one split."""
+
+    candidate: int
+    split: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Everything that a process needs to evaluate any cell of a search, as scikit-learn's ``_fit_and_score`` takes it.
+
+    ``splits`` are (train, test) indices; ``scorer`` a scorer or scikit-learn's ``_MultimetricScorer``; ``fit_params`` and
+    ``score_params`` hold values for all samples; ``timeout`` is the longest that one fit may take, in seconds.
+    """
+
+    estimator: Any
+    candidates: Sequence[Mapping[str, Any]]
+    X: Any
+    y: Any
+    splits: Sequence[Split]
+    scorer: Any
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
+    return_train_score: bool = False
+    error_score: Any = math.nan
+    timeout: float | None = None
+    verbose: int = 0
+    rows: SharedRows | None = None
+
+    def configured(self, candidate: int) -> Any:  # noqa: ANN401  an estimator
+        """A candidate's estimator, unfitted, as scikit-learn makes it: values that are estimators are cloned as well."""
+        return clone(self.estimator).set_params(**clone(self.candidates[candidate], safe=False))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The rows of one split, cut once, read-only where they can be."""
+
+    split: int
+    X_train: Any
+    y_train: Any
+    X_test: Any
+    y_test: Any
+    fit_params: Mapping[str, Any]
+    train_score_params: Mapping[str, Any]
+    test_score_params: Mapping[str, Any]
+
+    @property
+    def test_samples(self) -> int:
+        """Rows of the test side."""
+        return int(_num_samples(self.X_test))
+
+    @property
+    def size(self) -> int:
+        """Bytes of both sides of X."""
+        return size_of(self.X_train) + size_of(self.X_test)
+
+
+def fold_of(work: Work, split: int) -> Fold:
+    """Cut the rows of a split, as scikit-learn's ``_safe_split`` does for estimators that want no kernel matrix."""
+    train, test = work.splits[split]
+
+    def rows_of(data: Any, indices: "np.ndarray[Any, Any]") -> Any:  # noqa: ANN401
+        return None if data is None else freeze(_safe_indexing(data, indices))
+
+    return Fold(
+        split,
+        rows_of(work.X, train) if work.rows is None else work.rows.take(2 * split),
+        rows_of(work.y, train),
+        rows_of(work.X, test) if work.rows is None else work.rows.take(2 * split + 1),
+        rows_of(work.y, test),
+        _check_method_params(work.X, params=work.fit_params, indices=train),
+        _check_method_params(work.X, params=work.score_params, indices=train),
+        _check_method_params(work.X, params=work.score_params, indices=test),
+    )
+
+
+def shared_rows(work: Work) -> SharedRows | None:
+    """The splits' rows of X, for all processes that are forked afterwards; None where each may cut its own."""
+    if not SharedRows.supports(work.X) or size_of(work.X) < SharedRows.WORTHWHILE:
+        return None
+    return SharedRows(work.X, [indices for split in work.splits for indices in split])
+
+
+def wants_kernel(estimator: Any) -> bool:  # noqa: ANN401  an estimator
+    """Whether X is a matrix between samples, of which columns must be cut as well."""
+    return bool(get_tags(estimator).input_tags.pairwise)
+
+
+def dispatches_arrays() -> bool:
+    """Whether arrays may live on another device, where nothing here was proved."""
+    return bool(get_config()["array_api_dispatch"])
