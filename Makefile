@@ -43,6 +43,11 @@ test-fast: venv ## the tests of less than a minute: without the cluster's and th
 test: venv cluster-deps ## all tests, those on the real two-node cluster included
 	$(PY) -m pytest
 
+.PHONY: bench-engine
+bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
+	$(PY) -m benchmarks.rivals
+	$(PY) -m benchmarks.engine --date $$(date +%F)
+
 .PHONY: cluster-deps cluster-up cluster-demo cluster-down
 cluster-deps: venv ## install and build what the test cluster needs (root; minutes the first time)
 	$(PY) -m tests.cluster.harness deps

@@ -1,5 +1,6 @@
 """Evaluate candidates on one split: what they share is done once, the rest as scikit-learn does it."""
 
+import contextlib
 import copy
 import time
 from collections.abc import Iterator, Sequence
@@ -7,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer
+from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
 from sklearn.model_selection._validation import _fit_and_score, _score
 
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
+from tuningjob.engine.lean import accuracy
 from tuningjob.engine.memo import Memo, leaves_alone
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import deadline
@@ -102,7 +104,9 @@ class Evaluator:
     def _outcome(self, step: Fitted, fold: Fold, known: Outcome | None) -> Outcome:
         work = self.work
         if known is not None:
-            scores: Outcome = {name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known}
+            scores: Outcome = {
+                name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known
+            }
             seconds = 0.0
         else:
             started = time.perf_counter()
@@ -120,6 +124,11 @@ class Evaluator:
         }
 
     def _scores(self, estimator: Any, X: Any, y: Any, params: Any) -> Any:  # noqa: ANN401
+        if not params:
+            with contextlib.suppress(Exception):  # told by the scorer
+                score = accuracy(self.work.scorer, estimator, X, y)
+                if score is not None:
+                    return score
         return _score(estimator, X, y, self.work.scorer, params, self.work.error_score)
 
     def _plainly(self, split: int, candidates: Sequence[int]) -> Iterator[Evaluated | AtWork]:
@@ -171,4 +180,4 @@ def _is_pure(scorer: Any) -> bool:  # noqa: ANN401  a scorer
     """Whether it looks at an estimator's predictions alone: two with the same predictions need one scoring."""
     if isinstance(scorer, _MultimetricScorer):
         return all(map(_is_pure, scorer._scorers.values()))
-    return isinstance(scorer, _BaseScorer) or type(scorer).__name__ == "_PassthroughScorer"
+    return isinstance(scorer, _BaseScorer | _PassthroughScorer)

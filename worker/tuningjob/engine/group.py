@@ -126,7 +126,9 @@ class Fitter:
         yield from self._fit_alone([member for member in members if member not in repeatable], X, y)
         free = {name for rule in (rules.nested, rules.ceiling) if rule is not None for name in rule.parameters}
         twins = _group(repeatable, lambda member: _normal(member.estimator, rules.inert))
-        families = _group([group[0] for group in twins.values()], lambda m: _normal(m.estimator, rules.inert, without=free))
+        families = _group(
+            [group[0] for group in twins.values()], lambda m: _normal(m.estimator, rules.inert, without=free)
+        )
         likes = {group[0].position: group[1:] for group in twins.values()}
         for family in families.values():
             for step in self._fit_family(family, rules, X, y):
@@ -150,14 +152,14 @@ class Fitter:
         for height, level in levels.items():
             todo = []
             for member in level:
-                known = above.get(of_estimator(member.estimator, without={limit}))
+                known = above.get(_normal(member.estimator, rules.inert, without={limit}))
                 if known is not None and height is not None and height > reached:
                     yield from _same_as(known, [member])
                 else:
                     todo.append(member)
             if not todo:
                 continue
-            keys = {member.position: of_estimator(member.estimator, without={limit}) for member in todo}
+            keys = {member.position: _normal(member.estimator, rules.inert, without={limit}) for member in todo}
             if len(todo) == len(level):
                 above, reached = {}, 0.0
             for step in self._fit_axis(todo, nested, X, y):

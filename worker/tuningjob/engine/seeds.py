@@ -4,7 +4,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sklearn.decomposition import PCA
-from sklearn.ensemble import BaseEnsemble, StackingClassifier, StackingRegressor
+from sklearn.ensemble import (
+    BaseEnsemble,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    StackingClassifier,
+    StackingRegressor,
+)
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.preprocessing import KBinsDiscretizer, QuantileTransformer
 from sklearn.svm import SVC, LinearSVC, NuSVC, OneClassSVM
@@ -36,6 +42,14 @@ def _more_rows_than_its_subsample(transformer: Any, shape: "tuple[int, ...] | No
     return transformer.subsample is not None and (shape is None or shape[0] > transformer.subsample)
 
 
+def _histogram_boosting_draws(boosting: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401
+    # validation rows, features of each split, and rows for the bins' edges (_BinMapper's subsample) where there are many
+    early = boosting.early_stopping is True or (
+        boosting.early_stopping == "auto" and (shape is None or shape[0] > 10_000)
+    )
+    return early or boosting.max_features != 1.0 or shape is None or shape[0] > 200_000
+
+
 # Estimators with a random_state that some of their settings never look at: True if the settings at hand do.
 _DRAWS: Final[dict[type, _Draws]] = {
     PCA: _pca_draws,
@@ -50,6 +64,8 @@ _DRAWS: Final[dict[type, _Draws]] = {
     LinearSVC: lambda e, _: e.dual is not False,
     QuantileTransformer: _more_rows_than_its_subsample,
     KBinsDiscretizer: _more_rows_than_its_subsample,
+    HistGradientBoostingClassifier: _histogram_boosting_draws,
+    HistGradientBoostingRegressor: _histogram_boosting_draws,
     StackingClassifier: lambda _e, _s: False,
     StackingRegressor: lambda _e, _s: False,
 }

@@ -1,0 +1,42 @@
+"""A program for test_memory: four processes search on one gigabyte of X, with a grid whose fits need little themselves."""
+
+import sys
+
+import numpy as np
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.naive_bayes import MultinomialNB
+
+from tuningjob.engine import CellKey, Engine, Work
+
+ROWS, COLUMNS = 125_000, 1_000  # × 8 bytes
+SPLITTERS = {
+    "a tenth": ShuffleSplit(6, train_size=0.1, test_size=0.05, random_state=0),
+    "halves": KFold(2),
+    "fifths": KFold(5, shuffle=True, random_state=0),
+}
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((ROWS, COLUMNS))
+    splits = list(SPLITTERS[sys.argv[1]].split(X))
+    candidates = [{"alpha": alpha} for alpha in (0.01, 0.1, 1.0, 10.0)]
+    work = Work(
+        estimator=MultinomialNB(),
+        candidates=candidates,
+        X=X,
+        y=rng.integers(0, 2, ROWS),
+        splits=splits,
+        scorer=check_scoring(MultinomialNB()),
+    )
+    evaluated = 0
+    with Engine(work, 4) as engine:
+        engine.add(CellKey(candidate, split) for candidate in range(len(candidates)) for split in range(len(splits)))
+        while not engine.is_done:
+            evaluated += len(engine.wait())
+    sys.stdout.write(f"{evaluated}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Peak memory: one X, the rows of the folds in use, and little for each process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.processes import children_of
+from tuningjob.spec.wellknown import THREAD_CAPS
+
+GB = 1e9
+X = 1 * GB
+# An interpreter with scikit-learn and pandas, and four forks of it with what each has for itself.
+PROCESSES = 0.35 * GB
+
+
+def peak_bytes(splitter: str) -> tuple[float, str]:
+    """The most memory that a search and all its processes had (proportional: shared pages once), and what it printed."""
+    search = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.memory_of_a_search", splitter],
+        cwd=ROOT,
+        env={**os.environ, **dict.fromkeys(THREAD_CAPS, "1")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    peak = 0.0
+    while True:
+        try:
+            printed, _ = search.communicate(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            peak = max(peak, sum(map(proportional, tree(search.pid))))
+        else:
+            assert search.returncode == 0
+            return peak, printed.strip()
+
+
+def tree(pid: int) -> list[int]:
+    try:
+        return [pid, *(inner for child in children_of(pid) for inner in tree(child))]
+    except OSError:  # it is gone
+        return []
+
+
+def proportional(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it is gone
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("splitter", "cells", "rows"),
+    [
+        # two folds are in use while one ends and the next begins
+        ("a tenth", 24, 2 * 0.15 * X),
+        # rows that lie together are no copy at all
+        ("halves", 8, 0),
+        ("fifths", 20, 2 * X),
+    ],
+)
+def test_four_processes_on_one_gigabyte_share_it_and_the_rows_of_a_fold(splitter: str, cells: int, rows: float) -> None:
+    peak, printed = peak_bytes(splitter)
+    assert printed == str(cells)
+    assert X < peak < X + rows + PROCESSES
+    if splitter != "fifths":
+        assert peak < 1.6 * GB

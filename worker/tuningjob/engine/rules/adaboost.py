@@ -1,0 +1,91 @@
+"""AdaBoost with 50 rounds is the beginning of one with 200: a round only looks at the weights that the last one left."""
+
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.views import ByInput, predicts, view
+
+
+@register
+class BoostingRounds(NestedFit):
+    """``n_estimators`` of AdaBoost: boosted once up to the largest, cut after each one's rounds.
+
+    All that the last round leaves out is to prepare the weights for a next one. Boosting that ends early leaves zeros in
+    ``estimator_weights_`` up to ``n_estimators``, which are cut likewise: as many zeros give the sum of weights the same bits.
+    A classifier's votes are summed round by round as ``decision_function`` does, read at each size and only then divided (its
+    ``staged_decision_function`` sums the divisor in another order). A regressor takes a median: its learners' predictions are
+    remembered, as many numbers as it lines up for one prediction.
+    """
+
+    estimators = (AdaBoostClassifier, AdaBoostRegressor)
+    parameters = ("n_estimators",)
+    proof = "tests/engine/rules/test_adaboost.py::test_the_first_rounds_are_the_smaller_boosting"
+
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+        return True
+
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
+
+    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+        sizes = [int(estimator.n_estimators) for estimator in estimators]
+        boosting = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
+        finish = _with_shared_votes if is_classifier(boosting) else _with_shared_learners
+        views = [
+            view(
+                boosting,
+                estimator,
+                estimators_=boosting.estimators_[:size],
+                estimator_weights_=boosting.estimator_weights_[:size],
+                estimator_errors_=boosting.estimator_errors_[:size],
+            )
+            for estimator, size in zip(estimators, sizes, strict=True)
+        ]
+        finish(boosting, views)
+        yield from views
+
+
+def _with_shared_votes(boosting: Any, views: Sequence[Any]) -> None:  # noqa: ANN401
+    if boosting.n_classes_ == 1:
+        return  # scikit-learn then asks no learner
+    sizes = {len(made.estimators_) for made in views}
+    by_size = ByInput(lambda X: _votes(boosting, X, sizes))
+    for made in views:
+        predicts(made, "decision_function", partial(_decision, by_size, made))
+
+
+def _decision(by_size: ByInput, made: Any, X: Any) -> Any:  # noqa: ANN401
+    decision = by_size(X)[len(made.estimators_)] / made.estimator_weights_.sum()
+    if made.n_classes_ == 2:
+        decision[:, 0] *= -1
+        return decision.sum(axis=1)
+    return decision
+
+
+def _votes(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # noqa: ANN401
+    """The weighted votes of the first learners, for each of ``sizes``."""
+    X = boosting._check_X(X)
+    n_classes, classes = boosting.n_classes_, boosting.classes_[:, np.newaxis]
+    votes: dict[int, Any] = {}
+    total: Any = 0
+    for size, (learner, w) in enumerate(zip(boosting.estimators_, boosting.estimator_weights_, strict=False), start=1):
+        total = total + np.where((learner.predict(X) == classes).T, w, -1 / (n_classes - 1) * w)
+        if size in sizes:
+            votes[size] = total
+    return votes
+
+
+def _with_shared_learners(boosting: Any, views: Sequence[Any]) -> None:  # noqa: ANN401
+    # what is checked is one object for one X, or the learners would not know it again
+    checked = ByInput(boosting._check_X)
+    learners = [predicts(copy.copy(learner), "predict", ByInput(learner.predict)) for learner in boosting.estimators_]
+    for made in views:
+        vars(made).update(_check_X=checked, estimators_=learners[: len(made.estimators_)])

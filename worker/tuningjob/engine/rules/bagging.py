@@ -1,0 +1,81 @@
+"""A bag of 10 estimators is the beginning of a bag of 100: each is fitted from a seed drawn in order."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from joblib import effective_n_jobs
+from sklearn.base import is_classifier
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+from sklearn.ensemble._bagging import _parallel_decision_function, _parallel_predict_proba, _parallel_predict_regression
+from sklearn.utils.validation import validate_data
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.views import ByInput, predicts, view
+
+_Predict = Callable[[Any, Any, Any], Any]
+
+
+@register
+class BaggedEstimators(NestedFit):
+    """``n_estimators`` of bagging: fitted once at the largest, predictions summed estimator by estimator.
+
+    The sum is scikit-learn's (its functions for the estimators of one job, called with one estimator at a time: none of the
+    sums can be a negative zero, so the zero that each begins with changes nothing), read at each size. With several jobs
+    each sums its own part first: then the estimators are cut and scikit-learn predicts by itself.
+    """
+
+    estimators = (BaggingClassifier, BaggingRegressor)
+    parameters = ("n_estimators",)
+    proof = "tests/engine/rules/test_bagging.py::test_the_first_estimators_are_the_smaller_bag"
+
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+        return not estimator.oob_score and not estimator.warm_start
+
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
+
+    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+        sizes = [int(estimator.n_estimators) for estimator in estimators]
+        bag = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
+        sums = {method: ByInput(partial(_sums, bag, set(sizes), predict)) for method, predict in _methods(bag).items()}
+        alone = effective_n_jobs(bag.n_jobs) == 1
+        for estimator, size in zip(estimators, sizes, strict=True):
+            made = view(
+                bag,
+                estimator,
+                estimators_=bag.estimators_[:size],
+                estimators_features_=bag.estimators_features_[:size],
+                _seeds=bag._seeds[:size],
+            )
+            for method, by_size in sums.items() if alone else ():
+                predicts(made, method, partial(_mean, by_size, estimator.n_estimators))
+            yield made
+
+
+def _mean(by_size: ByInput, size: Any, X: Any) -> Any:  # noqa: ANN401
+    return by_size(X)[size] / size  # by the very number that was given: its type may decide on the quotient's
+
+
+def _methods(bag: Any) -> dict[str, _Predict]:  # noqa: ANN401
+    if not is_classifier(bag):
+        return {"predict": lambda each, features, X: _parallel_predict_regression(each, features, X, {})}
+    methods: dict[str, _Predict] = {
+        "predict_proba": lambda each, features, X: _parallel_predict_proba(each, features, X, bag.n_classes_)
+    }
+    if hasattr(bag, "decision_function"):
+        methods["decision_function"] = lambda each, features, X: _parallel_decision_function(each, features, X, {})
+    return methods
+
+
+def _sums(bag: Any, sizes: Collection[int], predict: _Predict, X: Any) -> dict[int, Any]:  # noqa: ANN401
+    """The sum of the first estimators' predictions, for each of ``sizes``."""
+    X = validate_data(bag, X, accept_sparse=["csr", "csc"], dtype=None, ensure_all_finite=False, reset=False)
+    sums: dict[int, Any] = {}
+    total: Any = 0
+    for size, (each, features) in enumerate(zip(bag.estimators_, bag.estimators_features_, strict=True), start=1):
+        total = total + predict([each], [features], X)
+        if size in sizes:
+            sums[size] = total
+    return sums

@@ -1,0 +1,48 @@
+"""Gradient boosting with 50 stages is the beginning of one with 200: no stage knows how many are to come."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.views import view
+
+_BY_STAGE: Final = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
+
+
+@register
+class BoostingStages(NestedFit):
+    """``n_estimators`` of gradient boosting: boosted once up to the largest, cut after each one's stages.
+
+    A stage looks at the raw predictions so far and at random numbers drawn one after the other. Stopping early looks at the
+    losses so far, so a larger ``n_estimators`` than the stages that there are is the whole of them.
+    Predictions are scikit-learn's own, of the stages that are left: next to a fit they cost nothing.
+    """
+
+    estimators = (GradientBoostingClassifier, GradientBoostingRegressor)
+    parameters = ("n_estimators",)
+    proof = "tests/engine/rules/test_gradient_boosting.py::test_the_first_stages_are_the_smaller_boosting"
+
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+        init = estimator.init
+        return not estimator.warm_start and (init is None or (isinstance(init, str) and init == "zero"))
+
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
+
+    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+        if set(fit_params) - {"sample_weight"}:
+            # a monitor is given the unfinished estimator, n_estimators and all, and may end the fit
+            raise ValueError(
+                f"only sample_weight leaves the stages independent of their number, but got {set(fit_params)}"
+            )
+        limits = [int(estimator.n_estimators) for estimator in estimators]
+        boosting = estimators[limits.index(max(limits))].fit(X, y, **fit_params)
+        for estimator, limit in zip(estimators, limits, strict=True):
+            size = min(limit, boosting.n_estimators_)
+            kept = {name: getattr(boosting, name)[:size] for name in _BY_STAGE if hasattr(boosting, name)}
+            if "oob_scores_" in kept:
+                kept["oob_score_"] = kept["oob_scores_"][-1]
+            yield view(boosting, estimator, n_estimators_=size, **kept)

@@ -1,0 +1,53 @@
+"""Settings of how trees grow that are other words for the same."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import Inert, register
+
+
+@register
+class TreeGrowth(Inert):
+    """``criterion`` and ``min_samples_split`` of trees, and of what is made of them.
+
+    The criterion "log_loss" is the class that "entropy" is (``CRITERIA_CLF``). Gradient boosting grows its trees by
+    "squared_error", whatever it was told (both names warn of it). A node is split if it has ``min_samples_split`` rows and twice
+    ``min_samples_leaf``, so the first counts as the larger of the two, provided that both are numbers of rows and valid ones.
+    """
+
+    estimators = (
+        DecisionTreeClassifier,
+        DecisionTreeRegressor,
+        ExtraTreeClassifier,
+        ExtraTreeRegressor,
+        RandomForestClassifier,
+        RandomForestRegressor,
+        ExtraTreesClassifier,
+        ExtraTreesRegressor,
+        GradientBoostingClassifier,
+        GradientBoostingRegressor,
+    )
+    parameters = ("criterion", "min_samples_split")
+    proof = "tests/engine/rules/test_tree_growth.py::test_other_words_for_the_same_grow_the_same_trees"
+
+    def normal_form(self, estimator: Any) -> Mapping[str, Any]:  # noqa: ANN401
+        instead: dict[str, Any] = {}
+        boosts = isinstance(estimator, GradientBoostingClassifier | GradientBoostingRegressor)
+        synonyms = {"friedman_mse": "squared_error"} if boosts else {"log_loss": "entropy"}
+        if isinstance(estimator.criterion, str):
+            instead["criterion"] = synonyms.get(estimator.criterion, estimator.criterion)
+        split, leaf = estimator.min_samples_split, estimator.min_samples_leaf
+        if is_integer(split) and is_integer(leaf) and split >= 2 and leaf >= 1:
+            instead["min_samples_split"] = max(int(split), 2 * int(leaf))
+        return instead
