@@ -249,6 +249,9 @@ def _measured(view: _View, progress: Progress, admission: Admission) -> _View:
 
 def _preflight_text(preflight: Preflight) -> str:
     found = f"{preflight.samples} samples × {preflight.features} features."
+    if preflight.memory_bytes:
+        held = math.ceil(preflight.memory_bytes / 2**20)
+        found += f" Each pod holds up to {held} MiB of them, besides its libraries and what fits need for themselves."
     return "\n".join((found, *preflight.warnings))
 
 

@@ -32,6 +32,10 @@ def assert_same_search(
         _fitted(search(estimator, space, n_jobs=jobs, **settings), X, y, fit_params or {})
         for search, jobs in zip(_CLASSES[kind], (1, n_jobs), strict=True)
     )
+    if isinstance(theirs, Exception) and settings.get("error_score") == "raise":
+        # the first to fail is raised, and which is first depends on the order
+        assert isinstance(ours, Exception)
+        return ours
     if isinstance(theirs, Exception):
         assert type(ours) is type(theirs), f"{ours!r} is not {theirs!r}"
         assert _first_line(ours) == _first_line(theirs)

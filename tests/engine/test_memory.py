@@ -3,12 +3,19 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.model_selection import KFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tests.conftest import ROOT
 from tests.processes import children_of
+from tuningjob.engine import Work, held_bytes
 from tuningjob.spec.wellknown import THREAD_CAPS
 
 GB = 1e9
@@ -50,6 +57,17 @@ def proportional(pid: int) -> int:
     except OSError:  # it is gone
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def test_what_is_held_is_told_before_it_begins() -> None:
+    rows = np.zeros((1_000, 1_000))
+    splits = list(KFold(5).split(rows))
+    searched = Work(estimator=GaussianNB(), candidates=[{}], X=rows, y=np.zeros(1_000), splits=splits, scorer=None)
+    # two folds at a time, cut once for all; a small X is cut by each process
+    assert held_bytes(searched, 4) == 8_000_000 + 8_000 + 2 * 8_000_000
+    assert held_bytes(replace(searched, X=rows[:, :10].copy()), 4) == 80_000 + 8_000 + 4 * 80_000
+    pipeline = Pipeline([("scale", StandardScaler()), ("model", GaussianNB())])
+    assert held_bytes(replace(searched, estimator=pipeline), 4) == 24_008_000 + 4 * 64 * 2**20
 
 
 @pytest.mark.slow

@@ -18,7 +18,14 @@ from tuningjob_operator.plan import Observed, Plan, plan
 from tuningjob_operator.status import conditions_of, dump_status
 
 SETTINGS = make_settings()
-FOUND = Preflight(data_digest="d", samples=150, features=4, versions={}, warnings=("seed: random_state is None",))
+FOUND = Preflight(
+    data_digest="d",
+    samples=150,
+    features=4,
+    memory_bytes=3_000_000,
+    versions={},
+    warnings=("seed: random_state is None",),
+)
 ANSWER = Answer(
     best_index=8,
     best_score=0.9,
@@ -192,7 +199,10 @@ def test_preflight_warnings_are_in_its_condition() -> None:
     found = cs.find(conditions_of(planned.status), names.PREFLIGHT)
 
     assert found is not None
-    assert found.message == "150 samples × 4 features.\nseed: random_state is None"
+    assert found.message == (
+        "150 samples × 4 features. Each pod holds up to 3 MiB of them, besides its libraries and what fits need for themselves."
+        "\nseed: random_state is None"
+    )
 
 
 def test_a_large_search_is_warned_of_where_it_is_admitted() -> None:

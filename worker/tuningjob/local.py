@@ -16,6 +16,7 @@ from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Answer, CellResult, NewSearch, SearchState
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.search.cells import preflight_of
 from tuningjob.search.problem import SearchProblem, library_versions, prepare
 from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
@@ -110,7 +111,7 @@ def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, out
     before = journal.progress(search_id)
     if before.state is SearchState.FAILED:
         raise SearchFailed(f"an earlier run ended so: {before.failure}\nRemove {output / JOURNAL_FILE} to try again.")
-    journal.set_preflight(search_id, worker.problem.preflight)
+    journal.set_preflight(search_id, preflight_of(worker.problem, worker.n_jobs))
     started = time.monotonic()
     if before.done < size.fits:
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there

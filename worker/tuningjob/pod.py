@@ -35,6 +35,7 @@ from tuningjob.errors import (
     WorkerDied,
 )
 from tuningjob.journal.records import Answer, Refusal, SearchState
+from tuningjob.search.cells import preflight_of
 from tuningjob.search.problem import prepare
 from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
@@ -95,7 +96,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
                 _say(f"the search has ended: {search.state}")
                 return ExitCode.DONE
             problem = prepare(load_spec(search.spec), environment.data_dir)
-            journal.set_preflight(problem.preflight)
+            journal.set_preflight(preflight_of(problem, environment.n_jobs))
     except ManifestRefused as refused:
         return _refuse(journal, refused.problems)
     except JournalMismatch as mismatch:

@@ -6,6 +6,6 @@ said in ``rules``, one a file; ``memo`` shares what comes before a pipeline's la
 
 from tuningjob.engine.engine import Engine, one_thread
 from tuningjob.engine.evaluate import AtWork, Evaluated
-from tuningjob.engine.work import CellKey, Work
+from tuningjob.engine.work import CellKey, Work, held_bytes
 
-__all__ = ["AtWork", "CellKey", "Engine", "Evaluated", "Work", "one_thread"]
+__all__ = ["AtWork", "CellKey", "Engine", "Evaluated", "Work", "held_bytes", "one_thread"]

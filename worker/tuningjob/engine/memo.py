@@ -22,10 +22,9 @@ from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
 from tuningjob.engine.fingerprint import fingerprint, nested_estimators, of_estimator
 from tuningjob.engine.rules.base import rules_for
 from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.work import SMALLEST_MEMO
 
-# Whatever the data's size, a few small prefixes may stay: branches of a FeatureUnion do not follow each other like a path.
-SMALLEST_LIMIT: Final = 64 * 2**20
-# ... but not without end: an ensemble of pipelines fits hundreds, each on rows of its own.
+# An ensemble of pipelines fits hundreds of transformers, each on rows of its own.
 _MOST_ENTRIES: Final = 256
 _KNOWN_INPUTS: Final = 2  # the test rows, and the training rows when those are scored too
 
@@ -48,7 +47,7 @@ class Memo:
     """The fitted transformers of one fold, least recently used first; ``limit`` in bytes of what they transformed."""
 
     def __init__(self, limit: int) -> None:
-        self.limit = max(limit, SMALLEST_LIMIT)
+        self.limit = max(limit, SMALLEST_MEMO)
         self.fitted = 0
         self.reused = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()

@@ -3,17 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.utils import get_tags
 from sklearn.utils._indexing import _safe_indexing
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from tuningjob.engine.arrays import freeze, size_of
+from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.slices import SharedRows
+
+# Whatever the data's size, a few small transformers may stay: branches of a FeatureUnion do not follow each other like a path.
+SMALLEST_MEMO: Final = 64 * 2**20
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
@@ -100,6 +105,16 @@ def shared_rows(work: Work) -> SharedRows | None:
     if not SharedRows.supports(work.X) or size_of(work.X) < SharedRows.WORTHWHILE:
         return None
     return SharedRows(work.X, [indices for split in work.splits for indices in split])
+
+
+def held_bytes(work: Work, processes: int) -> int:
+    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, and transformed rows."""
+    whole = size_of(work.X)
+    rows = max((whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0)
+    shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE
+    in_use = min(2, len(work.splits)) * rows if shared else processes * rows
+    has_steps = any(isinstance(each, _BaseComposition) for each in nested_estimators(work.estimator))
+    return whole + size_of(work.y) + in_use + (processes * max(rows, SMALLEST_MEMO) if has_steps else 0)
 
 
 def wants_kernel(estimator: Any) -> bool:  # noqa: ANN401  an estimator

@@ -121,13 +121,15 @@ class Claim:
 class Preflight:
     """What the first look at data and estimator found; every worker of a search must find the same.
 
-    ``data_digest`` is of X and y; ``versions`` maps the libraries that decide the bits to their versions.
+    ``data_digest`` is of X and y; ``versions`` maps the libraries that decide the bits to their versions; ``memory_bytes`` is the
+    most that one worker holds for its search, besides the libraries and what fits need for themselves.
     """
 
     __pydantic_config__ = _WIRE
     data_digest: Annotated[str, Field(max_length=128)]
     samples: Ordinal
     features: Ordinal
+    memory_bytes: Ordinal = 0
     versions: Annotated[dict[str, str], Field(max_length=32)]
     warnings: Annotated[tuple[str, ...], Field(max_length=32)] = ()
 

@@ -4,10 +4,11 @@ import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from tuningjob.engine import AtWork, CellKey, Evaluated, Work
-from tuningjob.journal.records import MAX_ERROR_LENGTH, Cell, CellResult
+from tuningjob.engine import AtWork, CellKey, Evaluated, Work, held_bytes
+from tuningjob.journal.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
 from tuningjob.search.problem import SearchProblem
 
 SCORE: Final = "score"
@@ -26,6 +27,11 @@ def work_of(problem: SearchProblem) -> Work:
         scorer=problem.scorer,
         return_train_score=problem.spec.return_train_score,
     )
+
+
+def preflight_of(problem: SearchProblem, n_jobs: int) -> Preflight:
+    """What a worker of so many processes has found, before it begins."""
+    return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem), n_jobs))
 
 
 def key_of(cell: Cell) -> CellKey:

@@ -56,8 +56,9 @@ class NestedFit(Rule):
     ) -> Iterator[Any]:
         """Fitted estimators, one for each unfitted one, in their order.
 
-        They differ in ``parameters`` only, and in what an Inert rule says does not matter. Each result is in the state that a fit of its own would have left: every
-        prediction has the same bits. What is costly is done at the first, so that later ones may be had lazily.
+        They differ in ``parameters`` only, and in what an Inert rule says does not matter. Each result is in the state that a
+        fit of its own would have left: every prediction has the same bits. What is costly is done at the first, so that later
+        ones may be had lazily.
         """
 
 
