@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
@@ -22,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.rules.proof import shown
+from tuningjob.engine.arrays import shape_of
 from tuningjob.engine.seeds import is_repeatable, pca_solver
 
 X, y = make_classification(300, 8, n_informative=4, random_state=0)
@@ -79,6 +81,12 @@ def test_what_is_said_to_draw_nothing_gives_the_same_bits_unseeded(estimator: An
 )
 def test_what_draws_unseeded_is_not_repeatable(estimator: Any) -> None:
     assert not is_repeatable(estimator, X.shape)
+
+
+def test_the_shape_of_sparse_rows_says_nothing_of_the_solver() -> None:
+    assert shape_of(X) == X.shape
+    assert shape_of(sparse.csr_matrix(X)) is None
+    assert not is_repeatable(PCA(2), shape_of(sparse.csr_matrix(X)))
 
 
 def test_an_ensemble_seeds_what_is_within_it() -> None:

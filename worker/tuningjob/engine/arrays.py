@@ -29,9 +29,9 @@ def size_of(data: Any) -> int:  # noqa: ANN401  whatever a transformer returns
 
 
 def shape_of(data: Any) -> "tuple[int, ...] | None":  # noqa: ANN401  whatever a transformer returns
-    """Its shape, if it has one."""
+    """The shape of dense data; None for others, of which solvers are chosen in other ways."""
     shape = getattr(data, "shape", None)
-    return tuple(shape) if shape is not None else None
+    return None if shape is None or sparse.issparse(data) else tuple(shape)
 
 
 def _buffers(data: Any) -> "list[np.ndarray[Any, Any]]":  # noqa: ANN401

@@ -110,7 +110,9 @@ def shared_rows(work: Work) -> SharedRows | None:
 def held_bytes(work: Work, processes: int) -> int:
     """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, and transformed rows."""
     whole = size_of(work.X)
-    rows = max((whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0)
+    rows = max(
+        (whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0
+    )
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
     has_steps = any(isinstance(each, _BaseComposition) for each in nested_estimators(work.estimator))

@@ -63,7 +63,10 @@ def _is_busy(error: BaseException) -> bool:
 # SQLite does not wait its busy timeout where waiting could be a deadlock: of two processes that turn one new file to WAL
 # at once, one is told "database is locked" at once (wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode").
 @retry(
-    retry=retry_if_exception(_is_busy), stop=stop_after_delay(_BUSY_SECONDS), wait=wait_random(0.005, 0.05), reraise=True
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(_BUSY_SECONDS),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
 )
 def _prepare(connection: sqlite3.Connection) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):

@@ -1,0 +1,289 @@
+"""Whatever is searched, the engine's results are scikit-learn's to the bit.
+
+A quick profile runs with the other tests; ``TUNINGJOB_EXAMPLES=2000`` runs as many as it says.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.feature_selection import SelectKBest, SelectPercentile, f_classif, f_regression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.metrics import make_scorer, mean_absolute_error
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneGroupOut,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+)
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, QuantileTransformer, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from tests.engine.compare import assert_same_search
+
+EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))
+Space = dict[str, list[Any]]
+NEIGHBORS: Space = {"n_neighbors": [1, 2, 3, 5, 8, 400], "weights": ["uniform", "distance"], "p": [1, 2]}
+TREE: Space = {
+    "max_depth": [None, 1, 2, 3, 12, 30],
+    "min_samples_leaf": [1, 2, 4, 0.1],
+    "min_samples_split": [2, 3, 5, 8, -1],
+}
+FOREST: Space = {"n_estimators": [1, 2, 5, 9], **TREE, "max_features": ["sqrt", 0.5, None], "bootstrap": [True, False]}
+BOOSTING: Space = {
+    "n_estimators": [1, 3, 7, 12],
+    "learning_rate": [0.1, 1.0],
+    "subsample": [0.5, 1.0],
+    "max_depth": [1, 3],
+}
+HIST: Space = {
+    "max_iter": [1, 2, 6, 11],
+    "learning_rate": [0.1, 0.5],
+    "max_leaf_nodes": [3, 7],
+    "early_stopping": [True, False],
+}
+SVM: Space = {
+    "kernel": ["linear", "rbf", "poly", "sigmoid"],
+    "C": [0.1, 1, 10.0],
+    "gamma": ["scale", "auto", 0.1],
+    "degree": [1, 2, 3],
+    "coef0": [0.0, 1.0],
+    "max_iter": [-1, 5, 1_000],
+}
+ALPHAS: Space = {"alpha": [0.001, 0.1, 1, 10.0, 1e3, -1.0], "fit_intercept": [True, False]}
+
+CLASSIFIERS: list[tuple[Any, Space]] = [
+    (RandomForestClassifier(random_state=0), {**FOREST, "criterion": ["gini", "entropy", "log_loss"]}),
+    (ExtraTreesClassifier(random_state=1), FOREST),
+    (DecisionTreeClassifier(random_state=0), {**TREE, "ccp_alpha": [0.0, 0.001, 0.02, 0.5]}),
+    (GradientBoostingClassifier(random_state=0), BOOSTING),
+    (GradientBoostingClassifier(random_state=0, n_iter_no_change=2), BOOSTING),
+    (HistGradientBoostingClassifier(random_state=0, min_samples_leaf=5), HIST),
+    (AdaBoostClassifier(random_state=0), {"n_estimators": [1, 3, 6, 10], "learning_rate": [0.5, 1.0]}),
+    (
+        BaggingClassifier(random_state=0),
+        {"n_estimators": [1, 2, 5], "max_samples": [0.5, 1.0], "max_features": [0.5, 1.0]},
+    ),
+    (KNeighborsClassifier(), {**NEIGHBORS, "algorithm": ["auto", "brute", "kd_tree"]}),
+    (LogisticRegression(), {"C": [0.01, 1, 100.0], "max_iter": [2, 30, 100, 500], "solver": ["lbfgs", "newton-cg"]}),
+    (SVC(), SVM),
+    (SVC(random_state=0, probability=False), SVM),
+    (LinearSVC(random_state=0), {"C": [0.1, 1.0], "max_iter": [20, 1_000, 2_000]}),
+    (
+        SGDClassifier(random_state=0),
+        {"alpha": [1e-4, 1e-2], "max_iter": [3, 100, 1_000], "loss": ["hinge", "log_loss"]},
+    ),
+    (RidgeClassifier(), ALPHAS),
+    (GaussianNB(), {"var_smoothing": [1e-9, 1e-3, 1.0]}),
+    (LinearDiscriminantAnalysis(), {"solver": ["svd", "lsqr"], "tol": [1e-4, 1e-2]}),
+    (DummyClassifier(random_state=0), {"strategy": ["prior", "stratified", "uniform"]}),
+]
+REGRESSORS: list[tuple[Any, Space]] = [
+    (RandomForestRegressor(random_state=0), FOREST),
+    (ExtraTreesRegressor(random_state=0), FOREST),
+    (DecisionTreeRegressor(random_state=0), {**TREE, "ccp_alpha": [0.0, 0.01, 10.0]}),
+    (GradientBoostingRegressor(random_state=0), {**BOOSTING, "loss": ["squared_error", "huber"]}),
+    (HistGradientBoostingRegressor(random_state=0, min_samples_leaf=5), HIST),
+    (AdaBoostRegressor(random_state=0), {"n_estimators": [1, 3, 6], "loss": ["linear", "square"]}),
+    (BaggingRegressor(random_state=0), {"n_estimators": [1, 2, 5], "max_samples": [0.5, 1.0]}),
+    (KNeighborsRegressor(), NEIGHBORS),
+    (Ridge(), {**ALPHAS, "solver": ["auto", "cholesky", "svd"]}),
+    (Lasso(), {"alpha": [0.001, 0.1, 1.0], "max_iter": [2, 100, 1_000]}),
+    (ElasticNet(), {"alpha": [0.01, 1.0], "l1_ratio": [0.2, 0.8], "max_iter": [3, 1_000]}),
+    (SVR(), SVM),
+]
+TRANSFORMERS: list[tuple[Any, Space]] = [
+    (StandardScaler(), {"with_mean": [True, False], "with_std": [True, False]}),
+    (MinMaxScaler(), {"feature_range": [(0, 1), (-1, 1)]}),
+    (PCA(svd_solver="full"), {"n_components": [1, 2, 3, None, 0.9, 99], "whiten": [True, False]}),
+    (PCA(random_state=0), {"n_components": [1, 2, 4]}),
+    (PCA(svd_solver="covariance_eigh"), {"n_components": [1, 2, 4]}),
+    (TruncatedSVD(random_state=0), {"n_components": [1, 2]}),
+    (PolynomialFeatures(2), {"degree": [1, 2], "interaction_only": [True, False]}),
+    (QuantileTransformer(n_quantiles=10, random_state=0), {"output_distribution": ["uniform", "normal"]}),
+    (SimpleImputer(), {"strategy": ["mean", "median"]}),
+    ("passthrough", {}),
+]
+SCORERS: dict[bool, list[Any]] = {
+    True: [None, "accuracy", "f1_macro", "neg_log_loss", "roc_auc_ovr", ["accuracy", "balanced_accuracy"]],
+    False: [None, "r2", "neg_mean_absolute_error", {"mae": make_scorer(mean_absolute_error, greater_is_better=False)}],
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A small data set, told by how it is made: on a grid there are ties, and equal rows."""
+
+    seed: int
+    samples: int
+    features: int
+    on_a_grid: bool
+    quantiles: tuple[float, ...]
+    form: str
+
+    def make(self, *, classes: bool) -> tuple[Any, Any]:
+        rng = np.random.default_rng(self.seed)
+        X: Any = rng.normal(size=(self.samples, self.features))
+        if self.on_a_grid:
+            X = np.round(X * 2) / 2
+        signal = X[:, 0] + 0.5 * X[:, 1] + 0.3 * rng.normal(size=self.samples)
+        y: Any = np.digitize(signal, np.quantile(signal, self.quantiles)) if classes else signal
+        match self.form:
+            case "float32":
+                X = X.astype(np.float32)
+            case "fortran":
+                X = np.asfortranarray(X)
+            case "sparse":
+                X = sparse.csr_matrix(np.where(np.abs(X) < 0.4, 0, X))
+            case "frame":
+                X, y = pd.DataFrame(X, columns=[f"f{i}" for i in range(self.features)]), pd.Series(y)
+            case "strings" if classes:
+                y = np.array(["no", "yes", "maybe"])[y]
+            case "ints":
+                X = np.round(X * 3).astype(np.int64)
+        return X, y
+
+
+FORMS = ["plain", "plain", "float32", "fortran", "sparse", "frame", "strings", "ints"]
+DATA = st.builds(
+    Data,
+    seed=st.integers(0, 2**16),
+    samples=st.integers(24, 70),
+    features=st.integers(2, 6),
+    on_a_grid=st.booleans(),
+    quantiles=st.sampled_from([(0.5,), (0.3, 0.7)]),
+    form=st.sampled_from(FORMS),
+)
+
+
+@st.composite
+def grids(draw: st.DrawFn, space: Space, prefix: str = "", most: int = 3) -> Space:
+    """Some of a space's parameters, some of their values."""
+    names = draw(st.lists(st.sampled_from(sorted(space)), unique=True, max_size=most)) if space else []
+    values = {name: st.lists(st.sampled_from(space[name]), unique_by=repr, min_size=1, max_size=3) for name in names}
+    return {prefix + name: draw(values[name]) for name in names}
+
+
+@st.composite
+def estimators(draw: st.DrawFn, *, classes: bool) -> tuple[Any, Any]:
+    """An estimator and its grid: alone, at the end of a pipeline, or with steps replaced by others."""
+    catalog = CLASSIFIERS if classes else REGRESSORS
+    final, space = draw(st.sampled_from(catalog))
+    shape = draw(st.sampled_from(["alone", "alone", "pipeline", "pipeline", "union", "columns", "replaced", "nested"]))
+    if shape == "alone":
+        return final, draw(grids(space))
+    first, first_space = draw(st.sampled_from(TRANSFORMERS))
+    second, second_space = draw(st.sampled_from(TRANSFORMERS))
+    if shape == "union":
+        score = f_classif if classes else f_regression
+        first = FeatureUnion([("pca", PCA(svd_solver="full")), ("best", SelectKBest(score))])
+        first_space = {"pca__n_components": [1, 2], "best__k": [1, 2, "all"]}
+    elif shape == "columns":
+        first = ColumnTransformer([("a", StandardScaler(), [0]), ("b", MinMaxScaler(), [1])], remainder="passthrough")
+        first_space = {"a__with_mean": [True, False], "b__feature_range": [(0, 1), (0, 2)]}
+    elif shape == "nested":
+        first = Pipeline([("x", first), ("y", SelectPercentile(f_classif if classes else f_regression))])
+        first_space = {"y__percentile": [30, 60, 100], **{f"x__{name}": values for name, values in first_space.items()}}
+    pipeline = Pipeline([("first", first), ("second", second), ("model", final)])
+    grid = {
+        **draw(grids(first_space, "first__", 2)),
+        **draw(grids(second_space, "second__", 1)),
+        **draw(grids(space, "model__", 2)),
+    }
+    if shape == "replaced":
+        other, other_space = draw(st.sampled_from(catalog))
+        more = {**draw(grids(other_space, "model__", 2)), "model": [other], "first": ["passthrough", StandardScaler()]}
+        return pipeline, [grid, more]
+    return pipeline, grid
+
+
+@st.composite
+def splitters(draw: st.DrawFn, *, classes: bool) -> Any:
+    """Numbers of folds, and splitters with seeds."""
+    choices: list[Any] = [
+        2,
+        3,
+        KFold(2, shuffle=True, random_state=1),
+        ShuffleSplit(2, random_state=0),
+        GroupKFold(2),
+        LeaveOneGroupOut(),
+    ]
+    if classes:
+        choices += [StratifiedKFold(2), RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0)]
+    return draw(st.sampled_from(choices))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(st.data())
+def test_any_search_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
+    classes = data.draw(st.booleans())
+    X, y = data.draw(DATA).make(classes=classes)
+    estimator, grid = data.draw(estimators(classes=classes))
+    cv = data.draw(splitters(classes=classes))
+    scoring = data.draw(st.sampled_from(SCORERS[classes]))
+    samples = X.shape[0]
+    fit_params: dict[str, Any] = {}
+    if isinstance(cv, GroupKFold | LeaveOneGroupOut):
+        fit_params["groups"] = np.arange(samples) % 3
+    if data.draw(st.integers(0, 4)) == 0:
+        name = "model__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
+        fit_params[name] = np.linspace(0.5, 2, samples)
+    multi = isinstance(scoring, list | dict)
+    assert_same_search(
+        estimator,
+        grid,
+        X,
+        y,
+        n_jobs=data.draw(st.sampled_from([1, 1, 1, 2])),
+        cv=cv,
+        scoring=scoring,
+        refit=next(iter(scoring)) if multi else data.draw(st.booleans()),
+        return_train_score=data.draw(st.booleans()),
+        error_score=data.draw(st.sampled_from([np.nan, np.nan, np.nan, -1.0, "raise"])),
+        fit_params=fit_params,
+    )
+
+
+def test_clusterers_and_outlier_detectors_need_no_y() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    assert_same_search(KMeans(random_state=0, n_init=2), {"n_clusters": [2, 3], "max_iter": [5, 300]}, X, None, cv=3)
+    detector = IsolationForest(random_state=0)
+    scoring = lambda estimator, X: float(estimator.score_samples(X).mean())  # noqa: E731
+    assert_same_search(detector, {"n_estimators": [3, 6, 9]}, X, None, cv=3, scoring=scoring)

@@ -1,0 +1,52 @@
+"""A limit of iterations does nothing to a fit that ends before it."""
+
+from typing import Any, Final
+
+import numpy as np
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LogisticRegression,
+    Perceptron,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.svm import LinearSVC, LinearSVR
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import Ceiling, register
+
+_LARGEST: Final = 2**31 - 1  # what all of them take: some are C's int
+
+
+@register
+class Iterations(Ceiling):
+    """``max_iter`` of estimators that tell in ``n_iter_`` how many iterations they used, the most of all their classes.
+
+    Each of their loops compares its count with the limit, and looks at it nowhere else. A fit that was stopped by its limit
+    used as many as that, so nothing below it is claimed.
+    """
+
+    estimators = (
+        LogisticRegression,
+        Lasso,
+        ElasticNet,
+        SGDClassifier,
+        SGDRegressor,
+        Perceptron,
+        MLPClassifier,
+        MLPRegressor,
+        LinearSVC,
+        LinearSVR,
+    )
+    parameters = ("max_iter",)
+    proof = "tests/engine/rules/test_iterations.py::test_a_limit_above_what_was_used_does_nothing"
+
+    def height(self, value: Any) -> float | None:  # noqa: ANN401
+        return float(value) if is_integer(value) and 1 <= value <= _LARGEST else None
+
+    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+        used = float(np.max(fitted.n_iter_))
+        # in trouble it goes on by lbfgs, with a limit of what is left: that must not be just what lbfgs uses
+        return used + 1 if getattr(fitted, "solver", None) == "newton-cholesky" else used

@@ -1,0 +1,167 @@
+"""The 5 nearest neighbours are the first of the 30 nearest: one query serves every number of them, and every weighting."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.views import ByInput, predicts, view
+
+_METRICS: Final = {"minkowski", "euclidean", "l2", "manhattan", "cityblock", "l1", "chebyshev", "cosine"}
+_WEIGHTS: Final = {"uniform", "distance"}
+# Neighbours asked for beyond the largest number of them: how far a tie at the boundary is followed.
+_MARGIN: Final = 8
+# A tree leaves out nodes whose bound lies above the farthest neighbour so far, and bounds are rounded: neighbours that are
+# as close as this, relative to the data's extent (rounding is some 1e-15 of it for each feature), count as tied.
+_ROUNDING: Final = 1e-9
+
+
+@register
+class NearestNeighbors(NestedFit):
+    """``n_neighbors`` and ``weights`` of k-nearest neighbours: one query at the largest, sliced.
+
+    A distance does not depend on how many are asked for, so the sets differ at most where distances are tied. Rows where a
+    tie could change an answer (``_Neighbours.unclear``) are asked anew, by the candidate's own code: in a tree by themselves,
+    as each row is looked up on its own; elsewhere with all rows, as products of matrices round by the block.
+    """
+
+    estimators = (KNeighborsClassifier, KNeighborsRegressor)
+    parameters = ("n_neighbors", "weights")
+    proof = "tests/engine/rules/test_neighbors.py::test_fewer_neighbours_are_the_first_of_more"
+
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+        return (
+            isinstance(estimator.metric, str)
+            and estimator.metric in _METRICS
+            and estimator.metric_params is None
+            and np.ndim(y) == 1
+            and (is_classifier(estimator) or np.asarray(y).dtype.kind in "iuf")
+        )
+
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        weights = estimator.weights
+        return (
+            is_integer(estimator.n_neighbors)
+            and estimator.n_neighbors >= 1
+            and (weights is None or (isinstance(weights, str) and weights in _WEIGHTS))
+        )
+
+    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+        half = _num_samples(X) // 2
+
+        def asks_many(estimator: Any) -> bool:  # noqa: ANN401
+            # the one place where a fit looks at n_neighbors: "auto" leaves the trees then
+            return bool(estimator.algorithm == "auto" and estimator.n_neighbors >= half)
+
+        queries: dict[bool, _Query] = {}
+        for estimator in estimators:
+            many = asks_many(estimator)
+            if many not in queries:
+                widest = max(int(each.n_neighbors) for each in estimators if asks_many(each) == many)
+                queries[many] = _Query(estimator.fit(X, y, **fit_params), widest)
+            yield queries[many].answering(estimator)
+
+
+class _Query:
+    """One fitted estimator, asked once for each input."""
+
+    def __init__(self, fitted: Any, widest: int) -> None:  # noqa: ANN401
+        samples = int(fitted.n_samples_fit_)
+        width = min(widest + _MARGIN, samples)
+        # every metric that trees are served for is at most the sum over the features
+        extent = 0.0 if fitted._tree is None else float(np.ptp(fitted._fit_X, axis=0).sum())
+
+        def ask(X: Any) -> _Neighbours:  # noqa: ANN401
+            distances, indices = fitted.kneighbors(X, n_neighbors=width)
+            slack = 0.0 if fitted._tree is None else _ROUNDING * (distances[:, -1:] + extent)
+            return _Neighbours.of(distances, indices, fitted._y[indices], slack, all_of_them=width == samples)
+
+        self.fitted = fitted
+        self.samples = samples
+        self.neighbours = ByInput(ask)
+
+    def answering(self, estimator: Any) -> Any:  # noqa: ANN401
+        """The fitted estimator for a candidate."""
+        own = view(self.fitted, estimator)
+        size = int(estimator.n_neighbors)
+        if size > self.samples:
+            return own  # which raises, as it does in scikit-learn
+        # not "brute": that may count votes in a query of its own (ArgKminClassMode), to the same numbers
+        sliced = view(self.fitted, estimator, _fit_method="sliced")
+        sliced.kneighbors = lambda X, *, return_distance=True: self.neighbours(X).nearest(size, return_distance)
+        made = view(self.fitted, estimator)
+        for method in ("predict", "predict_proba") if is_classifier(own) else ("predict",):
+            predicts(made, method, partial(self._answer, own, sliced, method))
+        return made
+
+    def _answer(self, own: Any, sliced: Any, method: str, X: Any) -> Any:  # noqa: ANN401
+        if X is None:  # the training rows, each without itself
+            return getattr(own, method)(X)
+        # Votes that weigh the same are counted: which neighbour came first does not matter. Sums are rounded in an order.
+        in_order = not is_classifier(own) or own.weights == "distance"
+        unclear = self.neighbours(X).unclear(int(own.n_neighbors), in_order=in_order)
+        if len(unclear) and own._tree is None:
+            return getattr(own, method)(X)
+        result = getattr(sliced, method)(X)
+        if len(unclear):
+            result[unclear] = getattr(own, method)(_safe_indexing(X, unclear))
+        return result
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """What a query found, for each row from the nearest on, and which neighbours may change places.
+
+    Column j of the following is about the neighbours j and j + 1. ``ahead``: they are tied, and so are those after them up to
+    two of unlike targets or to the end of what was asked; ``farther``: the same, but up to two that are unlike in their targets
+    or their distances; ``behind``: they are tied, and so are those before them down to two of unlike targets; ``swapped``:
+    somewhere before j two of unlike targets are tied.
+    """
+
+    distances: Any
+    indices: Any
+    ahead: Any
+    farther: Any
+    behind: Any
+    swapped: Any
+
+    @classmethod
+    def of(cls, distances: Any, indices: Any, targets: Any, slack: Any, *, all_of_them: bool) -> "_Neighbours":  # noqa: ANN401
+        # "not farther", so that a distance that is no number counts as a tie
+        tied = ~(distances[:, 1:] - distances[:, :-1] > slack)
+        mixed = tied & (targets[:, 1:] != targets[:, :-1])
+        nearly = tied & (distances[:, 1:] != distances[:, :-1])
+        ahead = np.zeros(distances.shape, dtype=bool)
+        ahead[:, -1] = not all_of_them
+        farther, behind, swapped = ahead.copy(), np.zeros_like(ahead), np.zeros_like(ahead)
+        for column in range(distances.shape[1] - 1):
+            behind[:, column] = tied[:, column] & (mixed[:, column] | behind[:, column - 1])
+            swapped[:, column + 1] = swapped[:, column] | mixed[:, column]
+        for column in reversed(range(distances.shape[1] - 1)):
+            ahead[:, column] = tied[:, column] & (mixed[:, column] | ahead[:, column + 1])
+            farther[:, column] = tied[:, column] & (mixed[:, column] | nearly[:, column] | farther[:, column + 1])
+        return cls(distances, indices, ahead, farther, behind, swapped)
+
+    def nearest(self, size: int, return_distance: bool) -> Any:  # noqa: ANN401, FBT001
+        """The first ``size``, as a query for them returns them."""
+        indices = self.indices[:, :size].copy()
+        return (self.distances[:, :size].copy(), indices) if return_distance else indices
+
+    def unclear(self, size: int, *, in_order: bool) -> Any:  # noqa: ANN401
+        """Rows of which another query may give other targets among the first ``size`` (``in_order``: or others in a place).
+
+        A tie that crosses the boundary may give any of its neighbours: if all of them have one target, it is the same.
+        Within the boundary tied neighbours may change places.
+        """
+        last = size - 1
+        if in_order:
+            return np.flatnonzero(self.farther[:, last] | self.swapped[:, last])
+        return np.flatnonzero(self.ahead[:, last] | self.behind[:, last])

@@ -1,0 +1,67 @@
+"""The first components of a principal component analysis are the same whatever number of them is kept."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.utils._set_output import _get_output_config
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.rules.views import view
+from tuningjob.engine.seeds import pca_solver
+
+
+@register
+class PrincipalComponents(NestedTransform):
+    """``n_components`` of PCA where it is the full decomposition that is cut: solvers "full" and "covariance_eigh".
+
+    Products of matrices round otherwise for another order in memory, so what is cut is laid out as a fit of its own leaves
+    it: ``components_`` in the order of the decomposition, transformed rows as a part of the wide ones.
+    """
+
+    estimators = (PCA,)
+    parameters = ("n_components",)
+    proof = "tests/engine/rules/test_pca.py::test_fewer_components_are_the_first_of_all"
+
+    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+        wanted = transformer.n_components
+        return (
+            isinstance(X, np.ndarray)
+            and X.ndim == 2
+            # copies of strided rows are laid out anew, and not always where a fit copies
+            and bool(X.flags.forc)
+            and transformer.copy is True
+            and (wanted is None or (is_integer(wanted) and 1 <= wanted <= min(X.shape)))
+            # of more features than rows the covariance has more eigenvalues than the fit keeps, for the noise
+            and pca_solver(transformer, X.shape)
+            in ({"full", "covariance_eigh"} if X.shape[0] >= X.shape[1] else {"full"})
+            and _get_output_config("transform", transformer)["dense"] == "default"
+        )
+
+    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401, ARG002
+        whole = clone(transformer).set_params(n_components=None, svd_solver=pca_solver(transformer, X.shape))
+        if whole.svd_solver == "full":
+            return whole, whole.fit_transform(X)
+        return whole.fit(X), None
+
+    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        whole, transformed = common
+        size = min(X.shape) if transformer.n_components is None else transformer.n_components
+        variances = whole.explained_variance_
+        if transformed is None:
+            # eigenvalues come in ascending order and are read backwards: numpy adds them up as they lie in memory
+            variances = variances[::-1].copy()[::-1]
+        made = view(
+            whole,
+            transformer,
+            n_components_=size,
+            # np.array keeps the order in memory; ndarray.copy would not
+            components_=np.array(whole.components_[:size]),
+            explained_variance_=whole.explained_variance_[:size].copy(),
+            explained_variance_ratio_=whole.explained_variance_ratio_[:size].copy(),
+            singular_values_=whole.singular_values_[:size].copy(),
+            noise_variance_=np.mean(variances[size:]) if size < min(X.shape) else 0.0,
+        )
+        return (made.transform(X) if transformed is None else transformed[:, :size]), made

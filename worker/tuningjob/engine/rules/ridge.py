@@ -1,0 +1,120 @@
+"""One Gram matrix (or one decomposition) serves every penalty of a ridge regression."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import is_classifier
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.linear_model._base import _preprocess_data, _rescale_data
+from sklearn.linear_model._ridge import _solve_cholesky_kernel
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.values import as_number
+from tuningjob.engine.rules.views import view
+
+_SOLVERS: Final = {"auto": "cholesky", "cholesky": "cholesky", "svd": "svd"}
+
+_Solve = Callable[[Any], Any]
+
+
+@register
+class RidgePenalty(NestedFit):
+    """``alpha`` of ridge regressions on dense rows, by Cholesky or singular value decomposition.
+
+    The lines of scikit-learn's fit that come before ``alpha`` is looked at are run once, those after it for each value. The
+    first candidate is fitted by scikit-learn itself: if the shared way does not give its very bits, nothing is shared.
+    """
+
+    estimators = (Ridge, RidgeClassifier)
+    parameters = ("alpha",)
+    proof = "tests/engine/rules/test_ridge.py::test_one_gram_matrix_serves_every_penalty"
+
+    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
+        return (
+            isinstance(estimator.solver, str)
+            and estimator.solver in _SOLVERS
+            and estimator.positive is False
+            and estimator.copy_X is True
+            and isinstance(X, np.ndarray)
+            and X.ndim == 2
+            and X.dtype == np.float64
+            and np.ndim(y) == 1
+        )
+
+    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+        return (as_number(estimator.alpha) or 0.0) > 0
+
+    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+        first = estimators[0].fit(X, y, **fit_params)
+        if first.solver_ != _SOLVERS[first.solver]:
+            raise RuntimeError(f"{first!r} was solved by {first.solver_!r}")
+        with_penalty = _unpenalised(first, X, y, fit_params.get("sample_weight"))
+        again = with_penalty(first)
+        for name in ("coef_", "intercept_"):
+            one, other = np.asarray(getattr(again, name)), np.asarray(getattr(first, name))
+            if (one.dtype, one.strides, one.tobytes()) != (other.dtype, other.strides, other.tobytes()):
+                raise RuntimeError(f"{name} of {first!r} came out otherwise")
+        yield first
+        yield from map(with_penalty, estimators[1:])
+
+
+def _unpenalised(fitted: Any, X: Any, y: Any, sample_weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """``Ridge.fit`` and ``RidgeClassifier.fit`` up to where ``alpha`` comes in, and a function that does the rest."""
+    scratch = copy.copy(fitted)
+    if is_classifier(fitted):
+        X, _, sample_weight, y = scratch._prepare_data(X, y, sample_weight, scratch.solver)
+    else:
+        X, y = validate_data(
+            scratch, X, y, dtype=[np.float64, np.float32], force_writeable=True, multi_output=True, y_numeric=True
+        )
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+    X, y, X_offset, y_offset, X_scale, _ = _preprocess_data(
+        X, y, fit_intercept=fitted.fit_intercept, copy=True, sample_weight=sample_weight, rescale_with_sw=False
+    )
+    y = y.reshape(-1, 1) if y.ndim == 1 else y
+    if sample_weight is not None:
+        X, y, _ = _rescale_data(X, y, sample_weight)
+    solve = (_by_svd if fitted.solver_ == "svd" else _by_cholesky)(X, y)
+
+    def with_penalty(estimator: Any) -> Any:  # noqa: ANN401
+        coef = solve(np.full(y.shape[1], float(estimator.alpha)))
+        made = view(fitted, estimator, coef_=coef.reshape(-1) if y.shape[1] == 1 else coef)
+        made._set_intercept(X_offset, y_offset, X_scale)
+        return made
+
+    return with_penalty
+
+
+def _by_cholesky(X: Any, y: Any) -> _Solve:  # noqa: ANN401
+    """As ``_solve_cholesky`` and, of more features than rows, ``_solve_cholesky_kernel``."""
+    if X.shape[1] > X.shape[0]:
+        kernel = X @ X.T
+        return lambda alpha: (X.T @ _solve_cholesky_kernel(kernel, y, alpha, copy=True)).T
+    gram, Xy = X.T @ X, X.T @ y
+
+    def solve(alpha: Any) -> Any:  # noqa: ANN401
+        A = gram.copy()
+        A.flat[:: X.shape[1] + 1] += alpha[0]
+        return linalg.solve(A, Xy, assume_a="pos", overwrite_a=True).T
+
+    return solve
+
+
+def _by_svd(X: Any, y: Any) -> _Solve:  # noqa: ANN401
+    """As ``_solve_svd``."""
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    idx = s > 1e-15
+    s_nnz = s[idx][:, None]
+    UTy = U.T @ y
+
+    def solve(alpha: Any) -> Any:  # noqa: ANN401
+        d = np.zeros((s.shape[0], alpha.shape[0]), dtype=X.dtype)
+        d[idx] = s_nnz / (s_nnz**2 + alpha)
+        return (Vt.T @ (d * UTy)).T
+
+    return solve

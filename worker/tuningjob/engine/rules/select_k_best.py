@@ -1,0 +1,44 @@
+"""Features are scored once, however many of the best are kept."""
+
+from typing import Any, Final
+
+from sklearn.base import clone
+from sklearn.feature_selection import SelectKBest, SelectPercentile, chi2, f_classif, f_regression, r_regression
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.rules.values import as_number
+from tuningjob.engine.rules.views import view
+
+# The scores that draw no random numbers.
+_SCORES: Final = (f_classif, f_regression, chi2, r_regression)
+
+
+@register
+class BestFeatures(NestedTransform):
+    """``k`` of SelectKBest and ``percentile`` of SelectPercentile: looked at only when rows are transformed.
+
+    Except for a warning that there are fewer features than ``k``: such a candidate is fitted by itself.
+    """
+
+    estimators = (SelectKBest, SelectPercentile)
+    parameters = ("k", "percentile")
+    proof = "tests/engine/rules/test_select_k_best.py::test_features_are_scored_once"
+
+    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+        shape = getattr(X, "shape", ())
+        if not any(transformer.score_func is score for score in _SCORES) or len(shape) != 2:
+            return False
+        if isinstance(transformer, SelectPercentile):
+            percentile = as_number(transformer.percentile)
+            return percentile is not None and 0 <= percentile <= 100
+        if isinstance(transformer.k, str):
+            return transformer.k == "all"
+        return is_integer(transformer.k) and bool(0 <= transformer.k <= shape[1])
+
+    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
+        return clone(transformer).fit(X, y)
+
+    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        made = view(common, transformer)
+        return made.transform(X), made

@@ -1,0 +1,30 @@
+"""A limit of iterations does nothing to a support vector machine that is found before it."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+
+from tuningjob.engine.fingerprint import is_integer
+from tuningjob.engine.rules.base import Ceiling, register
+
+_LARGEST: Final = 2**31 - 1  # C's int
+
+
+@register
+class LibsvmIterations(Ceiling):
+    """``max_iter`` of libsvm: -1 for no limit, ``n_iter_`` for each pair of classes."""
+
+    estimators = (SVC, SVR, NuSVC, NuSVR, OneClassSVM)
+    parameters = ("max_iter",)
+    proof = "tests/engine/rules/test_svm_iterations.py::test_a_limit_above_what_was_used_does_nothing"
+
+    def height(self, value: Any) -> float | None:  # noqa: ANN401
+        if not is_integer(value) or not (value == -1 or 1 <= value <= _LARGEST):
+            return None
+        return math.inf if value == -1 else float(value)
+
+    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+        # the machines of its own cross-validation are limited too, and their iterations are not told
+        return math.inf if getattr(fitted, "_effective_probability", False) else float(np.max(fitted.n_iter_))
