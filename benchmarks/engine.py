@@ -18,7 +18,7 @@ from benchmarks.problem import WORKLOADS, Workload
 from benchmarks.side import Side
 
 _RESULTS = Path(__file__).parent / "results" / "engine.md"
-_REPEAT_RIVALS = 3
+_REPEAT_RIVALS = 1
 
 STOCK = Side(heading="scikit-learn", kind="scikit-learn")
 OURS = Side(heading="tuningjob", kind="tuningjob")
@@ -43,7 +43,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", metavar="PATTERN", default="", help="Workloads whose name this regular expression finds.")
 @click.option("--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Repetitions of each search.")
-@click.option("--rivals/--no-rivals", "with_rivals", default=True, help="Measure the rivals, too (three repetitions).")
+@click.option("--rivals/--no-rivals", "with_rivals", default=True, help="Measure the rivals, too (one repetition).")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results/engine.md; never done with --only.")
 @click.option("--date", help="The date to write there.")
 def main(*, only: str, repeat: int, with_rivals: bool, write: bool, date: str | None) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, make_classification
 from sklearn.metrics import get_scorer
@@ -145,15 +146,38 @@ def test_one_query_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
         rows.clear()
 
 
-def test_in_a_tree_only_the_rows_with_ties_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, X_test, y, _ = train_test_split(*IRIS, random_state=0)
-    rule = rule_of(NestedFit, KNeighborsClassifier())
-    fitted = list(rule.fit([KNeighborsClassifier(size) for size in range(1, 30)], X, y, {}))
+@pytest.mark.parametrize(
+    ("neighbours", "data", "alone"),
+    [
+        (KNeighborsClassifier(), IRIS, True),  # a tree
+        (KNeighborsClassifier(), DIGITS, True),  # products of whole numbers
+        (KNeighborsRegressor(algorithm="brute", p=1), IRIS, True),  # pair by pair
+        (KNeighborsClassifier(), (DIGITS[0] / 2, DIGITS[1]), False),
+    ],
+    ids=["tree", "whole numbers", "pairs", "products"],
+)
+def test_only_rows_with_ties_are_asked_again(
+    monkeypatch: pytest.MonkeyPatch, neighbours: Any, data: tuple[Any, Any], alone: bool
+) -> None:
+    X, X_test, y, _ = train_test_split(*data, random_state=0)
+    rule = rule_of(NestedFit, neighbours)
+    sizes = [clone(neighbours).set_params(n_neighbors=size, weights="distance") for size in (5, 15, 29)]
+    fitted = list(rule.fit(sizes, X, y, {}))
     rows = asked(monkeypatch)
     for each in fitted:
         each.predict(X_test)
-    assert rows[0] == len(X_test)
-    assert 0 < sum(rows[1:]) < len(X_test)
+    first, *again = rows
+    assert first == len(X_test)
+    assert again
+    assert all((each < len(X_test)) == alone for each in again)
+
+
+def test_how_rows_are_dealt_out_does_not_matter() -> None:
+    X, X_test, y, _ = train_test_split(*DIGITS, random_state=0, train_size=0.6)
+    with config_context(pairwise_dist_chunk_size=20):  # 80 rows at most are asked again by themselves
+        for rows in (X_test, X_test[:79], X_test[:21]):
+            assert_nested_fits_are_plain_fits(KNeighborsClassifier(weights="distance"), SIZES, X, y, rows)
+            assert_nested_fits_are_plain_fits(KNeighborsClassifier(p=1), SIZES[-3:], X, y, rows)
 
 
 def test_more_neighbours_than_rows_fail_as_they_do_in_scikit_learn() -> None:

@@ -123,8 +123,12 @@ class Schedule:
                     members.setdefault(group, []).append(CellKey(candidate, split))
                     values.setdefault(group, set()).add(value)
         for key, cells in members.items():
-            sample = self._random.choice(cells)
-            if len(values[key]) > 1 and self._is_comparable(sample.candidate):
+            if len(values[key]) < 2:
+                continue
+            # cheap ones more often: of a nested axis the largest is the shared fit itself, and would tell the least
+            cheapness = [1 / self.forecast.seconds(self._work.candidates[cell.candidate]) for cell in cells]
+            (sample,) = self._random.choices(cells, cheapness)
+            if self._is_comparable(sample.candidate):
                 group = _Group(cells, sample)
                 self.guarded += 1
                 for cell in cells:

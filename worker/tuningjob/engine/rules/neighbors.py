@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils import _safe_indexing
@@ -16,6 +17,8 @@ from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
 
 _METRICS: Final = {"minkowski", "euclidean", "l2", "manhattan", "cityblock", "l1", "chebyshev", "cosine"}
+# Brute force has the distance of one pair of rows at a time.
+_BY_PAIR: Final = {"minkowski", "l2", "manhattan", "cityblock", "l1", "chebyshev"}
 _WEIGHTS: Final = {"uniform", "distance"}
 # Neighbours asked for beyond the largest number of them: how far a tie at the boundary is followed.
 _MARGIN: Final = 8
@@ -29,8 +32,8 @@ class NearestNeighbors(NestedFit):
     """``n_neighbors`` and ``weights`` of k-nearest neighbours: one query at the largest, sliced.
 
     A distance does not depend on how many are asked for, so the sets differ at most where distances are tied. Rows where a
-    tie could change an answer (``_Neighbours.unclear``) are asked anew, by the candidate's own code: in a tree by themselves,
-    as each row is looked up on its own; elsewhere with all rows, as products of matrices round by the block.
+    tie could change an answer (``_Neighbours.unclear``) are asked anew, by the candidate's own code: by themselves where each
+    row is looked up on its own, else with all rows, as products of matrices are rounded by the block.
     """
 
     estimators = (KNeighborsClassifier, KNeighborsRegressor)
@@ -87,6 +90,7 @@ class _Query:
         self.fitted = fitted
         self.samples = samples
         self.neighbours = ByInput(ask)
+        self.is_row_by_row = ByInput(lambda X: _is_row_by_row(fitted, X))
 
     def answering(self, estimator: Any) -> Any:  # noqa: ANN401
         """The fitted estimator for a candidate."""
@@ -107,13 +111,37 @@ class _Query:
             return getattr(own, method)(X)
         # Votes that weigh the same are counted: which neighbour came first does not matter. Sums are rounded in an order.
         in_order = not is_classifier(own) or own.weights == "distance"
-        unclear = self.neighbours(X).unclear(int(own.n_neighbors), in_order=in_order)
-        if len(unclear) and own._tree is None:
+        neighbours = self.neighbours(X)
+        unclear = neighbours.unclear(int(own.n_neighbors), in_order=in_order)
+        if 2 * len(unclear) > len(neighbours.distances) or (len(unclear) and not self.is_row_by_row(X)):
             return getattr(own, method)(X)
         result = getattr(sliced, method)(X)
         if len(unclear):
             result[unclear] = getattr(own, method)(_safe_indexing(X, unclear))
         return result
+
+
+def _is_row_by_row(fitted: Any, X: Any) -> bool:  # noqa: ANN401
+    """Whether what is found for some of the rows does not depend on the others."""
+    if fitted._tree is not None:
+        return True
+    given = (X, fitted._fit_X)
+    if not all(isinstance(rows, np.ndarray) and rows.flags.c_contiguous for rows in given):
+        return False
+    # of more rows ArgKmin deals them out otherwise (strategy="auto"), and ties end in another order
+    if len(X) > min(fitted.n_samples_fit_, 4 * get_config()["pairwise_dist_chunk_size"]):
+        return False
+    # products of whole numbers are not rounded
+    return fitted.effective_metric_ in _BY_PAIR or (
+        fitted.effective_metric_ == "euclidean" and all(map(_is_whole, given))
+    )
+
+
+def _is_whole(X: Any) -> bool:  # noqa: ANN401
+    if X.dtype.kind not in "iuf":
+        return False
+    largest = max(float(X.max()), -float(X.min()))
+    return 4 * X.shape[1] * largest**2 < 2**53 and bool((np.rint(X) == X).all())
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class BestFeatures(NestedTransform):
     proof = "tests/engine/rules/test_select_k_best.py::test_features_are_scored_once"
 
     def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
-        shape = getattr(X, "shape", ())
+        shape: tuple[int, ...] = getattr(X, "shape", ())
         if not any(transformer.score_func is score for score in _SCORES) or len(shape) != 2:
             return False
         if isinstance(transformer, SelectPercentile):
