@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from tests.engine.fresh import in_a_fresh_process
 from tests.processes import children_of
 from tuningjob.engine import CellKey, Engine, Evaluated, Work
 from tuningjob.errors import WorkerDied
+from tuningjob.search.cells import result_of, with_warnings
 
 X, y = load_iris(return_X_y=True)
 
@@ -55,10 +58,10 @@ def evaluated(work: Work, processes: int = 2) -> dict[CellKey, Evaluated]:
         CellKey(candidate, split) for candidate in range(len(work.candidates)) for split in range(len(work.splits))
     ]
     results: list[Evaluated] = []
-    with Engine(work, processes) as engine:
-        engine.add(cells)
-        while not engine.is_done:
-            results += engine.wait()
+    with Engine(work, processes) as pool:
+        pool.add(cells)
+        while not pool.is_done:
+            results += pool.wait()
     assert sorted(result.cell for result in results) == sorted(cells), "each cell once"
     return {result.cell: result for result in results}
 
@@ -112,13 +115,13 @@ class StubbornStep(Stubborn):
 @in_a_fresh_process
 def test_a_process_that_is_killed_from_outside_is_told() -> None:
     searched = work(Stubborn(), [{"hang": True}, {"hang": True, "level": 1}])
-    with Engine(searched, 2) as engine:
-        engine.add([CellKey(0, 0), CellKey(1, 0)])
-        assert engine.wait(0.1) == []
+    with Engine(searched, 2) as pool:
+        pool.add([CellKey(0, 0), CellKey(1, 0)])
+        assert pool.wait(0.1) == []
         zygote = children_of(os.getpid())[0]
         os.kill(children_of(zygote)[0], signal.SIGKILL)
         with pytest.raises(WorkerDied, match=r"killed from outside \(.*SIGKILL.*mostly for lack of memory"):
-            engine.wait()
+            pool.wait()
 
 
 @in_a_fresh_process
@@ -154,19 +157,73 @@ def test_a_large_x_is_cut_once_for_all_processes_and_gives_the_same_bits() -> No
 
 def test_cells_may_be_added_as_the_work_goes_on() -> None:
     searched = work(Stubborn(), [{"level": level} for level in range(4)])
-    engine = Engine(searched, 0)
-    assert engine.is_hungry
-    assert engine.wait() == []
+    here = Engine(searched, 0)
+    assert here.is_hungry
+    assert here.wait() == []
     seen: list[CellKey] = []
     for candidate in range(4):
-        engine.add([CellKey(candidate, 0), CellKey(candidate, 1)])
-        while not engine.is_done:
-            seen += [result.cell for result in engine.wait()]
+        here.add([CellKey(candidate, 0), CellKey(candidate, 1)])
+        while not here.is_done:
+            seen += [result.cell for result in here.wait()]
     assert seen == [CellKey(candidate, split) for candidate in range(4) for split in range(2)]
 
 
-def test_where_nothing_may_be_forked_joblibs_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuningjob.engine.engine.may_fork", lambda: False)
+@in_a_fresh_process
+def test_where_nothing_may_be_forked_joblibs_processes_give_the_same_bits() -> None:
     candidates = [{"n_estimators": n, "max_depth": d} for d in (1, None) for n in (1, 4)]
     searched = work(RandomForestClassifier(random_state=0), candidates)
+    with patch("tuningjob.engine.engine.may_fork", return_value=False):
+        assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
+
+
+class Counted(Stubborn):
+    """Knows how many fitted ones there are."""
+
+    alive = 0
+    most = 0
+
+    def fit(self, X: Any, y: Any) -> "Counted":
+        super().fit(X, y)
+        self.model_ = _Model()
+        return self
+
+
+class _Model:
+    def __init__(self) -> None:
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self) -> None:
+        Counted.alive -= 1
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_fitted_model_is_let_go_when_it_was_scored(*, pipeline: bool) -> None:
+    Counted.alive = Counted.most = 0
+    name = "model__level" if pipeline else "level"
+    estimator = Pipeline([("scale", StandardScaler()), ("model", Counted())]) if pipeline else Counted()
+    evaluated(work(estimator, [{name: level} for level in range(30)]), 0)
+    assert Counted.alive == 0
+    assert Counted.most <= 3
+
+
+@in_a_fresh_process
+def test_splits_may_be_masks_or_lists() -> None:
+    rng = np.random.default_rng(0)
+    data, labels = rng.normal(size=(3_000, 60)), rng.integers(0, 2, 3_000)
+    mask = np.arange(3_000) % 3 == 0
+    splits: Any = [(mask, ~mask), (list(range(100)), list(range(100, 200)))]
+    searched = replace(work(Stubborn(), [{}, {"level": 1}]), X=data, y=labels, splits=splits)
     assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
+
+
+def test_scoring_that_fails_says_so_for_each_of_the_candidates_that_are_one_fit() -> None:
+    candidates: list[dict[str, Any]] = [{"kernel": "linear", "gamma": gamma} for gamma in (0.1, 1.0, 10.0)]
+    searched = replace(work(SVC(), candidates), scorer=check_scoring(SVC(), "neg_log_loss"))
+    here = Engine(searched, 0, around=with_warnings)
+    here.add([CellKey(candidate, 0) for candidate in range(3)])
+    results = here.wait()
+    assert len(results) == 3
+    for each in results:
+        assert math.isnan(each.outcome["test_scores"])
+        assert "none of the following attributes: predict_proba" in (result_of(each).error or "")

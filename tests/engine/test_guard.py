@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -121,11 +122,11 @@ def test_a_wrong_rule_is_found_out_in_other_processes_too() -> None:
     assert ours.guard.trips == 1
 
 
-def test_a_rule_registered_by_hand_goes_along_to_joblibs_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuningjob.engine.engine.may_fork", lambda: False)
-    monkeypatch.setattr("tuningjob.engine.search_cv.may_fork", lambda: False)
+@in_a_fresh_process
+def test_a_rule_registered_by_hand_goes_along_to_joblibs_processes() -> None:
     register(WrongRule)
-    with warnings.catch_warnings():
+    no_fork = patch("tuningjob.engine.engine.may_fork", return_value=False)
+    with no_fork, patch("tuningjob.engine.search_cv.may_fork", return_value=False), warnings.catch_warnings():
         warnings.simplefilter("ignore", GuardTripped)
         ours = assert_same_search(FirstColumns(), GRID, X, y, cv=3, n_jobs=2)
     assert ours.guard.trips == 1

@@ -126,7 +126,7 @@ def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJ
     dying = worker(journal, problem)
 
     def kill_one(_results: list[CellResult]) -> None:
-        zygote = children_of(os.getpid())[0]
+        zygote = children_of(os.getpid())[-1]  # the youngest
         os.kill(children_of(zygote)[0], signal.SIGKILL)
 
     dying.on_cells = kill_one

@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, make_classification
 from sklearn.metrics import get_scorer
+from sklearn.metrics._pairwise_distances_reduction import ArgKminClassMode
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
@@ -134,7 +135,15 @@ def test_what_a_tie_may_do(kind: Any) -> None:
 
 def test_one_query_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = asked(monkeypatch)
-    for kind, (X, y) in ((KNeighborsClassifier(), BLOBS), (KNeighborsRegressor(), DIABETES)):
+    monkeypatch.setattr(
+        ArgKminClassMode, "compute", lambda *_, **__: pytest.fail("votes were counted by another query")
+    )
+    kinds: list[Any] = [
+        (KNeighborsClassifier(), BLOBS),
+        (KNeighborsClassifier(p=1), BLOBS),
+        (KNeighborsRegressor(), DIABETES),
+    ]
+    for kind, (X, y) in kinds:
         rule = rule_of(NestedFit, kind)
         many = [clone(kind).set_params(n_neighbors=size, weights=weights) for size in range(1, 14) for weights in VOTES]
         fitted = list(rule.fit(many, X[:150], y[:150], {}))

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class Evaluator:
                 yield from self._plainly(split, [candidates[step.position]])
             else:
                 known = outcomes.get(step.like) if self._pure else None
+                if known is not None and not _is_finite(known):
+                    known = None  # scoring that failed says so again
                 outcome = outcomes[step.position] = self._outcome(step, fold, known)
                 tell_end(self.work, CellKey(candidates[step.position], split), outcome)
                 yield Evaluated(CellKey(candidates[step.position], split), outcome)
@@ -174,6 +177,13 @@ class Evaluator:
         if self._memo is not None:
             self._memo.clear()
         self._fold = self._memo = None
+
+
+def _is_finite(outcome: Outcome) -> bool:
+    scores = [outcome[name] for name in ("test_scores", "train_scores") if name in outcome]
+    return all(
+        math.isfinite(score) for each in scores for score in (each.values() if isinstance(each, dict) else [each])
+    )
 
 
 def _is_pure(scorer: Any) -> bool:  # noqa: ANN401  a scorer

@@ -19,9 +19,9 @@ from tuningjob.engine.seeds import is_repeatable
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Member:
-    """One candidate of a group: its position in it, and its configured, unfitted estimator."""
+    """One candidate of a group: its position in it, and its configured estimator, let go once it was handed out fitted."""
 
     position: int
     estimator: Any
@@ -103,11 +103,12 @@ class Fitter:
         prefix = first.steps[:-1]
         seconds = self.clock() - started
         finals = [Member(member.position, member.estimator.steps[-1][1]) for member in group]
-        pipelines = {member.position: member.estimator for member in group}
+        pipelines = {member.position: member for member in group}
         trusted = all(leaves_alone(final.estimator, Xt, y) for final in finals)
         for step in self.fit(finals, Xt, y) if trusted else map(NotFitted, positions):
             if isinstance(step, Fitted):
-                pipeline = pipelines[step.position]
+                member = pipelines[step.position]
+                pipeline, member.estimator = member.estimator, None
                 pipeline.steps = [*prefix, (pipeline.steps[-1][0], step.estimator)]
                 # the prefix is charged to the first candidate that needed it
                 yield Fitted(step.position, pipeline, step.seconds + seconds, step.like)
@@ -119,11 +120,11 @@ class Fitter:
 
     def _fit_kin(self, kind: type, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
         rules = rules_for(kind)
-        repeatable = [member for member in members if is_repeatable(member.estimator, shape_of(X))]
+        repeatable, others = _parted(members, lambda member: is_repeatable(member.estimator, shape_of(X)))
         if len(members) == 1 or not repeatable or not (rules.nested or rules.inert or rules.ceiling):
             yield from self._fit_alone(members, X, y)
             return
-        yield from self._fit_alone([member for member in members if member not in repeatable], X, y)
+        yield from self._fit_alone(others, X, y)
         free = {name for rule in (rules.nested, rules.ceiling) if rule is not None for name in rule.parameters}
         twins = _group(repeatable, lambda member: _normal(member.estimator, rules.inert))
         families = _group(
@@ -144,8 +145,8 @@ class Fitter:
             return
         limit = ceiling.parameters[0]
         heights = {member.position: ceiling.height(getattr(member.estimator, limit)) for member in family}
-        yield from self._fit_alone([member for member in family if heights[member.position] is None], X, y)
-        valid = [member for member in family if heights[member.position] is not None]
+        valid, invalid = _parted(family, lambda member: heights[member.position] is not None)
+        yield from self._fit_alone(invalid, X, y)
         levels = _group(sorted(valid, key=lambda m: -(heights[m.position] or 0.0)), lambda m: heights[m.position])
         above: dict[Hashable, Fitted] = {}
         reached = math.inf
@@ -170,11 +171,11 @@ class Fitter:
 
     def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
         """Members that differ in a nested axis only."""
-        served = [member for member in family if nested is not None and nested.accepts(member.estimator)]
+        served, others = _parted(family, lambda member: nested is not None and nested.accepts(member.estimator))
         if nested is None or len(served) < 2 or not nested.applies(served[0].estimator, X, y):
             yield from self._fit_alone(family, X, y)
             return
-        yield from self._fit_alone([member for member in family if member not in served], X, y)
+        yield from self._fit_alone(others, X, y)
         positions = [member.position for member in served]
         if self.timeout is not None:
             yield Fitting(tuple(positions))
@@ -207,17 +208,20 @@ class Fitter:
         for member in members:
             if self.timeout is not None:
                 yield Fitting((member.position,))
+            # fitted in place, and nobody's when it was scored: models of a whole task would not fit into memory
+            estimator, member.estimator = member.estimator, None
             started = self.clock()
             try:
                 with deadline(self.timeout):
                     if y is None:
-                        member.estimator.fit(X, **self.fit_params)
+                        estimator.fit(X, **self.fit_params)
                     else:
-                        member.estimator.fit(X, y, **self.fit_params)
+                        estimator.fit(X, y, **self.fit_params)
             except Exception:  # noqa: BLE001  whatever a fit raises: the plain way tells it as scikit-learn does
                 yield NotFitted(member.position)
             else:
-                yield Fitted(member.position, member.estimator, self.clock() - started, member.position)
+                yield Fitted(member.position, estimator, self.clock() - started, member.position)
+            del estimator
 
 
 def _fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
@@ -252,6 +256,12 @@ def _same_as(step: Fitted | NotFitted, others: Sequence[Member]) -> Iterator[Ste
             yield NotFitted(other.position)
         else:
             yield Fitted(other.position, view(step.estimator, other.estimator), 0.0, step.like)
+
+
+def _parted(members: Sequence[Member], belongs: Callable[[Member], bool]) -> tuple[list[Member], list[Member]]:
+    """Those that belong, and the others."""
+    groups = _group(members, lambda member: bool(belongs(member)))
+    return groups.get(True, []), groups.get(False, [])
 
 
 def _group(members: Sequence[Member], key: Callable[[Member], Any]) -> dict[Any, list[Member]]:

@@ -102,9 +102,12 @@ def fold_of(work: Work, split: int) -> Fold:
 
 def shared_rows(work: Work) -> SharedRows | None:
     """The splits' rows of X, for all processes that are forked afterwards; None where each may cut its own."""
+    selections = [np.asarray(indices) for split in work.splits for indices in split]
     if not SharedRows.supports(work.X) or size_of(work.X) < SharedRows.WORTHWHILE:
         return None
-    return SharedRows(work.X, [indices for split in work.splits for indices in split])
+    if any(selection.dtype.kind not in "iu" for selection in selections):
+        return None  # masks, say: rare, and cut by each process as scikit-learn does
+    return SharedRows(work.X, selections)
 
 
 def held_bytes(work: Work, processes: int) -> int:

@@ -26,17 +26,17 @@ class PrincipalComponents(NestedTransform):
     proof = "tests/engine/rules/test_pca.py::test_fewer_components_are_the_first_of_all"
 
     def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
-        wanted = transformer.n_components
+        # copies of strided rows are laid out anew, and not always where a fit copies
+        if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.flags.forc:
+            return False
+        wanted, smallest = transformer.n_components, min(X.shape)
+        if not (wanted is None or (is_integer(wanted) and 1 <= wanted <= smallest)):
+            return False
+        solver = pca_solver(transformer, X.shape)
         return (
-            isinstance(X, np.ndarray)
-            and X.ndim == 2
-            # copies of strided rows are laid out anew, and not always where a fit copies
-            and bool(X.flags.forc)
+            # of fewer rows than features the covariance has more eigenvalues than a fit keeps, and the noise needs them
+            (solver == "full" or (solver == "covariance_eigh" and smallest == X.shape[1]))
             and transformer.copy is True
-            and (wanted is None or (is_integer(wanted) and 1 <= wanted <= min(X.shape)))
-            # of more features than rows the covariance has more eigenvalues than the fit keeps, for the noise
-            and pca_solver(transformer, X.shape)
-            in ({"full", "covariance_eigh"} if X.shape[0] >= X.shape[1] else {"full"})
             and _get_output_config("transform", transformer)["dense"] == "default"
         )
 
@@ -50,16 +50,13 @@ class PrincipalComponents(NestedTransform):
         whole, transformed = common
         size = min(X.shape) if transformer.n_components is None else transformer.n_components
         variances = whole.explained_variance_
-        if transformed is None:
-            # eigenvalues come in ascending order and are read backwards: numpy adds them up as they lie in memory
-            variances = variances[::-1].copy()[::-1]
         made = view(
             whole,
             transformer,
             n_components_=size,
             # np.array keeps the order in memory; ndarray.copy would not
             components_=np.array(whole.components_[:size]),
-            explained_variance_=whole.explained_variance_[:size].copy(),
+            explained_variance_=variances[:size].copy(),
             explained_variance_ratio_=whole.explained_variance_ratio_[:size].copy(),
             singular_values_=whole.singular_values_[:size].copy(),
             noise_variance_=np.mean(variances[size:]) if size < min(X.shape) else 0.0,
