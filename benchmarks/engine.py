@@ -44,9 +44,12 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
 @click.option("--only", metavar="PATTERN", default="", help="Workloads whose name this regular expression finds.")
 @click.option("--repeat", type=click.IntRange(min=1), default=5, show_default=True, help="Repetitions of each search.")
 @click.option("--rivals/--no-rivals", "with_rivals", default=True, help="Measure the rivals, too (one repetition).")
+@click.option(
+    "--rivals-on", metavar="PATTERN", default="", help="... on the workloads whose name this regular expression finds."
+)
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results/engine.md; never done with --only.")
 @click.option("--date", help="The date to write there.")
-def main(*, only: str, repeat: int, with_rivals: bool, write: bool, date: str | None) -> None:
+def main(*, only: str, repeat: int, with_rivals: bool, rivals_on: str, write: bool, date: str | None) -> None:
     """Measure our search against scikit-learn's, and hold every result to scikit-learn's bits."""
     chosen = [workload for name, workload in WORKLOADS.items() if re.search(only, name, re.IGNORECASE)]
     if not chosen:
@@ -56,7 +59,7 @@ def main(*, only: str, repeat: int, with_rivals: bool, write: bool, date: str | 
     repeat_rivals = min(repeat, _REPEAT_RIVALS)
 
     with Contest(stock=STOCK, ours=OURS, rivals=sides if with_rivals else []) as contest:
-        rows = _measure(contest, chosen, repeat=repeat, repeat_rivals=repeat_rivals)
+        rows = _measure(contest, chosen, repeat=repeat, repeat_rivals=repeat_rivals, rivals_on=rivals_on)
     console.print(report.terminal_table(rows))
     for line in report.summary_lines(rows, missing=missing):
         console.print(line, markup=False)
@@ -67,10 +70,13 @@ def main(*, only: str, repeat: int, with_rivals: bool, write: bool, date: str | 
     sys.exit(1 if any(row.problems for row in rows) else 0)
 
 
-def _measure(contest: Contest, workloads: Sequence[Workload], *, repeat: int, repeat_rivals: int) -> list[Row]:
+def _measure(
+    contest: Contest, workloads: Sequence[Workload], *, repeat: int, repeat_rivals: int, rivals_on: str
+) -> list[Row]:
     rows = []
     for number, workload in enumerate(workloads, start=1):
-        rows.append(contest.row(workload, repeat=repeat, repeat_rivals=repeat_rivals))
+        meet = repeat_rivals if re.search(rivals_on, workload.name, re.IGNORECASE) else 0
+        rows.append(contest.row(workload, repeat=repeat, repeat_rivals=meet))
         cells = [f"{column.heading} {column.cell(rows[-1])}" for column in report.columns_of(rows)[1:]]
         console.print(f"{number}/{len(workloads)} {workload.name}: {' · '.join(cells)}", markup=False)
     return rows
