@@ -5,7 +5,7 @@ Exit code 1 when a result was not scikit-learn's to the bit, or a search failed.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -58,28 +58,31 @@ def main(*, only: str, repeat: int, with_rivals: bool, rivals_on: str, write: bo
     sides = [*RIVALS_HERE, *(side for name, there in RIVALS_ELSEWHERE.items() if name not in missing for side in there)]
     repeat_rivals = min(repeat, _REPEAT_RIVALS)
 
+    rows: list[Row] = []
     with Contest(stock=STOCK, ours=OURS, rivals=sides if with_rivals else []) as contest:
-        rows = _measure(contest, chosen, repeat=repeat, repeat_rivals=repeat_rivals, rivals_on=rivals_on)
+        for row in _measure(contest, chosen, repeat=repeat, repeat_rivals=repeat_rivals, rivals_on=rivals_on):
+            rows.append(row)
+            if write and not only:
+                # after each, so that an hour's work is not lost with the last of it
+                _RESULTS.parent.mkdir(exist_ok=True)
+                page = report.markdown(rows, date=date, repeat=repeat, repeat_rivals=repeat_rivals, missing=missing)
+                _RESULTS.write_text(page)
     console.print(report.terminal_table(rows))
     for line in report.summary_lines(rows, missing=missing):
         console.print(line, markup=False)
-    if write and not only:
-        _RESULTS.parent.mkdir(exist_ok=True)
-        page = report.markdown(rows, date=date, repeat=repeat, repeat_rivals=repeat_rivals, missing=missing)
-        _RESULTS.write_text(page)
     sys.exit(1 if any(row.problems for row in rows) else 0)
 
 
 def _measure(
     contest: Contest, workloads: Sequence[Workload], *, repeat: int, repeat_rivals: int, rivals_on: str
-) -> list[Row]:
-    rows = []
+) -> Iterator[Row]:
+    rows: list[Row] = []
     for number, workload in enumerate(workloads, start=1):
         meet = repeat_rivals if re.search(rivals_on, workload.name, re.IGNORECASE) else 0
         rows.append(contest.row(workload, repeat=repeat, repeat_rivals=meet))
         cells = [f"{column.heading} {column.cell(rows[-1])}" for column in report.columns_of(rows)[1:]]
         console.print(f"{number}/{len(workloads)} {workload.name}: {' · '.join(cells)}", markup=False)
-    return rows
+        yield rows[-1]
 
 
 if __name__ == "__main__":

@@ -67,11 +67,11 @@ def written(document: dict[str, Any], folder: Path) -> Path:
 
 @pytest.fixture
 def slow(iris_forest: dict[str, Any]) -> dict[str, Any]:
-    """A search of some seconds: there is time to kill it."""
+    """A search of some seconds, of fits that have nothing in common: there is time to kill it."""
     iris_forest["metadata"]["name"] = "slow"
     iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
     iris_forest["spec"]["resources"]["cpu"] = "2"
-    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": list(range(4, 22))}
     return iris_forest
 
 

@@ -12,7 +12,7 @@ from tuningjob.engine.arrays import freeze, shape_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
 from tuningjob.engine.memo import leaves_alone
 from tuningjob.engine.processes import deadline
-from tuningjob.engine.rules.base import Inert, NestedFit, Rules, rules_for
+from tuningjob.engine.rules.base import Ceiling, Inert, NestedFit, Rules, rules_for
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.seeds import is_repeatable
 
@@ -166,7 +166,7 @@ class Fitter:
             for step in self._fit_axis(todo, nested, X, y):
                 if isinstance(step, Fitted):
                     above[keys[step.position]] = step
-                    reached = max(reached, ceiling.reached(step.estimator))
+                    reached = max(reached, _reached(ceiling, step.estimator))
                 yield step
 
     def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
@@ -222,6 +222,13 @@ class Fitter:
             else:
                 yield Fitted(member.position, estimator, self.clock() - started, member.position)
             del estimator
+
+
+def _reached(ceiling: Ceiling, fitted: Any) -> float:  # noqa: ANN401
+    try:
+        return ceiling.reached(fitted)
+    except Exception:  # noqa: BLE001  a rule of somebody's own: then nothing is said to be alike
+        return math.inf
 
 
 def _fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401

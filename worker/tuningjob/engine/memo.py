@@ -117,8 +117,9 @@ class Memo:
             entry = self._remembered(key, keep, fit)
             Xt, fitted = entry.value
             freeze(Xt)
-            entry.size = 2 * size_of(Xt)  # about as much again will be remembered of what it transforms
-            self._size += entry.size
+            more = size_of(Xt)  # about as much again will be remembered of what it transforms
+            entry.size += more
+            self._size += more
             _remember_transform(fitted, entry.transformed)
         else:
             self.reused += 1
@@ -131,7 +132,9 @@ class Memo:
         if entry is None:
             while self._entries and (self._size > self.limit or len(self._entries) >= _MOST_ENTRIES):
                 self._forget(next(iter(self._entries)))
-            entry = self._entries[key] = _Entry(make(), keep)
+            value = make()
+            entry = self._entries[key] = _Entry(value, keep, _size_within(value))
+            self._size += entry.size
         self._entries.move_to_end(key)
         return entry
 
@@ -140,6 +143,12 @@ class Memo:
         entry = self._entries.pop(key)
         entry.transformed.clear()
         self._size -= entry.size
+
+
+def _size_within(value: Any) -> int:  # noqa: ANN401
+    """Bytes of the arrays that it is made of: of what several transformers have in common, and of a frame's columns."""
+    parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
+    return size_of(value) + sum(map(size_of, parts))
 
 
 def leaves_alone(transformer: Any, X: Any, y: Any) -> bool:  # noqa: ANN401

@@ -17,7 +17,7 @@ def view(fitted: Any, unfitted: Any, **attributes: Any) -> Any:  # noqa: ANN401 
 
 def predicts(made: Any, method: str, function: Callable[[Any], Any]) -> Any:  # noqa: ANN401
     """Have a view answer ``method(X)`` by ``function``; scorers read its name."""
-    vars(function)["__name__"] = method
+    function.__name__ = method
     setattr(made, method, function)
     return made
 
