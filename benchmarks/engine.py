@@ -47,9 +47,14 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
 @click.option(
     "--rivals-on", metavar="PATTERN", default="", help="... on the workloads whose name this regular expression finds."
 )
-@click.option("--write/--no-write", default=True, help="Write benchmarks/results/engine.md; never done with --only.")
+@click.option(
+    "--write/--no-write", default=True, help="Write the page of results; with --only just where --output says."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="The page; benchmarks/results/engine.md by default.")
 @click.option("--date", help="The date to write there.")
-def main(*, only: str, repeat: int, with_rivals: bool, rivals_on: str, write: bool, date: str | None) -> None:
+def main(
+    *, only: str, repeat: int, with_rivals: bool, rivals_on: str, write: bool, output: Path | None, date: str | None
+) -> None:
     """Measure our search against scikit-learn's, and hold every result to scikit-learn's bits."""
     chosen = [workload for name, workload in WORKLOADS.items() if re.search(only, name, re.IGNORECASE)]
     if not chosen:
@@ -62,11 +67,11 @@ def main(*, only: str, repeat: int, with_rivals: bool, rivals_on: str, write: bo
     with Contest(stock=STOCK, ours=OURS, rivals=sides if with_rivals else []) as contest:
         for row in _measure(contest, chosen, repeat=repeat, repeat_rivals=repeat_rivals, rivals_on=rivals_on):
             rows.append(row)
-            if write and not only:
+            if write and (output or not only):
                 # after each, so that an hour's work is not lost with the last of it
                 _RESULTS.parent.mkdir(exist_ok=True)
                 page = report.markdown(rows, date=date, repeat=repeat, repeat_rivals=repeat_rivals, missing=missing)
-                _RESULTS.write_text(page)
+                (output or _RESULTS).write_text(page)
     console.print(report.terminal_table(rows))
     for line in report.summary_lines(rows, missing=missing):
         console.print(line, markup=False)

@@ -137,10 +137,10 @@ def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_can
 
 @pytest.fixture
 def long_forest(forest: Document) -> Document:
-    """The same 90 fits on more data: there is time to interfere."""
+    """90 fits that have nothing in common, on more data: there is time to interfere."""
     forest["metadata"]["name"] = "long-forest"
     forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
-    forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
+    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
     return forest
 
 

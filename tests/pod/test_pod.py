@@ -88,9 +88,9 @@ def pods(tmp_path: Path) -> Iterator[Pods]:
 
 @pytest.fixture
 def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
-    """Ninety fits that take some seconds."""
+    """Ninety fits that have nothing in common and take some seconds."""
     iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
-    iris_forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [20, 40, 80]
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
     return iris_forest
 
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_searched_is_refused_with_exit_code_2(pods: Pods, iris_fo
 def test_a_pod_that_reads_other_data_than_the_first_is_refused(pods: Pods, forest: dict[str, Any]) -> None:
     (pods.folder / "t.csv").write_text("a,label\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
     forest["spec"]["data"] = {"path": "t.csv", "target": "label", "configMap": "table"}
-    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": {"range": [100, 400]}}
+    forest["spec"]["search"]["grid"]["parameters"] = {"max_leaf_nodes": {"range": [2, 300]}}
     pods.open(forest)
     pods.start(0)
     pods.until("the preflight", lambda: pods.service.journal.progress(SEARCH).preflight is not None)
