@@ -15,7 +15,10 @@ pytestmark = pytest.mark.cluster
 def endless(iris_forest: dict[str, Any]) -> dict[str, Any]:
     """A search that does not end by itself while a test lasts."""
     iris_forest["metadata"]["name"] = "endless"
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [5000], "max_leaf_nodes": {"range": [2, 502]}}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {
+        "n_estimators": [5000],
+        "max_leaf_nodes": {"range": [2, 502]},
+    }
     return iris_forest
 
 
