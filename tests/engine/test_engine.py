@@ -155,6 +155,26 @@ def test_a_large_x_is_cut_once_for_all_processes_and_gives_the_same_bits() -> No
     assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
 
 
+@in_a_fresh_process
+def test_rows_that_were_given_back_are_there_again_for_cells_that_come_later() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(3_000, 60))
+    labels = (data[:, 0] + rng.normal(size=3_000) > 0).astype(int)
+    splits = list(KFold(3, shuffle=True, random_state=0).split(data))
+    candidates = [{"max_features": features} for features in (0.2, 0.4, 0.6, 0.8)]
+    searched = replace(work(RandomForestClassifier(3, random_state=0), candidates), X=data, y=labels, splits=splits)
+    later: dict[CellKey, Evaluated] = {}
+    with Engine(searched, 1) as pool:
+        for candidate in range(4):
+            # a worker claims one unit after the other, all of them on the same split
+            pool.add([CellKey(candidate, 0)])
+            while not pool.is_done:
+                later |= {result.cell: result for result in pool.wait()}
+    at_once = scores(evaluated(searched, 0))
+    assert scores(later) == {cell: at_once[cell] for cell in later}
+    assert len(later) == 4
+
+
 def test_cells_may_be_added_as_the_work_goes_on() -> None:
     searched = work(Stubborn(), [{"level": level} for level in range(4)])
     here = Engine(searched, 0)

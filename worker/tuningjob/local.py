@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Answer, CellResult, NewSearch, SearchState
@@ -82,11 +82,7 @@ def run(manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, watcher:
 
 def processes_of(manifest: TuningJob, size: Size) -> int:
     """Processes on this machine: what the pods would have in all, within its CPUs."""
-    return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), _cpus(), size.fits)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 
 
 def _open(manifest: TuningJob, problem: SearchProblem, journal: Journal, size: Size) -> str:

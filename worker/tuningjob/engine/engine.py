@@ -1,6 +1,7 @@
 """The engine: cells in, results out, in processes of its own or in this one."""
 
 import contextlib
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -217,16 +218,22 @@ class Engine:
             yield
 
 
-_latest: "tuple[str, Evaluator] | None" = None
+class _Latest(threading.local):
+    """What this thread of joblib's was given last; its threading backend runs several in one process."""
+
+    token = ""
+    evaluator: Evaluator
+
+
+_latest: Final = _Latest()
 
 
 def _run_task(
     work: Work, task: Task, around: Callable[[_Steps], _Steps], token: str, rules: Sequence[type[Rule]]
 ) -> tuple[int, list[Evaluated]]:
-    global _latest  # noqa: PLW0603  what this process was given last
-    if _latest is None or _latest[0] != token:
+    if _latest.token != token:
         for rule in rules:
             register(rule)
-        _latest = (token, Evaluator(work))
-    steps = around(_latest[1].evaluate(task.split, task.candidates, plain=task.plain))
+        _latest.token, _latest.evaluator = token, Evaluator(work)
+    steps = around(_latest.evaluator.evaluate(task.split, task.candidates, plain=task.plain))
     return task.id, [step for step in steps if isinstance(step, Evaluated)]

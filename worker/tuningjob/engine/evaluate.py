@@ -166,6 +166,7 @@ class Evaluator:
         if self._fold is None or self._fold.split != split:
             self._forget_fold()
             self._fold = fold_of(self.work, split)
+        self._fold.fill(self.work)
         return self._fold
 
     def _memo_of(self, fold: Fold) -> Memo:

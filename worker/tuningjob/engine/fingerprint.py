@@ -76,11 +76,6 @@ def is_integer(value: Any) -> bool:  # noqa: ANN401  anything
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:  # noqa: ANN401  anything
-    """A real number and no bool."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-
-
 def _by_state(value: Any) -> Hashable:  # noqa: ANN401  anything
     if isinstance(value, np.ndarray) and value.dtype != object:
         return (np.ndarray, value.dtype.str, value.shape, value.strides, value.tobytes())

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sklearn.compose._column_transformer
@@ -21,12 +21,12 @@ from sklearn.preprocessing import FunctionTransformer
 from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
 from tuningjob.engine.fingerprint import fingerprint, nested_estimators, of_estimator
 from tuningjob.engine.rules.base import rules_for
+from tuningjob.engine.rules.views import ByInput
 from tuningjob.engine.seeds import is_repeatable
 from tuningjob.engine.work import SMALLEST_MEMO
 
 # An ensemble of pipelines fits hundreds of transformers, each on rows of its own.
 _MOST_ENTRIES: Final = 256
-_KNOWN_INPUTS: Final = 2  # the test rows, and the training rows when those are scored too
 
 _fit_transform_one: Final = sklearn.pipeline._fit_transform_one
 _safe_indexing: Final = sklearn.compose._column_transformer._safe_indexing
@@ -40,7 +40,7 @@ class _Entry:
     value: Any
     keep: tuple[Any, ...]
     size: int = 0
-    transformed: list[tuple[Any, Any]] = field(default_factory=list)
+    transformed: "_RememberedTransform | None" = None
 
 
 class Memo:
@@ -48,8 +48,6 @@ class Memo:
 
     def __init__(self, limit: int) -> None:
         self.limit = max(limit, SMALLEST_MEMO)
-        self.fitted = 0
-        self.reused = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._size = 0
 
@@ -80,7 +78,6 @@ class Memo:
         """Xt and the fitted transformer, as scikit-learn's own function gives them."""
 
         def fit() -> tuple[Any, Any]:
-            self.fitted += 1
             Xt, fitted = _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
             return Xt, fitted
 
@@ -99,11 +96,8 @@ class Memo:
         if rule is None or weight is not None or metadata or not rule.applies(transformer, X):
             return self._shared((fingerprint(transformer), given), keep, fit)
 
-        def fit_widest() -> Any:  # noqa: ANN401  a fitted transformer
-            self.fitted += 1
-            return rule.fit(transformer, X, y)
-
-        widest = self._remembered((of_estimator(transformer, without=rule.parameters), given), keep, fit_widest)
+        narrow = of_estimator(transformer, without=rule.parameters)
+        widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
         return self._shared((fingerprint(transformer), given), keep, lambda: rule.derive(widest.value, transformer, X))
 
     def columns(self, X: Any, key: Any) -> Any:  # noqa: ANN401
@@ -120,9 +114,8 @@ class Memo:
             more = size_of(Xt)  # about as much again will be remembered of what it transforms
             entry.size += more
             self._size += more
-            _remember_transform(fitted, entry.transformed)
+            entry.transformed = _remember_transform(fitted)
         else:
-            self.reused += 1
             self._entries.move_to_end(key)
         Xt, fitted = entry.value
         return Xt, fitted
@@ -141,7 +134,8 @@ class Memo:
     def _forget(self, key: Hashable) -> None:
         # a fitted transformer refers to what it remembers, and that to it: break the circle instead of waiting for the collector
         entry = self._entries.pop(key)
-        entry.transformed.clear()
+        if entry.transformed is not None:
+            entry.transformed.forget()
         self._size -= entry.size
 
 
@@ -161,24 +155,30 @@ def _is_scikit_learns(estimator: Any) -> bool:  # noqa: ANN401
     return kind.__module__.startswith("sklearn.") and kind is not FunctionTransformer
 
 
-def _remember_transform(fitted: Any, known: list[tuple[Any, Any]]) -> None:  # noqa: ANN401
-    """Have a fitted transformer remember what it makes of the inputs that it is given again and again: the fold's rows."""
-    original = getattr(fitted, "transform", None)
-    if original is None or "transform" in vars(fitted):
-        return
+class _RememberedTransform:
+    """A fitted transformer's ``transform`` that remembers what it makes of the fold's rows, which it is given again and again."""
 
-    def transform(X: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        if args or kwargs or not (is_frozen(X) or _is_scikit_learns(fitted)):
-            return original(X, *args, **kwargs)
-        for given, result in known:
-            if given is X:
-                return result
-        result = freeze(original(X))
-        known.append((X, result))
-        del known[:-_KNOWN_INPUTS]
-        return result
+    def __init__(self, fitted: Any) -> None:  # noqa: ANN401  a transformer
+        self._fitted = fitted
+        self._original = fitted.transform
+        self._of_rows = ByInput(lambda X: freeze(self._original(X)))
+        fitted.transform = self
 
-    fitted.transform = transform
+    def __call__(self, X: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if args or kwargs or not (is_frozen(X) or _is_scikit_learns(self._fitted)):
+            return self._original(X, *args, **kwargs)
+        return self._of_rows(X)
+
+    def forget(self) -> None:
+        """Let the transformer be as it was."""
+        self._of_rows.forget()
+        del self._fitted.transform
+
+
+def _remember_transform(fitted: Any) -> _RememberedTransform | None:  # noqa: ANN401
+    if not hasattr(fitted, "transform") or "transform" in vars(fitted):
+        return None
+    return _RememberedTransform(fitted)
 
 
 def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's

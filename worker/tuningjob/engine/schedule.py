@@ -275,9 +275,8 @@ class Schedule:
         """
         left = self._at_work.pop(task)
         fitting = [] if at_work is None else [cell for cell in at_work.cells if cell in left]
-        rest = tuple(
-            candidate for candidate in task.candidates if {CellKey(candidate, task.split)} <= left - {*fitting}
-        )
+        untouched = left.difference(fitting)
+        rest = tuple(candidate for candidate in task.candidates if CellKey(candidate, task.split) in untouched)
         if rest:
             self._pending.append(self._task(task.split, rest, plain=task.plain))
         if len(fitting) == 1:

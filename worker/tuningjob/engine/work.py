@@ -70,6 +70,12 @@ class Fold:
     train_score_params: Mapping[str, Any]
     test_score_params: Mapping[str, Any]
 
+    def fill(self, work: "Work") -> None:
+        """Have the shared rows in place again: they may have been given back while no cell of this split was left."""
+        if work.rows is not None:
+            work.rows.take(2 * self.split)
+            work.rows.take(2 * self.split + 1)
+
     @property
     def test_samples(self) -> int:
         """Rows of the test side."""

@@ -38,3 +38,7 @@ class ByInput:
         self._known.append((X, result))
         del self._known[:-_KNOWN_INPUTS]
         return result
+
+    def forget(self) -> None:
+        """Let go of the inputs and of what was made of them."""
+        self._known.clear()
