@@ -49,7 +49,7 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 	$(PY) -m benchmarks.engine --date $$(date +%F)
 
 .PHONY: cluster-deps cluster-up cluster-demo cluster-down
-cluster-deps: venv ## install and build what the test cluster needs (root; minutes the first time)
+cluster-deps: venv ## install and build what the test cluster and the servers of tests/servers need (root; minutes the first time)
 	$(PY) -m tests.cluster.harness deps
 cluster-up: cluster-deps ## a real two-node Kubernetes on this machine, with the chart installed
 	$(PY) -m tests.cluster.harness up

@@ -11,7 +11,7 @@ from typing import Final
 import kopf
 
 from tuningjob.errors import JournalError
-from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.journal.artifacts import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, loops, tokens, watch
 from tuningjob_operator.cache import Cache
@@ -73,6 +73,15 @@ async def start(cluster: Cluster, resync: loops.Resync, namespaces: tuple[str, .
     raise CannotStart(reason)
 
 
+def check_settings(settings: Settings) -> None:
+    """Raises CannotStart for what would only be found missing when the first search begins."""
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        raise CannotStart(
+            f"{settings.ca_file} must be the authority that signed the results service's certificate, but is not there. "
+            "The Secret of the chart's tls.secretName needs the key ca.crt."
+        )
+
+
 async def run(settings: Settings) -> None:
     """Run until SIGTERM, or until one of the parts ends. Raises what that part raised."""
     clock, cache = _SystemClock(), Cache()
@@ -83,7 +92,7 @@ async def run(settings: Settings) -> None:
             cluster=cluster,
             journal=journal,
             # the operator never uploads: only the results service needs a real limit
-            artifacts=ArtifactStore(settings.artifacts_dir, max_bytes=0),
+            artifacts=open_store(settings.artifacts_url, max_bytes=0, scratch=settings.scratch_dir),
             cache=cache,
             settings=settings,
             signing_key=tokens.load_or_create_key(settings.signing_key_file),
@@ -97,7 +106,8 @@ async def run(settings: Settings) -> None:
         logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
         tasks = [asyncio.create_task(loops.work(queue, reconciler.reconcile)) for _ in range(loops.WORKERS)]
         poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
-        tasks += [asyncio.create_task(poller.run()), asyncio.create_task(resync.run())]
+        purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
+        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger)]
         tasks.append(
             asyncio.create_task(
                 kopf.operator(
@@ -133,6 +143,7 @@ def main() -> int:
     logs.configure()
     try:
         settings = read_settings()
+        check_settings(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(run(settings))

@@ -33,16 +33,17 @@ def token_expiry(tuningjob: Mapping[str, Any]) -> dt.datetime:
     return parse_timestamp(tuningjob["metadata"]["creationTimestamp"]) + _TOKEN_LIFETIME
 
 
-def build_secret(tuningjob: Mapping[str, Any], token: str) -> Body:
-    """The Secret that the worker pods mount."""
+def build_secret(tuningjob: Mapping[str, Any], token: str, *, ca: bytes | None = None) -> Body:
+    """The Secret that the worker pods mount: the token, and whom the service's certificate must be signed by."""
     name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob))
+    contents = {names.TOKEN_KEY: token.encode(), **({names.CA_KEY: ca} if ca is not None else {})}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": child_metadata(tuningjob, name, names.COMPONENT_TOKEN),
         "type": "Opaque",
         "immutable": True,
-        "data": {names.TOKEN_KEY: base64.b64encode(token.encode()).decode()},
+        "data": {key: base64.b64encode(content).decode() for key, content in contents.items()},
     }
 
 

@@ -146,6 +146,8 @@ def _environment(admission: Admission, settings: Settings) -> Iterator[Body]:
         "HOME": "/tmp",  # noqa: S108
         "JOBLIB_TEMP_FOLDER": "/tmp",  # noqa: S108
     }
+    if settings.tls_dir is not None:
+        values[wellknown.ENV_CA_FILE] = f"{names.TOKEN_DIR}/{names.CA_KEY}"
     if any(True for _ in _data_volume(admission.spec)):
         values[wellknown.ENV_DATA_DIR] = names.DATA_DIR
     for name, value in values.items():

@@ -39,11 +39,15 @@ def _kopfs_object(record: logging.LogRecord) -> str | None:
     return f"{reference.get('namespace')}/{reference.get('name')}" if reference else None
 
 
+# alembic names each of its plugins at each start
+CHATTERERS: Final = ("alembic.runtime.plugins",)
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send everything to stderr, as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # kopf says "succeeded" for each event of each object, and with aiohttp for each probe
-    for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
+    for name in ("kopf.objects", "kopf.activities", "aiohttp.access", *CHATTERERS):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ watches, for a TuningJob may go while the operator is down.
 """
 
 import asyncio
+import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 WORKERS: Final = 8
 POLL_SECONDS: Final = 1.0
+PURGE_SECONDS: Final = 3_600.0
 RESYNC_SECONDS: Final = 300.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
@@ -158,6 +160,31 @@ class Resync:
                 await self.resync()
             except Exception as error:  # noqa: BLE001  the probe tells when this goes on for too long
                 logger.warning("the resync failed", extra={"error": str(error)})
+
+
+class Purger:
+    """Removes the cells of searches that were deleted long ago: until then, other searches may reuse them."""
+
+    def __init__(self, *, journal: Journal, clock: Clock, retention: dt.timedelta) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._retention = retention
+
+    async def purge(self) -> int:
+        """One pass; returns how many searches went. Raises JournalError."""
+        purged = await asyncio.to_thread(self._journal.purge, self._clock.now() - self._retention)
+        if purged:
+            logger.info("purged deleted searches", extra={"searches": purged})
+        return purged
+
+    async def run(self) -> None:
+        """Purge for ever."""
+        while True:
+            try:
+                await self.purge()
+            except Exception as error:  # noqa: BLE001  the database is away: an hour later is as good
+                logger.warning("deleted searches were not purged", extra={"error": str(error)})
+            await asyncio.sleep(PURGE_SECONDS)
 
 
 def _covers(namespace: str | None, key: Key) -> bool:

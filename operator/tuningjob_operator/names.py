@@ -24,9 +24,14 @@ MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={APP}"  # read by the API server 
 # Written by the Job controller on each pod of a Job, read when a failed Job is explained.
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 
+# Who created a TuningJob: written by the chart's MutatingAdmissionPolicy, held to the truth by its
+# ValidatingAdmissionPolicy, read into the audit. Kubernetes itself does not keep it.
+ANNOTATION_CREATED_BY: Final = f"{GROUP}/created-by"
+
 # Inside a worker pod: written by the Job builder.
 CONTAINER: Final = "worker"  # read by podFailurePolicy and by whoever calls `kubectl logs`
 TOKEN_KEY: Final = "token"  # noqa: S105  the Secret's key; with TOKEN_DIR it makes the path in TUNINGJOB_TOKEN_FILE
+CA_KEY: Final = "ca.crt"  # beside it, if the results service speaks TLS; with TOKEN_DIR the path in TUNINGJOB_CA_FILE
 TOKEN_DIR: Final = "/var/run/tuningjob"  # noqa: S105
 DATA_DIR: Final = "/data"  # told to the worker by TUNINGJOB_DATA_DIR
 

@@ -26,6 +26,7 @@ from tuningjob_operator.failure import explain
 from tuningjob_operator.job import build_job
 from tuningjob_operator.objects import (
     Body,
+    clip,
     generation_of,
     has_condition,
     is_owned_by,
@@ -38,6 +39,7 @@ from tuningjob_operator.settings import Settings
 # How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
 NAMESAKE_SECONDS: Final = 2.0
 FOREIGN_SECONDS: Final = 30.0
+_MAX_CREATOR: Final = 253  # as the audit keeps it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         return _refused(view, str(refused))
     view = _sized(view, admission)
     if observed.progress is None:
-        return _run(view, admission, OpenSearch(_new_search(observed.tuningjob, admission)))
+        return _run(view, admission, OpenSearch(_new_search(observed.tuningjob, admission, settings)))
     return _follow(_measured(view, observed.progress, admission), observed.progress, admission)
 
 
@@ -175,8 +177,9 @@ def _after_the_end(observed: Observed, old: TuningJobStatus) -> Plan:
     return Plan(status=old.model_copy(update={"active_pods": shown}))
 
 
-def _new_search(tuningjob: Body, admission: Admission) -> NewSearch:
+def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> NewSearch:
     metadata = tuningjob["metadata"]
+    creator = str((metadata.get("annotations") or {}).get(names.ANNOTATION_CREATED_BY, ""))
     return NewSearch(
         id=uid_of(tuningjob),
         namespace=metadata["namespace"],
@@ -186,6 +189,8 @@ def _new_search(tuningjob: Body, admission: Admission) -> NewSearch:
         candidates=admission.size.candidates,
         splits=admission.size.splits,
         pods=admission.pods,
+        image=admission.spec.image or settings.worker_image,
+        created_by=clip(creator, _MAX_CREATOR) if settings.records_creators else "",
     )
 
 
@@ -238,7 +243,9 @@ def _measured(view: _View, progress: Progress, admission: Admission) -> _View:
     """What the journal says of a search that is open."""
     grid = parse_grid(admission.spec.search.grid.parameters)
     view = view.showing(
-        progress=st.progress_status(done=progress.done, failed=progress.failed, total=progress.total),
+        progress=st.progress_status(
+            done=progress.done, failed=progress.failed, total=progress.total, reused=progress.reused
+        ),
         best=st.best_status(progress, grid),
         phase="Running" if progress.preflight is not None or progress.done else view.status.phase,
     )
@@ -292,7 +299,9 @@ def _complete(view: _View, progress: Progress) -> Plan:
     """An answer: published as an object, then said."""
     steps: list[Step] = []
     failed = progress.answer.failed_fits if progress.answer is not None else progress.failed
-    message = f"{progress.total} fits{f', {failed} failed (scored NaN)' if failed else ''}."
+    asked_to_reuse = view.observed.admitted is not None and view.observed.admitted.reuse
+    reused = f", {progress.reused} reused" if asked_to_reuse else ""
+    message = f"{progress.total} fits{reused}{f', {failed} failed (scored NaN)' if failed else ''}."
     name = names.results_name(view.observed.tuningjob["metadata"]["name"])
     if view.observed.results_name_taken:
         message += f" The ConfigMap {name} is another owner's: the results are in the results service only."

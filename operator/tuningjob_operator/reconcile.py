@@ -119,8 +119,10 @@ class Reconciler:
         for hints in (self._admitted, self._published):
             hints.pop(uid, None)
         await asyncio.to_thread(self._journal.delete, uid)
-        await asyncio.to_thread(self._artifacts.delete, uid)
-        logger.info("deleted the search", extra={"search": uid})
+        keeps_files = await asyncio.to_thread(self._journal.audit.keeps, uid)
+        if not keeps_files:
+            await asyncio.to_thread(self._artifacts.delete, uid)
+        logger.info("deleted the search", extra={"search": uid, "kept_files": keeps_files})
 
     async def _observe(self, key: Key, body: Body) -> Observed:
         uid = uid_of(body)
@@ -170,7 +172,8 @@ class Reconciler:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         match step:
             case OpenSearch(new=new):
-                await asyncio.to_thread(self._journal.open_search, new)
+                where = self._artifacts.url(new.id)
+                await asyncio.to_thread(self._journal.open_search, replace(new, artifacts=where))
                 logger.info("opened the search", extra={"search": new.id, "fits": new.candidates * new.splits})
             case CreateToken():
                 await self._create_token(body)
@@ -185,8 +188,11 @@ class Reconciler:
 
     async def _create_token(self, body: Body) -> None:
         token = tokens.issue(self._signing_key, uid_of(body), token_expiry(body))
+        # read each time: a renewed authority is for the searches that come after it
+        ca_file = self._settings.ca_file
+        ca = None if ca_file is None else await asyncio.to_thread(ca_file.read_bytes)
         try:
-            await self._cluster.create_secret(build_secret(body, token))
+            await self._cluster.create_secret(build_secret(body, token, ca=ca))
         except AlreadyExists:
             # its name holds our uid, and it is immutable: a pass before this one made it
             logger.debug("the token is there")

@@ -1,5 +1,6 @@
 """What the chart tells the operator and the results service, by environment. The one place that reads it."""
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ class Settings:
     watch_namespaces: tuple[str, ...]
     results_port: int
     liveness_port: int
+    # where files of finished searches are kept: file:///…, s3://bucket/prefix or gs://bucket/prefix
+    artifacts_url: str
+    # for how long the cells of a deleted search may still be reused
+    retention: dt.timedelta
+    # tls.crt, tls.key, ca.crt; None: plain HTTP
+    tls_dir: Path | None
+    # whether the annotation tuningjob.dev/created-by is the API server's word: the chart's admission policies hold it to that
+    records_creators: bool
 
     @property
     def signing_key_file(self) -> Path:
@@ -27,14 +36,20 @@ class Settings:
         return self.data_dir / "signing.key"
 
     @property
-    def artifacts_dir(self) -> Path:
-        """Where the results service keeps models and result files; the operator reads the small ones from it."""
-        return self.data_dir / "artifacts"
+    def scratch_dir(self) -> Path:
+        """Where files are collected on their way to a bucket; the results service's alone."""
+        return self.data_dir / "uploads"
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Whom worker pods are to trust as the signer of the results service's certificate; None: it has none."""
+        return None if self.tls_dir is None else self.tls_dir / "ca.crt"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises ValueError for a number that is none."""
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
+    tls_dir = environ.get("TUNINGJOB_TLS_DIR")
     return Settings(
         database_url=environ.get("TUNINGJOB_DATABASE_URL") or f"sqlite:///{data_dir / 'tuning.db'}",
         data_dir=data_dir,
@@ -46,4 +61,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         watch_namespaces=tuple(name for name in environ.get("TUNINGJOB_WATCH_NAMESPACES", "").split(",") if name),
         results_port=int(environ.get("TUNINGJOB_RESULTS_PORT", "8080")),
         liveness_port=int(environ.get("TUNINGJOB_LIVENESS_PORT", "8081")),
+        artifacts_url=environ.get("TUNINGJOB_ARTIFACTS_URL") or (data_dir / "artifacts").absolute().as_uri(),
+        retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
+        tls_dir=Path(tls_dir) if tls_dir else None,
+        records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
     )

@@ -74,9 +74,9 @@ def plan_status(spec: TuningJobSpec, *, pods: int, n_jobs: int, fits: int) -> Pl
     )
 
 
-def progress_status(*, done: int, failed: int, total: int) -> ProgressStatus:
+def progress_status(*, done: int, failed: int, total: int, reused: int = 0) -> ProgressStatus:
     """How far the search is."""
-    return ProgressStatus(done=done, failed=failed, total=total, text=f"{done}/{total}")
+    return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total}")
 
 
 def best_status(progress: Progress, grid: Grid) -> BestStatus | None:

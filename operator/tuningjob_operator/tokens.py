@@ -56,6 +56,11 @@ def load_or_create_key(path: Path) -> bytes:
     return key
 
 
+def is_one(token: str) -> bool:
+    """Whether it is meant to be a search's token, good or not: such a one is nobody else's to be shown."""
+    return token.startswith(f"{_PREFIX}.")
+
+
 def issue(key: bytes, search_id: str, expires_at: dt.datetime) -> str:
     """The token of a search, good until ``expires_at`` (aware; whole seconds count)."""
     if expires_at.tzinfo is None:

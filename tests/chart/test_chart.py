@@ -1,5 +1,6 @@
 """What the chart makes, by the real helm."""
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_the_pod_fits_the_restricted_pod_security_standard(objects: list[Manifes
         "persistentVolumeClaim",
         "emptyDir",
         "projected",
+        "configMap",
     }
 
 
@@ -92,6 +94,135 @@ def test_only_the_operator_holds_a_token_of_the_service_account(objects: list[Ma
     assert mounted == {"operator": ["/var/run/secrets/kubernetes.io/serviceaccount"], "results": []}
     sources = [next(iter(source)) for source in volume["projected"]["sources"]]
     assert sources == ["serviceAccountToken", "configMap", "downwardAPI"]
+
+
+def mounts_of(container: Manifest) -> dict[str, str]:
+    return {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+
+
+def volumes_of(objects: list[Manifest]) -> dict[str, Manifest]:
+    return {
+        volume["name"]: {key: value for key, value in volume.items() if key != "name"}
+        for volume in pod_of(objects)["spec"]["volumes"]
+    }
+
+
+def test_the_results_service_has_of_kubernetes_the_api_servers_authority_alone(objects: list[Manifest]) -> None:
+    name = mounts_of(containers_of(objects)["results"])["/var/run/secrets/kubernetes.io/serviceaccount"]
+    only = [{"key": "ca.crt", "path": "ca.crt"}]
+    assert volumes_of(objects)[name] == {"configMap": {"name": "kube-root-ca.crt", "items": only}}
+
+
+# --- TLS, the database, the bucket, Prometheus -----------------------------------------------------------------------
+
+
+def test_with_a_certificate_everything_speaks_https(render: Render) -> None:
+    objects = render("tls.secretName=results-tls")
+    operator, results = (containers_of(objects)[name] for name in ("operator", "results"))
+    assert settings_of(operator).results_url == "https://tuningjob-results.tuningjob-system.svc:8080"
+    for container in (operator, results):
+        tls_dir = settings_of(container).tls_dir
+        assert mounts_of(container)[str(tls_dir)] in {"tls", "tls-ca"}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert results[probe]["httpGet"]["scheme"] == "HTTPS"
+    assert the(objects, "Service")["spec"]["ports"][0]["name"] == "https"
+    assert pod_of(objects)["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
+
+
+def test_only_the_results_service_holds_the_key_of_its_certificate(render: Render) -> None:
+    objects = render("tls.secretName=results-tls")
+    operator, results = (containers_of(objects)[name] for name in ("operator", "results"))
+    volumes = volumes_of(objects)
+    of_results = volumes[mounts_of(results)["/var/run/secrets/tls"]]["secret"]
+    of_operator = volumes[mounts_of(operator)["/var/run/secrets/tls"]]["secret"]
+    assert (of_results["secretName"], "items" in of_results) == ("results-tls", False)
+    assert (of_operator["secretName"], of_operator["items"]) == ("results-tls", [{"key": "ca.crt", "path": "ca.crt"}])
+
+
+def test_without_one_they_speak_http(objects: list[Manifest]) -> None:
+    results = containers_of(objects)["results"]
+    assert results["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+    assert settings_of(results).tls_dir is None
+    assert not [name for name in volumes_of(objects) if name.startswith("tls")]
+
+
+def test_a_database_url_may_be_in_a_secret_that_is_there_already(render: Render, template: Helm) -> None:
+    objects = render("databaseSecret=mine")
+    assert of_kind(objects, "Secret") == []
+    for container in containers_of(objects).values():
+        (variable,) = [found for found in container["env"] if found["name"] == "TUNINGJOB_DATABASE_URL"]
+        assert variable["valueFrom"]["secretKeyRef"] == {"name": "mine", "key": "url"}
+    both = template("databaseSecret=mine", "databaseUrl=postgresql://db/tuningjob")
+    assert both.returncode != 0
+    assert "must be one of the two, but got both" in both.stderr
+
+
+def test_a_bucket_is_told_to_both_containers_with_its_credentials(render: Render) -> None:
+    objects = render("artifacts.url=s3://models/team", "artifacts.credentialsSecret=bucket")
+    for container in containers_of(objects).values():
+        assert settings_of(container).artifacts_url == "s3://models/team"
+        assert container["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+        volume = volumes_of(objects)[mounts_of(container)["/var/run/secrets/artifacts"]]
+        assert volume["secret"]["secretName"] == "bucket"
+
+
+def test_without_a_bucket_files_are_on_the_volume(objects: list[Manifest]) -> None:
+    for container in containers_of(objects).values():
+        assert settings_of(container).artifacts_url == "file:///data/artifacts"
+        assert "envFrom" not in container
+
+
+def test_the_retention_of_deleted_searches_is_told_to_the_operator(objects: list[Manifest], render: Render) -> None:
+    assert settings_of(containers_of(objects)["operator"]).retention == dt.timedelta(days=30)
+    none = render("retentionDays=0")
+    assert settings_of(containers_of(none)["operator"]).retention == dt.timedelta(0)
+
+
+def test_prometheus_finds_the_numbers_by_annotations(objects: list[Manifest], render: Render) -> None:
+    told = pod_of(objects)["metadata"]["annotations"]
+    port = containers_of(objects)["results"]["ports"][0]["containerPort"]
+    assert {name: value for name, value in told.items() if name.startswith("prometheus.io/")} == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/path": "/metrics",
+        "prometheus.io/port": str(port),
+        "prometheus.io/scheme": "http",
+    }
+    without = pod_of(render("metrics.annotations=false"))["metadata"]["annotations"]
+    assert not [name for name in without if name.startswith("prometheus.io/")]
+
+
+# --- who created a TuningJob: test_created_by tries the policies on a real API server --------------------------------
+
+
+def admission(objects: list[Manifest]) -> dict[str, str]:
+    return {found["kind"]: found["apiVersion"] for found in objects if "AdmissionPolicy" in found["kind"]}
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
+def test_the_mutating_policy_is_of_the_version_that_the_cluster_has(helm: Helm, version: str) -> None:
+    group = "admissionregistration.k8s.io"
+    has = [f"--api-versions={group}/{each}/MutatingAdmissionPolicy" for each in ("v1alpha1", version)]
+    result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.34.0", *has)
+    kinds = admission([document for document in yaml.safe_load_all(result.stdout) if document])
+    assert kinds["MutatingAdmissionPolicy"] == kinds["MutatingAdmissionPolicyBinding"] == f"{group}/{version}"
+    assert kinds["ValidatingAdmissionPolicy"] == kinds["ValidatingAdmissionPolicyBinding"] == f"{group}/v1"
+
+
+def test_a_cluster_without_mutating_policies_has_the_validating_one(objects: list[Manifest]) -> None:
+    assert admission(objects).keys() == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert settings_of(containers_of(objects)["operator"]).records_creators is True
+
+
+def test_with_watched_namespaces_the_policies_hold_there_only(render: Render) -> None:
+    binding = the(render('watchNamespaces=["one","two"]'), "ValidatingAdmissionPolicyBinding")
+    (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["one", "two"]}
+
+
+def test_who_created_what_need_not_be_known(render: Render) -> None:
+    objects = render("createdBy.enabled=false")
+    assert admission(objects) == {}
+    assert settings_of(containers_of(objects)["operator"]).records_creators is False
 
 
 def test_every_container_has_requests_limits_and_probes(objects: list[Manifest]) -> None:
@@ -296,6 +427,14 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ('watchNamespaces=["Team"]', "/watchNamespaces/0"),
         ('watchNamespaces=["a","a"]', "/watchNamespaces"),
         ("databaseUrl=/data/tuning.db", "/databaseUrl"),
+        ("artifacts.url=/models", "/artifacts/url"),
+        ("artifacts.url=s3://key:secret@models", "/artifacts/url"),
+        ("artifacts.secret=x", "/artifacts"),
+        ("retentionDays=-1", "/retentionDays"),
+        ("tls.secretName=My_Secret", "/tls/secretName"),
+        ("tls.enabled=true", "/tls"),
+        ("metrics.annotations=perhaps", "/metrics/annotations"),
+        ("createdBy.enabled=perhaps", "/createdBy/enabled"),
         ("persistence.size=lots", "/persistence/size"),
         ("persistence.enabled=perhaps", "/persistence/enabled"),
         ("persistence.accessModes=x", "/persistence"),

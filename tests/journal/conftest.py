@@ -1,10 +1,20 @@
-from collections.abc import Iterator
+"""The journal under test, on SQLite and on Postgres: a test that asks for ``journal`` (or the database) runs on each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.journal.makers import Clock
-from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tests.servers.postgres import Postgres
+from tuningjob.journal.sql import SqlJournal
+
+
+class OpenJournal(Protocol):
+    def __call__(self, url: str | None = None) -> SqlJournal:
+        """The journal at ``url``, by default at the test's ``database_url``; closed when the test ends."""
 
 
 @pytest.fixture
@@ -13,7 +23,62 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def journal(tmp_path: Path, clock: Clock) -> Iterator[SqlJournal]:
-    journal = open_sqlite(tmp_path / "tuning.db", clock=clock)
-    yield journal
-    journal.close()
+def make_sqlite(tmp_path: Path) -> Callable[[], str]:
+    """Names a new SQLite file each time that it is called; returns its URL."""
+    names = (tmp_path / f"tuning-{number}.db" for number in range(1_000_000))
+    return lambda: f"sqlite:///{next(names)}"
+
+
+@pytest.fixture
+def make_postgres(postgres: Postgres) -> Iterator[Callable[[], str]]:
+    """Makes a new, empty database in Postgres each time that it is called; returns its URL."""
+    with ExitStack() as made:
+
+        def make() -> str:
+            name = postgres.create_database()
+            made.callback(postgres.empty_database, name)
+            return postgres.url(name)
+
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes a new, empty database each time that it is called; returns its URL."""
+    make: Callable[[], str] = request.getfixturevalue(f"make_{request.param}")
+    return make
+
+
+@pytest.fixture
+def database_url(make_database: Callable[[], str]) -> str:
+    """A new database, the one that ``journal`` is in."""
+    return make_database()
+
+
+@pytest.fixture
+def open_journal(request: pytest.FixtureRequest, clock: Clock) -> Iterator[OpenJournal]:
+    """Opens a journal as another process would: ``open_journal()`` the one at ``database_url``, once more."""
+    with ExitStack() as opened:
+
+        def open_one(url: str | None = None) -> SqlJournal:
+            found: str = url or request.getfixturevalue("database_url")
+            return opened.enter_context(closing(SqlJournal(found, clock=clock)))
+
+        yield open_one
+
+
+@pytest.fixture
+def journal(database_url: str, open_journal: OpenJournal) -> SqlJournal:
+    return open_journal(database_url)
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    """Where the file of ``sqlite_journal`` is, for a test that looks into it."""
+    return tmp_path / "tuning.db"
+
+
+@pytest.fixture
+def sqlite_journal(sqlite_file: Path, open_journal: OpenJournal) -> SqlJournal:
+    """A journal in SQLite, for what is SQLite's alone."""
+    return open_journal(f"sqlite:///{sqlite_file}")

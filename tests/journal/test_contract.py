@@ -2,32 +2,23 @@
 
 import math
 import multiprocessing
-import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from sqlalchemy import create_engine
 
+from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Cell, NewSearch, Next, Refusal, Search, SearchState
-from tuningjob.journal.sql import SqlJournal, open_sqlite
-from tuningjob.journal.units import MAX_UNIT, unit_size
+from tuningjob.journal.records import Axis, Block, Cell, Next, Refusal, Search, SearchState
+from tuningjob.journal.sql import SqlJournal
+from tuningjob.journal.walk import MAX_REGIONS
 
 ALL_CELLS = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 
@@ -91,7 +82,7 @@ def test_a_deleted_search_is_forgotten_with_its_cells_but_its_audit_row_stays(fi
     with pytest.raises(UnknownSearch):
         finished.search("search-a")
     assert finished.report_counts("search-a") == {}
-    assert [row.version for row in finished.history(namespace="team", model_key="forest")] == [1]
+    assert [row.version for row in finished.audit.history(namespace="team", model_key="forest")] == [1]
 
 
 def test_a_deleted_search_may_be_opened_and_completed_again(finished: SqlJournal) -> None:
@@ -171,10 +162,10 @@ def test_the_next_pod_of_an_index_first_resumes_what_the_one_before_left(opened:
     before = pod(opened, 1)
     left = before.must_claim()
     pod(opened, 0).must_claim()
-    before.report(*left.cells[:3])
+    before.report(*left.cells[:2])
     resumed = before.restarted().must_claim()
     assert resumed.id == left.id
-    assert resumed.cells == left.cells[3:], "only what is not finished"
+    assert resumed.cells == left.cells[2:], "only what is not finished"
 
 
 def test_a_claim_whose_reply_was_lost_comes_again(opened: SqlJournal) -> None:
@@ -222,34 +213,53 @@ def test_giving_back_twice_or_nothing_changes_nothing(opened: SqlJournal) -> Non
     assert pod(opened, 1).must_claim() == held
 
 
-def test_units_are_large_at_first_and_small_at_the_tail(journal: SqlJournal) -> None:
-    journal.open_search(a_search(candidates=200, splits=5, pods=4))
-    worker = pod(journal, slots=2)
-    sizes = []
-    while (unit := worker.claim()) is not None:
-        sizes.append(len(unit.cells))
-    assert sizes[0] == 125, "half of a quarter of 1,000"
-    assert sizes == sorted(sizes, reverse=True)
-    assert sum(sizes) == 1000
-    assert min(sizes[:-1]) == 2, "never less than the claimant's slots while there are as many"
+def test_a_million_candidates_are_claimed_without_rows_for_them(opened: SqlJournal, database_url: str) -> None:
+    opened.open_search(a_search("huge", candidates=1_000_000, splits=10, pods=100))
+    block = Block(start=0, axes=(Axis(size=1_000, stride=1_000), Axis(size=1_000, stride=1)))
+    opened.set_preflight("huge", a_preflight(blocks=(block,)))
+    pod(opened, search="huge").must_claim()
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        counts = [
+            connection.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE search_id = 'huge'").scalar_one()
+            for table in ("units", "cells", "regions")
+        ]
+    engine.dispose()
+    assert counts[:2] == [1, 0]
+    assert counts[2] <= 4 * MAX_REGIONS
 
 
-@given(remaining=st.integers(1, 10**12), pods=st.integers(1, 1000), slots=st.integers(1, 1024))
-def test_a_unit_is_never_empty_never_more_than_is_left_and_never_beyond_the_bound(
-    remaining: int, pods: int, slots: int
-) -> None:
-    size = unit_size(remaining, pods=pods, slots=slots)
-    assert 1 <= size <= min(remaining, MAX_UNIT)
-    assert size >= min(remaining, slots)
+def test_the_walk_of_the_first_preflight_is_the_order_of_claims(journal: SqlJournal) -> None:
+    journal.open_search(a_search(pods=1))
+    turned = Block(start=0, axes=(Axis(size=3, stride=1), Axis(size=2, stride=3)))
+    journal.set_preflight("search-a", a_preflight(blocks=(turned,)))
+    claimed = pod(journal).must_claim().cells
+    assert [cell.candidate for cell in claimed if cell.split == 0] == [0, 3, 1, 4, 2, 5]
+    assert sorted(claimed) == ALL_CELLS
+    pod(journal).report(*claimed)
+    assert [result.cell for result in journal.results("search-a")] == ALL_CELLS, "and not that of results"
 
 
-def test_a_million_candidates_are_claimed_without_rows_for_them(journal: SqlJournal, tmp_path: Path) -> None:
-    journal.open_search(a_search(candidates=1_000_000, splits=10))
-    pod(journal).must_claim()
-    with sqlite3.connect(tmp_path / "tuning.db") as database:
-        count = database.execute("SELECT (SELECT count(*) FROM units) + (SELECT count(*) FROM cells)").fetchone()
-    database.close()
-    assert count == (1,)
+def test_where_fits_take_longest_is_handed_out_first_once_it_is_known(journal: SqlJournal) -> None:
+    journal.open_search(a_search(candidates=64, splits=1, pods=8))
+    axes = (Axis(size=2, stride=32), Axis(size=32, stride=1))
+    journal.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=axes),)))
+    worker = pod(journal)
+    claimed = []
+    while unit := worker.claim():
+        claimed += [cell.candidate for cell in unit.cells]
+        # the upper half of the second axis is a hundred times as dear
+        results = [a_result(cell, fit_seconds=100.0 if cell.candidate % 32 >= 16 else 1.0) for cell in unit.cells]
+        journal.report("search-a", index=0, results=results)
+    assert sorted(claimed) == list(range(64))
+    second_row = [candidate for candidate in claimed if candidate >= 32]
+    assert sum(candidate >= 48 for candidate in second_row[:16]) >= 14, "it was measured in the first row"
+
+
+def test_blocks_that_do_not_name_each_candidate_once_are_refused(opened: SqlJournal) -> None:
+    with pytest.raises(JournalMismatch, match="must name each of the 6 candidates once"):
+        opened.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=(Axis(size=5, stride=1),)),)))
+    assert opened.progress("search-a").preflight is None
 
 
 # --- reports --------------------------------------------------------------------------------------------------------
@@ -323,8 +333,8 @@ def test_results_are_paged_alike_with_and_without_gaps(opened: SqlJournal, *, al
 
 
 def test_progress_counts_cells_and_failed_fits_and_shows_the_best_whole_candidate(opened: SqlJournal) -> None:
-    cells = [cell for unit in (pod(opened).must_claim(), pod(opened, 1).must_claim()) for cell in unit.cells]
-    assert Cell(1, 4) in cells
+    cells = [cell for index in range(4) for cell in pod(opened, index, slots=4).must_claim().cells]
+    assert cells[-1] == Cell(3, 0)
     results = [a_result(cell) for cell in cells if cell.candidate < 2 or cell.split > 0]
     failed = a_result(Cell(0, 0), test_scores={"accuracy": math.nan}, error="Traceback")
     opened.report("search-a", index=0, results=[failed])
@@ -396,7 +406,7 @@ def test_completing_twice_is_completing_once(finished: SqlJournal) -> None:
     assert finished.complete("search-a", an_answer()) == 1
     assert finished.complete("search-a", an_answer(best_index=0)) == 1
     assert finished.progress("search-a").answer == an_answer()
-    assert len(finished.history(namespace="team", model_key="forest")) == 1
+    assert len(finished.audit.history(namespace="team", model_key="forest")) == 1
 
 
 def test_the_audit_counts_versions_by_namespace_and_model_key(journal: SqlJournal) -> None:
@@ -412,7 +422,7 @@ def test_the_audit_counts_versions_by_namespace_and_model_key(journal: SqlJourna
         pod(journal, search=search).work()
         versions.append(journal.complete(search, an_answer()))
     assert versions == [1, 2, 1, 1, 3]
-    assert [row.search_id for row in journal.history(namespace="team", model_key="forest")] == ["a", "b", "e"]
+    assert [row.search_id for row in journal.audit.history(namespace="team", model_key="forest")] == ["a", "b", "e"]
 
 
 def test_an_audit_row_says_what_was_found_on_what_and_how_long_it_took(opened: SqlJournal, clock: Clock) -> None:
@@ -420,7 +430,7 @@ def test_an_audit_row_says_what_was_found_on_what_and_how_long_it_took(opened: S
     clock.pass_time(seconds=90)
     pod(opened).work()
     opened.complete("search-a", an_answer(failed_fits=2))
-    (row,) = opened.history(namespace="team", model_key="forest")
+    (row,) = opened.audit.history(namespace="team", model_key="forest")
     assert (row.best_params, row.score, row.std, row.metric) == ({"C": 1, "kernel": "rbf"}, 0.9, 0.01, "accuracy")
     assert (row.fits, row.failed_fits, row.duration_seconds) == (30, 2, 90.0)
     assert (row.data_digest, row.versions) == ("d" * 64, {"scikit-learn": "1.9.1"})
@@ -429,7 +439,7 @@ def test_an_audit_row_says_what_was_found_on_what_and_how_long_it_took(opened: S
 
 def test_an_answer_whose_deviation_is_nan_is_taken(finished: SqlJournal) -> None:
     finished.complete("search-a", an_answer(best_score=-math.inf, best_std=math.nan))
-    (row,) = finished.history(namespace="team", model_key="forest")
+    (row,) = finished.audit.history(namespace="team", model_key="forest")
     assert row.score == -math.inf
     assert math.isnan(row.std)
 
@@ -467,51 +477,50 @@ def test_an_ended_search_with_open_units_hands_out_nothing(opened: SqlJournal) -
     assert opened.progress("search-a").failure == "why"
 
 
+def test_a_reason_with_a_nul_in_it_is_kept_without(opened: SqlJournal) -> None:
+    opened.fail("search-a", "bad \0 byte")
+    assert opened.progress("search-a").failure == "bad \N{REPLACEMENT CHARACTER} byte"
+
+
+def test_results_that_are_not_read_to_their_end_leave_nothing_open(finished: SqlJournal) -> None:
+    reading = finished.results("search-a")
+    assert next(reading).cell == Cell(0, 0)
+    reading.close()  # type: ignore[attr-defined]
+    finished.delete("search-a")
+
+
 def test_a_refusal_is_kept_as_it_was_told(opened: SqlJournal) -> None:
     problem = {"field": "spec.scoring", "must_be": "a scorer", "got": "'acuracy'", "advice": "Did you mean accuracy?"}
     opened.refuse("search-a", Refusal(problems=(problem,)))
     assert opened.progress("search-a").refusal == Refusal(problems=(problem,))
 
 
-# --- the file -------------------------------------------------------------------------------------------------------
+# --- the database ---------------------------------------------------------------------------------------------------
 
 
-def test_everything_survives_closing_and_opening(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "tuning.db"
-    first = open_sqlite(path)
+def test_everything_survives_closing_and_opening(database_url: str, open_journal: OpenJournal) -> None:
+    first = open_journal()
     first.open_search(a_search())
     unit = pod(first).must_claim()
     pod(first).report(unit.cells[0])
     first.close()
-    second = open_sqlite(path)
-    try:
-        assert pod(second).must_claim().cells == unit.cells[1:]
-    finally:
-        second.close()
+    assert pod(open_journal(database_url)).must_claim().cells == unit.cells[1:]
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tuning.db"
-    path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(JournalError, match="must be a journal of tuningjob"):
-        open_sqlite(path)
+def test_what_one_process_did_another_sees_at_once(opened: SqlJournal, open_journal: OpenJournal) -> None:
+    other = open_journal()
+    unit = pod(opened).must_claim()
+    assert not set(pod(other, 1).must_claim().cells) & set(unit.cells)
+    other.report("search-a", index=0, results=[a_result(unit.cells[0])])
+    assert opened.progress("search-a").done == 1
 
 
-def test_a_journal_of_another_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tuning.db"
-    open_sqlite(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE schema_version SET version = 99")
-    database.close()
-    with pytest.raises(JournalMismatch, match="must be version 1, but got 99"):
-        open_sqlite(path)
-
-
-def test_a_database_that_stopped_answering_is_a_journal_error(opened: SqlJournal, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "tuning.db") as database:
-        database.execute("DROP TABLE units")
-    database.close()
-    with pytest.raises(JournalError, match="database must answer, but got: no such table"):
+def test_a_database_that_stopped_answering_is_a_journal_error(database_url: str, opened: SqlJournal) -> None:
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE units")
+    engine.dispose()
+    with pytest.raises(JournalError, match=r"database must answer, but got: .*units"):
         pod(opened).claim()
 
 
@@ -532,19 +541,18 @@ def test_threads_that_claim_at_once_never_hold_one_cell(journal: SqlJournal) -> 
     assert journal.report_counts("search-a") == {1: 500}
 
 
-def _work(path: Path, index: int, barrier: Any, evaluated: Any) -> None:
+def _work(url: str, index: int, barrier: Any, evaluated: Any) -> None:
     barrier.wait()
-    journal = open_sqlite(path)
+    journal = SqlJournal(url)
     journal.open_search(a_search(candidates=40, splits=5, pods=4))
     evaluated.put(pod(journal, index, slots=2).work())
     journal.close()
 
 
-def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_once(tmp_path: Path) -> None:
+def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_once(database_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier, evaluated = spawn.Barrier(4), spawn.Queue()
-    path = tmp_path / "tuning.db"
-    workers = [spawn.Process(target=_work, args=(path, index, barrier, evaluated)) for index in range(4)]
+    workers = [spawn.Process(target=_work, args=(database_url, index, barrier, evaluated)) for index in range(4)]
     for worker in workers:
         worker.start()
     cells = [cell for _ in workers for cell in evaluated.get(timeout=60)]
@@ -552,89 +560,3 @@ def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_on
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert len(cells) == len(set(cells)) == 200
-
-
-# --- whatever happens, in whatever order ----------------------------------------------------------------------------
-
-
-class LifeOfASearch(RuleBasedStateMachine):
-    """Pods claim, report in part, lose replies, die, are given up; every cell still ends with exactly one result."""
-
-    indexes = st.integers(0, 3)
-
-    @initialize(
-        candidates=st.integers(1, 12), splits=st.integers(1, 5), pods=st.integers(1, 4), slots=st.integers(1, 3)
-    )
-    def open(self, candidates: int, splits: int, pods: int, slots: int) -> None:
-        self.journal = SqlJournal("sqlite://")
-        self.new: NewSearch = a_search(candidates=candidates, splits=splits, pods=pods)
-        self.journal.open_search(self.new)
-        self.pods = [Pod(self.journal.view("search-a"), index=index, slots=slots) for index in range(4)]
-        self.held: dict[int, set[Cell]] = {index: set() for index in range(4)}
-        self.reports: Counter[Cell] = Counter()
-
-    @rule(index=indexes)
-    def claim(self, index: int) -> None:
-        unit = self.pods[index].claim()
-        if unit is None:
-            return
-        others = set().union(*(cells for other, cells in self.held.items() if other != index))
-        assert not set(unit.cells) & others, "a cell that another index holds"
-        assert not set(unit.cells) & set(self.reports), "a cell that is finished"
-        self.held[index] |= set(unit.cells)
-
-    @rule(index=indexes)
-    def claim_and_lose_the_reply(self, index: int) -> None:
-        worker = self.pods[index]
-        lost = self.journal.claim("search-a", index=index, slots=worker.slots, holding=worker.holding).unit
-        again = self.journal.claim("search-a", index=index, slots=worker.slots, holding=worker.holding).unit
-        assert again == lost
-        if lost is not None:
-            self.held[index] |= set(lost.cells)
-
-    @rule(index=indexes, data=st.data())
-    def report_some(self, index: int, data: st.DataObject) -> None:
-        open_cells = sorted(self.held[index] - set(self.reports))
-        cells = data.draw(st.lists(st.sampled_from(open_cells), unique=True)) if open_cells else []
-        assert self.pods[index].report(*cells) == len(cells)
-        self.reports.update(cells)
-
-    @precondition(lambda self: self.reports)
-    @rule(index=indexes, data=st.data())
-    def report_again(self, index: int, data: st.DataObject) -> None:
-        cell = data.draw(st.sampled_from(sorted(self.reports)))
-        assert self.pods[index].report(cell) == 0
-        self.reports[cell] += 1
-
-    @rule(index=indexes)
-    def die_and_be_replaced(self, index: int) -> None:
-        self.pods[index] = self.pods[index].restarted()
-
-    @rule(index=indexes)
-    def be_given_up(self, index: int) -> None:
-        self.journal.give_back("search-a", index=index)
-        self.pods[index] = self.pods[index].restarted()
-        self.held[index] = set()
-
-    @invariant()
-    def counts_agree(self) -> None:
-        progress = self.journal.progress("search-a")
-        assert progress.done == len(self.reports)
-        assert self.journal.report_counts("search-a") == dict(Counter(self.reports.values()))
-
-    def teardown(self) -> None:
-        if not hasattr(self, "journal"):
-            return
-        # The three others never come back; what they held goes to the one that is left.
-        for index in (1, 2, 3):
-            self.journal.give_back("search-a", index=index)
-        self.pods[0].restarted().work()
-        cells = [result.cell for result in self.journal.results("search-a")]
-        assert cells == [Cell(c, s) for c in range(self.new.candidates) for s in range(self.new.splits)]
-        assert self.pods[0].asks() is Next.FINISH
-        assert self.journal.complete("search-a", an_answer()) == 1
-        self.journal.close()
-
-
-def test_in_whatever_order_things_happen_every_cell_ends_with_exactly_one_result() -> None:
-    run_state_machine_as_test(LifeOfASearch, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))

@@ -9,60 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
-import yaml
 from sklearn.datasets import load_wine
 
+from tests.local.commands import TUNINGJOB, Ended, tuningjob, written
 from tests.processes import children_of
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
-from tuningjob.cli import _main
 from tuningjob.search.stop import Stop
 from tuningjob.spec import load
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command came to."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-TUNINGJOB = (sys.executable, "-m", "tuningjob.cli")
-
-
-def tuningjob(*arguments: object, cwd: Path) -> Ended:
-    done = subprocess.run(
-        [*TUNINGJOB, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture
-def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """The command in this process, below ``tmp_path``: a start of Python and scikit-learn less."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Ended:
-        code = int(_main([str(argument) for argument in arguments]))
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return run
-
-
-def written(document: dict[str, Any], folder: Path) -> Path:
-    path = folder / "job.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
 
 
 @pytest.fixture

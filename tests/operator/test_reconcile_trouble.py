@@ -19,7 +19,7 @@ async def test_deleting_a_tuningjob_deletes_what_it_made(world: World) -> None:
     with pytest.raises(UnknownSearch):
         world.journal.progress(uid)
     assert world.artifacts.list(uid) == []
-    assert len(world.journal.history(namespace="default", model_key="forest")) == 1
+    assert len(world.journal.audit.history(namespace="default", model_key="forest")) == 1
 
 
 async def test_a_tuningjob_deleted_while_the_operator_was_down_leaves_no_search(world: World) -> None:

@@ -9,10 +9,10 @@ import kopf
 import pytest
 from aiohttp import web
 
-from tests.operator.world import World
+from tests.operator.world import World, make_settings
 from tuningjob_operator import __main__ as operator_main
 from tuningjob_operator import watch
-from tuningjob_operator.__main__ import CannotStart, check_access, start
+from tuningjob_operator.__main__ import CannotStart, check_access, check_settings, start
 from tuningjob_operator.cluster import AlreadyExists, ApiError, Conflict, NotFound
 from tuningjob_operator.kube import KubeCluster
 from tuningjob_operator.loops import RESYNC_SECONDS, STALE_RESYNCS
@@ -27,6 +27,15 @@ async def test_a_forbidden_verb_is_named_with_its_place(world: World) -> None:
         "The operator's service account must be allowed to: "
         "create jobs.batch in namespace team-a; list pods in namespace team-b."
     )
+
+
+def test_a_certificate_without_its_authority_is_told_before_any_search_begins(tmp_path: Path) -> None:
+    settings = make_settings(tls_dir=tmp_path)
+    with pytest.raises(CannotStart, match=r"ca\.crt must be the authority .* needs the key ca\.crt"):
+        check_settings(settings)
+    (tmp_path / "ca.crt").touch()
+    check_settings(settings)
+    check_settings(make_settings(tls_dir=None))
 
 
 async def test_a_crd_that_comes_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

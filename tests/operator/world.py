@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.operator.fake_cluster import FakeCluster
-from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.journal.artifacts import LocalStore
 from tuningjob.journal.records import Answer, CellResult, Next, Preflight
 from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator.cache import Cache
@@ -34,6 +34,10 @@ def make_settings(**changes: Any) -> Settings:
         "watch_namespaces": (),
         "results_port": 8080,
         "liveness_port": 8081,
+        "artifacts_url": "file:///data/artifacts",
+        "retention": dt.timedelta(days=30),
+        "tls_dir": None,
+        "records_creators": True,
     }
     return Settings(**(values | changes))
 
@@ -74,7 +78,7 @@ class World:
         self.clock = Clock()
         self.cluster = FakeCluster(self.clock.now)
         self.journal = open_sqlite(folder / "tuning.db", clock=self.clock.now)
-        self.artifacts = ArtifactStore(folder / "artifacts", max_bytes=1 << 30)
+        self.artifacts = LocalStore(folder / "artifacts", max_bytes=1 << 30)
         self.settings = make_settings(**settings)
         self.start_operator()
 

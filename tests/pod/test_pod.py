@@ -2,12 +2,9 @@
 
 import contextlib
 import http.server
-import os
 import signal
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,82 +13,13 @@ import joblib
 import numpy as np
 import pytest
 
-from tests.service.server import Service
+from tests.pod.pods import SEARCH, Pods
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
-from tuningjob.journal.records import NewSearch, SearchState
+from tuningjob.journal.records import SearchState
 from tuningjob.search.results import gather
-from tuningjob.sizing import size_of
-from tuningjob.spec import dump_spec, load
+from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
-
-SEARCH = "the-search"
-
-
-class Pods:
-    """Pods of one search; ended with the test."""
-
-    def __init__(self, service: Service, folder: Path) -> None:
-        self.service = service
-        self.folder = folder
-        self.processes: list[subprocess.Popen[str]] = []
-
-    def open(self, document: dict[str, Any], *, pods: int = 2) -> None:
-        spec = load(document).spec
-        size = size_of(spec)
-        self.service.journal.open_search(
-            NewSearch(
-                id=SEARCH, namespace="team", name="job", model_key="job", spec=dump_spec(spec),
-                candidates=size.candidates, splits=size.splits, pods=pods,
-            )
-        )  # fmt: skip
-
-    def start(self, index: int, *, url: str | None = None) -> "subprocess.Popen[str]":
-        token = self.folder / "token"
-        token.write_text(self.service.token(SEARCH))
-        environment = os.environ | {
-            "TUNINGJOB_RESULTS_URL": url or self.service.url,
-            "TUNINGJOB_TOKEN_FILE": str(token),
-            "JOB_COMPLETION_INDEX": str(index),
-            "TUNINGJOB_N_JOBS": "1",
-            "TUNINGJOB_DATA_DIR": str(self.folder),
-        }
-        command = [sys.executable, "-m", "tuningjob.pod"]
-        process = subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        self.processes.append(process)
-        return process
-
-    def wait(self, process: "subprocess.Popen[str]") -> tuple[int, str]:
-        _, said = process.communicate(timeout=120)
-        return process.returncode, said
-
-    def until(self, what: str, probe: Any) -> None:
-        deadline = time.monotonic() + 60
-        while not probe():
-            assert time.monotonic() < deadline, f"waited a minute for {what}"
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def pods(tmp_path: Path) -> Iterator[Pods]:
-    service = Service(tmp_path, max_artifact_bytes=50_000_000)
-    service.start()
-    pods = Pods(service, tmp_path)
-    yield pods
-    for process in pods.processes:
-        process.kill()
-        process.communicate()
-    service.close()
-
-
-@pytest.fixture
-def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
-    """Ninety fits that have nothing in common and take some seconds."""
-    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
-    return iris_forest
 
 
 def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: Pods, forest: dict[str, Any]) -> None:

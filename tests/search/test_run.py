@@ -2,61 +2,24 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.processes import children_of
+from tests.search.searches import journal_in, opened, small, worker
 from tuningjob.errors import SearchFailed, WorkerDied
-from tuningjob.journal.records import CellResult, Claim, NewSearch, SearchState
-from tuningjob.journal.sql import SqlJournal, open_sqlite
-from tuningjob.search.problem import SearchProblem, prepare
-from tuningjob.search.run import Worker
+from tuningjob.journal.records import CellResult, SearchState
+from tuningjob.journal.sql import SqlJournal
+from tuningjob.search.outbox import Outbox
 from tuningjob.search.stop import Stop, Terminated
-from tuningjob.spec import dump_spec, load
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[SqlJournal]:
-    journal = open_sqlite(tmp_path / "tuning.db")
-    yield journal
-    journal.close()
-
-
-def small(parameters: Any, *, estimator: str = "sklearn.tree.DecisionTreeClassifier") -> SearchProblem:
-    document = {
-        "apiVersion": "tuningjob.dev/v1alpha1",
-        "kind": "TuningJob",
-        "metadata": {"name": "small"},
-        "spec": {
-            "estimator": {"class": estimator, "params": {"random_state": 0}},
-            "search": {"grid": {"parameters": parameters}},
-            "data": {"loader": "sklearn.datasets.load_iris"},
-        },
-    }
-    return prepare(load(document).spec, Path())
-
-
-def opened(journal: SqlJournal, problem: SearchProblem, *, pods: int = 1, search_id: str = "s") -> None:
-    journal.open_search(
-        NewSearch(
-            id=search_id,
-            namespace="default",
-            name="small",
-            model_key="small",
-            spec=dump_spec(problem.spec),
-            candidates=len(problem.candidates),
-            splits=len(problem.splits),
-            pods=pods,
-        )
-    )
-    journal.set_preflight(search_id, problem.preflight)
-
-
-def worker(journal: SqlJournal, problem: SearchProblem, *, index: int = 0, stop: Stop | None = None) -> Worker:
-    return Worker(journal=journal.view("s"), problem=problem, index=index, n_jobs=2, stop=stop or Stop())
+    with journal_in(tmp_path) as journal:
+        yield journal
 
 
 def test_every_cell_is_fitted_and_reported_once(journal: SqlJournal) -> None:
@@ -64,6 +27,14 @@ def test_every_cell_is_fitted_and_reported_once(journal: SqlJournal) -> None:
     opened(journal, problem)
     assert worker(journal, problem).evaluate_all()
     assert journal.report_counts("s") == {1: 30}
+
+
+def test_a_worker_leaves_no_thread_behind_that_would_keep_the_next_one_from_forking(journal: SqlJournal) -> None:
+    before = set(Path("/proc/self/task").iterdir())
+    problem = small({"max_depth": [1]})
+    opened(journal, problem)
+    assert worker(journal, problem).evaluate_all()
+    assert set(Path("/proc/self/task").iterdir()) <= before
 
 
 def test_a_worker_that_is_asked_to_stop_reports_what_it_finished_and_another_goes_on(journal: SqlJournal) -> None:
@@ -144,31 +115,25 @@ def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> 
     assert [cell.error for cell in journal.results("s")] == [None] * 10
 
 
-class LateJournal:
-    """The real journal, with a clock that jumps between calls: reports come due in the middle of everything."""
+class Counting(Outbox):
+    """An outbox that remembers how much it was given at a time."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.reports: list[int] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: list[int] = []
 
-    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
-        return self.inner.claim(index=index, slots=slots, holding=holding)
-
-    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
-        self.reports.append(len(results))
-        return self.inner.report(index=index, results=results)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+    def put(self, results: Sequence[CellResult]) -> None:
+        self.puts.append(len(results))
+        super().put(results)
 
 
-def test_finished_cells_are_reported_within_a_second_by_the_workers_clock(journal: SqlJournal) -> None:
+def test_finished_cells_are_sent_within_a_second_by_the_workers_clock(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2, 3, 4]})
     opened(journal, problem)
-    late = LateJournal(journal.view("s"))
     ticks = iter(range(10_000))
-    eager = Worker(journal=late, problem=problem, index=0, n_jobs=1, clock=lambda: float(next(ticks)))
+    eager = worker(journal, problem)
+    eager.n_jobs, eager.clock, eager.outbox = 1, lambda: float(next(ticks)), Counting()
     assert eager.evaluate_all()
-    assert sum(late.reports) == 20
+    assert sum(eager.outbox.puts) == 20
     # each look at the clock is a second later, so no finished chunk waits for the next
-    assert len(late.reports) >= 5
+    assert len(eager.outbox.puts) >= 5

@@ -47,10 +47,22 @@ def test_a_pause_is_slept_through_when_nobody_asks(stop: Stop, time: Time) -> No
     assert time.now == pytest.approx(100)
 
 
-def test_attempts_go_on_for_the_grace_after_a_request_and_then_end(stop: Stop, time: Time) -> None:
+def test_attempts_go_on_for_the_grace_after_a_request_in_haste_and_then_end(stop: Stop, time: Time) -> None:
     stop.request()
-    stop.sleep(7)
-    stop.sleep(7)
+    for _ in range(int(GRACE_SECONDS) - 1):
+        stop.sleep(7)
     with pytest.raises(Terminated):
         stop.sleep(7)
-    assert time.now == pytest.approx(GRACE_SECONDS, abs=1)
+    assert time.now == pytest.approx(GRACE_SECONDS)
+
+
+def test_a_request_in_the_middle_of_a_long_pause_ends_the_pause_and_not_the_attempts(time: Time) -> None:
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        if time.now >= 3:
+            asked.request()
+
+    asked = Stop(clock=time.clock, sleep=sleep)
+    asked.sleep(20)
+    assert 3 <= time.now < 4
+    assert not asked.is_overdue

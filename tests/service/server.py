@@ -1,30 +1,79 @@
-"""The results service as it is, on a port of this machine: uvicorn, a SQLite file, and a clock that a test can turn."""
+"""The results service as it is, on a port of this machine: uvicorn, a database, and a clock that a test can turn."""
 
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from tests.journal.makers import Clock
 from tuningjob.client import HttpSearchJournal
-from tuningjob.journal.artifacts import ArtifactStore
-from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.journal.artifacts import LocalStore
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.service import make_app
+from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
+from tuningjob_operator.service.probes import room_in
 
 KEY = bytes(range(32))
 
 
-class Service:
-    """Started and stopped at will, always on the same port and the same files."""
+@dataclass
+class Register:
+    """People as an API server would know them: names by token, and what each may do where. See test_people for a real one."""
 
-    def __init__(self, root: Path, *, max_artifact_bytes: int = 1000) -> None:
+    names: dict[str, str] = field(default_factory=dict)
+    rights: set[tuple[str, str, str]] = field(default_factory=set)
+    is_away: bool = False
+
+    def enter(self, name: str, *verbs: str, namespace: str = "team") -> str:
+        """Somebody who may; returns their token."""
+        token = f"token-of-{name}"
+        self.names[token] = name
+        self.rights |= {(name, verb, namespace) for verb in verbs}
+        return token
+
+    async def name(self, token: str, *, verb: str, namespace: str) -> str:
+        if self.is_away:
+            raise IdentityUnavailable("The Kubernetes API server must say who this is, but got: nothing")
+        if token not in self.names:
+            raise PersonRefused(401, "The token must be one that this cluster's API server takes, but it did not.")
+        name = self.names[token]
+        if (name, verb, namespace) not in self.rights:
+            raise PersonRefused(403, f"{name} must be allowed to {verb} tuningjobs in {namespace}, but is not.")
+        return name
+
+    async def close(self) -> None:
+        pass
+
+
+class Service:
+    """Started and stopped at will, always on the same port and the same files.
+
+    ``database_url``: another database than a SQLite file in ``root``. ``persons``: who people are; ``register`` by default.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_artifact_bytes: int = 1000,
+        database_url: str = "",
+        persons: Callable[[], People] | None = None,
+    ) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self._root = root
+        self._database_url = database_url or f"sqlite:///{root / 'tuning.db'}"
+        self._persons = persons
         self.clock = Clock()
-        self.artifacts = ArtifactStore(root / "artifacts", max_bytes=max_artifact_bytes)
+        self.register = Register()
+        self.artifacts = LocalStore(root / "artifacts", max_bytes=max_artifact_bytes)
         self.journal: SqlJournal = self._open()
+        self.app: FastAPI | None = None
         self.port = 0
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -34,14 +83,29 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     def _open(self) -> SqlJournal:
-        return open_sqlite(self._root / "tuning.db", clock=self.clock)
+        return SqlJournal(self._database_url, clock=self.clock)
+
+    def make_app(self) -> FastAPI:
+        """The application over the journal as it is open now."""
+        return make_app(
+            self.journal,
+            self.artifacts,
+            KEY,
+            self.clock,
+            persons=self.register if self._persons is None else self._persons(),
+            checks=(self._check_journal, self.artifacts.check, room_in(self._root)),
+        )
+
+    def _check_journal(self) -> None:
+        # looked up when it is asked: a test may have put something else there
+        self.journal.check()
 
     def start(self) -> None:
         # Bound and listening before the server's thread runs: whoever connects is kept waiting, not refused.
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        app = make_app(self.journal, self.artifacts, KEY, self.clock)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
+        self.app = self.make_app()
+        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, ws="none", lifespan="on"))
         self._thread = threading.Thread(target=self._serve, args=(self._server, listener))
         self._thread.start()
 
@@ -75,6 +139,15 @@ class Service:
     ) -> HttpSearchJournal:
         """By default one that fails a test rather than waits."""
         return HttpSearchJournal(self.url, token or self.token(search), sleep=sleep or _never)
+
+
+def routes_of(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and path template of everything that the application serves."""
+    found: list[Any] = []
+    for route in app.routes:
+        # FastAPI keeps an included router as it is
+        found += getattr(getattr(route, "original_router", None), "routes", [route])
+    return {(method, route.path) for route in found for method in route.methods if method != "HEAD"}
 
 
 def _never(seconds: float) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from tests.journal.makers import Pod, a_search, an_answer
 from tests.service.server import KEY, Service
 from tuningjob.client import HttpSearchJournal
-from tuningjob.errors import ArtifactRefused, JournalError
+from tuningjob.errors import ArtifactRefused
 from tuningjob.journal.records import SearchState
 from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator import tokens
@@ -28,6 +27,8 @@ ENDPOINTS = [
     ("GET", "/v1/search"),
     ("PUT", "/v1/preflight"),
     ("POST", "/v1/claims"),
+    ("POST", "/v1/leave"),
+    ("POST", "/v1/reuse"),
     ("POST", "/v1/cells"),
     ("GET", "/v1/cells"),
     ("POST", "/v1/complete"),
@@ -60,8 +61,8 @@ def sha256(data: bytes) -> dict[str, str]:
 # --- who may ask -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "path"), [*ENDPOINTS, ("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")])
-def test_nothing_but_the_probes_answers_without_a_token(stranger: httpx.Client, method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), [*ENDPOINTS, ("GET", "/"), ("GET", "/docs"), ("GET", "/metrics/")])
+def test_nothing_but_the_open_paths_answers_without_a_token(stranger: httpx.Client, method: str, path: str) -> None:
     response = stranger.request(method, path)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
@@ -148,8 +149,25 @@ def test_too_many_cells_in_one_report_are_refused(mine: httpx.Client) -> None:
         ("POST", "/v1/claims", {"index": 0, "slots": 0}, "body.slots: must be greater than or equal to 1"),
         ("POST", "/v1/claims", {"index": 0, "slots": 10**6}, "body.slots: must be less than or equal to 1024"),
         ("POST", "/v1/claims", {"index": 0, "slots": 1, "holding": 3}, "body.holding: must be a valid"),
-        ("POST", "/v1/claims", {"index": 0, "slots": 1, "search": "search-b"}, "body.search: "),
+        ("POST", "/v1/claims", {"index": 0, "slots": 1, "search": "search-b"}, "body.search: must not be there"),
         ("POST", "/v1/claims", [], "body: must be a valid dictionary"),
+        ("POST", "/v1/claims", {"index": 0, "slots": 1, "claimant": "x" * 65}, "body.claimant: "),
+        ("POST", "/v1/claims", {"index": 0, "slots": 1, "claimant": "a\0"}, "body.claimant: must match pattern"),
+        ("POST", "/v1/leave", {}, "body.index: "),
+        ("POST", "/v1/leave", {"index": 100_000}, "body.index: must be less than 100000"),
+        ("POST", "/v1/reuse", {"index": 0, "cells": [{"candidate": 0, "split": 0}]}, "body.cells.0.identity: "),
+        (
+            "POST",
+            "/v1/reuse",
+            {"index": 0, "cells": [{"candidate": 0, "split": 0, "identity": "../x"}]},
+            "body.cells.0.identity: ",
+        ),
+        (
+            "POST",
+            "/v1/reuse",
+            {"index": 0, "cells": [{"candidate": 0, "split": 0, "identity": "0" * 32}] * 1001},
+            "body.cells: ",
+        ),
         (
             "POST",
             "/v1/cells",
@@ -167,7 +185,13 @@ def test_too_many_cells_in_one_report_are_refused(mine: httpx.Client) -> None:
         ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"error": "x" * 8193}]}, "body.results.0.error: "),
         ("POST", "/v1/cells", {"index": 0, "results": [RESULT | {"by": 1}]}, "body.results.0.by: "),
         ("PUT", "/v1/preflight", {"data_digest": 1}, "body.data_digest: must be a valid string"),
-        ("POST", "/v1/complete", {}, "body.best_index: "),
+        (
+            "PUT",
+            "/v1/preflight",
+            {"data_digest": "\0", "samples": 1, "features": 1, "versions": {}},
+            "body: must be without NUL",
+        ),
+        ("POST", "/v1/complete", {}, "body.best_index: must be given, but got nothing."),
         ("POST", "/v1/fail", {"reason": "x" * 8193}, "body.reason: "),
         ("POST", "/v1/refuse", {"problems": []}, "body.problems: "),
         ("GET", "/v1/cells?limit=5001", None, "query.limit: must be less than or equal to 5000, but got '5001'"),
@@ -198,29 +222,6 @@ def test_a_mismatch_is_a_conflict_with_the_journals_sentence(mine: httpx.Client)
 
 def test_a_path_that_is_none_is_not_found(mine: httpx.Client) -> None:
     assert mine.get("/v2/search").status_code == 404
-
-
-# --- probes ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_probes_answer_without_a_token(http: httpx.Client) -> None:
-    assert http.get("/healthz").status_code == 200
-    assert http.get("/readyz").status_code == 200
-
-
-def test_a_service_without_its_database_is_alive_but_not_ready(
-    service: Service, http: httpx.Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken() -> dict[str, int]:
-        raise JournalError("the journal's database must answer, but got: disk I/O error")
-
-    service.journal.revisions = broken  # type: ignore[method-assign]
-    with caplog.at_level(logging.WARNING):
-        response = http.get("/readyz")
-    assert response.status_code == 503
-    assert detail(response) == "the journal's database must answer, but got: disk I/O error"
-    assert "disk I/O error" in caplog.text
-    assert http.get("/healthz").status_code == 200
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -314,3 +315,15 @@ def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path
         finally:
             process.kill()
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".key")) == '["signing.key"]'
+
+
+def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "tuning.db").write_bytes(b"not a database" * 1_000)
+    environment = os.environ | {"TUNINGJOB_DATA_DIR": str(tmp_path), "TUNINGJOB_RESULTS_PORT": "0"}
+    command = [sys.executable, "-m", "tuningjob_operator.service"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert "cannot start: " in ended.stdout
+    assert "file is not a database" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert (tmp_path / "tuning.db").read_bytes() == b"not a database" * 1_000

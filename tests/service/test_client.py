@@ -1,23 +1,39 @@
 """A search through the results service is the search that the journal itself would have led."""
 
+import contextlib
+import datetime as dt
+import http.server
 import itertools
+import json
 import math
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import format_datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.service.server import Service
 from tuningjob.client import HttpSearchJournal
-from tuningjob.errors import JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
+from tuningjob.errors import ArtifactRefused, JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
 from tuningjob.journal.contract import SearchJournal
 from tuningjob.journal.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
+    MAX_ERROR_LENGTH,
     Cell,
+    CellIdentity,
     CellResult,
     Claim,
     Next,
@@ -35,7 +51,12 @@ def a_life(journal: SearchJournal) -> Iterator[object]:
     left = first.must_claim()
     yield left
     yield first.report(*left.cells[:2])
-    yield first.restarted().must_claim()
+    identities = [CellIdentity(candidate=cell.candidate, split=cell.split, identity="0" * 32) for cell in left.cells]
+    yield journal.reuse(index=0, cells=identities)
+    for claimant in ("the-first", "its-replacement", "another"):
+        yield journal.claim(index=0, slots=2, holding=set(), claimant=claimant)
+    journal.leave(index=0)
+    yield journal.claim(index=0, slots=2, holding=set(), claimant="the-last")
     yield second.work()
     yield list(journal.results())
     yield first.restarted().work()
@@ -98,6 +119,40 @@ def test_a_report_of_many_cells_is_sent_in_batches_and_results_are_read_in_pages
         assert len(claimed) == 7_000 > max(MAX_CELLS_PER_PAGE, MAX_CELLS_PER_REPORT)
         assert worker.report(*claimed) == 7_000
         assert [result.cell for result in client.results()] == sorted(claimed)
+
+
+def test_a_report_whose_errors_are_longer_than_a_body_may_be_is_sent_in_parts(service: Service) -> None:
+    service.journal.open_search(a_search("large", candidates=1_000, splits=1, pods=1))
+    with service.client("large") as client:
+        worker = Pod(client)
+        claimed = [cell for unit in iter(worker.claim, None) for cell in unit.cells]
+        # three bytes for each character
+        failed = [a_result(cell, error="→" * MAX_ERROR_LENGTH) for cell in claimed]
+        assert client.report(index=0, results=failed) == 1_000
+
+
+def test_identities_are_asked_for_in_batches(service: Service) -> None:
+    service.journal.open_search(a_search("large", candidates=700, splits=2, pods=1))
+    with service.client("large") as client:
+        worker = Pod(client)
+        claimed = [cell for unit in iter(worker.claim, None) for cell in unit.cells]
+        named = {cell: f"{number:032x}" for number, cell in enumerate(claimed)}
+        client.report(index=0, results=[a_result(cell, identity=identity) for cell, identity in named.items()])
+        wanted = [
+            CellIdentity(candidate=cell.candidate, split=cell.split, identity=identity)
+            for cell, identity in named.items()
+        ]
+        assert len(wanted) == 1_400 > MAX_CELLS_PER_REPORT
+        assert sorted(client.reuse(index=0, cells=wanted)) == sorted(claimed)
+
+
+def test_many_threads_may_use_one_client(client: HttpSearchJournal) -> None:
+    cells = Pod(client, slots=30).must_claim().cells
+    with ThreadPoolExecutor(8) as threads:
+        done = [threads.submit(client.report, index=0, results=[a_result(cell)]) for cell in cells]
+        asked = [threads.submit(client.search) for _ in range(30)]
+        assert sum(future.result() for future in done) == len(cells)
+        assert {future.result().id for future in asked} == {"search-a"}
 
 
 def test_reporting_nothing_asks_nothing(client: HttpSearchJournal, service: Service) -> None:
@@ -234,6 +289,148 @@ def test_a_claim_whose_reply_was_lost_is_not_lost(service: Service) -> None:
         assert client.claim(index=0, slots=1, holding=set()) == claimed[0]
 
 
+def test_who_waits_is_told_once_and_when_it_is_over(service: Service) -> None:
+    patience = Patience(wakes={6: service.start})
+    said: list[str] = []
+    service.stop()
+    with HttpSearchJournal(
+        service.url, service.token(), say=said.append, clock=patience.clock, sleep=patience.sleep
+    ) as client:
+        client.search()
+        client.search()
+    assert len(said) == 2
+    assert said[0].startswith(f"{service.url} does not answer: ")
+    assert said[1] == f"{service.url} answers again, after {patience.now:.0f} seconds"
+
+
+@contextlib.contextmanager
+def answering(*answers: tuple[int, Mapping[str, str]]) -> Iterator[str]:
+    """A service that answers so, one after the other: its address. The real one never asks for a pause."""
+    left = list(answers)
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers = left.pop(0)
+            body = json.dumps({"detail": "wait a moment", "new": 0}).encode()
+            self.send_response_only(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+
+
+def http_date(*, seconds: int) -> str:
+    return format_datetime(NOON + dt.timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "least", "most"),
+    [
+        (429, {"Retry-After": "7"}, 7, 8),
+        (503, {"Retry-After": "7"}, 7, 8),
+        (503, {"Retry-After": http_date(seconds=9), "Date": http_date(seconds=0)}, 9, 10),
+        (503, {"Retry-After": http_date(seconds=-9), "Date": http_date(seconds=0)}, 0, 1),
+        (503, {"Retry-After": http_date(seconds=9)}, 0, 1),
+        (503, {"Retry-After": "86400"}, 60, 61),
+        (503, {"Retry-After": "soon"}, 0, 1),
+        (429, {}, 0, 1),
+    ],
+)
+def test_a_service_that_asks_for_a_pause_is_given_it(
+    status: int, headers: Mapping[str, str], least: float, most: float
+) -> None:
+    patience = Patience()
+    with (
+        answering((status, headers), (404, {})) as url,
+        HttpSearchJournal(url, "token", clock=patience.clock, sleep=patience.sleep) as client,
+        pytest.raises(UnknownSearch, match="wait a moment"),
+    ):
+        client.search()
+    (pause,) = patience.pauses
+    assert least < pause <= most
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+def a_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "results")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "tls.crt", folder / "tls.key"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+@contextlib.contextmanager
+def behind_tls(service: Service, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The service's address behind TLS, and the file that vouches for it."""
+    certificate, key = a_certificate(folder)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.make_app(), log_config=None, ws="none", lifespan="on", ssl_certfile=certificate, ssl_keyfile=key
+        )
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with listener:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", certificate
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_service_whose_certificate_is_vouched_for_is_spoken_to(service: Service, tmp_path: Path) -> None:
+    with (
+        behind_tls(service, tmp_path) as (url, ca_file),
+        HttpSearchJournal(url, service.token(), ca_file=ca_file) as client,
+    ):
+        assert client.search().id == "search-a"
+
+
+def test_a_service_that_nobody_vouches_for_is_told_nothing(service: Service, tmp_path: Path) -> None:
+    patience = Patience()
+    (tmp_path / "other").mkdir()
+    other, _ = a_certificate(tmp_path / "other")
+    with (
+        behind_tls(service, tmp_path) as (url, _),
+        HttpSearchJournal(
+            url, service.token(), ca_file=other, patience_seconds=1, clock=patience.clock, sleep=patience.sleep
+        ) as client,
+        pytest.raises(ServiceUnavailable, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        client.search()
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -264,3 +461,21 @@ def test_a_file_is_sent_again_from_its_beginning_when_the_service_comes_back(ser
     with patient_client(service, Patience(wakes={2: service.start})) as client:
         client.upload("model.joblib", file)
     assert service.artifacts.read_bytes("search-a", "model.joblib") == b"model"
+
+
+def test_a_large_file_is_streamed_and_one_that_is_too_large_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    size = 24 * 2**20
+    file.write_bytes(bytes(size))
+    service = Service(tmp_path / "service", max_artifact_bytes=size)
+    service.journal.open_search(a_search())
+    service.start()
+    try:
+        with service.client() as client:
+            assert client.upload("model.joblib", file).size_bytes == size
+            with file.open("ab") as more:
+                more.write(b"!")
+            with pytest.raises(ArtifactRefused, match="at most"):
+                client.upload("model.joblib", file)
+    finally:
+        service.close()

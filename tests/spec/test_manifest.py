@@ -28,6 +28,15 @@ def test_resources_and_parallelism_have_defaults(iris_forest: dict[str, Any]) ->
     assert (spec.resources.cpu, spec.resources.memory, spec.parallelism) == ("1", "1Gi", 1)
 
 
+def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest: dict[str, Any]) -> None:
+    spec = load(iris_forest).spec
+    assert (spec.reuse, spec.artifacts.compression) == (False, "none")
+    iris_forest["spec"] |= {"reuse": True, "artifacts": {"compression": "lz4"}}
+    spec = load(iris_forest).spec
+    assert (spec.reuse, spec.artifacts.compression) == (True, "lz4")
+    assert load_spec(dump_spec(spec)) == spec
+
+
 @pytest.mark.parametrize(
     ("path", "value", "want"),
     [
@@ -50,6 +59,9 @@ def test_resources_and_parallelism_have_defaults(iris_forest: dict[str, Any]) ->
         ("estimator", {}, "spec.estimator: must be either a pipeline or a class"),
         ("estimator", {"pipeline": []}, "spec.estimator.pipeline: "),
         ("estimator", {"class": "SVC"}, "spec.estimator.class: must be text that matches"),
+        ("reuse", "yes", "spec.reuse: must be a valid boolean, but got 'yes'."),
+        ("artifacts", {"compression": "zip"}, "spec.artifacts.compression: must be 'none', 'lz4', 'gzip' or 'xz', but got 'zip'."),
+        ("artifacts", {"compress": "xz"}, "spec.artifacts.compress: must be a known field, but got an unknown one. Did you mean 'compression'?"),
         ("search", {"grid": {"parameters": {"C": []}}}, "spec.search.grid.parameters.C: must be a list with at least one value, but got []."),
     ],
 )  # fmt: skip

@@ -1,15 +1,20 @@
 """The journal as a worker pod reaches it: the results service, over HTTP.
 
 A pod outlives a restart of the service: what fails on the way (no connection, a timeout, a 5xx, a 429) is tried again
-with growing, jittered pauses, for as long as `patience_seconds`. Every request may be repeated, because the journal's
-methods may (see ``tuningjob.journal.contract``). A refusal (4xx) is final, and raised as the error that the journal
-itself would have raised. To be used from one thread at a time.
+with growing, jittered pauses, never sooner than the service asks for (Retry-After), for as long as `patience_seconds`. Every
+request may be repeated, because the journal's methods may (see ``tuningjob.journal.contract``). A refusal (4xx) is final, and
+raised as the error that the journal itself would have raised.
+
+For any threads at once: a request keeps nothing here, and httpx's client is made for it.
 """
 
+import datetime as dt
 import hashlib
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -32,6 +37,8 @@ from tuningjob.journal.records import (
     MAX_CELLS_PER_REPORT,
     MAX_ERROR_LENGTH,
     Answer,
+    Cell,
+    CellIdentity,
     CellResult,
     Claim,
     Preflight,
@@ -46,12 +53,20 @@ PATIENCE_SECONDS: Final = 600.0
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 20.0
+# Of what a service may ask for: a slip there must not put a pod to sleep.
+_LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
+# One lost connection is no news.
+_ATTEMPTS_IN_SILENCE: Final = 2
+# A report that is longer is sent in two: the service reads 16 MiB of a body, and the errors of 1,000 cells may be more.
+_MAX_BODY_BYTES: Final = 8 * 2**20
 
 # Bodies are written by pydantic, for NaN and infinities; httpx must be told what they are.
 _JSON: Final = {"Content-Type": "application/json"}
 _SEARCH: Final = TypeAdapter(Search)
 _CLAIM: Final = TypeAdapter(Claim)
 _CELLS: Final = TypeAdapter(list[CellResult])
+_IDENTITIES: Final = TypeAdapter(list[CellIdentity])
+_REUSED: Final = TypeAdapter(list[Cell])
 _PREFLIGHT: Final = TypeAdapter(Preflight)
 _ANSWER: Final = TypeAdapter(Answer)
 _REFUSAL: Final = TypeAdapter(Refusal)
@@ -60,14 +75,19 @@ _REFUSED: Final[dict[int, type[TuningJobError]]] = {404: UnknownSearch, 409: Jou
 
 
 class _TryAgain(Exception):
-    """An answer that another attempt may better."""
+    """An answer that another attempt may better, but not before so many seconds."""
+
+    def __init__(self, message: str, after_seconds: float) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
 
 
 class HttpSearchJournal:
-    """``SearchJournal`` over HTTP.
+    """``SearchJournal`` over HTTP; at an https URL with a service that ``ca_file`` (PEM) vouches for, if given.
 
-    Every method may raise ServiceUnavailable after ``patience_seconds`` without an answer, UnknownSearch and
-    JournalMismatch as the journal does, and JournalError for any other refusal (an expired token, say).
+    ``say`` is told when the service does not answer, and when it does again. Every method may raise ServiceUnavailable after
+    ``patience_seconds`` without an answer, UnknownSearch and JournalMismatch as the journal does, and JournalError for any
+    other refusal (an expired token, say).
     """
 
     def __init__(
@@ -75,16 +95,23 @@ class HttpSearchJournal:
         url: str,
         token: str,
         *,
+        ca_file: Path | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = url.rstrip("/")
         # No proxy of the pod's environment: the service is in the cluster.
         self._http = httpx.Client(
-            base_url=self._url, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT, trust_env=False
+            base_url=self._url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT,
+            trust_env=False,
+            verify=True if ca_file is None else _trusting(ca_file),
         )
         self._patience_seconds = patience_seconds
+        self._say = say
         self._clock = clock
         self._sleep = sleep
 
@@ -108,19 +135,40 @@ class HttpSearchJournal:
         """See Journal.set_preflight."""
         self._request("PUT", "/v1/preflight", headers=_JSON, content=_PREFLIGHT.dump_json(preflight))
 
-    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
         """See Journal.claim."""
-        body = {"index": index, "slots": slots, "holding": sorted(holding)}
+        body = {"index": index, "slots": slots, "holding": sorted(holding), "claimant": claimant}
         return self._parsed(_CLAIM, self._request("POST", "/v1/claims", json=body))
+
+    def leave(self, *, index: int) -> None:
+        """See Journal.leave."""
+        self._request("POST", "/v1/leave", json={"index": index})
+
+    def reuse(self, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
+        """See Journal.reuse; at most MAX_CELLS_PER_REPORT at a time."""
+        finished: list[Cell] = []
+        for start in range(0, len(cells), MAX_CELLS_PER_REPORT):
+            batch = _IDENTITIES.dump_json(list(cells[start : start + MAX_CELLS_PER_REPORT]))
+            body = b'{"index":%d,"cells":%b}' % (index, batch)
+            response = self._request("POST", "/v1/reuse", headers=_JSON, content=body)
+            known: list[Cell] = self._parsed(_REUSED, response)
+            finished += known
+        return tuple(finished)
 
     def report(self, *, index: int, results: Sequence[CellResult]) -> int:
         """See Journal.report; each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
         new = 0
         for start in range(0, len(results), MAX_CELLS_PER_REPORT):
-            batch = _CELLS.dump_json(list(results[start : start + MAX_CELLS_PER_REPORT]))
-            body = b'{"index":%d,"results":%b}' % (index, batch)
-            new += int(self._request("POST", "/v1/cells", headers=_JSON, content=body).json()["new"])
+            new += self._report(index, list(results[start : start + MAX_CELLS_PER_REPORT]))
         return new
+
+    def _report(self, index: int, batch: list[CellResult]) -> int:
+        cells = _CELLS.dump_json(batch)
+        if len(cells) > _MAX_BODY_BYTES and len(batch) > 1:
+            half = len(batch) // 2
+            return self._report(index, batch[:half]) + self._report(index, batch[half:])
+        body = b'{"index":%d,"results":%b}' % (index, cells)
+        return int(self._request("POST", "/v1/cells", headers=_JSON, content=body).json()["new"])
 
     def results(self) -> Iterator[CellResult]:
         """See Journal.results; a page at a time."""
@@ -140,7 +188,8 @@ class HttpSearchJournal:
 
     def fail(self, reason: str) -> None:
         """See Journal.fail. Of a reason that is too long, the end is kept: that is where a traceback says what happened."""
-        self._request("POST", "/v1/fail", json={"reason": reason[-MAX_ERROR_LENGTH:]})
+        # a NUL, which Postgres' text cannot hold, must not keep the reason from being told
+        self._request("POST", "/v1/fail", json={"reason": reason[-MAX_ERROR_LENGTH:].replace("\0", "")})
 
     def refuse(self, refusal: Refusal) -> None:
         """See Journal.refuse."""
@@ -186,14 +235,21 @@ class HttpSearchJournal:
                 request["content"] = body()
             response = self._http.request(method, path, **request)
             if response.status_code == 429 or response.status_code >= 500:
-                raise _TryAgain(f"{response.status_code} {_detail(response)}")
+                raise _TryAgain(f"{response.status_code} {_detail(response)}", _retry_after(response))
             return response
+
+        def complain(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number == _ATTEMPTS_IN_SILENCE:
+                self._say(
+                    f"{self._url} does not answer: {_reason(state)}; trying again for {self._patience_seconds:.0f} seconds"
+                )
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
             wait=_pause,
             stop=out_of_patience,
             sleep=self._sleep,
+            before_sleep=complain,
             reraise=True,
         )
         try:
@@ -202,6 +258,8 @@ class HttpSearchJournal:
             raise ServiceUnavailable(
                 f"{self._url}: must answer within {self._patience_seconds:.0f} seconds, but got: {error}"
             ) from error
+        if retrying.statistics["attempt_number"] > _ATTEMPTS_IN_SILENCE:
+            self._say(f"{self._url} answers again, after {self._clock() - started:.0f} seconds")
         if response.status_code >= 400:
             kind = (_REFUSED | (refused or {})).get(response.status_code, JournalError)
             raise kind(_detail(response))
@@ -209,7 +267,8 @@ class HttpSearchJournal:
 
     def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
         try:
-            return adapter.validate_json(response.content)
+            # a service of a later release may say more, while it is being upgraded
+            return adapter.validate_json(response.content, extra="ignore")
         except ValidationError as error:
             raise JournalError(f"{self._url}: must be a results service of this version, but got: {error}") from error
 
@@ -219,10 +278,39 @@ def _stream(path: Path) -> Iterator[bytes]:
     yield from blocks(path.open("rb"))
 
 
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Half to all of a doubling pause: a hundred pods that lost the service together do not come back together."""
+    """Half to all of a doubling pause: a hundred pods that lost the service together do not come back together.
+
+    Where the service has asked for a pause, that comes on top.
+    """
     pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(state.attempt_number - 1, 16))
-    return pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+    reason = _reason(state)
+    asked_for = reason.after_seconds if isinstance(reason, _TryAgain) else 0.0
+    return asked_for + pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+
+
+def _reason(state: tenacity.RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """The seconds of Retry-After (RFC 9110, 10.2.3), or until its date by the response's own; 0 where there is none to read."""
+    asked = response.headers.get("Retry-After", "")
+    try:
+        seconds = (
+            float(asked) if asked.isdecimal() else (_date(asked) - _date(response.headers["Date"])).total_seconds()
+        )
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _date(header: str) -> dt.datetime:
+    return parsedate_to_datetime(header)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -8,8 +8,11 @@
     ├── WorkerDied             a process of ours was killed from outside, mostly for memory (a pod exits 1 and is replaced)
     ├── JournalError           the journal cannot do what was asked
     │   ├── UnknownSearch      no such search in this journal
+    │   ├── UnknownModel       no such model key, or no such version of it, in the audit
+    │   ├── NotBlessed         no version of this model key is in use, or none was before it
     │   └── JournalMismatch    what is stored was made from something else: another spec, other data, another schema
     ├── ArtifactRefused        an artifact's name, size or digest is not what it must be
+    ├── ArtifactsUnavailable   the store of artifacts does not answer, or has no room: try again
     └── ServiceUnavailable     the results service did not answer for as long as a worker may wait
 """
 
@@ -59,12 +62,24 @@ class UnknownSearch(JournalError):
     """No such search in this journal."""
 
 
+class UnknownModel(JournalError):
+    """No such model key, or no such version of it."""
+
+
+class NotBlessed(JournalError):
+    """No version is in use, or none was before it."""
+
+
 class JournalMismatch(JournalError):
     """What the journal holds was made from something else than what is offered now."""
 
 
 class ArtifactRefused(TuningJobError):
     """An artifact's name, size or digest is not what it must be."""
+
+
+class ArtifactsUnavailable(TuningJobError):
+    """The store of artifacts cannot be reached, or cannot take more. Nothing was stored in part."""
 
 
 class ServiceUnavailable(TuningJobError):

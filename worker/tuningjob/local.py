@@ -1,12 +1,18 @@
-"""A search on this machine: processes instead of pods, the journal in SQLite beside the results."""
+"""A search on this machine: processes instead of pods, the journal in SQLite beside the results.
+
+Below ``output``: the journal; ``searches/<id>/`` with the files of each search, which stay as they are and are what a version in
+the audit means; and links to the files of the last run. Nothing is removed: that is the user's.
+"""
 
 import fcntl
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,17 +20,17 @@ from typing import Final
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Answer, CellResult, NewSearch, SearchState
+from tuningjob.journal.records import Answer, CellResult, NewSearch, Progress, SearchState
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.problem import SearchProblem, library_versions, prepare
-from tuningjob.search.results import Results
+from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop
 from tuningjob.sizing import Size, check_limit, n_jobs_of, pods_of, size_of
 from tuningjob.spec import TuningJob, dump_spec
+from tuningjob.spec.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER
 
-JOURNAL_FILE: Final = "tuning.db"
 _LOCK_FILE: Final = ".lock"
 _INDEX: Final = 0
 # What a search is, apart from where and how wide it runs: a change of these is another search.
@@ -33,13 +39,17 @@ _IDENTITY: Final = ("estimator", "search", "crossValidation", "scoring", "return
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished search. ``kept`` cells came from earlier runs; seconds are wall time of this one."""
+    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches during this one.
+
+    ``seconds`` are wall time of this run.
+    """
 
     results: Results
     answer: Answer
     version: int
     size: Size
     kept: int
+    reused: int
     n_jobs: int
     seconds: float
     warnings: Counter[str]
@@ -47,17 +57,23 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who wants to hear of it: ``started(size, kept, n_jobs)`` once, ``cells(results)`` as they finish."""
+    """Who wants to hear of it: ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as
+    they finish, ``reused(count)`` as they are taken over.
+    """
 
+    warned: Callable[[str], None] = lambda _: None
     started: Callable[[Size, int, int], None] = lambda _size, _kept, _n_jobs: None
     cells: Callable[[list[CellResult]], None] = lambda _: None
+    reused: Callable[[int], None] = lambda _: None
 
 
-def run(manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, watcher: Watcher = Watcher()) -> Outcome:
+def run(
+    manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, created_by: str = "", watcher: Watcher = Watcher()
+) -> Outcome:
     """Search, and write the results below ``output``; data files are looked for below ``folder``.
 
-    What an earlier run of the same search finished there is kept. Raises ManifestRefused, SearchFailed, JournalError,
-    Terminated.
+    What an earlier run of the same search finished there is kept. ``created_by`` is for the audit. Raises ManifestRefused,
+    SearchFailed, JournalError, Terminated.
     """
     size = size_of(manifest.spec)
     check_limit(size, manifest.spec)
@@ -66,7 +82,9 @@ def run(manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, watcher:
     with _alone(output):
         journal = open_sqlite(output / JOURNAL_FILE)
         try:
-            search_id = _open(manifest, problem, journal, size)
+            search_id = f"{manifest.metadata.name}-{_identity(problem)}"
+            files = output.absolute() / SEARCHES_FOLDER / search_id
+            _open(manifest, journal, size, search_id=search_id, created_by=created_by, files=files)
             worker = Worker(
                 journal=journal.view(search_id),
                 problem=problem,
@@ -74,10 +92,13 @@ def run(manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, watcher:
                 n_jobs=processes_of(manifest, size),
                 stop=stop,
                 on_cells=watcher.cells,
+                on_reused=watcher.reused,
             )
-            return _search(journal, search_id, worker, size=size, output=output, watcher=watcher)
+            outcome = _search(journal, search_id, worker, size=size, files=files, watcher=watcher)
         finally:
             journal.close()
+        _publish(files, output)
+        return outcome
 
 
 def processes_of(manifest: TuningJob, size: Size) -> int:
@@ -85,10 +106,9 @@ def processes_of(manifest: TuningJob, size: Size) -> int:
     return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 
 
-def _open(manifest: TuningJob, problem: SearchProblem, journal: Journal, size: Size) -> str:
-    """The id of the search in the journal, opened if it is a new one."""
+def _open(manifest: TuningJob, journal: Journal, size: Size, *, search_id: str, created_by: str, files: Path) -> None:
+    """Open the search in the journal, if it is a new one."""
     name = manifest.metadata.name
-    search_id = f"{name}-{_identity(problem)}"
     journal.open_search(
         NewSearch(
             id=search_id,
@@ -98,16 +118,21 @@ def _open(manifest: TuningJob, problem: SearchProblem, journal: Journal, size: S
             spec=dump_spec(manifest.spec),
             candidates=size.candidates,
             splits=size.splits,
+            created_by=created_by,
+            artifacts=files.as_uri(),
         )
     )
-    return search_id
 
 
-def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, output: Path, watcher: Watcher) -> Outcome:
+def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, files: Path, watcher: Watcher) -> Outcome:
     before = journal.progress(search_id)
     if before.state is SearchState.FAILED:
-        raise SearchFailed(f"an earlier run ended so: {before.failure}\nRemove {output / JOURNAL_FILE} to try again.")
-    journal.set_preflight(search_id, preflight_of(worker.problem, worker.n_jobs))
+        advice = "Change the manifest; or give another --output, to try the same once more."
+        raise SearchFailed(f"an earlier run ended so: {before.failure}\n{advice}")
+    preflight = preflight_of(worker.problem, worker.n_jobs)
+    for warning in preflight.warnings:
+        watcher.warned(warning)
+    journal.set_preflight(search_id, preflight)
     started = time.monotonic()
     if before.done < size.fits:
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
@@ -115,9 +140,45 @@ def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, out
         worker.evaluate_all()
     else:
         watcher.started(size, before.done, worker.n_jobs)
-    results, answer, version = worker.finish(output)
-    seconds = time.monotonic() - started
-    return Outcome(results, answer, version, size, before.done, worker.n_jobs, seconds, worker.warnings)
+    results, answer, version = _finished(journal, before, worker, files)
+    return Outcome(
+        results=results,
+        answer=answer,
+        version=version,
+        size=size,
+        kept=before.done,
+        reused=journal.progress(search_id).reused - before.reused,
+        n_jobs=worker.n_jobs,
+        seconds=time.monotonic() - started,
+        warnings=worker.warnings,
+    )
+
+
+def _finished(journal: Journal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
+    """The results, the answer and its version. A version that has its files is not fitted again: they stay the ones it means."""
+    whole = all((files / name).is_file() for name in RESULT_FILES)
+    if before.answer is not None and before.model_version is not None and whole:
+        return gather(worker.problem, journal.results(before.id)), before.answer, before.model_version
+    finished = worker.finish(files)
+    for name in RESULT_FILES:
+        with suppress(OSError):  # a link to it stands where users write: they shall not change a version by mistake
+            (files / name).chmod(0o444)
+    return finished
+
+
+def _publish(files: Path, output: Path) -> None:
+    """Put the files of the last run where everybody looks first. Each is whole at any time."""
+    for name in RESULT_FILES:
+        link = output / f".{name}.link"
+        link.unlink(missing_ok=True)
+        try:
+            os.link(files / name, link)
+        except FileNotFoundError:
+            (output / name).unlink(missing_ok=True)
+            continue
+        except OSError:  # a file system without links
+            shutil.copyfile(files / name, link)
+        link.replace(output / name)
 
 
 def _identity(problem: SearchProblem) -> str:

@@ -19,6 +19,7 @@ signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(ExitCode.TERMINAT
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,16 +53,19 @@ class Environment:
     index: int
     n_jobs: int
     data_dir: Path
+    ca_file: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Environment":
         """Raises KeyError for what is missing: a pod that the operator did not make."""
+        ca_file = environ.get(wellknown.ENV_CA_FILE)
         return cls(
             results_url=environ[wellknown.ENV_RESULTS_URL],
             token=Path(environ[wellknown.ENV_TOKEN_FILE]).read_text(encoding="utf-8").strip(),
             index=int(environ[wellknown.ENV_COMPLETION_INDEX]),
             n_jobs=int(environ[wellknown.ENV_N_JOBS]),
             data_dir=Path(environ.get(wellknown.ENV_DATA_DIR, "/data")),
+            ca_file=Path(ca_file) if ca_file else None,
         )
 
 
@@ -69,7 +73,9 @@ def main() -> int:
     """Take part in the search until nothing is left."""
     environment = Environment.read(os.environ)
     stop = Stop()
-    journal = HttpSearchJournal(environment.results_url, environment.token, sleep=stop.sleep)
+    journal = HttpSearchJournal(
+        environment.results_url, environment.token, ca_file=environment.ca_file, say=_say, sleep=stop.sleep
+    )
     try:
         with stop.on_signals():
             return _take_part(environment, journal, stop)
@@ -105,7 +111,15 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
         f"{problem.data.samples} samples × {problem.data.features} features ready in {time.monotonic() - started:.1f} s; "
         f"n_jobs {environment.n_jobs}"
     )
-    worker = Worker(journal=journal, problem=problem, index=environment.index, n_jobs=environment.n_jobs, stop=stop)
+    worker = Worker(
+        journal=journal,
+        problem=problem,
+        index=environment.index,
+        n_jobs=environment.n_jobs,
+        # of this process, not of the pod: a container that starts again is another
+        claimant=uuid.uuid4().hex,
+        stop=stop,
+    )
     to_finish = worker.evaluate_all()
     for text, count in worker.warnings.most_common(20):
         _say(f"warning: {text} (×{count})")

@@ -36,17 +36,54 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* The Secret with the database's URL; empty: SQLite. */}}
+{{- define "tuningjob.databaseSecret" -}}
+{{- if and .Values.databaseUrl .Values.databaseSecret }}
+{{- fail "databaseUrl and databaseSecret: must be one of the two, but got both" }}
+{{- end }}
+{{- if .Values.databaseUrl }}{{ include "tuningjob.fullname" . }}-database{{ else }}{{ .Values.databaseSecret }}{{ end }}
+{{- end -}}
+
 {{/* Environment of both containers: tuningjob_operator.settings reads it. */}}
 {{- define "tuningjob.env" -}}
 - name: TUNINGJOB_DATA_DIR
   value: /data
-{{- if .Values.databaseUrl }}
+{{- with include "tuningjob.databaseSecret" . }}
 - name: TUNINGJOB_DATABASE_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "tuningjob.fullname" . }}-database
+      name: {{ . }}
       key: url
 {{- end }}
+{{- with .Values.artifacts.url }}
+- name: TUNINGJOB_ARTIFACTS_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: TUNINGJOB_TLS_DIR
+  value: /var/run/secrets/tls
+{{- end }}
+{{- end -}}
+
+{{/* The bucket's credentials, for both containers. */}}
+{{- define "tuningjob.envFrom" -}}
+{{- with .Values.artifacts.credentialsSecret -}}
+envFrom:
+  - secretRef:
+      name: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* What both containers mount. */}}
+{{- define "tuningjob.volumeMounts" -}}
+- {name: data, mountPath: /data}
+{{- if .Values.artifacts.credentialsSecret }}
+- {name: artifacts, mountPath: /var/run/secrets/artifacts, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "tuningjob.scheme" -}}
+{{ if .Values.tls.secretName }}https{{ else }}http{{ end }}
 {{- end -}}
 
 {{/*
@@ -77,4 +114,14 @@ verb (tests/chart holds the two together). One set of rules, rendered as a Clust
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{/* Of an admission policy's binding: only where this release runs TuningJobs. */}}
+{{- define "tuningjob.watched" -}}
+{{- with .Values.watchNamespaces -}}
+matchResources:
+  namespaceSelector:
+    matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+{{- end }}
 {{- end -}}

@@ -1,16 +1,25 @@
 """``python -m tuningjob_operator.service``: the results service in its container."""
 
+import asyncio
 import logging
 import sys
 from typing import Final
 
 import uvicorn
 
-from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.errors import TuningJobError
+from tuningjob.journal.artifacts import ArtifactStore, open_store
+from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal, utc_now
 from tuningjob_operator import tokens
+from tuningjob_operator.logs import CHATTERERS
 from tuningjob_operator.service.app import make_app
+from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
+from tuningjob_operator.service.probes import room_in, seldom
+from tuningjob_operator.service.tls import Certificate
 from tuningjob_operator.settings import Settings, read_settings
+
+logger = logging.getLogger("tuningjob_operator.service")
 
 # A forest of a few hundred deep trees is a gigabyte; the volume's size is the administrator's limit.
 MAX_ARTIFACT_BYTES: Final = 4 * 2**30
@@ -19,26 +28,65 @@ _GRACE_SECONDS: Final = 20
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; running requests are answered first."""
+    """Serve until SIGTERM or SIGINT; running requests are answered first. Raises what keeps it from starting."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    certificate = None if settings.tls_dir is None else Certificate(settings.tls_dir)
     journal = SqlJournal(settings.database_url)
-    artifacts = ArtifactStore(settings.artifacts_dir, max_bytes=MAX_ARTIFACT_BYTES)
-    artifacts.sweep()
-    key = tokens.load_or_create_key(settings.signing_key_file)
     try:
-        uvicorn.run(
-            make_app(journal, artifacts, key, utc_now),
-            host="0.0.0.0",  # noqa: S104  every pod of the cluster is a client
-            port=settings.results_port,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            ws="none",
-        )
+        artifacts = open_store(settings.artifacts_url, max_bytes=MAX_ARTIFACT_BYTES, scratch=settings.scratch_dir)
+        artifacts.sweep()
+        asyncio.run(_serve(settings, journal, artifacts, certificate))
     finally:
         journal.close()
 
 
-if __name__ == "__main__":
+async def _serve(
+    settings: Settings, journal: Journal, artifacts: ArtifactStore, certificate: Certificate | None
+) -> None:
+    server = find_api_server()
+    app = make_app(
+        journal,
+        artifacts,
+        tokens.load_or_create_key(settings.signing_key_file),
+        utc_now,
+        persons=None if server is None else KubernetesPeople(server),
+        checks=(journal.check, seldom(artifacts.check), room_in(settings.data_dir)),
+    )
+    config = uvicorn.Config(
+        app,
+        host="0.0.0.0",  # noqa: S104  every pod of the cluster is a client
+        port=settings.results_port,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        ws="none",
+        ssl_certfile=None if certificate is None else certificate.certificate_file,
+        ssl_keyfile=None if certificate is None else certificate.key_file,
+    )
+    config.load()
+    watching = set()
+    if certificate is not None and config.ssl is not None:
+        watching.add(asyncio.create_task(certificate.watch(config.ssl)))
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        for task in watching:
+            task.cancel()
+
+
+def main() -> int:
+    """The exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve(read_settings())
+    for name in CHATTERERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        serve(read_settings())
+    except (TuningJobError, ValueError) as error:
+        logger.critical("cannot start: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

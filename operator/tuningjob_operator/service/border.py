@@ -4,7 +4,9 @@ Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, a
 """
 
 import datetime as dt
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from fastapi import HTTPException
@@ -12,23 +14,51 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningjob_operator import tokens
+from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 
 MAX_JSON_BYTES: Final = 16 * 2**20
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+MAX_PERSONS_BYTES: Final = 64 * 2**10
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+NAMESPACES: Final = "/v1/namespaces/"
 _ARTIFACTS: Final = "/v1/artifacts/"
-_UNAUTHORIZED: Final = {"WWW-Authenticate": "Bearer"}
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whom the API server knows, and the one namespace that this request may touch."""
+
+    name: str
+    namespace: str
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status = status
+        super().__init__(sentence)
 
 
 class Border:
-    """Lets through what carries a search's token, and of its body no more than it may have.
+    """Lets through what carries a right, and of its body no more than it may have.
 
-    Puts the search's id into ``request.state.search_id``. Deny by default: a path is open only if it is listed.
+    Workers carry a search's token: ``request.state.search_id`` says of which search. People carry their Kubernetes token:
+    ``request.state.person``. Deny by default: a path is open only if it is listed.
     """
 
-    def __init__(self, app: ASGIApp, *, key: bytes, clock: Callable[[], dt.datetime], max_artifact_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        key: bytes,
+        clock: Callable[[], dt.datetime],
+        people: People,
+        max_artifact_bytes: int,
+    ) -> None:
         self._app = app
         self._key = key
         self._clock = clock
+        self._people = people
         self._max_artifact_bytes = max_artifact_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,27 +66,54 @@ class Border:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        if scope["path"] not in OPEN_PATHS:
-            try:
-                search_id = tokens.verify(self._key, _bearer(headers), self._clock())
-            except tokens.TokenRefused as refusal:
-                await JSONResponse({"detail": str(refusal)}, 401, _UNAUTHORIZED)(scope, receive, send)
-                return
-            scope.setdefault("state", {})["search_id"] = search_id
-        limit = self._max_artifact_bytes if scope["path"].startswith(_ARTIFACTS) else MAX_JSON_BYTES
-        announced = headers.get(b"content-length", b"0")
+        try:
+            limit = await self._admit(scope)
+        except _Refused as refused:
+            headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+            await JSONResponse({"detail": str(refused)}, refused.status, headers)(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
             response = JSONResponse({"detail": _too_long(limit)}, 413, {"Connection": "close"})
             await response(scope, receive, send)
             return
         await self._app(scope, _limited(receive, limit), send)
 
+    async def _admit(self, scope: Scope) -> int:
+        """How many bytes of body the request may have. Raises _Refused."""
+        path: str = scope["path"]
+        if path in OPEN_PATHS:
+            return MAX_PERSONS_BYTES
+        token = _bearer(dict(scope["headers"]))
+        state = scope.setdefault("state", {})
+        if path.startswith(NAMESPACES):
+            state["person"] = await self._person(path, scope["method"], token)
+            return MAX_PERSONS_BYTES
+        try:
+            state["search_id"] = tokens.verify(self._key, token, self._clock())
+        except tokens.TokenRefused as refusal:
+            raise _Refused(401, str(refusal)) from None
+        return self._max_artifact_bytes if path.startswith(_ARTIFACTS) else MAX_JSON_BYTES
+
+    async def _person(self, path: str, method: str, token: str) -> Person:
+        namespace = path.removeprefix(NAMESPACES).partition("/")[0]
+        if not _NAMESPACE.fullmatch(namespace):
+            raise _Refused(404, f"The namespace must be a Kubernetes namespace, but got {namespace[:80]!r}.")
+        if tokens.is_one(token):
+            raise _Refused(401, "The token must be a person's Kubernetes token, but got the token of a search.")
+        try:
+            name = await self._people.name(token, verb="get" if method in _READS else "update", namespace=namespace)
+        except PersonRefused as refusal:
+            raise _Refused(refusal.status, str(refusal)) from None
+        except IdentityUnavailable as unavailable:
+            raise _Refused(503, str(unavailable)) from None
+        return Person(name, namespace)
+
 
 def _bearer(headers: dict[bytes, bytes]) -> str:
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise tokens.TokenRefused("The request must carry the header Authorization: Bearer <token>, but got none.")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _Refused(401, "The request must carry the header Authorization: Bearer <token>, but got none.")
     return token.strip()
 
 

@@ -22,6 +22,8 @@ KUBERNETES = "1.34.4"
 ETCD = "3.6.16"
 COREDNS = "1.15.0"
 HELM = "4.3.1"
+VERSITYGW = "1.8.0"  # the S3 server of tests/servers, and its Google Cloud Storage:
+FAKE_GCS_SERVER = "1.56.1"
 PAUSE = "1"
 
 GO_AT_LEAST = (1, 26)  # what helm's go.mod asks for, the highest of them
@@ -181,5 +183,12 @@ PROGRAMS = (
     Program("etcd", "etcd", ETCD, _etcd),
     Program("coredns", "coredns", COREDNS, _installable("github.com/coredns/coredns")),
     Program("helm", "helm", HELM, _HELM),
+    Program("versitygw", "versitygw", VERSITYGW, _installable("github.com/versity/versitygw/cmd/versitygw")),
+    Program(
+        "fake-gcs-server",
+        "fake-gcs-server",
+        FAKE_GCS_SERVER,
+        _installable("github.com/fsouza/fake-gcs-server"),
+    ),
     Program("pause", "pause", PAUSE, _pause),
 )

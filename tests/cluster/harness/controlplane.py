@@ -44,6 +44,8 @@ def start() -> None:
         # the API server runs no kube-proxy: it must reach a Service's endpoints by their own addresses
         "--enable-aggregator-routing=true",
         "--allow-privileged=true",
+        # beta in 1.34, and off: the chart has the API server note who created a TuningJob by one
+        *("--feature-gates=MutatingAdmissionPolicy=true", "--runtime-config=admissionregistration.k8s.io/v1beta1=true"),
         # a pod on a lost node is given up after 15 s instead of 5 minutes: tests wait for that
         "--default-not-ready-toleration-seconds=15",
         "--default-unreachable-toleration-seconds=15",

@@ -23,7 +23,11 @@ PACKAGES = {
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
     "buildah": "buildah",
     "debootstrap": "debootstrap",
+    # not for the cluster: the server of tests/servers
+    "postgresql-15": "/usr/lib/postgresql/15/bin/postgres",
 }
+# without a word to the contrary there, the package makes a cluster of databases of its own, and starts it
+_NO_DATABASES = Path("/etc/postgresql-common/createcluster.conf")
 # CAP_NET_ADMIN and CAP_SYS_ADMIN: root in an ordinary container has neither
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
 
@@ -38,6 +42,9 @@ def install_missing(say: Callable[[str], None]) -> None:
     if not shutil.which("apt-get"):
         raise NotReady(f"these Debian packages are missing, and there is no apt-get: {' '.join(wanted)}")
     say(f"installing {' '.join(wanted)}")
+    if "postgresql-15" in wanted and not _NO_DATABASES.exists():
+        _NO_DATABASES.parent.mkdir(exist_ok=True)
+        _NO_DATABASES.write_text("create_main_cluster = false\n")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", "-q", env=quiet)
     run("apt-get", "install", "-q", "--yes", "--no-install-recommends", *wanted, env=quiet)

@@ -1,9 +1,10 @@
-"""The files of finished searches, on a volume: the model, the tables, the best parameters.
+"""The files of finished searches: the model, the tables, the best parameters.
 
 They live beside the journal, not in it: a model may be larger than all rows together. A file is there whole and with the
 digest that its sender promised, or it is not there at all. What a file holds is never looked at, let alone unpickled.
 
-One process writes (the results service, or a laptop's run); any number may read meanwhile.
+``ArtifactStore`` is the contract; ``LocalStore`` keeps it on a volume, ``journal.buckets`` in S3 or Google Cloud Storage,
+and ``open_store`` chooses by URL. One process writes (the results service); any number may read meanwhile.
 """
 
 import hashlib
@@ -11,13 +12,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import unquote, urlsplit
 
-from tuningjob.errors import ArtifactRefused
+from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable
 from tuningjob.spec.wellknown import RESULT_FILES
 
 # A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
@@ -25,6 +28,8 @@ _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED: Final = ".part"
 _BLOCK_BYTES: Final = 1 << 20
+# The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
+_DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
 
 
 @dataclass(frozen=True)
@@ -39,71 +44,83 @@ class Artifact:
 class Upload:
     """A file on its way in: nobody sees it before ``commit``. Made by ``ArtifactStore.upload``."""
 
-    def __init__(self, target: Path, *, max_bytes: int, sha256: str) -> None:
-        self._target = target
-        self._part = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_UNFINISHED}")
+    def __init__(
+        self, file: BinaryIO, name: str, *, max_bytes: int, sha256: str, place: Callable[[Artifact], None]
+    ) -> None:
+        self._file = file
+        self._name = name
         self._max_bytes = max_bytes
         self._expected = sha256
+        self._place = place
         self._digest = hashlib.sha256()
         self._size = 0
-        self._file = self._part.open("xb")
 
     def write(self, chunk: bytes) -> None:
-        """Append. Raises ArtifactRefused as soon as the file is longer than it may be."""
+        """Append. Raises ArtifactRefused as soon as the file is longer than it may be, ArtifactsUnavailable for a full volume."""
         self._size += len(chunk)
         if self._size > self._max_bytes:
             raise ArtifactRefused(
-                f"{self._target.name}: must be of at most {self._max_bytes:,} bytes, but got more. "
-                "A smaller estimator, or a higher limit, is needed."
+                f"{self._name}: must be of at most {self._max_bytes:,} bytes, but got more. "
+                "A smaller estimator, a compression (spec.artifacts), or a higher limit is needed."
             )
         self._digest.update(chunk)
-        self._file.write(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise no_room(self._name, error) from error
 
     def commit(self) -> Artifact:
-        """Put the file in its place. Raises ArtifactRefused if its digest is not the expected one."""
+        """Put the file in its place. Raises ArtifactRefused if its digest is not the expected one, ArtifactsUnavailable."""
         found = self._digest.hexdigest()
         if not secrets.compare_digest(found, self._expected):
             raise ArtifactRefused(
-                f"{self._target.name}: must have the SHA-256 {self._expected}, but got {found}. Send it again."
+                f"{self._name}: must have the SHA-256 {self._expected}, but got {found}. Send it again."
             )
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(self._target)
-        _sync_directory(self._target.parent)
-        return Artifact(self._target.name, self._size, found)
-
-    def discard(self) -> None:
-        """Leave nothing of an upload that was not committed; without effect after ``commit``."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        except OSError as error:
+            raise no_room(self._name, error) from error
+        artifact = Artifact(self._name, self._size, found)
+        self._place(artifact)
+        return artifact
 
 
-class ArtifactStore:
-    """Files by search and name, below ``root``; each of at most ``max_bytes``.
+class ArtifactStore(ABC):
+    """Files by search and name, each of at most ``max_bytes``.
 
     Every method raises ArtifactRefused for a search id that is no plain word, or for a name that is not one of
-    ``wellknown.RESULT_FILES``: neither can lead out of ``root``.
+    ``wellknown.RESULT_FILES``: neither can lead out of the store. And ArtifactsUnavailable if the store does not answer.
     """
 
-    def __init__(self, root: Path, *, max_bytes: int) -> None:
-        self._root = root
+    def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
 
     @contextmanager
     def upload(self, search_id: str, name: str, *, sha256: str) -> Iterator[Upload]:
-        """An upload to be written and committed; what is not committed is gone. ``sha256`` is the expected digest."""
-        target = self.path(search_id, name)
+        """An upload to be written and committed; what is not committed is gone. ``sha256`` is the expected digest.
+
+        A committed file takes the place of one of this name at once: who reads sees the one or the other, whole.
+        """
+        check_search_id(search_id)
+        check_name(name)
         if not _SHA256.fullmatch(sha256):
             raise ArtifactRefused(f"sha256: must be 64 lower-case hex digits, but got {sha256[:80]!r}.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        upload = Upload(target, max_bytes=self.max_bytes, sha256=sha256)
-        try:
-            yield upload
-        finally:
-            upload.discard()
-            with suppress(OSError):  # goes only if it is empty: nothing was ever stored
-                target.parent.rmdir()
+        with self._incoming(search_id, name) as part:
+            try:
+                file = part.open("xb")
+            except OSError as error:
+                raise no_room(name, error) from error
+            try:
+                yield Upload(
+                    file,
+                    name,
+                    max_bytes=self.max_bytes,
+                    sha256=sha256,
+                    place=lambda artifact: self._place(part, search_id, artifact),
+                )
+            finally:
+                with suppress(OSError):  # what a full volume has not taken goes with the rest
+                    file.close()
 
     def put(self, search_id: str, name: str, chunks: Iterable[bytes], *, sha256: str) -> Artifact:
         """Store a file, replacing one of this name. Raises ArtifactRefused for a wrong digest or too many bytes."""
@@ -112,48 +129,164 @@ class ArtifactStore:
                 upload.write(chunk)
             return upload.commit()
 
-    def path(self, search_id: str, name: str) -> Path:
-        """Where the file is, or would be."""
-        if name not in RESULT_FILES:
-            raise ArtifactRefused(f"name: must be one of {', '.join(RESULT_FILES)}, but got {name[:80]!r}.")
-        return self._directory(search_id) / name
-
-    def open(self, search_id: str, name: str) -> BinaryIO:
-        """The file, for reading; it stays the same file when another takes its place. Raises FileNotFoundError."""
-        return self.path(search_id, name).open("rb")
-
     def read_bytes(self, search_id: str, name: str) -> bytes:
         """All of the file. Raises FileNotFoundError."""
-        return self.path(search_id, name).read_bytes()
+        with self.open(search_id, name) as file:
+            return file.read()
 
     def list(self, search_id: str) -> list[Artifact]:
-        """The files of a search, by name. Reads them all, for their digests."""
-        directory = self._directory(search_id)
+        """The files of a search, by name."""
+        check_search_id(search_id)
         found = []
         for name in sorted(RESULT_FILES):
-            with suppress(FileNotFoundError), (directory / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                found.append(Artifact(name, file.tell(), digest))
+            with suppress(FileNotFoundError):
+                found.append(self.find(search_id, name))
         return found
 
+    @abstractmethod
+    def find(self, search_id: str, name: str) -> Artifact:
+        """Size and digest of a file, without reading it where they are known. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def open(self, search_id: str, name: str) -> BinaryIO:
+        """The file, for reading. Raises FileNotFoundError.
+
+        If another takes its place meanwhile, the rest of the first is read, or an error raised: never some of both.
+        """
+
+    @abstractmethod
     def delete(self, search_id: str) -> None:
         """Forget the files of a search; without effect if there are none."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Remove what uploads left behind whose process died. Only for the one that writes, before it begins."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises ArtifactsUnavailable, with the reason, if files could not be stored now."""
+
+    @abstractmethod
+    def url(self, search_id: str) -> str:
+        """Where the files of a search are, for people and for the audit: no credentials are in it."""
+
+    @abstractmethod
+    def _incoming(self, search_id: str, name: str) -> AbstractContextManager[Path]:
+        """A path on a volume for a file to be written to; whatever is there at the end is removed."""
+
+    @abstractmethod
+    def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
+        """Make the whole file at ``part`` the one that is found. Raises ArtifactsUnavailable."""
+
+
+class LocalStore(ArtifactStore):
+    """Files below the folder ``root``, which is made when it is needed."""
+
+    def __init__(self, root: Path, *, max_bytes: int) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self._root = root
+
+    def path(self, search_id: str, name: str) -> Path:
+        """Where the file is, or would be."""
+        check_name(name)
+        return self._directory(search_id) / name
+
+    def find(self, search_id: str, name: str) -> Artifact:
+        """See ArtifactStore. A file that came without the attribute (from a backup, say) is read."""
+        with self.path(search_id, name).open("rb") as file:
+            try:
+                digest = os.getxattr(file.fileno(), _DIGEST_ATTRIBUTE).decode()
+            except OSError:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Artifact(name, os.fstat(file.fileno()).st_size, digest)
+
+    def open(self, search_id: str, name: str) -> BinaryIO:
+        """See ArtifactStore."""
+        return self.path(search_id, name).open("rb")
+
+    def delete(self, search_id: str) -> None:
+        """See ArtifactStore."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self._directory(search_id))
 
     def sweep(self) -> None:
-        """Remove what uploads left behind whose process died. Only for the one that writes, before it begins."""
+        """See ArtifactStore."""
         for part in self._root.glob(f"*/.*{_UNFINISHED}"):
             part.unlink(missing_ok=True)
             with suppress(OSError):
                 part.parent.rmdir()
 
+    def check(self) -> None:
+        """See ArtifactStore."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            os.statvfs(self._root)
+        except OSError as error:
+            raise ArtifactsUnavailable(f"{self._root}: must be a folder for artifacts, but got {error}.") from error
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise ArtifactsUnavailable(f"{self._root}: must be a folder that this process may write to, but is not.")
+
+    def url(self, search_id: str) -> str:
+        """See ArtifactStore."""
+        return self._directory(search_id).absolute().as_uri()
+
+    @contextmanager
+    def _incoming(self, search_id: str, name: str) -> Iterator[Path]:
+        directory = self._directory(search_id)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(name, error) from error
+        try:
+            with part_below(directory, name) as part:
+                yield part
+        finally:
+            with suppress(OSError):  # goes only if it is empty: nothing was ever stored
+                directory.rmdir()
+
+    def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
+        target = self.path(search_id, artifact.name)
+        try:
+            with part.open("rb") as file:
+                with suppress(OSError):
+                    os.setxattr(file.fileno(), _DIGEST_ATTRIBUTE, artifact.sha256.encode())
+                os.fsync(file.fileno())
+            part.replace(target)
+            _sync_directory(target.parent)
+        except OSError as error:
+            raise no_room(artifact.name, error) from error
+
     def _directory(self, search_id: str) -> Path:
-        if not _SEARCH_ID.fullmatch(search_id):
-            raise ArtifactRefused(
-                f"search id: must be at most 128 letters, digits, '-' and '_', but got {search_id[:80]!r}."
-            )
+        check_search_id(search_id)
         return self._root / search_id
+
+
+def open_store(url: str, *, max_bytes: int, scratch: Path) -> ArtifactStore:
+    """The store at ``file:///…``, ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
+
+    On their way to a bucket files are collected below the folder ``scratch``, which is the store's alone. Credentials come
+    from the environment, as the clients of AWS and of Google read it. Raises ValueError for another URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes)
+    from tuningjob.journal import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
+
+    return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch)
+
+
+def check_search_id(search_id: str) -> None:
+    """Raises ArtifactRefused for what is no plain word."""
+    if not _SEARCH_ID.fullmatch(search_id):
+        raise ArtifactRefused(
+            f"search id: must be at most 128 letters, digits, '-' and '_', but got {search_id[:80]!r}."
+        )
+
+
+def check_name(name: str) -> None:
+    """Raises ArtifactRefused for what is not one of ``wellknown.RESULT_FILES``."""
+    if name not in RESULT_FILES:
+        raise ArtifactRefused(f"name: must be one of {', '.join(RESULT_FILES)}, but got {name[:80]!r}.")
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -161,6 +294,27 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while block := file.read(_BLOCK_BYTES):
             yield block
+
+
+@contextmanager
+def part_below(directory: Path, name: str) -> Iterator[Path]:
+    """A path of its own in ``directory`` for an unfinished file; gone at the end."""
+    part = directory / f".{name}.{secrets.token_hex(8)}{_UNFINISHED}"
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sweep_parts(directory: Path) -> None:
+    """Remove unfinished files directly below ``directory``."""
+    for part in directory.glob(f".*{_UNFINISHED}"):
+        part.unlink(missing_ok=True)
+
+
+def no_room(name: str, error: OSError) -> ArtifactsUnavailable:
+    """What is told when a volume does not take a file."""
+    return ArtifactsUnavailable(f"{name}: must be written to the service's volume, but got {error}.")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,19 +1,30 @@
 """The journal: the truth about progress, and the memory of finished searches. Its semantics, once.
 
-*Atomic*: every method is one transaction; a batch of cells is taken whole or not at all.
+*Atomic*: every method is one transaction; a batch of cells is taken whole or not at all. What a method returned is on disk.
 
 *Idempotent*: opening a search, reporting a cell, completing and failing may be repeated, with the same effect as once. The
 first acknowledged result of a cell is the one that counts; a second report changes nothing but the count of reports.
 
 *Claims* belong to a completion index, not to a pod or a clock. A claimant names the units that it holds; any other
 unit of its index that is not finished (left by the pod before it, or claimed in a reply that was lost) comes first.
-Then units that were given back, then fresh ones: large at first, small at the tail.
+Then units that were given back, then fresh ones: from where the longest fits are expected, large at first, small at the
+tail, and of candidates that share the most. No two indexes hold one unit.
+
+*Deaths* are counted: a unit that another claimant of its index left without ``leave`` comes again ``alone``, and after a
+second death with the one cell that it can be (the first that is not finished) marked as ``lost``.
+
+*Order*: results come by candidate, then split, whatever order they were reported in.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
 *Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing.
+
+*Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
+
+*The audit is append-only*: no version and no blessing is ever changed or removed.
 """
 
+import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
@@ -21,6 +32,9 @@ from typing import Protocol
 from tuningjob.journal.records import (
     Answer,
     AuditRow,
+    Blessing,
+    Cell,
+    CellIdentity,
     CellResult,
     Claim,
     NewSearch,
@@ -51,12 +65,32 @@ class Journal(ABC):
         """Of the searches that still run or ended a short while ago: id → revision. Cheap: made to be polled."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Raises JournalError, with the reason, if nothing could be written now. Made to be asked every few seconds."""
+
+    @abstractmethod
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:
         """Keep the first; raises JournalMismatch for a later one of other data or other versions."""
 
     @abstractmethod
-    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int]) -> Claim:
-        """The next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``."""
+    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+        """The next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
+
+        ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it. Empty: nobody
+        counts.
+        """
+
+    @abstractmethod
+    def leave(self, search_id: str, *, index: int) -> None:
+        """The claimant goes in good order: what it leaves unfinished has killed nobody."""
+
+    @abstractmethod
+    def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
+        """Take over what is known: cells of the same identity that any search of the namespace has finished without an error.
+
+        Returns the ones that are finished by now. They count as reused, and as reported never. Raises JournalMismatch for a
+        cell that was not claimed.
+        """
 
     @abstractmethod
     def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
@@ -84,23 +118,67 @@ class Journal(ABC):
 
     @abstractmethod
     def delete(self, search_id: str) -> None:
-        """Forget a search and its cells; its audit rows stay."""
+        """Forget a search; its audit row stays, and its cells until they are purged."""
+
+    @abstractmethod
+    def purge(self, deleted_before: dt.datetime) -> int:
+        """Remove the cells of searches that were deleted before; returns how many searches went."""
 
     @abstractmethod
     def report_counts(self, search_id: str) -> dict[int, int]:
-        """How many cells were reported once, twice, …: the proof that nothing finished is fitted again."""
+        """How many cells were reported once, twice, …: the proof that nothing finished is fitted again. Never: reused."""
 
     @abstractmethod
     def reporters(self, search_id: str) -> dict[int, int]:
         """How many cells each completion index was the first to report."""
 
+    @property
     @abstractmethod
-    def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
-        """The audit rows of a model key, by version."""
+    def audit(self) -> "Audit":
+        """The memory of finished searches, in the same database."""
 
     def view(self, search_id: str) -> "SearchJournal":
         """The journal as the workers of one search see it."""
         return _View(self, search_id)
+
+
+class Audit(ABC):
+    """The versioned memory of finished searches: ``hyperparameter_audit``, and who blessed which version when, and why.
+
+    Every method may raise JournalError, and UnknownModel for a key or a version that is not there.
+    """
+
+    @abstractmethod
+    def models(self, namespace: str) -> list[str]:
+        """The model keys of a namespace, sorted."""
+
+    @abstractmethod
+    def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
+        """The versions of a model key, the first one first; none for a key that is not there."""
+
+    @abstractmethod
+    def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
+        """One version."""
+
+    @abstractmethod
+    def blessed(self, *, namespace: str, model_key: str) -> AuditRow:
+        """The version in use. Raises NotBlessed."""
+
+    @abstractmethod
+    def bless(self, *, namespace: str, model_key: str, version: int, who: str, why: str = "") -> Blessing:
+        """Put a version into use. Of the one that is in use already: changes nothing, returns how it came to be."""
+
+    @abstractmethod
+    def rollback(self, *, namespace: str, model_key: str, who: str, why: str = "") -> Blessing:
+        """Put the version into use again that was before the one in use. Raises NotBlessed if there is none."""
+
+    @abstractmethod
+    def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
+        """Every bless and rollback of a model key, the first one first."""
+
+    @abstractmethod
+    def keeps(self, search_id: str) -> bool:
+        """Whether a version of this search was ever blessed: its files are then kept when the search is deleted."""
 
 
 class SearchJournal(Protocol):
@@ -112,7 +190,13 @@ class SearchJournal(Protocol):
     def set_preflight(self, preflight: Preflight) -> None:
         """See Journal."""
 
-    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+        """See Journal."""
+
+    def leave(self, *, index: int) -> None:
+        """See Journal."""
+
+    def reuse(self, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
         """See Journal."""
 
     def report(self, *, index: int, results: Sequence[CellResult]) -> int:
@@ -142,8 +226,14 @@ class _View:
     def set_preflight(self, preflight: Preflight) -> None:
         self._journal.set_preflight(self._id, preflight)
 
-    def claim(self, *, index: int, slots: int, holding: Set[int]) -> Claim:
-        return self._journal.claim(self._id, index=index, slots=slots, holding=holding)
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+        return self._journal.claim(self._id, index=index, slots=slots, holding=holding, claimant=claimant)
+
+    def leave(self, *, index: int) -> None:
+        self._journal.leave(self._id, index=index)
+
+    def reuse(self, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
+        return self._journal.reuse(self._id, index=index, cells=cells)
 
     def report(self, *, index: int, results: Sequence[CellResult]) -> int:
         return self._journal.report(self._id, index=index, results=results)

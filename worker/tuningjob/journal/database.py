@@ -1,34 +1,66 @@
-"""The journal's way to its database: transactions that read and transactions that write, on SQLite and elsewhere."""
+"""The journal's way to its database: transactions that read and transactions that write, on SQLite and on Postgres.
+
+What goes wrong there becomes a JournalError of one sentence: without the password, without a statement's values.
+"""
 
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from tuningjob.errors import JournalError
 
 _BUSY_SECONDS: Final = 30
 _READ_ONLY: Final = "tuningjob_read_only"
+# A server takes 100 connections unless it is told otherwise, and two containers of ours are at it (for a moment four, in an
+# upgrade). More would not be faster: the transactions of one search come one after the other.
+_CONNECTIONS: Final = 16
+# What a URL does not say itself. A server that vanished with its node answers no more, but refuses nothing either: the kernel's
+# own patience is a quarter of an hour. `options` are in milliseconds; a process that sleeps in a transaction holds its locks.
+_POSTGRES: Final = {
+    "application_name": "tuningjob",
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+    "options": "-c statement_timeout=120000 -c lock_timeout=30000 -c idle_in_transaction_session_timeout=300000",
+}
+_NO_DATABASE: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 
 class Database:
-    """A database at a URL. Connections are made when they are needed."""
+    """A database at a URL: ``sqlite:///file`` or ``postgresql://user:password@host/name``. Connects when it is needed.
+
+    Raises JournalError for any other URL.
+    """
 
     def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+        self._url = _parsed(url)
+        memory = self._url.database in {None, "", ":memory:"}
+        self._file = None if memory or not self._is_sqlite else _File(Path(str(self._url.database)))
+        self.engine = _sqlite(self._url, self._file) if self._is_sqlite else _postgres(self._url)
         self._reader = self.engine.execution_options(**{_READ_ONLY: True})
+        if not self._is_sqlite:
+            # what SQLite's readers have by themselves: all that a transaction reads is of one moment
+            self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         # Threads that wait for SQLite's write lock poll it, and the unlucky wait for seconds while others come and go: here
         # they queue. Other processes still poll.
-        self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
+        self._turn = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.drivername == "sqlite"
 
     def __str__(self) -> str:
         """Its URL, without the password."""
-        return str(self.engine.url)
+        return self._url.set(query={}).render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -37,27 +69,92 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may write. Raises JournalError for a database that does not do its part."""
-        with _answering(), self._turn, self.engine.begin() as connection:
+        with self._answering(), self._turn, self.engine.begin() as connection:
+            self._must_be_there()
             yield connection
+            self._must_be_there()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads: on SQLite it waits for no writer, and none for it. Raises JournalError."""
-        with _answering(), self._reader.begin() as connection:
+        """A transaction that only reads, all of one moment; it waits for no writer, and none for it. Raises JournalError."""
+        with self._answering(), self._reader.begin() as connection:
+            self._must_be_there()
             yield connection
 
+    def _must_be_there(self) -> None:
+        if self._file is not None:
+            self._file.must_be_there()
 
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise JournalError(f"the journal's database must answer, but got: {reason}") from error
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise JournalError(self._sentence(getattr(error, "orig", None) or error)) from error
+
+    def _sentence(self, error: BaseException) -> str:
+        # Postgres tells the values of a row, libpq its advice, in further lines
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if self._url.password:
+            reason = reason.replace(str(self._url.password), "***")
+        if not isinstance(error, sqlite3.Error):
+            return f"the journal's database must answer, but got: {reason}"
+        if _code(error) in _NO_DATABASE:
+            return (
+                f"{self._url.database}: must be a journal of tuningjob, but got: {reason}. "
+                "It was left as it is: put a backup in its place, or move it away."
+            )
+        where = f" ({self._url.database})" if self._file is not None else ""
+        return f"the journal's database must answer, but got: {reason}{where}"
+
+
+class _File:
+    """A SQLite file. It is made once at most: SQLite would make one that has vanished anew, and go on with an empty journal."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._opened: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    def connect(self) -> sqlite3.Connection:
+        with self._lock:
+            # a name may hold a question mark: as_uri escapes it
+            uri = f"{self._path.as_uri()}?mode={'rwc' if self._opened is None else 'rw'}"
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            try:
+                _prepare(connection)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            if self._opened is None:
+                self._opened = self._found()
+            return connection
+
+    def must_be_there(self) -> None:
+        """Raises JournalError once another file, or none, has taken its place: what is written now would go nowhere."""
+        if self._found() != self._opened:
+            raise JournalError(
+                f"{self._path}: must be the file that was opened, but got another, or none. "
+                "Put it back and start anew; nothing was written to what is there now."
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code; 0 for what Python's module says by itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return isinstance(error, sqlite3.OperationalError) and _code(error) == sqlite3.SQLITE_BUSY
 
 
 # SQLite does not wait its busy timeout where waiting could be a deadlock: of two processes that turn one new file to WAL
@@ -73,21 +170,50 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # a port that is no number
+        parsed = None
+    if parsed is not None and parsed.drivername in {"sqlite", "sqlite+pysqlite"} and not parsed.query:
+        return parsed.set(drivername="sqlite")
+    if parsed is not None and parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    got = "something else" if parsed is None else f"{parsed.drivername}://…"
+    raise JournalError(
+        f"the journal's URL: must be sqlite:///file or postgresql://user:password@host:port/name, but got {got}."
+    )
+
+
+def _postgres(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=_BUSY_SECONDS,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args={name: value for name, value in _POSTGRES.items() if name not in url.query},
+        )
+    except ImportError as error:
+        raise JournalError(
+            f"a journal in Postgres needs psycopg, but got: {error}. Install psycopg[binary]."
+        ) from error
+
+
+def _sqlite(url: URL, file: _File | None) -> Engine:
+    if file is not None:
+        engine = create_engine(url, creator=file.connect, poolclass=QueuePool)
+    else:
+        engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None})
+        event.listen(engine, "connect", lambda connection, _: _prepare(connection))
 
     # pysqlite begins a transaction only at the first write, too late to lock out a second writer: take over, as in
     # SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite.
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection
-        connection.isolation_level = None
-        _prepare(connection)
-
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get(_READ_ONLY, False)
+        read_only: Any = connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

@@ -19,6 +19,9 @@ MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
+Digest = Annotated[str, Field(max_length=128)]
+Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=64)]
 
 
 class SearchState(StrEnum):
@@ -32,7 +35,10 @@ class SearchState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NewSearch:
-    """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop."""
+    """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
+
+    ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty where nobody knows.
+    """
 
     id: str
     namespace: str
@@ -42,6 +48,9 @@ class NewSearch:
     candidates: int
     splits: int
     pods: int = 1
+    image: str = ""
+    created_by: str = ""
+    artifacts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +81,8 @@ class CellResult:
     """What came of one cell.
 
     ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed); ``error`` is the
-    traceback of a fit that failed.
+    traceback of a fit that failed. ``identity`` is a digest of all that decides the result; None where it may differ from
+    one fit to the next.
     """
 
     __pydantic_config__ = _WIRE
@@ -84,6 +94,7 @@ class CellResult:
     score_seconds: Seconds
     test_samples: Ordinal
     error: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)] | None = None
+    identity: Identity | None = None
 
     @property
     def cell(self) -> Cell:
@@ -92,12 +103,28 @@ class CellResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CellIdentity:
+    """A cell that is about to be evaluated, and the identity that its result will have."""
+
+    __pydantic_config__ = _WIRE
+    candidate: Ordinal
+    split: Ordinal
+    identity: Identity
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Cells to be evaluated by one claimant; only the ones that are not finished."""
+    """Cells to be evaluated by one claimant; only the ones that are not finished, in the order in which they share most.
+
+    ``alone``: a pod died with it. One cell after the other then, in this order, each reported before the next begins, and
+    nothing beside them. ``lost``: the cell that two pods died of: it is to be reported as failed, not evaluated.
+    """
 
     __pydantic_config__ = _WIRE
     id: int
     cells: tuple[Cell, ...]
+    alone: bool = False
+    lost: Cell | None = None
 
 
 class Next(StrEnum):
@@ -118,15 +145,45 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preflight:
-    """What the first look at data and estimator found; every worker of a search must find the same.
+class Axis:
+    """One parameter of a grid: how many values, and how far apart in the grid's order two candidates are that differ by one.
 
-    ``data_digest`` is of X and y; ``versions`` maps the libraries that decide the bits to their versions; ``memory_bytes`` is the
-    most that one worker holds for its search, besides the libraries and what fits need for themselves.
+    ``together``: fits along it are done as one, and are best not parted.
     """
 
     __pydantic_config__ = _WIRE
-    data_digest: Annotated[str, Field(max_length=128)]
+    size: Annotated[int, Field(ge=1, lt=2**63)]
+    stride: Annotated[int, Field(ge=1, lt=2**63)]
+    together: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One map of a grid, which begins at candidate ``start``. ``axes``: first the ones across which fits share the least,
+    last the ones that are done together.
+    """
+
+    __pydantic_config__ = _WIRE
+    start: Ordinal
+    axes: Annotated[tuple[Axis, ...], Field(max_length=256)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What the first look at data and estimator found; every worker of a search must find the same data and versions.
+
+    ``data_digest`` is of X and y, ``split_digest`` of all train and test indices, ``estimator_digest`` of the estimator before
+    any candidate's parameters are set; ``seed`` tells the random states that it has. ``versions`` maps the libraries that
+    decide the bits to their versions. ``memory_bytes`` is the most that one worker holds for its search, besides the
+    libraries and what fits need for themselves. ``blocks`` say how the candidates are best walked; () in the grid's order.
+    """
+
+    __pydantic_config__ = _WIRE
+    data_digest: Digest
+    split_digest: Digest = ""
+    estimator_digest: Digest = ""
+    seed: Annotated[str, Field(max_length=1_024)] = ""
+    blocks: Annotated[tuple[Block, ...], Field(max_length=10_000)] = ()
     samples: Ordinal
     features: Ordinal
     memory_bytes: Ordinal = 0
@@ -177,6 +234,7 @@ class Progress:
     done: int
     failed: int
     total: int
+    reused: int = 0
     preflight: Preflight | None = None
     best: Best | None = None
     answer: Answer | None = None
@@ -187,8 +245,9 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRow:
-    """One version of a model key in the audit table."""
+    """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC."""
 
+    __pydantic_config__ = _WIRE
     namespace: str
     model_key: str
     version: int
@@ -202,4 +261,33 @@ class AuditRow:
     duration_seconds: float
     finished_at: str
     data_digest: str
+    split_digest: str = ""
+    estimator_digest: str = ""
+    image: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    seed: str = ""
+    created_by: str = ""
+    artifacts: str = ""
+
+
+class Act(StrEnum):
+    """How a version came to be the blessed one."""
+
+    BLESS = "bless"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blessing:
+    """One entry of a model key's history of blessings: ``to_version`` is the one in use from ``at`` (ISO 8601, UTC) on."""
+
+    __pydantic_config__ = _WIRE
+    namespace: str
+    model_key: str
+    number: int
+    act: Act
+    from_version: int | None
+    to_version: int
+    who: str
+    why: str
+    at: str

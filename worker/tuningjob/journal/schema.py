@@ -1,4 +1,4 @@
-"""The tables of the journal and of the audit."""
+"""The tables of the journal and of the audit, as the newest migration leaves them."""
 
 import datetime as dt
 from typing import Any, Final
@@ -19,7 +19,10 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-SCHEMA_VERSION: Final = 1
+# What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
+REVISION: Final = "0002"
+# The first release that reads it: what a refused older one is told to become.
+READ_SINCE: Final = "0.1.0"
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
@@ -41,7 +44,13 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
 
 metadata = MetaData()
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+# One row. `revision` is the newest migration of the database, `read_since` the oldest tuningjob that understands it.
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("revision", String(32), primary_key=True),
+    Column("read_since", String(32), nullable=False),
+)
 
 searches = Table(
     "searches",
@@ -65,24 +74,51 @@ searches = Table(
     Column("failure", Text),
     Column("answer", Text),
     Column("model_version", Integer),
-    # cells below this ordinal have been cut into units
-    Column("next_ordinal", BigInteger, nullable=False),
+    # how the cells are walked (records.Block, as JSON); null until the regions are cut
+    Column("walk", Text),
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
+    Column("reused", BigInteger, nullable=False, server_default="0"),
+    # of the candidates whose every split is in: the highest mean of the first metric
+    Column("best_index", BigInteger),
+    Column("best_score", Float),
     # the completion index that ranks and refits
     Column("finisher", Integer),
+    # forgotten, but for its cells, which others may reuse
+    Column("deleted_at", UtcDateTime),
+    Column("image", String(512), nullable=False, server_default=""),
+    Column("created_by", String(253), nullable=False, server_default=""),
+    Column("artifacts", String(1024), nullable=False, server_default=""),
+)
+
+# A part of the walk that fits are expected to cost about the same in; units are cut from its front.
+regions = Table(
+    "regions",
+    metadata,
+    Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, nullable=False),
+    Column("next", BigInteger, nullable=False),
+    Column("stop", BigInteger, nullable=False),
+    # of the cells that were evaluated in it: how long in all, and how many
+    Column("seconds", Float, nullable=False, server_default="0"),
+    Column("measured", BigInteger, nullable=False, server_default="0"),
 )
 
 units = Table(
     "units",
     metadata,
     Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
-    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    # places in the walk
     Column("start", BigInteger, nullable=False),
     Column("stop", BigInteger, nullable=False),
     Column("remaining", Integer, nullable=False),
     # the completion index that holds it; null: given back
     Column("holder", Integer),
+    # the process that was given it last; null: it left in good order
+    Column("claimant", String(64)),
+    Column("deaths", Integer, nullable=False, server_default="0"),
 )
 Index("units_open", units.c.search_id, units.c.remaining, units.c.holder)
 
@@ -91,14 +127,22 @@ cells = Table(
     metadata,
     Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
     Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
-    Column("candidate", BigInteger, nullable=False),
     # the first metric's score, for ordering in SQL; null for NaN
     Column("score", Float),
     Column("result", Text, nullable=False),
     Column("reported_by", Integer, nullable=False),
     Column("reported_at", UtcDateTime, nullable=False),
+    # 0: taken over from another search
     Column("reports", Integer, nullable=False),
+    # of all that decides the result; null where it may differ from fit to fit
+    Column("identity", String(32)),
     sqlite_with_rowid=False,
+)
+Index(
+    "cells_identity",
+    cells.c.identity,
+    sqlite_where=cells.c.identity.is_not(None),
+    postgresql_where=cells.c.identity.is_not(None),
 )
 
 audit = Table(
@@ -119,4 +163,24 @@ audit = Table(
     Column("finished_at", UtcDateTime, nullable=False),
     Column("data_digest", String(128), nullable=False),
     Column("versions", Text, nullable=False),
+    Column("split_digest", String(128), nullable=False, server_default=""),
+    Column("estimator_digest", String(128), nullable=False, server_default=""),
+    Column("image", String(512), nullable=False, server_default=""),
+    Column("seed", String(1024), nullable=False, server_default=""),
+    Column("created_by", String(253), nullable=False, server_default=""),
+    Column("artifacts", String(1024), nullable=False, server_default=""),
+)
+
+blessings = Table(
+    "blessings",
+    metadata,
+    Column("namespace", String(63), primary_key=True),
+    Column("model_key", String(253), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("act", String(16), nullable=False),
+    Column("from_version", Integer),
+    Column("to_version", Integer, nullable=False),
+    Column("who", String(253), nullable=False),
+    Column("why", String(1024), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
 )

@@ -1,30 +1,35 @@
-"""The journal in SQL: SQLite on a laptop and by default, through SQLAlchemy Core.
+"""The journal in SQL: SQLite on a laptop and by default, Postgres where a team needs more, through SQLAlchemy Core.
 
-Every change of a search begins by locking its row, so that the transactions of one search come one after the other
-(SQLite has one writer anyway: BEGIN IMMEDIATE; elsewhere SELECT … FOR UPDATE).
+On SQLite there is one writer at a time (BEGIN IMMEDIATE), and no more to be said. On Postgres the transactions of one search
+run side by side. Each begins by a share of the search's row, so that none meets a deletion half-way; rows are then locked
+in one order (cells, units, regions, the search), so that no two wait for each other; and claims pass by what others have
+locked (SKIP LOCKED).
 """
 
 import datetime as dt
 import functools
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
+from tuningjob.journal.audit import SqlAudit, null_if_nan, storable
+from tuningjob.journal.cells import Cells
+from tuningjob.journal.claims import Claims, walk_of
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
+from tuningjob.journal.migrations import prepare
 from tuningjob.journal.records import (
     Answer,
-    AuditRow,
     Best,
     Cell,
+    CellIdentity,
     CellResult,
     Claim,
     NewSearch,
@@ -34,10 +39,9 @@ from tuningjob.journal.records import (
     Refusal,
     Search,
     SearchState,
-    Unit,
 )
-from tuningjob.journal.schema import SCHEMA_VERSION, audit, cells, metadata, schema_version, searches, units
-from tuningjob.journal.units import cell_at, ordinal_of, unit_size
+from tuningjob.journal.schema import audit, cells, regions, schema_version, searches, units
+from tuningjob.journal.walk import is_sound
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)
@@ -73,18 +77,38 @@ def open_sqlite(path: Path, *, clock: Callable[[], dt.datetime] = utc_now) -> "S
     return SqlJournal(f"sqlite:///{path}", clock=clock)
 
 
+# Made once, for the ways that thousands of cells take.
+_JOIN: Final = (
+    select(
+        *(searches.c[name] for name in ("id", "namespace", "state", "candidates", "splits", "pods", "walk")),
+        *(searches.c[name] for name in ("done", "finisher")),
+    )
+    .where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
+    .with_for_update(read=True, key_share=True)
+)
+_WALK: Final = select(searches.c.walk).where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
+_COUNT: Final = (
+    searches.update()
+    .where(searches.c.id == bindparam("search"))
+    .values(
+        revision=searches.c.revision + 1,
+        done=searches.c.done + bindparam("new"),
+        failed=searches.c.failed + bindparam("more_failed"),
+        reused=searches.c.reused + bindparam("more_reused"),
+    )
+    .returning(searches.c.best_index, searches.c.best_score)
+)
+
+
 class SqlJournal(Journal):
     """The journal at a database URL. Makes its tables in an empty database."""
 
     def __init__(self, url: str, *, clock: Callable[[], dt.datetime] = utc_now) -> None:
         self._database = Database(url)
         self._clock = clock
+        self._audit = SqlAudit(self._database, clock)
         try:
-            metadata.create_all(self._database.engine)
-            self._check_schema()
-        except DatabaseError as error:
-            self.close()
-            raise JournalError(f"{self._database}: must be a journal of tuningjob, but got: {error.orig}") from error
+            prepare(self._database)
         except JournalError:
             self.close()
             raise
@@ -93,36 +117,52 @@ class SqlJournal(Journal):
         """Give the connections back."""
         self._database.close()
 
-    def _check_schema(self) -> None:
+    def check(self) -> None:
+        """See Journal. A full disk still reads: the one row that says the schema's version is written, as it is."""
         with self._database.writing() as connection:
-            found = connection.execute(select(schema_version.c.version)).scalar()
-            if found is None:
-                connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-            elif found != SCHEMA_VERSION:
-                raise JournalMismatch(
-                    f"the journal's schema must be version {SCHEMA_VERSION}, but got {found}. Use the tuningjob that wrote it."
-                )
+            connection.execute(schema_version.update().values(revision=schema_version.c.revision))
+
+    @property
+    def audit(self) -> SqlAudit:
+        """See Journal."""
+        return self._audit
+
+    # --- transactions
 
     @contextmanager
-    def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
-        """A transaction that holds the search's row. Raises UnknownSearch."""
+    def _joined(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
+        """A transaction on a search that will be there until its end; others may be at work on it. Raises UnknownSearch."""
         with self._database.writing() as connection:
-            row = connection.execute(select(searches).where(searches.c.id == search_id).with_for_update()).one_or_none()
+            row = connection.execute(_JOIN, {"search": search_id}).one_or_none()
             if row is None:
                 raise UnknownSearch(search_id)
             yield connection, row
 
-    def _update(self, connection: Connection, row: Row[Any], **values: object) -> None:
-        connection.execute(searches.update().where(searches.c.id == row.id).values(revision=row.revision + 1, **values))
+    @contextmanager
+    def _locked(self, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
+        """A transaction that alone may change the search's row. Raises UnknownSearch."""
+        with self._database.writing() as connection:
+            row = _locked_row(connection, search_id)
+            if row is None:
+                raise UnknownSearch(search_id)
+            yield connection, row
+
+    def _update(self, connection: Connection, search_id: str, **values: object) -> None:
+        change = searches.update().where(searches.c.id == search_id)
+        connection.execute(change.values(revision=searches.c.revision + 1, **values))
+
+    # --- searches
 
     def open_search(self, new: NewSearch) -> None:
         """See Journal."""
         with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
-            if row is not None:
+            if row is not None and row.deleted_at is None:
                 if row.pods != new.pods:
                     connection.execute(searches.update().where(searches.c.id == new.id).values(pods=new.pods))
                 return
+            if row is not None:
+                _remove(connection, new.id)
             connection.execute(
                 searches.insert().values(
                     id=new.id,
@@ -136,14 +176,18 @@ class SqlJournal(Journal):
                     state=SearchState.RUNNING.value,
                     revision=0,
                     opened_at=self._clock(),
-                    next_ordinal=0,
                     done=0,
                     failed=0,
+                    reused=0,
+                    image=new.image,
+                    created_by=new.created_by,
+                    artifacts=new.artifacts,
                 )
             )
 
     def _row(self, connection: Connection, search_id: str) -> Row[Any]:
-        row = connection.execute(select(searches).where(searches.c.id == search_id)).one_or_none()
+        query = select(searches).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+        row = connection.execute(query).one_or_none()
         if row is None:
             raise UnknownSearch(search_id)
         return row
@@ -166,7 +210,6 @@ class SqlJournal(Journal):
         """See Journal."""
         with self._database.reading() as connection:
             row = self._row(connection, search_id)
-            best = _best(connection, row)
         return Progress(
             id=row.id,
             namespace=row.namespace,
@@ -176,8 +219,9 @@ class SqlJournal(Journal):
             done=row.done,
             failed=row.failed,
             total=row.candidates * row.splits,
+            reused=row.reused,
             preflight=_load(Preflight, row.preflight),
-            best=best,
+            best=None if row.best_index is None else Best(index=row.best_index, score=row.best_score),
             answer=_load(Answer, row.answer),
             model_version=row.model_version,
             refusal=_load(Refusal, row.refusal),
@@ -187,18 +231,20 @@ class SqlJournal(Journal):
     def revisions(self) -> dict[str, int]:
         """See Journal."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
+        query = select(searches.c.id, searches.c.revision).where(recent, searches.c.deleted_at.is_(None))
         with self._database.reading() as connection:
-            return {
-                row.id: row.revision
-                for row in connection.execute(select(searches.c.id, searches.c.revision).where(recent))
-            }
+            return {row.id: row.revision for row in connection.execute(query)}
 
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:
         """See Journal."""
         with self._locked(search_id) as (connection, row):
             first = _load(Preflight, row.preflight)
             if first is None:
-                self._update(connection, row, preflight=_dump(preflight), started_at=self._clock())
+                if preflight.blocks and not is_sound(preflight.blocks, row.candidates):
+                    raise JournalMismatch(
+                        f"blocks: must name each of the {row.candidates} candidates once, but do not."
+                    )
+                self._update(connection, row.id, preflight=_dump(preflight), started_at=self._clock())
             elif first.data_digest != preflight.data_digest:
                 raise JournalMismatch(
                     f"must be data of digest {first.data_digest}, as the search began with, but got {preflight.data_digest}."
@@ -208,113 +254,88 @@ class SqlJournal(Journal):
                     f"must be the libraries that the search began with ({first.versions}), but got {preflight.versions}."
                 )
 
-    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int]) -> Claim:
+    # --- claims
+
+    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
         """See Journal."""
-        with self._locked(search_id) as (connection, row):
+        self._cut(search_id)
+        with self._joined(search_id) as (connection, row):
             if row.state != SearchState.RUNNING.value:
                 return Claim(next=Next.NOTHING)
-            unit = self._resumed(connection, row, index, holding) or self._fresh(connection, row, index, slots)
+            unit = Claims(connection, row).next_unit(index=index, slots=slots, holding=holding, claimant=claimant)
             if unit is not None:
                 return Claim(next=Next.EVALUATE, unit=unit)
-            if row.done == row.candidates * row.splits and row.finisher in {None, index}:
-                if row.finisher is None:
-                    self._update(connection, row, finisher=index)
-                return Claim(next=Next.FINISH)
-            return Claim(next=Next.NOTHING)
+            if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
+                return Claim(next=Next.NOTHING)
+            return Claim(next=Next.FINISH if self._may_finish(connection, search_id, index) else Next.NOTHING)
 
-    def _resumed(self, connection: Connection, row: Row[Any], index: int, holding: Set[int]) -> Unit | None:
-        """An unfinished unit of this index that it does not hold, else one that was given back."""
-        query = (
-            select(units)
-            .where(units.c.search_id == row.id, units.c.remaining > 0)
-            .where((units.c.holder == index) | units.c.holder.is_(None))
-            .order_by(units.c.holder.is_(None), units.c.id)
-        )
-        for unit in connection.execute(query).all():
-            if unit.holder == index and unit.id in holding:
-                continue
-            if unit.holder is None:
-                key = (units.c.search_id == row.id) & (units.c.id == unit.id)
-                connection.execute(units.update().where(key).values(holder=index))
-            return Unit(id=unit.id, cells=self._unfinished(connection, row, unit))
-        return None
-
-    def _unfinished(self, connection: Connection, row: Row[Any], unit: Row[Any]) -> tuple[Cell, ...]:
-        inside = (cells.c.search_id == row.id) & cells.c.ordinal.between(unit.start, unit.stop - 1)
-        finished = set(connection.execute(select(cells.c.ordinal).where(inside)).scalars())
-        return tuple(
-            cell_at(ordinal, row.splits) for ordinal in range(unit.start, unit.stop) if ordinal not in finished
-        )
-
-    def _fresh(self, connection: Connection, row: Row[Any], index: int, slots: int) -> Unit | None:
-        remaining = row.candidates * row.splits - row.next_ordinal
-        if remaining == 0:
-            return None
-        start = row.next_ordinal
-        stop = start + unit_size(remaining, pods=row.pods, slots=slots)
-        number = connection.execute(
-            select(func.count()).select_from(units).where(units.c.search_id == row.id)
-        ).scalar_one()
-        connection.execute(
-            units.insert().values(
-                search_id=row.id, id=number, start=start, stop=stop, remaining=stop - start, holder=index
-            )
-        )
-        connection.execute(searches.update().where(searches.c.id == row.id).values(next_ordinal=stop))
-        return Unit(id=number, cells=tuple(cell_at(ordinal, row.splits) for ordinal in range(start, stop)))
-
-    def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
-        """See Journal."""
+    def _cut(self, search_id: str) -> None:
+        """Have the regions cut: in a transaction of its own, for it locks the search before them."""
+        with self._database.reading() as connection:
+            if connection.execute(_WALK, {"search": search_id}).scalar() is not None:
+                return
         with self._locked(search_id) as (connection, row):
-            by_ordinal: dict[int, CellResult] = {}
-            for result in results:
-                ordinal = ordinal_of(result.cell, row.splits)
-                if result.split >= row.splits or ordinal >= row.next_ordinal:
-                    raise JournalMismatch(f"a reported cell must be one that was claimed, but got {result.cell}")
-                by_ordinal.setdefault(ordinal, result)
-            mine = (cells.c.search_id == search_id) & cells.c.ordinal.in_(by_ordinal)
-            known = set(connection.execute(select(cells.c.ordinal).where(mine)).scalars())
-            if known:
-                connection.execute(cells.update().where(mine).values(reports=cells.c.reports + 1))
-            new = {ordinal: result for ordinal, result in by_ordinal.items() if ordinal not in known}
-            if new:
-                self._insert(connection, row, index, new)
-            return len(new)
+            if row.walk is None:
+                Claims(connection, row).cut()
 
-    def _insert(self, connection: Connection, row: Row[Any], index: int, new: dict[int, CellResult]) -> None:
-        now = self._clock()
-        connection.execute(
-            cells.insert(),
-            [
-                {
-                    "search_id": row.id,
-                    "ordinal": ordinal,
-                    "candidate": result.candidate,
-                    "score": _first_score(result),
-                    "result": _dump(result),
-                    "reported_by": index,
-                    "reported_at": now,
-                    "reports": 1,
-                }
-                for ordinal, result in new.items()
-            ],
-        )
-        open_units = connection.execute(select(units).where(units.c.search_id == row.id, units.c.remaining > 0)).all()
-        for unit in open_units:
-            finished = sum(unit.start <= ordinal < unit.stop for ordinal in new)
-            if finished:
-                key = (units.c.search_id == row.id) & (units.c.id == unit.id)
-                connection.execute(units.update().where(key).values(remaining=unit.remaining - finished))
-        failed = sum(result.error is not None for result in new.values())
-        self._update(connection, row, done=row.done + len(new), failed=row.failed + failed)
+    def _may_finish(self, connection: Connection, search_id: str, index: int) -> bool:
+        row = _locked_row(connection, search_id)
+        if row is None or row.finisher not in {None, index} or row.state != SearchState.RUNNING.value:
+            return False
+        if row.finisher is None:
+            self._update(connection, search_id, finisher=index)
+        return True
+
+    def leave(self, search_id: str, *, index: int) -> None:
+        """See Journal."""
+        held = (units.c.search_id == search_id) & (units.c.holder == index) & (units.c.remaining > 0)
+        with self._joined(search_id) as (connection, _row):
+            connection.execute(units.update().where(held).values(claimant=None))
 
     def give_back(self, search_id: str, *, index: int) -> None:
         """See Journal."""
-        with self._locked(search_id) as (connection, row):
-            held = (units.c.search_id == search_id) & (units.c.holder == index)
-            connection.execute(units.update().where(held).values(holder=None))
-            if row.finisher == index and row.state == SearchState.RUNNING.value:
-                self._update(connection, row, finisher=None)
+        held = (units.c.search_id == search_id) & (units.c.holder == index) & (units.c.remaining > 0)
+        with self._joined(search_id) as (connection, _row):
+            connection.execute(units.update().where(held).values(holder=None, claimant=None))
+            finishing = (searches.c.finisher == index) & (searches.c.state == SearchState.RUNNING.value)
+            connection.execute(
+                searches.update()
+                .where(searches.c.id == search_id, finishing)
+                .values(finisher=None, revision=searches.c.revision + 1)
+            )
+
+    # --- cells
+
+    def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
+        """See Journal."""
+        with self._joined(search_id) as (connection, row):
+            by_ordinal: dict[int, CellResult] = {}
+            for result in results:
+                by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), result)
+            mine = Cells(connection, search_id)
+            new = mine.insert(by_ordinal, index=index, now=self._clock(), reports=1)
+            mine.report_again(sorted(by_ordinal.keys() - new.keys()))
+            if new:
+                _count(connection, row, new, reused=0)
+            return len(new)
+
+    def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
+        """See Journal."""
+        with self._joined(search_id) as (connection, row):
+            wanted: dict[int, CellIdentity] = {}
+            for each in cells:
+                wanted.setdefault(_ordinal(row, each.candidate, each.split), each)
+            mine = Cells(connection, search_id)
+            known = mine.known(row.namespace, {each.identity for each in wanted.values()})
+            taken = {
+                ordinal: replace(known[each.identity], candidate=each.candidate, split=each.split)
+                for ordinal, each in wanted.items()
+                if each.identity in known
+            }
+            new = mine.insert(taken, index=index, now=self._clock(), reports=0)
+            if new:
+                _count(connection, row, new, reused=len(new))
+            return tuple(Cell(*divmod(ordinal, row.splits)) for ordinal in sorted(mine.finished(list(wanted))))
 
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
@@ -324,44 +345,28 @@ class SqlJournal(Journal):
             # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
             gapless = row.done == row.candidates * row.splits
             query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
-            for text in connection.execution_options(yield_per=_PAGE).execute(query).scalars():
-                yield _adapter(CellResult).validate_json(text)
+            # closed by whoever stops reading early, too: Postgres keeps the cursor as long as it is open
+            with connection.execution_options(yield_per=_PAGE).execute(query) as rows:
+                for text in rows.scalars():
+                    yield _adapter(CellResult).validate_json(text)
+
+    # --- the end
 
     def complete(self, search_id: str, answer: Answer) -> int:
         """See Journal."""
         with self._locked(search_id) as (connection, row):
             if row.state == SearchState.COMPLETE.value:
                 return int(row.model_version)
-            _must_run(row)
+            if row.state != SearchState.RUNNING.value:
+                raise JournalMismatch(f"the search must be running, but got {row.state}")
             total = row.candidates * row.splits
             if row.done != total:
                 raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
             now = self._clock()
-            preflight = _load(Preflight, row.preflight)
-            key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
-            latest = connection.execute(select(func.max(audit.c.version)).where(key)).scalar()
-            version = int(latest or 0) + 1
-            connection.execute(
-                audit.insert().values(
-                    namespace=row.namespace,
-                    model_key=row.model_key,
-                    version=version,
-                    search_id=row.id,
-                    best_params=json.dumps(answer.best_params),
-                    score=_null_if_nan(answer.best_score),
-                    metric=answer.metric,
-                    std=_null_if_nan(answer.best_std),
-                    fits=total,
-                    failed_fits=answer.failed_fits,
-                    duration_seconds=(now - (row.started_at or row.opened_at)).total_seconds(),
-                    finished_at=now,
-                    data_digest=preflight.data_digest if preflight else "",
-                    versions=json.dumps(preflight.versions if preflight else {}),
-                )
-            )
+            version = self._remember(connection, row, answer, now)
             self._update(
                 connection,
-                row,
+                row.id,
                 state=SearchState.COMPLETE.value,
                 finished_at=now,
                 answer=_dump(answer),
@@ -369,103 +374,118 @@ class SqlJournal(Journal):
             )
             return version
 
+    def _remember(self, connection: Connection, row: Row[Any], answer: Answer, now: dt.datetime) -> int:
+        """The version that the answer has in the audit."""
+        preflight = _load(Preflight, row.preflight)
+        key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
+        latest = connection.execute(select(func.max(audit.c.version)).where(key)).scalar()
+        version = int(latest or 0) + 1
+        connection.execute(
+            audit.insert().values(
+                namespace=row.namespace,
+                model_key=row.model_key,
+                version=version,
+                search_id=row.id,
+                best_params=json.dumps(answer.best_params),
+                score=null_if_nan(answer.best_score),
+                metric=answer.metric,
+                std=null_if_nan(answer.best_std),
+                fits=row.candidates * row.splits,
+                failed_fits=answer.failed_fits,
+                duration_seconds=(now - (row.started_at or row.opened_at)).total_seconds(),
+                finished_at=now,
+                data_digest=preflight.data_digest if preflight else "",
+                split_digest=preflight.split_digest if preflight else "",
+                estimator_digest=preflight.estimator_digest if preflight else "",
+                versions=json.dumps(preflight.versions if preflight else {}),
+                seed=preflight.seed if preflight else "",
+                image=row.image,
+                created_by=row.created_by,
+                artifacts=row.artifacts,
+            )
+        )
+        return version
+
     def fail(self, search_id: str, reason: str) -> None:
         """See Journal."""
-        with self._locked(search_id) as (connection, row):
-            if row.state == SearchState.RUNNING.value:
-                self._update(connection, row, state=SearchState.FAILED.value, finished_at=self._clock(), failure=reason)
+        self._end(search_id, SearchState.FAILED, failure=storable(reason))
 
     def refuse(self, search_id: str, refusal: Refusal) -> None:
         """See Journal."""
+        self._end(search_id, SearchState.REFUSED, refusal=_dump(refusal))
+
+    def _end(self, search_id: str, state: SearchState, **why: str) -> None:
         with self._locked(search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
-                self._update(
-                    connection,
-                    row,
-                    state=SearchState.REFUSED.value,
-                    finished_at=self._clock(),
-                    refusal=_dump(refusal),
-                )
+                self._update(connection, row.id, state=state.value, finished_at=self._clock(), **why)
 
     def delete(self, search_id: str) -> None:
         """See Journal."""
         with self._database.writing() as connection:
-            for table in (cells, units):
+            mine = searches.c.id == search_id
+            connection.execute(select(searches.c.id).where(mine).with_for_update())
+            for table in (units, regions):
                 connection.execute(table.delete().where(table.c.search_id == search_id))
-            connection.execute(searches.delete().where(searches.c.id == search_id))
+            there = mine & searches.c.deleted_at.is_(None)
+            connection.execute(searches.update().where(there).values(deleted_at=self._clock()))
+
+    def purge(self, deleted_before: dt.datetime) -> int:
+        """See Journal."""
+        with self._database.writing() as connection:
+            old = select(searches.c.id).where(searches.c.deleted_at < deleted_before).with_for_update()
+            gone = list(connection.execute(old).scalars())
+            for search_id in gone:
+                _remove(connection, search_id)
+            return len(gone)
+
+    # --- what tests and people ask
 
     def report_counts(self, search_id: str) -> dict[int, int]:
         """See Journal."""
-        query = select(cells.c.reports, func.count()).where(cells.c.search_id == search_id).group_by(cells.c.reports)
-        with self._database.reading() as connection:
-            return {int(reports): int(count) for reports, count in connection.execute(query)}
+        return self._cells_by(search_id, cells.c.reports)
 
     def reporters(self, search_id: str) -> dict[int, int]:
         """See Journal."""
-        query = (
-            select(cells.c.reported_by, func.count())
-            .where(cells.c.search_id == search_id)
-            .group_by(cells.c.reported_by)
-        )
+        return self._cells_by(search_id, cells.c.reported_by)
+
+    def _cells_by(self, search_id: str, column: Any) -> dict[int, int]:  # noqa: ANN401  one of the cells' columns
+        there = select(searches.c.id).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+        query = select(column, func.count()).where(cells.c.search_id.in_(there)).group_by(column)
         with self._database.reading() as connection:
-            return {int(index): int(count) for index, count in connection.execute(query)}
-
-    def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
-        """See Journal."""
-        query = (
-            select(audit)
-            .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
-            .order_by(audit.c.version)
-        )
-        with self._database.reading() as connection:
-            return [
-                AuditRow(
-                    namespace=row.namespace,
-                    model_key=row.model_key,
-                    version=row.version,
-                    search_id=row.search_id,
-                    best_params=json.loads(row.best_params),
-                    score=_nan_if_null(row.score),
-                    metric=row.metric,
-                    std=_nan_if_null(row.std),
-                    fits=row.fits,
-                    failed_fits=row.failed_fits,
-                    duration_seconds=row.duration_seconds,
-                    finished_at=row.finished_at.isoformat(),
-                    data_digest=row.data_digest,
-                    versions=json.loads(row.versions),
-                )
-                for row in connection.execute(query)
-            ]
+            return {int(value): int(count) for value, count in connection.execute(query)}
 
 
-def _must_run(row: Row[Any]) -> None:
-    if row.state != SearchState.RUNNING.value:
-        raise JournalMismatch(f"the search must be running, but got {row.state}")
+def _locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
+    query = select(searches).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+    return connection.execute(query.with_for_update(key_share=True)).one_or_none()
 
 
-def _first_score(result: CellResult) -> float | None:
-    return _null_if_nan(next(iter(result.test_scores.values()), math.nan))
+def _remove(connection: Connection, search_id: str) -> None:
+    for table in (cells, units, regions):
+        connection.execute(table.delete().where(table.c.search_id == search_id))
+    connection.execute(searches.delete().where(searches.c.id == search_id))
 
 
-def _null_if_nan(value: float) -> float | None:
-    """SQLite stores a NaN as null anyway, and then takes offence at it."""
-    return None if math.isnan(value) else value
+def _ordinal(row: Row[Any], candidate: int, split: int) -> int:
+    """A cell's place in the order of results. Raises JournalMismatch for one that the search has not."""
+    if not (candidate < row.candidates and split < row.splits):
+        raise JournalMismatch(f"a reported cell must be one that was claimed, but got {Cell(candidate, split)}")
+    return int(candidate * row.splits + split)
 
 
-def _nan_if_null(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _best(connection: Connection, row: Row[Any]) -> Best | None:
-    mean = func.avg(cells.c.score)
-    query = (
-        select(cells.c.candidate, mean)
-        .where(cells.c.search_id == row.id, cells.c.score.is_not(None))
-        .group_by(cells.c.candidate)
-        .having(func.count() == row.splits, mean.is_not(None))  # the mean of inf and -inf is none
-        .order_by(mean.desc(), cells.c.candidate)
-        .limit(1)
-    )
-    found = connection.execute(query).one_or_none()
-    return None if found is None else Best(index=int(found[0]), score=float(found[1]))
+def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult], *, reused: int) -> None:
+    """What new cells change: their units, what their regions are known to cost, and the search. In this order."""
+    walk, claims = walk_of(row), Claims(connection, row)
+    places = {walk.place(result.cell): result for result in new.values()}
+    claims.finished(list(places))
+    if not reused:
+        claims.measured({place: result.fit_seconds + result.score_seconds for place, result in places.items()})
+    failed = sum(result.error is not None for result in new.values())
+    counts = {"search": row.id, "new": len(new), "more_failed": failed, "more_reused": reused}
+    found = connection.execute(_COUNT, counts).one()
+    # from here on the search's row is ours: what others brought before is seen
+    before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)
+    best = Cells(connection, row.id).best({result.candidate for result in new.values()}, row.splits, before)
+    if best is not None:
+        mine = searches.update().where(searches.c.id == row.id)
+        connection.execute(mine.values(best_index=best.index, best_score=best.score))

@@ -1,33 +1,100 @@
-"""How the cells of a search are cut into units. Pure.
+"""Which cells a claimant is given next, and how many. Pure.
 
-Cells are numbered candidate by candidate (ordinal = candidate × splits + split), so that the first answers come early and a
-unit's candidates are neighbours in the grid. Units are made when they are claimed: a million candidates are no rows.
+From the region where fits are expected to take longest, so that the last ones are short; in guided sizes, large at first (few
+claims) and small at the tail (short wait for the last one): Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987),
+with expected seconds in the place of numbers.
 """
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from tuningjob.journal.records import Cell
+from tuningjob.journal.walk import MAX_REGIONS, MAX_UNIT, Region, Walk
 
-MAX_UNIT: Final = 2_048
+# Regions for each pod: enough to tell dear from cheap, few enough that a unit holds what shares.
+_REGIONS_PER_POD: Final = 8
+_LEAST_SECONDS: Final = 1e-6
+# Units that a pod's even share is cut into.
+_MEASURED: Final = 2
+_GUESSED: Final = 6
 
 
-def unit_size(remaining: int, *, pods: int, slots: int) -> int:
-    """Cells in the next unit, guided: half of an even share of what remains, never less than the claimant's slots.
+@dataclass(frozen=True)
+class Stretch:
+    """What is left of a region, and what was measured in it: the seconds of so many cells."""
 
-    One pod alone takes all it can: the more it has, the more its fits can share. Large at first (few claims), small at the
-    tail (short wait for the last one): guided self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987).
+    number: int
+    next: int
+    stop: int
+    seconds: float = 0.0
+    measured: int = 0
+
+
+def parts_for(pods: int) -> int:
+    """Into how many regions a search is cut. One pod alone needs none: it takes all it can, and orders it itself."""
+    return 1 if pods == 1 else min(MAX_REGIONS, _REGIONS_PER_POD * pods)
+
+
+def expected_seconds(regions: Sequence[Region], stretches: Sequence[Stretch]) -> list[float]:
+    """Seconds of a cell of each stretch: measured where it was, else additive in the axes on a logarithmic scale.
+
+    A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest one: they are tried
+    early, and known then. 1.0 while nothing was measured at all.
     """
-    guided = remaining if pods == 1 else math.ceil(remaining / (2 * pods))
-    return min(remaining, MAX_UNIT, max(slots, guided))
+    logs = {
+        stretch.number: math.log(max(stretch.seconds / stretch.measured, _LEAST_SECONDS))
+        for stretch in stretches
+        if stretch.measured
+    }
+    if not logs:
+        return [1.0] * len(stretches)
+    blocks: dict[int, list[float]] = defaultdict(list)
+    for number, log in logs.items():
+        blocks[regions[number].block].append(log)
+    means = {block: sum(found) / len(found) for block, found in blocks.items()}
+    by_value: dict[tuple[int, int, int], list[float]] = defaultdict(list)
+    for number, log in logs.items():
+        region = regions[number]
+        for axis, value in enumerate(region.digits):
+            by_value[region.block, axis, value].append(log - means[region.block])
+    effects = {digit: sum(found) / len(found) for digit, found in by_value.items()}
+    dearest: dict[tuple[int, int], float] = defaultdict(float)
+    for (block, axis, _), effect in effects.items():
+        dearest[block, axis] = max(dearest[block, axis], effect)
+
+    def expected(stretch: Stretch) -> float:
+        if stretch.number in logs:
+            return math.exp(logs[stretch.number])
+        block, digits = regions[stretch.number].block, regions[stretch.number].digits
+        effect = sum(effects.get((block, *digit), dearest[block, digit[0]]) for digit in enumerate(digits))
+        return math.exp(min(50.0, means.get(block, max(means.values())) + effect))
+
+    return [expected(stretch) for stretch in stretches]
 
 
-def cell_at(ordinal: int, splits: int) -> Cell:
-    """The cell of an ordinal."""
-    candidate, split = divmod(ordinal, splits)
-    return Cell(candidate, split)
+def preferred(stretches: Sequence[Stretch], seconds: Sequence[float]) -> list[int]:
+    """Positions of the stretches with something left: where a fit takes longest first, then in the order of the walk."""
+    left = [position for position, stretch in enumerate(stretches) if stretch.next < stretch.stop]
+    return sorted(left, key=lambda position: (-seconds[position], stretches[position].number))
 
 
-def ordinal_of(cell: Cell, splits: int) -> int:
-    """The ordinal of a cell."""
-    return cell.candidate * splits + cell.split
+def unit_end(
+    walk: Walk, stretches: Sequence[Stretch], seconds: Sequence[float], chosen: int, *, pods: int, slots: int
+) -> int:
+    """Where the next unit ends that begins where the chosen stretch does.
+
+    Half of an even share of the seconds that are left, a sixth where nothing was measured yet (a wrong guess must not tie a
+    pod down), never less than the claimant's slots; groups that are fitted together
+    are not parted, and no unit reaches beyond its strip. One pod alone takes all it can: the more it has, the more is shared.
+    """
+    stretch = stretches[chosen]
+    left = math.fsum((each.stop - each.next) * cost for each, cost in zip(stretches, seconds, strict=True))
+    share = left if pods == 1 else left / (pods * (_MEASURED if stretch.measured else _GUESSED))
+    cells = max(slots, math.ceil(min(share / seconds[chosen], MAX_UNIT)))
+    end = min(stretch.stop, walk.strip_end(stretch.next))
+    together = walk.together(stretch.next)
+    if together <= MAX_UNIT:
+        cells = min(math.ceil(cells / together) * together, MAX_UNIT // together * together)
+    return min(end, stretch.next + min(cells, MAX_UNIT))

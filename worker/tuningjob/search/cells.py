@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -34,12 +34,18 @@ def preflight_of(problem: SearchProblem, n_jobs: int) -> Preflight:
     return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem), n_jobs))
 
 
+def identities_of(problem: SearchProblem, cells: Iterable[Cell]) -> dict[Cell, str]:
+    """The identities of those cells that have one."""
+    known = ((cell, problem.identities.of(cell.candidate, cell.split)) for cell in cells)
+    return {cell: identity for cell, identity in known if identity is not None}
+
+
 def key_of(cell: Cell) -> CellKey:
     """A cell of the journal as the engine's."""
     return CellKey(cell.candidate, cell.split)
 
 
-def result_of(evaluated: Evaluated) -> CellResult:
+def result_of(evaluated: Evaluated, identity: str | None = None) -> CellResult:
     """A cell's result as the journal's. Scoring that failed is its error, as a fit that failed is."""
     outcome = evaluated.outcome
     error = outcome["fit_error"] or next(filter(_is_scoring_failure, evaluated.warnings), None)
@@ -54,6 +60,7 @@ def result_of(evaluated: Evaluated) -> CellResult:
         score_seconds=max(0.0, outcome["score_time"]),
         test_samples=int(outcome["n_test_samples"]),
         error=None if error is None else _end_of(error),
+        identity=identity,
     )
 
 

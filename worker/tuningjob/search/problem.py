@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
@@ -28,14 +29,19 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.journal.records import Preflight
 from tuningjob.search.build import build_estimator, build_param_grid
 from tuningjob.search.data import Dataset, load_data
+from tuningjob.search.identity import Identities, digest_of_splits
+from tuningjob.search.order import blocks_of
 from tuningjob.spec.grid import Grid, parse_grid
 from tuningjob.spec.literals import Literal, Scalar, parse_params, shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
 
 _GRID: Final = "spec.search.grid.parameters"
+# An image of the user's own may lack lz4, and some builds of Python lack _lzma.
+_COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 # Candidates that the scorer's check looks at: enough to see every kind of final step in a grid made by hand.
 _SCORER_SAMPLE: Final = 1_000
+_SEED_SAMPLE: Final = 1_000
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
@@ -56,15 +62,47 @@ class SearchProblem:
         """What the score is called."""
         return self.spec.scoring or "score"
 
+    @cached_property
+    def identities(self) -> Identities:
+        """What each cell is, whichever search it is in."""
+        return Identities(
+            estimator=self.estimator,
+            candidates=self.candidates,
+            splits=self.splits,
+            setting={
+                "data": self.data.digest,
+                "scoring": self.spec.scoring,
+                "train scores": self.spec.return_train_score,
+                "versions": library_versions(),
+            },
+        )
+
     @property
     def preflight(self) -> Preflight:
         """What every worker of the search must find the same."""
         return Preflight(
             data_digest=self.data.digest,
+            split_digest=digest_of_splits(self.splits),
+            estimator_digest=self.identities.estimator_digest,
+            seed=self.identities.seed,
+            blocks=blocks_of(self.estimator, self.candidates.param_grid),
             samples=self.data.samples,
             features=self.data.features,
             versions=library_versions(),
+            warnings=tuple(self._warnings()),
         )
+
+    def _warnings(self) -> Iterator[str]:
+        if not self.spec.reuse:
+            return
+        looked_at = min(len(self.candidates), _SEED_SAMPLE)
+        unseeded = [candidate for candidate in range(looked_at) if self.identities.unseeded(candidate)]
+        if unseeded:
+            names = ", ".join(self.identities.unseeded(unseeded[0]))
+            yield (
+                f"{len(unseeded)} of {looked_at} candidates draw random numbers that nobody seeded ({names} is None): "
+                "they are fitted anew in each search, whatever spec.reuse says. Give it a number."
+            )
 
 
 def library_versions() -> dict[str, str]:
@@ -88,7 +126,11 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, ParameterGrid, Any]:
     estimator = build_estimator(spec.estimator)
     grid = parse_grid(spec.search.grid.parameters)
     param_grid = build_param_grid(grid)
-    problems = [*_fixed_problems(spec, estimator), *_grid_problems(estimator, grid, param_grid)]
+    problems = [
+        *_fixed_problems(spec, estimator),
+        *_grid_problems(estimator, grid, param_grid),
+        *_compression_problems(spec),
+    ]
     if problems:
         raise ManifestRefused(problems)
     candidates = ParameterGrid(param_grid)
@@ -102,6 +144,17 @@ def _fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  
     for i, step in enumerate(spec.estimator.pipeline or []):
         field = f"spec.estimator.pipeline[{i}].params"
         yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
+
+
+def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
+    """What the model could not be written with: to be known before the first fit, not after the last."""
+    compression = spec.artifacts.compression
+    module = _COMPRESSORS.get(compression)
+    if module is not None and find_spec(module) is None:
+        field, must_be = "spec.artifacts.compression", "a compression that is installed where the search runs"
+        yield Problem(
+            field, must_be, shown(compression), f"There is no module {module}: install it, or choose another."
+        )
 
 
 def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401

@@ -1,12 +1,14 @@
 """The loop of a worker: claim, fit, report, until nothing is left; then, if it falls to this one, rank and refit.
 
-The same in a pod (the journal over HTTP, one completion index) and on a laptop (the journal in SQLite, index 0).
+The same in a pod (the journal over HTTP, one completion index) and on a laptop (the journal in SQLite, index 0). The loop
+itself waits for nobody but the engine: a courier takes to the journal what is finished, and fetches what is next.
 """
 
+import contextlib
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,45 +16,76 @@ from typing import Any, Final
 from sklearn.base import clone
 
 from tuningjob.engine import Engine, Evaluated, one_thread
-from tuningjob.errors import SearchFailed, WorkerDied
+from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Answer, Cell, CellResult, Next
-from tuningjob.search.cells import count_warnings, key_of, result_of, summaries_of, with_warnings, work_of
+from tuningjob.journal.records import Answer, Cell, CellResult, Next, Unit
+from tuningjob.search.cells import (
+    count_warnings,
+    identities_of,
+    key_of,
+    result_of,
+    summaries_of,
+    with_warnings,
+    work_of,
+)
+from tuningjob.search.courier import Courier, Sender
+from tuningjob.search.lost import lost_result
+from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.results import Results, gather, jsonable, write_files
+from tuningjob.search.results import Results, fitted_search, gather, jsonable, write_files
 from tuningjob.search.stop import Stop, Terminated
 
-# Finished cells are reported by count and by time: at most this late, so that a killed pod loses only what it had in flight.
+# Finished cells are sent by count and by time: at most this late, so that a killed pod loses only what it had in flight.
 REPORT_SECONDS: Final = 1.0
 REPORT_CELLS: Final = 64
 _POLL_SECONDS: Final = 0.25
+# While an answer is on its way the engine is looked at for so short a time, then twice as long, and so on: the answer is
+# mostly there in some milliseconds, and processes may be idle.
+_GLANCE_SECONDS: Final = 0.002
 
 
 @dataclass
 class Worker:
-    """One worker's part of a search.
+    """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see Journal.claim.
 
-    ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish.
+    ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
+    ``on_reused`` with how many were taken over.
     """
 
     journal: SearchJournal
     problem: SearchProblem
     index: int
     n_jobs: int
+    claimant: str = ""
     stop: Stop = field(default_factory=Stop)
     on_start: Callable[[], None] = lambda: None
     on_cells: Callable[[list[CellResult]], None] = lambda _: None
+    on_reused: Callable[[int], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
     warnings: Counter[str] = field(default_factory=Counter)
+    outbox: Outbox = field(default_factory=Outbox)
 
     def evaluate_all(self) -> bool:
         """Claim and evaluate until nothing is left; whether finishing the search falls to this worker.
 
-        Raises Terminated, WorkerDied, and SearchFailed (after telling the journal).
+        Raises Terminated, WorkerDied, SearchFailed (after telling the journal), and what ended the way to the journal:
+        ServiceUnavailable, JournalError.
         """
-        with Engine(work_of(self.problem), self.n_jobs, around=with_warnings) as engine:
+        sender = Sender(
+            index=self.index,
+            slots=self.n_jobs,
+            claimant=self.claimant,
+            identities=lambda cells: identities_of(self.problem, cells),
+            reuse=self.problem.spec.reuse,
+        )
+        with (
+            contextlib.closing(self.outbox),
+            Engine(work_of(self.problem), self.n_jobs, around=with_warnings) as engine,
+        ):
             self.on_start()
-            return _Loop(self, engine).run()
+            # a thread: not before the engine has forked its processes
+            with Courier(self.journal, self.outbox, sender) as courier:
+                return _Loop(self, engine, courier).run()
 
     def finish(self, folder: Path, hand_in: Callable[[Path], None] = lambda _: None) -> tuple[Results, Answer, int]:
         """Rank, refit on all the data, write the files below ``folder``, hand them in, complete the search.
@@ -68,7 +101,7 @@ class Worker:
         except SearchFailed as failed:
             self.journal.fail(str(failed))
             raise
-        write_files(results, best, folder)
+        write_files(self.problem, results, fitted_search(self.problem, results, best, seconds), folder)
         hand_in(folder)
         answer = Answer(
             best_index=results.best_index,
@@ -93,57 +126,104 @@ class Worker:
 
 
 class _Loop:
-    """The state of ``evaluate_all``: what is held, and what waits to be reported."""
+    """The state of ``evaluate_all``: what is finished and not sent yet, and what is to be evaluated alone."""
 
-    def __init__(self, worker: Worker, engine: Engine) -> None:
+    def __init__(self, worker: Worker, engine: Engine, courier: Courier) -> None:
         self.worker = worker
         self.engine = engine
+        self.courier = courier
         self.finished: list[CellResult] = []
-        self.held: dict[int, set[Cell]] = {}
+        self.sent_at = worker.clock()
+        self.is_alone = False
+        self.alone: deque[Cell] = deque()
         self.drained = False
-        self.reported_at = worker.clock()
+        self.empty_handed = False
+        self.glance = _GLANCE_SECONDS
 
     def run(self) -> bool:
         try:
             return self._until_nothing_is_left()
         except WorkerDied:
-            self._report()
+            self._deliver()
             raise
 
     def _until_nothing_is_left(self) -> bool:
         while True:
             if self.worker.stop.requested:
-                self._report()
-                raise Terminated
-            if self.engine.is_hungry and not self.drained:
-                self._claim()
+                self._leave()
+            self.courier.check()
+            answer = self.courier.answer()
+            if answer is not None:
+                self.drained = answer.unit is None
+                if answer.unit is not None:
+                    self._begin(answer.unit, answer.known)
+                elif self.empty_handed:
+                    return answer.next is Next.FINISH
+            if self.is_alone:
+                self._go_on_alone()
+            if not self.is_alone and not self.courier.is_asking:
+                self._ask()
             self._collect()
-            if self._report_is_due():
-                self._report()
-            if self.engine.is_done:
-                self._report()
-                # what others held may have come back, or finishing may fall to us: ask once more with empty hands
-                claim = self._claim()
-                if claim is not Next.EVALUATE:
-                    return claim is Next.FINISH
+            if self._sending_is_due():
+                self._send()
 
-    def _claim(self) -> Next:
-        claim = self.worker.journal.claim(index=self.worker.index, slots=self.worker.n_jobs, holding=self.held.keys())
-        self.drained = claim.next is not Next.EVALUATE
-        if claim.unit is not None:
-            self.held[claim.unit.id] = set(claim.unit.cells)
-            self.engine.add(map(key_of, claim.unit.cells))
-        return claim.next
+    # --- what is next
+
+    def _ask(self) -> None:
+        self.empty_handed = self.engine.is_done
+        if self.empty_handed:
+            # what others held may have come back, or finishing may fall to us: that is known once all of ours is in
+            self._send()
+        if self.empty_handed or (self.engine.is_hungry and not self.drained):
+            self.courier.ask(deliver_first=self.empty_handed)
+            self.glance = _GLANCE_SECONDS
+
+    def _begin(self, unit: Unit, known: Set[Cell]) -> None:
+        if unit.lost is not None:
+            self._finish([lost_result(self.worker.problem, unit.lost)])
+        if known:
+            self.worker.on_reused(len(known))
+        cells = [cell for cell in unit.cells if cell != unit.lost and cell not in known]
+        if unit.alone:
+            self.is_alone = True
+            self.alone.extend(cells)
+        else:
+            self.engine.add(map(key_of, cells))
+
+    def _go_on_alone(self) -> None:
+        """One cell after the other, nothing beside it, each acknowledged before the next begins.
+
+        So the one that kills the pod is the first that the journal has not got, and nothing else is suspected.
+        """
+        if not self.engine.is_done:
+            return
+        self._send()
+        if not self.courier.is_settled:
+            return
+        if self.alone:
+            self.engine.add([key_of(self.alone.popleft())])
+        else:
+            self.is_alone = False
+
+    # --- what is finished
 
     def _collect(self) -> None:
-        due = max(0.0, self.reported_at + REPORT_SECONDS - self.worker.clock()) if self.finished else _POLL_SECONDS
-        evaluated = self._evaluated(min(due, _POLL_SECONDS))
+        if self.engine.is_done or self.worker.outbox.is_full:
+            self.courier.wait(_POLL_SECONDS)
+            return
+        evaluated = self._evaluated(self._patience())
         for each in evaluated:
             self.worker.warnings.update(summaries_of(each))
-        if evaluated:
-            results = list(map(result_of, evaluated))
-            self.finished += results
-            self.worker.on_cells(results)
+        self._finish(list(map(result_of, evaluated)))
+
+    def _patience(self) -> float:
+        patience = _POLL_SECONDS
+        if self.finished:
+            patience = min(patience, max(0.0, self.sent_at + REPORT_SECONDS - self.worker.clock()))
+        if self.courier.is_asking:
+            patience = min(patience, self.glance)
+            self.glance *= 2
+        return patience
 
     def _evaluated(self, timeout: float) -> list[Evaluated]:
         try:
@@ -152,26 +232,41 @@ class _Loop:
             raise
         except Exception as error:
             # not the fit itself, whose failure is a NaN score: scikit-learn would end its search here, too
-            self._report()
+            self._deliver()
             reason = f"a fit could not even begin:\n{''.join(traceback.format_exception(error))}"
             self.worker.journal.fail(reason)
             raise SearchFailed(reason) from error
 
-    def _report_is_due(self) -> bool:
-        late = self.worker.clock() - self.reported_at >= REPORT_SECONDS
+    def _finish(self, results: Sequence[CellResult]) -> None:
+        if results:
+            self.finished += results
+            self.worker.on_cells(list(results))
+
+    def _sending_is_due(self) -> bool:
+        late = self.worker.clock() - self.sent_at >= REPORT_SECONDS
         return bool(self.finished) and (late or len(self.finished) >= REPORT_CELLS)
 
-    def _report(self) -> None:
-        while self.finished:
-            batch = self.finished[:MAX_CELLS_PER_REPORT]
-            self.worker.journal.report(index=self.worker.index, results=batch)
-            del self.finished[: len(batch)]
-            for result in batch:
-                self._let_go(result.cell)
-        self.reported_at = self.worker.clock()
+    def _send(self) -> None:
+        if self.finished:
+            self.courier.send(self.finished)
+            self.finished = []
+        self.sent_at = self.worker.clock()
 
-    def _let_go(self, cell: Cell) -> None:
-        for unit, left in list(self.held.items()):
-            left.discard(cell)
-            if not left:
-                del self.held[unit]
+    # --- the end
+
+    def _deliver(self) -> None:
+        """Send what is finished, and wait until the journal has it. Raises Terminated once a request to stop is overdue."""
+        self._send()
+        while not self.courier.is_idle:
+            self.courier.check()
+            if self.worker.stop.is_overdue:
+                raise Terminated
+            self.courier.wait(_POLL_SECONDS)
+
+    def _leave(self) -> None:
+        """Go in good order. Raises Terminated."""
+        self._deliver()
+        # a journal that does not hear of it takes this process for one that died: no more is lost
+        with contextlib.suppress(JournalError, ServiceUnavailable):
+            self.worker.journal.leave(index=self.worker.index)
+        raise Terminated

@@ -11,6 +11,8 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A pod gets 30 seconds between SIGTERM and SIGKILL: so long finished cells are still offered to a service that does not answer.
 GRACE_SECONDS: Final = 20.0
 _NAP_SECONDS: Final = 0.5
+# Whoever is asked to stop has no time for long pauses between two attempts.
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Terminated(BaseException):
@@ -21,7 +23,7 @@ class Stop:
     """Whether the worker has been asked to stop.
 
     The loop looks at ``requested`` between two reports, so that no report is cut in two; a long fit in this very process is
-    put into ``interruptible`` and ends at once, by Terminated.
+    put into ``interruptible`` and ends at once, by Terminated. Requests come in the main thread; ``sleep`` is for any.
     """
 
     def __init__(
@@ -41,6 +43,11 @@ class Stop:
         if self._interruptible:
             raise Terminated
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a request to stop is older than its grace."""
+        return self._deadline is not None and self._clock() >= self._deadline
+
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
         """In here a request raises Terminated at once; so does one that came before."""
@@ -53,11 +60,15 @@ class Stop:
             self._interruptible = False
 
     def sleep(self, seconds: float) -> None:
-        """Sleep between two attempts. Raises Terminated once a request to stop is older than its grace."""
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            if self._deadline is not None and self._clock() >= self._deadline:
+        """Sleep between two attempts, not for long once there is a request to stop. Raises Terminated when that is overdue."""
+        began = self._clock()
+        while True:
+            if self.is_overdue:
                 raise Terminated
+            pause = min(seconds, _LONGEST_PAUSE_SECONDS) if self.requested else seconds
+            left = began + pause - self._clock()
+            if left <= 0:
+                return
             self._sleep(min(left, _NAP_SECONDS))
 
     @contextlib.contextmanager

@@ -253,6 +253,18 @@ class Limits(Model):
     )
 
 
+class Artifacts(Model):
+    """How the files of a finished search are kept."""
+
+    # none is what `joblib.dump` writes: it loads wherever scikit-learn is (lz4 needs a package more), and only an
+    # uncompressed file can be mapped into memory, so that the processes that serve a model share its pages
+    compression: Literal["none", "lz4", "gzip", "xz"] = Field(
+        default="none",
+        description="Of the model and the fitted search object: gzip and xz are smaller, lz4 is fast and needs the "
+        "package lz4 to load, none can be loaded memory-mapped.",
+    )
+
+
 class TuningJobSpec(Model):
     """GridSearchCV, as a manifest."""
 
@@ -269,6 +281,14 @@ class TuningJobSpec(Model):
     )
     parallelism: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Pods at the most.")
     limits: Limits = Field(default_factory=Limits, description="How far the search may go.")
+    reuse: bool = Field(
+        default=False,
+        description="Take over finished cells of the namespace that are the same in estimator, parameters, data, split, "
+        "scoring and library versions, instead of fitting them again.",
+    )
+    artifacts: Artifacts = Field(
+        default_factory=Artifacts, description="How the files of the finished search are kept."
+    )
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         default=None,
         description="A worker image of your own; the chart's by default. A laptop does not read it.",

@@ -41,10 +41,11 @@ class PlanStatus(Model):
 
 
 class ProgressStatus(Model):
-    """How far the search is. ``text`` is for `kubectl get`."""
+    """How far the search is; ``reused`` of ``done`` were taken over. ``text`` is for `kubectl get`."""
 
     done: int
     failed: int
+    reused: int = 0
     total: int
     text: Annotated[str, Field(max_length=64)]
 

@@ -30,9 +30,14 @@ class ExitCode(IntEnum):
 # Environment of a worker pod: written by the operator's Job builder, read by tuningjob.pod.
 ENV_RESULTS_URL: Final = "TUNINGJOB_RESULTS_URL"
 ENV_TOKEN_FILE: Final = "TUNINGJOB_TOKEN_FILE"  # noqa: S105  the path of a file, not a token
+ENV_CA_FILE: Final = "TUNINGJOB_CA_FILE"  # whom the service's certificate must be signed by; unset: plain HTTP
 ENV_COMPLETION_INDEX: Final = "JOB_COMPLETION_INDEX"  # written by the Job controller itself
 ENV_N_JOBS: Final = "TUNINGJOB_N_JOBS"
 ENV_DATA_DIR: Final = "TUNINGJOB_DATA_DIR"
+
+# Environment of a person at the command line: which results service, and who they are.
+ENV_SERVER: Final = "TUNINGJOB_SERVER"
+ENV_TOKEN: Final = "TUNINGJOB_TOKEN"  # noqa: S105  the name of a variable, not a token
 
 # Thread caps: set in every worker pod and by the CLI before numpy is imported. Two processes with two BLAS
 # threads each on two cores took 13 to 25 times as long as capped ones, and the bits depend on the number.
@@ -46,10 +51,20 @@ LEADERBOARD_FILE: Final = "leaderboard.csv"
 CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
 CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
 MODEL_FILE: Final = "model.joblib"
+SEARCH_FILE: Final = "search.joblib"  # the fitted GridSearchCV
+SIDECAR_FILE: Final = "artifacts.json"  # size, digest and library versions of the others; read by whoever loads them
+# In the order in which they are handed in: where the last one is, the others are.
 RESULT_FILES: Final = (
     BEST_PARAMS_FILE,
     LEADERBOARD_FILE,
     CV_RESULTS_CSV_FILE,
     CV_RESULTS_PARQUET_FILE,
     MODEL_FILE,
+    SEARCH_FILE,
+    SIDECAR_FILE,
 )
+
+# A laptop's folder of results: the journal, and below it a folder for the files of each search. Written by tuningjob.local, read
+# by tuningjob.cli.
+JOURNAL_FILE: Final = "tuning.db"
+SEARCHES_FOLDER: Final = "searches"

@@ -1,0 +1,75 @@
+"""What Prometheus is told of the service. In a registry of its own, so that two services in one process are two.
+
+No label has values that a caller could make up: routes are templates, methods and states are lists.
+"""
+
+import time
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tuningjob_operator.service.border import OPEN_PATHS
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """The numbers. Counters begin at 0 with the process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Histogram(
+            "tuningjob_http_request_seconds",
+            "How long requests took, by route template and status; refused: before any route, at the border.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.cells = self._counter("tuningjob_cells_taken_in", "Cells whose first result was taken in.")
+        self.repeated = self._counter("tuningjob_cells_repeated", "Cells that were reported though they had a result.")
+        self.reused = self._counter("tuningjob_cells_reused", "Cells that were answered from what was known.")
+        self.claims = self._counter("tuningjob_claims", "Claims, by what the claimant was told to do.", "next")
+        self.artifact_bytes = self._counter("tuningjob_artifact_bytes", "Bytes of files, by direction.", "direction")
+        self.unavailable = self._counter(
+            "tuningjob_unavailable", "Times that the journal or the artifact store could not answer.", "error"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Measured:
+    """Times every request, the refused ones too: outermost."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._requests = metrics.requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "refused" if status in {401, 403, 413, 503} else "none")
+            # starlette's own routes (OpenAPI's) leave no trace
+            route = scope["path"] if scope["path"] in OPEN_PATHS else route
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._requests.labels(method, route, str(status)).observe(time.perf_counter() - begun)

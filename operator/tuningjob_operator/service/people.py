@@ -1,0 +1,177 @@
+"""The routes of people and of the processes that serve models: the audit of a namespace, and its files.
+
+Thin over ``journal.audit``. The namespace of a request is the one whose rights the border has asked for.
+"""
+
+import hashlib
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Request, Security
+from fastapi.responses import Response, StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import Field, TypeAdapter
+
+from tuningjob.journal.artifacts import Artifact, ArtifactStore, blocks
+from tuningjob.journal.contract import Audit
+from tuningjob.journal.records import AuditRow, Blessing
+from tuningjob_operator.service.border import Person
+from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.wire import Body, Why, as_json, bytes_of, refusals
+
+_ROW: Final = TypeAdapter(AuditRow)
+_ROWS: Final = TypeAdapter(list[AuditRow])
+_BLESSING: Final = TypeAdapter(Blessing)
+_BLESSINGS: Final = TypeAdapter(list[Blessing])
+_ARTIFACTS: Final = TypeAdapter(list[Artifact])
+_MAX_NAME: Final = 253  # of whoever blesses, as the audit keeps it
+# The border has checked it; here it is for OpenAPI.
+_TOKEN: Final = HTTPBearer(
+    scheme_name="kubernetes",
+    description="A person's or a service account's Kubernetes token: what kubectl may do with tuningjobs, it may do here.",
+    auto_error=False,
+)
+
+_DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_MODEL_KEY: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+Key = Annotated[str, Path(pattern=_MODEL_KEY, max_length=253, description="spec.modelKey, else the TuningJob's name.")]
+Version = Annotated[int, Path(ge=1, lt=2**31)]
+FileName = Annotated[str, Path(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Models(Body):
+    """The model keys of a namespace."""
+
+    models: list[str]
+
+
+class Params(Body):
+    """The parameters to build the model in use from."""
+
+    model_key: str
+    version: int
+    params: dict[str, Any]
+
+
+_PARAMS: Final = TypeAdapter(Params)
+
+
+class BlessRequest(Body):
+    """See Audit.bless."""
+
+    version: Annotated[int, Field(ge=1, lt=2**31)]
+    why: Why = ""
+
+
+class RollbackRequest(Body):
+    """See Audit.rollback."""
+
+    why: Why = ""
+
+
+def _person(
+    request: Request,
+    namespace: Annotated[str, Path(pattern=_DNS_LABEL, max_length=63)],  # noqa: ARG001  for OpenAPI: the border's counts
+) -> Person:
+    person: Person = request.state.person
+    return person
+
+
+Caller = Annotated[Person, Depends(_person)]
+
+
+def make_routes(audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
+    """The routes below /v1/namespaces."""
+    router = APIRouter(
+        prefix="/v1/namespaces/{namespace}/models",
+        tags=["people"],
+        dependencies=[Security(_TOKEN)],
+        responses=refusals(401, 403, 404, 413, 422, 503),
+    )
+    _add_history(router, audit)
+    _add_blessings(router, audit)
+    _add_artifacts(router, audit, artifacts, metrics)
+    return router
+
+
+def _add_history(router: APIRouter, audit: Audit) -> None:
+    @router.get("")
+    def models(caller: Caller) -> Models:
+        return Models(models=audit.models(caller.namespace))
+
+    @router.get("/{key}/versions", response_model=list[AuditRow])
+    def versions(caller: Caller, key: Key) -> Response:
+        rows = audit.history(namespace=caller.namespace, model_key=key)
+        if not rows:
+            audit.version(namespace=caller.namespace, model_key=key, version=1)  # tells that the key is unknown
+        return as_json(_ROWS, rows)
+
+    @router.get("/{key}/versions/{version}", response_model=AuditRow)
+    def version(caller: Caller, key: Key, version: Version) -> Response:
+        return as_json(_ROW, audit.version(namespace=caller.namespace, model_key=key, version=version))
+
+    @router.get(
+        "/{key}/params",
+        response_model=Params,
+        responses={304: {"description": "Still the parameters of the ETag that was named."}},
+    )
+    def params(caller: Caller, key: Key, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        row = audit.blessed(namespace=caller.namespace, model_key=key)
+        answer = as_json(_PARAMS, Params(model_key=key, version=row.version, params=row.best_params))
+        tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
+        # asked for anew every time, and answered without a body while nothing has changed
+        answer.headers.update({"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"})
+        if if_none_match is None or not _names(if_none_match, tag):
+            return answer
+        kept = {name: answer.headers[name] for name in ("ETag", "Cache-Control", "Vary")}
+        return Response(status_code=304, headers=kept)
+
+
+def _names(if_none_match: str, tag: str) -> bool:
+    """Whether the header names the tag (RFC 9110, 13.1.2): a list, or ``*``; compared weakly. Ours holds no comma."""
+    given = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return "*" in given or tag in given
+
+
+def _add_blessings(router: APIRouter, audit: Audit) -> None:
+    @router.get("/{key}/blessings", response_model=list[Blessing])
+    def blessings(caller: Caller, key: Key) -> Response:
+        found = audit.blessings(namespace=caller.namespace, model_key=key)
+        if not found:
+            audit.version(namespace=caller.namespace, model_key=key, version=1)  # tells that the key is unknown
+        return as_json(_BLESSINGS, found)
+
+    @router.post("/{key}/bless", response_model=Blessing, responses=refusals(400))
+    def bless(caller: Caller, key: Key, body: BlessRequest) -> Response:
+        who = caller.name[:_MAX_NAME]
+        made = audit.bless(namespace=caller.namespace, model_key=key, version=body.version, who=who, why=body.why)
+        return as_json(_BLESSING, made)
+
+    @router.post("/{key}/rollback", response_model=Blessing, responses=refusals(400))
+    def rollback(caller: Caller, key: Key, body: RollbackRequest) -> Response:
+        who = caller.name[:_MAX_NAME]
+        return as_json(_BLESSING, audit.rollback(namespace=caller.namespace, model_key=key, who=who, why=body.why))
+
+
+def _add_artifacts(router: APIRouter, audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> None:
+    @router.get("/{key}/versions/{version}/artifacts", response_model=list[Artifact])
+    def files(caller: Caller, key: Key, version: Version) -> Response:
+        row = audit.version(namespace=caller.namespace, model_key=key, version=version)
+        return as_json(_ARTIFACTS, artifacts.list(row.search_id))
+
+    @router.get(
+        "/{key}/versions/{version}/artifacts/{name}",
+        response_class=StreamingResponse,
+        responses={200: bytes_of("The file; its digest is in the header X-Content-Sha256.")},
+    )
+    def file(caller: Caller, key: Key, version: Version, name: FileName) -> Response:
+        row = audit.version(namespace=caller.namespace, model_key=key, version=version)
+        try:
+            stored, content = artifacts.find(row.search_id, name), artifacts.open(row.search_id, name)
+        except FileNotFoundError:
+            advice = "Files go with their TuningJob unless the version was ever blessed."
+            raise HTTPException(
+                404, f"Version {version} of {key} must have the file {name}, but it has not. {advice}"
+            ) from None
+        metrics.artifact_bytes.labels("out").inc(stored.size_bytes)
+        headers = {"X-Content-Sha256": stored.sha256, "Content-Length": str(stored.size_bytes)}
+        return StreamingResponse(blocks(content), media_type="application/octet-stream", headers=headers)

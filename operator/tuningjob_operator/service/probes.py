@@ -1,0 +1,123 @@
+"""What Kubernetes and Prometheus ask, without a token: alive, ready, and the numbers. No search is named to them.
+
+Ready means that a report would be taken in now: the database is *written* to, because a full disk still reads.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.concurrency import run_in_threadpool
+
+from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.wire import Body, refusals
+
+_log = logging.getLogger(__name__)
+# Probes come from the kubelet, and from whoever else likes to: the database is asked this often at the most.
+GOOD_FOR_SECONDS: Final = 4.0
+# A probe's own patience is 5 seconds (charts/tuningjob/templates/deployment.yaml).
+PATIENCE_SECONDS: Final = 4.0
+
+Check = Callable[[], None]
+
+
+def room_in(folder: Path, *, least_bytes: int = 4 * 2**20) -> Check:
+    """A check that a volume has room.
+
+    Beside the database's own: one small row may still fit into what a log that was emptied has left, and no report would.
+    """
+
+    def check() -> None:
+        found = os.statvfs(folder)
+        free = found.f_bavail * found.f_frsize
+        if free < least_bytes:
+            raise OSError(f"{folder}: must have {least_bytes:,} bytes free at least, but got {free:,}")
+
+    return check
+
+
+def seldom(check: Check, *, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> Check:
+    """``check``, of which a pass is good for longer: a bucket wants to be paid for every question. A failure is asked again."""
+    passed_at: float | None = None
+
+    def remembered() -> None:
+        nonlocal passed_at
+        if passed_at is None or clock() - passed_at >= seconds:
+            passed_at = None
+            check()
+            passed_at = clock()
+
+    return remembered
+
+
+class Readiness:
+    """Whether all checks pass, asked seldom, and never twice at a time: a check may hang for as long as its driver does."""
+
+    def __init__(self, checks: Sequence[Check], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._checks = checks
+        self._clock = clock
+        self._told: str | None = None
+        self._told_at: float | None = None
+        self._running: asyncio.Task[str | None] | None = None
+
+    async def problem(self) -> str | None:
+        """What is wrong, in a sentence; None if nothing is."""
+        if self._told_at is not None and self._clock() - self._told_at < GOOD_FOR_SECONDS:
+            return self._told
+        if self._running is None:
+            self._running = asyncio.create_task(self._look())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._running), PATIENCE_SECONDS)
+        except TimeoutError:
+            return f"the database and the artifact store must answer within {PATIENCE_SECONDS:.0f} seconds, but did not"
+
+    async def _look(self) -> str | None:
+        try:
+            self._told = await run_in_threadpool(self._first_problem)
+        finally:
+            self._told_at, self._running = self._clock(), None
+        return self._told
+
+    def _first_problem(self) -> str | None:
+        for check in self._checks:
+            try:
+                check()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is why this service is not ready
+                _log.warning("not ready: %s", error)
+                return str(error) or type(error).__name__
+        return None
+
+
+class Status(Body):
+    """What a probe is told."""
+
+    status: str
+
+
+def make_routes(readiness: Readiness, metrics: Metrics) -> APIRouter:
+    """The open paths."""
+    router = APIRouter(tags=["probes"], responses=refusals(413))
+
+    @router.get("/healthz")
+    async def healthz() -> Status:
+        return Status(status="alive")
+
+    @router.get("/readyz", response_model=Status, responses=refusals(503))
+    async def readyz() -> Status | JSONResponse:
+        problem = await readiness.problem()
+        if problem is not None:
+            return JSONResponse({"detail": problem}, 503)
+        return Status(status="ready")
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def numbers() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    return router

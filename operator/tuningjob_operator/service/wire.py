@@ -1,0 +1,130 @@
+"""Bodies and answers: the journal's own records, by pydantic; refusals, as one sentence in ``detail``."""
+
+import logging
+import re
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from tuningjob.errors import (
+    ArtifactRefused,
+    ArtifactsUnavailable,
+    JournalError,
+    JournalMismatch,
+    NotBlessed,
+    TuningJobError,
+    UnknownModel,
+    UnknownSearch,
+)
+from tuningjob_operator.service.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+
+class Body(BaseModel):
+    """What every body shares that is no record of the journal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Told(Body):
+    """Why a request was not answered: one sentence."""
+
+    detail: str
+
+
+def _without_nul(value: R) -> R:
+    if _has_nul(value):
+        raise PydanticCustomError("must_be", "without NUL characters in its texts")
+    return value
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple):
+        return any(map(_has_nul, value))
+    return hasattr(value, "__dict__") and _has_nul(vars(value))
+
+
+# Postgres' texts cannot hold a NUL. Only for what is kept as text: JSON spells it as an escape.
+NoNul: Final = AfterValidator(_without_nul)
+Why = Annotated[str, Field(max_length=1_024), NoNul]
+
+_SENTENCES: Final = {
+    400: "The body is no JSON.",
+    401: "The token gives no right here.",
+    403: "This person may not do this in this namespace.",
+    404: "There is no such thing.",
+    409: "The journal holds something else than what is offered.",
+    413: "The body is too long.",
+    422: "Something has the wrong type or is out of bounds.",
+    503: "The journal, the artifact store or the API server does not answer just now: try again later.",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI is told of refusals."""
+    return {status: {"model": Told, "description": _SENTENCES[status]} for status in statuses}
+
+
+def as_json(kind: TypeAdapter[R], record: R, **headers: str) -> Response:
+    """By pydantic's own serializer: FastAPI's would turn NaN into null."""
+    return Response(kind.dump_json(record), media_type="application/json", headers=headers)
+
+
+def bytes_of(description: str) -> dict[str, Any]:
+    """What OpenAPI is told of an answer, or of a body, that is a file's bytes."""
+    schema = {"type": "string", "format": "binary"}
+    return {"description": description, "content": {"application/octet-stream": {"schema": schema}}}
+
+
+_STATUS: Final[dict[type[TuningJobError], int]] = {
+    UnknownSearch: 404,
+    UnknownModel: 404,
+    NotBlessed: 404,
+    JournalMismatch: 409,
+    ArtifactRefused: 422,
+    ArtifactsUnavailable: 503,
+    JournalError: 503,
+}
+
+
+def add_errors(app: FastAPI, metrics: Metrics) -> None:
+    """Turn the errors of our tree into refusals."""
+    for kind, status in _STATUS.items():
+
+        def translate(_request: Request, error: Exception, status: int = status) -> Response:
+            if status >= 500:
+                metrics.unavailable.labels(type(error).__name__).inc()
+                _log.warning("not answered: %s", error)
+            return JSONResponse({"detail": str(error)}, status)
+
+        app.add_exception_handler(kind, translate)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_request: Request, error: RequestValidationError) -> Response:
+        return JSONResponse({"detail": _sentence(error)}, 422)
+
+
+# pydantic's words for what has no value to show, in this project's voice
+_WORDS: Final = {"missing": ("must be given", "nothing"), "extra_forbidden": ("must not be there", "")}
+
+
+def _sentence(error: RequestValidationError) -> str:
+    """The first problem: where, what it must be, what it got."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removesuffix(".")
+    # "Input should be …", "String should match …", "List should have …"
+    must, told = re.subn(r"^[A-Z][a-z]+ should ", "must ", message)
+    must, got = _WORDS.get(first["type"], (must if told else f"must be {message}", ""))
+    got = got or repr(first.get("input"))
+    return f"{where}: {must}, but got {got if len(got) <= 80 else got[:79] + '…'}."

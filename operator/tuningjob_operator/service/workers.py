@@ -1,0 +1,205 @@
+"""The routes of worker pods.
+
+The search of a request is its token's; no path and no body names one, so there is none to get wrong.
+"""
+
+from collections.abc import Set
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Security
+from fastapi.responses import Response, StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import Field, TypeAdapter
+from starlette.concurrency import run_in_threadpool
+
+from tuningjob.errors import JournalMismatch
+from tuningjob.journal.artifacts import Artifact, ArtifactStore, blocks
+from tuningjob.journal.contract import Journal, SearchJournal
+from tuningjob.journal.records import (
+    MAX_CELLS_PER_PAGE,
+    MAX_CELLS_PER_REPORT,
+    MAX_ERROR_LENGTH,
+    MAX_SLOTS,
+    Answer,
+    Cell,
+    CellIdentity,
+    CellResult,
+    Claim,
+    Claimant,
+    Index,
+    Preflight,
+    Refusal,
+    Search,
+    SearchState,
+)
+from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.wire import Body, NoNul, as_json, bytes_of, refusals
+
+_SEARCH: Final = TypeAdapter(Search)
+_CLAIM: Final = TypeAdapter(Claim)
+_CELLS: Final = TypeAdapter(list[CellResult])
+_PLACES: Final = TypeAdapter(tuple[Cell, ...])
+_ARTIFACT: Final = TypeAdapter(Artifact)
+# The border has checked it; here it is for OpenAPI.
+_TOKEN: Final = HTTPBearer(
+    scheme_name="search", description="The token of one search, from its Secret.", auto_error=False
+)
+
+
+class ClaimRequest(Body):
+    """See Journal.claim. Pods of the release before send no claimant."""
+
+    index: Index
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
+    holding: Annotated[Set[int], Field(max_length=1_000)] = frozenset()
+    claimant: Claimant = ""
+
+
+class Leaving(Body):
+    """See Journal.leave."""
+
+    index: Index
+
+
+class ReuseRequest(Body):
+    """See Journal.reuse."""
+
+    index: Index
+    cells: Annotated[list[CellIdentity], Field(max_length=MAX_CELLS_PER_REPORT)]
+
+
+class Report(Body):
+    """See Journal.report."""
+
+    index: Index
+    results: Annotated[list[CellResult], Field(max_length=MAX_CELLS_PER_REPORT)]
+
+
+class TakenIn(Body):
+    """How many of the cells were new."""
+
+    new: int
+
+
+class Completed(Body):
+    """The version in the audit."""
+
+    version: int
+
+
+class Failure(Body):
+    """See Journal.fail."""
+
+    reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]
+
+
+def make_routes(journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
+    """The routes below /v1 that need a search's token."""
+    router = APIRouter(
+        prefix="/v1",
+        tags=["workers"],
+        dependencies=[Security(_TOKEN)],
+        responses=refusals(401, 404, 413, 422, 503),
+    )
+    _add_search(router, journal)
+    _add_cells(router, journal, metrics)
+    _add_artifacts(router, journal, artifacts, metrics)
+    return router
+
+
+def _id(request: Request) -> str:
+    return str(request.state.search_id)
+
+
+def _add_search(router: APIRouter, journal: Journal) -> None:
+    def mine(request: Request) -> SearchJournal:
+        return journal.view(_id(request))
+
+    @router.get("/search", response_model=Search)
+    def search(request: Request) -> Response:
+        return as_json(_SEARCH, mine(request).search())
+
+    @router.put("/preflight", status_code=204, responses=refusals(400, 409))
+    def preflight(request: Request, body: Annotated[Preflight, NoNul]) -> None:
+        mine(request).set_preflight(body)
+
+    @router.post("/complete", responses=refusals(400, 409))
+    def complete(request: Request, body: Annotated[Answer, NoNul]) -> Completed:
+        return Completed(version=mine(request).complete(body))
+
+    @router.post("/fail", status_code=204, responses=refusals(400, 409))
+    def fail(request: Request, body: Failure) -> None:
+        # a traceback may show bytes of anything, and is wanted all the same
+        mine(request).fail(body.reason.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+    @router.post("/refuse", status_code=204, responses=refusals(400, 409))
+    def refuse(request: Request, body: Refusal) -> None:
+        mine(request).refuse(body)
+
+
+def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
+    @router.post("/claims", response_model=Claim, responses=refusals(400, 409))
+    def claim(request: Request, body: ClaimRequest) -> Response:
+        found = journal.claim(
+            _id(request), index=body.index, slots=body.slots, holding=body.holding, claimant=body.claimant
+        )
+        metrics.claims.labels(found.next.value).inc()
+        return as_json(_CLAIM, found)
+
+    @router.post("/leave", status_code=204, responses=refusals(400, 409))
+    def leave(request: Request, body: Leaving) -> None:
+        journal.leave(_id(request), index=body.index)
+
+    @router.post("/reuse", response_model=list[Cell], responses=refusals(400, 409))
+    def reuse(request: Request, body: ReuseRequest) -> Response:
+        known = journal.reuse(_id(request), index=body.index, cells=body.cells)
+        metrics.reused.inc(len(known))
+        return as_json(_PLACES, known)
+
+    @router.post("/cells", responses=refusals(400, 409))
+    def report(request: Request, body: Report) -> TakenIn:
+        new = journal.report(_id(request), index=body.index, results=body.results)
+        metrics.cells.inc(new)
+        metrics.repeated.inc(len(body.results) - new)
+        return TakenIn(new=new)
+
+    @router.get("/cells", response_model=list[CellResult])
+    def cells(
+        request: Request,
+        start: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_CELLS_PER_PAGE)] = MAX_CELLS_PER_PAGE,
+    ) -> Response:
+        return as_json(_CELLS, list(journal.results(_id(request), start=start, limit=limit)))
+
+
+def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> None:
+    def must_run(search_id: str) -> None:
+        state = journal.search(search_id).state
+        if state is not SearchState.RUNNING:
+            raise JournalMismatch(f"the search must be running to take files in, but got {state.value}")
+
+    @router.put(
+        "/artifacts/{name}",
+        response_model=Artifact,
+        responses=refusals(409),
+        openapi_extra={"requestBody": {"required": True, **bytes_of("The file.")}},
+    )
+    async def put_artifact(request: Request, name: str, x_content_sha256: Annotated[str, Header()]) -> Response:
+        search_id = _id(request)
+        await run_in_threadpool(must_run, search_id)
+        with artifacts.upload(search_id, name, sha256=x_content_sha256) as upload:
+            async for chunk in request.stream():
+                await run_in_threadpool(upload.write, chunk)
+            stored = await run_in_threadpool(upload.commit)
+        metrics.artifact_bytes.labels("in").inc(stored.size_bytes)
+        return as_json(_ARTIFACT, stored)
+
+    @router.get(
+        "/artifacts/{name}", response_class=StreamingResponse, responses={200: bytes_of("The file."), **refusals(404)}
+    )
+    def get_artifact(request: Request, name: str) -> Response:
+        try:
+            file = artifacts.open(_id(request), name)
+        except FileNotFoundError:
+            raise HTTPException(404, f"The search must have the file {name} by now, but it has not.") from None
+        return StreamingResponse(blocks(file), media_type="application/octet-stream")

@@ -1,0 +1,124 @@
+"""The audit: versions that are never changed, and which of them is in use since when, by whom, and why."""
+
+import pytest
+
+from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
+from tuningjob.errors import NotBlessed, UnknownModel
+from tuningjob.journal.contract import Audit
+from tuningjob.journal.records import Act
+from tuningjob.journal.sql import SqlJournal
+
+KEY = {"namespace": "team", "model_key": "forest"}
+
+
+@pytest.fixture
+def audit(journal: SqlJournal) -> Audit:
+    """Three versions of the forest."""
+    for number in (1, 2, 3):
+        journal.open_search(
+            a_search(f"search-{number}", image="worker:7", created_by="ada", artifacts=f"s3://b/{number}")
+        )
+        journal.set_preflight(
+            f"search-{number}",
+            a_preflight(split_digest="s" * 32, estimator_digest="e" * 32, seed='{"random_state": 0}'),
+        )
+        Pod(journal.view(f"search-{number}")).work()
+        journal.complete(f"search-{number}", an_answer(best_params={"C": number}))
+    return journal.audit
+
+
+def in_use(audit: Audit) -> int:
+    return audit.blessed(**KEY).version
+
+
+def test_a_version_tells_where_its_parameters_come_from(audit: Audit) -> None:
+    row = audit.version(**KEY, version=2)
+    assert (row.best_params, row.search_id) == ({"C": 2}, "search-2")
+    assert (row.image, row.created_by, row.artifacts) == ("worker:7", "ada", "s3://b/2")
+    assert (row.split_digest, row.estimator_digest, row.seed) == ("s" * 32, "e" * 32, '{"random_state": 0}')
+    assert audit.history(**KEY)[1] == row
+
+
+def test_models_are_listed_by_namespace(audit: Audit) -> None:
+    assert audit.models("team") == ["forest"]
+    assert audit.models("other") == []
+    assert audit.history(namespace="other", model_key="forest") == []
+
+
+def test_nothing_is_in_use_before_it_is_blessed(audit: Audit) -> None:
+    with pytest.raises(NotBlessed, match="none was ever blessed"):
+        audit.blessed(**KEY)
+
+
+def test_blessing_puts_a_version_into_use_and_is_remembered(audit: Audit, clock: Clock) -> None:
+    blessing = audit.bless(**KEY, version=2, who="ada", why="better recall")
+    assert in_use(audit) == 2
+    assert (blessing.act, blessing.from_version, blessing.to_version) == (Act.BLESS, None, 2)
+    assert (blessing.who, blessing.why, blessing.at) == ("ada", "better recall", clock.now.isoformat())
+    assert audit.blessings(**KEY) == [blessing]
+
+
+def test_blessing_what_is_in_use_changes_nothing(audit: Audit) -> None:
+    first = audit.bless(**KEY, version=2, who="ada")
+    assert audit.bless(**KEY, version=2, who="bob", why="again") == first
+    assert len(audit.blessings(**KEY)) == 1
+
+
+def test_a_rollback_goes_to_what_was_in_use_before_and_again_to_what_was_before_that(audit: Audit) -> None:
+    for version in (1, 3, 2):
+        audit.bless(**KEY, version=version, who="ada")
+    back = audit.rollback(**KEY, who="bob", why="slow")
+    assert (back.act, back.from_version, back.to_version) == (Act.ROLLBACK, 2, 3)
+    assert in_use(audit) == 3
+    audit.rollback(**KEY, who="bob")
+    assert in_use(audit) == 1
+    assert [each.number for each in audit.blessings(**KEY)] == [1, 2, 3, 4, 5]
+
+
+def test_after_a_rollback_a_new_blessing_comes_on_top_of_what_is_in_use_then(audit: Audit) -> None:
+    audit.bless(**KEY, version=1, who="ada")
+    audit.bless(**KEY, version=2, who="ada")
+    audit.rollback(**KEY, who="ada")
+    audit.bless(**KEY, version=3, who="ada")
+    audit.rollback(**KEY, who="ada")
+    assert in_use(audit) == 1, "not 2, which was rolled back"
+
+
+@pytest.mark.parametrize(("versions", "got"), [([], "none"), ([2], "only version 2")])
+def test_what_was_blessed_once_or_never_cannot_be_rolled_back(audit: Audit, versions: list[int], got: str) -> None:
+    for version in versions:
+        audit.bless(**KEY, version=version, who="ada")
+    with pytest.raises(NotBlessed, match=f"blessed twice to be rolled back, but got {got}"):
+        audit.rollback(**KEY, who="ada")
+    assert len(audit.blessings(**KEY)) == len(versions)
+
+
+def test_a_key_or_a_version_that_is_not_there_is_told_with_what_is(audit: Audit) -> None:
+    unknown = {"namespace": "team", "model_key": "tree"}
+    for ask in (
+        lambda: audit.version(**unknown, version=1),
+        lambda: audit.blessed(**unknown),
+        lambda: audit.bless(**unknown, version=1, who="ada"),
+        lambda: audit.rollback(**unknown, who="ada"),
+    ):
+        with pytest.raises(UnknownModel, match="must be one of namespace team with a finished search, but got 'tree'"):
+            ask()
+    for version in (0, 4, 10**12):
+        with pytest.raises(UnknownModel, match=f"must be from 1 to 3, but got {version}"):
+            audit.bless(**KEY, version=version, who="ada")
+    assert audit.blessings(**KEY) == []
+
+
+def test_the_files_of_a_search_are_kept_once_it_was_blessed_even_after_a_rollback(audit: Audit) -> None:
+    audit.bless(**KEY, version=1, who="ada")
+    audit.bless(**KEY, version=2, who="ada")
+    audit.rollback(**KEY, who="ada")
+    assert [audit.keeps(f"search-{number}") for number in (1, 2, 3)] == [True, True, False]
+
+
+def test_the_audit_outlives_the_searches(audit: Audit, journal: SqlJournal, clock: Clock) -> None:
+    before = audit.history(**KEY)
+    journal.delete("search-1")
+    clock.pass_time(days=1)
+    journal.purge(clock.now)
+    assert audit.history(**KEY) == before

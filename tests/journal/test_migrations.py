@@ -1,0 +1,348 @@
+"""From every schema that there was to the newest, on both databases, with data in it; and what is refused."""
+
+import importlib.metadata
+import multiprocessing
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from tests.journal import first_schema
+from tests.journal.conftest import OpenJournal
+from tests.journal.makers import Pod, a_result, a_search, an_answer
+from tuningjob.errors import JournalError, JournalMismatch
+from tuningjob.journal.contract import Journal
+from tuningjob.journal.database import Database
+from tuningjob.journal.migrations import is_journal, prepare
+from tuningjob.journal.records import Best, Cell, Next, SearchState
+from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
+from tuningjob.journal.sql import SqlJournal
+
+CELLS = first_schema.CANDIDATES * first_schema.SPLITS
+
+
+def run(url: str, *changes: Callable[[Connection], object] | str) -> None:
+    """One transaction, past the journal: as another program, or an older release, would."""
+    with closing(Database(url)) as database, database.writing() as connection:
+        for change in changes:
+            connection.execute(text(change)) if isinstance(change, str) else change(connection)
+
+
+def ask(url: str, query: str) -> list[tuple[Any, ...]]:
+    with closing(Database(url)) as database, database.reading() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def tables(url: str) -> dict[str, list[str]]:
+    """Every table with its columns."""
+    found: dict[str, list[str]] = {}
+
+    def look(connection: Connection) -> None:
+        inspector = inspect(connection)
+        for name in inspector.get_table_names():
+            found[name] = sorted(column["name"] for column in inspector.get_columns(name))
+
+    run(url, look)
+    return found
+
+
+def prepared(url: str) -> None:
+    with closing(Database(url)) as database:
+        prepare(database)
+
+
+@pytest.fixture
+def first(database_url: str) -> str:
+    """A database of the first schema, with searches in every state."""
+    run(database_url, first_schema.make, first_schema.fill)
+    return database_url
+
+
+@pytest.fixture
+def migrated(first: str, open_journal: OpenJournal) -> SqlJournal:
+    return open_journal(first)
+
+
+def work(journal: Journal, search: str, *indexes: int) -> list[Cell]:
+    return [cell for index in indexes for cell in Pod(journal.view(search), index=index).work()]
+
+
+# --- the tables -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begin", [[], [first_schema.make], [first_schema.make, first_schema.fill]])
+def test_the_migrations_end_with_the_tables_of_the_schema(database_url: str, begin: list[Any]) -> None:
+    run(database_url, *begin)
+    prepared(database_url)
+
+    def compare(connection: Connection) -> None:
+        # Alembic takes SQLite's '' for another default than ''
+        options = {"compare_type": True, "compare_server_default": connection.dialect.name == "postgresql"}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+    run(database_url, compare)
+    assert ask(database_url, "SELECT * FROM schema_version") == [(REVISION, READ_SINCE)]
+
+
+def test_migrated_tables_are_made_as_the_schema_would_make_them(make_database: Callable[[], str]) -> None:
+    def shape(url: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def look(connection: Connection) -> None:
+            inspector = inspect(connection)
+            for name in metadata.tables:
+                columns = sorted(
+                    (each["name"], str(each["type"]), each["nullable"], each["default"])
+                    for each in inspector.get_columns(name)
+                )
+                found[name] = (
+                    columns,
+                    inspector.get_pk_constraint(name)["constrained_columns"],
+                    inspector.get_foreign_keys(name),
+                    [
+                        (each["name"], each["column_names"], {k: str(v) for k, v in each["dialect_options"].items()})
+                        for each in inspector.get_indexes(name)
+                    ],
+                )
+
+        run(url, look)
+        return found
+
+    by_hand, by_migrations = make_database(), make_database()
+    run(by_hand, metadata.create_all)
+    run(by_migrations, first_schema.make)
+    prepared(by_migrations)
+    assert shape(by_migrations) == shape(by_hand)
+
+
+def test_a_database_that_is_the_newest_is_opened_without_alembic(database_url: str) -> None:
+    prepared(database_url)
+    program = (
+        "import sys; from tuningjob.journal.sql import SqlJournal; SqlJournal(sys.argv[1]).close(); "
+        "print([name for name in sys.modules if name.split('.')[0] in {'alembic', 'mako'}])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, database_url], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- with data in it ------------------------------------------------------------------------------------------------
+
+
+def test_a_running_search_of_the_first_schema_goes_on_where_it_was(migrated: SqlJournal) -> None:
+    before = migrated.progress("running")
+    assert (before.done, before.failed, before.revision) == (11, 1, 7)
+    # index 1 lost its pod: what it held comes first, then what was given back, then what nobody had claimed
+    evaluated = [divmod(ordinal, 5) for ordinal in (*range(11, 16), *range(16, 30))]
+    assert [(cell.candidate, cell.split) for cell in work(migrated, "running", 1)] == evaluated
+    assert migrated.report_counts("running") == {1: CELLS}
+    assert migrated.claim("running", index=1, slots=1, holding=set()).next is Next.FINISH
+    assert migrated.complete("running", an_answer()) == 2
+
+
+def test_a_pod_that_held_a_unit_through_the_upgrade_reports_it_and_goes_on(migrated: SqlJournal) -> None:
+    pod = Pod(migrated.view("claimed"), index=0, holding={0})
+    assert pod.report(*(Cell(*divmod(ordinal, 5)) for ordinal in range(8))) == 8
+    assert pod.must_claim().cells[0] == Cell(1, 3)
+
+
+def test_a_search_that_nobody_had_claimed_is_walked_as_new_ones_are(migrated: SqlJournal) -> None:
+    assert len(work(migrated, "new", 0, 1)) == CELLS
+
+
+def test_what_ended_is_as_it_ended(migrated: SqlJournal) -> None:
+    complete = migrated.progress("complete")
+    assert (complete.state, complete.done, complete.model_version) == (SearchState.COMPLETE, CELLS, 1)
+    assert complete.answer == an_answer()
+    results = list(migrated.results("complete"))
+    assert [result.cell for result in results] == [Cell(*divmod(ordinal, 5)) for ordinal in range(CELLS)]
+    assert results[0] == a_result(Cell(0, 0), test_scores={"accuracy": first_schema.score_of(0)})
+    assert migrated.progress("failed").failure == "OutOfMemory"
+    assert migrated.progress("refused").refusal is not None
+    for ended in ("complete", "failed", "refused"):
+        assert migrated.claim(ended, index=0, slots=1, holding=set()).next is Next.NOTHING
+
+
+def test_the_best_whole_candidate_is_known_at_once(migrated: SqlJournal) -> None:
+    mean: float = sum(first_schema.score_of(ordinal) for ordinal in range(5, 10)) / 5
+    best = migrated.progress("running").best
+    assert best is not None
+    assert best.index == 1, "candidate 0 has a failed fit, candidate 2 misses splits"
+    assert best.score == pytest.approx(mean)
+    complete = migrated.progress("complete").best
+    assert complete is not None
+    assert complete.index == 3
+    assert migrated.progress("tie").best == Best(1, 0.5), "the first of equals; 0 has a NaN"
+    assert migrated.progress("claimed").best is None
+
+
+def test_the_audit_keeps_its_versions_and_counts_on(migrated: SqlJournal) -> None:
+    (row,) = migrated.audit.history(namespace="team", model_key="forest")
+    assert (row.version, row.search_id, row.best_params) == (1, "complete", {"C": 1, "kernel": "rbf"})
+    assert (row.split_digest, row.image, row.created_by, row.artifacts) == ("", "", "", "")
+    assert row.finished_at == "2026-03-01T12:00:00+00:00"
+    migrated.audit.bless(namespace="team", model_key="forest", version=1, who="ada")
+    assert migrated.audit.blessed(namespace="team", model_key="forest") == row
+
+
+def test_deleting_a_search_of_the_first_schema_takes_all_of_it(migrated: SqlJournal, clock: Any) -> None:
+    migrated.delete("running")
+    clock.pass_time(days=1)
+    assert migrated.purge(clock.now) == 1
+    assert migrated.progress("complete").done == CELLS
+
+
+def test_a_first_journal_that_died_before_it_said_its_version_is_taken(database_url: str) -> None:
+    run(database_url, first_schema.make, "DELETE FROM schema_version")
+    prepared(database_url)
+    assert ask(database_url, "SELECT revision FROM schema_version") == [(REVISION,)]
+
+
+def test_whether_there_is_a_journal_is_asked_without_making_one(make_database: Callable[[], str]) -> None:
+    for begin, want in (([], False), (["CREATE TABLE books (id INTEGER)"], False), ([first_schema.make], True)):
+        url = make_database()
+        run(url, *begin)
+        before = tables(url)
+        with closing(Database(url)) as database:
+            assert is_journal(database) is want
+        assert tables(url) == before
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_database_is_refused_and_both_versions_are_named(database_url: str) -> None:
+    prepared(database_url)
+    run(database_url, "UPDATE schema_version SET revision = '0003', read_since = '0.4.0'")
+    want = (
+        "the journal's database is of schema 0003, which tuningjob 0.4.0 and newer read, "
+        f"but this is tuningjob {importlib.metadata.version('tuningjob')}. Use that one."
+    )
+    with pytest.raises(JournalMismatch, match=f"^{re.escape(want)}$"):
+        SqlJournal(database_url)
+    assert ask(database_url, "SELECT revision, read_since FROM schema_version") == [("0003", "0.4.0")]
+
+
+def test_a_schema_that_never_was_is_refused(database_url: str) -> None:
+    run(database_url, first_schema.make, "UPDATE schema_version SET version = 7")
+    with pytest.raises(JournalMismatch, match="must be of schema 1 or newer, but got 7"):
+        SqlJournal(database_url)
+
+
+@pytest.mark.parametrize("table", ["searches", "alembic_version"])
+def test_the_database_of_another_program_is_refused_and_left_as_it_is(database_url: str, table: str) -> None:
+    run(database_url, f"CREATE TABLE {table} (id INTEGER)", "CREATE TABLE books (id INTEGER)")
+    with pytest.raises(JournalMismatch, match=f"another program's tables: {table}") as refused:
+        SqlJournal(database_url)
+    assert "must-not-be-told" not in str(refused.value)
+    assert tables(database_url) == {table: ["id"], "books": ["id"]}
+
+
+def test_tables_that_do_not_concern_the_journal_may_be_there(database_url: str) -> None:
+    run(database_url, "CREATE TABLE books (id INTEGER)")
+    prepared(database_url)
+    assert "books" in tables(database_url)
+
+
+# --- at once, and half-way ------------------------------------------------------------------------------------------
+
+
+def _open_and_search(url: str, number: int) -> None:
+    journal = SqlJournal(url)
+    journal.open_search(a_search(f"of-process-{number}"))
+    journal.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", [[], [first_schema.make, first_schema.fill]], ids=["new", "first"])
+def test_processes_that_open_one_database_at_once_all_find_it_migrated(database_url: str, begin: list[Any]) -> None:
+    run(database_url, *begin)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open_and_search, args=(database_url, number)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    opened = ask(database_url, "SELECT id FROM searches WHERE id LIKE 'of-process-%' ORDER BY id")
+    assert opened == [(f"of-process-{number}",) for number in range(4)]
+    assert ask(database_url, "SELECT revision FROM schema_version") == [(REVISION,)]
+
+
+DIES = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from tuningjob.journal.sql import SqlJournal
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+SqlJournal(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "at", ["CREATE TABLE regions", "CREATE INDEX cells_identity", "CREATE VIEW", "INSERT INTO schema_version"]
+)
+def test_a_migration_that_is_killed_leaves_the_old_schema(first: str, open_journal: OpenJournal, at: str) -> None:
+    before = tables(first)
+    rows = ask(first, "SELECT * FROM searches ORDER BY id")
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, first, f"\n{at}" if at.startswith("CREATE TABLE") else at], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert tables(first) == before
+    assert ask(first, "SELECT * FROM searches ORDER BY id") == rows
+    assert len(work(open_journal(first), "running", 1)) == CELLS - 11, "and the next one does it"
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(first: str) -> None:
+    run(first, "CREATE TABLE blessings (id INTEGER)")
+    before = tables(first)
+    with pytest.raises(JournalError, match=r"blessings.* already exists"):
+        SqlJournal(first)
+    assert tables(first) == before
+
+
+# --- the audit is append-only, and other tools read it ----------------------------------------------------------------
+
+
+@pytest.fixture
+def audited(migrated: SqlJournal, first: str) -> str:
+    migrated.audit.bless(namespace="team", model_key="forest", version=1, who="ada", why="first")
+    return first
+
+
+@pytest.mark.parametrize("table", ["hyperparameter_audit", "blessings"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET model_key = 'another'", "DELETE FROM {}"])
+def test_no_row_of_the_audit_is_ever_changed_or_removed(audited: str, table: str, change: str) -> None:
+    before = ask(audited, f"SELECT * FROM {table}")
+    with pytest.raises(JournalError, match=f"{table} is append-only"):
+        run(audited, change.format(table))
+    assert ask(audited, f"SELECT * FROM {table}") == before
+    assert len(before) == 1
+
+
+def test_postgres_does_not_truncate_the_audit_either(make_postgres: Callable[[], str]) -> None:
+    url = make_postgres()
+    prepared(url)
+    with pytest.raises(JournalError, match="hyperparameter_audit is append-only"):
+        run(url, "TRUNCATE hyperparameter_audit")
+
+
+def test_tools_that_know_the_usual_shape_read_the_view(audited: str) -> None:
+    columns = "model_key, best_params_json, best_accuracy, search_duration_seconds, optimized_at"
+    (row,) = ask(audited, "SELECT * FROM best_hyperparameters")
+    assert row == ask(audited, f"SELECT {columns} FROM best_hyperparameters")[0]
+    assert row[:4] == ("forest", '{"C": 1, "kernel": "rbf"}', 0.9, 90.0)
+    assert str(row[4]).startswith("2026-03-01 12:00:00")

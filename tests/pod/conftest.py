@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pod.pods import Pods
+from tests.service.server import Service
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[Pods]:
+    service = Service(tmp_path, max_artifact_bytes=50_000_000)
+    service.start()
+    pods = Pods(service, tmp_path)
+    yield pods
+    for process in pods.processes:
+        process.kill()
+        process.communicate()
+    service.close()
+
+
+@pytest.fixture
+def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
+    """Ninety fits that have nothing in common and take some seconds."""
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
+    return iris_forest

@@ -1,0 +1,138 @@
+"""Real servers of objects, which the tests start themselves: versitygw for S3, fake-gcs-server for Google Cloud Storage.
+
+Built from their Go modules into the cache of the cluster's harness. They listen on a port of the loopback, keep their objects below
+a folder, and are ended by their process.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.harness import binaries
+from tests.servers.missing import missing
+from tests.servers.ports import free_port
+
+_ACCESS_KEY: Final = "tuningjob"
+# made for the tests, of servers that listen on this machine alone; a test looks for it where it must not be
+SECRET_KEY: Final = "must-not-be-told"
+_SECONDS: Final = 30
+
+
+class BucketServer:
+    """A server with one bucket, ``models``. ``environment`` is what its clients need."""
+
+    def __init__(
+        self, program: Path, words: Sequence[str], *, url: str, root: Path, health: str, secrets: Mapping[str, str]
+    ) -> None:
+        self.url = url
+        self.bucket = root / "objects" / "models"
+        self.environment: dict[str, str] = {}
+        self._log = root / "log"
+        self._command = [str(program), *words]
+        self._health = health
+        self._secrets = secrets
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def objects(self) -> list[str]:
+        """The names of all objects, as they are on the disk."""
+        return sorted(str(path.relative_to(self.bucket)) for path in self.bucket.rglob("*") if path.is_file())
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env={**os.environ, **self._secrets},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + _SECONDS
+        while not self._answers():
+            said = self._log.read_text(errors="replace")[-2000:]
+            assert self._process.poll() is None, f"{self._command[0]} ended with {self._process.returncode}: {said}"
+            assert time.monotonic() < deadline, f"{self._command[0]} does not answer: {said}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once; without effect if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_SECONDS)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._health, timeout=1):
+                return True
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def s3(root: Path) -> Iterator[BucketServer]:
+    """versitygw, keeping what it has below ``root``. Skips or fails where it is not built."""
+    address = f"127.0.0.1:{free_port()}"
+    words = ["--port", address, "--health", "/health", "--quiet", "posix"]
+    words += ["--sidecar", str(root / "attributes"), str(root / "objects")]
+    server = BucketServer(
+        _program("versitygw"),
+        words,
+        url="s3://models",
+        root=root,
+        health=f"http://{address}/health",
+        secrets={"ROOT_ACCESS_KEY_ID": _ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY},
+    )
+    (root / "attributes").mkdir(parents=True)
+    server.environment = {
+        "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": f"http://{address}",
+        "AWS_REGION": "us-east-1",
+    }
+    yield from _running(server)
+
+
+@contextlib.contextmanager
+def gcs(root: Path) -> Iterator[BucketServer]:
+    """fake-gcs-server, keeping what it has below ``root``. Skips or fails where it is not built."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    words = [
+        "-scheme",
+        "http",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        str(port),
+        "-external-url",
+        address,
+        "-log-level",
+        "warn",
+    ]
+    words += ["-backend", "filesystem", "-filesystem-root", str(root / "objects")]
+    health = f"{address}/_internal/healthcheck"
+    server = BucketServer(_program("fake-gcs-server"), words, url="gs://models", root=root, health=health, secrets={})
+    server.environment = {"STORAGE_EMULATOR_HOST": address}
+    yield from _running(server)
+
+
+def _running(server: BucketServer) -> Iterator[BucketServer]:
+    server.bucket.mkdir(parents=True)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _program(name: str) -> Path:
+    program = binaries.path(name)
+    if not program.exists():
+        missing(f"{name} is not built. Build it with: make cluster-deps")
+    return program

@@ -1,0 +1,196 @@
+"""People's tokens and rights on a real API server: what kubectl would be let do, this service lets do."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.journal.makers import Pod, a_preflight, a_search, an_answer
+from tests.servers import apiserver
+from tests.servers.apiserver import ApiServer
+from tests.service.server import Service
+from tests.service.test_api import detail
+from tuningjob_operator.service import identity
+from tuningjob_operator.service.identity import ApiServer as Address
+from tuningjob_operator.service.identity import KubernetesPeople
+
+pytestmark = pytest.mark.slow
+
+MODELS = "/v1/namespaces/team/models"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+@pytest.fixture(scope="module")
+def kubernetes() -> Iterator[ApiServer]:
+    """Alice may edit TuningJobs of team, Bob and the service account ``serving`` read them, Carol nothing."""
+    with apiserver.running("alice", "bob", "carol") as server:
+        for name in ("team", "other"):
+            server.create_object("/api/v1/namespaces", {"metadata": {"name": name}})
+        server.create_object("/api/v1/namespaces/team/serviceaccounts", {"metadata": {"name": "serving"}})
+        user, account = {"kind": "User"}, {"kind": "ServiceAccount", "namespace": "team"}
+        grant(server, "edit", ["get", "update"], {**user, "name": "alice"})
+        grant(server, "view", ["get"], {**user, "name": "bob"}, {**account, "name": "serving"})
+        yield server
+
+
+def grant(server: ApiServer, name: str, verbs: list[str], *subjects: dict[str, str]) -> None:
+    where = f"{RBAC}/namespaces/team"
+    rule = {"apiGroups": ["tuningjob.dev"], "resources": ["tuningjobs"], "verbs": verbs}
+    server.create_object(f"{where}/roles", {"metadata": {"name": name}, "rules": [rule]})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": list(subjects)}
+    server.create_object(f"{where}/rolebindings", binding)
+
+
+@pytest.fixture(scope="module")
+def service(kubernetes: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    address = Address(kubernetes.url, kubernetes.ca_file)
+    service = Service(tmp_path_factory.mktemp("service"), persons=lambda: KubernetesPeople(address))
+    service.journal.open_search(a_search())
+    view = service.journal.view("search-a")
+    view.set_preflight(a_preflight())
+    Pod(view).work()
+    view.complete(an_answer())
+    service.start()
+    yield service
+    service.close()
+
+
+def ask(service: Service, token: str, method: str, path: str, body: Any = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, service.url + path, json=body, headers=headers, trust_env=False)
+
+
+def token_of_account(kubernetes: ApiServer, name: str, **spec: Any) -> str:
+    """A service account's token, as a pod is given one."""
+    path = f"/api/v1/namespaces/team/serviceaccounts/{name}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    told: str = kubernetes.create_object(path, request)["status"]["token"]
+    return told
+
+
+def test_whoever_may_update_tuningjobs_blesses_under_their_own_name(kubernetes: ApiServer, service: Service) -> None:
+    made = ask(service, kubernetes.token_of("alice"), "POST", f"{MODELS}/forest/bless", {"version": 1})
+    assert (made.status_code, made.json()["who"]) == (200, "alice")
+
+
+def test_whoever_may_only_get_them_reads(kubernetes: ApiServer, service: Service) -> None:
+    token = kubernetes.token_of("bob")
+    assert ask(service, token, "GET", MODELS).json() == {"models": ["forest"]}
+    refused = ask(service, token, "POST", f"{MODELS}/forest/bless", {"version": 1})
+    assert refused.status_code == 403
+    assert detail(refused) == "bob must be allowed to update tuningjobs.tuningjob.dev in namespace team, but is not."
+
+
+def test_whoever_may_nothing_is_told_so(kubernetes: ApiServer, service: Service) -> None:
+    refused = ask(service, kubernetes.token_of("carol"), "GET", MODELS)
+    assert refused.status_code == 403
+    assert detail(refused).startswith("carol must be allowed to get tuningjobs.tuningjob.dev in namespace team")
+
+
+def test_rights_in_one_namespace_are_none_in_another(kubernetes: ApiServer, service: Service) -> None:
+    for namespace in ("other", "kube-system", "not-there"):
+        assert (
+            ask(service, kubernetes.token_of("alice"), "GET", f"/v1/namespaces/{namespace}/models").status_code == 403
+        )
+
+
+def test_the_administrator_may_everywhere(kubernetes: ApiServer, service: Service) -> None:
+    assert ask(service, kubernetes.token_of(apiserver.ADMIN), "GET", "/v1/namespaces/other/models").status_code == 200
+
+
+def test_a_serving_process_polls_with_its_service_accounts_token(kubernetes: ApiServer, service: Service) -> None:
+    service.journal.audit.bless(namespace="team", model_key="forest", version=1, who="root")
+    token = token_of_account(kubernetes, "serving")
+    first = ask(service, token, "GET", f"{MODELS}/forest/params")
+    assert first.status_code == 200
+    headers = {"Authorization": f"Bearer {token}", "If-None-Match": first.headers["etag"]}
+    again = httpx.get(f"{service.url}{MODELS}/forest/params", headers=headers, trust_env=False)
+    assert again.status_code == 304
+
+
+def test_a_token_for_another_audience_is_nobodys_here(kubernetes: ApiServer, service: Service) -> None:
+    token = token_of_account(kubernetes, "serving", audiences=["https://elsewhere"])
+    assert ask(service, token, "GET", MODELS).status_code == 401
+
+
+def test_a_token_that_the_api_server_does_not_know_is_refused(service: Service) -> None:
+    refused = ask(service, "not-a-token", "GET", MODELS)
+    assert refused.status_code == 401
+    assert detail(refused) == "The token must be one that this cluster's API server takes, but it did not."
+
+
+def test_a_deleted_accounts_token_is_worth_nothing(kubernetes: ApiServer, service: Service) -> None:
+    kubernetes.create_object("/api/v1/namespaces/team/serviceaccounts", {"metadata": {"name": "leaver"}})
+    token = token_of_account(kubernetes, "leaver")
+    kubernetes.call("DELETE", "/api/v1/namespaces/team/serviceaccounts/leaver")
+    assert ask(service, token, "GET", MODELS).status_code == 401
+
+
+async def test_a_right_that_is_taken_away_ends_once_the_yes_is_forgotten(kubernetes: ApiServer) -> None:
+    now = 0.0
+    people = KubernetesPeople(Address(kubernetes.url, kubernetes.ca_file), clock=lambda: now)
+    token = kubernetes.token_of("carol")
+    await asyncio.to_thread(grant, kubernetes, "brief", ["get"], {"kind": "User", "name": "carol"})
+    try:
+        await _until_allowed(people, token)
+        where = f"{RBAC}/namespaces/team/rolebindings/brief"
+        await asyncio.to_thread(kubernetes.call, "DELETE", where)
+        assert await people.name(token, verb="get", namespace="team") == "carol"
+        for _ in range(100):  # the API server's own authorizer follows its watch
+            now += identity.YES_SECONDS
+            if not await _is_allowed(people, token):
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("the right was never taken away")
+    finally:
+        await people.close()
+
+
+async def _until_allowed(people: KubernetesPeople, token: str) -> None:
+    for _ in range(100):
+        people._verdicts.clear()
+        if await _is_allowed(people, token):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the right was never given")
+
+
+async def _is_allowed(people: KubernetesPeople, token: str) -> bool:
+    try:
+        await people.name(token, verb="get", namespace="team")
+    except identity.PersonRefused:
+        return False
+    return True
+
+
+async def test_an_api_server_that_another_authority_has_signed_is_not_shown_a_token(kubernetes: ApiServer) -> None:
+    people = KubernetesPeople(Address(kubernetes.url, None))  # what this system trusts: not the test's own authority
+    with pytest.raises(identity.IdentityUnavailable, match="certificate"):
+        await people.name(kubernetes.token_of("alice"), verb="get", namespace="team")
+    await people.close()
+
+
+def test_while_the_api_server_is_away_people_are_asked_to_come_again_and_then_are_known_again(tmp_path: Path) -> None:
+    with apiserver.running("alice") as server:
+        address = Address(server.url, server.ca_file)
+        service = Service(tmp_path, persons=lambda: KubernetesPeople(address))
+        service.journal.open_search(a_search())
+        service.start()
+        try:
+            admin = server.token_of(apiserver.ADMIN)
+            assert ask(service, admin, "GET", MODELS).status_code == 200
+            server.stop()
+            assert ask(service, admin, "GET", MODELS).status_code == 200  # remembered
+            away = ask(service, server.token_of("alice"), "GET", MODELS)
+            assert away.status_code == 503
+            assert detail(away).startswith("The Kubernetes API server must say who this is, but got: ")
+            with service.client() as worker:
+                assert worker.search().id == "search-a"
+            server.start()
+            assert ask(service, server.token_of("alice"), "GET", MODELS).status_code == 403
+        finally:
+            service.close()

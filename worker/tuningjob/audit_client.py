@@ -1,0 +1,252 @@
+"""The audit as a person reaches it: the results service, over HTTP, with their own Kubernetes token.
+
+What fails on the way is tried again for as long as ``patience_seconds``, where trying again can do no harm: everything but a
+rollback, which may have been done already. A refusal (4xx) is final, and raised as the error that the journal itself would have
+raised.
+"""
+
+import hashlib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import tenacity
+from pydantic import TypeAdapter, ValidationError
+
+from tuningjob.downloads import FileEntry
+from tuningjob.errors import (
+    ArtifactRefused,
+    JournalError,
+    NotBlessed,
+    ServiceUnavailable,
+    TuningJobError,
+    UnknownModel,
+)
+from tuningjob.journal.records import AuditRow, Blessing
+
+T = TypeVar("T")
+PATIENCE_SECONDS: Final = 15.0
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+_SHA256_HEADER: Final = "X-Content-Sha256"
+
+_ROW: Final = TypeAdapter(AuditRow)
+_ROWS: Final = TypeAdapter(list[AuditRow])
+_BLESSING: Final = TypeAdapter(Blessing)
+_BLESSINGS: Final = TypeAdapter(list[Blessing])
+_MODELS: Final = TypeAdapter(dict[str, list[str]])
+_PARAMS: Final = TypeAdapter(dict[str, Any])
+_FILES: Final = TypeAdapter(list[FileEntry])
+
+
+class _TryAgain(Exception):
+    """An answer that another attempt may better."""
+
+
+class HttpAudit:
+    """The audit of one namespace, over HTTP; see ``tuningjob.cli.places.Place``.
+
+    Every method may raise ServiceUnavailable after ``patience_seconds`` without an answer, UnknownModel and NotBlessed as the
+    journal does, and JournalError for any other refusal (no right to it, say).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        namespace: str,
+        ca_file: Path | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._namespace = namespace
+        self._http = httpx.Client(
+            base_url=self._url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT,
+            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
+        )
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._sleep = sleep
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def models(self) -> list[str]:
+        """See Audit.models."""
+        return self._get(_MODELS, "models").get("models", [])
+
+    def history(self, model_key: str) -> list[AuditRow]:
+        """The versions, the first one first. Raises UnknownModel."""
+        return self._get(_ROWS, "models", model_key, "versions")
+
+    def version(self, model_key: str, version: int) -> AuditRow:
+        """See Audit.version."""
+        return self._get(_ROW, "models", model_key, "versions", version)
+
+    def blessed(self, model_key: str) -> AuditRow:
+        """See Audit.blessed."""
+        with self._telling_what_is_unknown(model_key):
+            found = self._get(_PARAMS, "models", model_key, "params")
+        return self.version(model_key, int(found["version"]))
+
+    def bless(self, model_key: str, version: int, *, why: str) -> Blessing:
+        """See Audit.bless; who: the token's user."""
+        path = self._path("models", model_key, "bless")
+        return self._parsed(_BLESSING, self._request("POST", path, json={"version": version, "why": why}))
+
+    def rollback(self, model_key: str, *, why: str) -> Blessing:
+        """See Audit.rollback; who: the token's user."""
+        path = self._path("models", model_key, "rollback")
+        with self._telling_what_is_unknown(model_key):
+            return self._parsed(_BLESSING, self._request("POST", path, json={"why": why}, once=True))
+
+    def blessings(self, model_key: str) -> list[Blessing]:
+        """Every bless and rollback, the first one first. Raises UnknownModel."""
+        return self._get(_BLESSINGS, "models", model_key, "blessings")
+
+    def files(self, row: AuditRow) -> list[FileEntry]:
+        """The files of a version; none where they are kept no more."""
+        return self._get(_FILES, "models", row.model_key, "versions", row.version, "artifacts")
+
+    def fetch(self, row: AuditRow, entry: FileEntry, target: Path) -> None:
+        """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
+        path = self._path("models", row.model_key, "versions", row.version, "artifacts", entry.name)
+        self._request("GET", path, receive=lambda response: _write(response, entry, target))
+
+    @contextmanager
+    def _telling_what_is_unknown(self, model_key: str) -> Iterator[None]:
+        """A 404 is raised as NotBlessed if the key is there. Raises UnknownModel if it is not."""
+        try:
+            yield
+        except UnknownModel as unknown:
+            self.history(model_key)
+            raise NotBlessed(str(unknown)) from None
+
+    def _path(self, *parts: str | int) -> str:
+        return "/".join(
+            ["/v1/namespaces", quote(self._namespace, safe=""), *(quote(str(part), safe="") for part in parts)]
+        )
+
+    def _get(self, adapter: TypeAdapter[T], *parts: str | int) -> T:
+        return self._parsed(adapter, self._request("GET", self._path(*parts)))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        once: bool = False,
+        receive: Callable[[httpx.Response], object] = httpx.Response.read,
+        **request: Any,  # noqa: ANN401  httpx's own
+    ) -> httpx.Response:
+        """An answer that is no refusal, received. ``once``: sent once at the most."""
+        started = self._clock()
+
+        def out_of_patience(_state: tenacity.RetryCallState) -> bool:
+            return self._clock() - started >= self._patience_seconds
+
+        def attempt() -> httpx.Response:
+            with self._http.stream(method, path, **request) as response:
+                if response.status_code == 429 or response.status_code >= 500:
+                    response.read()
+                    raise _TryAgain(_detail(response) or f"{response.status_code} {response.text[:200]}")
+                (receive if response.is_success else httpx.Response.read)(response)
+                return response
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_never_sent if once else _passes),
+            wait=tenacity.wait_random_exponential(multiplier=0.25, max=4.0),
+            stop=out_of_patience,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            response = retrying(attempt)
+        except (httpx.TransportError, _TryAgain) as error:
+            raise self._unavailable(error, unsure=once and not _never_sent(error)) from error
+        if not response.is_success:
+            raise self._refusal(response)
+        return response
+
+    def _unavailable(self, error: Exception, *, unsure: bool) -> TuningJobError:
+        advice = (
+            " It may have been done all the same: see `tuningjob blessings KEY` before you try again." if unsure else ""
+        )
+        if _is_untrusted(error):
+            advice = " Name the authority that signed its certificate by --ca-file."
+        return ServiceUnavailable(f"{self._url}: must be a results service that answers, but got: {error}.{advice}")
+
+    def _refusal(self, response: httpx.Response) -> TuningJobError:
+        detail = _detail(response)
+        if detail is None or (response.status_code == 404 and detail == "Not Found"):
+            got = f"{response.status_code} {response.text[:200]!r}"
+            return JournalError(f"{self._url}: must be a results service of this version, but got: {got}.")
+        if response.status_code == 404:
+            return UnknownModel(detail)
+        advice = " A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME)." if response.status_code == 401 else ""
+        return JournalError(f"{self._url}: {detail}{advice}")
+
+    def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
+        try:
+            return adapter.validate_json(response.content)
+        except ValidationError as error:
+            first = error.errors()[0]["msg"]
+            raise JournalError(
+                f"{self._url}: must be a results service of this version, but got: {first}: {response.text[:80]!r}."
+            ) from error
+
+
+def _write(response: httpx.Response, entry: FileEntry, target: Path) -> None:
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        for chunk in response.iter_bytes():
+            digest.update(chunk)
+            file.write(chunk)
+    found = digest.hexdigest()
+    for want in (entry.sha256, response.headers.get(_SHA256_HEADER, entry.sha256)):
+        if found != want:
+            raise ArtifactRefused(f"{entry.name}: must have the SHA-256 {want}, but got {found}. Download it again.")
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether another attempt may do better."""
+    return isinstance(error, httpx.TransportError | _TryAgain) and not _is_untrusted(error)
+
+
+def _never_sent(error: BaseException) -> bool:
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout) and not _is_untrusted(error)
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _detail(response: httpx.Response) -> str | None:
+    """The service's sentence; None if the answer holds none."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,5 @@
+"""``python -m tuningjob.cli``."""
+
+from tuningjob.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""What is seen of a search while it runs."""
+
+from typing import Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from tuningjob.cli.console import err
+from tuningjob.journal.records import CellResult
+from tuningjob.sizing import Size
+
+
+class LiveView:
+    """A progress bar, from the moment that the worker's processes are there: its refresh is a thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[failed]}"),
+            console=err,
+        )
+        self._task: TaskID | None = None
+        self._failed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+    def started(self, size: Size, kept: int, n_jobs: int) -> None:
+        """See local.Watcher."""
+        if kept:
+            err.print(f"Kept {kept:,} of {size.fits:,} fits of an earlier run.")
+        plural = "es" if n_jobs > 1 else ""
+        err.print(
+            f"{size.candidates:,} candidates × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}."
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, failed="")
+
+    def cells(self, results: list[CellResult]) -> None:
+        """See local.Watcher."""
+        if self._task is not None:
+            self._failed += sum(result.error is not None for result in results)
+            self._bar.update(self._task, advance=len(results), failed=f"{self._failed} failed" if self._failed else "")
+
+    def reused(self, count: int) -> None:
+        """See local.Watcher."""
+        if self._task is not None:
+            self._bar.update(self._task, advance=count)

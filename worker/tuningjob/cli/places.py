@@ -1,0 +1,346 @@
+"""Where the memory of finished searches is: a laptop's journal, or the results service of a cluster."""
+
+import functools
+import ipaddress
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from tuningjob.cli.console import warn
+from tuningjob.errors import ArtifactRefused, Problem, UnknownModel
+from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, ExitCode
+
+if TYPE_CHECKING:
+    from tuningjob.downloads import FileEntry
+    from tuningjob.journal.contract import Audit
+    from tuningjob.journal.records import AuditRow, Blessing
+
+RESULTS: Final = Path("results")
+_LAPTOPS_NAMESPACE: Final = "default"
+_AUDIT_TABLE: Final = "hyperparameter_audit"
+_MODEL_KEY: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?")
+
+
+class BadUse(click.ClickException):
+    """A command that cannot be meant so: one sentence, exit code 2."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class Place(Protocol):
+    """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.contract.Audit``."""
+
+    def models(self) -> list[str]:
+        """See Audit."""
+
+    def history(self, model_key: str) -> "list[AuditRow]":
+        """The versions, the first one first. Raises UnknownModel."""
+
+    def version(self, model_key: str, version: int) -> "AuditRow":
+        """See Audit."""
+
+    def blessed(self, model_key: str) -> "AuditRow":
+        """See Audit."""
+
+    def bless(self, model_key: str, version: int, *, why: str) -> "Blessing":
+        """See Audit."""
+
+    def rollback(self, model_key: str, *, why: str) -> "Blessing":
+        """See Audit."""
+
+    def blessings(self, model_key: str) -> "list[Blessing]":
+        """Every bless and rollback, the first one first. Raises UnknownModel."""
+
+    def files(self, row: "AuditRow") -> "list[FileEntry]":
+        """The files of a version; none where they are kept no more."""
+
+    def fetch(self, row: "AuditRow", entry: "FileEntry", target: Path) -> None:
+        """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
+
+
+@dataclass(frozen=True)
+class JournalPlace:
+    """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies."""
+
+    audit: "Audit"
+    namespace: str
+    who: str
+    folder: Path | None = None
+
+    def models(self) -> list[str]:
+        """See Place."""
+        return self.audit.models(self.namespace)
+
+    def history(self, model_key: str) -> "list[AuditRow]":
+        """See Place."""
+        found = self.audit.history(namespace=self.namespace, model_key=model_key)
+        return found or [self.version(model_key, 1)]
+
+    def version(self, model_key: str, version: int) -> "AuditRow":
+        """See Place."""
+        with self._telling_what_is_known(model_key):
+            return self.audit.version(namespace=self.namespace, model_key=model_key, version=version)
+
+    def blessed(self, model_key: str) -> "AuditRow":
+        """See Place."""
+        with self._telling_what_is_known(model_key):
+            return self.audit.blessed(namespace=self.namespace, model_key=model_key)
+
+    def bless(self, model_key: str, version: int, *, why: str) -> "Blessing":
+        """See Place."""
+        with self._telling_what_is_known(model_key):
+            return self.audit.bless(
+                namespace=self.namespace, model_key=model_key, version=version, who=self.who, why=why
+            )
+
+    def rollback(self, model_key: str, *, why: str) -> "Blessing":
+        """See Place."""
+        with self._telling_what_is_known(model_key):
+            return self.audit.rollback(namespace=self.namespace, model_key=model_key, who=self.who, why=why)
+
+    def blessings(self, model_key: str) -> "list[Blessing]":
+        """See Place."""
+        found = self.audit.blessings(namespace=self.namespace, model_key=model_key)
+        if not found:
+            self.version(model_key, 1)
+        return found
+
+    def files(self, row: "AuditRow") -> "list[FileEntry]":
+        """See Place."""
+        from tuningjob.downloads import FileEntry  # noqa: PLC0415  what asks for no files starts without it
+
+        folder = self._folder_of(row)
+        return [FileEntry.of(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
+
+    def fetch(self, row: "AuditRow", entry: "FileEntry", target: Path) -> None:
+        """See Place."""
+        from tuningjob.downloads import FileEntry  # noqa: PLC0415
+
+        folder = self._folder_of(row)
+        if folder is not None:
+            shutil.copyfile(folder / entry.name, target)
+            found = FileEntry.of(target)
+            if found == entry:
+                return
+        raise ArtifactRefused(f"{entry.name}: must stay as it is while it is copied, but it was changed. Try again.")
+
+    def _folder_of(self, row: "AuditRow") -> Path | None:
+        """Where the version's files were written; or beside the journal, if the two went elsewhere together."""
+        url = urlsplit(row.artifacts)
+        if url.scheme not in {"", "file"}:
+            raise BadUse(
+                f"--journal: must be one whose files are on this machine, but got files at {row.artifacts}. "
+                "Ask the results service for them: --server URL."
+            )
+        recorded = Path(unquote(url.path)) if url.path else None
+        moved = self.folder / SEARCHES_FOLDER / row.search_id if self.folder is not None else None
+        return next((path for path in (recorded, moved) if path is not None and path.is_dir()), None)
+
+    @contextmanager
+    def _telling_what_is_known(self, model_key: str) -> Iterator[None]:
+        try:
+            yield
+        except UnknownModel as unknown:
+            known = self.models()
+            if model_key in known:
+                raise
+            advice = f"There are: {', '.join(known)}." if known else "Another namespace is named by -n NAMESPACE."
+            raise UnknownModel(f"{unknown} {advice}") from None
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the options say of the place."""
+
+    journal: str | None
+    server: str | None
+    namespace: str | None
+    ca_file: Path | None
+    token_file: Path | None
+
+    @property
+    def url(self) -> str | None:
+        """The results service's; None for a journal."""
+        if self.journal and self.server:
+            raise BadUse("--journal, --server: must be one of the two, but got both. Leave one out.")
+        return None if self.journal else self.server or os.environ.get(ENV_SERVER) or None
+
+
+def where_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that every command about finished searches has, handed on as ``where``."""
+
+    @click.option(
+        "--journal",
+        metavar="PATH|URL",
+        help=f"A journal that this machine reaches directly [{RESULTS}/KEY/{JOURNAL_FILE}].",
+    )
+    @click.option("--server", metavar="URL", help=f"The results service of a cluster [${ENV_SERVER}].")
+    @click.option("--namespace", "-n", help="[that of the current kubeconfig context; of a journal: default]")
+    @click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="The authority that signed the service's certificate, as PEM.",
+    )
+    @click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Your Kubernetes token [${ENV_TOKEN}, then the kubeconfig's].",
+    )
+    @functools.wraps(command)
+    def with_where(
+        *,
+        journal: str | None,
+        server: str | None,
+        namespace: str | None,
+        ca_file: Path | None,
+        token_file: Path | None,
+        **others: Any,  # noqa: ANN401  the command's own
+    ) -> None:
+        command(where=Where(journal, server, namespace, ca_file, token_file), **others)
+
+    return with_where
+
+
+def _checked_key(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not _MODEL_KEY.fullmatch(value):
+        raise BadUse(
+            f"KEY: must be a model key (letters, digits, '-', '_' and '.'), but got {value[:80]!r}. "
+            "`tuningjob models` lists them."
+        )
+    return value
+
+
+key_argument = click.argument("key", callback=_checked_key)
+VERSION: Final = click.IntRange(min=1, max=2**31 - 1)
+
+
+@contextmanager
+def opened(where: Where, key: str | None = None) -> Iterator[Place]:
+    """The place that is meant; closed at the end. Raises BadUse, JournalError, ServiceUnavailable."""
+    url = where.url
+    if url is not None:
+        with _service(url, where) as place:
+            yield place
+    else:
+        with _journal(where.journal or str(RESULTS / (key or "KEY") / JOURNAL_FILE), where) as place:
+            yield place
+
+
+@contextmanager
+def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
+    path = _sqlite_path(path_or_url)
+    url = path_or_url if path is None else f"sqlite:///{path}"
+    if path is not None:
+        _must_be_there(path)
+    from tuningjob.journal.sql import SqlJournal  # noqa: PLC0415  what needs no database starts without it
+
+    if path is None:
+        _must_be_a_journal(url)
+    journal = SqlJournal(url)
+    try:
+        folder = None if path is None else path.absolute().parent
+        yield JournalPlace(journal.audit, where.namespace or _LAPTOPS_NAMESPACE, user(), folder)
+    finally:
+        journal.close()
+
+
+def _sqlite_path(path_or_url: str) -> Path | None:
+    """The file of a SQLite journal; None for another database."""
+    if path_or_url.startswith("sqlite:"):
+        return Path(path_or_url.partition(":///")[2])
+    return None if "://" in path_or_url else Path(path_or_url)
+
+
+def _must_be_there(path: Path) -> None:
+    """A journal is made in whatever file is opened as one: who only looks must not make one."""
+    if not path.is_file():
+        raise _no_journal(str(path), "which is a folder" if path.is_dir() else "where there is none")
+    import sqlite3  # noqa: PLC0415
+
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_AUDIT_TABLE,)).fetchone()
+    except sqlite3.Error as error:
+        raise _no_journal(str(path), str(error)) from None
+    if found is None:
+        raise _no_journal(str(path), "which is none")
+
+
+def _must_be_a_journal(url: str) -> None:
+    """The same, of a database in Postgres. Raises JournalError for one that does not answer."""
+    from tuningjob.journal.database import Database  # noqa: PLC0415
+
+    with closing(Database(url)) as database, database.reading() as connection:
+        if connection.exec_driver_sql(f"SELECT to_regclass('{_AUDIT_TABLE}')").scalar() is None:
+            raise _no_journal(str(database), "which is none")
+
+
+def _no_journal(name: str, got: str) -> BadUse:
+    return BadUse(
+        f"--journal: must be a journal that is there, but got {name}, {got}. "
+        f"Name another by --journal PATH, or a results service by --server URL (or ${ENV_SERVER})."
+    )
+
+
+@contextmanager
+def _service(url: str, where: Where) -> Iterator[Place]:
+    import ssl  # noqa: PLC0415  the network's libraries only where there is a network
+
+    from tuningjob.audit_client import HttpAudit  # noqa: PLC0415
+
+    split = urlsplit(url)
+    if split.scheme not in {"http", "https"} or not split.hostname:
+        raise BadUse(str(Problem("--server", "an http:// or https:// URL", repr(url))))
+    if split.scheme == "http" and not _is_this_machine(split.hostname):
+        warn(f"{url}: your token goes there unencrypted. Use https:// or `kubectl port-forward`.")
+    token, namespace = _person(where)
+    try:
+        audit = HttpAudit(url, token, namespace=namespace, ca_file=where.ca_file)
+    except ssl.SSLError as error:
+        raise BadUse(str(Problem("--ca-file", "a file of certificates as PEM", str(error)))) from None
+    with audit:
+        yield audit
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _person(where: Where) -> tuple[str, str]:
+    """The token and the namespace of whoever asks; what neither option nor environment tell, their kubeconfig does."""
+    from tuningjob.kubeconfig import KubeconfigRefused, current_context, read_token  # noqa: PLC0415
+
+    try:
+        given = read_token(where.token_file) if where.token_file else os.environ.get(ENV_TOKEN, "").strip()
+        context = None if given and where.namespace else current_context(os.environ, Path.home())
+    except KubeconfigRefused as refused:
+        raise BadUse(str(refused)) from None
+    token = given or (context.token if context else None)
+    if not token:
+        got = f"a kubeconfig context {context.name!r} whose user has none" if context else "none"
+        raise BadUse(
+            f"a Kubernetes token must be given, but got {got}. "
+            f"Set one: export {ENV_TOKEN}=$(kubectl create token SERVICEACCOUNT), or name its file by --token-file."
+        )
+    return token, where.namespace or (context.namespace if context else None) or "default"
+
+
+def user() -> str:
+    """Who is at this machine."""
+    import getpass  # noqa: PLC0415
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has a number alone
+        return f"uid {os.getuid()}"

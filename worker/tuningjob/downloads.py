@@ -1,0 +1,136 @@
+"""The files of a finished search, wherever they were brought to: are they what was stored, and will they load here?
+
+Light on purpose: nothing is unpickled, and no library is imported, before its digest and its versions have been looked at.
+"""
+
+import hashlib
+import json
+import platform
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from tuningjob.errors import ArtifactRefused
+from tuningjob.spec.wellknown import RESULT_FILES, SIDECAR_FILE
+
+_PYTHON: Final = "python"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file as it was written. ``sha256`` is in lower-case hex."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The file as it is now. Raises OSError."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(path.name, file.tell(), digest)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What stands beside the files (``artifacts.json``): how they were compressed, by what, and what each must be.
+
+    ``tuningjob`` is the version that wrote them; no file needs it. ``versions`` are those of Python and of the distributions
+    that decide whether a model loads, and what it answers.
+    """
+
+    tuningjob: str
+    compression: str
+    versions: Mapping[str, str]
+    files: tuple[FileEntry, ...]
+
+    def dumps(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def loads(cls, text: str | bytes) -> "Sidecar":
+        """From JSON. Raises ArtifactRefused for what is none."""
+        try:
+            sidecar = _SIDECAR.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the whole"
+            raise ArtifactRefused(
+                f"{SIDECAR_FILE}: must be the JSON that a search writes beside its files, but got {where}: {first['msg']}."
+            ) from None
+        for entry in sidecar.files:
+            if entry.name not in RESULT_FILES:
+                raise ArtifactRefused(
+                    f"{SIDECAR_FILE}: must list {', '.join(RESULT_FILES)} alone, but got {entry.name[:80]!r}."
+                )
+        return sidecar
+
+
+_SIDECAR: Final = TypeAdapter(Sidecar)
+
+
+def check_files(folder: Path, *, only: str | None = None) -> list[str]:
+    """Hold the files of ``folder`` (or ``only`` one of them) against the sidecar among them.
+
+    Returns a sentence for each version that differs here from the one that made them. Raises ArtifactRefused for a file
+    that is not what was stored. A file that the sidecar lists and ``folder`` lacks was not asked for: no error.
+    """
+    try:
+        sidecar = Sidecar.loads((folder / SIDECAR_FILE).read_bytes())
+    except FileNotFoundError:
+        return [f"{folder / SIDECAR_FILE} is not there: neither digests nor versions could be checked."]
+    for entry in sidecar.files:
+        if only in {None, entry.name} and (folder / entry.name).exists():
+            _check(folder / entry.name, entry)
+    if only not in {None, *(entry.name for entry in sidecar.files)}:
+        raise ArtifactRefused(f"{only}: must be one of the files that {folder / SIDECAR_FILE} lists, but is not.")
+    return list(_differences(sidecar.versions))
+
+
+def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | None = None) -> Any:  # noqa: ANN401
+    """What a search has stored in ``path`` (``model.joblib`` or ``search.joblib``), checked before it is unpickled.
+
+    ``mmap_mode`` as in ``joblib.load``: for files without compression. Warns for each version that differs. Raises
+    ArtifactRefused, FileNotFoundError.
+    """
+    import joblib  # noqa: PLC0415  only who loads a model needs it
+
+    path = Path(path)
+    for sentence in check_files(path.parent, only=path.name):
+        warnings.warn(sentence, UserWarning, stacklevel=2)
+    return joblib.load(path, mmap_mode=mmap_mode)
+
+
+def _check(path: Path, want: FileEntry) -> None:
+    found = FileEntry.of(path)
+    if want.sha256 != found.sha256:
+        raise ArtifactRefused(
+            f"{path}: must be of {want.size_bytes:,} bytes with the SHA-256 {want.sha256}, "
+            f"but got {found.size_bytes:,} bytes with {found.sha256}. Download it again."
+        )
+
+
+def _differences(versions: Mapping[str, str]) -> Iterator[str]:
+    for name, made_with in versions.items():
+        if name == _PYTHON:
+            # pickles do not depend on the patch level
+            if made_with.split(".")[:2] != list(platform.python_version_tuple()[:2]):
+                yield f"Python: the files were written with {made_with}, this is {platform.python_version()}."
+            continue
+        try:
+            here = version(name)
+        except PackageNotFoundError:
+            yield f"{name}: the files were written with {made_with}, and it is not installed here."
+        else:
+            if here != made_with:
+                yield (
+                    f"{name}: the files were written with {made_with}, {here} is installed here. "
+                    f"Install {name}=={made_with} if they do not load."
+                )

@@ -1,0 +1,218 @@
+"""The audit in SQL: versions of finished searches and the history of blessings, both only ever added to."""
+
+import datetime as dt
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from tuningjob.errors import NotBlessed, UnknownModel
+from tuningjob.journal.contract import Audit
+from tuningjob.journal.database import Database
+from tuningjob.journal.records import Act, AuditRow, Blessing
+from tuningjob.journal.schema import audit, blessings
+
+_VERSIONS: Final = range(1, 2**31)  # what the column can hold
+
+
+class SqlAudit(Audit):
+    """See Audit."""
+
+    def __init__(self, database: Database, clock: Callable[[], dt.datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def models(self, namespace: str) -> list[str]:
+        """See Audit."""
+        query = select(audit.c.model_key).where(audit.c.namespace == namespace).distinct().order_by(audit.c.model_key)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
+        """See Audit."""
+        query = (
+            select(audit)
+            .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
+            .order_by(audit.c.version)
+        )
+        with self._database.reading() as connection:
+            return list(map(_row, connection.execute(query)))
+
+    def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
+        """See Audit."""
+        with self._database.reading() as connection:
+            return self._version(connection, namespace, model_key, version)
+
+    def _version(self, connection: Connection, namespace: str, model_key: str, version: int) -> AuditRow:
+        mine = (audit.c.namespace == namespace) & (audit.c.model_key == model_key)
+        if version in _VERSIONS:
+            found = connection.execute(select(audit).where(mine, audit.c.version == version)).one_or_none()
+            if found is not None:
+                return _row(found)
+        latest = connection.execute(select(func.max(audit.c.version)).where(mine)).scalar()
+        if latest is None:
+            raise UnknownModel(
+                f"model key: must be one of namespace {namespace} with a finished search, but got {model_key!r}."
+            )
+        raise UnknownModel(f"version of {model_key}: must be from 1 to {latest}, but got {version}.")
+
+    def blessed(self, *, namespace: str, model_key: str) -> AuditRow:
+        """See Audit."""
+        with self._database.reading() as connection:
+            in_use = _stack(self._blessings(connection, namespace, model_key))
+            if in_use:
+                return self._version(connection, namespace, model_key, in_use[-1].to_version)
+            self._version(connection, namespace, model_key, 1)  # an unknown key is told as such
+        raise NotBlessed(f"{model_key}: must have a version in use, but none was ever blessed. Bless one first.")
+
+    def bless(self, *, namespace: str, model_key: str, version: int, who: str, why: str = "") -> Blessing:
+        """See Audit."""
+        with self._database.writing() as connection:
+            history = self._locked_history(connection, namespace, model_key, version)
+            in_use = _stack(history)
+            if in_use and in_use[-1].to_version == version:
+                return in_use[-1]
+            return self._add(connection, history, namespace, model_key, act=Act.BLESS, to=version, who=who, why=why)
+
+    def rollback(self, *, namespace: str, model_key: str, who: str, why: str = "") -> Blessing:
+        """See Audit."""
+        with self._database.writing() as connection:
+            history = self._locked_history(connection, namespace, model_key, 1)
+            in_use = _stack(history)
+            if len(in_use) < 2:
+                got = f"only version {in_use[0].to_version}" if in_use else "none"
+                raise NotBlessed(f"{model_key}: must have been blessed twice to be rolled back, but got {got}.")
+            to = in_use[-2].to_version
+            return self._add(connection, history, namespace, model_key, act=Act.ROLLBACK, to=to, who=who, why=why)
+
+    def _locked_history(self, connection: Connection, namespace: str, model_key: str, version: int) -> list[Blessing]:
+        """The blessings; two that bless the same key at once come one after the other. Raises UnknownModel."""
+        first = (audit.c.namespace == namespace) & (audit.c.model_key == model_key) & (audit.c.version == 1)
+        connection.execute(select(audit.c.version).where(first).with_for_update())
+        self._version(connection, namespace, model_key, version)
+        return self._blessings(connection, namespace, model_key)
+
+    def _add(
+        self,
+        connection: Connection,
+        history: list[Blessing],
+        namespace: str,
+        model_key: str,
+        *,
+        act: Act,
+        to: int,
+        who: str,
+        why: str,
+    ) -> Blessing:
+        now = self._clock()
+        made = Blessing(
+            namespace=namespace,
+            model_key=model_key,
+            number=len(history) + 1,
+            act=act,
+            from_version=history[-1].to_version if history else None,
+            to_version=to,
+            who=storable(who),
+            why=storable(why),
+            at=now.isoformat(),
+        )
+        connection.execute(
+            blessings.insert().values(
+                namespace=made.namespace,
+                model_key=made.model_key,
+                number=made.number,
+                act=act.value,
+                from_version=made.from_version,
+                to_version=made.to_version,
+                who=made.who,
+                why=made.why,
+                at=now,
+            )
+        )
+        return made
+
+    def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
+        """See Audit."""
+        with self._database.reading() as connection:
+            return self._blessings(connection, namespace, model_key)
+
+    def _blessings(self, connection: Connection, namespace: str, model_key: str) -> list[Blessing]:
+        mine = (blessings.c.namespace == namespace) & (blessings.c.model_key == model_key)
+        return [
+            Blessing(
+                namespace=row.namespace,
+                model_key=row.model_key,
+                number=row.number,
+                act=Act(row.act),
+                from_version=row.from_version,
+                to_version=row.to_version,
+                who=row.who,
+                why=row.why,
+                at=row.at.isoformat(),
+            )
+            for row in connection.execute(select(blessings).where(mine).order_by(blessings.c.number))
+        ]
+
+    def keeps(self, search_id: str) -> bool:
+        """See Audit."""
+        same = (
+            (blessings.c.namespace == audit.c.namespace)
+            & (blessings.c.model_key == audit.c.model_key)
+            & (blessings.c.to_version == audit.c.version)
+        )
+        query = select(audit.c.version).join(blessings, same).where(audit.c.search_id == search_id).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
+
+def _stack(history: list[Blessing]) -> list[Blessing]:
+    """What is in use, on top of what was before it: a blessing comes on top, a rollback takes the top away."""
+    stack: list[Blessing] = []
+    for each in history:
+        if each.act is Act.BLESS:
+            stack.append(each)
+        else:
+            stack.pop()
+    return stack
+
+
+def _row(row: Row[Any]) -> AuditRow:
+    return AuditRow(
+        namespace=row.namespace,
+        model_key=row.model_key,
+        version=row.version,
+        search_id=row.search_id,
+        best_params=json.loads(row.best_params),
+        score=nan_if_null(row.score),
+        metric=row.metric,
+        std=nan_if_null(row.std),
+        fits=row.fits,
+        failed_fits=row.failed_fits,
+        duration_seconds=row.duration_seconds,
+        finished_at=row.finished_at.isoformat(),
+        data_digest=row.data_digest,
+        split_digest=row.split_digest,
+        estimator_digest=row.estimator_digest,
+        image=row.image,
+        versions=json.loads(row.versions),
+        seed=row.seed,
+        created_by=row.created_by,
+        artifacts=row.artifacts,
+    )
+
+
+def null_if_nan(value: float) -> float | None:
+    """SQLite stores a NaN as null anyway, and then takes offence at it."""
+    return None if math.isnan(value) else value
+
+
+def nan_if_null(value: float | None) -> float:
+    """What ``null_if_nan`` made of it, back."""
+    return math.nan if value is None else value
+
+
+def storable(text: str) -> str:
+    """Free text without the one character that Postgres cannot store."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,248 @@
+"""Artifacts in a bucket: S3 and what speaks its protocol, or Google Cloud Storage, through fsspec.
+
+A file is collected on the service's volume while its digest is computed, and then sent in one piece of the protocol's own
+making (a put, or an upload in parts that counts when it is completed): a bucket shows an object whole or not at all. The
+digest is kept with the object as metadata, so a listing reads no file.
+
+Imported by ``artifacts.open_store`` alone. To be used from any thread; fsspec has an event loop of its own.
+"""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+from urllib.parse import urlsplit
+
+import fsspec
+
+from tuningjob.errors import ArtifactsUnavailable, TuningJobError
+from tuningjob.journal.artifacts import (
+    Artifact,
+    ArtifactStore,
+    blocks,
+    check_name,
+    check_search_id,
+    no_room,
+    part_below,
+    sweep_parts,
+)
+
+_SHA256: Final = "sha256"
+# What of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.
+_PART_BYTES: Final = 8 << 20
+_PARTS_AT_ONCE: Final = 2
+_CONNECT_SECONDS: Final = 5
+_READ_SECONDS: Final = 60
+
+
+class _Bucket(ABC):
+    """The few verbs in which the protocols differ. ``key`` is bucket and path."""
+
+    def __init__(self, fs: Any) -> None:  # noqa: ANN401  an fsspec filesystem
+        self.fs = fs
+
+    @abstractmethod
+    def put(self, part: Path, key: str, sha256: str) -> None:
+        """Make the file the object, whole, with its digest."""
+
+    @abstractmethod
+    def stat(self, key: str) -> tuple[int, str | None]:
+        """Size, and the digest if one was put. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """The object as it is now, for reading; an error if another takes its place. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def probe(self, bucket: str, prefix: str) -> None:
+        """Raise if the bucket cannot be listed below ``prefix``."""
+
+
+class _S3(_Bucket):
+    """Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or whatever else botocore finds (a service account's role)."""
+
+    def __init__(self) -> None:
+        # a server of one's own (MinIO, Ceph) mostly has one host name, not one for each bucket
+        own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        config: dict[str, Any] = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _READ_SECONDS,
+            "retries": {"mode": "standard", "max_attempts": 2},
+        }
+        super().__init__(
+            fsspec.filesystem(
+                "s3",
+                endpoint_url=own,
+                client_kwargs={"region_name": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},
+                config_kwargs=config | ({"s3": {"addressing_style": "path"}} if own else {}),
+                use_listings_cache=False,
+                skip_instance_cache=True,
+            )
+        )
+        self.fs.retries = 2  # on top of botocore's own
+
+    def put(self, part: Path, key: str, sha256: str) -> None:
+        self.fs.put_file(
+            str(part), key, chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE, Metadata={_SHA256: sha256}
+        )
+
+    def stat(self, key: str) -> tuple[int, str | None]:
+        bucket, _, path = key.partition("/")
+        head = self.fs.call_s3("head_object", Bucket=bucket, Key=path)
+        return int(head["ContentLength"]), head["Metadata"].get(_SHA256)
+
+    def open(self, key: str) -> BinaryIO:
+        # each range is asked for with If-Match on the ETag that the object has now
+        return cast("BinaryIO", self.fs.open(key, "rb", block_size=_PART_BYTES, cache_type="readahead"))
+
+    def probe(self, bucket: str, prefix: str) -> None:
+        self.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+
+
+class _Gcs(_Bucket):
+    """Credentials: GOOGLE_APPLICATION_CREDENTIALS, or the workload's own identity."""
+
+    def __init__(self) -> None:
+        # else gcsfs asks each bucket over gRPC whether it is a zonal one, and brings that library into memory
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        emulated = "STORAGE_EMULATOR_HOST" in os.environ
+        super().__init__(
+            fsspec.filesystem(
+                "gs",
+                token="anon" if emulated else "google_default",
+                timeout=_READ_SECONDS,
+                version_aware=True,
+                use_listings_cache=False,
+                skip_instance_cache=True,
+            )
+        )
+
+    def put(self, part: Path, key: str, sha256: str) -> None:
+        self.fs.put_file(str(part), key, chunksize=_PART_BYTES, metadata={_SHA256: sha256})
+
+    def stat(self, key: str) -> tuple[int, str | None]:
+        info = self._info(key)
+        return int(info["size"]), (info.get("metadata") or {}).get(_SHA256)
+
+    def open(self, key: str) -> BinaryIO:
+        # each range is asked for of this generation, which is gone when another takes its place
+        pinned = f"{key}#{self._info(key)['generation']}"
+        return cast("BinaryIO", self.fs.open(pinned, "rb", block_size=_PART_BYTES, cache_type="readahead"))
+
+    def _info(self, key: str) -> dict[str, Any]:
+        info: dict[str, Any] = self.fs.info(key)
+        if info["type"] != "file":
+            raise FileNotFoundError(key)
+        return info
+
+    def probe(self, bucket: str, prefix: str) -> None:
+        self.fs.call("GET", "b/{}/o", bucket, prefix=prefix, maxResults=1, json_out=True)
+
+
+class BucketStore(ArtifactStore):
+    """Files as objects ``<prefix>/<search id>/<name>``."""
+
+    def __init__(self, scheme: str, bucket: str, prefix: str, *, max_bytes: int, scratch: Path) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self._root = f"{bucket}/{prefix}" if prefix else bucket
+        self._names = (bucket, prefix)
+        self._url = f"{scheme}://{self._root}"
+        self._scratch = scratch
+        with self._answering(exists=False):
+            self._bucket: _Bucket = _S3() if scheme == "s3" else _Gcs()
+
+    def find(self, search_id: str, name: str) -> Artifact:
+        """See ArtifactStore. An object that somebody else has put there is read, for its digest."""
+        key = self._key(search_id, name)
+        with self._answering():
+            size, digest = self._bucket.stat(key)
+            if digest is None:
+                digest = _digest_of(self._bucket.open(key))
+            return Artifact(name, size, digest)
+
+    def open(self, search_id: str, name: str) -> BinaryIO:
+        """See ArtifactStore. While it is read, errors are those of the bucket's client."""
+        key = self._key(search_id, name)
+        with self._answering():
+            return self._bucket.open(key)
+
+    def delete(self, search_id: str) -> None:
+        """See ArtifactStore."""
+        check_search_id(search_id)
+        with self._answering():
+            for key in self._bucket.fs.find(f"{self._root}/{search_id}/"):
+                with suppress(FileNotFoundError):
+                    self._bucket.fs.rm_file(key)
+
+    def sweep(self) -> None:
+        """See ArtifactStore. Parts of uploads that were never completed are for the bucket's own lifecycle rule."""
+        sweep_parts(self._scratch)
+
+    def check(self) -> None:
+        """See ArtifactStore."""
+        bucket, prefix = self._names
+        with self._answering(exists=False):
+            self._bucket.probe(bucket, prefix)
+
+    def url(self, search_id: str) -> str:
+        """See ArtifactStore."""
+        check_search_id(search_id)
+        return f"{self._url}/{search_id}"
+
+    @contextmanager
+    def _incoming(self, search_id: str, name: str) -> Iterator[Path]:  # noqa: ARG002  one folder for all
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(name, error) from error
+        with part_below(self._scratch, name) as part:
+            yield part
+
+    def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
+        with self._answering(exists=False):
+            self._bucket.put(part, self._key(search_id, artifact.name), artifact.sha256)
+
+    def _key(self, search_id: str, name: str) -> str:
+        check_search_id(search_id)
+        check_name(name)
+        return f"{self._root}/{search_id}/{name}"
+
+    def _answering(self, *, exists: bool = True) -> AbstractContextManager[None]:
+        return _answering(self._url, exists=exists)
+
+
+def _digest_of(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for block in blocks(file):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _answering(url: str, *, exists: bool) -> Iterator[None]:
+    """Whatever the clients raise, as ArtifactsUnavailable. With ``exists`` what is not found is asked for, and is told so."""
+    try:
+        yield
+    except TuningJobError:
+        raise
+    except Exception as error:  # the clients' errors have no root in common
+        if exists and isinstance(error, FileNotFoundError):
+            raise
+        raise ArtifactsUnavailable(
+            f"{url}: must answer, and take these credentials, but got {type(error).__name__}: {str(error)[:500]}"
+        ) from error
+
+
+def open_bucket(url: str, *, max_bytes: int, scratch: Path) -> BucketStore:
+    """See ``artifacts.open_store``. Raises ValueError for a URL that is none of a bucket."""
+    parts = urlsplit(url)
+    scheme = {"s3": "s3", "gs": "gs"}.get(parts.scheme)
+    if scheme is None or not parts.hostname or parts.netloc != parts.hostname or parts.query or parts.fragment:
+        raise ValueError(
+            "The store of artifacts must be at file:///<folder>, s3://<bucket>/<prefix> or gs://<bucket>/<prefix>, "
+            f"without credentials, but got {parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()!r}."
+        )
+    return BucketStore(scheme, parts.netloc, parts.path.strip("/"), max_bytes=max_bytes, scratch=scratch)

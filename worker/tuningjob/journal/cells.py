@@ -1,0 +1,131 @@
+"""Cells in SQL: taking them in, finding them again, and which candidate they make the best; within one transaction.
+
+Statements are made once: to make one costs as much as to run it, and thousands of cells a second come through here.
+"""
+
+import datetime as dt
+import functools
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, String, Text, any_, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tuningjob.journal.audit import null_if_nan
+from tuningjob.journal.records import Best, CellResult
+from tuningjob.journal.schema import cells, searches
+
+# one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter, whatever its length
+_POSTGRES: Final = "postgresql"
+_RESULT: Final = TypeAdapter(CellResult)
+
+
+def within(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
+    """Whether a column's value is one of the list that is bound as ``values`` (see ``bound``)."""
+    if dialect == _POSTGRES:
+        return column == any_(
+            bindparam("values", type_=ARRAY(String if isinstance(column.type, String) else BigInteger))
+        )
+    return column.in_(select(func.json_each(bindparam("values", type_=Text)).table_valued("value").c.value))
+
+
+def bound(values: Sequence[Any], dialect: str) -> Any:  # noqa: ANN401  what the driver takes
+    """A list as ``within`` wants it."""
+    return list(values) if dialect == _POSTGRES else json.dumps(list(values))
+
+
+@functools.cache
+def _statements(dialect: str) -> dict[str, Any]:
+    insert = postgresql.insert if dialect == _POSTGRES else sqlite.insert
+    mine = (cells.c.search_id == bindparam("search")) & within(cells.c.ordinal, dialect)
+    return {
+        "insert": insert(cells).on_conflict_do_nothing().returning(cells.c.ordinal),
+        "again": cells.update().where(mine).values(reports=cells.c.reports + 1),
+        "finished": select(cells.c.ordinal).where(mine),
+        "scores": select(cells.c.ordinal, cells.c.score).where(mine).order_by(cells.c.ordinal),
+        "known": select(cells.c.identity, cells.c.result)
+        .join(searches, searches.c.id == cells.c.search_id)
+        .where(searches.c.namespace == bindparam("namespace"), within(cells.c.identity, dialect))
+        .order_by(cells.c.reported_at),
+    }
+
+
+class Cells:
+    """The cells of one search, by their ordinals (candidate × splits + split)."""
+
+    def __init__(self, connection: Connection, search_id: str) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect.name
+        self._search = search_id
+
+    def _rows(self, statement: str, values: Sequence[Any], **more: object) -> Any:  # noqa: ANN401  a result of rows
+        parameters = {"values": bound(values, self._dialect), **more}
+        return self._connection.execute(_statements(self._dialect)[statement], parameters)
+
+    def insert(
+        self, results: Mapping[int, CellResult], *, index: int, now: dt.datetime, reports: int
+    ) -> dict[int, CellResult]:
+        """Take in those that are not there yet, and return them.
+
+        In the order of ordinals: two transactions that bring the same cells do not wait for each other.
+        """
+        rows = [
+            {
+                "search_id": self._search,
+                "ordinal": ordinal,
+                "score": _first_score(result),
+                "result": _RESULT.dump_json(result).decode(),
+                "reported_by": index,
+                "reported_at": now,
+                "reports": reports,
+                "identity": result.identity,
+            }
+            for ordinal, result in sorted(results.items())
+        ]
+        if not rows:
+            return {}
+        new = self._connection.execute(_statements(self._dialect)["insert"], rows).scalars()
+        return {ordinal: results[ordinal] for ordinal in new}
+
+    def report_again(self, ordinals: Sequence[int]) -> None:
+        """Count one report more of each."""
+        if ordinals:
+            self._rows("again", ordinals, search=self._search)
+
+    def finished(self, ordinals: Sequence[int]) -> set[int]:
+        """Those that are there."""
+        return set(self._rows("finished", ordinals, search=self._search).scalars())
+
+    def known(self, namespace: str, identities: Iterable[str]) -> dict[str, CellResult]:
+        """What any search of the namespace, a forgotten one too, has finished without an error; of several the first."""
+        known: dict[str, CellResult] = {}
+        for identity, text in self._rows("known", sorted(identities), namespace=namespace):
+            result = _RESULT.validate_json(text)
+            if result.error is None:
+                known.setdefault(identity, result)
+        return known
+
+    def best(self, candidates: Iterable[int], splits: int, before: Best | None) -> Best | None:
+        """The best of these candidates with every split in, if it beats the one before; of equal ones the first in the grid."""
+        ordinals = [candidate * splits + split for candidate in candidates for split in range(splits)]
+        scores: dict[int, list[float]] = defaultdict(list)
+        for ordinal, score in self._rows("scores", ordinals, search=self._search):
+            if score is not None:
+                scores[ordinal // splits].append(score)
+        best = before
+        for candidate, found in sorted(scores.items()):
+            mean = sum(found) / splits
+            # a mean of inf and -inf is none
+            if len(found) < splits or math.isnan(mean):
+                continue
+            if best is None or mean > best.score or (mean == best.score and candidate < best.index):
+                best = Best(index=candidate, score=mean)
+        return best if best is not before else None
+
+
+def _first_score(result: CellResult) -> float | None:
+    return null_if_nan(next(iter(result.test_scores.values()), math.nan))

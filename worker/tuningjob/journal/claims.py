@@ -1,0 +1,206 @@
+"""Claims in SQL: the regions and units of one search, within one transaction on it.
+
+Locks are taken in the order units, regions. What another transaction has locked is passed by (SKIP LOCKED), and waited for
+only if nothing else is there.
+"""
+
+import bisect
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, bindparam, case, select
+
+from tuningjob.errors import JournalMismatch
+from tuningjob.journal.cells import Cells
+from tuningjob.journal.records import Block, Cell, Preflight, Unit
+from tuningjob.journal.schema import regions, searches, units
+from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
+from tuningjob.journal.walk import Walk
+
+_ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int])
+_PREFLIGHT: Final = TypeAdapter(Preflight)
+_ALONE_FROM: Final = 1  # deaths
+_LOST_FROM: Final = 2
+
+# Made once: see journal.cells.
+_NEAR: Final = (
+    select(units.c.id, units.c.start, units.c.stop)
+    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
+    .where(units.c.start <= bindparam("last"), units.c.stop > bindparam("first"))
+    .order_by(units.c.id)
+)
+_FINISHED: Final = (
+    units.update()
+    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
+    .values(
+        remaining=units.c.remaining - bindparam("count"),
+        # the cell that two pods died of is among them: the others of the unit get their chance, alone
+        deaths=case((units.c.deaths >= _LOST_FROM, _ALONE_FROM), else_=units.c.deaths),
+    )
+)
+_MEASURED: Final = (
+    regions.update()
+    .where(regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region"))
+    .values(
+        seconds=regions.c.seconds + bindparam("more_seconds"),
+        measured=regions.c.measured + bindparam("more"),
+    )
+)
+_OWN: Final = (
+    select(units)
+    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder == bindparam("index"))
+    .order_by(units.c.id)
+)
+_REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
+
+
+@functools.lru_cache(maxsize=256)
+def _walk(order: str, candidates: int, splits: int) -> Walk:
+    blocks, parts = _ORDER.validate_json(order)
+    return Walk(blocks, candidates, splits, parts)
+
+
+def walk_of(row: Row[Any]) -> Walk:
+    """The walk of a search whose regions are cut; of any other nothing was claimed yet. Raises JournalMismatch."""
+    if row.walk is None:
+        raise JournalMismatch("a reported cell must be one that was claimed, but nothing was claimed yet")
+    return _walk(row.walk, row.candidates, row.splits)
+
+
+class Claims:
+    """What ``row``, a search, has to give, and what is taken of it."""
+
+    def __init__(self, connection: Connection, row: Row[Any]) -> None:
+        self._connection = connection
+        self._row = row
+
+    # --- giving
+
+    def next_unit(self, *, index: int, slots: int, holding: Set[int], claimant: str) -> Unit | None:
+        """What its index left, else what was given back, else a fresh one. None: there is nothing now."""
+        own = self._own(index, holding, claimant)
+        if own is not None:
+            return own
+        walk = walk_of(self._row)
+        for patient in (False, True):
+            unit = self._given_back(index, claimant, patient=patient)
+            unit = unit or self._fresh(walk, index, slots, claimant, patient=patient)
+            if unit is not None:
+                return unit
+        return None
+
+    def _own(self, index: int, holding: Set[int], claimant: str) -> Unit | None:
+        for unit in self._connection.execute(_OWN, {"search": self._row.id, "index": index}).all():
+            if unit.id in holding:
+                continue
+            has_died = bool(unit.claimant and claimant and unit.claimant != claimant)
+            deaths = unit.deaths + has_died
+            if has_died or unit.claimant != (claimant or None):
+                self._change(unit, claimant=claimant or None, deaths=deaths)
+            return self._unit(unit, deaths)
+        return None
+
+    def _given_back(self, index: int, claimant: str, *, patient: bool) -> Unit | None:
+        free = (units.c.search_id == self._row.id) & (units.c.remaining > 0) & units.c.holder.is_(None)
+        query = select(units).where(free).order_by(units.c.id).limit(1).with_for_update(skip_locked=not patient)
+        unit = self._connection.execute(query).one_or_none()
+        if unit is None:
+            return None
+        self._change(unit, holder=index, claimant=claimant or None)
+        return self._unit(unit, unit.deaths)
+
+    def _fresh(self, walk: Walk, index: int, slots: int, claimant: str, *, patient: bool) -> Unit | None:
+        mine = regions.c.search_id == self._row.id
+        rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
+        stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
+        seconds = expected_seconds(walk.regions, stretches)
+        for position in preferred(stretches, seconds):
+            this = mine & (regions.c.number == stretches[position].number)
+            lock = select(regions).where(this).with_for_update(skip_locked=not patient)
+            row = self._connection.execute(lock).one_or_none()
+            if row is None or row.next >= row.stop:  # locked by another, or emptied by it
+                continue
+            stretches[position] = Stretch(row.number, row.next, row.stop, row.seconds, row.measured)
+            stop = unit_end(walk, stretches, seconds, position, pods=self._row.pods, slots=slots)
+            self._connection.execute(regions.update().where(this).values(next=stop))
+            # disjoint pieces of the walk: where one begins names it
+            self._connection.execute(
+                units.insert().values(
+                    search_id=self._row.id,
+                    id=row.next,
+                    start=row.next,
+                    stop=stop,
+                    remaining=stop - row.next,
+                    holder=index,
+                    claimant=claimant or None,
+                    deaths=0,
+                )
+            )
+            return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
+        return None
+
+    def cut(self) -> None:
+        """Cut the regions: by the first claim, when it is known how the candidates are best walked."""
+        row = self._row
+        blocks = _PREFLIGHT.validate_json(row.preflight).blocks if row.preflight else ()
+        order = _ORDER.dump_json((blocks, parts_for(row.pods))).decode()
+        walk = _walk(order, row.candidates, row.splits)
+        self._connection.execute(searches.update().where(searches.c.id == row.id).values(walk=order))
+        self._connection.execute(
+            regions.insert(),
+            [
+                {"search_id": row.id, "number": number, "start": each.start, "next": each.start, "stop": each.stop}
+                for number, each in enumerate(walk.regions)
+            ],
+        )
+
+    def _unit(self, unit: Row[Any], deaths: int) -> Unit:
+        left = self._unfinished(unit)
+        lost = left[0] if deaths >= _LOST_FROM else None
+        return Unit(id=unit.id, cells=left, alone=deaths >= _ALONE_FROM, lost=lost)
+
+    def _unfinished(self, unit: Row[Any]) -> tuple[Cell, ...]:
+        """In the order of the walk."""
+        walk, splits = walk_of(self._row), self._row.splits
+        ordered = {cell.candidate * splits + cell.split: cell for cell in walk.cells(unit.start, unit.stop)}
+        finished = Cells(self._connection, self._row.id).finished(list(ordered))
+        return tuple(cell for ordinal, cell in ordered.items() if ordinal not in finished)
+
+    def _change(self, unit: Row[Any], **values: object) -> None:
+        this = (units.c.search_id == self._row.id) & (units.c.id == unit.id)
+        self._connection.execute(units.update().where(this).values(**values))
+
+    # --- taking in
+
+    def finished(self, places: Sequence[int]) -> None:
+        """New cells are in. Raises JournalMismatch for one that nobody was given."""
+        near = {"search": self._row.id, "first": min(places), "last": max(places)}
+        left = set(places)
+        changes = []
+        for unit in self._connection.execute(_NEAR, near):
+            inside = [place for place in left if unit.start <= place < unit.stop]
+            if inside:
+                left.difference_update(inside)
+                changes.append({"search": self._row.id, "unit": unit.id, "count": len(inside)})
+        if left:
+            cell = walk_of(self._row).cell(min(left))
+            raise JournalMismatch(f"a reported cell must be one that was claimed, but got {cell}")
+        self._connection.execute(_FINISHED, changes)
+
+    def measured(self, seconds: Mapping[int, float]) -> None:
+        """How long the cells at these places took."""
+        starts = walk_of(self._row).starts
+        count: Counter[int] = Counter()
+        total: defaultdict[int, float] = defaultdict(float)
+        for place, took in seconds.items():
+            number = bisect.bisect_right(starts, place) - 1
+            count[number] += 1
+            total[number] += took
+        changes = [
+            {"search": self._row.id, "region": number, "more_seconds": total[number], "more": count[number]}
+            for number in sorted(count)
+        ]
+        self._connection.execute(_MEASURED, changes)

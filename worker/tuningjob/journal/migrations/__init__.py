@@ -1,0 +1,100 @@
+"""The schema of the journal's database, and how an older one becomes the newest: Alembic's migrations, in ``versions/``.
+
+A database is brought to the newest revision when it is opened, in one transaction: a process that dies half-way leaves
+the old schema, and of several that open one at once, one does it and the others wait. Alembic itself is imported only
+where there is something to do.
+
+A new revision: a file in ``versions/`` (frozen from then on: a migration never imports the schema, which goes on changing),
+the tables in ``schema.py``, and there REVISION and READ_SINCE. A test holds the two together on both databases.
+"""
+
+import importlib.metadata
+from collections.abc import Set
+from typing import Final
+
+from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy.exc import DBAPIError
+
+from tuningjob.errors import JournalMismatch
+from tuningjob.journal.database import Database
+from tuningjob.journal.schema import READ_SINCE, REVISION, metadata, schema_version
+
+_FIRST: Final = "0001"
+# any number, the same in every release: who holds this lock migrates
+_LOCK: Final = 7_488_646_743_065_962
+
+
+def prepare(database: Database) -> None:
+    """Have the tables as this program needs them: made in an empty database, migrated in an older one.
+
+    Raises JournalMismatch for a database that is newer than the program, or another program's; JournalError for one that does
+    not answer.
+    """
+    if not _is_newest(database):
+        with database.writing() as connection:
+            _migrate(connection, str(database))
+
+
+def is_journal(database: Database) -> bool:
+    """Whether there is a journal of any schema: for who only looks, and must make none. Raises JournalError."""
+    with database.reading() as connection:
+        return inspect(connection).has_table(schema_version.name)
+
+
+def _is_newest(database: Database) -> bool:
+    with database.reading() as connection:
+        try:
+            found = connection.execute(select(schema_version.c.revision)).scalar()
+        except DBAPIError:  # no such table, or no such column: looked at again in the transaction that makes them
+            return False
+    return found == REVISION
+
+
+def _migrate(connection: Connection, name: str) -> None:
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    if connection.dialect.name == "postgresql":
+        # a large table takes its time, and whoever else comes waits for it
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = '10min'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", __name__.replace(".migrations", ":migrations"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    revision = _revision(connection, name, known)
+    if revision == REVISION:
+        return  # another process was first
+    if revision == _FIRST:
+        command.stamp(config, _FIRST)
+    command.upgrade(config, REVISION)
+    connection.execute(schema_version.delete())
+    connection.execute(schema_version.insert().values(revision=REVISION, read_since=READ_SINCE))
+
+
+def _revision(connection: Connection, name: str, known: Set[str]) -> str | None:
+    """The revision that the database is of, None for an empty one. Raises JournalMismatch for one that is none of ours."""
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    if schema_version.name not in tables:
+        if taken := sorted(tables & {*metadata.tables, "alembic_version"}):
+            raise JournalMismatch(
+                f"{name}: must be empty or a journal of tuningjob, but got another program's tables: {', '.join(taken)}. "
+                "Give tuningjob a database of its own."
+            )
+        return None
+    ours = f"this is tuningjob {importlib.metadata.version('tuningjob')}"
+    if {column["name"] for column in inspector.get_columns(schema_version.name)} == {"version"}:
+        # before there were migrations; without a row, if that process died before it had told
+        found = connection.execute(text("SELECT version FROM schema_version")).scalar()
+        if found in {None, 1}:
+            return _FIRST
+        raise JournalMismatch(f"{name}: must be of schema 1 or newer, but got {found}, and {ours}.")
+    row = connection.execute(select(schema_version)).one()
+    if row.revision not in known:
+        raise JournalMismatch(
+            f"the journal's database is of schema {row.revision}, which tuningjob {row.read_since} and newer read, "
+            f"but {ours}. Use that one."
+        )
+    return str(row.revision)

@@ -1,0 +1,8 @@
+"""What Alembic runs for every command: on the connection, and in the transaction, that ``prepare`` brings."""
+
+from alembic import context
+
+from tuningjob.journal.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,1 @@
+"""One file a revision. Frozen: a database that exists has been through it."""

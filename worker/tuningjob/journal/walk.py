@@ -1,0 +1,215 @@
+"""The order in which the cells of a search are handed out. Pure.
+
+A grid is walked so that fits which share work are neighbours: block by block (a map of the grid), its axes turning from the
+one across which least is shared to the one across which most is. A block is cut into *regions*, within which fits are
+expected to cost about the same, and a region into *strips*: a few candidates, all of them on the first split, then all on
+the second. So a unit, a piece of a strip, shares what a split and a fitted prefix have in common, and candidates are complete
+one strip after the other.
+
+Everything is arithmetic on the places of a walk (0 … candidates × splits - 1): a million candidates are no rows.
+"""
+
+import bisect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from tuningjob.journal.records import Block, Cell
+
+MAX_UNIT: Final = 1_024  # cells: a second of the quickest fits, and a claim of a few milliseconds
+MAX_REGIONS: Final = 256
+
+
+def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
+    """Whether the blocks name every candidate exactly once, and few enough of them to be walked."""
+    start = 0
+    for block in blocks:
+        if block.start != start or not _is_sound(block):
+            return False
+        start += size_of(block)
+    return start == candidates and len(blocks) <= MAX_REGIONS
+
+
+def _is_sound(block: Block) -> bool:
+    stride = 1
+    for axis in sorted(block.axes, key=lambda axis: (axis.stride, axis.size)):
+        if axis.stride != stride:
+            return False
+        stride *= axis.size
+    together = [axis.together for axis in block.axes]
+    return together == sorted(together)
+
+
+def size_of(block: Block) -> int:
+    """Candidates in a block; 1 for one without axes."""
+    return math.prod(axis.size for axis in block.axes)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Places ``start`` to ``stop``; ``digits`` tell where on each axis of its ``block`` it begins."""
+
+    start: int
+    stop: int
+    block: int = 0
+    digits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The walk of a search. Without blocks in the order of the grid, as one region."""
+
+    blocks: tuple[Block, ...]
+    candidates: int
+    splits: int
+    parts: int = 1
+
+    @property
+    def size(self) -> int:
+        """Places: the cells of the search."""
+        return self.candidates * self.splits
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """At least ``parts`` where there are as many candidates, at most four times as many (and one a block)."""
+        if not self.blocks:
+            return (Region(0, self.size),)
+        return tuple(region for number in range(len(self.blocks)) for region in self._regions_of(number))
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each region starts."""
+        return [region.start for region in self.regions]
+
+    def cell(self, place: int) -> Cell:
+        """The cell at a place."""
+        if not self.blocks:
+            return Cell(*divmod(place, self.splits))
+        block, region, strip = self._cuts[self._block_at(place)]
+        start = block.start * self.splits
+        position, within = self._strip_at(place - start, region, strip)
+        split, offset = divmod(within, min(strip, self._left_in_region(position, block, region)))
+        return Cell(_candidate_at(block, position + offset), split)
+
+    def cells(self, start: int, stop: int) -> Iterator[Cell]:
+        """The cells at the places from ``start`` to before ``stop``: ``cell`` of each, but a strip at a time."""
+        if not self.blocks:
+            yield from (Cell(*divmod(place, self.splits)) for place in range(start, stop))
+            return
+        while start < stop:
+            block, region, strip = self._cuts[self._block_at(start)]
+            position, within = self._strip_at(start - block.start * self.splits, region, strip)
+            length = min(strip, self._left_in_region(position, block, region))
+            end = min(stop, start - within + length * self.splits)
+            candidates = [_candidate_at(block, position + offset) for offset in range(length)]
+            for each in range(within, within + end - start):
+                split, offset = divmod(each, length)
+                yield Cell(candidates[offset], split)
+            start = end
+
+    def place(self, cell: Cell) -> int:
+        """Where a cell is."""
+        if not self.blocks:
+            return cell.candidate * self.splits + cell.split
+        number = bisect.bisect_right(self._starts, cell.candidate) - 1
+        block, region, strip = self._cuts[number]
+        position = _position_of(block, cell.candidate)
+        first = position - position % region
+        first += (position - first) // strip * strip
+        length = min(strip, self._left_in_region(first, block, region))
+        return (block.start + first) * self.splits + cell.split * length + position - first
+
+    def strip_end(self, place: int) -> int:
+        """The place after the strip that ``place`` is in: no unit reaches beyond it."""
+        if not self.blocks:
+            return self.size
+        block, region, strip = self._cuts[self._block_at(place)]
+        start = block.start * self.splits
+        position, _ = self._strip_at(place - start, region, strip)
+        return start + (position + min(strip, self._left_in_region(position, block, region))) * self.splits
+
+    def together(self, place: int) -> int:
+        """How many neighbours in the walk are best not parted at ``place``; they begin at multiples of it within a strip."""
+        return _together(self.blocks[self._block_at(place)]) if self.blocks else 1
+
+    # --- the cuts
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [block.start for block in self.blocks]
+
+    @cached_property
+    def _sizes(self) -> dict[int, int]:
+        return {block.start: size_of(block) for block in self.blocks}
+
+    @cached_property
+    def _cuts(self) -> tuple[tuple[Block, int, int], ...]:
+        """For each block the candidates of a region and of a strip."""
+        return tuple((block, *self._cut(block)) for block in self.blocks)
+
+    def _cut(self, block: Block) -> tuple[int, int]:
+        size = size_of(block)
+        parts = max(1, round(self.parts * size / self.candidates))
+        region = _aligned(block, max(1, size // parts))
+        strip = _aligned(block, min(region, max(1, MAX_UNIT // self.splits)))
+        return strip * max(1, region // strip), strip
+
+    def _block_at(self, place: int) -> int:
+        return bisect.bisect_right(self._starts, place // self.splits) - 1
+
+    def _strip_at(self, place: int, region: int, strip: int) -> tuple[int, int]:
+        """The first candidate of the strip (by its position in the block), and the place within the strip."""
+        number, within = divmod(place, region * self.splits)
+        strip_number, within = divmod(within, strip * self.splits)
+        return number * region + strip_number * strip, within
+
+    def _left_in_region(self, position: int, block: Block, region: int) -> int:
+        return min(region - position % region, self._sizes[block.start] - position)
+
+    def _regions_of(self, number: int) -> Iterator[Region]:
+        block, region, _ = self._cuts[number]
+        for position in range(0, size_of(block), region):
+            start = block.start + position
+            stop = block.start + min(position + region, size_of(block))
+            yield Region(start * self.splits, stop * self.splits, number, _digits(block, position))
+
+
+def _aligned(block: Block, at_most: int) -> int:
+    """The longest run of candidates of at most so many that ends where an axis has turned, and parts no group."""
+    run = _together(block)
+    for axis in reversed(block.axes):
+        if axis.together:
+            continue
+        if run * axis.size > at_most:
+            return run * max(1, at_most // run)
+        run *= axis.size
+    return run
+
+
+def _together(block: Block) -> int:
+    return math.prod(axis.size for axis in block.axes if axis.together)
+
+
+def _candidate_at(block: Block, position: int) -> int:
+    candidate = block.start
+    for axis in reversed(block.axes):
+        position, digit = divmod(position, axis.size)
+        candidate += digit * axis.stride
+    return candidate
+
+
+def _position_of(block: Block, candidate: int) -> int:
+    position = 0
+    for axis in block.axes:
+        position = position * axis.size + (candidate - block.start) // axis.stride % axis.size
+    return position
+
+
+def _digits(block: Block, position: int) -> tuple[int, ...]:
+    digits = []
+    for axis in reversed(block.axes):
+        position, digit = divmod(position, axis.size)
+        digits.append(digit)
+    return tuple(reversed(digits))

@@ -1,0 +1,189 @@
+"""The way between a worker's loop and the journal, walked in a thread of its own.
+
+What the journal is told and asked may take as long as an outage of the results service; the loop must collect what the engine
+finishes meanwhile. One thread does one errand after the other, so that there is one order: a claim names exactly the units
+whose cells are not acknowledged yet.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tuningjob.journal.contract import SearchJournal
+from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, Unit
+from tuningjob.search.outbox import Outbox
+
+# An errand that takes longer is left behind with its thread: the process is about to end.
+_FAREWELL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What came of asking for work. Of the unit's cells the ``known`` ones were taken over from another search."""
+
+    next: Next
+    unit: Unit | None = None
+    known: frozenset[Cell] = frozenset()
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
+
+    ``reuse``: what is known already is taken over before anything of a unit is evaluated.
+    """
+
+    index: int
+    slots: int
+    claimant: str
+    identities: Callable[[Sequence[Cell]], Mapping[Cell, str]]
+    reuse: bool
+
+
+class Courier:
+    """Delivers what is sent and fetches what is asked for. Every method is the loop's, and none waits for the journal.
+
+    What the journal raised is raised by ``check``, and ends the courier: its client has tried for as long as it may.
+    """
+
+    def __init__(self, journal: SearchJournal, outbox: Outbox, sender: Sender) -> None:
+        self._journal = journal
+        self._outbox = outbox
+        self._sender = sender
+        self._held: dict[int, set[Cell]] = {}  # the thread's alone: claimed, and not acknowledged
+        self._work = threading.Condition()
+        self._asked = False
+        self._deliver_first = False
+        self._closing = False
+        self._answer: Claimed | None = None
+        self._error: BaseException | None = None
+        self._news = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._work:
+            self._closing = True
+            self._work.notify()
+        self._thread.join(_FAREWELL_SECONDS)
+        # Python's join comes a moment before the kernel's thread has gone, and whoever is to fork next counts those
+        until = time.monotonic() + _FAREWELL_SECONDS
+        while not self._thread.is_alive() and time.monotonic() < until:
+            if not Path(f"/proc/self/task/{self._thread.native_id}").exists():
+                return
+            time.sleep(0.0005)
+
+    def send(self, results: Sequence[CellResult]) -> None:
+        """Have finished cells delivered."""
+        self._outbox.put(results)
+        with self._work:
+            self._work.notify()
+
+    def ask(self, *, deliver_first: bool) -> None:
+        """Have a unit claimed; ``deliver_first``: once all that was sent is acknowledged, so that the answer is the last word."""
+        with self._work:
+            self._asked, self._deliver_first = True, deliver_first
+            self._work.notify()
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer is still to come, or to be fetched."""
+        with self._work:
+            return self._asked or self._answer is not None
+
+    def answer(self) -> Claimed | None:
+        """What came of ``ask``, once; None as long as nothing did."""
+        with self._work:
+            answer, self._answer = self._answer, None
+            return answer
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was sent is acknowledged."""
+        return not self._outbox
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no errand left to do."""
+        with self._work:
+            return not self._asked and not self._outbox
+
+    def wait(self, timeout: float) -> None:
+        """Until something has come of an errand, or for so many seconds."""
+        self._news.wait(timeout)
+        self._news.clear()
+
+    def check(self) -> None:
+        """Raises what ended the courier: ServiceUnavailable, JournalError, Terminated."""
+        if self._error is not None:
+            raise self._error
+
+    # --- in the thread
+
+    def _run(self) -> None:
+        try:
+            while self._has_an_errand():
+                if self._asked and not (self._deliver_first and self._outbox):
+                    self._fetch()
+                else:
+                    self._deliver()
+                self._news.set()
+        except BaseException as error:  # noqa: BLE001  raised where the loop looks
+            self._error = error
+            self._news.set()
+
+    def _has_an_errand(self) -> bool:
+        with self._work:
+            self._work.wait_for(lambda: self._closing or self._asked or self._outbox)
+            return not self._closing
+
+    def _deliver(self) -> None:
+        batch = self._outbox.first(MAX_CELLS_PER_REPORT)
+        identities = self._sender.identities([result.cell for result in batch])
+        named = [replace(result, identity=identities.get(result.cell)) for result in batch]
+        self._journal.report(index=self._sender.index, results=named)
+        self._outbox.remove(len(batch))
+        self._let_go(result.cell for result in batch)
+
+    def _fetch(self) -> None:
+        sender = self._sender
+        claim = self._journal.claim(
+            index=sender.index, slots=sender.slots, holding=self._held.keys(), claimant=sender.claimant
+        )
+        known: frozenset[Cell] = frozenset()
+        if claim.unit is not None:
+            self._held[claim.unit.id] = set(claim.unit.cells)
+            if sender.reuse:
+                known = self._taken_over(claim.unit.cells)
+        with self._work:
+            self._asked = False
+            self._answer = Claimed(claim.next, claim.unit, known)
+
+    def _taken_over(self, cells: Sequence[Cell]) -> frozenset[Cell]:
+        """The cells that are finished by now, for a search of the namespace has had them."""
+        named = [
+            CellIdentity(candidate=cell.candidate, split=cell.split, identity=identity)
+            for cell, identity in self._sender.identities(cells).items()
+        ]
+        known: set[Cell] = set()
+        for start in range(0, len(named), MAX_CELLS_PER_REPORT):
+            batch = named[start : start + MAX_CELLS_PER_REPORT]
+            known.update(self._journal.reuse(index=self._sender.index, cells=batch))
+        self._let_go(known)
+        return frozenset(known)
+
+    def _let_go(self, cells: Iterable[Cell]) -> None:
+        for cell in cells:
+            for unit, left in list(self._held.items()):
+                left.discard(cell)
+                if not left:
+                    del self._held[unit]

@@ -1,0 +1,174 @@
+"""What a cell is, as a digest: all that decides the bits of its result, and nothing else.
+
+The estimator with the candidate's parameters in it, the data, the split, the scoring, the libraries and the arithmetic
+kernels. Two cells of one identity have one result, in whatever searches they are. What cannot be told (an object without
+parameters, a function that is no module's) has no identity, and neither has what draws unseeded random numbers.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping, Sequence, Set
+from functools import cache, lru_cache
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import clone
+from threadpoolctl import threadpool_info
+
+_RANDOM_STATE: Final = "random_state"
+# Their versions are part of an identity: their code needs no looking at.
+_VERSIONED: Final = ("sklearn.", "numpy.", "scipy.", "pandas.", "builtins.", "joblib.")
+_CACHED: Final = 4_096
+
+
+class _Unknown(Exception):
+    """There is no telling what this is."""
+
+
+class Identities:
+    """Identities of one search's cells; ``setting`` is what they have in common besides the estimator: JSON."""
+
+    def __init__(
+        self,
+        *,
+        estimator: Any,  # noqa: ANN401  an estimator
+        candidates: Sequence[Mapping[str, Any]],
+        splits: Sequence[tuple[Any, Any]],
+        setting: Mapping[str, Any],
+    ) -> None:
+        self._estimator = estimator
+        self._candidates = candidates
+        self._splits = [digest_of_split(split) for split in splits]
+        self._setting = _digest({**setting, "kernels": _kernels()})
+        self._base = _parameters(estimator)
+        self._of_candidate = lru_cache(maxsize=_CACHED)(self._candidate)
+
+    def of(self, candidate: int, split: int) -> str | None:
+        """32 hex digits, or None."""
+        known = self._of_candidate(candidate)
+        return None if known is None else _digest([known, self._splits[split], self._setting])
+
+    @property
+    def estimator_digest(self) -> str:
+        """Of the estimator before a candidate's parameters are set; empty if there is no telling."""
+        try:
+            return _digest(_described(self._base))
+        except _Unknown:
+            return ""
+
+    @property
+    def seed(self) -> str:
+        """The random states of the estimator that are given, as JSON; empty for none."""
+        given = {
+            name: value
+            for name, value in sorted(self._base.items())
+            if _is_random_state(name) and isinstance(value, int | np.integer)
+        }
+        return json.dumps({name: int(value) for name, value in given.items()}) if given else ""
+
+    def unseeded(self, candidate: int) -> tuple[str, ...]:
+        """The parameters of a candidate by which it draws random numbers that nobody seeded."""
+        return tuple(name for name, value in self._of(candidate).items() if _is_random_state(name) and value is None)
+
+    def _candidate(self, candidate: int) -> str | None:
+        if self.unseeded(candidate):
+            return None
+        try:
+            return _digest(_described(self._of(candidate)))
+        except _Unknown:
+            return None
+
+    def _of(self, candidate: int) -> dict[str, Any]:
+        params = self._candidates[candidate]
+        if all(name in self._base and not _has_parameters(self._base[name], value) for name, value in params.items()):
+            return {**self._base, **params}
+        return _parameters(clone(self._estimator).set_params(**clone(dict(params), safe=False)))
+
+
+def digest_of_split(split: tuple[Any, Any]) -> str:
+    """Of the row numbers of both sides."""
+    sides = [np.asarray(side) for side in split]
+    return _digest([[str(side.dtype), side.shape, hashlib.sha256(side.tobytes()).hexdigest()] for side in sides])
+
+
+def digest_of_splits(splits: Sequence[tuple[Any, Any]]) -> str:
+    """Of all splits, in order."""
+    return _digest([digest_of_split(split) for split in splits])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _kernels() -> list[list[str]]:
+    """Which code multiplies matrices: the bits of a sum depend on its order, and that on the processor."""
+    return sorted(
+        [str(each.get(name, "")) for name in ("internal_api", "version", "architecture")] for each in threadpool_info()
+    )
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
+    """All parameters of an estimator and of those within it, by their nested names; itself under the empty name."""
+    return {"": estimator, **estimator.get_params(deep=True)}
+
+
+def _has_parameters(*values: Any) -> bool:  # noqa: ANN401  parameters' values
+    """Whether putting one in the place of another changes more than this one name."""
+    return any(
+        hasattr(value, "get_params") or (isinstance(value, list | tuple) and any(map(_has_parameters, value)))
+        for value in values
+    )
+
+
+def _is_random_state(name: str) -> bool:
+    return name.rpartition("__")[2] == _RANDOM_STATE
+
+
+def _described(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Each by its name. An estimator is its class: its parameters have names of their own."""
+    named = {id(value) for value in parameters.values() if hasattr(value, "get_params")}
+    return {name: _description(value, named) for name, value in parameters.items()}
+
+
+def _description(value: Any, named: Set[int]) -> Any:  # noqa: ANN401, PLR0911  any parameter's value; a line for each kind
+    """A value as JSON that no other value has."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return ["int", int(value)]
+    if isinstance(value, float | np.floating):
+        return ["float", float(value).hex()]
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *(_description(item, named) for item in value)]
+    if isinstance(value, Mapping):
+        return ["dict", *([_description(key, named), _description(item, named)] for key, item in value.items())]
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return ["array", value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
+    if isinstance(value, type) or inspect.isroutine(value):
+        return _code(value)
+    if hasattr(value, "get_params"):
+        own = {} if id(value) in named else value.get_params(deep=False)
+        return [_code(type(value)), {name: _description(item, named) for name, item in own.items()}]
+    raise _Unknown(type(value))
+
+
+def _code(of: Any) -> list[str]:  # noqa: ANN401  a class or a function
+    """Where code stands, and, if no library's version vouches for it, a digest of its file."""
+    name = f"{of.__module__}.{of.__qualname__}"
+    if "<" in name:  # a lambda, or something within a function
+        raise _Unknown(name)
+    if name.startswith(_VERSIONED):
+        return [name]
+    return [name, _source_of(of.__module__)]
+
+
+@cache
+def _source_of(module: str) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(sys.modules[module]).encode()).hexdigest()
+    except (OSError, TypeError, KeyError) as error:
+        raise _Unknown(module) from error

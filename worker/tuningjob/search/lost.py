@@ -1,0 +1,29 @@
+"""The result of a cell that is not evaluated, because two pods died of it."""
+
+import math
+from typing import Final
+
+from tuningjob.journal.records import Cell, CellResult
+from tuningjob.search.cells import SCORE
+from tuningjob.search.problem import SearchProblem
+
+_TOLD: Final = (
+    "WorkerDied: two pods died of this cell, the second one while it was fitted alone: mostly for lack of memory. It is not "
+    "tried a third time, and its scores are NaN. Give the pods more memory (spec.resources.memory), or take these parameters "
+    "out of the grid: {params}, split {split}"
+)
+
+
+def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
+    """As scikit-learn's ``error_score=nan`` tells a fit that failed."""
+    scores = {SCORE: math.nan}
+    return CellResult(
+        candidate=cell.candidate,
+        split=cell.split,
+        test_scores=scores,
+        train_scores=dict(scores) if problem.spec.return_train_score else None,
+        fit_seconds=0.0,
+        score_seconds=0.0,
+        test_samples=len(problem.splits[cell.split][1]),
+        error=_TOLD.format(params=str(problem.candidates[cell.candidate])[:1_000], split=cell.split),
+    )
