@@ -85,7 +85,7 @@ def test_the_forest_grid_is_equal_to_the_bit_with_pods_on_both_nodes(jobs: Tunin
         "nJobs": 1,
         "innerThreads": 1,
     }
-    assert status["progress"] == {"done": 90, "failed": 0, "total": 90, "text": "90/90"}
+    assert status["progress"] == {"done": 90, "failed": 0, "total": 90, "reused": 0, "text": "90/90"}
     assert status["observedGeneration"] == 1
     complete = jobs.condition("iris-forest", "Complete")
     assert (complete["status"], complete["observedGeneration"]) == ("True", 1)

@@ -169,7 +169,7 @@ def test_who_is_asked_to_stop_amid_a_lonely_unit_has_not_died_of_it(
 
 
 def test_a_process_that_is_killed_counts_as_a_death(journal: SqlJournal) -> None:
-    problem = small({"max_depth": list(range(1, 21))})
+    problem = small({"max_depth": list(range(1, 201))})
     opened(journal, problem)
     dying = worker(journal, problem, claimant="the first")
 

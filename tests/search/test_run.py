@@ -92,7 +92,7 @@ def test_what_fails_outside_of_a_fit_ends_the_search_with_its_traceback(journal:
 
 
 def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJournal) -> None:
-    problem = small({"max_depth": list(range(1, 21))})
+    problem = small({"max_depth": list(range(1, 201))})
     opened(journal, problem)
     dying = worker(journal, problem)
 
@@ -105,7 +105,7 @@ def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJ
         dying.evaluate_all()
     assert journal.progress("s").done > 0
     assert worker(journal, problem).evaluate_all()
-    assert journal.report_counts("s") == {1: 100}
+    assert journal.report_counts("s") == {1: 1_000}
 
 
 def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> None:

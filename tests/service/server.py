@@ -93,7 +93,7 @@ class Service:
             KEY,
             self.clock,
             persons=self.register if self._persons is None else self._persons(),
-            checks=(self._check_journal, self.artifacts.check, room_in(self._root)),
+            checks=(self._check_journal, room_in(self._root)),
         )
 
     def _check_journal(self) -> None:

@@ -327,3 +327,16 @@ def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> 
     assert "file is not a database" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
     assert (tmp_path / "tuning.db").read_bytes() == b"not a database" * 1_000
+
+
+def test_a_pod_of_the_release_before_is_told_nothing_that_it_does_not_know(
+    service: Service, mine: httpx.Client
+) -> None:
+    claim = mine.post("/v1/claims", json={"index": 0, "slots": 2}).json()
+    assert claim.keys() == {"next", "unit"}
+    assert claim["unit"].keys() == {"id", "cells"}
+    (cell,) = claim["unit"]["cells"][:1]
+    result = {**cell, "test_scores": {"score": 1.0}, "fit_seconds": 0.1, "score_seconds": 0.1, "test_samples": 3}
+    mine.post("/v1/cells", json={"index": 0, "results": [{**result, "identity": "a" * 32}]})
+    assert mine.get("/v1/cells").json() == [result]
+    assert [each.identity for each in service.journal.results("search-a")] == ["a" * 32]

@@ -84,6 +84,7 @@ def test_a_bucket_that_is_away_is_waited_for_and_nothing_is_lost(
             assert response.status_code == 503
             assert "s3://models/team: must answer" in response.json()["detail"]
             assert buckets.SECRET_KEY not in response.text
+        assert http.get("/readyz").status_code == 200, "claims and reports are served all the same"
     with service.client(sleep=sleep) as worker:
         stored = worker.upload("model.joblib", model)
     assert len(pauses) == 1

@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import http.server
 import itertools
-import json
 import math
 import socket
 import threading
@@ -39,6 +38,7 @@ from tuningjob.journal.records import (
     Next,
     Refusal,
     SearchState,
+    Unit,
 )
 from tuningjob.journal.sql import SqlJournal
 
@@ -304,19 +304,22 @@ def test_who_waits_is_told_once_and_when_it_is_over(service: Service) -> None:
 
 
 @contextlib.contextmanager
-def answering(*answers: tuple[int, Mapping[str, str]]) -> Iterator[str]:
-    """A service that answers so, one after the other: its address. The real one never asks for a pause."""
+def answering(*answers: tuple[int, Mapping[str, str]], body: bytes = b'{"detail":"wait a moment"}') -> Iterator[str]:
+    """A service that answers so, one after the other: its address. For what the real one never says."""
     left = list(answers)
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
             status, headers = left.pop(0)
-            body = json.dumps({"detail": "wait a moment", "new": 0}).encode()
             self.send_response_only(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -361,6 +364,14 @@ def test_a_service_that_asks_for_a_pause_is_given_it(
         client.search()
     (pause,) = patience.pauses
     assert least < pause <= most
+
+
+def test_what_a_later_service_says_besides_is_passed_over() -> None:
+    body = b'{"next":"Evaluate","unit":{"id":7,"cells":[{"candidate":1,"split":2}],"deadline":9},"news":[]}'
+    with answering((200, {}), body=body) as url, HttpSearchJournal(url, "token") as client:
+        assert client.claim(index=0, slots=1, holding=set()) == Claim(
+            next=Next.EVALUATE, unit=Unit(id=7, cells=(Cell(1, 2),))
+        )
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------

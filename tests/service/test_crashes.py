@@ -1,16 +1,11 @@
 """kill -9 of the service, and of its database, under load, again and again: what it has acknowledged is there, once."""
 
 import datetime as dt
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +13,7 @@ import pytest
 
 from tests.journal.makers import a_preflight, a_result, a_search, an_answer, score_of
 from tests.servers import postgres
+from tests.service.process import Process
 from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.records import Cell, Next, SearchState
 from tuningjob.journal.sql import SqlJournal
@@ -29,45 +25,6 @@ KILLS = 50
 POSTGRES_BLOWS = 4
 REPORTERS = 4
 CANDIDATES, SPLITS = 12_000, 5
-
-
-class Process(AbstractContextManager["Process"]):
-    """``python -m tuningjob_operator.service`` on a SQLite file in ``data``, always on the same port."""
-
-    def __init__(self, data: Path, *, database_url: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
-        self._environment = os.environ | {
-            "TUNINGJOB_DATA_DIR": str(data),
-            "TUNINGJOB_RESULTS_PORT": str(self.port),
-            "TUNINGJOB_DATABASE_URL": database_url,
-        }
-        self._log = data / "service.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "tuningjob_operator.service"]
-            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(30)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        assert self._process.poll() is None, f"it died by itself: {self.log[-3000:]}"
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(30)
 
 
 @dataclass

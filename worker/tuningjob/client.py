@@ -51,6 +51,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS: Final = 600.0
 # Connecting is quick or it fails; an answer may wait for the database's lock; a model takes its time block by block.
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+# The answer to a file comes once the service has sent it on to its bucket.
+_FILE_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0, read=600.0)
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 20.0
 # Of what a service may ask for: a slip there must not put a pod to sleep.
@@ -205,6 +207,7 @@ class HttpSearchJournal:
             f"/v1/artifacts/{name}",
             headers=headers,
             body=lambda: _stream(path),
+            timeout=_FILE_TIMEOUT,
             refused={413: ArtifactRefused, 422: ArtifactRefused},
         )
         return self._parsed(_ARTIFACT, response)

@@ -7,7 +7,7 @@ from typing import Final
 
 import uvicorn
 
-from tuningjob.errors import TuningJobError
+from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.artifacts import ArtifactStore, open_store
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal, utc_now
@@ -15,7 +15,7 @@ from tuningjob_operator import tokens
 from tuningjob_operator.logs import CHATTERERS
 from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
-from tuningjob_operator.service.probes import room_in, seldom
+from tuningjob_operator.service.probes import room_in
 from tuningjob_operator.service.tls import Certificate
 from tuningjob_operator.settings import Settings, read_settings
 
@@ -25,19 +25,32 @@ logger = logging.getLogger("tuningjob_operator.service")
 MAX_ARTIFACT_BYTES: Final = 4 * 2**30
 # What a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
+# A thread that computes gives way to one that has waited for the database after so long; Python's own 5 ms, at each of a
+# report's statements, would be most of the time that it holds SQLite's lock.
+_SWITCH_SECONDS: Final = 0.0005
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; running requests are answered first. Raises what keeps it from starting."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     certificate = None if settings.tls_dir is None else Certificate(settings.tls_dir)
     journal = SqlJournal(settings.database_url)
     try:
         artifacts = open_store(settings.artifacts_url, max_bytes=MAX_ARTIFACT_BYTES, scratch=settings.scratch_dir)
         artifacts.sweep()
+        _look_at(artifacts)
         asyncio.run(_serve(settings, journal, artifacts, certificate))
     finally:
         journal.close()
+
+
+def _look_at(artifacts: ArtifactStore) -> None:
+    """Say at once what whoever brings the first file would else be told, hours from now."""
+    try:
+        artifacts.check()
+    except ArtifactsUnavailable as unavailable:
+        logger.warning("files could not be stored now: %s", unavailable)
 
 
 async def _serve(
@@ -50,7 +63,7 @@ async def _serve(
         tokens.load_or_create_key(settings.signing_key_file),
         utc_now,
         persons=None if server is None else KubernetesPeople(server),
-        checks=(journal.check, seldom(artifacts.check), room_in(settings.data_dir)),
+        checks=(journal.check, room_in(settings.data_dir)),
     )
     config = uvicorn.Config(
         app,

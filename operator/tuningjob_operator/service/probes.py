@@ -1,6 +1,7 @@
 """What Kubernetes and Prometheus ask, without a token: alive, ready, and the numbers. No search is named to them.
 
-Ready means that a report would be taken in now: the database is *written* to, because a full disk still reads.
+Ready means that a report would be taken in now: the database is *written* to, because a full disk still reads. A bucket that is
+away is told to whoever brings a file (503, and a metric): it must not keep claims and reports from being served.
 """
 
 import asyncio
@@ -43,20 +44,6 @@ def room_in(folder: Path, *, least_bytes: int = 4 * 2**20) -> Check:
     return check
 
 
-def seldom(check: Check, *, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> Check:
-    """``check``, of which a pass is good for longer: a bucket wants to be paid for every question. A failure is asked again."""
-    passed_at: float | None = None
-
-    def remembered() -> None:
-        nonlocal passed_at
-        if passed_at is None or clock() - passed_at >= seconds:
-            passed_at = None
-            check()
-            passed_at = clock()
-
-    return remembered
-
-
 class Readiness:
     """Whether all checks pass, asked seldom, and never twice at a time: a check may hang for as long as its driver does."""
 
@@ -76,7 +63,7 @@ class Readiness:
         try:
             return await asyncio.wait_for(asyncio.shield(self._running), PATIENCE_SECONDS)
         except TimeoutError:
-            return f"the database and the artifact store must answer within {PATIENCE_SECONDS:.0f} seconds, but did not"
+            return f"the database must answer within {PATIENCE_SECONDS:.0f} seconds, but did not"
 
     async def _look(self) -> str | None:
         try:

@@ -4,6 +4,7 @@ The search of a request is its token's; no path and no body names one, so there 
 """
 
 from collections.abc import Set
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Security
@@ -144,7 +145,8 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
             _id(request), index=body.index, slots=body.slots, holding=body.holding, claimant=body.claimant
         )
         metrics.claims.labels(found.next.value).inc()
-        return as_json(_CLAIM, found)
+        # pods of the release before, which are still at work in an upgrade, know of no `alone`: told only when it is so
+        return Response(_CLAIM.dump_json(found, exclude_defaults=True), media_type="application/json")
 
     @router.post("/leave", status_code=204, responses=refusals(400, 409))
     def leave(request: Request, body: Leaving) -> None:
@@ -169,7 +171,9 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
         start: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CELLS_PER_PAGE)] = MAX_CELLS_PER_PAGE,
     ) -> Response:
-        return as_json(_CELLS, list(journal.results(_id(request), start=start, limit=limit)))
+        # without identities: nobody who ranks needs them, and pods of the release before do not know them
+        page = [replace(result, identity=None) for result in journal.results(_id(request), start=start, limit=limit)]
+        return Response(_CELLS.dump_json(page, exclude_none=True), media_type="application/json")
 
 
 def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> None:

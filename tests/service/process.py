@@ -1,0 +1,48 @@
+"""The results service as its container starts it: a process that can be killed and started again on the same data."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+
+class Process(AbstractContextManager["Process"]):
+    """``python -m tuningjob_operator.service`` on a SQLite file in ``data``, always on the same port."""
+
+    def __init__(self, data: Path, *, database_url: str = "") -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self._environment = os.environ | {
+            "TUNINGJOB_DATA_DIR": str(data),
+            "TUNINGJOB_RESULTS_PORT": str(self.port),
+            "TUNINGJOB_DATABASE_URL": database_url,
+        }
+        self._log = data / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "tuningjob_operator.service"]
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        assert self._process.poll() is None, f"it died by itself: {self.log[-3000:]}"
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(30)
