@@ -88,8 +88,8 @@ class Cluster(Protocol):
     async def create_job(self, body: Body) -> Body:
         """A new Job, as the server completed it."""
 
-    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int) -> Body:
-        """Completions and parallelism together, of the Job of this uid. Conflict for another one."""
+    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
+        """Make it what ``job.sized`` says: of the Job of this uid. Conflict for another one."""
 
     async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
         """The pods that the Job of this uid made."""

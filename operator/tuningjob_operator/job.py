@@ -15,9 +15,9 @@ from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
 from tuningjob_operator.settings import Settings
 
 USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has the same
-# Pods that may die by themselves, for each that there is, before the Job gives up. Not backoffLimitPerIndex: with that the Job
-# controller keeps the finalizer of a failed pod until its replacement is there, a namespace that is being deleted takes no new
-# pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
+# Pods that may die by themselves, for each that there is, before the Job gives up; deaths that the journal counts come on top.
+# Not backoffLimitPerIndex: with that the Job controller keeps the finalizer of a failed pod until its replacement is there, a
+# namespace that is being deleted takes no new pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
 RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
 # joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
@@ -45,9 +45,13 @@ def build_job(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
     }
 
 
-def sized(pods: int) -> Body:
-    """The part of a Job's spec that follows its number of pods; an elastic Indexed Job takes a change of it at any time."""
-    return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods}
+def sized(pods: int, *, deaths: int = 0) -> Body:
+    """The part of a Job's spec that changes with its search; an elastic Indexed Job takes a change of it at any time.
+
+    ``deaths``: those that the journal has counted. Each ends a cell or leaves it to be tried alone, so there is an end to them:
+    they are no reason to give the search up.
+    """
+    return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods + deaths}
 
 
 def _failure_rules() -> list[Body]:

@@ -160,9 +160,9 @@ class KubeCluster:
         """See Cluster."""
         return await self._call("POST", f"/apis/batch/v1{_within(_namespace(body))}/jobs", body=body)
 
-    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int) -> Body:
+    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
         """See Cluster."""
-        patch = {"metadata": {"uid": uid}, "spec": sized(pods)}
+        patch = {"metadata": {"uid": uid}, "spec": sized(pods, deaths=deaths)}
         path = f"/apis/batch/v1{_within(namespace)}/jobs/{quote(name)}"
         return await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 

@@ -23,7 +23,7 @@ from tuningjob_operator.admission import Admission, admit, measure, size_of_refu
 from tuningjob_operator.children import ResultFiles, build_results
 from tuningjob_operator.conditions import Conditions, drop_condition, set_condition
 from tuningjob_operator.failure import explain
-from tuningjob_operator.job import build_job
+from tuningjob_operator.job import build_job, sized
 from tuningjob_operator.objects import (
     Body,
     clip,
@@ -76,10 +76,11 @@ class CreateJob:
 
 @dataclass(frozen=True)
 class ScaleJob:
-    """Let the Job have so many pods."""
+    """Let the Job have so many pods, and outlive so many deaths. See ``job.sized``."""
 
     uid: str
     pods: int
+    deaths: int
 
 
 @dataclass(frozen=True)
@@ -277,9 +278,11 @@ def _run(view: _View, admission: Admission, *opening: Step) -> Plan:
         # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
         return _failed(view, names.JOB_ENDED_EARLY, _missing_text(view.observed.progress))
     steps: list[Step] = [*opening]
-    pods = _wanted_pods(view.observed.progress, admission)
-    if pods > int(job["spec"].get("parallelism", 1)):
-        steps.append(ScaleJob(uid_of(job), pods))
+    has = job["spec"]
+    pods = max(_wanted_pods(view.observed.progress, admission), int(has.get("parallelism", 1)))
+    deaths = view.observed.progress.deaths if view.observed.progress else 0
+    if any(wanted > has.get(name, 0) for name, wanted in sized(pods, deaths=deaths).items()):
+        steps.append(ScaleJob(uid_of(job), pods, deaths))
     return view.planned(*steps)
 
 

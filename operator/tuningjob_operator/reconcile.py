@@ -179,8 +179,8 @@ class Reconciler:
                 await self._create_token(body)
             case CreateJob(body=job):
                 await self._create_job(job)
-            case ScaleJob(uid=uid, pods=pods):
-                await self._scale_job(Key(namespace, name), uid, pods)
+            case ScaleJob():
+                await self._scale_job(Key(namespace, name), step)
             case PublishResults(body=configmap):
                 await self._publish_results(body, configmap)
             case _:
@@ -207,14 +207,15 @@ class Reconciler:
             self._cache.jobs.put(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
             raise _LookAgain from None
 
-    async def _scale_job(self, key: Key, uid: str, pods: int) -> None:
+    async def _scale_job(self, key: Key, step: ScaleJob) -> None:
+        name, size = names.job_name(key.name), {"pods": step.pods, "deaths": step.deaths}
         try:
-            job = await self._cluster.scale_job(key.namespace, names.job_name(key.name), uid=uid, pods=pods)
+            job = await self._cluster.scale_job(key.namespace, name, uid=step.uid, **size)
         except (NotFound, Conflict):
             self._cache.jobs.forget(key)  # deleted, perhaps made again: what we knew of it is no longer there
             raise _LookAgain from None
         self._cache.jobs.put(job)
-        logger.info("scaled the job", extra={"pods": pods})
+        logger.info("scaled the job", extra=size)
 
     async def _publish_results(self, body: Body, configmap: Body) -> None:
         metadata = configmap["metadata"]

@@ -104,3 +104,15 @@ def test_a_death_of_a_pod_that_held_two_units_counts_for_both(opened: SqlJournal
     assert resumed.alone
     assert other.alone
     assert Cell(0, 0) in resumed.cells
+
+
+def test_the_deaths_of_a_search_are_counted_and_whoever_watches_it_is_told(opened: SqlJournal) -> None:
+    claim(opened, "pod-1")
+    before = opened.progress("search-a")
+    claim(opened, "pod-1")  # a lost reply
+    assert opened.progress("search-a") == before
+    claim(opened, "pod-2")
+    claim(opened, "pod-3")
+    after = opened.progress("search-a")
+    assert (before.deaths, after.deaths) == (0, 2)
+    assert after.revision > before.revision

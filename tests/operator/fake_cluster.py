@@ -61,12 +61,12 @@ class FakeCluster:
     async def create_job(self, body: Body) -> Body:
         return self._answer("create job", lambda: self._create(body))
 
-    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int) -> Body:
+    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
         def scale() -> Body:
             job = self._get("Job", namespace, name)
             if job["metadata"]["uid"] != uid:
                 raise Conflict(409, "Conflict", "the uid is another")
-            job["spec"] |= sized(pods)
+            job["spec"] |= sized(pods, deaths=deaths)
             return self._update(job)
 
         return self._answer("scale job", scale)

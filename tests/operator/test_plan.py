@@ -12,7 +12,7 @@ from tuningjob_operator import conditions as cs
 from tuningjob_operator import names
 from tuningjob_operator.admission import admit
 from tuningjob_operator.children import ResultFiles
-from tuningjob_operator.job import build_job
+from tuningjob_operator.job import build_job, sized
 from tuningjob_operator.objects import Body
 from tuningjob_operator.plan import Observed, Plan, plan
 from tuningjob_operator.status import conditions_of, dump_status
@@ -50,10 +50,10 @@ def tuningjob(**spec: Any) -> Body:
     return body
 
 
-def job(*, parallelism: int = 1, **status: Any) -> Body:
+def job(*, parallelism: int = 1, deaths: int = 0, **status: Any) -> Body:
     body = build_job(tuningjob(), admit(tuningjob(), SETTINGS), SETTINGS)
     body["metadata"]["uid"] = "job-uid"
-    body["spec"] |= {"parallelism": parallelism, "completions": parallelism}
+    body["spec"] |= sized(parallelism, deaths=deaths)
     return {**body, "status": status}
 
 
@@ -89,6 +89,14 @@ STEPS = {
     "after the preflight the Job is scaled": (observe(job=job(), progress=progress(preflight=FOUND)), ["ScaleJob"]),
     "a Job of its size is left alone": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND)), []),
     "a Job is never made smaller": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND, done=17)), []),
+    "a Job is to outlive the deaths that the journal counts": (
+        observe(job=job(parallelism=3), progress=progress(preflight=FOUND, deaths=2)),
+        ["ScaleJob"],
+    ),
+    "a Job that outlives them is left alone": (
+        observe(job=job(parallelism=3, deaths=2), progress=progress(preflight=FOUND, deaths=2)),
+        [],
+    ),
     "with little left to do a single pod goes on": (
         observe(job=job(), progress=progress(preflight=FOUND, done=16)),
         [],

@@ -119,9 +119,9 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_a_scale_is_a_merge_patch_of_the_numbers_and_the_uid(server: ApiServer) -> None:
     server.answers = [(200, {"metadata": {}})]
     async with KubeCluster() as cluster:
-        await cluster.scale_job("ns", "forest", uid="u", pods=3)
+        await cluster.scale_job("ns", "forest", uid="u", pods=3, deaths=2)
 
-    want = {"metadata": {"uid": "u"}, "spec": {"completions": 3, "parallelism": 3, "backoffLimit": 9}}
+    want = {"metadata": {"uid": "u"}, "spec": {"completions": 3, "parallelism": 3, "backoffLimit": 11}}
     path = "/apis/batch/v1/namespaces/ns/jobs/forest"
     assert server.requests == [("PATCH", path, "application/merge-patch+json", want)]
 
@@ -154,7 +154,7 @@ async def test_refused_credentials_are_read_again_once(server: ApiServer) -> Non
 CALLS: dict[str, Callable[[KubeCluster], Awaitable[Any]]] = {
     "get": lambda cluster: cluster.get_job("ns", "forest"),
     "create": lambda cluster: cluster.create_job({"metadata": {"namespace": "ns"}}),
-    "scale": lambda cluster: cluster.scale_job("ns", "forest", uid="u", pods=2),
+    "scale": lambda cluster: cluster.scale_job("ns", "forest", uid="u", pods=2, deaths=0),
 }
 
 

@@ -49,20 +49,29 @@ def lethal(how: str) -> dict[str, Any]:
 CULPRIT = Cell(len(DEPTHS), 0)
 
 
-@pytest.mark.parametrize(("how", "code"), [("pod", -signal.SIGKILL), ("process", 1)])
-def test_what_kills_its_pod_is_tried_alone_and_then_told_as_failed_and_the_search_goes_on(
-    pods: Pods, how: str, code: int
-) -> None:
-    journal = pods.service.journal
-    pods.open(lethal(how), pods=1)
+def test_what_kills_its_pod_is_tried_alone_and_then_told_as_failed_and_the_search_goes_on(pods: Pods) -> None:
+    pods.open(lethal("pod"), pods=1)
     for _ in range(2):
         ended, said = pods.wait(pods.start(0))
-        assert ended == code, said
+        assert ended == -signal.SIGKILL, said
     # the second one was alone with it: all that comes before it in the unit is in, and nothing else was begun
     ended, said = pods.wait(pods.start(0))
     assert ended == 0, said
+    assert_the_culprit_alone_failed(pods, "pod")
 
+
+def test_what_kills_its_process_costs_the_pod_nothing(pods: Pods) -> None:
+    pods.open(lethal("process"), pods=1)
+    ended, said = pods.wait(pods.start(0))
+    assert ended == 0, said
+    assert said.count("What it was at is tried once more, alone.") == 2
+    assert_the_culprit_alone_failed(pods, "process")
+
+
+def assert_the_culprit_alone_failed(pods: Pods, how: str) -> None:
+    journal = pods.service.journal
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
+    assert journal.progress(SEARCH).deaths >= 2
     assert journal.report_counts(SEARCH) == {1: 65}
     (failed,) = [result for result in journal.results(SEARCH) if result.error is not None]
     assert failed.cell == CULPRIT

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,23 +112,35 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
         f"{problem.data.samples} samples × {problem.data.features} features ready in {time.monotonic() - started:.1f} s; "
         f"n_jobs {environment.n_jobs}"
     )
-    worker = Worker(
-        journal=journal,
-        problem=problem,
-        index=environment.index,
-        n_jobs=environment.n_jobs,
-        # of this process, not of the pod: a container that starts again is another
-        claimant=uuid.uuid4().hex,
-        stop=stop,
-    )
-    to_finish = worker.evaluate_all()
-    for text, count in worker.warnings.most_common(20):
+    warnings: Counter[str] = Counter()
+    to_finish = None
+    while to_finish is None:
+        # of this life, not of the pod: a container that starts again is another
+        claimant = uuid.uuid4().hex
+        worker = Worker(journal, problem, environment.index, environment.n_jobs, claimant, stop, warnings=warnings)
+        to_finish = _survive(worker)
+    for text, count in warnings.most_common(20):
         _say(f"warning: {text} (×{count})")
     if to_finish:
         with tempfile.TemporaryDirectory(prefix="tuningjob-") as folder:
             _, answer, version = _finish(worker, journal, Path(folder))
         _say(f"complete: candidate {answer.best_index}, {answer.metric} {answer.best_score!r}, version {version}")
     return ExitCode.DONE
+
+
+def _survive(worker: Worker) -> bool | None:
+    """``worker.evaluate_all``; None if a process was killed, for lack of memory mostly, and another worker is to go on.
+
+    As if the pod had died and come again, but at once: the journal has it as the death of this claimant. Raises WorkerDied if it
+    was given nothing, so nothing is counted, and there would be no end to it.
+    """
+    try:
+        return worker.evaluate_all()
+    except WorkerDied as died:
+        if not worker.has_begun:
+            raise
+        _say(f"{died} What it was at is tried once more, alone.")
+        return None
 
 
 def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> tuple[Results, Answer, int]:

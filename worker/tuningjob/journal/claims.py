@@ -1,7 +1,7 @@
 """Claims in SQL: the regions and units of one search, within one transaction on it.
 
-Locks are taken in the order units, regions. What another transaction has locked is passed by (SKIP LOCKED), and waited for
-only if nothing else is there.
+Locks are taken in the order units, regions, search. What another transaction has locked is passed by (SKIP LOCKED), and waited
+for only if nothing else is there.
 """
 
 import bisect
@@ -54,6 +54,11 @@ _OWN: Final = (
     .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder == bindparam("index"))
     .order_by(units.c.id)
 )
+_DIED: Final = (
+    searches.update()
+    .where(searches.c.id == bindparam("search"))
+    .values(deaths=searches.c.deaths + 1, revision=searches.c.revision + 1)
+)
 _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
 
 
@@ -100,6 +105,8 @@ class Claims:
             deaths = unit.deaths + has_died
             if has_died or unit.claimant != (claimant or None):
                 self._change(unit, claimant=claimant or None, deaths=deaths)
+            if has_died:
+                self._connection.execute(_DIED, {"search": self._row.id})
             return self._unit(unit, deaths)
         return None
 

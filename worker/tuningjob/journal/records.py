@@ -224,7 +224,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A search as the operator sees it. ``revision`` grows with every change."""
+    """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant."""
 
     id: str
     namespace: str
@@ -235,6 +235,7 @@ class Progress:
     failed: int
     total: int
     reused: int = 0
+    deaths: int = 0
     preflight: Preflight | None = None
     best: Best | None = None
     answer: Answer | None = None

@@ -220,6 +220,7 @@ class SqlJournal(Journal):
             failed=row.failed,
             total=row.candidates * row.splits,
             reused=row.reused,
+            deaths=row.deaths,
             preflight=_load(Preflight, row.preflight),
             best=None if row.best_index is None else Best(index=row.best_index, score=row.best_score),
             answer=_load(Answer, row.answer),

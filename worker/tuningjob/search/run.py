@@ -49,7 +49,7 @@ class Worker:
     """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see Journal.claim.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
-    ``on_reused`` with how many were taken over.
+    ``on_reused`` with how many were taken over. ``has_begun``: it was given a unit.
     """
 
     journal: SearchJournal
@@ -62,6 +62,7 @@ class Worker:
     on_cells: Callable[[list[CellResult]], None] = lambda _: None
     on_reused: Callable[[int], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
+    has_begun: bool = field(default=False, init=False)
     warnings: Counter[str] = field(default_factory=Counter)
     outbox: Outbox = field(default_factory=Outbox)
 
@@ -179,6 +180,7 @@ class _Loop:
             self.glance = _GLANCE_SECONDS
 
     def _begin(self, unit: Unit, known: Set[Cell]) -> None:
+        self.worker.has_begun = True
         if unit.lost is not None:
             self._finish([lost_result(self.worker.problem, unit.lost)])
         if known:

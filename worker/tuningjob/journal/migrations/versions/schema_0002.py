@@ -36,6 +36,7 @@ def _searches() -> None:
         "searches",
         sa.Column("walk", sa.Text),
         sa.Column("reused", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
         sa.Column("best_index", sa.BigInteger),
         sa.Column("best_score", sa.Float),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
