@@ -1,6 +1,6 @@
 """Real servers of objects, which the tests start themselves: versitygw for S3, fake-gcs-server for Google Cloud Storage.
 
-Built from their Go modules into the cache of the cluster's harness. They listen on a port of the loopback, keep their objects below
+Built from their Go modules into the cache of the cluster's harness. They listen on a port of this machine alone, keep their objects below
 a folder, and are ended by their process.
 """
 
@@ -75,9 +75,9 @@ class BucketServer:
 
 
 @contextlib.contextmanager
-def s3(root: Path) -> Iterator[BucketServer]:
+def s3(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
     """versitygw, keeping what it has below ``root``. Skips or fails where it is not built."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
     words = ["--port", address, "--health", "/health", "--quiet", "posix"]
     words += ["--sidecar", str(root / "attributes"), str(root / "objects")]
     server = BucketServer(

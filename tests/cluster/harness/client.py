@@ -29,9 +29,13 @@ class Cluster:
 
     def kubectl(self, *words: str, namespace: str | None = None, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl and return what it prints; raise HarnessError with its message if it fails."""
-        where = [f"--namespace={namespace}"] if namespace else []
-        command = [str(_program("kubectl")), f"--kubeconfig={self.kubeconfig}", *where, *words]
+        command = self.command(*words, namespace=namespace)
         return run(*command, stdin=stdin, check=check, env=self._environment(), timeout_seconds=120)
+
+    def command(self, *words: str, namespace: str | None = None) -> list[str]:
+        """kubectl's whole command line, for who runs it in the background."""
+        where = [f"--namespace={namespace}"] if namespace else []
+        return [str(_program("kubectl")), f"--kubeconfig={self.kubeconfig}", *where, *words]
 
     def helm(self, *words: str, check: bool = True) -> str:
         """Run helm and return what it prints; raise HarnessError with its message if it fails."""

@@ -1,0 +1,201 @@
+"""The team's memory on a real cluster: who made a version, who may see it, bless it, download it; and cells are reused."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
+from tests.cluster.people import Person, person, port_forward
+from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
+from tests.cluster.tuningjobs import TuningJobs
+from tests.truth import sklearn_search_of
+from tuningjob.downloads import load_model
+from tuningjob.spec import load
+
+pytestmark = pytest.mark.cluster
+
+Document = dict[str, Any]
+Introduce = Callable[..., Person]
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster, release: Release) -> Iterator[str]:
+    """The results service, as docs/audit.md says that one reaches it."""
+    with port_forward(cluster, release) as url:
+        yield url
+
+
+@pytest.fixture
+def introduce(cluster: Cluster, namespace: str, server: str) -> Introduce:
+    """Somebody of the test's namespace, in a role."""
+    return lambda name, *, role: person(cluster, namespace, name, role=role, server=server)
+
+
+@pytest.fixture
+def trees() -> Document:
+    """Four candidates; their model key is not their name."""
+    return a_search("trees", depths=[1, 2, 3, 4])
+
+
+def a_search(name: str, *, depths: list[int], **more: Any) -> Document:
+    return {
+        "apiVersion": "tuningjob.dev/v1alpha1",
+        "kind": "TuningJob",
+        "metadata": {"name": name},
+        "spec": {
+            "estimator": {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}},
+            "search": {"grid": {"parameters": {"max_depth": depths}}},
+            "data": {"loader": "sklearn.datasets.load_iris"},
+            "resources": {"cpu": "500m", "memory": "512Mi"},
+            "parallelism": 1,
+            "modelKey": "flowers",
+            **more,
+        },
+    }
+
+
+def test_a_version_has_its_maker_its_blessings_and_its_files_from_the_first_to_the_last(
+    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+) -> None:
+    alice, bob = introduce("alice", role="edit"), introduce("bob", role="view")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    problem, want = sklearn_search_of(load(trees).spec)
+
+    # who may look sees who made it, and may do no more
+    ended = bob.runs("history", "flowers", "--json", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (row,) = json.loads(ended.stdout)
+    assert (row["version"], row["created_by"]) == (1, alice.username)
+    assert (row["score"], row["best_params"]) == (want.best_score_, want.best_params_)
+    assert row["image"] == jobs.cluster.worker_image
+    ended = bob.runs("bless", "flowers", 1, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "update" in ended.stderr
+    assert bob.username in ended.stderr
+
+    # who may change what is there, puts it into use, under her own name
+    assert bob.runs("params", "flowers", cwd=tmp_path).returncode == 2
+    ended = alice.runs("bless", "flowers", 1, "--why", "the first", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(bob.runs("params", "flowers", cwd=tmp_path).stdout) == want.best_params_
+    (blessing,) = json.loads(bob.runs("blessings", "flowers", "--json", cwd=tmp_path).stdout)
+    assert (blessing["to_version"], blessing["who"], blessing["why"]) == (1, alice.username, "the first")
+
+    # its files outlive the TuningJob, because it was blessed; they are what scikit-learn would have made
+    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=30s", namespace=jobs.namespace)
+    ended = bob.runs("download", "flowers", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    model = load_model(tmp_path / "flowers-v1" / "model.joblib")
+    X = load_iris(return_X_y=True)[0]
+    assert model.predict_proba(X).tobytes() == want.best_estimator_.predict_proba(X).tobytes()
+    search = load_model(tmp_path / "flowers-v1" / "search.joblib")
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], want.cv_results_["mean_test_score"])
+    assert problem.data.samples == len(X)
+
+
+def test_an_extended_grid_reuses_what_is_known_and_the_one_before_it_may_be_rolled_back_to(
+    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+) -> None:
+    alice = introduce("alice", role="edit")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    more = a_search("more-trees", depths=[1, 2, 3, 4, 5, 6], reuse=True)
+    alice.applies(more)
+    jobs.wait_for("more-trees", is_complete)
+
+    assert jobs.status("more-trees")["progress"] == {
+        "done": 30,
+        "failed": 0,
+        "total": 30,
+        "reused": 20,
+        "text": "30/30",
+    }
+    assert "20 reused" in jobs.condition("more-trees", "Complete")["message"]
+    assert jobs.report_counts("more-trees") == {0: 20, 1: 10}
+    assert_equal_to_scikit_learn(jobs, more)
+    assert [jobs.status(name)["modelVersion"] for name in ("trees", "more-trees")] == [1, 2]
+
+    for version in (1, 2):
+        assert alice.runs("bless", "flowers", version, cwd=tmp_path).returncode == 0
+    ended = alice.runs("rollback", "flowers", "--why", "too deep", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "version 1 is in use instead of 2" in ended.stdout
+    acts = json.loads(alice.runs("blessings", "flowers", "--json", cwd=tmp_path).stdout)
+    assert [(each["act"], each["from_version"], each["to_version"]) for each in acts] == [
+        ("bless", None, 1),
+        ("bless", 1, 2),
+        ("rollback", 2, 1),
+    ]
+
+
+def test_the_files_of_a_version_that_nobody_blessed_go_with_its_tuningjob_and_the_version_stays(
+    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+) -> None:
+    alice = introduce("alice", role="edit")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    assert alice.runs("download", "flowers", "--version", 1, "--output", "before", cwd=tmp_path).returncode == 0
+    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=30s", namespace=jobs.namespace)
+
+    def is_gone() -> bool:
+        ended = alice.runs("download", "flowers", "--version", 1, "--output", "after", cwd=tmp_path)
+        return ended.returncode == 2 and "must have files, but got none" in ended.stderr
+
+    jobs.cluster.wait_for("the files are gone", is_gone)
+    (row,) = json.loads(alice.runs("history", "flowers", "--json", cwd=tmp_path).stdout)
+    assert row["created_by"] == alice.username
+
+
+def test_nobody_sees_or_changes_what_is_in_another_namespace(
+    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path, server: str
+) -> None:
+    alice = introduce("alice", role="edit")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    stranger = person(jobs.cluster, "default", f"mallory-{jobs.namespace[-6:]}", role="edit", server=server)
+    for words in (
+        ["models"],
+        ["history", "flowers"],
+        ["params", "flowers"],
+        ["bless", "flowers", 1],
+        ["download", "flowers"],
+    ):
+        ended = Person(jobs.cluster, jobs.namespace, stranger.name, stranger.token, server).runs(*words, cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (3, ""), words
+        assert "tuningjobs" in ended.stderr
+    # in a namespace of one's own the key is simply not there
+    assert stranger.runs("history", "flowers", cwd=tmp_path).returncode == 2
+    nobody = Person(jobs.cluster, jobs.namespace, "nobody", "no-token", server)
+    assert nobody.runs("history", "flowers", cwd=tmp_path).returncode == 3
+
+
+def test_a_process_that_serves_polls_for_nothing_until_something_is_blessed(
+    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path, server: str
+) -> None:
+    alice = introduce("alice", role="edit")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    alice.runs("bless", "flowers", 1, cwd=tmp_path)
+    url = f"{server}/v1/namespaces/{jobs.namespace}/models/flowers/params"
+
+    def ask(*headers: str) -> tuple[str, str]:
+        words = ["curl", "--silent", "--show-error", "--dump-header", "-", "-H", f"Authorization: Bearer {alice.token}"]
+        for header in headers:
+            words += ["-H", header]
+        said = subprocess.run([*words, url], capture_output=True, text=True, check=True, timeout=30).stdout
+        head, _, body = said.partition("\n\n" if "\r" not in said else "\r\n\r\n")
+        return head, body
+
+    head, body = ask()
+    assert json.loads(body)["params"] == json.loads(alice.runs("params", "flowers", cwd=tmp_path).stdout)
+    (tag,) = [line.partition(": ")[2] for line in head.splitlines() if line.lower().startswith("etag:")]
+    head, body = ask(f"If-None-Match: {tag}")
+    assert (head.split()[1], body) == ("304", "")

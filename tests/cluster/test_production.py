@@ -1,0 +1,152 @@
+"""The chart as a team would run it: Postgres, a bucket, TLS; and each of them goes away in the middle of a search."""
+
+import base64
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cluster.harness import release as chart
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.layout import HOST_ADDRESS
+from tests.cluster.harness.release import Release
+from tests.cluster.people import person, port_forward
+from tests.cluster.test_search import assert_equal_to_scikit_learn, half_done, is_complete
+from tests.cluster.tuningjobs import TuningJobs
+from tests.servers import buckets, postgres
+from tests.servers.buckets import BucketServer
+from tests.servers.postgres import Postgres
+from tuningjob.downloads import load_model
+
+pytestmark = pytest.mark.cluster
+
+Document = dict[str, Any]
+TLS, CREDENTIALS, DATABASE = "tls", "bucket", "database"
+
+
+@dataclass(frozen=True)
+class Production:
+    """What the release stands on."""
+
+    postgres: Postgres
+    database: str
+    bucket: BucketServer
+    authority: Path
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Past the journal."""
+        with psycopg.connect(self.postgres.url(self.database)) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    """The session's release, upgraded to it; and back at the end."""
+    folder = tmp_path_factory.mktemp("production")
+    authority = make_certificate(folder, f"{release.name}-results.{release.namespace}.svc")
+    with (
+        postgres.running(addresses=("127.0.0.1", HOST_ADDRESS)) as database_server,
+        buckets.s3(folder / "s3", host=HOST_ADDRESS) as bucket,
+    ):
+        database = database_server.create_database()
+        url = database_server.url(database, address=HOST_ADDRESS)
+        pair = {name: (folder / name).read_bytes() for name in ("tls.crt", "tls.key", "ca.crt")}
+        credentials = {name: value.encode() for name, value in bucket.environment.items()}
+        for name, data in ((TLS, pair), (CREDENTIALS, credentials), (DATABASE, {"url": url.encode()})):
+            cluster.apply(secret(name, data), namespace=release.namespace)
+        try:
+            chart.install(
+                cluster,
+                f"databaseSecret={DATABASE}",
+                f"artifacts.url={bucket.url}/team",
+                f"artifacts.credentialsSecret={CREDENTIALS}",
+                f"tls.secretName={TLS}",
+            )
+            yield Production(database_server, database, bucket, authority)
+        finally:
+            chart.install(cluster)
+            cluster.kubectl("delete", "secret", TLS, CREDENTIALS, DATABASE, namespace=release.namespace)
+
+
+def secret(name: str, data: dict[str, bytes]) -> Document:
+    packed = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": packed}
+
+
+def make_certificate(folder: Path, host: str) -> Path:
+    """tls.crt and tls.key for the service and for a port-forward to it, and ca.crt, whose path is returned."""
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *key, "-subj", "/CN=team", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt")
+    (folder / "names").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1\n")
+    openssl("req", *key, "-subj", "/CN=results", "-keyout", "tls.key", "-out", "tls.csr")
+    words = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+    openssl("x509", "-req", "-in", "tls.csr", "-out", "tls.crt", *words)
+    return folder / "ca.crt"
+
+
+@pytest.fixture
+def forest(iris_forest: Document) -> Document:
+    """90 fits that have nothing in common, on more data: there is time to interfere."""
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
+    return iris_forest
+
+
+def test_a_search_outlives_its_database_its_bucket_and_its_service(
+    production: Production, jobs: TuningJobs, release: Release, forest: Document, tmp_path: Path
+) -> None:
+    jobs.apply(forest)
+    jobs.wait_for("iris-forest", half_done)
+    production.bucket.kill()
+    production.postgres.kill()
+    time.sleep(3)  # an outage has a length: pods find nobody, and go on
+    production.postgres.start()
+    jobs.cluster.kubectl("delete", "pod", "-l", jobs.operator_pods, "--wait=false", namespace=release.namespace)
+
+    def all_cells_are_in() -> bool:
+        return production.ask("SELECT done FROM searches") == [(90,)]
+
+    jobs.cluster.wait_for("all cells are in", all_cells_are_in, timeout_seconds=180, namespace=jobs.namespace)
+    # the answer cannot be handed in: it is waited for
+    assert jobs.status("iris-forest").get("phase") == "Running"
+    production.bucket.start()
+    jobs.wait_for("iris-forest", is_complete, timeout_seconds=120)
+
+    assert jobs.report_counts("iris-forest") == {1: 90}
+    assert_equal_to_scikit_learn(jobs, forest)
+    uid = jobs.get("iris-forest")["metadata"]["uid"]
+    assert [(row[0], row[1]) for row in production.ask("SELECT search_id, artifacts FROM hyperparameter_audit")] == [
+        (uid, f"s3://models/team/{uid}")
+    ]
+    assert {name.rpartition("/")[2] for name in production.bucket.objects()} >= {"model.joblib", "search.joblib"}
+
+    # what was stored is what is handed out, over TLS, to whoever knows the authority
+    with port_forward(jobs.cluster, release, scheme="https") as server:
+        alice = person(jobs.cluster, jobs.namespace, "alice", role="edit", server=server)
+        untrusting = alice.runs("history", "iris-forest", cwd=tmp_path)
+        assert untrusting.returncode == 4
+        assert "certificate" in untrusting.stderr
+        words = ("--version", 1, "--ca-file", production.authority)
+        ended = alice.runs("download", "iris-forest", *words, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    best = load_model(tmp_path / "iris-forest-v1" / "model.joblib").get_params()
+    assert {name: best[name] for name in ("n_estimators", "max_leaf_nodes")} == jobs.status("iris-forest")["best"][
+        "params"
+    ]
+
+
+def test_no_log_tells_a_credential(production: Production, jobs: TuningJobs) -> None:
+    said = jobs.cluster.system_logs(lines=10_000)
+    assert len(said.splitlines()) > 5
+    assert postgres.PASSWORD not in said
+    assert buckets.SECRET_KEY not in said
+    assert production.postgres.url(production.database, address=HOST_ADDRESS) not in said
