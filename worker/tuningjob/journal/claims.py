@@ -54,6 +54,33 @@ _OWN: Final = (
     .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder == bindparam("index"))
     .order_by(units.c.id)
 )
+_GIVEN_BACK: Final = (
+    select(units)
+    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder.is_(None))
+    .order_by(units.c.id)
+    .limit(1)
+)
+_REGION: Final = select(regions).where(
+    regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region")
+)
+# keyed by whether to wait for what another transaction has locked
+_LOCK_GIVEN_BACK: Final = {patient: _GIVEN_BACK.with_for_update(skip_locked=not patient) for patient in (False, True)}
+_LOCK_REGION: Final = {patient: _REGION.with_for_update(skip_locked=not patient) for patient in (False, True)}
+_TAKE: Final = (
+    regions.update()
+    .where(regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region"))
+    .values(next=bindparam("to"))
+)
+_ADD_UNIT: Final = units.insert().values(
+    search_id=bindparam("search"),
+    id=bindparam("first"),
+    start=bindparam("first"),
+    stop=bindparam("to"),
+    remaining=bindparam("count"),
+    holder=bindparam("index"),
+    claimant=bindparam("by"),
+    deaths=0,
+)
 _DIED: Final = (
     searches.update()
     .where(searches.c.id == bindparam("search"))
@@ -111,41 +138,27 @@ class Claims:
         return None
 
     def _given_back(self, index: int, claimant: str, *, patient: bool) -> Unit | None:
-        free = (units.c.search_id == self._row.id) & (units.c.remaining > 0) & units.c.holder.is_(None)
-        query = select(units).where(free).order_by(units.c.id).limit(1).with_for_update(skip_locked=not patient)
-        unit = self._connection.execute(query).one_or_none()
+        unit = self._connection.execute(_LOCK_GIVEN_BACK[patient], {"search": self._row.id}).one_or_none()
         if unit is None:
             return None
         self._change(unit, holder=index, claimant=claimant or None)
         return self._unit(unit, unit.deaths)
 
     def _fresh(self, walk: Walk, index: int, slots: int, claimant: str, *, patient: bool) -> Unit | None:
-        mine = regions.c.search_id == self._row.id
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
         stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         seconds = expected_seconds(walk.regions, stretches)
         for position in preferred(stretches, seconds):
-            this = mine & (regions.c.number == stretches[position].number)
-            lock = select(regions).where(this).with_for_update(skip_locked=not patient)
-            row = self._connection.execute(lock).one_or_none()
+            this = {"search": self._row.id, "region": stretches[position].number}
+            row = self._connection.execute(_LOCK_REGION[patient], this).one_or_none()
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it
                 continue
             stretches[position] = Stretch(row.number, row.next, row.stop, row.seconds, row.measured)
             stop = unit_end(walk, stretches, seconds, position, pods=self._row.pods, slots=slots)
-            self._connection.execute(regions.update().where(this).values(next=stop))
+            self._connection.execute(_TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
-            self._connection.execute(
-                units.insert().values(
-                    search_id=self._row.id,
-                    id=row.next,
-                    start=row.next,
-                    stop=stop,
-                    remaining=stop - row.next,
-                    holder=index,
-                    claimant=claimant or None,
-                    deaths=0,
-                )
-            )
+            piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}
+            self._connection.execute(_ADD_UNIT, {**piece, "index": index, "by": claimant or None})
             return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
         return None
 

@@ -86,7 +86,7 @@ _JOIN: Final = (
     .where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
     .with_for_update(read=True, key_share=True)
 )
-_WALK: Final = select(searches.c.walk).where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
+
 _COUNT: Final = (
     searches.update()
     .where(searches.c.id == bindparam("search"))
@@ -259,22 +259,23 @@ class SqlJournal(Journal):
 
     def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
         """See Journal."""
-        self._cut(search_id)
-        with self._joined(search_id) as (connection, row):
-            if row.state != SearchState.RUNNING.value:
-                return Claim(next=Next.NOTHING)
-            unit = Claims(connection, row).next_unit(index=index, slots=slots, holding=holding, claimant=claimant)
-            if unit is not None:
-                return Claim(next=Next.EVALUATE, unit=unit)
-            if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
-                return Claim(next=Next.NOTHING)
-            return Claim(next=Next.FINISH if self._may_finish(connection, search_id, index) else Next.NOTHING)
+        while True:
+            with self._joined(search_id) as (connection, row):
+                if row.state != SearchState.RUNNING.value:
+                    return Claim(next=Next.NOTHING)
+                if row.walk is not None:
+                    unit = Claims(connection, row).next_unit(
+                        index=index, slots=slots, holding=holding, claimant=claimant
+                    )
+                    if unit is not None:
+                        return Claim(next=Next.EVALUATE, unit=unit)
+                    if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
+                        return Claim(next=Next.NOTHING)
+                    return Claim(next=Next.FINISH if self._may_finish(connection, search_id, index) else Next.NOTHING)
+            self._cut(search_id)
 
     def _cut(self, search_id: str) -> None:
         """Have the regions cut: in a transaction of its own, for it locks the search before them."""
-        with self._database.reading() as connection:
-            if connection.execute(_WALK, {"search": search_id}).scalar() is not None:
-                return
         with self._locked(search_id) as (connection, row):
             if row.walk is None:
                 Claims(connection, row).cut()
