@@ -35,9 +35,12 @@ check: venv ## ruff, mypy --strict, import-linter, and the generated files are u
 generate: venv ## write the generated files anew (the CRD, from the models)
 	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
+# two processes side by side, and not pytest-xdist: the engine forks, which a process with threads does not
+HALF = tests/engine tests/operator tests/spec
+FAST = $(PY) -m pytest -q -p no:cacheprovider -m "not cluster and not slow"
 .PHONY: test-fast
 test-fast: venv ## the tests of less than a minute: without the cluster's and the slow ones
-	$(PY) -m pytest -m "not cluster and not slow"
+	$(FAST) $(HALF) & half=$$!; $(FAST) $(addprefix --ignore=,$(HALF)); rest=$$?; wait $$half && exit $$rest
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included

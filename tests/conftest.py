@@ -6,6 +6,7 @@ cap_threads()
 
 # ruff: noqa: E402
 import copy
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,9 @@ def iris_forest() -> dict[str, Any]:
 def breast_cancer_svc() -> dict[str, Any]:
     """examples/breast-cancer-svc.yaml as a document, to be changed."""
     return copy.deepcopy(read_file(EXAMPLES / "breast-cancer-svc.yaml"))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: to look through all of it for garbage, again and again, took a tenth of the time."""
+    gc.collect()
+    gc.freeze()

@@ -70,6 +70,7 @@ def scores(results: dict[CellKey, Evaluated]) -> dict[CellKey, float]:
     return {cell: result.outcome["test_scores"] for cell, result in results.items()}
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_fit_that_takes_too_long_is_killed_and_the_others_go_on() -> None:
     searched = work(Stubborn(), [{"level": 1}, {"hang": True}, {"level": 2}], timeout=0.5)
@@ -89,6 +90,7 @@ def test_with_error_score_raise_a_fit_that_takes_too_long_is_a_timeout_error() -
         evaluated(work(Stubborn(), [{"hang": True}], timeout=0.2, error_score="raise"))
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_shared_step_that_hangs_gives_each_candidate_its_own_chance() -> None:
     pipeline = Pipeline([("first", StubbornStep()), ("model", Stubborn())])
@@ -155,6 +157,7 @@ def test_a_large_x_is_cut_once_for_all_processes_and_gives_the_same_bits() -> No
     assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_rows_that_were_given_back_are_there_again_for_cells_that_come_later() -> None:
     rng = np.random.default_rng(0)
@@ -188,6 +191,7 @@ def test_cells_may_be_added_as_the_work_goes_on() -> None:
     assert seen == [CellKey(candidate, split) for candidate in range(4) for split in range(2)]
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_where_nothing_may_be_forked_joblibs_processes_give_the_same_bits() -> None:
     candidates = [{"n_estimators": n, "max_depth": d} for d in (1, None) for n in (1, 4)]

@@ -122,6 +122,7 @@ def test_a_wrong_rule_is_found_out_in_other_processes_too() -> None:
     assert ours.guard.trips == 1
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_rule_registered_by_hand_goes_along_to_joblibs_processes() -> None:
     register(WrongRule)

@@ -583,6 +583,7 @@ def hang_until_killed() -> None:
         signal.pause()
 
 
+@pytest.mark.slow
 def test_a_parent_that_is_killed_takes_everyone_along() -> None:
     with subprocess.Popen(
         command(__name__, "hang_until_killed"), cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -52,6 +53,8 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tests.engine.compare import assert_same_search
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))
 Space = dict[str, list[Any]]

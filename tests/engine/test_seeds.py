@@ -94,6 +94,7 @@ def test_an_ensemble_seeds_what_is_within_it() -> None:
     assert is_repeatable(RandomForestClassifier(random_state=np.int64(3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", [None, 1, 2, 4, 7, 0.5, "mle"])
 @pytest.mark.parametrize("shape", [(300, 8), (60, 8), (20, 30), (600, 70), (501, 60), (12_000, 1_100)])
 def test_the_solver_of_pca_is_told_from_the_shape(components: Any, shape: tuple[int, int]) -> None:

@@ -42,7 +42,7 @@ def make_postgres(postgres: Postgres) -> Iterator[Callable[[], str]]:
         yield make
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def make_database(request: pytest.FixtureRequest) -> Callable[[], str]:
     """Makes a new, empty database each time that it is called; returns its URL."""
     make: Callable[[], str] = request.getfixturevalue(f"make_{request.param}")

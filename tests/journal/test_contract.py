@@ -359,6 +359,7 @@ def test_a_candidate_whose_mean_is_no_number_is_not_the_best(journal: SqlJournal
 floats = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(test=floats, train=floats, seconds=st.floats(0, allow_infinity=False), error=st.none() | st.text(max_size=50))
 def test_results_come_back_equal_to_the_bit(test: float, train: float, seconds: float, error: str | None) -> None:
@@ -549,6 +550,7 @@ def _work(url: str, index: int, barrier: Any, evaluated: Any) -> None:
     journal.close()
 
 
+@pytest.mark.slow
 def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_once(database_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier, evaluated = spawn.Barrier(4), spawn.Queue()

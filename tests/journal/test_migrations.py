@@ -26,6 +26,8 @@ from tuningjob.journal.records import Best, Cell, Next, SearchState
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
 
+pytestmark = pytest.mark.slow
+
 CELLS = first_schema.CANDIDATES * first_schema.SPLITS
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,6 +22,8 @@ from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.journal.test_walk import block
 from tuningjob.journal.records import Block, Cell, CellIdentity, Next, SearchState
 from tuningjob.journal.sql import SqlJournal
+
+pytestmark = pytest.mark.slow
 
 PODS = 4
 

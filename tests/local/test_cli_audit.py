@@ -12,6 +12,8 @@ import pytest
 from tests.local.commands import Ended
 from tests.local.makers import Place, a_journal
 
+pytestmark = pytest.mark.slow
+
 Ask = Callable[..., Ended]
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.local.commands import Ended
 from tests.local.makers import FILES, Place
 
+pytestmark = pytest.mark.slow
+
 Ask = Callable[..., Ended]
 
 

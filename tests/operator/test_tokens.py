@@ -132,6 +132,7 @@ def _load(path: Path, barrier: Any, keys: Any) -> None:
     keys.put(load_or_create_key(path))
 
 
+@pytest.mark.slow
 def test_containers_that_start_together_end_up_with_one_key(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     for attempt in range(10):

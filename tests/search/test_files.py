@@ -27,6 +27,8 @@ from tuningjob.search.stop import Stop
 from tuningjob.spec import load
 from tuningjob.spec.wellknown import RESULT_FILES
 
+pytestmark = pytest.mark.slow
+
 NEIGHBORS = {
     "estimator": {"class": "sklearn.neighbors.KNeighborsClassifier"},
     "search": {"grid": {"parameters": {"n_neighbors": [1, 5]}}},

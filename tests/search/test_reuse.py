@@ -13,6 +13,8 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import gather
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[SqlJournal]:

@@ -42,6 +42,8 @@ from tuningjob.journal.records import (
 )
 from tuningjob.journal.sql import SqlJournal
 
+pytestmark = pytest.mark.slow
+
 
 def a_life(journal: SearchJournal) -> Iterator[object]:
     """All that a worker may ask, and what it is told."""

@@ -17,6 +17,8 @@ from tests.service.server import KEY, Service, routes_of
 from tuningjob.journal.records import SearchState
 from tuningjob_operator import tokens
 
+pytestmark = pytest.mark.slow
+
 MODEL = b"the model of b"
 DIGEST = hashlib.sha256(MODEL).hexdigest()
 # A body that each route takes; so that what keeps a stranger out is the token, and not a mistake in the body.

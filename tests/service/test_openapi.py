@@ -124,6 +124,7 @@ def test_schemathesis_finds_nothing_as_a_person(lived_in: Service) -> None:
     hold_to_the_schema(lived_in, lived_in.register.enter("alice", "get", "update"), "--include-tag=people")
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing_as_a_probe(lived_in: Service) -> None:
     hold_to_the_schema(lived_in, "", "--include-tag=probes")
 

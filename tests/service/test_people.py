@@ -14,6 +14,8 @@ from tests.service.server import Service
 from tests.service.test_api import detail, sha256
 from tuningjob_operator.service.border import MAX_PERSONS_BYTES
 
+pytestmark = pytest.mark.slow
+
 MODEL = "/v1/namespaces/team/models/forest"
 
 

@@ -23,6 +23,8 @@ from tuningjob.journal.records import Cell
 from tuningjob_operator.service import probes
 from tuningjob_operator.service.probes import GOOD_FOR_SECONDS, Readiness, room_in
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_probes_answer_without_a_token(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "alive"}

@@ -3,6 +3,8 @@
 Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, and reads all of it.
 """
 
+import asyncio
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable
@@ -21,6 +23,7 @@ MAX_PERSONS_BYTES: Final = 64 * 2**10
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 NAMESPACES: Final = "/v1/namespaces/"
 _ARTIFACTS: Final = "/v1/artifacts/"
+_LINGER_SECONDS: Final = 10.0
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -75,7 +78,7 @@ class Border:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
             response = JSONResponse({"detail": _too_long(limit)}, 413, {"Connection": "close"})
-            await response(scope, receive, send)
+            await response(scope, receive, _lingering(receive, send))
             return
         await self._app(scope, _limited(receive, limit), send)
 
@@ -115,6 +118,26 @@ def _bearer(headers: dict[bytes, bytes]) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise _Refused(401, "The request must carry the header Authorization: Bearer <token>, but got none.")
     return token.strip()
+
+
+def _lingering(receive: Receive, send: Send) -> Send:
+    """``send`` that closes only when the body was read: on what is not read a connection is reset, its answer with it.
+
+    Most clients, ours too, look for an answer when they have sent all they had.
+    """
+
+    async def send_and_read(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_and_read
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -1,5 +1,6 @@
 """What every proof of a rule does: fit by the rule, fit plainly, compare every prediction to the bit."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,8 +16,9 @@ _Kind = TypeVar("_Kind", bound=Rule)
 
 
 def shown(value: Any) -> str:
-    """An estimator as the name of a case; other values by pytest's own way."""
-    return " ".join(repr(value).split()) if hasattr(value, "get_params") else type(value).__name__
+    """An estimator as the name of a case, the same in every run; other values by pytest's own way."""
+    named = " ".join(repr(value).split()) if hasattr(value, "get_params") else type(value).__name__
+    return re.sub(r" at 0x[0-9A-F]+", "", named)
 
 
 def rule_of(kind: type[_Kind], estimator: Any) -> _Kind:
