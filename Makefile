@@ -35,16 +35,19 @@ check: venv ## ruff, mypy --strict, import-linter, and the generated files are u
 generate: venv ## write the generated files anew (the CRD, from the models)
 	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
-# two processes side by side, and not pytest-xdist: the engine forks, which a process with threads does not
-HALF = tests/engine tests/operator tests/spec
-FAST = $(PY) -m pytest -q -p no:cacheprovider -m "not cluster and not slow"
+# Two processes side by side, and not pytest-xdist: the engine forks, which a process with threads does not.
+PYTEST = $(PY) -m pytest -q -p no:cacheprovider
+define side-by-side
+	$(1) $(2) & half=$$!; $(1) $(addprefix --ignore=,$(2)); rest=$$?; wait $$half && exit $$rest
+endef
+
 .PHONY: test-fast
-test-fast: venv ## the tests of less than a minute: without the cluster's and the slow ones
-	$(FAST) $(HALF) & half=$$!; $(FAST) $(addprefix --ignore=,$(HALF)); rest=$$?; wait $$half && exit $$rest
+test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
+	$(call side-by-side,$(PYTEST) -m "not cluster and not slow",tests/engine tests/operator tests/spec)
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included
-	$(PY) -m pytest
+	$(call side-by-side,$(PYTEST),tests/engine tests/operator tests/pod tests/search tests/spec)
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

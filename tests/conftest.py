@@ -16,7 +16,7 @@ import pytest
 from tuningjob.spec.canonical import read_file
 
 # the real servers, each started when the first test asks for it
-pytest_plugins = ["tests.servers.postgres"]
+pytest_plugins = ["tests.servers.postgres", "tests.servers.buckets"]
 
 # how long an example takes is the machine's business: a busy one must not fail a test
 hypothesis.settings.register_profile(

@@ -166,6 +166,17 @@ def test_a_bucket_is_told_to_both_containers_with_its_credentials(render: Render
         assert volume["secret"]["secretName"] == "bucket"
 
 
+def test_a_claim_for_the_files_alone_is_mounted_into_both_containers(render: Render, template: Helm) -> None:
+    objects = render("artifacts.existingClaim=models")
+    for container in containers_of(objects).values():
+        assert settings_of(container).artifacts_url == "file:///artifacts"
+        volume = volumes_of(objects)[mounts_of(container)["/artifacts"]]
+        assert volume["persistentVolumeClaim"] == {"claimName": "models"}
+    both = template("artifacts.existingClaim=models", "artifacts.url=s3://models")
+    assert both.returncode != 0
+    assert "artifacts.url and artifacts.existingClaim: must be one of the two, but got both" in both.stderr
+
+
 def test_without_a_bucket_files_are_on_the_volume(objects: list[Manifest]) -> None:
     for container in containers_of(objects).values():
         assert settings_of(container).artifacts_url == "file:///data/artifacts"

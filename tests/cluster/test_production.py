@@ -1,6 +1,7 @@
 """The chart as a team would run it: Postgres, a bucket, TLS; and each of them goes away in the middle of a search."""
 
 import base64
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +28,33 @@ pytestmark = pytest.mark.cluster
 
 Document = dict[str, Any]
 TLS, CREDENTIALS, DATABASE = "tls", "bucket", "database"
+
+
+def test_files_may_be_on_a_claim_of_their_own(
+    cluster: Cluster, jobs: TuningJobs, release: Release, iris_forest: Document, tmp_path: Path
+) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "models"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    cluster.apply(claim, namespace=release.namespace)
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [5], "max_depth": [1, 2]}
+    try:
+        chart.install(cluster, "artifacts.existingClaim=models")
+        jobs.apply(iris_forest)
+        jobs.wait_for("iris-forest", is_complete)
+        with port_forward(cluster, release) as server:
+            alice = person(cluster, jobs.namespace, "alice", role="view", server=server)
+            (row,) = json.loads(alice.runs("history", "iris-forest", "--json", cwd=tmp_path).stdout)
+            assert row["artifacts"] == f"file:///artifacts/{jobs.get('iris-forest')['metadata']['uid']}"
+            ended = alice.runs("download", "iris-forest", "--version", 1, cwd=tmp_path)
+            assert ended.returncode == 0, ended.stderr
+        assert load_model(tmp_path / "iris-forest-v1" / "model.joblib").n_estimators == 5
+    finally:
+        chart.install(cluster)
+        cluster.kubectl("delete", "pvc", "models", "--wait=false", namespace=release.namespace)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ LIMIT_BYTES = 24 << 20
 LARGE = bytes(range(256)) * ((20 << 20) // 256) + b"end"
 
 # gcsfs hands aiohttp the bytes of a part as they are
-pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning"),
+    *servers.talks_to_buckets,
+]
 
 
 @dataclass(frozen=True)

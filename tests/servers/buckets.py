@@ -4,14 +4,20 @@ Built from their Go modules into the cache of the cluster's harness. They listen
 a folder, and are ended by their process.
 """
 
+import asyncio
 import contextlib
+import gc
 import os
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from tests.cluster.harness import binaries
 from tests.servers.missing import missing
@@ -136,3 +142,31 @@ def _program(name: str) -> Path:
     if not program.exists():
         missing(f"{name} is not built. Build it with: make cluster-deps")
     return program
+
+
+# A store lives as long as its process, so it has no end of its own; those of tests end when they are found as garbage.
+talks_to_buckets: Final = [
+    pytest.mark.usefixtures("ended_clients"),
+    pytest.mark.filterwarnings("ignore:[Uu]nclosed:ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def ended_clients() -> Iterator[None]:
+    """After a module that talked to a bucket in this process, its clients' threads end: with them it could fork no workers."""
+    yield
+    gc.collect()  # while there is a loop on which what was left behind can be closed
+    # not imported here: what no test has used is not there to be ended
+    asyn, core = sys.modules.get("fsspec.asyn"), sys.modules.get("gcsfs.core")
+    if asyn is not None and asyn.iothread[0] is not None:
+        loop, thread = asyn.loop[0], asyn.iothread[0]
+        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_SECONDS)
+        loop.close()
+        asyn.reset_lock()
+    for thread in threading.enumerate():
+        if core is not None and thread.name == core._DEFERRED_CLOSE_THREAD_NAME:
+            vars(core)["_deferred_close_queue"].put(None)
+            thread.join(_SECONDS)
+            vars(core)["_deferred_close_queue"] = None

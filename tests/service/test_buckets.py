@@ -13,7 +13,7 @@ from tests.servers.buckets import BucketServer
 from tests.service.server import Service
 from tuningjob.journal.artifacts import Artifact, open_store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, *buckets.talks_to_buckets]
 
 # more than one part of an upload in parts
 MODEL = bytes(range(256)) * ((20 << 20) // 256) + b"end"

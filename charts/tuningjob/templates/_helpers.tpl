@@ -55,7 +55,7 @@ capabilities:
       name: {{ . }}
       key: url
 {{- end }}
-{{- with .Values.artifacts.url }}
+{{- with include "tuningjob.artifactsUrl" . }}
 - name: TUNINGJOB_ARTIFACTS_URL
   value: {{ . | quote }}
 {{- end }}
@@ -63,6 +63,14 @@ capabilities:
 - name: TUNINGJOB_TLS_DIR
   value: /var/run/secrets/tls
 {{- end }}
+{{- end -}}
+
+{{/* Where files are kept; empty: on the journal's volume. */}}
+{{- define "tuningjob.artifactsUrl" -}}
+{{- if and .Values.artifacts.url .Values.artifacts.existingClaim }}
+{{- fail "artifacts.url and artifacts.existingClaim: must be one of the two, but got both" }}
+{{- end }}
+{{- if .Values.artifacts.existingClaim }}file:///artifacts{{ else }}{{ .Values.artifacts.url }}{{ end }}
 {{- end -}}
 
 {{/* The bucket's credentials, for both containers. */}}
@@ -77,6 +85,9 @@ envFrom:
 {{/* What both containers mount. */}}
 {{- define "tuningjob.volumeMounts" -}}
 - {name: data, mountPath: /data}
+{{- if .Values.artifacts.existingClaim }}
+- {name: files, mountPath: /artifacts}
+{{- end }}
 {{- if .Values.artifacts.credentialsSecret }}
 - {name: artifacts, mountPath: /var/run/secrets/artifacts, readOnly: true}
 {{- end }}
