@@ -140,6 +140,11 @@ class Reporter:
     def run_calmly(self) -> None:
         """As a worker whose fits take their time: what a request waits for is then the service, and not the queue."""
         time.sleep(_CALM_SECONDS * self._index / _REPORTERS)
+        self.report(self.claim()[:_BATCH])
+        # the first ones, of connections and processes that have just begun, are a number of their own
+        self._load.claims.clear()
+        self._load.reports.clear()
+        time.sleep(_CALM_SECONDS)
         while time.perf_counter() < self._until and (cells := self.claim()):
             self.report(cells[:_BATCH])
             time.sleep(_CALM_SECONDS)
@@ -196,8 +201,9 @@ def measure(service: Service, journal: SqlJournal, name: str, size: str, seconds
     started = time.perf_counter()
     Reporter(service, search, 0, until=started, load=Load()).claim()
     first_claim = time.perf_counter() - started
-    busy, took = _load(service, journal, search, seconds, Reporter.run)
+    # before the database has a backlog of its own, of pages to write and rows to vacuum
     calm = _calm_load(service, _open(journal, size), seconds)
+    busy, took = _load(service, journal, search, seconds, Reporter.run)
     return Row(
         database=name,
         size=size,
@@ -343,7 +349,7 @@ def _page(rows: list[Row], seconds: float, date: str) -> str:
         f"{_SPLITS} splits, {os.cpu_count()} CPUs ({platform.machine()}), which the reporters and Postgres share with the "
         f"service. Throughput: all of them want all they can get, for {seconds:.0f} s; every acknowledged cell was looked "
         f"for afterwards. Latencies: as long again, each in a process of its own, which claims a unit and reports a batch "
-        f"every {_CALM_SECONDS} s."
+        f"every {_CALM_SECONDS} s, the first of each not counted."
     )
     lines = [
         "# The results service under load",

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -562,3 +563,28 @@ def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_on
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert len(cells) == len(set(cells)) == 200
+
+
+@pytest.mark.slow
+def test_sixteen_at_once_down_to_the_last_cells_never_wait_for_each_other_in_a_circle(journal: SqlJournal) -> None:
+    def work(search: str, index: int) -> int:
+        holding: set[int] = set()
+        costs = random.Random(index)
+        count = 0
+        while (unit := journal.claim(search, index=index, slots=1, holding=holding).unit) is not None:
+            holding.add(unit.id)
+            for start in range(0, len(unit.cells), 8):
+                # what is expected to take longest changes all the time, and with it where each looks first
+                cells = unit.cells[start : start + 8]
+                results = [a_result(cell, fit_seconds=cell.candidate * costs.random()) for cell in cells]
+                count += journal.report(search, index=index, results=results)
+        return count
+
+    axes = (Axis(size=10, stride=10), Axis(size=10, stride=1))
+    for number in range(4):
+        search = f"search-{number}"
+        journal.open_search(a_search(search, candidates=100, splits=5, pods=16))
+        journal.set_preflight(search, a_preflight(blocks=(Block(start=0, axes=axes),)))
+        with ThreadPoolExecutor(16) as pool:
+            # an error of the journal, such as a deadlock that the database has found, would come out here
+            assert sum(pool.map(work, [search] * 16, range(16))) == 500

@@ -1,7 +1,7 @@
 """Claims in SQL: the regions and units of one search, within one transaction on it.
 
-Locks are taken in the order units, regions, search. What another transaction has locked is passed by (SKIP LOCKED), and waited
-for only if nothing else is there.
+Locks are taken in the order units, regions, search, and of each in the order of their keys. What another transaction has locked
+is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a transaction of its own, which holds no lock yet.
 """
 
 import bisect
@@ -111,18 +111,16 @@ class Claims:
 
     # --- giving
 
-    def next_unit(self, *, index: int, slots: int, holding: Set[int], claimant: str) -> Unit | None:
-        """What its index left, else what was given back, else a fresh one. None: there is nothing now."""
+    def next_unit(self, *, index: int, slots: int, holding: Set[int], claimant: str, patient: bool) -> Unit | None:
+        """What its index left, else what was given back, else a fresh one. None: there is nothing now.
+
+        ``patient``: wait for what others have locked, instead of passing it by.
+        """
         own = self._own(index, holding, claimant)
         if own is not None:
             return own
-        walk = walk_of(self._row)
-        for patient in (False, True):
-            unit = self._given_back(index, claimant, patient=patient)
-            unit = unit or self._fresh(walk, index, slots, claimant, patient=patient)
-            if unit is not None:
-                return unit
-        return None
+        unit = self._given_back(index, claimant, patient=patient)
+        return unit or self._fresh(walk_of(self._row), index, slots, claimant, patient=patient)
 
     def _own(self, index: int, holding: Set[int], claimant: str) -> Unit | None:
         for unit in self._connection.execute(_OWN, {"search": self._row.id, "index": index}).all():
@@ -148,7 +146,9 @@ class Claims:
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
         stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         seconds = expected_seconds(walk.regions, stretches)
-        for position in preferred(stretches, seconds):
+        order = preferred(stretches, seconds)
+        # whoever waits keeps the order of the locks: one that was emptied meanwhile stays locked while the next is waited for
+        for position in sorted(order) if patient else order:
             this = {"search": self._row.id, "region": stretches[position].number}
             row = self._connection.execute(_LOCK_REGION[patient], this).one_or_none()
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it

@@ -259,20 +259,30 @@ class SqlJournal(Journal):
 
     def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
         """See Journal."""
+        patient = False
         while True:
             with self._joined(search_id) as (connection, row):
                 if row.state != SearchState.RUNNING.value:
                     return Claim(next=Next.NOTHING)
-                if row.walk is not None:
+                is_cut = row.walk is not None
+                if is_cut:
                     unit = Claims(connection, row).next_unit(
-                        index=index, slots=slots, holding=holding, claimant=claimant
+                        index=index, slots=slots, holding=holding, claimant=claimant, patient=patient
                     )
                     if unit is not None:
                         return Claim(next=Next.EVALUATE, unit=unit)
-                    if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
-                        return Claim(next=Next.NOTHING)
-                    return Claim(next=Next.FINISH if self._may_finish(connection, search_id, index) else Next.NOTHING)
-            self._cut(search_id)
+                    if patient:
+                        return Claim(next=self._after_the_last(connection, row, index))
+            if is_cut:
+                patient = True
+            else:
+                self._cut(search_id)
+
+    def _after_the_last(self, connection: Connection, row: Row[Any], index: int) -> Next:
+        """Nothing is left to be claimed: whether finishing falls to this index."""
+        if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
+            return Next.NOTHING
+        return Next.FINISH if self._may_finish(connection, row.id, index) else Next.NOTHING
 
     def _cut(self, search_id: str) -> None:
         """Have the regions cut: in a transaction of its own, for it locks the search before them."""
