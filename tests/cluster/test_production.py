@@ -2,7 +2,6 @@
 
 import base64
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tests.cluster.test_search import assert_equal_to_scikit_learn, half_done, i
 from tests.cluster.tuningjobs import TuningJobs
 from tests.servers import buckets, postgres
 from tests.servers.buckets import BucketServer
+from tests.servers.certificates import make_authority, make_certificate
 from tests.servers.postgres import Postgres
 from tuningjob.downloads import load_model
 
@@ -76,7 +76,8 @@ class Production:
 def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     """The session's release, upgraded to it; and back at the end."""
     folder = tmp_path_factory.mktemp("production")
-    authority = make_certificate(folder, f"{release.name}-results.{release.namespace}.svc")
+    make_authority(folder, f"DNS:{release.name}-results.{release.namespace}.svc", "IP:127.0.0.1")
+    make_certificate(folder)
     with (
         postgres.running(addresses=("127.0.0.1", HOST_ADDRESS)) as database_server,
         buckets.s3(folder / "s3", host=HOST_ADDRESS) as bucket,
@@ -95,7 +96,7 @@ def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.Temp
                 f"artifacts.credentialsSecret={CREDENTIALS}",
                 f"tls.secretName={TLS}",
             )
-            yield Production(database_server, database, bucket, authority)
+            yield Production(database_server, database, bucket, folder / "ca.crt")
         finally:
             chart.install(cluster)
             cluster.kubectl("delete", "secret", TLS, CREDENTIALS, DATABASE, namespace=release.namespace)
@@ -104,21 +105,6 @@ def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.Temp
 def secret(name: str, data: dict[str, bytes]) -> Document:
     packed = {key: base64.b64encode(value).decode() for key, value in data.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": packed}
-
-
-def make_certificate(folder: Path, host: str) -> Path:
-    """tls.crt and tls.key for the service and for a port-forward to it, and ca.crt, whose path is returned."""
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl("req", "-x509", *key, "-subj", "/CN=team", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt")
-    (folder / "names").write_text(f"subjectAltName=DNS:{host},IP:127.0.0.1\n")
-    openssl("req", *key, "-subj", "/CN=results", "-keyout", "tls.key", "-out", "tls.csr")
-    words = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    openssl("x509", "-req", "-in", "tls.csr", "-out", "tls.crt", *words)
-    return folder / "ca.crt"
 
 
 @pytest.fixture

@@ -15,34 +15,16 @@ import httpx
 import pytest
 
 from tests.journal.makers import a_search
+from tests.servers.certificates import make_authority, make_certificate
 from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator import tokens
 from tuningjob_operator.service.tls import Certificate
-
-KEY_KIND = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-
-
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
-
-
-def make_authority(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    openssl(folder, "req", "-x509", *KEY_KIND, "-subj", "/CN=test", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-
-
-def make_certificate(folder: Path, name: str = "tls") -> None:
-    """A new pair, signed by the folder's authority."""
-    openssl(folder, "req", *KEY_KIND, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-    words = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san")
-    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *words)
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("authority")
-    make_authority(folder)
+    make_authority(folder, "IP:127.0.0.1", "DNS:localhost")
     make_certificate(folder, "one")
     make_certificate(folder, "two")
     return folder
