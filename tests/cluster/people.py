@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster.harness.client import Cluster, Manifest
 from tests.cluster.harness.release import Release
-from tests.local.commands import TUNINGJOB, Ended
+from tests.local.commands import Ended, tuningjob
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,8 @@ class Person:
 
     def runs(self, *arguments: object, cwd: Path) -> Ended:
         """``tuningjob``, as they would on their laptop."""
-        environment = {
-            **os.environ,
-            "TUNINGJOB_SERVER": self.server,
-            "TUNINGJOB_TOKEN": self.token,
-            "KUBECONFIG": os.devnull,
-        }
-        done = subprocess.run(
-            [*TUNINGJOB, *map(str, arguments), "-n", self.namespace],
-            cwd=cwd,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        mine = {"TUNINGJOB_SERVER": self.server, "TUNINGJOB_TOKEN": self.token, "KUBECONFIG": os.devnull}
+        return tuningjob(*arguments, "-n", self.namespace, cwd=cwd, **mine)
 
 
 def person(cluster: Cluster, namespace: str, name: str, *, role: str, server: str) -> Person:

@@ -44,6 +44,15 @@ def trees() -> Document:
     return a_search("trees", depths=[1, 2, 3, 4])
 
 
+@pytest.fixture
+def alice(introduce: Introduce, jobs: TuningJobs, trees: Document) -> Person:
+    """An editor of the namespace. She has made the search ``trees``, and it is complete."""
+    alice = introduce("alice", role="edit")
+    alice.applies(trees)
+    jobs.wait_for("trees", is_complete)
+    return alice
+
+
 def a_search(name: str, *, depths: list[int], **more: Any) -> Document:
     return {
         "apiVersion": "tuningjob.dev/v1alpha1",
@@ -62,11 +71,9 @@ def a_search(name: str, *, depths: list[int], **more: Any) -> Document:
 
 
 def test_a_version_has_its_maker_its_blessings_and_its_files_from_the_first_to_the_last(
-    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+    jobs: TuningJobs, trees: Document, alice: Person, introduce: Introduce, tmp_path: Path
 ) -> None:
-    alice, bob = introduce("alice", role="edit"), introduce("bob", role="view")
-    alice.applies(trees)
-    jobs.wait_for("trees", is_complete)
+    bob = introduce("bob", role="view")
     problem, want = sklearn_search_of(load(trees).spec)
 
     # who may look sees who made it, and may do no more
@@ -102,11 +109,8 @@ def test_a_version_has_its_maker_its_blessings_and_its_files_from_the_first_to_t
 
 
 def test_an_extended_grid_reuses_what_is_known_and_the_one_before_it_may_be_rolled_back_to(
-    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+    jobs: TuningJobs, alice: Person, tmp_path: Path
 ) -> None:
-    alice = introduce("alice", role="edit")
-    alice.applies(trees)
-    jobs.wait_for("trees", is_complete)
     more = a_search("more-trees", depths=[1, 2, 3, 4, 5, 6], reuse=True)
     alice.applies(more)
     jobs.wait_for("more-trees", is_complete)
@@ -137,11 +141,8 @@ def test_an_extended_grid_reuses_what_is_known_and_the_one_before_it_may_be_roll
 
 
 def test_the_files_of_a_version_that_nobody_blessed_go_with_its_tuningjob_and_the_version_stays(
-    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path
+    jobs: TuningJobs, alice: Person, tmp_path: Path
 ) -> None:
-    alice = introduce("alice", role="edit")
-    alice.applies(trees)
-    jobs.wait_for("trees", is_complete)
     assert alice.runs("download", "flowers", "--version", 1, "--output", "before", cwd=tmp_path).returncode == 0
     jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=30s", namespace=jobs.namespace)
 
@@ -155,11 +156,9 @@ def test_the_files_of_a_version_that_nobody_blessed_go_with_its_tuningjob_and_th
 
 
 def test_nobody_sees_or_changes_what_is_in_another_namespace(
-    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path, server: str
+    jobs: TuningJobs, alice: Person, tmp_path: Path, server: str
 ) -> None:
-    alice = introduce("alice", role="edit")
-    alice.applies(trees)
-    jobs.wait_for("trees", is_complete)
+    assert alice.runs("history", "flowers", cwd=tmp_path).returncode == 0
     stranger = person(jobs.cluster, "default", f"mallory-{jobs.namespace[-6:]}", role="edit", server=server)
     for words in (
         ["models"],
@@ -177,13 +176,10 @@ def test_nobody_sees_or_changes_what_is_in_another_namespace(
     assert nobody.runs("history", "flowers", cwd=tmp_path).returncode == 3
 
 
-def test_a_process_that_serves_polls_for_nothing_until_something_is_blessed(
-    jobs: TuningJobs, trees: Document, introduce: Introduce, tmp_path: Path, server: str
+def test_a_process_that_serves_is_told_what_is_blessed_once(
+    jobs: TuningJobs, alice: Person, tmp_path: Path, server: str
 ) -> None:
-    alice = introduce("alice", role="edit")
-    alice.applies(trees)
-    jobs.wait_for("trees", is_complete)
-    alice.runs("bless", "flowers", 1, cwd=tmp_path)
+    assert alice.runs("bless", "flowers", 1, cwd=tmp_path).returncode == 0
     url = f"{server}/v1/namespaces/{jobs.namespace}/models/flowers/params"
 
     def ask(*headers: str) -> tuple[str, str]:

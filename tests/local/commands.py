@@ -1,5 +1,6 @@
 """`tuningjob` as a user runs it, in a process of its own; and what it comes to."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,9 +22,16 @@ class Ended:
 TUNINGJOB = (sys.executable, "-m", "tuningjob.cli")
 
 
-def tuningjob(*arguments: object, cwd: Path) -> Ended:
+def tuningjob(*arguments: object, cwd: Path, **environment: str) -> Ended:
+    """``environment`` is added to this process's own."""
     done = subprocess.run(
-        [*TUNINGJOB, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        [*TUNINGJOB, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
