@@ -79,7 +79,7 @@ searches = Table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("reused", BigInteger, nullable=False, server_default="0"),
-    # of claimants that held a unit: see Journal
+    # how often a unit lost its claimant: see Journal
     Column("deaths", Integer, nullable=False, server_default="0"),
     # of the candidates whose every split is in: the highest mean of the first metric
     Column("best_index", BigInteger),

@@ -86,7 +86,6 @@ _JOIN: Final = (
     .where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
     .with_for_update(read=True, key_share=True)
 )
-
 _COUNT: Final = (
     searches.update()
     .where(searches.c.id == bindparam("search"))
