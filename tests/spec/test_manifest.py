@@ -40,9 +40,9 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
 @pytest.mark.parametrize(
     ("path", "value", "want"),
     [
-        ("resources", {"memory": "lots"}, "spec.resources.memory: must be a positive Kubernetes quantity of memory such as 512Mi or 2Gi, but got 'lots'."),
+        ("resources", {"memory": "lots"}, "spec.resources.memory: must be a positive Kubernetes quantity of memory such as 512Mi or 2Gi, from 1Mi to 1Pi, but got 'lots'."),
         ("resources", {"memory": "-1Gi"}, "spec.resources.memory: must be a positive Kubernetes quantity"),
-        ("resources", {"cpu": 1.5}, "spec.resources.cpu: must be a positive Kubernetes quantity of CPU such as 2 or 500m, but got 1.5."),
+        ("resources", {"cpu": 1.5}, "spec.resources.cpu: must be a positive Kubernetes quantity of CPU such as 2 or 500m, from 1m to 10k, but got 1.5."),
         ("resources", {"cpu": "0"}, "spec.resources.cpu: must be a positive Kubernetes quantity of CPU"),
         ("paralelism", 2, "spec.paralelism: must be a known field, but got an unknown one. Did you mean 'parallelism'?"),
         ("parallelism", 0, "spec.parallelism: must be greater than or equal to 1, but got 0."),
@@ -62,6 +62,22 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
         ("reuse", "yes", "spec.reuse: must be a valid boolean, but got 'yes'."),
         ("artifacts", {"compression": "zip"}, "spec.artifacts.compression: must be 'none', 'lz4', 'gzip' or 'xz', but got 'zip'."),
         ("artifacts", {"compress": "xz"}, "spec.artifacts.compress: must be a known field, but got an unknown one. Did you mean 'compression'?"),
+        ("resources", {"memory": "1e99999999999"}, "spec.resources.memory: must be a positive Kubernetes quantity of memory"),
+        ("resources", {"memoryLimit": "1Mi"}, "spec.resources: must be with a memoryLimit that is no less than memory, but got"),
+        ("mode", "plan", "spec.mode: must be 'Run' or 'Plan', but got 'plan'."),
+        ("queueName", "Q", "spec.queueName: must be the name of a queue: lower-case letters, digits and -, but got 'Q'."),
+        ("ttlSecondsAfterFinished", -1, "spec.ttlSecondsAfterFinished: must be greater than or equal to 0, but got -1."),
+        ("image", "a b", "spec.image: must be an image, such as registry.example/mine:1, but got 'a b'."),
+        ("pod", {"hostNetwork": True}, "spec.pod.hostNetwork: must be a known field, but got an unknown one. Known: env,"),
+        ("pod", {"nodeSelector": {"-a": "b"}}, "spec.pod.nodeSelector: must be the key of a label, such as disk or example.com/disk, but got '-a'."),
+        ("pod", {"nodeSelector": {"a": "-b"}}, "spec.pod.nodeSelector.a: must be the value of a label: letters, digits, -, _ and ., but got '-b'."),
+        ("pod", {"env": [{"name": "OMP_NUM_THREADS", "value": "8"}]}, "spec.pod.env[0].name: must be a variable of your own, but got 'OMP_NUM_THREADS'. OMP_NUM_THREADS is the operator's to set."),
+        ("pod", {"env": [{"name": "A"}]}, "spec.pod.env[0]: must be with exactly one of value, secret and configMap, but got {'name': 'A'}."),
+        ("pod", {"env": [{"name": "A", "value": "1"}] * 2}, "spec.pod.env: must be a list of variables with different names, but got"),
+        ("pod", {"volumes": [{"name": "a", "mountPath": "/tmp", "emptyDir": "1Gi"}]}, "spec.pod.volumes[0].mountPath: must be a path beside /data, /tmp,"),
+        ("pod", {"volumes": [{"name": "a", "mountPath": "a", "emptyDir": "1Gi"}]}, "spec.pod.volumes[0].mountPath: must be an absolute path of letters,"),
+        ("pod", {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "spec.pod.tolerations[0]: must be without a value beside the operator Exists, but got"),
+        ("pod", {"imagePullSecrets": ["A"]}, "spec.pod.imagePullSecrets[0]: must be the name of a Kubernetes object: lower-case words with - and ., but got 'A'."),
         ("search", {"grid": {"parameters": {"C": []}}}, "spec.search.grid.parameters.C: must be a list with at least one value, but got []."),
     ],
 )  # fmt: skip
@@ -100,4 +116,6 @@ def test_step_names_must_differ_and_have_no_double_underscore(breast_cancer_svc:
     steps[0]["name"] = "svc"
     assert "must be a list of steps with different names" in problems_of(breast_cancer_svc)[0]
     steps[0]["name"] = "a__b"
-    assert "must be a list of steps whose names have no '__'" in problems_of(breast_cancer_svc)[0]
+    assert problems_of(breast_cancer_svc)[0].startswith(
+        "spec.estimator.pipeline[0].name: must be a name without '__', but got 'a__b'."
+    )

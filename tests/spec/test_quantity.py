@@ -18,6 +18,7 @@ from tuningjob.spec.quantity import cpu_cores, memory_bytes, parse_quantity
         ("5.", 5),
         ("1e3", 1000),
         ("1E3", 1000),
+        ("25e-2", "0.25"),
         ("+2", 2),
         ("100u", "0.0001"),
     ],
@@ -43,7 +44,9 @@ def test_memory_is_read_in_bytes_rounded_up(text: str, want: int) -> None:
     assert memory_bytes(text) == want
 
 
-@pytest.mark.parametrize("text", ["", "lots", "1gi", "1 Gi", "Gi", "1GiB", "--1", "1e", "1K", "٣", "1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "lots", "1gi", "1 Gi", "Gi", "1GiB", "--1", "1e", "1K", "٣", "1\n", "1e100", "1E-999999999"]
+)
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
         parse_quantity(text)

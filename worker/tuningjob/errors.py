@@ -22,12 +22,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a manifest: which field, what it must be, what it is, and what to do."""
+    """One thing that is wrong with a manifest: which field, what it must be, what it is, what to do."""
 
     field: str
     must_be: str
     got: str
     advice: str = ""
+    reason: str = "ManifestInvalid"  # one word, as of a condition: what kind of a problem it is
 
     def __str__(self) -> str:
         advice = f" {self.advice}" if self.advice else ""

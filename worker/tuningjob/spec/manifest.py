@@ -86,7 +86,8 @@ def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
 
 
 def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
-    field = field_path([part for part in (prefix, *detail["loc"]) if part != ""])
+    location = detail["loc"][:-2] if detail["loc"][-1:] == ("[key]",) else detail["loc"]  # of a key of a map
+    field = field_path([part for part in (prefix, *location) if part != ""])
     context: Mapping[str, Any] = detail.get("ctx", {})
     match detail["type"]:
         case "must_be":

@@ -22,11 +22,36 @@ class Condition(Model):
 
 
 class GridStatus(Model):
-    """The size of the search. Strings past 64 bits would be no use here: such a grid is refused before."""
+    """The size of the search. A grid of more than 64 bits is refused, with its size in the message."""
 
     candidates: int
     splits: int
     fits: int
+
+
+class SpreadStatus(Model):
+    """What is expected, and between what it will most likely be."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class EstimateStatus(Model):
+    """What the whole search will take, from the pilot first, then from the fits that are in.
+
+    ``cpu_hours`` and ``wall_seconds`` (at the planned pods) are of all of its fits; ``memory_mib_per_process`` is what one
+    process needs besides ``memory_mib_per_pod``. ``completes_at`` is when the last fit is expected to end.
+    """
+
+    cpu_hours: SpreadStatus
+    wall_seconds: SpreadStatus
+    memory_mib_per_process: SpreadStatus | None = None
+    memory_mib_per_pod: int | None = None
+    seconds_per_fit: SpreadStatus
+    measured_fits: int
+    basis: Annotated[str, Field(max_length=256)]
+    completes_at: Annotated[str, Field(max_length=64)] | None = None
 
 
 class PlanStatus(Model):
@@ -62,7 +87,8 @@ class TuningJobStatus(Model):
     """The status subresource."""
 
     observed_generation: int | None = None
-    phase: Literal["Pending", "Running", "Complete", "Failed"] | None = None
+    phase: Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Planned", "Failed"] | None = None
+    message: Annotated[str, Field(max_length=512)] | None = None
     conditions: (
         Annotated[
             list[Condition],
@@ -75,9 +101,11 @@ class TuningJobStatus(Model):
     ) = None
     grid: GridStatus | None = None
     plan: PlanStatus | None = None
+    estimate: EstimateStatus | None = None
     progress: ProgressStatus | None = None
     best: BestStatus | None = None
     active_pods: int | None = None
+    selector: Annotated[str, Field(max_length=512)] | None = None
     results: Annotated[str, Field(max_length=253)] | None = None
     model_version: int | None = None
     start_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None

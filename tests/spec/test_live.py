@@ -1,0 +1,70 @@
+"""What may change of a TuningJob whose search runs. The API server's own word on it is in test_api_server.py."""
+
+from typing import Any
+
+import pytest
+
+from tests.spec.manifests import FULL, MINIMAL, Body, manifest
+from tuningjob.spec import TuningJobSpec, load
+from tuningjob.spec.live import frozen_changes, with_live_fields
+
+MUTABLE: Body = {
+    "parallelism": 7,
+    "suspend": True,
+    "cancel": True,
+    "activeDeadlineSeconds": 60,
+    "ttlSecondsAfterFinished": 0,
+}
+
+
+def spec_of(spec: Body, **changes: Any) -> TuningJobSpec:
+    return load(manifest({**spec, **changes})).spec
+
+
+def test_the_clusters_side_of_a_search_may_change() -> None:
+    assert frozen_changes(spec_of(MINIMAL), spec_of(MINIMAL, **MUTABLE)) == []
+
+
+def test_what_is_asked_now_is_done_on_what_was_admitted() -> None:
+    admitted, current = spec_of(MINIMAL), spec_of(MINIMAL, **MUTABLE, image="other", resources={"cpu": 4})
+    assert with_live_fields(admitted, current) == spec_of(MINIMAL, **MUTABLE)
+
+
+def test_a_deadline_may_be_taken_away() -> None:
+    admitted = spec_of(MINIMAL, **MUTABLE)
+    assert with_live_fields(admitted, spec_of(MINIMAL)) == spec_of(MINIMAL)
+
+
+def test_all_else_is_told_by_its_path_and_in_order() -> None:
+    changes: Body = {
+        "estimator": {"class": "sklearn.svm.SVR", "params": {"C": 1}},
+        "search": {"grid": {"parameters": {"C": [1]}}},
+        "resources": {"memory": "2Gi"},
+        "pod": {"env": [{"name": "A", "value": "b"}]},
+        "image": "other",
+        "parallelism": 3,
+    }
+    assert frozen_changes(spec_of(MINIMAL), spec_of(MINIMAL, **changes)) == [
+        "spec.estimator.class",
+        "spec.estimator.params",
+        "spec.search.grid.parameters",
+        "spec.resources.memory",
+        "spec.pod.env",
+        "spec.image",
+    ]
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), ("1", 1), ({"float": 1}, 1), ([1], {"tuple": [1]})])
+def test_values_that_are_equal_to_python_alone_are_different(one: Any, other: Any) -> None:
+    old, new = (
+        spec_of(MINIMAL, estimator={"class": "sklearn.svm.SVC", "params": {"C": value}}) for value in (one, other)
+    )
+    assert frozen_changes(old, new) == ["spec.estimator.params"]
+
+
+def test_a_default_that_is_written_down_is_no_change() -> None:
+    assert frozen_changes(spec_of(MINIMAL), spec_of(MINIMAL, crossValidation={"folds": 5}, pod={}, mode="Run")) == []
+
+
+def test_a_cancelled_search_does_not_go_on() -> None:
+    assert frozen_changes(spec_of(FULL, cancel=True), spec_of(FULL, cancel=False)) == ["spec.cancel"]
