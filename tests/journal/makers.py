@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import Answer, Cell, CellResult, NewSearch, Next, Preflight, Unit
+from tuningjob.journal.records import Answer, Cell, CellResult, Claim, NewSearch, Next, Preflight, Unit
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -33,6 +33,7 @@ def a_search(search_id: str = "search-a", **changes: Any) -> NewSearch:
         "candidates": 6,
         "splits": 5,
         "pods": 2,
+        "memory_limit": 2**40,
     }
     return NewSearch(**(fields | changes))
 
@@ -86,10 +87,11 @@ class Pod:
     index: int = 0
     slots: int = 1
     holding: set[int] = field(default_factory=set)
+    memory: int = 0
 
     def claim(self) -> Unit | None:
         """The next unit, held from now on; None when there is none."""
-        unit = self.journal.claim(index=self.index, slots=self.slots, holding=self.holding).unit
+        unit = self._ask().unit
         if unit is not None:
             self.holding.add(unit.id)
         return unit
@@ -100,7 +102,10 @@ class Pod:
         return unit
 
     def asks(self) -> Next:
-        return self.journal.claim(index=self.index, slots=self.slots, holding=self.holding).next
+        return self._ask().next
+
+    def _ask(self) -> Claim:
+        return self.journal.claim(index=self.index, slots=self.slots, holding=self.holding, memory=self.memory)
 
     def report(self, *cells: Cell) -> int:
         return self.journal.report(index=self.index, results=[a_result(cell) for cell in cells])
@@ -119,4 +124,4 @@ class Pod:
 
     def restarted(self) -> "Pod":
         """The replacement pod of the same index: it remembers nothing."""
-        return Pod(self.journal, index=self.index, slots=self.slots)
+        return Pod(self.journal, index=self.index, slots=self.slots, memory=self.memory)

@@ -57,6 +57,20 @@ def test_opening_a_search_again_keeps_all_but_its_pods(opened: SqlJournal) -> No
     assert len(pod(opened).must_claim().cells) == 1, "half of a thirtieth of 30 cells"
 
 
+def test_units_follow_the_number_of_pods(opened: SqlJournal) -> None:
+    opened.set_pods("search-a", 30)
+    before = opened.progress("search-a")
+    assert len(pod(opened).must_claim().cells) == 1, "half of a thirtieth of 30 cells"
+    opened.set_pods("search-a", 1)
+    assert len(pod(opened, 1).must_claim().cells) == 29, "the one that is left takes all"
+    assert opened.progress("search-a").revision == before.revision, "it is the operator's own doing"
+
+
+def test_a_search_whose_pods_are_all_away_is_cut_for_one(opened: SqlJournal) -> None:
+    opened.set_pods("search-a", 0)
+    assert len(pod(opened).must_claim().cells) == 30
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -66,7 +80,11 @@ def test_opening_a_search_again_keeps_all_but_its_pods(opened: SqlJournal) -> No
         lambda journal: journal.claim("none", index=0, slots=1, holding=set()),
         lambda journal: journal.report("none", index=0, results=[]),
         lambda journal: list(journal.results("none")),
-        lambda journal: journal.give_back("none", index=0),
+        lambda journal: journal.give_back("none", first=0),
+        lambda journal: journal.leave("none", index=0),
+        lambda journal: journal.pardon("none", ["pod-1"]),
+        lambda journal: journal.set_pods("none", 1),
+        lambda journal: journal.first_error("none"),
         lambda journal: journal.complete("none", an_answer()),
         lambda journal: journal.fail("none", "why"),
         lambda journal: journal.refuse("none", Refusal(problems=({"field": "spec"},))),
@@ -115,8 +133,15 @@ def test_the_revision_grows_with_what_the_operator_shows(opened: SqlJournal) -> 
     worker = pod(opened)
     worker.report(worker.must_claim().cells[0])
     assert grown()
+    opened.leave("search-a", index=0)
+    assert grown()
+    worker.restarted().must_claim()
+    opened.give_back("search-a", first=0)
+    assert grown()
     worker.restarted().work()
     assert grown()
+    opened.leave("search-a", index=0)
+    assert grown(), "the right to finish is free"
     opened.complete("search-a", an_answer())
     assert grown()
     assert opened.progress("search-a").revision == seen[-1]
@@ -129,6 +154,7 @@ def test_the_first_preflight_is_kept(opened: SqlJournal) -> None:
     opened.set_preflight("search-a", a_preflight(warnings=("first",)))
     opened.set_preflight("search-a", a_preflight(warnings=("second",)))
     assert opened.progress("search-a").preflight == a_preflight(warnings=("first",))
+    assert opened.search("search-a").preflight == a_preflight(warnings=("first",)), "later pods know it"
 
 
 @pytest.mark.parametrize("other", [a_preflight(data_digest="e" * 64), a_preflight(versions={"scikit-learn": "1.8.0"})])
@@ -188,20 +214,20 @@ def test_what_a_given_up_index_held_goes_to_others_before_fresh_units(opened: Sq
     given_up = pod(opened, 0)
     left = given_up.must_claim()
     given_up.report(left.cells[0])
-    opened.give_back("search-a", index=0)
+    opened.give_back("search-a", first=0)
     assert pod(opened, 1).must_claim().cells == left.cells[1:]
 
 
 def test_its_own_unfinished_units_come_before_given_back_ones(opened: SqlJournal) -> None:
-    pod(opened, 0).must_claim()
-    own = pod(opened, 1).must_claim()
-    opened.give_back("search-a", index=0)
-    assert pod(opened, 1).must_claim() == own
+    own = pod(opened, 0).must_claim()
+    pod(opened, 1).must_claim()
+    opened.give_back("search-a", first=1)
+    assert pod(opened, 0).must_claim() == own
 
 
 def test_a_unit_that_was_given_back_is_given_to_one_index_only(opened: SqlJournal) -> None:
     given_up = pod(opened, 0).must_claim()
-    opened.give_back("search-a", index=0)
+    opened.give_back("search-a", first=0)
     first, second = pod(opened, 1).must_claim(), pod(opened, 2).must_claim()
     assert first.cells == given_up.cells
     assert not set(first.cells) & set(second.cells)
@@ -209,9 +235,29 @@ def test_a_unit_that_was_given_back_is_given_to_one_index_only(opened: SqlJourna
 
 def test_giving_back_twice_or_nothing_changes_nothing(opened: SqlJournal) -> None:
     held = pod(opened, 1).must_claim()
-    opened.give_back("search-a", index=0)
-    opened.give_back("search-a", index=0)
+    for _ in range(2):
+        before = opened.progress("search-a")
+        opened.give_back("search-a", first=2)
+        opened.leave("search-a", index=0)
+        assert opened.progress("search-a") == before
     assert pod(opened, 1).must_claim() == held
+
+
+def test_all_indexes_from_the_first_one_that_is_gone_give_back_what_they_hold(opened: SqlJournal) -> None:
+    units = [pod(opened, index).must_claim() for index in range(4)]
+    opened.give_back("search-a", first=2)
+    assert pod(opened, 1).must_claim() == units[1]
+    taker = pod(opened, 0, slots=1)
+    taker.holding = {units[0].id}
+    assert [taker.must_claim() for _ in range(2)] == units[2:]
+
+
+def test_what_a_pod_leaves_in_good_order_is_anybodys_at_once(opened: SqlJournal) -> None:
+    left = pod(opened, 1).must_claim()
+    opened.leave("search-a", index=1)
+    assert opened.progress("search-a").last_holder is None
+    assert pod(opened, 0).must_claim() == left
+    assert not set(pod(opened, 1).must_claim().cells) & set(left.cells)
 
 
 def test_a_million_candidates_are_claimed_without_rows_for_them(opened: SqlJournal, database_url: str) -> None:
@@ -305,7 +351,7 @@ def test_a_report_with_a_cell_that_was_not_claimed_is_refused_as_a_whole(opened:
 def test_what_an_index_reports_late_counts_though_its_unit_went_to_another(opened: SqlJournal) -> None:
     late, other = pod(opened, 0), pod(opened, 1)
     unit = late.must_claim()
-    opened.give_back("search-a", index=0)
+    opened.give_back("search-a", first=0)
     other.must_claim()
     late.report(*unit.cells)
     assert other.restarted().must_claim().id != unit.id, "nothing is left of it"
@@ -375,6 +421,50 @@ def test_results_come_back_equal_to_the_bit(test: float, train: float, seconds: 
         journal.close()
 
 
+def test_progress_tells_what_cells_cost(opened: SqlJournal) -> None:
+    opened.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=(Axis(size=6, stride=1),)),)))
+    assert (opened.progress("search-a").cell_seconds, opened.progress("search-a").measured) == (0.0, 0)
+    pod(opened).work()
+    progress = opened.progress("search-a")
+    assert (progress.cell_seconds, progress.measured) == (30 * 0.75, 30)
+
+
+def test_progress_tells_the_last_index_that_holds_something(opened: SqlJournal) -> None:
+    def last() -> int | None:
+        return opened.progress("search-a").last_holder
+
+    assert last() is None
+    third, first = pod(opened, 2), pod(opened, 0)
+    theirs, ours = third.must_claim(), first.must_claim()
+    assert last() == 2
+    third.finish(theirs)
+    assert last() == 0
+    first.finish(ours)
+    assert last() is None
+    pod(opened, 5).work()
+    assert last() == 5, "it finishes"
+    opened.complete("search-a", an_answer())
+    assert last() is None, "an ended search keeps nobody"
+
+
+def test_the_first_error_is_of_the_failed_cell_that_comes_first(opened: SqlJournal) -> None:
+    cells = pod(opened, slots=30).must_claim().cells
+    assert opened.first_error("search-a") is None
+    quoted = a_result(cells[0], test_scores={"error": 0.5})
+    late, early = a_result(cells[9], error="late"), a_result(cells[4], error='said "error":null')
+    opened.report("search-a", index=0, results=[quoted, late])
+    assert opened.first_error("search-a") == "late"
+    opened.report("search-a", index=0, results=[early])
+    assert opened.first_error("search-a") == 'said "error":null'
+
+
+def test_who_takes_cells_in_may_ask_which_ones_were_new(opened: SqlJournal) -> None:
+    cells = pod(opened).must_claim().cells
+    results = [a_result(cell) for cell in cells]
+    assert opened.take_in("search-a", index=0, results=results[:1]) == results[:1]
+    assert opened.take_in("search-a", index=0, results=results[:2]) == results[1:2]
+
+
 # --- finishing and ending -------------------------------------------------------------------------------------------
 
 
@@ -389,11 +479,19 @@ def test_finishing_is_claimed_by_one_index_once_every_cell_is_in(opened: SqlJour
     assert second.restarted().asks() is Next.FINISH, "its replacement goes on"
 
 
-def test_finishing_goes_to_another_when_its_index_is_given_up(finished: SqlJournal) -> None:
+@pytest.mark.parametrize(
+    "go",
+    [lambda journal: journal.give_back("search-a", first=0), lambda journal: journal.leave("search-a", index=0)],
+    ids=["gone", "left"],
+)
+def test_finishing_goes_to_another_when_its_index_is_given_up(finished: SqlJournal, go: Any) -> None:
     assert pod(finished, 0).asks() is Next.FINISH
-    finished.give_back("search-a", index=0)
+    go(finished)
+    assert finished.progress("search-a").last_holder is None
     assert pod(finished, 1).asks() is Next.FINISH
     assert pod(finished, 0).asks() is Next.NOTHING
+    go(finished)
+    assert pod(finished, 1).asks() is Next.FINISH, "it is not theirs to give up"
 
 
 def test_a_search_is_not_complete_while_cells_are_missing(opened: SqlJournal) -> None:
@@ -466,7 +564,9 @@ def test_an_ended_search_never_changes_its_state_and_hands_out_nothing(
                 end(finished)
         else:
             end(finished)
-    finished.give_back("search-a", index=0)
+    finished.give_back("search-a", first=0)
+    finished.leave("search-a", index=0)
+    finished.pardon("search-a", ["pod-1"])
     assert pod(finished).asks() is Next.NOTHING
     assert finished.progress("search-a") == ended
 

@@ -69,6 +69,14 @@ def test_who_left_in_good_order_has_killed_nobody(opened: SqlJournal) -> None:
         opened.leave("search-a", index=0)
 
 
+def test_a_unit_that_was_left_keeps_its_count(opened: SqlJournal) -> None:
+    first = claim(opened, "pod-1")
+    claim(opened, "pod-2")
+    opened.leave("search-a", index=0)
+    unit = claim(opened, "pod-7", index=1)
+    assert (unit.id, unit.alone, unit.lost) == (first.id, True, None)
+
+
 def test_leaving_is_only_for_the_units_of_the_index(opened: SqlJournal) -> None:
     claim(opened, "pod-1")
     claim(opened, "other", index=1)
@@ -84,7 +92,7 @@ def test_who_does_not_say_its_name_is_never_counted(opened: SqlJournal) -> None:
 def test_a_unit_that_is_given_back_keeps_its_count(opened: SqlJournal) -> None:
     first = claim(opened, "pod-1")
     claim(opened, "pod-2")
-    opened.give_back("search-a", index=0)
+    opened.give_back("search-a", first=0)
     unit = claim(opened, "pod-7", index=1)
     assert (unit.id, unit.alone, unit.lost) == (first.id, True, None)
 

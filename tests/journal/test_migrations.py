@@ -11,7 +11,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
@@ -22,7 +24,7 @@ from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import is_journal, prepare
-from tuningjob.journal.records import Best, Cell, Next, SearchState
+from tuningjob.journal.records import Best, Cell, Next, SearchState, Unit
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
 
@@ -66,6 +68,30 @@ def first(database_url: str) -> str:
     """A database of the first schema, with searches in every state."""
     run(database_url, first_schema.make, first_schema.fill)
     return database_url
+
+
+@pytest.fixture
+def second(first: str) -> str:
+    """The same a release later: ``claimed`` has been through deaths."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", "tuningjob.journal:migrations")
+        command.stamp(config, "0001")
+        command.upgrade(config, "0002")
+        connection.execute(text("INSERT INTO schema_version (revision, read_since) VALUES ('0002', '0.1.0')"))
+
+    run(
+        first,
+        upgrade,
+        "UPDATE searches SET deaths = 3 WHERE id = 'claimed'",
+        "UPDATE regions SET next = 20 WHERE search_id = 'claimed'",
+        "UPDATE units SET claimant = 'a', deaths = 1 WHERE search_id = 'claimed'",
+        "INSERT INTO units (search_id, id, start, stop, remaining, holder, claimant, deaths) "
+        "VALUES ('claimed', 8, 8, 12, 4, 1, 'b', 2), ('claimed', 12, 12, 16, 4, 2, 'c', 0), "
+        "('claimed', 16, 16, 20, 4, NULL, NULL, 1)",
+    )
+    return first
 
 
 @pytest.fixture
@@ -194,6 +220,45 @@ def test_the_audit_keeps_its_versions_and_counts_on(migrated: SqlJournal) -> Non
     assert migrated.audit.blessed(namespace="team", model_key="forest") == row
 
 
+def test_units_of_the_second_schema_go_on_as_they_were(second: str, open_journal: OpenJournal) -> None:
+    journal = open_journal(second)
+    before = journal.progress("claimed")
+    assert (before.deaths, before.last_holder, before.starved) == (3, 2, 0)
+
+    def claim(index: int, claimant: str) -> Unit:
+        unit = journal.claim("claimed", index=index, slots=1, holding=set(), claimant=claimant, memory=2**30).unit
+        assert unit is not None
+        return unit
+
+    assert [(unit.alone, unit.lost) for unit in (claim(0, "a"), claim(1, "b"), claim(2, "c"))] == [
+        (True, None),
+        (True, Cell(1, 3)),
+        (False, None),
+    ]
+    assert claim(0, "d").lost == Cell(0, 0), "its second death; none of its pods may have more memory"
+    assert claim(3, "e").alone
+    for index, name in enumerate(("d", "b", "c", "e")):
+        unit = claim(index, name)
+        journal.report("claimed", index=index, results=[a_result(cell) for cell in unit.cells])
+    assert len(work(journal, "claimed", 0)) == CELLS - 20
+
+
+def test_a_unit_of_the_second_schema_is_starved_by_its_next_death_in_a_search_that_may_have_more(
+    second: str, open_journal: OpenJournal
+) -> None:
+    journal = open_journal(second)
+    run(second, f"UPDATE searches SET memory_limit = {2**40} WHERE id = 'claimed'")
+    units = [
+        journal.claim("claimed", index=0, slots=1, holding=set(), claimant=claimant, memory=2**30).unit
+        for claimant in ("a", "d")
+    ]
+    assert [unit and unit.id for unit in units] == [0, 16], "given back, and not the one that d found to be starved"
+    assert journal.progress("claimed").starved == 1
+    before = journal.progress("claimed")
+    journal.pardon("claimed", ["nobody", ""])
+    assert journal.progress("claimed") == before
+
+
 def test_deleting_a_search_of_the_first_schema_takes_all_of_it(migrated: SqlJournal, clock: Any) -> None:
     migrated.delete("running")
     clock.pass_time(days=1)
@@ -222,14 +287,14 @@ def test_whether_there_is_a_journal_is_asked_without_making_one(make_database: C
 
 def test_a_newer_database_is_refused_and_both_versions_are_named(database_url: str) -> None:
     prepared(database_url)
-    run(database_url, "UPDATE schema_version SET revision = '0003', read_since = '0.4.0'")
+    run(database_url, "UPDATE schema_version SET revision = '0007', read_since = '0.4.0'")
     want = (
-        "the journal's database is of schema 0003, which tuningjob 0.4.0 and newer read, "
+        "the journal's database is of schema 0007, which tuningjob 0.4.0 and newer read, "
         f"but this is tuningjob {importlib.metadata.version('tuningjob')}. Use that one."
     )
     with pytest.raises(JournalMismatch, match=f"^{re.escape(want)}$"):
         SqlJournal(database_url)
-    assert ask(database_url, "SELECT revision, read_since FROM schema_version") == [("0003", "0.4.0")]
+    assert ask(database_url, "SELECT revision, read_since FROM schema_version") == [("0007", "0.4.0")]
 
 
 def test_a_schema_that_never_was_is_refused(database_url: str) -> None:

@@ -49,16 +49,18 @@ def a_life(journal: SearchJournal) -> Iterator[object]:
     """All that a worker may ask, and what it is told."""
     yield journal.search()
     journal.set_preflight(a_preflight(warnings=("constant feature",)))
-    first, second = Pod(journal, index=0, slots=2), Pod(journal, index=1)
+    first, second = Pod(journal, index=0, slots=2, memory=2**40), Pod(journal, index=1)
     left = first.must_claim()
     yield left
     yield first.report(*left.cells[:2])
     identities = [CellIdentity(candidate=cell.candidate, split=cell.split, identity="0" * 32) for cell in left.cells]
     yield journal.reuse(index=0, cells=identities)
     for claimant in ("the-first", "its-replacement", "another"):
-        yield journal.claim(index=0, slots=2, holding=set(), claimant=claimant)
+        yield journal.claim(index=0, slots=2, holding=set(), claimant=claimant, memory=2**30)
+    yield journal.claim(index=0, slots=2, holding=set(), claimant="too-small", memory=2**20)
+    yield journal.claim(index=0, slots=2, holding=set(), claimant="large-enough", memory=2**31)
     journal.leave(index=0)
-    yield journal.claim(index=0, slots=2, holding=set(), claimant="the-last")
+    yield journal.claim(index=0, slots=2, holding=set(), claimant="the-last", memory=2**40)
     yield second.work()
     yield list(journal.results())
     yield first.restarted().work()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.journal.makers import Pod, a_search
+from tests.journal.makers import Pod, a_result, a_search
 from tests.servers.missing import missing
 from tests.service.conftest import calling
 from tests.service.server import Service
@@ -202,12 +202,17 @@ def test_the_numbers_follow_a_search(service: Service, mine: httpx.Client, http:
     with service.client() as client:
         worker = Pod(client)
         unit = worker.must_claim()
-        worker.report(*unit.cells)
-        worker.report(unit.cells[0])
+        worker.report(*unit.cells[1:])
+        failed = a_result(unit.cells[0], fit_seconds=7.0, score_seconds=2.0, error="ValueError")
+        client.report(index=0, results=[failed, *(a_result(cell) for cell in unit.cells[1:2])])
     mine.put("/v1/artifacts/model.joblib", content=b"model", headers=sha256(b"model"))
     found = numbers(http)
     assert found["tuningjob_cells_taken_in_total",] == len(unit.cells)
     assert found["tuningjob_cells_repeated_total",] == 1
+    assert found["tuningjob_failed_cells_total",] == 1
+    assert found["tuningjob_cell_seconds_sum",] == 0.75 * (len(unit.cells) - 1) + 9.0
+    assert found["tuningjob_cell_seconds_bucket", "1.0"] == len(unit.cells) - 1
+    assert found["tuningjob_cell_seconds_bucket", "10.0"] == len(unit.cells)
     assert found["tuningjob_claims_total", "Evaluate"] == 1
     assert found["tuningjob_artifact_bytes_total", "in"] == 5
     assert found["tuningjob_http_request_seconds_count", "POST", "/v1/cells", "200"] == 2

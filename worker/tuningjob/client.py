@@ -137,9 +137,9 @@ class HttpSearchJournal:
         """See Journal.set_preflight."""
         self._request("PUT", "/v1/preflight", headers=_JSON, content=_PREFLIGHT.dump_json(preflight))
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
         """See Journal.claim."""
-        body = {"index": index, "slots": slots, "holding": sorted(holding), "claimant": claimant}
+        body = {"index": index, "slots": slots, "holding": sorted(holding), "claimant": claimant, "memory": memory}
         return self._parsed(_CLAIM, self._request("POST", "/v1/claims", json=body))
 
     def leave(self, *, index: int) -> None:

@@ -4,15 +4,18 @@ No label has values that a caller could make up: routes are templates, methods a
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tuningjob.journal.records import CellResult
 from tuningjob_operator.service.border import OPEN_PATHS
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_CELL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0)
 
 
 class Metrics:
@@ -29,6 +32,13 @@ class Metrics:
             registry=self.registry,
         )
         self.cells = self._counter("tuningjob_cells_taken_in", "Cells whose first result was taken in.")
+        self.cell_seconds = Histogram(
+            "tuningjob_cell_seconds",
+            "How long fitting and scoring took, of cells whose first result was taken in.",
+            buckets=_CELL_BUCKETS,
+            registry=self.registry,
+        )
+        self.failed_cells = self._counter("tuningjob_failed_cells", "Cells that were taken in as failed.")
         self.repeated = self._counter("tuningjob_cells_repeated", "Cells that were reported though they had a result.")
         self.reused = self._counter("tuningjob_cells_reused", "Cells that were answered from what was known.")
         self.claims = self._counter("tuningjob_claims", "Claims, by what the claimant was told to do.", "next")
@@ -39,6 +49,13 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
+
+    def take_in(self, results: Sequence[CellResult]) -> None:
+        """Count cells whose first result was taken in."""
+        self.cells.inc(len(results))
+        self.failed_cells.inc(sum(result.error is not None for result in results))
+        for result in results:
+            self.cell_seconds.observe(result.fit_seconds + result.score_seconds)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

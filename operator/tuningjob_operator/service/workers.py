@@ -28,6 +28,7 @@ from tuningjob.journal.records import (
     Claim,
     Claimant,
     Index,
+    Ordinal,
     Preflight,
     Refusal,
     Search,
@@ -48,12 +49,13 @@ _TOKEN: Final = HTTPBearer(
 
 
 class ClaimRequest(Body):
-    """See Journal.claim. Pods of the release before send no claimant."""
+    """See Journal.claim. Pods of the releases before send no claimant, or no memory."""
 
     index: Index
     slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
     holding: Annotated[Set[int], Field(max_length=1_000)] = frozenset()
     claimant: Claimant = ""
+    memory: Ordinal = 0
 
 
 class Leaving(Body):
@@ -142,7 +144,12 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
     @router.post("/claims", response_model=Claim, responses=refusals(400, 409))
     def claim(request: Request, body: ClaimRequest) -> Response:
         found = journal.claim(
-            _id(request), index=body.index, slots=body.slots, holding=body.holding, claimant=body.claimant
+            _id(request),
+            index=body.index,
+            slots=body.slots,
+            holding=body.holding,
+            claimant=body.claimant,
+            memory=body.memory,
         )
         metrics.claims.labels(found.next.value).inc()
         # pods of the release before, which are still at work in an upgrade, know of no `alone`: told only when it is so
@@ -160,10 +167,10 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
 
     @router.post("/cells", responses=refusals(400, 409))
     def report(request: Request, body: Report) -> TakenIn:
-        new = journal.report(_id(request), index=body.index, results=body.results)
-        metrics.cells.inc(new)
-        metrics.repeated.inc(len(body.results) - new)
-        return TakenIn(new=new)
+        new = journal.take_in(_id(request), index=body.index, results=body.results)
+        metrics.take_in(new)
+        metrics.repeated.inc(len(body.results) - len(new))
+        return TakenIn(new=len(new))
 
     @router.get("/cells", response_model=list[CellResult])
     def cells(

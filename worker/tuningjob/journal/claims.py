@@ -7,14 +7,27 @@ is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a
 import bisect
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, bindparam, case, select
+from sqlalchemy import Connection, Row, bindparam, case, or_, select
 
 from tuningjob.errors import JournalMismatch
 from tuningjob.journal.cells import Cells
+from tuningjob.journal.deaths import (
+    AFTER_A_LOSS,
+    ALONE_FROM,
+    LOST_FROM,
+    Verdict,
+    Victim,
+    dump_victims,
+    is_of,
+    load_victims,
+    pardoned,
+    verdict,
+)
 from tuningjob.journal.records import Block, Cell, Preflight, Unit
 from tuningjob.journal.schema import regions, searches, units
 from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
@@ -22,8 +35,6 @@ from tuningjob.journal.walk import Walk
 
 _ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int])
 _PREFLIGHT: Final = TypeAdapter(Preflight)
-_ALONE_FROM: Final = 1  # deaths
-_LOST_FROM: Final = 2
 
 # Made once: see journal.cells.
 _NEAR: Final = (
@@ -37,8 +48,9 @@ _FINISHED: Final = (
     .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
     .values(
         remaining=units.c.remaining - bindparam("count"),
-        # the cell that two pods died of is among them: the others of the unit get their chance, alone
-        deaths=case((units.c.deaths >= _LOST_FROM, _ALONE_FROM), else_=units.c.deaths),
+        # the cell that is lost is among them: the others of the unit get their chance, alone
+        deaths=case((units.c.deaths >= LOST_FROM, ALONE_FROM), else_=units.c.deaths),
+        victims=case((units.c.deaths >= LOST_FROM, dump_victims(AFTER_A_LOSS)), else_=units.c.victims),
     )
 )
 _MEASURED: Final = (
@@ -54,10 +66,18 @@ _OWN: Final = (
     .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder == bindparam("index"))
     .order_by(units.c.id)
 )
+_HELD_BY: Final = (
+    select(units)
+    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
+    .where(units.c.remaining > 0, units.c.holder == bindparam("index"))
+    .with_for_update()
+)
+# what only a claimant with so much memory can have comes first
 _GIVEN_BACK: Final = (
     select(units)
     .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder.is_(None))
-    .order_by(units.c.id)
+    .where(or_(units.c.starved == 0, units.c.starved < bindparam("memory")))
+    .order_by(units.c.starved.desc(), units.c.id)
     .limit(1)
 )
 _REGION: Final = select(regions).where(
@@ -79,12 +99,31 @@ _ADD_UNIT: Final = units.insert().values(
     remaining=bindparam("count"),
     holder=bindparam("index"),
     claimant=bindparam("by"),
+    memory=bindparam("bytes"),
     deaths=0,
 )
-_DIED: Final = (
+_CHANGED: Final = (
     searches.update()
     .where(searches.c.id == bindparam("search"))
-    .values(deaths=searches.c.deaths + 1, revision=searches.c.revision + 1)
+    .values(deaths=searches.c.deaths + bindparam("more_deaths"), revision=searches.c.revision + 1)
+)
+_LOCK_HELD: Final = (
+    select(units.c.id)
+    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
+    .where(units.c.holder.between(bindparam("first"), bindparam("last")))
+    .order_by(units.c.id)
+    .with_for_update()
+)
+_FREE: Final = (
+    units.update()
+    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
+    .values(holder=None, claimant=None)
+)
+_SUSPECTS: Final = (
+    select(units)
+    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
+    .where(or_(units.c.claimant.is_not(None), units.c.victims.is_not(None)))
+    .order_by(units.c.id)
 )
 _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
 
@@ -93,6 +132,17 @@ _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search
 def _walk(order: str, candidates: int, splits: int) -> Walk:
     blocks, parts = _ORDER.validate_json(order)
     return Walk(blocks, candidates, splits, parts)
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who asks; see Journal.claim."""
+
+    index: int
+    slots: int
+    holding: Set[int]
+    name: str | None
+    memory: int
 
 
 def walk_of(row: Row[Any]) -> Walk:
@@ -108,41 +158,62 @@ class Claims:
     def __init__(self, connection: Connection, row: Row[Any]) -> None:
         self._connection = connection
         self._row = row
+        self.has_freed = False
 
     # --- giving
 
-    def next_unit(self, *, index: int, slots: int, holding: Set[int], claimant: str, patient: bool) -> Unit | None:
+    def next_unit(self, claimant: Claimant, *, patient: bool) -> Unit | None:
         """What its index left, else what was given back, else a fresh one. None: there is nothing now.
 
-        ``patient``: wait for what others have locked, instead of passing it by.
+        ``patient``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
+        was starved, and is anybody's from the end of this transaction on; ask in another one.
         """
-        own = self._own(index, holding, claimant)
-        if own is not None:
+        own = self._own(claimant)
+        if own is not None or self.has_freed:
             return own
-        unit = self._given_back(index, claimant, patient=patient)
-        return unit or self._fresh(walk_of(self._row), index, slots, claimant, patient=patient)
+        unit = self._given_back(claimant, patient=patient)
+        return unit or self._fresh(walk_of(self._row), claimant, patient=patient)
 
-    def _own(self, index: int, holding: Set[int], claimant: str) -> Unit | None:
-        for unit in self._connection.execute(_OWN, {"search": self._row.id, "index": index}).all():
-            if unit.id in holding:
+    def _own(self, claimant: Claimant) -> Unit | None:
+        for found in self._connection.execute(_OWN, {"search": self._row.id, "index": claimant.index}).all():
+            if found.id in claimant.holding:
                 continue
-            has_died = bool(unit.claimant and claimant and unit.claimant != claimant)
-            deaths = unit.deaths + has_died
-            if has_died or unit.claimant != (claimant or None):
-                self._change(unit, claimant=claimant or None, deaths=deaths)
-            if has_died:
-                self._connection.execute(_DIED, {"search": self._row.id})
-            return self._unit(unit, deaths)
+            # the operator may give it back, or pardon its claimant, just now
+            this = {"search": self._row.id, "unit": found.id, "index": claimant.index}
+            unit = self._connection.execute(_HELD_BY, this).one_or_none()
+            if unit is None:
+                continue
+            return self._resumed(unit, claimant)
         return None
 
-    def _given_back(self, index: int, claimant: str, *, patient: bool) -> Unit | None:
-        unit = self._connection.execute(_LOCK_GIVEN_BACK[patient], {"search": self._row.id}).one_or_none()
+    def _resumed(self, unit: Row[Any], claimant: Claimant) -> Unit | None:
+        """A unit of the claimant's index, that it does not hold: of a claimant before it, or of its own lost claim."""
+        found = Verdict(unit.deaths, unit.starved)
+        has_died = bool(unit.claimant and claimant.name and unit.claimant != claimant.name)
+        if has_died:
+            victims = [*load_victims(unit.victims), Victim(unit.claimant, unit.memory)]
+            found = verdict(victims, self._row.memory_limit)
+            self._change(unit, deaths=found.deaths, starved=found.starved, victims=dump_victims(victims))
+        self.has_freed = found.starved > 0 and found.starved >= claimant.memory
+        if self.has_freed:
+            self._change(unit, holder=None, claimant=None)
+        elif (unit.claimant, unit.memory) != (claimant.name, claimant.memory):
+            self._change(unit, claimant=claimant.name, memory=claimant.memory)
+        if has_died or self.has_freed:
+            self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": int(has_died)})
+        return None if self.has_freed else self._unit(unit, found.deaths)
+
+    def _given_back(self, claimant: Claimant, *, patient: bool) -> Unit | None:
+        this = {"search": self._row.id, "memory": claimant.memory}
+        unit = self._connection.execute(_LOCK_GIVEN_BACK[patient], this).one_or_none()
         if unit is None:
             return None
-        self._change(unit, holder=index, claimant=claimant or None)
+        self._change(unit, holder=claimant.index, claimant=claimant.name, memory=claimant.memory)
+        if unit.starved:
+            self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": 0})
         return self._unit(unit, unit.deaths)
 
-    def _fresh(self, walk: Walk, index: int, slots: int, claimant: str, *, patient: bool) -> Unit | None:
+    def _fresh(self, walk: Walk, claimant: Claimant, *, patient: bool) -> Unit | None:
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
         stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         seconds = expected_seconds(walk.regions, stretches)
@@ -154,11 +225,12 @@ class Claims:
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it
                 continue
             stretches[position] = Stretch(row.number, row.next, row.stop, row.seconds, row.measured)
-            stop = unit_end(walk, stretches, seconds, position, pods=self._row.pods, slots=slots)
+            stop = unit_end(walk, stretches, seconds, position, pods=self._row.pods, slots=claimant.slots)
             self._connection.execute(_TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
             piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}
-            self._connection.execute(_ADD_UNIT, {**piece, "index": index, "by": claimant or None})
+            given = {"index": claimant.index, "by": claimant.name, "bytes": claimant.memory}
+            self._connection.execute(_ADD_UNIT, {**piece, **given})
             return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
         return None
 
@@ -179,8 +251,8 @@ class Claims:
 
     def _unit(self, unit: Row[Any], deaths: int) -> Unit:
         left = self._unfinished(unit)
-        lost = left[0] if deaths >= _LOST_FROM else None
-        return Unit(id=unit.id, cells=left, alone=deaths >= _ALONE_FROM, lost=lost)
+        lost = left[0] if deaths >= LOST_FROM else None
+        return Unit(id=unit.id, cells=left, alone=deaths >= ALONE_FROM, lost=lost)
 
     def _unfinished(self, unit: Row[Any]) -> tuple[Cell, ...]:
         """In the order of the walk."""
@@ -192,6 +264,33 @@ class Claims:
     def _change(self, unit: Row[Any], **values: object) -> None:
         this = (units.c.search_id == self._row.id) & (units.c.id == unit.id)
         self._connection.execute(units.update().where(this).values(**values))
+
+    # --- giving back
+
+    def free(self, first: int, last: int) -> bool:
+        """What these indexes hold is anybody's; whether they held anything."""
+        held = {"search": self._row.id, "first": first, "last": last}
+        found = self._connection.execute(_LOCK_HELD, held).scalars().all()
+        if found:
+            self._connection.execute(_FREE, [{"search": self._row.id, "unit": unit} for unit in found])
+        return bool(found)
+
+    def pardon(self, pods: Collection[str]) -> None:
+        """See Journal."""
+        this = {"search": self._row.id}
+        near = [unit.id for unit in self._connection.execute(_SUSPECTS, this) if _is_concerned(unit, pods)]
+        if not near:
+            return
+        undone = 0
+        for unit in self._connection.execute(_SUSPECTS.where(units.c.id.in_(near)).with_for_update(), this).all():
+            before = load_victims(unit.victims)
+            after = pardoned(before, pods)
+            found = verdict(after, self._row.memory_limit)
+            self._change(unit, deaths=found.deaths, starved=found.starved, victims=dump_victims(after))
+            if unit.claimant and is_of(unit.claimant, pods):
+                self._change(unit, claimant=None)
+            undone += len(before) - len(after)
+        self._connection.execute(_CHANGED, {**this, "more_deaths": -undone})
 
     # --- taking in
 
@@ -224,3 +323,8 @@ class Claims:
             for number in sorted(count)
         ]
         self._connection.execute(_MEASURED, changes)
+
+
+def _is_concerned(unit: Row[Any], pods: Collection[str]) -> bool:
+    victims = load_victims(unit.victims)
+    return is_of(unit.claimant or "", pods) or len(pardoned(victims, pods)) < len(victims)

@@ -6,12 +6,19 @@
 first acknowledged result of a cell is the one that counts; a second report changes nothing but the count of reports.
 
 *Claims* belong to a completion index, not to a pod or a clock. A claimant names the units that it holds; any other
-unit of its index that is not finished (left by the pod before it, or claimed in a reply that was lost) comes first.
+unit of its index that is not finished (of the pod before it, or claimed in a reply that was lost) comes first.
 Then units that were given back, then fresh ones: from where the longest fits are expected, large at first, small at the
 tail, and of candidates that share the most. No two indexes hold one unit.
 
-*Deaths* are counted: a unit that another claimant of its index left without ``leave`` comes again ``alone``, and after a
-second death with the one cell that it can be (the first that is not finished) marked as ``lost``.
+*Leaving* frees everything: what an index holds unfinished, when its pod leaves in good order or is known to be gone
+(``give_back``), is anybody's at once, and so is the right to finish. It counts as no death, and makes none undone.
+
+*Deaths* are counted: a unit whose claimant neither finished nor left it, and whose index now has another claimant, comes
+again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the one that died
+had: nobody holds it, and it goes, alone, only to a claimant with more, to that one before anything else. If not, the
+one cell that it can be (the first that is not finished) is marked as ``lost``; once that is reported, the others of the
+unit get their chance, alone. So a cell is lost only at the most memory that there is. Who does not know its memory (0) has
+too little for a starved unit, and starves none.
 
 *Order*: results come by candidate, then split, whatever order they were reported in.
 
@@ -58,7 +65,18 @@ class Journal(ABC):
 
     @abstractmethod
     def progress(self, search_id: str) -> Progress:
-        """How far a search is. Raises UnknownSearch."""
+        """How far a search is. Cheap: made to be asked at every look at the search. Raises UnknownSearch."""
+
+    @abstractmethod
+    def first_error(self, search_id: str) -> str | None:
+        """The traceback of the failed cell that comes first in the order of results; None while there is none."""
+
+    @abstractmethod
+    def set_pods(self, search_id: str, pods: int) -> None:
+        """So many pods share the search from now on, at least one: the sizes of units follow.
+
+        Regions, in which costs are learnt, are cut for the number that holds at the first claim.
+        """
 
     @abstractmethod
     def revisions(self) -> dict[str, int]:
@@ -73,16 +91,32 @@ class Journal(ABC):
         """Keep the first; raises JournalMismatch for a later one of other data or other versions."""
 
     @abstractmethod
-    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+    def claim(
+        self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0
+    ) -> Claim:
         """The next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
 
         ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it. Empty: nobody
-        counts.
+        counts. In a pod ``<name of the pod>.<what tells its processes apart>``: see ``pardon``. ``memory`` is the limit of its
+        pod in bytes; 0 where there is none, or nobody knows it.
+
+        NOTHING, too, while only starved units are left that need more memory than this claimant has.
         """
 
     @abstractmethod
     def leave(self, search_id: str, *, index: int) -> None:
-        """The claimant goes in good order: what it leaves unfinished has killed nobody."""
+        """The claimant goes in good order: what it leaves unfinished is for anybody, and has killed nobody.
+
+        The right to finish the search is given up, too.
+        """
+
+    @abstractmethod
+    def pardon(self, search_id: str, claimants: Sequence[str]) -> None:
+        """The pods of these names died of what was nobody's fault, their node's end say: it counts as no death of any unit.
+
+        Of units that are not finished: deaths that were counted already are taken back (and with them that a unit is starved, or
+        a cell to be lost), and of what such a pod still holds none will be. What was reported as lost stays.
+        """
 
     @abstractmethod
     def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
@@ -92,13 +126,17 @@ class Journal(ABC):
         cell that was not claimed.
         """
 
-    @abstractmethod
     def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
         """Take finished cells in; returns how many were new. Raises JournalMismatch for a cell outside the search."""
+        return len(self.take_in(search_id, index=index, results=results))
 
     @abstractmethod
-    def give_back(self, search_id: str, *, index: int) -> None:
-        """Let others have what a given-up index had claimed."""
+    def take_in(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> list[CellResult]:
+        """``report``, for who wants to know which ones were new."""
+
+    @abstractmethod
+    def give_back(self, search_id: str, *, first: int) -> None:
+        """The indexes from ``first`` on have no pods any more: as if each had left."""
 
     @abstractmethod
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
@@ -190,7 +228,7 @@ class SearchJournal(Protocol):
     def set_preflight(self, preflight: Preflight) -> None:
         """See Journal."""
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
         """See Journal."""
 
     def leave(self, *, index: int) -> None:
@@ -226,8 +264,10 @@ class _View:
     def set_preflight(self, preflight: Preflight) -> None:
         self._journal.set_preflight(self._id, preflight)
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
-        return self._journal.claim(self._id, index=index, slots=slots, holding=holding, claimant=claimant)
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
+        return self._journal.claim(
+            self._id, index=index, slots=slots, holding=holding, claimant=claimant, memory=memory
+        )
 
     def leave(self, *, index: int) -> None:
         self._journal.leave(self._id, index=index)

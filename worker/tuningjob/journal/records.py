@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field
 
 _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
-Index = Annotated[int, Field(ge=0, lt=100_000)]
+MAX_INDEX: Final = 99_999
+Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
 Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0)]
 Scores = Annotated[dict[str, float], Field(max_length=64)]
@@ -21,7 +22,7 @@ MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
 Digest = Annotated[str, Field(max_length=128)]
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=64)]
+Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=128)]
 
 
 class SearchState(StrEnum):
@@ -38,6 +39,7 @@ class NewSearch:
     """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
 
     ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty where nobody knows.
+    ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than they began with.
     """
 
     id: str
@@ -51,20 +53,7 @@ class NewSearch:
     image: str = ""
     created_by: str = ""
     artifacts: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What a worker must know to take part. ``spec`` is canonical JSON."""
-
-    __pydantic_config__ = _WIRE
-    id: str
-    namespace: str
-    name: str
-    spec: dict[str, Any]
-    candidates: int
-    splits: int
-    state: SearchState
+    memory_limit: int = 0
 
 
 @dataclass(frozen=True, order=True)
@@ -117,7 +106,8 @@ class Unit:
     """Cells to be evaluated by one claimant; only the ones that are not finished, in the order in which they share most.
 
     ``alone``: a pod died with it. One cell after the other then, in this order, each reported before the next begins, and
-    nothing beside them. ``lost``: the cell that two pods died of: it is to be reported as failed, not evaluated.
+    nothing beside them. ``lost``: the cell that pods died of, and no pod can have more memory: it is to be reported as failed,
+    not evaluated.
     """
 
     __pydantic_config__ = _WIRE
@@ -169,6 +159,33 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """An estimate: what is expected, and between what it will most likely be."""
+
+    __pydantic_config__ = _WIRE
+    low: Seconds
+    expected: Seconds
+    high: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """What a few fits before the search have cost.
+
+    ``cell_seconds``: fitting and scoring of one cell in one process. ``process_bytes``: what one process needs for its fits,
+    besides ``pod_bytes``, which a pod holds in any case (libraries, data, shared rows). ``cells``: fits that were measured,
+    ``full`` of them on all the rows of a split.
+    """
+
+    __pydantic_config__ = _WIRE
+    cell_seconds: Spread
+    process_bytes: Spread
+    pod_bytes: Ordinal
+    cells: Ordinal
+    full: Ordinal = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preflight:
     """What the first look at data and estimator found; every worker of a search must find the same data and versions.
 
@@ -176,6 +193,7 @@ class Preflight:
     any candidate's parameters are set; ``seed`` tells the random states that it has. ``versions`` maps the libraries that
     decide the bits to their versions. ``memory_bytes`` is the most that one worker holds for its search, besides the
     libraries and what fits need for themselves. ``blocks`` say how the candidates are best walked; () in the grid's order.
+    ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot`` is None where no fit could be measured.
     """
 
     __pydantic_config__ = _WIRE
@@ -189,6 +207,22 @@ class Preflight:
     memory_bytes: Ordinal = 0
     versions: Annotated[dict[str, str], Field(max_length=32)]
     warnings: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    pilot: Pilot | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a worker must know to take part. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
+
+    __pydantic_config__ = _WIRE
+    id: str
+    namespace: str
+    name: str
+    spec: dict[str, Any]
+    candidates: int
+    splits: int
+    state: SearchState
+    preflight: Preflight | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +258,12 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant."""
+    """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant.
+
+    ``measured`` cells took ``cell_seconds`` in all. ``last_holder`` is the highest index that holds something unfinished (a unit,
+    or the right to finish the search). ``starved`` units killed pods of at most ``starved_bytes``, and wait for one with more.
+    None and 0 once the search has ended.
+    """
 
     id: str
     namespace: str
@@ -236,6 +275,11 @@ class Progress:
     total: int
     reused: int = 0
     deaths: int = 0
+    cell_seconds: float = 0.0
+    measured: int = 0
+    last_holder: int | None = None
+    starved: int = 0
+    starved_bytes: int = 0
     preflight: Preflight | None = None
     best: Best | None = None
     answer: Answer | None = None

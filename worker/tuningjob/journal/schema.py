@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -91,6 +91,8 @@ searches = Table(
     Column("image", String(512), nullable=False, server_default=""),
     Column("created_by", String(253), nullable=False, server_default=""),
     Column("artifacts", String(1024), nullable=False, server_default=""),
+    # the most bytes that a pod may ever have; 0: no more than it began with
+    Column("memory_limit", BigInteger, nullable=False, server_default="0"),
 )
 
 # A part of the walk that fits are expected to cost about the same in; units are cut from its front.
@@ -118,11 +120,19 @@ units = Table(
     Column("remaining", Integer, nullable=False),
     # the completion index that holds it; null: given back
     Column("holder", Integer),
-    # the process that was given it last; null: it left in good order
-    Column("claimant", String(64)),
+    # the process that was given it last; null: it left in good order, or was pardoned
+    Column("claimant", String(128)),
+    # the limit of that process' pod in bytes; 0: unknown
+    Column("memory", BigInteger, nullable=False, server_default="0"),
+    # from 1 it is done alone, from 2 its first cell is lost
     Column("deaths", Integer, nullable=False, server_default="0"),
+    # it goes only to who has more bytes than this
+    Column("starved", BigInteger, nullable=False, server_default="0"),
+    # what `deaths` and `starved` come of (journal.deaths): who died of it, with how many bytes, as JSON; null: nobody
+    Column("victims", Text),
 )
-Index("units_open", units.c.search_id, units.c.remaining, units.c.holder)
+# all that progress asks of units is in it
+Index("units_open", units.c.search_id, units.c.remaining, units.c.holder, units.c.starved)
 
 cells = Table(
     "cells",

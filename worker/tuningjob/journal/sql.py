@@ -21,11 +21,12 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.audit import SqlAudit, null_if_nan, storable
 from tuningjob.journal.cells import Cells
-from tuningjob.journal.claims import Claims, walk_of
+from tuningjob.journal.claims import Claimant, Claims, walk_of
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
 from tuningjob.journal.records import (
+    MAX_INDEX,
     Answer,
     Best,
     Cell,
@@ -81,7 +82,7 @@ def open_sqlite(path: Path, *, clock: Callable[[], dt.datetime] = utc_now) -> "S
 _JOIN: Final = (
     select(
         *(searches.c[name] for name in ("id", "namespace", "state", "candidates", "splits", "pods", "walk")),
-        *(searches.c[name] for name in ("done", "finisher")),
+        *(searches.c[name] for name in ("done", "finisher", "memory_limit")),
     )
     .where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
     .with_for_update(read=True, key_share=True)
@@ -97,6 +98,17 @@ _COUNT: Final = (
     )
     .returning(searches.c.best_index, searches.c.best_score)
 )
+
+
+_IS_WAITING: Final = units.c.holder.is_(None) & (units.c.starved > 0)
+_REGIONS_OF: Final = regions.c.search_id == bindparam("search")
+_AT_WORK: Final = select(
+    func.max(units.c.holder).label("last_holder"),
+    func.count().filter(_IS_WAITING).label("starved"),
+    func.max(units.c.starved).filter(_IS_WAITING).label("starved_bytes"),
+    select(func.sum(regions.c.seconds)).where(_REGIONS_OF).scalar_subquery().label("cell_seconds"),
+    select(func.sum(regions.c.measured)).where(_REGIONS_OF).scalar_subquery().label("measured"),
+).where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
 
 
 class SqlJournal(Journal):
@@ -181,8 +193,16 @@ class SqlJournal(Journal):
                     image=new.image,
                     created_by=new.created_by,
                     artifacts=new.artifacts,
+                    memory_limit=new.memory_limit,
                 )
             )
+
+    def set_pods(self, search_id: str, pods: int) -> None:
+        """See Journal."""
+        there = (searches.c.id == search_id) & searches.c.deleted_at.is_(None)
+        with self._database.writing() as connection:
+            if not connection.execute(searches.update().where(there).values(pods=max(1, pods))).rowcount:
+                raise UnknownSearch(search_id)
 
     def _row(self, connection: Connection, search_id: str) -> Row[Any]:
         query = select(searches).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
@@ -203,12 +223,16 @@ class SqlJournal(Journal):
             candidates=row.candidates,
             splits=row.splits,
             state=SearchState(row.state),
+            preflight=_load(Preflight, row.preflight),
         )
 
     def progress(self, search_id: str) -> Progress:
         """See Journal."""
         with self._database.reading() as connection:
             row = self._row(connection, search_id)
+            at_work = connection.execute(_AT_WORK, {"search": search_id}).one()
+        is_running = row.state == SearchState.RUNNING.value
+        holders = {at_work.last_holder, row.finisher} - {None} if is_running else set()
         return Progress(
             id=row.id,
             namespace=row.namespace,
@@ -220,6 +244,11 @@ class SqlJournal(Journal):
             total=row.candidates * row.splits,
             reused=row.reused,
             deaths=row.deaths,
+            cell_seconds=at_work.cell_seconds or 0.0,
+            measured=int(at_work.measured or 0),
+            last_holder=max(holders, default=None),
+            starved=at_work.starved if is_running else 0,
+            starved_bytes=at_work.starved_bytes or 0 if is_running else 0,
             preflight=_load(Preflight, row.preflight),
             best=None if row.best_index is None else Best(index=row.best_index, score=row.best_score),
             answer=_load(Answer, row.answer),
@@ -227,6 +256,19 @@ class SqlJournal(Journal):
             refusal=_load(Refusal, row.refusal),
             failure=row.failure,
         )
+
+    def first_error(self, search_id: str) -> str | None:
+        """See Journal."""
+        with self._database.reading() as connection:
+            row = self._row(connection, search_id)
+            if not row.failed:
+                return None
+            # within a text the quotes would be escaped
+            failed = (cells.c.search_id == search_id) & cells.c.result.not_like('%"error":null%')
+            query = select(cells.c.result).where(failed).order_by(cells.c.ordinal)
+            with connection.execution_options(yield_per=1).execute(query) as rows:
+                results = (_adapter(CellResult).validate_json(text) for text in rows.scalars())
+                return next((result.error for result in results if result.error is not None), None)
 
     def revisions(self) -> dict[str, int]:
         """See Journal."""
@@ -256,26 +298,27 @@ class SqlJournal(Journal):
 
     # --- claims
 
-    def claim(self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
+    def claim(
+        self, search_id: str, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0
+    ) -> Claim:
         """See Journal."""
+        asking = Claimant(index=index, slots=slots, holding=holding, name=claimant or None, memory=memory)
         patient = False
         while True:
             with self._joined(search_id) as (connection, row):
                 if row.state != SearchState.RUNNING.value:
                     return Claim(next=Next.NOTHING)
-                is_cut = row.walk is not None
-                if is_cut:
-                    unit = Claims(connection, row).next_unit(
-                        index=index, slots=slots, holding=holding, claimant=claimant, patient=patient
-                    )
+                claims = Claims(connection, row)
+                if row.walk is not None:
+                    unit = claims.next_unit(asking, patient=patient)
                     if unit is not None:
                         return Claim(next=Next.EVALUATE, unit=unit)
-                    if patient:
+                    if patient and not claims.has_freed:
                         return Claim(next=self._after_the_last(connection, row, index))
-            if is_cut:
-                patient = True
-            else:
+            if row.walk is None:
                 self._cut(search_id)
+            elif not claims.has_freed:
+                patient = True
 
     def _after_the_last(self, connection: Connection, row: Row[Any], index: int) -> Next:
         """Nothing is left to be claimed: whether finishing falls to this index."""
@@ -299,25 +342,33 @@ class SqlJournal(Journal):
 
     def leave(self, search_id: str, *, index: int) -> None:
         """See Journal."""
-        held = (units.c.search_id == search_id) & (units.c.holder == index) & (units.c.remaining > 0)
-        with self._joined(search_id) as (connection, _row):
-            connection.execute(units.update().where(held).values(claimant=None))
+        self._free(search_id, index, index)
 
-    def give_back(self, search_id: str, *, index: int) -> None:
+    def give_back(self, search_id: str, *, first: int) -> None:
         """See Journal."""
-        held = (units.c.search_id == search_id) & (units.c.holder == index) & (units.c.remaining > 0)
-        with self._joined(search_id) as (connection, _row):
-            connection.execute(units.update().where(held).values(holder=None, claimant=None))
-            finishing = (searches.c.finisher == index) & (searches.c.state == SearchState.RUNNING.value)
-            connection.execute(
-                searches.update()
-                .where(searches.c.id == search_id, finishing)
-                .values(finisher=None, revision=searches.c.revision + 1)
-            )
+        self._free(search_id, first, MAX_INDEX)
+
+    def _free(self, search_id: str, first: int, last: int) -> None:
+        """These indexes hold nothing any more."""
+        with self._joined(search_id) as (connection, row):
+            if row.state != SearchState.RUNNING.value:
+                return
+            held = Claims(connection, row).free(first, last)
+            finishing = searches.c.finisher.between(first, last) & (searches.c.state == SearchState.RUNNING.value)
+            mine = searches.update().where(searches.c.id == search_id)
+            connection.execute(mine.where(finishing).values(finisher=None, revision=searches.c.revision + 1))
+            if held:
+                self._update(connection, search_id)
+
+    def pardon(self, search_id: str, claimants: Sequence[str]) -> None:
+        """See Journal."""
+        with self._joined(search_id) as (connection, row):
+            if row.state == SearchState.RUNNING.value:
+                Claims(connection, row).pardon(frozenset(claimants))
 
     # --- cells
 
-    def report(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> int:
+    def take_in(self, search_id: str, *, index: int, results: Sequence[CellResult]) -> list[CellResult]:
         """See Journal."""
         with self._joined(search_id) as (connection, row):
             by_ordinal: dict[int, CellResult] = {}
@@ -328,7 +379,7 @@ class SqlJournal(Journal):
             mine.report_again(sorted(by_ordinal.keys() - new.keys()))
             if new:
                 _count(connection, row, new, reused=0)
-            return len(new)
+            return list(new.values())
 
     def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
         """See Journal."""
