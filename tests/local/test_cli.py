@@ -172,6 +172,7 @@ def test_two_runs_do_not_write_to_one_folder_at_a_time(
         ("run", {"resources": {"memory": "much"}}, "spec.resources.memory: must be a positive Kubernetes quantity of memory"),
         ("run", {"limits": {"maxFits": 10}}, "spec.search.grid.parameters: must be a grid of at most 10 fits (spec.limits.maxFits), but got 18 candidates × 5 folds = 90 fits."),
         ("run", {"data": {"path": "job.csv", "target": "speices"}}, "spec.data.target: must be a column of job.csv, but got 'speices'. Did you mean 'species'?"),
+        ("run", {"search": {"grid": {"parameters": {"n_estimators": [-1, -2]}}}}, "spec.search.grid.parameters.n_estimators: must be an int in the range [1, inf), but got [-1, -2]. scikit-learn would refuse every fit"),
         ("validate", {"scoring": "acuracy"}, "Did you mean 'accuracy'?"),
         ("validate", {"estimator": {"class": "sklearn.svm.LinearSVC"}, "search": {"grid": {"parameters": {"C": [1]}}}, "scoring": "neg_log_loss"}, "neg_log_loss needs predict_proba"),
         ("size", {"limits": {"maxFits": 10}}, "must be a grid of at most 10 fits"),
@@ -205,13 +206,17 @@ def test_a_file_that_is_not_there_exits_2(inside: Callable[..., Ended]) -> None:
 def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, -2]}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {
+        "bootstrap": [False],
+        "n_estimators": [2, 3],
+        "oob_score": [True],
+    }
     path = written(iris_forest, tmp_path)
     for _ in range(2):  # the second time the journal remembers
         done = inside("run", path)
         assert done.returncode == 3
         assert "all 10 fits failed; the first one ended with:" in done.stderr
-        assert "InvalidParameterError: The 'n_estimators' parameter" in done.stderr
+        assert "ValueError: Out of bag estimation only available if bootstrap=True" in done.stderr
 
 
 def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
@@ -221,6 +226,20 @@ def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
     done = inside("run", written(iris_forest, tmp_path))
     assert done.returncode == 0
     assert "5 fits failed; their scores are NaN." in done.stderr
+
+
+def test_mode_plan_prints_what_the_search_would_be_and_cost_and_runs_nothing(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    iris_forest["spec"]["mode"] = "Plan"
+    done = inside("run", written(iris_forest, tmp_path))
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
+    assert told["fits"].strip() == "90 (and the refit)"
+    assert told["data"].strip() == "150 samples × 4 features"
+    assert {"seconds a fit", "CPU time", "wall time", "memory"} <= set(told)
+    assert "Nothing was run" in done.stdout
+    assert not (tmp_path / "results").exists()
 
 
 def test_size_prints_candidates_splits_fits_and_warns(

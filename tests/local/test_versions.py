@@ -155,4 +155,7 @@ def test_what_draws_unseeded_numbers_is_fitted_again_with_a_warning(
     said(inside("run", written(search, tmp_path)))
     done = inside("run", written(wider(search, max_depth=[1, 2, 5]), tmp_path))
     assert "18 fits in " in said(done)
-    assert "warning: 6 of 6 candidates draw random numbers that nobody seeded (random_state is None)" in done.stderr
+    assert (
+        "warning: UnseededEstimator: 6 of 6 candidates draw random numbers that nobody seeded (random_state is None)"
+        in done.stderr
+    )

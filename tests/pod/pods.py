@@ -34,7 +34,12 @@ class Pods:
         )  # fmt: skip
 
     def start(
-        self, index: int, *, url: str | None = None, module: str = "tuningjob.pod", **environment: str
+        self,
+        index: int,
+        *,
+        url: str | None = None,
+        module: str = "tuningjob.pod",
+        **environment: str,
     ) -> "subprocess.Popen[str]":
         token = self.folder / "token"
         token.write_text(self.service.token(SEARCH))
@@ -45,7 +50,7 @@ class Pods:
                 "TUNINGJOB_RESULTS_URL": url or self.service.url,
                 "TUNINGJOB_TOKEN_FILE": str(token),
                 "JOB_COMPLETION_INDEX": str(index),
-                "TUNINGJOB_N_JOBS": "1",
+                "TUNINGJOB_N_JOBS": environment.get("TUNINGJOB_N_JOBS", "1"),
                 "TUNINGJOB_DATA_DIR": str(self.folder),
             }
         )

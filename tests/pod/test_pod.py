@@ -68,6 +68,7 @@ def test_what_cannot_be_searched_is_refused_with_exit_code_2(pods: Pods, iris_fo
     assert progress.state is SearchState.REFUSED
     assert progress.refusal is not None
     assert progress.refusal.problems[0]["field"] == "spec.data.path"
+    assert progress.refusal.problems[0]["reason"] == "DataLoad"
     # and a pod that comes later goes home
     assert pods.wait(pods.start(1)) == (0, "the search has ended: Refused\n")
 
@@ -86,14 +87,14 @@ def test_a_pod_that_reads_other_data_than_the_first_is_refused(pods: Pods, fores
 
 
 def test_a_search_whose_every_fit_fails_exits_3(pods: Pods, iris_forest: dict[str, Any]) -> None:
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1]}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"bootstrap": [False], "oob_score": [True]}
     pods.open(iris_forest)
     code, said = pods.wait(pods.start(0))
     assert code == 3
     assert "all 5 fits failed" in said
     failure = pods.service.journal.progress(SEARCH).failure
     assert failure is not None
-    assert "InvalidParameterError" in failure
+    assert "Out of bag estimation only available if bootstrap=True" in failure
 
 
 def catches_sigterm(process: "subprocess.Popen[str]") -> bool:

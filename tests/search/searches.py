@@ -22,19 +22,32 @@ def journal_in(folder: Path) -> Iterator[SqlJournal]:
         journal.close()
 
 
-def small(parameters: Any, *, estimator: str = "sklearn.tree.DecisionTreeClassifier", **spec: Any) -> SearchProblem:
+def small(
+    parameters: Any,
+    *,
+    estimator: str = "sklearn.tree.DecisionTreeClassifier",
+    pipeline: list[dict[str, Any]] | None = None,
+    params: dict[str, Any] | None = None,
+    folder: Path = Path(),
+    **spec: Any,
+) -> SearchProblem:
+    """A search of a small tree on iris, unless something else is asked for."""
     document = {
         "apiVersion": "tuningjob.dev/v1alpha1",
         "kind": "TuningJob",
         "metadata": {"name": "small"},
         "spec": {
-            "estimator": {"class": estimator, "params": {"random_state": 0}},
+            "estimator": (
+                {"pipeline": pipeline}
+                if pipeline
+                else {"class": estimator, "params": {"random_state": 0} if params is None else params}
+            ),
             "search": {"grid": {"parameters": parameters}},
             "data": {"loader": "sklearn.datasets.load_iris"},
             **spec,
         },
     }
-    return prepare(load(document).spec, Path())
+    return prepare(load(document).spec, folder)
 
 
 def opened(journal: SqlJournal, problem: SearchProblem, *, pods: int = 1, search_id: str = "s") -> None:

@@ -81,7 +81,7 @@ def test_what_is_at_work_is_ended_before_a_lonely_unit_begins_and_others_come_af
     assert theirs is not None
     assert again is not None
     assert again.alone
-    journal.give_back("s", index=1)
+    journal.give_back("s", first=1)
     ours = worker(journal, problem, claimant="0a")
     events: list[list[Cell]] = []
     ours.on_cells = lambda results: events.append([result.cell for result in results])

@@ -52,8 +52,8 @@ class Flaky:
             raise self.error
         return self.inner
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "") -> Claim:
-        return self._reached().claim(index=index, slots=slots, holding=holding, claimant=claimant)
+    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
+        return self._reached().claim(index=index, slots=slots, holding=holding, claimant=claimant, memory=memory)
 
     def report(self, *, index: int, results: Sequence[CellResult]) -> int:
         return self._reached().report(index=index, results=results)

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.processes import children_of
@@ -69,12 +70,15 @@ def test_a_worker_with_nothing_to_claim_goes_home_and_leaves_finishing_to_who_is
 def test_a_search_whose_every_fit_fails_ends_failed_with_the_first_traceback(
     journal: SqlJournal, tmp_path: Path
 ) -> None:
-    problem = small({"max_depth": [-1, -2]})
+    problem = small(
+        {"bootstrap": [False], "oob_score": [True], "n_estimators": [2, 3]},
+        estimator="sklearn.ensemble.RandomForestClassifier",
+    )
     opened(journal, problem)
     failing = worker(journal, problem)
     assert failing.evaluate_all()
     with pytest.raises(
-        SearchFailed, match=r"(?s)all 10 fits failed; the first one ended with:.*InvalidParameterError.*max_depth"
+        SearchFailed, match=r"(?s)all 10 fits failed; the first one ended with:.*Out of bag estimation only available"
     ):
         failing.finish(tmp_path / "out")
     assert journal.progress("s").state is SearchState.FAILED
@@ -113,6 +117,23 @@ def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> 
     opened(journal, problem)
     assert worker(journal, problem).evaluate_all()
     assert [cell.error for cell in journal.results("s")] == [None] * 10
+
+
+def test_a_fit_that_hangs_is_ended_after_fit_timeout_seconds_and_the_others_go_on(journal: SqlJournal) -> None:
+    problem = small(
+        {"hangs": [False, True], "max_depth": [1, 2]},
+        estimator="tests.search.estimators.Hanging",
+        crossValidation={"folds": 2},
+        limits={"fitTimeoutSeconds": 1},
+    )
+    opened(journal, problem)
+    assert worker(journal, problem).evaluate_all()
+    results = list(journal.results("s"))
+    assert [result.error is None for result in results] == [True] * 4 + [False] * 4
+    for result in results[4:]:
+        assert str(result.error).startswith("TimeoutError: the fit took longer than 1 s")
+        assert np.isnan(result.test_scores["score"])
+        assert result.fit_seconds == 1.0
 
 
 class Counting(Outbox):

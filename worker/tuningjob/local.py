@@ -13,16 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Answer, CellResult, NewSearch, Progress, SearchState
+from tuningjob.journal.records import Answer, CellResult, NewSearch, Preflight, Progress, SearchState
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.search.cells import preflight_of
+from tuningjob.search.pilot import PLAN_SECONDS, measure
 from tuningjob.search.problem import SearchProblem, library_versions, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
@@ -99,6 +100,32 @@ def run(
             journal.close()
         _publish(files, output)
         return outcome
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a search would be, from its size, its preflight and a pilot: nothing is kept. ``n_jobs`` processes would run it."""
+
+    size: Size
+    preflight: Preflight
+    n_jobs: int
+
+
+def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> Forecast:
+    """What ``run`` would do, and what it would cost; data files are looked for below ``folder``.
+
+    Raises ManifestRefused, Terminated.
+    """
+    size = size_of(manifest.spec)
+    check_limit(size, manifest.spec)
+    with stop.interruptible():
+        problem = prepare(manifest.spec, folder)
+        n_jobs = processes_of(manifest, size)
+        found = measure(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
+    preflight = preflight_of(problem, n_jobs)
+    return Forecast(
+        size, replace(preflight, warnings=(*preflight.warnings, *found.warnings), pilot=found.pilot), n_jobs
+    )
 
 
 def processes_of(manifest: TuningJob, size: Size) -> int:
@@ -184,7 +211,10 @@ def _publish(files: Path, output: Path) -> None:
 def _identity(problem: SearchProblem) -> str:
     """A digest of what is searched, on which data, with which libraries."""
     spec = dump_spec(problem.spec)
-    what = [{name: spec.get(name) for name in _IDENTITY}, problem.data.digest, library_versions()]
+    what: list[Any] = [{name: spec.get(name) for name in _IDENTITY}, problem.data.digest, library_versions()]
+    if problem.spec.limits.fit_timeout_seconds is not None:
+        # which fits end as failed: with more time they are to be tried again
+        what.append(problem.spec.limits.fit_timeout_seconds)
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 

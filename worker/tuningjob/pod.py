@@ -19,10 +19,11 @@ signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(ExitCode.TERMINAT
 import sys
 import tempfile
 import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tuningjob.client import HttpSearchJournal
@@ -36,18 +37,29 @@ from tuningjob.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
-from tuningjob.journal.records import Answer, Refusal, SearchState
+from tuningjob.journal.records import Answer, Preflight, Refusal, Search, SearchState
+from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
-from tuningjob.search.problem import prepare
+from tuningjob.search.problem import SearchProblem, prepare
+from tuningjob.search.reasons import Reason, told
 from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
+from tuningjob.sizing import n_jobs_within
 from tuningjob.spec import load_spec, wellknown
+
+# Of what the journal takes (Refusal, Preflight).
+_MOST_PROBLEMS = 64
+_MOST_WARNINGS = 32
+_TRACEBACK_LENGTH = 2_000
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What the operator's Job builder gave this pod."""
+    """What the operator's Job builder gave this pod. ``memory_bytes`` is the container's limit, 0 where there is none.
+
+    ``pod_name`` is empty where nobody is to know it.
+    """
 
     results_url: str
     token: str
@@ -55,6 +67,8 @@ class Environment:
     n_jobs: int
     data_dir: Path
     ca_file: Path | None = None
+    memory_bytes: int = 0
+    pod_name: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Environment":
@@ -67,7 +81,14 @@ class Environment:
             n_jobs=int(environ[wellknown.ENV_N_JOBS]),
             data_dir=Path(environ.get(wellknown.ENV_DATA_DIR, "/data")),
             ca_file=Path(ca_file) if ca_file else None,
+            memory_bytes=int(environ.get(wellknown.ENV_MEMORY, "0")),
+            pod_name=environ.get(wellknown.ENV_POD_NAME, ""),
         )
+
+    def claimant(self) -> str:
+        """A name for a worker of this pod: of this life, not of the pod alone, for a container that starts again is another."""
+        life = uuid.uuid4().hex[:12]
+        return f"{self.pod_name}.{life}" if self.pod_name else life
 
 
 def main() -> int:
@@ -102,22 +123,39 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             if search.state is not SearchState.RUNNING:
                 _say(f"the search has ended: {search.state}")
                 return ExitCode.DONE
-            problem = prepare(load_spec(search.spec), environment.data_dir)
-            journal.set_preflight(preflight_of(problem, environment.n_jobs))
+            problem, preflight = _look(search, environment)
+            journal.set_preflight(preflight)
     except ManifestRefused as refused:
         return _refuse(journal, refused.problems)
     except JournalMismatch as mismatch:
-        return _refuse(journal, [Problem("spec.data", "the same for every worker", str(mismatch))])
+        advice = (
+            "The data, or the libraries of the image, are not what the first worker had: keep them while a search runs."
+        )
+        changed = Problem("spec.data", "the same for every worker", str(mismatch), advice, Reason.DATA_CHANGED)
+        return _refuse(journal, [changed])
+    known = (search.preflight or preflight).pilot
+    n_jobs = n_jobs_within(environment.n_jobs, environment.memory_bytes, known)
+    lowered = f", lowered from {environment.n_jobs} for the pod's memory" if n_jobs < environment.n_jobs else ""
     _say(
         f"{problem.data.samples} samples × {problem.data.features} features ready in {time.monotonic() - started:.1f} s; "
-        f"n_jobs {environment.n_jobs}"
+        f"n_jobs {n_jobs}{lowered}"
     )
+    if problem.spec.mode == "Plan":
+        _say("planned: the forecast is in the TuningJob's status, and nothing runs (spec.mode: Plan)")
+        return ExitCode.DONE
     warnings: Counter[str] = Counter()
     to_finish = None
     while to_finish is None:
-        # of this life, not of the pod: a container that starts again is another
-        claimant = uuid.uuid4().hex
-        worker = Worker(journal, problem, environment.index, environment.n_jobs, claimant, stop, warnings=warnings)
+        worker = Worker(
+            journal=journal,
+            problem=problem,
+            index=environment.index,
+            n_jobs=n_jobs,
+            claimant=environment.claimant(),
+            memory=environment.memory_bytes,
+            stop=stop,
+            warnings=warnings,
+        )
         to_finish = _survive(worker)
     for text, count in warnings.most_common(20):
         _say(f"warning: {text} (×{count})")
@@ -126,6 +164,38 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             _, answer, version = _finish(worker, journal, Path(folder))
         _say(f"complete: candidate {answer.best_index}, {answer.metric} {answer.best_score!r}, version {version}")
     return ExitCode.DONE
+
+
+def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Preflight]:
+    """The search made ready, and what this worker found; with a pilot if no worker has been here before.
+
+    Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
+    """
+    try:
+        problem = prepare(load_spec(search.spec), environment.data_dir)
+        preflight = preflight_of(problem, environment.n_jobs)
+        if search.preflight is not None:
+            return problem, preflight
+        for warning in preflight.warnings:
+            _say(f"warning: {warning}")
+        is_plan = problem.spec.mode == "Plan"
+        found = pilot.measure(
+            problem,
+            n_jobs=environment.n_jobs,
+            seconds=pilot.PLAN_SECONDS if is_plan else pilot.RUN_SECONDS,
+            memory_bytes=environment.memory_bytes,
+            always=is_plan,
+        )
+    except ManifestRefused:
+        raise
+    except (Exception, SystemExit) as error:
+        end = "".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:]
+        must_be = "a search that can be made ready where it runs"
+        raise ManifestRefused([Problem("spec", must_be, told(error), end, Reason.PREFLIGHT_FAILED)]) from error
+    for warning in found.warnings:
+        _say(f"warning: {warning}")
+    warnings = (*preflight.warnings, *found.warnings)[:_MOST_WARNINGS]
+    return problem, replace(preflight, warnings=warnings, pilot=found.pilot)
 
 
 def _survive(worker: Worker) -> bool | None:
@@ -155,7 +225,7 @@ def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> tuple[R
 def _refuse(journal: HttpSearchJournal, problems: list[Problem] | tuple[Problem, ...]) -> int:
     for problem in problems:
         _say(str(problem))
-    journal.refuse(Refusal(problems=tuple(asdict(problem) for problem in problems)))
+    journal.refuse(Refusal(problems=tuple(asdict(problem) for problem in problems[:_MOST_PROBLEMS])))
     return ExitCode.REFUSED
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.journal.records import Pilot
 from tuningjob.spec.grid import parse_grid
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.quantity import cpu_cores
@@ -69,6 +70,17 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
 def n_jobs_of(spec: TuningJobSpec) -> int:
     """Processes in one pod: the floor of its CPU limit, at least 1."""
     return max(1, math.floor(cpu_cores(spec.resources.cpu)))
+
+
+def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
+    """``n_jobs``, lowered until that many processes fit the pod's memory by the pilot's upper estimate; at least 1.
+
+    One process is always tried: an estimate is no reason to refuse, and a candidate that runs out of memory is dealt with.
+    """
+    if pilot is None or memory_bytes <= 0 or pilot.process_bytes.high <= 0:
+        return n_jobs
+    room = memory_bytes - pilot.pod_bytes
+    return max(1, min(n_jobs, math.floor(room / pilot.process_bytes.high)))
 
 
 def pods_of(spec: TuningJobSpec, size: Size) -> int:

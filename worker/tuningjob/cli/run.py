@@ -1,5 +1,6 @@
 """`tuningjob run | size | validate FILE`: a search on this machine, and what can be said of it before it runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +12,11 @@ from tuningjob.sizing import Size, check_limit, size_of, size_warning
 from tuningjob.spec import TuningJob, load_file
 
 if TYPE_CHECKING:
-    from tuningjob.local import Outcome
+    from tuningjob.local import Forecast, Outcome
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LEADERBOARD_ROWS = 10
+_MIB: Final = 2**20
 
 
 @click.command()
@@ -23,7 +25,10 @@ _LEADERBOARD_ROWS = 10
     "--output", type=click.Path(path_type=Path, file_okay=False), help=f"Folder of the results [{RESULTS}/<model key>]."
 )
 def run(file: Path, output: Path | None) -> None:
-    """Do the whole search on this machine. Killed and started again, it goes on where it was."""
+    """Do the whole search on this machine. Killed and started again, it goes on where it was.
+
+    Of a manifest with spec.mode: Plan, print what it would be and cost, and run nothing.
+    """
     # scikit-learn is imported only where it is needed, and after the thread caps are set
     from tuningjob import local  # noqa: PLC0415
     from tuningjob.cli.live import LiveView  # noqa: PLC0415
@@ -32,8 +37,12 @@ def run(file: Path, output: Path | None) -> None:
     manifest = load_file(file)
     output = output or RESULTS / model_key(manifest)
     _warn(size_of(manifest.spec))
-    view = LiveView(manifest.metadata.name)
     stop = Stop()
+    if manifest.spec.mode == "Plan":
+        with stop.on_signals():
+            _show_forecast(local.plan(manifest, folder=file.parent, stop=stop))
+        return
+    view = LiveView(manifest.metadata.name)
     with stop.on_signals(), view:
         outcome = local.run(
             manifest,
@@ -116,6 +125,44 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
         f"Version {outcome.version} of {model_key(manifest)}. Results: {output}",
         soft_wrap=True,
     )
+
+
+def _show_forecast(forecast: "Forecast") -> None:
+    preflight, size = forecast.preflight, forecast.size
+    for warning in preflight.warnings:
+        warn(warning)
+    rows = [
+        ["candidates", f"{size.candidates:,}"],
+        ["fits", f"{size.fits:,} (and the refit)"],
+        ["data", f"{preflight.samples:,} samples × {preflight.features:,} features"],
+        ["processes", f"{forecast.n_jobs}"],
+    ]
+    pilot = preflight.pilot
+    if pilot is not None:
+        seconds, memory = pilot.cell_seconds, pilot.process_bytes
+        each = [seconds.expected, seconds.low, seconds.high]
+        rows += [
+            ["measured", f"{pilot.cells} fits, {pilot.full} of them on all rows"],
+            ["seconds a fit", _spread([f"{value:.2g}" for value in each])],
+            ["CPU time", _spread([_duration(value * size.fits) for value in each])],
+            ["wall time", _spread([_duration(value * size.fits / forecast.n_jobs) for value in each])],
+            ["memory", f"{pilot.pod_bytes / _MIB:,.0f} MiB, and for each process:"],
+            ["", _spread([f"{value / _MIB:,.0f} MiB" for value in (memory.expected, memory.low, memory.high)])],
+        ]
+    print_table(["PLAN", ""], rows)
+    out.print("Nothing was run: spec.mode is Plan. How this is estimated: docs/preflight.md.")
+
+
+def _spread(texts: Sequence[str]) -> str:
+    expected, low, high = texts
+    return f"{expected} ({low} to {high})"
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.2g} s"
 
 
 def _cell(value: object) -> str:

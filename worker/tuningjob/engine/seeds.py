@@ -76,14 +76,15 @@ def is_repeatable(estimator: Any, shape: "tuple[int, ...] | None" = None) -> boo
 
     ``shape`` is that of the data that the estimator itself is given; estimators within others count as if it were unknown.
     """
-    if not _is_seeded(estimator, shape):
+    if not is_seeded(estimator, shape):
         return False
     if isinstance(estimator, BaseEnsemble) and is_integer(getattr(estimator, "random_state", None)):
         return True  # it seeds what is within (_set_random_states)
     return all(map(is_repeatable, estimators_within(estimator)))
 
 
-def _is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator
+def is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator
+    """Whether the estimator itself, those within it aside, draws no random numbers but by an integer seed."""
     if not hasattr(estimator, "random_state") or is_integer(estimator.random_state):
         return True
     draws = _DRAWS.get(type(estimator))

@@ -116,8 +116,11 @@ def shared_rows(work: Work) -> SharedRows | None:
     return SharedRows(work.X, selections)
 
 
-def held_bytes(work: Work, processes: int) -> int:
-    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, and transformed rows."""
+def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO) -> int:
+    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, and transformed rows.
+
+    ``smallest_memo=0``: what it will hold rather than may, of data that grow little when they are transformed.
+    """
     whole = size_of(work.X)
     rows = max(
         (whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0
@@ -125,7 +128,7 @@ def held_bytes(work: Work, processes: int) -> int:
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
     has_steps = any(isinstance(each, _BaseComposition) for each in nested_estimators(work.estimator))
-    return whole + size_of(work.y) + in_use + (processes * max(rows, SMALLEST_MEMO) if has_steps else 0)
+    return whole + size_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
 
 
 def wants_kernel(estimator: Any) -> bool:  # noqa: ANN401  an estimator

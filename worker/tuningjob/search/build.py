@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.spec.grid import Grid
 from tuningjob.spec.literals import (
     DictOf,
@@ -20,7 +21,6 @@ from tuningjob.spec.literals import (
     TupleOf,
     Values,
     parse_params,
-    refuse,
     shown,
 )
 from tuningjob.spec.manifest import nearest
@@ -32,29 +32,32 @@ _PASSTHROUGH: Final = "passthrough"
 def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401  whatever stands there
     """What a dotted path names. Raises ManifestRefused with the nearest name; an error inside the module is told as it is."""
     module_path, _, name = path.rpartition(".")
+    can_be_imported = f"{kind} that can be imported"
     try:
         module = importlib.import_module(module_path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
-            raise refuse(field, f"{kind} that can be imported", path, f"Importing it says: {error}.") from error
+            raise refused(
+                Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}."
+            ) from error
         advice = f"There is no module {error.name!r} here. {_nearest_module(module_path)}".strip()
-        raise refuse(field, f"{kind} that can be imported", path, advice) from error
-    except Exception as error:
-        raise refuse(field, f"{kind} that can be imported", path, f"Importing it says: {error!r}.") from error
+        raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, advice) from error
+    except (Exception, SystemExit) as error:
+        raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
     try:
         return getattr(module, name)
     except AttributeError:
         known = [other for other in dir(module) if not other.startswith("_")]
         close = nearest(name, known)
         advice = close if close.startswith("Did") else f"{module_path} has no {name!r}."
-        raise refuse(field, f"{kind} that {module_path} has", path, advice) from None
+        raise refused(Reason.CODE_IMPORT, field, f"{kind} that {module_path} has", path, advice) from None
 
 
 def _nearest_module(path: str) -> str:
     parent, _, name = path.rpartition(".")
     try:
         module = importlib.import_module(parent)
-    except (ImportError, ValueError):
+    except (Exception, SystemExit):  # noqa: BLE001  the module's own code
         return ""
     known = [*getattr(module, "__all__", ()), *(other for other in dir(module) if not other.startswith("_"))]
     close = nearest(name, known)
@@ -67,7 +70,7 @@ def load_estimator_class(path: str, field: str) -> type[Any]:
     if not inspect.isclass(found) or not all(
         callable(getattr(found, name, None)) for name in ("get_params", "set_params")
     ):
-        raise refuse(field, "a class with scikit-learn's get_params and set_params", path)
+        raise refused(Reason.CODE_IMPORT, field, "a class with scikit-learn's get_params and set_params", path)
     return found
 
 
@@ -82,22 +85,44 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
     except TypeError:
         # a meta-estimator: its first argument has no default
         return _construct(cls, class_path, values, field)
+    except Exception as error:
+        raise _not_made(class_path, field, error) from error
     known = list(estimator.get_params())
     problems = [
-        Problem(f"{params_field}.{name}", f"a parameter of {class_path}", shown(name), nearest(name, known))
+        Problem(
+            f"{params_field}.{name}",
+            f"a parameter of {class_path}",
+            shown(name),
+            nearest(name, known),
+            Reason.PARAMETER_UNKNOWN,
+        )
         for name in values
         if name not in known and name.split("__", 1)[0] not in known
     ]
     if problems:
         raise ManifestRefused(problems)
-    return estimator.set_params(**values)
+    try:
+        return estimator.set_params(**values)
+    except Exception as error:  # a nested name, or a class that checks its parameters at once
+        raise refused(
+            Reason.PARAMETER_INVALID,
+            params_field,
+            f"parameters that {class_path} takes",
+            values,
+            f"It says: {told(error)}.",
+        ) from error
 
 
 def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str) -> Any:  # noqa: ANN401  an estimator
     try:
         return cls(**values)
-    except TypeError as error:
-        raise refuse(field, "a class that takes these params", class_path, f"It says: {error}.") from error
+    except Exception as error:
+        raise _not_made(class_path, field, error) from error
+
+
+def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
+    must_be = "a class that takes these params"
+    return refused(Reason.ESTIMATOR_INVALID, field, must_be, class_path, f"It says: {told(error)}.")
 
 
 def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of any class
@@ -112,15 +137,16 @@ def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of an
         try:
             params = parse_params(step.params, f"{field}.params")
             steps.append((step.name, make_estimator(step.class_, params, f"{field}.class", f"{field}.params")))
-        except ManifestRefused as refused:
-            problems += refused.problems
+        except ManifestRefused as problem:
+            problems += problem.problems
     if problems:
         raise ManifestRefused(problems)
     pipeline = Pipeline(steps)
     try:
         pipeline._validate_steps()
     except (TypeError, ValueError) as error:
-        raise refuse(
+        raise refused(
+            Reason.ESTIMATOR_INVALID,
             "spec.estimator.pipeline",
             "a pipeline that scikit-learn accepts",
             [name for name, _ in steps],

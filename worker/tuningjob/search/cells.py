@@ -26,6 +26,7 @@ def work_of(problem: SearchProblem) -> Work:
         splits=problem.splits,
         scorer=problem.scorer,
         return_train_score=problem.spec.return_train_score,
+        timeout=problem.spec.limits.fit_timeout_seconds,
     )
 
 

@@ -34,7 +34,8 @@ class Claimed:
 class Sender:
     """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
 
-    ``reuse``: what is known already is taken over before anything of a unit is evaluated.
+    ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
+    anything of a unit is evaluated.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Sender:
     claimant: str
     identities: Callable[[Sequence[Cell]], Mapping[Cell, str]]
     reuse: bool
+    memory: int = 0
 
 
 class Courier:
@@ -157,7 +159,11 @@ class Courier:
     def _fetch(self) -> None:
         sender = self._sender
         claim = self._journal.claim(
-            index=sender.index, slots=sender.slots, holding=self._held.keys(), claimant=sender.claimant
+            index=sender.index,
+            slots=sender.slots,
+            holding=self._held.keys(),
+            claimant=sender.claimant,
+            memory=sender.memory,
         )
         known: frozenset[Cell] = frozenset()
         if claim.unit is not None:

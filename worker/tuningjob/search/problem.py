@@ -6,12 +6,13 @@ cannot fill.
 """
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,20 +24,24 @@ import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.model_selection import ParameterGrid, check_cv
-from sklearn.utils._param_validation import Interval, RealNotInt
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.journal.records import Preflight
 from tuningjob.search.build import build_estimator, build_param_grid
 from tuningjob.search.data import Dataset, load_data
+from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.order import blocks_of
-from tuningjob.spec.grid import Grid, parse_grid
-from tuningjob.spec.literals import Literal, Scalar, parse_params, shown
+from tuningjob.search.parameters import GRID, doubtful_values, fixed_problems, grid_problems, refused_values
+from tuningjob.search.picklable import unpicklable
+from tuningjob.search.reasons import Reason, refused
+from tuningjob.spec.grid import parse_grid
+from tuningjob.spec.literals import shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
 
-_GRID: Final = "spec.search.grid.parameters"
+# What the journal takes: Preflight.warnings.
+_MOST_WARNINGS: Final = 30
 # An image of the user's own may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 # Candidates that the scorer's check looks at: enough to see every kind of final step in a grid made by hand.
@@ -89,19 +94,37 @@ class SearchProblem:
             samples=self.data.samples,
             features=self.data.features,
             versions=library_versions(),
-            warnings=tuple(self._warnings()),
+            warnings=self.warnings,
         )
 
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the search; each begins with its reason."""
+        return tuple(islice(self._warnings(), _MOST_WARNINGS))
+
     def _warnings(self) -> Iterator[str]:
-        if not self.spec.reuse:
-            return
-        looked_at = min(len(self.candidates), _SEED_SAMPLE)
-        unseeded = [candidate for candidate in range(looked_at) if self.identities.unseeded(candidate)]
-        if unseeded:
-            names = ", ".join(self.identities.unseeded(unseeded[0]))
+        tried = representatives(self.estimator, self.candidates.param_grid)
+        yield from _rare_classes(self.spec, self.estimator, self.data)
+        yield from self._unseeded(tried)
+        yield from findings(tried, self.data)
+        yield from doubtful_values(self.spec, self.estimator, self.candidates.param_grid)
+
+    def _unseeded(self, tried: Sequence[Any]) -> Iterator[str]:
+        looked_at = min(len(self.candidates), _SEED_SAMPLE) if self.spec.reuse else 0
+        unnamed = [candidate for candidate in range(looked_at) if self.identities.unseeded(candidate)]
+        if unnamed:
+            names = ", ".join(self.identities.unseeded(unnamed[0]))
             yield (
-                f"{len(unseeded)} of {looked_at} candidates draw random numbers that nobody seeded ({names} is None): "
-                "they are fitted anew in each search, whatever spec.reuse says. Give it a number."
+                f"{Reason.UNSEEDED_ESTIMATOR}: {len(unnamed)} of {looked_at} candidates draw random numbers that nobody seeded "
+                f"({names} is None): they are fitted anew in each search, whatever spec.reuse says. Give it a number."
+            )
+            return
+        shape = (self.data.samples, self.data.features)
+        drawing = next(filter(None, (tuple(unseeded(estimator, shape)) for estimator in tried)), ())
+        if drawing:
+            yield (
+                f"{Reason.UNSEEDED_ESTIMATOR}: fits draw random numbers that nobody seeded ({', '.join(drawing)} is None): the "
+                "same search gives other scores each time, and what is best may be so by luck. Give it a number."
             )
 
 
@@ -127,23 +150,19 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, ParameterGrid, Any]:
     grid = parse_grid(spec.search.grid.parameters)
     param_grid = build_param_grid(grid)
     problems = [
-        *_fixed_problems(spec, estimator),
-        *_grid_problems(estimator, grid, param_grid),
+        *fixed_problems(spec, estimator),
+        *grid_problems(estimator, grid, param_grid),
         *_compression_problems(spec),
+    ]
+    # values that nobody could have meant are told before their bounds are
+    problems = problems or [
+        *refused_values(spec, estimator, param_grid),
+        *_pickling_problems(spec, estimator, param_grid),
     ]
     if problems:
         raise ManifestRefused(problems)
     candidates = ParameterGrid(param_grid)
     return estimator, candidates, _scorer(spec, estimator, candidates)
-
-
-def _fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  # noqa: ANN401  an estimator
-    if spec.estimator.class_ is not None:
-        params = parse_params(spec.estimator.params, "spec.estimator.params")
-        yield from _ambiguous(estimator, "", params, "spec.estimator.params")
-    for i, step in enumerate(spec.estimator.pipeline or []):
-        field = f"spec.estimator.pipeline[{i}].params"
-        yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
@@ -152,115 +171,44 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
     module = _COMPRESSORS.get(compression)
     if module is not None and find_spec(module) is None:
         field, must_be = "spec.artifacts.compression", "a compression that is installed where the search runs"
-        yield Problem(
-            field, must_be, shown(compression), f"There is no module {module}: install it, or choose another."
-        )
+        advice = f"There is no module {module}: install it, or choose another."
+        yield Problem(field, must_be, shown(compression), advice, Reason.COMPRESSION_MISSING)
 
 
-def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
-    for name, literal in params:
-        owners = _owners(estimator, {}, prefix + name)
-        if any(_means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
-            yield _ambiguity(f"{field}.{name}", literal)
-
-
-def _grid_problems(estimator: Any, grid: Grid, param_grid: Sequence[dict[str, list[Any]]]) -> Iterator[Problem]:  # noqa: ANN401
-    """Names that the estimator lacks, and numbers that mean two things."""
-    many = len(grid.subgrids) > 1
-    for i, (subgrid, values) in enumerate(zip(grid.subgrids, param_grid, strict=True)):
-        for name, literals in zip(subgrid.names, subgrid.values, strict=True):
-            field = f"{_GRID}[{i}].{name}" if many else f"{_GRID}.{name}"
-            owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
-            if not all(_has_parameter(owner, leaf) for owner in owners):
-                yield _unknown_parameter(estimator, owners, name, field)
-                continue
-            for j, literal in enumerate(literals):
-                if isinstance(literal, Scalar) and any(_means_two_things(owner, leaf, literal) for owner in owners):
-                    yield _ambiguity(f"{field}[{j}]", literal)
-
-
-def _owners(estimator: Any, values: Mapping[str, list[Any]], name: str) -> list[Any]:  # noqa: ANN401  estimators
-    """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
-
-    ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
-    """
-    *above, _ = name.split("__")
-    for depth in range(len(above), 0, -1):
-        tried = values.get("__".join(above[:depth]))
-        if tried is not None:
-            return [_below(value, above[depth:]) for value in tried]
-    return [_below(estimator, above)]
-
-
-def _below(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
-    return value.get_params().get("__".join(path)) if path and hasattr(value, "get_params") else value
-
-
-def _has_parameter(value: Any, name: str) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
-    return hasattr(value, "get_params") and name in value.get_params()
-
-
-def _unknown_parameter(estimator: Any, owners: Sequence[Any], name: str, field: str) -> Problem:  # noqa: ANN401
-    known = list(estimator.get_params())
-    lacking = [owner for owner in owners if not _has_parameter(owner, name.rpartition("__")[2])]
-    if len(lacking) < len(owners):
-        names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
-        advice = f"{names} lacks it: give it a map of its own in the list."
-        return Problem(field, "a parameter of each estimator that is tried there", shown(name), advice)
-    return Problem(field, "a parameter of the estimator", shown(name), nearest(name, known))
-
-
-def _means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
-    """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
-
-    ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.
-    """
-    if (
-        not isinstance(literal, Scalar)
-        or literal.tagged
-        or isinstance(literal.value, bool)
-        or literal.value not in {0, 1}
-    ):
-        return False
-    constraints = getattr(type(owner), "_parameter_constraints", {}).get(name, ())
-    intervals = (
-        [constraint for constraint in constraints if isinstance(constraint, Interval)]
-        if isinstance(constraints, list)
-        else []
-    )
-    as_integer = any(interval.type is Integral for interval in intervals)
-    return as_integer and any(
-        interval.type is RealNotInt and float(literal.value) in interval for interval in intervals
-    )
-
-
-def _ambiguity(field: str, literal: Literal) -> Problem:
-    value = literal.value if isinstance(literal, Scalar) else literal
-    return Problem(
-        field,
-        "a number that can mean only one thing",
-        shown(value),
-        f"Write {{int: {value}}} for a count, or {{float: {value}}} for a fraction.",
-    )
+def _pickling_problems(
+    spec: TuningJobSpec,
+    estimator: Any,  # noqa: ANN401
+    param_grid: Sequence[dict[str, list[Any]]],
+) -> Iterator[Problem]:
+    """What the fitted search could not be written with: to be known before the first fit, not after the last."""
+    parts: list[tuple[str, Any, str]] = [("spec.estimator", estimator, "estimator")]
+    parts += [
+        (f"{GRID}.{name}", value, f"{name}[{i}]")
+        for values in param_grid
+        for name, tried in values.items()
+        for i, value in enumerate(tried)
+    ]
+    if spec.scoring in get_scorer_names():
+        parts.append(("spec.scoring", get_scorer(spec.scoring), "scorer"))
+    parts.append(("spec.crossValidation", check_cv(spec.cross_validation.folds), "splitter"))
+    for field, value, name in parts:
+        found = unpicklable(value, name)
+        if found is not None:
+            yield Problem(field, "what can be pickled", str(found), found.advice, Reason.NOT_PICKLABLE)
 
 
 def _scorer(spec: TuningJobSpec, estimator: Any, candidates: ParameterGrid) -> Any:  # noqa: ANN401  a scorer
+    field = "spec.scoring"
     if spec.scoring is None:
         if not hasattr(estimator, "score"):
-            raise ManifestRefused([Problem("spec.scoring", "given for an estimator without a score method", "nothing")])
+            raise ManifestRefused(
+                [Problem(field, "given for an estimator without a score method", "nothing", "", Reason.SCORER_MISMATCH)]
+            )
         return check_scoring(estimator)
     names = get_scorer_names()
     if spec.scoring not in names:
-        raise ManifestRefused(
-            [
-                Problem(
-                    "spec.scoring",
-                    "the name of one of scikit-learn's scorers",
-                    shown(spec.scoring),
-                    nearest(spec.scoring, names),
-                )
-            ]
-        )
+        must_be = "the name of one of scikit-learn's scorers"
+        raise refused(Reason.SCORER_UNKNOWN, field, must_be, spec.scoring, nearest(spec.scoring, names))
     wanted = getattr(get_scorer(spec.scoring), "_response_method", "predict")
     methods = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     if methods != ("default",) and not any(
@@ -272,10 +220,11 @@ def _scorer(spec: TuningJobSpec, estimator: Any, candidates: ParameterGrid) -> A
         raise ManifestRefused(
             [
                 Problem(
-                    "spec.scoring",
+                    field,
                     f"a scorer that the estimator can serve ({spec.scoring} needs {needs})",
                     f"an estimator without {needs}",
                     "Choose another scorer or estimator; some have it behind a parameter (SVC: probability: true).",
+                    Reason.SCORER_MISMATCH,
                 )
             ]
         )
@@ -284,16 +233,46 @@ def _scorer(spec: TuningJobSpec, estimator: Any, candidates: ParameterGrid) -> A
 
 def _splits(spec: TuningJobSpec, estimator: Any, data: Dataset) -> list[Split]:  # noqa: ANN401  an estimator
     folds = spec.cross_validation.folds
+    missing = int(np.count_nonzero(pd.isna(data.y)))
+    if missing and is_classifier(estimator):
+        must_be, got = "data whose every target is known", f"{missing:,} of {data.samples:,} missing"
+        advice = "Leave these rows out of the data."
+        raise ManifestRefused([Problem("spec.data", must_be, got, advice, Reason.DATA_LOAD)])
     try:
-        return list(check_cv(folds, data.y, classifier=is_classifier(estimator)).split(data.X, data.y))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class in y has only", UserWarning)  # told by us
+            return list(check_cv(folds, data.y, classifier=is_classifier(estimator)).split(data.X, data.y))
     except ValueError as error:
-        raise ManifestRefused(
-            [
-                Problem(
-                    "spec.crossValidation.folds",
-                    f"a number of folds that the {data.samples} samples can fill",
-                    str(folds),
-                    f"scikit-learn says: {error}",
-                )
-            ]
-        ) from error
+        raise ManifestRefused([_unfillable(folds, estimator, data, error)]) from error
+
+
+def _unfillable(folds: int, estimator: Any, data: Dataset, error: ValueError) -> Problem:  # noqa: ANN401
+    field, says = "spec.crossValidation.folds", f"scikit-learn says: {error}"
+    must_be = f"a number of folds that the {data.samples} samples can fill"
+    counts = _class_counts(estimator, data)
+    if counts and max(counts.values()) < folds:
+        rarest, most = min(counts, key=lambda label: counts[label]), max(counts.values())
+        advice = f"The fewest members has class {rarest!r}, {counts[rarest]}; no class has more than {most}. {says}"
+        return Problem(field, must_be, str(folds), advice, Reason.CLASS_COUNTS)
+    return Problem(field, must_be, str(folds), says, Reason.FOLDS_UNFILLABLE)
+
+
+def _rare_classes(spec: TuningJobSpec, estimator: Any, data: Dataset) -> Iterator[str]:  # noqa: ANN401
+    folds, counts = spec.cross_validation.folds, _class_counts(estimator, data)
+    rare = {label: count for label, count in counts.items() if count < folds}
+    if rare:
+        rarest = min(rare, key=lambda label: rare[label])
+        others = {1: "", 2: ", and so has 1 other class"}.get(len(rare), f", and so have {len(rare) - 1} other classes")
+        yield (
+            f"{Reason.CLASS_COUNTS}: class {rarest!r} has {rare[rarest]} members, fewer than the {folds} folds{others}: some "
+            "test folds have none of it, which makes their scores incomparable, or NaN. Use fewer folds, or join rare classes."
+        )
+
+
+def _class_counts(estimator: Any, data: Dataset) -> Counter[Any]:  # noqa: ANN401
+    """The members of each class; empty where there are no classes."""
+    y = np.asarray(data.y)
+    if not is_classifier(estimator) or y.ndim != 1 or pd.isna(y).any():
+        return Counter()
+    labels, counts = np.unique(y, return_counts=True)
+    return Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True)))

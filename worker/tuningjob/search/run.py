@@ -47,6 +47,7 @@ _GLANCE_SECONDS: Final = 0.002
 @dataclass
 class Worker:
     """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see Journal.claim.
+    ``memory`` is the limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
     ``on_reused`` with how many were taken over. ``has_begun``: it was given a unit.
@@ -57,6 +58,7 @@ class Worker:
     index: int
     n_jobs: int
     claimant: str = ""
+    memory: int = 0
     stop: Stop = field(default_factory=Stop)
     on_start: Callable[[], None] = lambda: None
     on_cells: Callable[[list[CellResult]], None] = lambda _: None
@@ -78,6 +80,7 @@ class Worker:
             claimant=self.claimant,
             identities=lambda cells: identities_of(self.problem, cells),
             reuse=self.problem.spec.reuse,
+            memory=self.memory,
         )
         with (
             contextlib.closing(self.outbox),

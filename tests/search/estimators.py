@@ -1,0 +1,124 @@
+"""Estimators that misbehave, each in a way of its own; real ones, imported as a user's are."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.tree import DecisionTreeClassifier
+
+
+class Hanging(DecisionTreeClassifier):
+    """A tree whose fit never ends, where it ``hangs``."""
+
+    def __init__(self, hangs: bool = False, max_depth: int | None = None, random_state: int | None = None) -> None:
+        super().__init__(max_depth=max_depth, random_state=random_state)
+        self.hangs = hangs
+
+    def fit(self, X: Any, y: Any) -> "Hanging":
+        while self.hangs:
+            time.sleep(60)
+        fitted: Hanging = super().fit(X, y)
+        return fitted
+
+
+class Slow(DecisionTreeClassifier):
+    """A tree whose fit takes a millisecond more for each row."""
+
+    def fit(self, X: Any, y: Any) -> "Slow":
+        time.sleep(len(X) / 1_000)
+        fitted: Slow = super().fit(X, y)
+        return fitted
+
+
+class Deadly(DecisionTreeClassifier):
+    """A tree whose fit ends its whole group of processes."""
+
+    def fit(self, X: Any, y: Any) -> "Deadly":
+        os.killpg(0, signal.SIGKILL)
+        return self
+
+
+class Hungry(DecisionTreeClassifier):
+    """A tree that needs 64 MiB more than others."""
+
+    def fit(self, X: Any, y: Any) -> "Hungry":
+        bytearray(64 * 2**20).find(b"x")
+        fitted: Hungry = super().fit(X, y)
+        return fitted
+
+
+class Lenient(DecisionTreeClassifier):
+    """A tree to which a depth of 0 means: no limit. The constraints that it inherits are another's."""
+
+    def fit(self, X: Any, y: Any) -> "Lenient":
+        depth = self.get_params()["max_depth"]
+        self.set_params(max_depth=depth or None)
+        fitted: Lenient = super().fit(X, y)
+        return fitted.set_params(max_depth=depth)
+
+
+class Tokenizer:
+    """What holds a lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+
+class Locked(TransformerMixin, BaseEstimator):
+    """A transformer that makes its tokenizer too early."""
+
+    def __init__(self) -> None:
+        self.tokenizer = Tokenizer()
+
+    def fit(self, X: Any, y: Any = None) -> "Locked":
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+class Keeping(TransformerMixin, BaseEstimator):
+    """A transformer that keeps what it is given."""
+
+    def __init__(self, what: Any = None) -> None:
+        self.what = what
+
+    def fit(self, X: Any, y: Any = None) -> "Keeping":
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X
+
+
+def broken_loader() -> Any:
+    raise RuntimeError("the warehouse is closed")
+
+
+def leaving_loader() -> Any:
+    raise SystemExit(0)
+
+
+def uneven_loader() -> Any:
+    return [[1.0], [2.0], [3.0]], [0, 1]
+
+
+def texts() -> Any:
+    return ["one two", "two three", "four", "five one"] * 10, [0, 0, 1, 1] * 10
+
+
+class Capricious(DecisionTreeClassifier):
+    """A tree that does not tell its parameters, but for once."""
+
+    asked = 0
+
+    def get_params(self, deep: bool = True) -> Any:
+        type(self).asked += 1
+        if type(self).asked > 2:
+            raise RuntimeError("not before noon")
+        return super().get_params(deep)

@@ -1,0 +1,196 @@
+"""Each thing that cannot be searched is refused by a reason of its own, before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.discovery import all_estimators
+
+from tests.search.searches import small
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.search.constraints import invalid_within
+from tuningjob.search.data import load_data
+from tuningjob.search.findings import findings
+from tuningjob.spec.models import Data
+
+TREE = "sklearn.tree.DecisionTreeClassifier"
+SVC = "sklearn.svm.SVC"
+
+
+def problem_of(parameters: Any, **spec: Any) -> Problem:
+    with pytest.raises(ManifestRefused) as refused:
+        small(parameters, **spec)
+    return refused.value.problems[0]
+
+
+def table(folder: Path, label: list[Any]) -> dict[str, Any]:
+    pd.DataFrame({"width": range(len(label)), "label": label}).to_csv(folder / "t.csv", index=False)
+    return {"path": "t.csv", "target": "label"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"estimator": "sklearn.tree.DecisionTree"}, "CodeImport"),
+        ({"estimator": "sklearn.trees.DecisionTree"}, "CodeImport"),
+        ({"estimator": "sklearn.metrics.accuracy_score"}, "CodeImport"),
+        ({"params": {"max_dept": 1}}, "ParameterUnknown"),
+        ({"params": {"max_features": 1}}, "ParameterAmbiguous"),
+        ({"params": {"criterion": "entropie"}}, "ParameterInvalid"),
+        ({"scoring": "acuracy"}, "ScorerUnknown"),
+        ({"estimator": SVC, "scoring": "neg_log_loss"}, "ParameterUnknown"),
+        ({"estimator": "sklearn.linear_model.RidgeClassifier", "scoring": "neg_log_loss"}, "ParameterUnknown"),
+        ({"data": {"path": "nowhere.csv", "target": "label"}}, "DataLoad"),
+        ({"data": {"loader": "sklearn.datasets.load_irises"}}, "CodeImport"),
+        ({"data": {"loader": "sklearn.datasets.make_classification"}}, "DataUnseeded"),
+        ({"data": {"loader": "sklearn.datasets.make_classification", "params": {"random_state": 0, "n_samples": -1}}}, "DataLoad"),
+        ({"crossValidation": {"folds": 60}}, "ClassCounts"),
+        ({"estimator": "sklearn.tree.DecisionTreeRegressor", "crossValidation": {"folds": 151}}, "FoldsUnfillable"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_problem_has_a_reason(spec: dict[str, Any], reason: str) -> None:
+    assert problem_of({"max_depth": [1, 2]}, **spec).reason == reason
+
+
+def test_a_scorer_that_the_estimator_cannot_serve_has_its_reason() -> None:
+    assert problem_of({"C": [1, 2]}, estimator=SVC, scoring="neg_log_loss").reason == "ScorerMismatch"
+
+
+def test_what_importing_says_is_told_with_its_place() -> None:
+    problem = problem_of({"max_depth": [1]}, estimator="tests.search.broken_module.Tree")
+    assert str(problem) == (
+        "spec.estimator.class: must be an estimator's class that can be imported, but got 'tests.search.broken_module.Tree'. "
+        "Importing it says: RuntimeError: no licence was found (broken_module.py, line 3, in <module>)."
+    )
+
+
+def test_a_module_that_ends_whoever_imports_it_is_refused_and_no_success() -> None:
+    problem = problem_of({"max_depth": [1]}, estimator="tests.search.leaving_module.Tree")
+    assert (problem.reason, "SystemExit: 0" in problem.advice) == ("CodeImport", True)
+
+
+@pytest.mark.parametrize(
+    ("loader", "told"),
+    [
+        ("broken_loader", "It says: RuntimeError: the warehouse is closed (estimators.py, line"),
+        ("leaving_loader", "It says: SystemExit: 0 (estimators.py, line"),
+        ("uneven_loader", "It has 3 rows and 2 targets."),
+    ],
+)
+def test_a_loader_that_fails_is_refused_with_what_it_says(loader: str, told: str) -> None:
+    with pytest.raises(ManifestRefused) as refused:
+        load_data(from_loader(loader), Path())
+    (problem,) = refused.value.problems
+    assert problem.reason == "DataLoad"
+    assert told in problem.advice
+
+
+def test_texts_are_data_too() -> None:
+    data = load_data(from_loader("texts"), Path())
+    assert (data.samples, data.features) == (40, 1)
+    words = make_pipeline(TfidfVectorizer(), MultinomialNB())
+    assert list(findings([words], data)) == []
+    (warning,) = findings([MultinomialNB()], data)
+    assert warning.startswith("NonNumericData: 1 features are no numbers (texts)")
+
+
+def from_loader(name: str) -> Data:
+    """As of a manifest, which may name scikit-learn's loaders alone."""
+    return Data.model_construct(loader=f"tests.search.estimators.{name}", params={})
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("spec", "parameters", "told"),
+    [
+        ({}, {"max_depth": [-1, 0]}, "spec.search.grid.parameters.max_depth: must be an int in the range [1, inf) or None, but got [-1, 0]. scikit-learn would refuse every fit: no value of the list is valid."),
+        ({"params": {"criterion": "entropie"}}, {"max_depth": [1]}, "spec.estimator.params.criterion: must be a str among {'"),
+        ({}, [{"max_depth": [1]}, {"max_depth": [-1]}], "spec.search.grid.parameters[1].max_depth: must be an int in the range [1, inf) or None, but got [-1]."),
+        ({"estimator": SVC, "params": {}}, {"C": [{"float": "-1"}], "kernel": ["rbf"]}, "spec.search.grid.parameters.C: must be a float in the range (0.0, inf], but got [-1.0]."),
+    ],
+)  # fmt: skip
+def test_values_with_which_no_fit_could_be_are_refused_in_scikit_learns_words(
+    spec: dict[str, Any], parameters: Any, told: str
+) -> None:
+    problem = problem_of(parameters, **spec)
+    assert problem.reason == "ParameterInvalid"
+    assert str(problem).startswith(told)
+
+
+def test_parameters_of_steps_and_of_estimators_among_the_values_are_looked_at_too() -> None:
+    pipeline: list[dict[str, Any]] = [
+        {"name": "scaler", "class": "sklearn.preprocessing.StandardScaler"},
+        {"name": "svc", "class": SVC, "params": {"C": -1}},
+    ]
+    assert problem_of({"svc__gamma": [0.1]}, pipeline=pipeline).field == "spec.estimator.pipeline[1].params.C"
+    pipeline[1]["params"] = {}
+    tried = [{"class": SVC, "params": {"degree": -1}}]
+    assert str(problem_of({"svc": tried}, pipeline=pipeline)).startswith(
+        "spec.search.grid.parameters.svc: must be an estimator whose degree is an int in the range [0, inf), but got "
+    )
+
+
+def test_a_bad_value_among_good_ones_is_a_warning_for_scikit_learn_runs_the_others() -> None:
+    (warning,) = small({"max_depth": [-1, 2]}).preflight.warnings
+    assert warning == (
+        "ParameterInvalid: spec.search.grid.parameters.max_depth: must be an int in the range [1, inf) or None, but got -1. "
+        "scikit-learn will refuse these fits, which are scored NaN. Take it out of the list."
+    )
+
+
+def test_a_bad_fixed_value_that_every_map_of_the_grid_replaces_hurts_nobody() -> None:
+    params = {"max_depth": -1, "random_state": 0}
+    assert small({"max_depth": [1, 2]}, params=params).warnings == ()
+    (warning,) = small([{"max_depth": [1]}, {"min_samples_leaf": [2]}], params=params).warnings
+    assert warning.startswith("ParameterInvalid: spec.estimator.params.max_depth: must be an int")
+    assert "In the maps of the grid that do not set it" in warning
+
+
+def test_a_class_whose_own_fit_came_after_the_constraints_may_translate_its_values() -> None:
+    assert small({"max_depth": [0]}, estimator="tests.search.estimators.Lenient").warnings == ()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what is deprecated
+def test_no_estimator_of_scikit_learns_is_refused_by_its_defaults() -> None:
+    for name, kind in all_estimators():
+        try:
+            estimator = kind()
+        except TypeError:
+            continue  # a meta-estimator
+        found = list(invalid_within(estimator))
+        # which has no default that works
+        assert found == [] or name == "SelfTrainingClassifier", name
+
+
+# --- classes and folds
+
+
+def test_folds_that_no_class_can_fill_are_refused_with_the_rarest_class(tmp_path: Path) -> None:
+    data = table(tmp_path, ["a"] * 3 + ["b"] * 4)
+    problem = problem_of({"max_depth": [1]}, data=data, folder=tmp_path)
+    assert problem.reason == "ClassCounts"
+    assert (problem.field, problem.got) == ("spec.crossValidation.folds", "5")
+    assert problem.advice.startswith("The fewest members has class 'a', 3; no class has more than 4.")
+
+
+def test_a_class_that_some_folds_will_lack_is_a_warning_for_scikit_learn_runs_it(tmp_path: Path) -> None:
+    data = table(tmp_path, ["a"] * 3 + ["b"] * 40 + ["c"] * 4)
+    (warning,) = small({"max_depth": [1]}, data=data, folder=tmp_path).warnings
+    assert warning.startswith("ClassCounts: class 'a' has 3 members, fewer than the 5 folds, and so has 1 other class:")
+
+
+def test_targets_that_are_missing_are_refused_where_they_are_classes(tmp_path: Path) -> None:
+    data = table(tmp_path, [0.0, 1.0, np.nan] * 20)
+    problem = problem_of({"max_depth": [1]}, data=data, folder=tmp_path)
+    assert str(problem) == (
+        "spec.data: must be data whose every target is known, but got 20 of 60 missing. Leave these rows out of the data."
+    )
+    assert problem.reason == "DataLoad"

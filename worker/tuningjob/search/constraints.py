@@ -1,0 +1,62 @@
+"""Values of parameters, held to scikit-learn's own constraints: those that an estimator's ``fit`` would refuse them by."""
+
+from collections.abc import Callable, Hashable, Iterator
+from functools import cache
+from typing import Any, Final
+
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    make_constraint,
+    validate_parameter_constraints,
+)
+
+from tuningjob.engine.fingerprint import is_estimator
+
+_UNCHECKED: Final = "no_validation"
+
+
+def must_be(owner: Any, name: str, value: Any) -> str | None:  # noqa: ANN401  an estimator, and what it may be given
+    """What the parameter must be, in scikit-learn's words, if ``owner`` would refuse the value when it is fitted; else None.
+
+    ``owner`` may be anything that stands where an estimator does: what has no constraints refuses nothing.
+    """
+    kind: Any = type(owner)
+    constraints = _constraints_of(kind, name)
+    if not constraints or any(is_satisfied_by(value) for is_satisfied_by in constraints):
+        return None
+    try:
+        validate_parameter_constraints(kind._parameter_constraints, {name: value}, kind.__name__)
+    except InvalidParameterError as error:
+        return str(error).partition(" must be ")[2].rpartition(". Got ")[0]
+    return None
+
+
+def invalid_within(estimator: Any) -> Iterator[tuple[str, Any, str]]:  # noqa: ANN401  an estimator, or any value
+    """Every parameter of an estimator, and of those within it, that its ``fit`` would refuse: nested name, value, must be."""
+    if not is_estimator(estimator):
+        return
+    named = {"": estimator, **estimator.get_params()}
+    for path, owner in named.items():
+        if is_estimator(owner):
+            for name, value in owner.get_params(deep=False).items():
+                wanted = must_be(owner, name, value)
+                if wanted is not None:
+                    yield (f"{path}__{name}" if path else name), value, wanted
+
+
+@cache
+def _constraints_of(owner: Hashable, name: str) -> tuple[Callable[[Any], bool], ...]:
+    constraints = getattr(owner, "_parameter_constraints", {}).get(name, _UNCHECKED)
+    if constraints == _UNCHECKED or _fits_in_its_own_way(owner):
+        return ()
+    return tuple(make_constraint(constraint).is_satisfied_by for constraint in constraints)
+
+
+def _fits_in_its_own_way(owner: Any) -> bool:  # noqa: ANN401  a class
+    """Whether a class of others has a ``fit`` that came after the constraints it inherits: it may translate what it is given."""
+    for each in owner.__mro__:
+        if "_parameter_constraints" in vars(each) or each.__module__.startswith("sklearn."):
+            return False
+        if "fit" in vars(each):
+            return True
+    return False

@@ -1,0 +1,221 @@
+"""Names and values of parameters, fixed ones and those of the grid, held to the estimators that they are meant for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any, Final
+
+from sklearn.utils._param_validation import Interval, RealNotInt
+
+from tuningjob.errors import Problem
+from tuningjob.search.constraints import invalid_within, must_be
+from tuningjob.search.reasons import Reason
+from tuningjob.spec.grid import Grid
+from tuningjob.spec.literals import Literal, Scalar, parse_params, shown
+from tuningjob.spec.manifest import nearest
+from tuningjob.spec.models import TuningJobSpec
+
+GRID: Final = "spec.search.grid.parameters"
+_ParamGrid = Sequence[Mapping[str, Sequence[Any]]]
+
+
+# --- names, and numbers that mean two things
+
+
+def fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+    """Numbers that mean two things among the parameters that are given once."""
+    if spec.estimator.class_ is not None:
+        params = parse_params(spec.estimator.params, "spec.estimator.params")
+        yield from _ambiguous(estimator, "", params, "spec.estimator.params")
+    for i, step in enumerate(spec.estimator.pipeline or []):
+        field = f"spec.estimator.pipeline[{i}].params"
+        yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
+
+
+def grid_problems(estimator: Any, grid: Grid, param_grid: _ParamGrid) -> Iterator[Problem]:  # noqa: ANN401
+    """Names that the estimator lacks, and numbers that mean two things."""
+    for i, (subgrid, values) in enumerate(zip(grid.subgrids, param_grid, strict=True)):
+        for name, literals in zip(subgrid.names, subgrid.values, strict=True):
+            field = _field(param_grid, i, name)
+            owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
+            if not all(_has_parameter(owner, leaf) for owner in owners):
+                yield _unknown_parameter(estimator, owners, name, field)
+                continue
+            for j, literal in enumerate(literals):
+                if isinstance(literal, Scalar) and any(_means_two_things(owner, leaf, literal) for owner in owners):
+                    yield _ambiguity(f"{field}[{j}]", literal)
+
+
+def _field(param_grid: _ParamGrid, i: int, name: str) -> str:
+    return f"{GRID}[{i}].{name}" if len(param_grid) > 1 else f"{GRID}.{name}"
+
+
+def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
+    for name, literal in params:
+        owners = _owners(estimator, {}, prefix + name)
+        if any(_means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
+            yield _ambiguity(f"{field}.{name}", literal)
+
+
+def _owners(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:  # noqa: ANN401  estimators
+    """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
+
+    ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
+    """
+    *above, _ = name.split("__")
+    for depth in range(len(above), 0, -1):
+        tried = values.get("__".join(above[:depth]))
+        if tried is not None:
+            return [_below(value, above[depth:]) for value in tried]
+    return [_below(estimator, above)]
+
+
+def _below(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
+    return value.get_params().get("__".join(path)) if path and hasattr(value, "get_params") else value
+
+
+def _has_parameter(value: Any, name: str) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
+    return hasattr(value, "get_params") and name in value.get_params()
+
+
+def _unknown_parameter(estimator: Any, owners: Sequence[Any], name: str, field: str) -> Problem:  # noqa: ANN401
+    known = list(estimator.get_params())
+    lacking = [owner for owner in owners if not _has_parameter(owner, name.rpartition("__")[2])]
+    if len(lacking) < len(owners):
+        names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
+        wanted = "a parameter of each estimator that is tried there"
+        advice = f"{names} lacks it: give it a map of its own in the list."
+        return Problem(field, wanted, shown(name), advice, Reason.PARAMETER_UNKNOWN)
+    wanted = "a parameter of the estimator"
+    return Problem(field, wanted, shown(name), nearest(name, known), Reason.PARAMETER_UNKNOWN)
+
+
+def _means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
+    """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
+
+    ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.
+    """
+    if (
+        not isinstance(literal, Scalar)
+        or literal.tagged
+        or isinstance(literal.value, bool)
+        or literal.value not in {0, 1}
+    ):
+        return False
+    constraints = getattr(type(owner), "_parameter_constraints", {}).get(name, ())
+    intervals = (
+        [constraint for constraint in constraints if isinstance(constraint, Interval)]
+        if isinstance(constraints, list)
+        else []
+    )
+    as_integer = any(interval.type is Integral for interval in intervals)
+    return as_integer and any(
+        interval.type is RealNotInt and float(literal.value) in interval for interval in intervals
+    )
+
+
+def _ambiguity(field: str, literal: Literal) -> Problem:
+    value = literal.value if isinstance(literal, Scalar) else literal
+    return Problem(
+        field,
+        "a number that can mean only one thing",
+        shown(value),
+        f"Write {{int: {value}}} for a count, or {{float: {value}}} for a fraction.",
+        Reason.PARAMETER_AMBIGUOUS,
+    )
+
+
+# --- values that scikit-learn would refuse
+
+
+def refused_values(spec: TuningJobSpec, estimator: Any, param_grid: _ParamGrid) -> Iterator[Problem]:  # noqa: ANN401
+    """Values with which no candidate, or none of one map of the grid, could be fitted."""
+    for field, value, wanted, maps in _fixed_values(spec, estimator, param_grid):
+        if maps == len(param_grid):
+            yield Problem(field, wanted, shown(value), "scikit-learn would refuse every fit.", Reason.PARAMETER_INVALID)
+    for field, values, bad, wanted in _grid_values(estimator, param_grid):
+        if len(bad) == len(values):
+            advice = "scikit-learn would refuse every fit: no value of the list is valid."
+            yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
+
+
+def doubtful_values(spec: TuningJobSpec, estimator: Any, param_grid: _ParamGrid) -> Iterator[str]:  # noqa: ANN401
+    """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
+    for field, value, wanted, maps in _fixed_values(spec, estimator, param_grid):
+        if 0 < maps < len(param_grid):
+            where = "in the maps of the grid that do not set it scikit-learn will refuse every fit, scored NaN."
+            yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, shown(value))} {where[0].upper()}{where[1:]}"
+    for field, values, bad, wanted in _grid_values(estimator, param_grid):
+        if 0 < len(bad) < len(values):
+            told = shown(bad[0]) if len(bad) == 1 else shown(bad)
+            advice = "scikit-learn will refuse these fits, which are scored NaN. Take it out of the list."
+            yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
+
+
+def valid_grid(estimator: Any, param_grid: _ParamGrid) -> list[dict[str, list[Any]]]:  # noqa: ANN401
+    """The grid without the values that scikit-learn would refuse."""
+    return [
+        {
+            name: [
+                value
+                for value in values
+                if _wanted(_owners(estimator, tried, name), name.rpartition("__")[2], name, value, tried) is None
+            ]
+            for name, values in tried.items()
+        }
+        for tried in param_grid
+    ]
+
+
+def _fixed_values(
+    spec: TuningJobSpec,
+    estimator: Any,  # noqa: ANN401
+    param_grid: _ParamGrid,
+) -> Iterator[tuple[str, Any, str, int]]:
+    """Invalid ones: field, value, what it must be, and in how many maps of the grid the value stands."""
+    for name, value, wanted in invalid_within(estimator):
+        maps = sum(not _is_set(name, values) for values in param_grid)
+        yield _fixed_field(spec, name), value, wanted, maps
+
+
+def _is_set(name: str, values: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a map of the grid gives the parameter other values, or puts something in the place of its owner."""
+    parts = name.split("__")
+    return any("__".join(parts[:depth]) in values for depth in range(1, len(parts) + 1))
+
+
+def _fixed_field(spec: TuningJobSpec, name: str) -> str:
+    for i, step in enumerate(spec.estimator.pipeline or []):
+        if name.startswith(f"{step.name}__"):
+            return f"spec.estimator.pipeline[{i}].params.{name[len(step.name) + 2 :]}"
+    return f"spec.estimator.params.{name}"
+
+
+def _grid_values(
+    estimator: Any,  # noqa: ANN401
+    param_grid: _ParamGrid,
+) -> Iterator[tuple[str, Sequence[Any], list[Any], str]]:
+    """Of each list with invalid values: field, all values, the invalid ones, and what the first of them must be."""
+    for i, tried in enumerate(param_grid):
+        for name, values in tried.items():
+            owners, leaf = _owners(estimator, tried, name), name.rpartition("__")[2]
+            wanted = [_wanted(owners, leaf, name, value, tried) for value in values]
+            bad = [value for value, must in zip(values, wanted, strict=True) if must is not None]
+            if bad:
+                yield _field(param_grid, i, name), values, bad, next(filter(None, wanted))
+
+
+def _wanted(
+    owners: Sequence[Any],
+    leaf: str,
+    name: str,
+    value: Any,  # noqa: ANN401
+    tried: Mapping[str, Any],
+) -> str | None:
+    for owner in owners:
+        wanted = must_be(owner, leaf, value)
+        if wanted is not None:
+            return wanted
+    for inner, _, wanted in invalid_within(value):
+        if not _is_set(f"{name}__{inner}", {other: values for other, values in tried.items() if other != name}):
+            return f"an estimator whose {inner} is {wanted}"
+    return None

@@ -1,0 +1,61 @@
+"""Why a search is refused, and what is odd about one: each by a word of its own. The texts are told in docs/preflight.md."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from traceback import extract_tb
+from typing import Final
+
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.spec.literals import shown
+
+_LONGEST: Final = 1_000
+ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
+
+
+class Reason(StrEnum):
+    """Of a problem (the search is refused) or of a warning (it runs)."""
+
+    # problems
+    CODE_IMPORT = "CodeImport"
+    DATA_LOAD = "DataLoad"
+    DATA_CHANGED = "DataChanged"
+    DATA_UNSEEDED = "DataUnseeded"
+    FOLDS_UNFILLABLE = "FoldsUnfillable"
+    SCORER_UNKNOWN = "ScorerUnknown"
+    SCORER_MISMATCH = "ScorerMismatch"
+    PARAMETER_UNKNOWN = "ParameterUnknown"
+    PARAMETER_AMBIGUOUS = "ParameterAmbiguous"
+    NOT_PICKLABLE = "NotPicklable"
+    ESTIMATOR_INVALID = "EstimatorInvalid"
+    COMPRESSION_MISSING = "CompressionMissing"
+    PREFLIGHT_FAILED = "PreflightFailed"
+    # problems, or warnings where only a part of the search cannot be
+    PARAMETER_INVALID = "ParameterInvalid"
+    CLASS_COUNTS = "ClassCounts"
+    # warnings
+    UNSEEDED_ESTIMATOR = "UnseededEstimator"
+    SCALE_SENSITIVE_UNSCALED = "ScaleSensitiveUnscaled"
+    ALREADY_STANDARDISED = "AlreadyStandardised"
+    MISSING_VALUES = "MissingValues"
+    NON_NUMERIC_DATA = "NonNumericData"
+    PILOT_FAILED = "PilotFailed"
+
+
+def refused(reason: Reason, field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
+    """A refusal of one field."""
+    return ManifestRefused([Problem(field, must_be, shown(got), advice, reason)])
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, as the end of its traceback says it: kind, text, and where in whose code it was raised."""
+    text = ADDRESS.sub("", " ".join(str(error).split()))
+    frames = extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{shortened(said)}{where}"
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text that may be of any length."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
