@@ -3,17 +3,19 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
 
+from tests.chart.admission import prepare
 from tests.cluster.harness import binaries
+from tests.cluster.harness.layout import CHART
+from tests.servers import apiserver
+from tests.servers.apiserver import ApiServer, Manifest
 
-CHART = Path(__file__).parents[2] / "charts" / "tuningjob"
-Manifest = dict[str, Any]
+__all__ = ["CHART", "Helm", "Manifest", "Render"]
+
 Helm = Callable[..., "subprocess.CompletedProcess[str]"]
 Render = Callable[..., list[Manifest]]
 
@@ -57,3 +59,11 @@ def render(template: Helm) -> Render:
         return [document for document in yaml.safe_load_all(result.stdout) if document]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[ApiServer]:
+    """An API server as ``admission.prepare`` leaves it; a module leaves it as it was, but for TuningJobs."""
+    with apiserver.running("alice", "bob", "carol") as server:
+        prepare(server)
+        yield server

@@ -1,37 +1,22 @@
 """What the chart makes, by the real helm."""
 
 import datetime as dt
+import json
 import re
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
-from tuningjob_operator.cluster import REQUIRED_ACCESS
-from tuningjob_operator.settings import read_settings
+from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
+from tuningjob_operator.cluster import NODES_ACCESS, REQUIRED_ACCESS, Access
 
 pytestmark = pytest.mark.cluster
 
 CRD = CHART / "files" / "crds" / "tuningjobs.yaml"
-
-
-def of_kind(objects: list[Manifest], kind: str) -> list[Manifest]:
-    return [found for found in objects if found["kind"] == kind]
-
-
-def the(objects: list[Manifest], kind: str) -> Manifest:
-    (found,) = of_kind(objects, kind)
-    return found
-
-
-def pod_of(objects: list[Manifest]) -> Manifest:
-    pod: Manifest = the(objects, "Deployment")["spec"]["template"]
-    return pod
-
-
-def containers_of(objects: list[Manifest]) -> dict[str, Manifest]:
-    return {container["name"]: container for container in pod_of(objects)["spec"]["containers"]}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +70,8 @@ def test_the_pod_fits_the_restricted_pod_security_standard(objects: list[Manifes
 
 def test_only_the_operator_holds_a_token_of_the_service_account(objects: list[Manifest]) -> None:
     assert pod_of(objects)["spec"]["automountServiceAccountToken"] is False
-    assert the(objects, "ServiceAccount")["automountServiceAccountToken"] is False
+    for account in of_kind(objects, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
     (volume,) = [volume for volume in pod_of(objects)["spec"]["volumes"] if "projected" in volume]
     mounted = {
         name: [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == volume["name"]]
@@ -94,17 +80,6 @@ def test_only_the_operator_holds_a_token_of_the_service_account(objects: list[Ma
     assert mounted == {"operator": ["/var/run/secrets/kubernetes.io/serviceaccount"], "results": []}
     sources = [next(iter(source)) for source in volume["projected"]["sources"]]
     assert sources == ["serviceAccountToken", "configMap", "downwardAPI"]
-
-
-def mounts_of(container: Manifest) -> dict[str, str]:
-    return {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-
-
-def volumes_of(objects: list[Manifest]) -> dict[str, Manifest]:
-    return {
-        volume["name"]: {key: value for key, value in volume.items() if key != "name"}
-        for volume in pod_of(objects)["spec"]["volumes"]
-    }
 
 
 def test_the_results_service_has_of_kubernetes_the_api_servers_authority_alone(objects: list[Manifest]) -> None:
@@ -126,7 +101,7 @@ def test_with_a_certificate_everything_speaks_https(render: Render) -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert results[probe]["httpGet"]["scheme"] == "HTTPS"
     assert the(objects, "Service")["spec"]["ports"][0]["name"] == "https"
-    assert pod_of(objects)["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
+    assert the(objects, "Service")["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
 
 
 def test_only_the_results_service_holds_the_key_of_its_certificate(render: Render) -> None:
@@ -189,24 +164,16 @@ def test_the_retention_of_deleted_searches_is_told_to_the_operator(objects: list
     assert settings_of(containers_of(none)["operator"]).retention == dt.timedelta(0)
 
 
-def test_prometheus_finds_the_numbers_by_annotations(objects: list[Manifest], render: Render) -> None:
-    told = pod_of(objects)["metadata"]["annotations"]
-    port = containers_of(objects)["results"]["ports"][0]["containerPort"]
-    assert {name: value for name, value in told.items() if name.startswith("prometheus.io/")} == {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/path": "/metrics",
-        "prometheus.io/port": str(port),
-        "prometheus.io/scheme": "http",
-    }
-    without = pod_of(render("metrics.annotations=false"))["metadata"]["annotations"]
-    assert not [name for name in without if name.startswith("prometheus.io/")]
-
-
 # --- who created a TuningJob: test_created_by tries the policies on a real API server --------------------------------
 
 
-def admission(objects: list[Manifest]) -> dict[str, str]:
-    return {found["kind"]: found["apiVersion"] for found in objects if "AdmissionPolicy" in found["kind"]}
+def admission(objects: list[Manifest], name: str = "created-by") -> dict[str, str]:
+    """The version of each kind, of the policies of this name."""
+    return {
+        found["kind"]: found["apiVersion"]
+        for found in objects
+        if "AdmissionPolicy" in found["kind"] and found["metadata"]["name"] == f"tuningjob-{name}"
+    }
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
@@ -225,15 +192,61 @@ def test_a_cluster_without_mutating_policies_has_the_validating_one(objects: lis
 
 
 def test_with_watched_namespaces_the_policies_hold_there_only(render: Render) -> None:
-    binding = the(render('watchNamespaces=["one","two"]'), "ValidatingAdmissionPolicyBinding")
-    (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
-    assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["one", "two"]}
+    bindings = of_kind(render('watchNamespaces=["one","two"]'), "ValidatingAdmissionPolicyBinding")
+    assert len(bindings) == 2
+    for binding in bindings:
+        (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+        assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["one", "two"]}
 
 
 def test_who_created_what_need_not_be_known(render: Render) -> None:
     objects = render("createdBy.enabled=false")
     assert admission(objects) == {}
     assert settings_of(containers_of(objects)["operator"]).records_creators is False
+
+
+# --- what a TuningJob may name: test_references tries the policy on a real API server ---------------------------------
+
+VALIDATING = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+
+def cluster_with(*kinds: str) -> list[str]:
+    """What helm would find on a cluster that has these kinds of admission policies, and what every cluster has."""
+    has = ["apps/v1/Deployment", *(f"admissionregistration.k8s.io/v1/{kind}" for kind in kinds)]
+    return ["--kube-version=1.34.0", *(f"--api-versions={each}" for each in has)]
+
+
+def test_authors_are_held_to_their_rights_by_default(objects: list[Manifest]) -> None:
+    assert admission(objects, "references").keys() == set(VALIDATING)
+    assert settings_of(containers_of(objects)["operator"]).trusts_references is True
+
+
+def test_without_the_check_the_operator_refuses_what_names_a_secret(render: Render) -> None:
+    objects = render("references.check=false")
+    assert admission(objects, "references") == {}
+    assert settings_of(containers_of(objects)["operator"]).trusts_references is False
+
+
+def test_authors_may_be_trusted_instead(render: Render, template: Helm) -> None:
+    objects = render("references.check=false", "references.trustAuthors=true")
+    assert admission(objects, "references") == {}
+    assert settings_of(containers_of(objects)["operator"]).trusts_references is True
+    both = template("references.trustAuthors=true")
+    assert both.returncode != 0
+    assert "references.trustAuthors: must be false while references.check is true, but got true. Set references" in (
+        both.stderr
+    )
+
+
+def test_a_cluster_without_validating_policies_is_given_none_and_the_operator_refuses(helm: Helm) -> None:
+    lacking = helm("template", "tuningjob", str(CHART), *cluster_with())
+    objects = [document for document in yaml.safe_load_all(lacking.stdout) if document]
+    assert not [found for found in objects if "AdmissionPolicy" in found["kind"]]
+    operator = settings_of(containers_of(objects)["operator"])
+    assert (operator.trusts_references, operator.records_creators) == (False, False)
+    having = helm("template", "tuningjob", str(CHART), *cluster_with("ValidatingAdmissionPolicy"))
+    objects = [document for document in yaml.safe_load_all(having.stdout) if document]
+    assert admission(objects, "references").keys() == admission(objects).keys() == set(VALIDATING)
 
 
 def test_every_container_has_requests_limits_and_probes(objects: list[Manifest]) -> None:
@@ -244,23 +257,37 @@ def test_every_container_has_requests_limits_and_probes(objects: list[Manifest])
     assert containers_of(objects)["results"]["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
-def settings_of(container: Manifest) -> Any:
-    return read_settings({variable["name"]: variable.get("value", "") for variable in container["env"]})
-
-
 def test_the_containers_read_their_settings_from_the_values(render: Render) -> None:
     objects = render(
         *("images.worker=registry/worker:1", "images.pullPolicy=Always", "limits.maxFits=123456789"),
-        *("limits.maxPods=7", 'watchNamespaces=["one","two"]'),
+        *("limits.maxPods=7", "limits.maxCpu=16", "limits.maxMemory=1.5Ti", 'watchNamespaces=["one","two"]'),
     )
     operator = settings_of(containers_of(objects)["operator"])
     assert (operator.worker_image, operator.worker_pull_policy) == ("registry/worker:1", "Always")
     assert (operator.max_fits, operator.max_pods) == (123_456_789, 7)
+    assert (operator.max_cpu, operator.max_memory) == (Decimal(16), Decimal(3 * 2**39))
     assert operator.watch_namespaces == ("one", "two")
-    assert operator.liveness_port == containers_of(objects)["operator"]["ports"][0]["containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in containers_of(objects)["operator"]["ports"]}
+    assert ports == {"liveness": operator.liveness_port, "metrics": operator.metrics_port}
     results = settings_of(containers_of(objects)["results"])
     assert results.results_port == containers_of(objects)["results"]["ports"][0]["containerPort"]
     assert operator.database_url == results.database_url == "sqlite:////data/tuning.db"
+
+
+def test_a_search_has_ceilings_that_may_be_taken_away(objects: list[Manifest], render: Render) -> None:
+    operator = settings_of(containers_of(objects)["operator"])
+    assert (operator.max_fits, operator.max_pods) == (1_000_000, 100)
+    assert (operator.max_cpu, operator.max_memory) == (Decimal(100), Decimal(400 * 2**30))
+    without = settings_of(containers_of(render("limits.maxCpu=", "limits.maxMemory="))["operator"])
+    assert (without.max_cpu, without.max_memory) == (None, None)
+
+
+def test_a_ceiling_may_be_a_number_of_a_values_file(helm: Helm, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text("limits: {maxCpu: 2000000}\n")
+    result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.34.0", "--values", str(file))
+    objects = [document for document in yaml.safe_load_all(result.stdout) if document]
+    assert settings_of(containers_of(objects)["operator"]).max_cpu == 2_000_000
 
 
 def test_worker_pods_are_told_the_address_of_the_service(objects: list[Manifest]) -> None:
@@ -297,10 +324,12 @@ def granted(rules: list[Manifest]) -> set[tuple[str, str, str]]:
     }
 
 
-REQUIRED = {
-    (access.verb, access.group, "/".join(filter(None, (access.resource, access.subresource))))
-    for access in REQUIRED_ACCESS
-}
+def as_right(access: Access) -> tuple[str, str, str]:
+    return access.verb, access.group, "/".join(filter(None, (access.resource, access.subresource)))
+
+
+REQUIRED = {as_right(access) for access in REQUIRED_ACCESS}
+NODES = {as_right(NODES_ACCESS)}
 
 
 def operator_role(objects: list[Manifest], kind: str) -> list[Manifest]:
@@ -309,28 +338,45 @@ def operator_role(objects: list[Manifest], kind: str) -> list[Manifest]:
 
 def test_the_operator_may_do_in_all_namespaces_what_it_needs_and_no_more(objects: list[Manifest]) -> None:
     (role,) = operator_role(objects, "ClusterRole")
-    assert granted(role["rules"]) == REQUIRED
+    assert granted(role["rules"]) == REQUIRED | NODES
+    assert settings_of(containers_of(objects)["operator"]).checks_nodes is True
     assert the(objects, "ClusterRoleBinding")["subjects"] == [
         {"kind": "ServiceAccount", "name": "tuningjob", "namespace": "tuningjob-system"}
     ]
     assert of_kind(objects, "Role") == of_kind(objects, "RoleBinding") == []
 
 
-def test_with_watched_namespaces_the_same_rights_are_given_in_those_only(
-    objects: list[Manifest], render: Render
-) -> None:
-    (everywhere,) = operator_role(objects, "ClusterRole")
-    watched = render('watchNamespaces=["one","two"]')
+def test_nodes_need_not_be_looked_at(render: Render) -> None:
+    objects = render("limits.checkNodes=false")
+    (role,) = operator_role(objects, "ClusterRole")
+    assert granted(role["rules"]) == REQUIRED
+    assert settings_of(containers_of(objects)["operator"]).checks_nodes is False
+
+
+def test_with_watched_namespaces_the_rights_are_given_in_those_only(render: Render) -> None:
+    watched = render('watchNamespaces=["one","two"]', "limits.checkNodes=true")
     assert operator_role(watched, "ClusterRole") == of_kind(watched, "ClusterRoleBinding") == []
     assert [role["metadata"]["namespace"] for role in of_kind(watched, "Role")] == ["one", "two"]
     assert [binding["metadata"]["namespace"] for binding in of_kind(watched, "RoleBinding")] == ["one", "two"]
-    assert all(role["rules"] == everywhere["rules"] for role in of_kind(watched, "Role"))
+    assert all(granted(role["rules"]) == REQUIRED for role in of_kind(watched, "Role"))
+    # nodes are the cluster's
+    assert settings_of(containers_of(watched)["operator"]).checks_nodes is False
+
+
+def test_with_watched_namespaces_nothing_need_be_cluster_wide(render: Render) -> None:
+    optional = ("crds.enabled", "createdBy.enabled", "references.check", "userRoles.enabled")
+    watched = 'watchNamespaces=["one","two"]'
+    for kind in {found["kind"] for found in render(watched) if "namespace" not in found["metadata"]}:
+        assert kind in {"CustomResourceDefinition", "ClusterRole", *VALIDATING}
+    objects = render(watched, *(f"{name}=false" for name in optional))
+    assert {found["metadata"]["namespace"] for found in objects} == {"tuningjob-system", "one", "two"}
 
 
 def test_no_right_is_a_wildcard_and_no_secret_is_readable(objects: list[Manifest]) -> None:
     rights = granted([rule for role in of_kind(objects, "ClusterRole") for rule in role["rules"]])
     assert not [right for right in rights if "*" in right]
     assert {verb for verb, _, resource in rights if resource == "secrets"} == {"create"}
+    assert {resource for verb, _, resource in rights if verb == "delete"} == {"tuningjobs", "jobs"}
 
 
 def test_users_have_tuningjobs_through_kubernetes_own_roles(objects: list[Manifest], render: Render) -> None:
@@ -346,7 +392,10 @@ def test_users_have_tuningjobs_through_kubernetes_own_roles(objects: list[Manife
         "tuningjob-edit": {"edit", "admin"},
     }
     assert {verb for verb, _, _ in granted(roles["tuningjob-view"]["rules"])} == {"get", "list", "watch"}
-    assert {resource for _, _, resource in granted(roles["tuningjob-edit"]["rules"])} == {"tuningjobs"}
+    assert {resource for _, _, resource in granted(roles["tuningjob-edit"]["rules"])} == {
+        "tuningjobs",
+        "tuningjobs/scale",
+    }
     without = [role["metadata"]["name"] for role in of_kind(render("userRoles.enabled=false"), "ClusterRole")]
     assert without == ["tuningjob"]
 
@@ -357,7 +406,7 @@ def test_the_readme_lists_the_operators_rights_completely() -> None:
     told = {(verb, resource) for resource, verbs in row.findall(text) for verb in verbs.split(", ")}
     plain = {"tuningjobs": "tuningjobs.tuningjob.dev", "jobs": "jobs.batch"}
     want = set()
-    for verb, _, resource in REQUIRED:
+    for verb, _, resource in REQUIRED | NODES:
         name, slash, subresource = resource.partition("/")
         want.add((verb, plain.get(name, name) + slash + subresource))
     assert told == want
@@ -418,7 +467,7 @@ def test_without_persistence_the_volume_goes_with_the_pod(render: Render) -> Non
 def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
     for found in objects:
         assert "finalizers" not in found["metadata"]
-        assert "helm.sh/hook" not in found["metadata"].get("annotations", {})
+        assert found["metadata"].get("annotations", {}).get("helm.sh/hook", "test") == "test"
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -434,6 +483,14 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ("limits.maxFits=0", "/limits/maxFits"),
         ("limits.maxFits=many", "/limits/maxFits"),
         ("limits.maxPods=1.5", "/limits/maxPods"),
+        ("limits.maxCpu=-1", "/limits/maxCpu"),
+        ("limits.maxCpu=0", "/limits/maxCpu"),
+        ("limits.maxMemory=lots", "/limits/maxMemory"),
+        ("limits.maxMemory=0Gi", "/limits/maxMemory"),
+        ("limits.checkNodes=perhaps", "/limits/checkNodes"),
+        ("limits.maxGpu=1", "/limits"),
+        ("references.check=perhaps", "/references/check"),
+        ("references.refuse=true", "/references"),
         ("watchNamespaces=team", "/watchNamespaces"),
         ('watchNamespaces=["Team"]', "/watchNamespaces/0"),
         ('watchNamespaces=["a","a"]', "/watchNamespaces"),
@@ -445,6 +502,18 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ("tls.secretName=My_Secret", "/tls/secretName"),
         ("tls.enabled=true", "/tls"),
         ("metrics.annotations=perhaps", "/metrics/annotations"),
+        ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
+        ("monitoring.podMonitor.labels.release=1", "/monitoring/podMonitor/labels/release"),
+        ("monitoring.serviceMonitor.enabled=true", "/monitoring"),
+        ("monitoring.dashboard.enabled=1", "/monitoring/dashboard/enabled"),
+        ("networkPolicy.enabled=1", "/networkPolicy/enabled"),
+        ("networkPolicy.dns.ports=[]", "/networkPolicy/dns/ports"),
+        ("networkPolicy.apiServer.ports=[70000]", "/networkPolicy/apiServer/ports/0"),
+        ('networkPolicy.clients=[{"podSelektor":{}}]', "/networkPolicy/clients/0"),
+        ("networkPolicy.clients=[{}]", "/networkPolicy/clients/0"),
+        ('networkPolicy.egress=[{"from":[]}]', "/networkPolicy/egress/0"),
+        ('networkPolicy.workers.namespaces=["Team"]', "/networkPolicy/workers/namespaces/0"),
+        ("tests.enabled=perhaps", "/tests/enabled"),
         ("createdBy.enabled=perhaps", "/createdBy/enabled"),
         ("persistence.size=lots", "/persistence/size"),
         ("persistence.enabled=perhaps", "/persistence/enabled"),
@@ -473,15 +542,16 @@ def test_the_pod_is_placed_as_the_values_say(render: Render) -> None:
 
 
 def leaves(values: Any, path: str = "") -> dict[str, Any]:
-    """Values by their dotted names; two levels, as deep as names go."""
-    if isinstance(values, dict) and values and path.count(".") < 2:
+    """Values by their dotted names; each container's resources and each destination as it is."""
+    is_whole = path.startswith("resources.") and path.count(".") == 2
+    if isinstance(values, dict) and values and not is_whole and values.keys() != {"to", "ports"}:
         return {name: leaf for key, value in values.items() for name, leaf in leaves(value, f"{path}{key}.").items()}
     return {path.rstrip("."): values}
 
 
 def as_written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, (bool, list, dict)):
+        return json.dumps(value)
     return str(value) if value != "" else '""'
 
 

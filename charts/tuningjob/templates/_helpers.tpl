@@ -20,9 +20,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Of the pod that `helm test` runs: the control plane's Service and policy must not select it. */}}
+{{- define "tuningjob.testLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
 {{/* <release>-results, as worker pods call it. */}}
 {{- define "tuningjob.results" -}}
 {{- printf "%s-results" (include "tuningjob.fullname" .) -}}
+{{- end -}}
+
+{{- define "tuningjob.resultsUrl" -}}
+{{ include "tuningjob.scheme" . }}://{{ include "tuningjob.results" . }}.{{ .Release.Namespace }}.svc:8080
 {{- end -}}
 
 {{- define "tuningjob.claim" -}}
@@ -102,18 +114,24 @@ What the operator does in a namespace with TuningJobs, and no more: tuningjob_op
 verb (tests/chart holds the two together). One set of rules, rendered as a ClusterRole or as a Role in each namespace.
 */}}
 {{- define "tuningjob.rules" -}}
+# deleted when ttlSecondsAfterFinished is over
 - apiGroups: [tuningjob.dev]
   resources: [tuningjobs]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [tuningjob.dev]
   resources: [tuningjobs/status]
   verbs: [update]
+# deleted when a search is cancelled, is over its deadline, or needs pods with more memory
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [list, watch, get, create, patch]
+  verbs: [list, watch, get, create, patch, delete]
 # to say why a Job failed; pods are made and deleted by the Job controller alone
 - apiGroups: [""]
   resources: [pods]
+  verbs: [list]
+# to plan no pods that the namespace would not admit, and to say why
+- apiGroups: [""]
+  resources: [resourcequotas, limitranges]
   verbs: [list]
 # tokens are written and never read
 - apiGroups: [""]
@@ -125,6 +143,85 @@ verb (tests/chart holds the two together). One set of rules, rendered as a Clust
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{/* Whether pods are held against nodes, which only a ClusterRole may look at. */}}
+{{- define "tuningjob.checksNodes" -}}
+{{- and .Values.limits.checkNodes (not .Values.watchNamespaces) -}}
+{{- end -}}
+
+{{/* A ceiling as its author wrote it; a number in a values file is a float by now. */}}
+{{- define "tuningjob.ceiling" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end -}}
+{{- end -}}
+
+{{/*
+Whether the cluster has ValidatingAdmissionPolicies. Without a cluster to ask (helm template, where no kind is known), what every
+Kubernetes that this chart admits has, unless it was turned off.
+*/}}
+{{- define "tuningjob.hasPolicies" -}}
+{{- $isOffline := not (.Capabilities.APIVersions.Has "apps/v1/Deployment") -}}
+{{- if or $isOffline (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether the API server holds the authors of references to their rights. */}}
+{{- define "tuningjob.checksReferences" -}}
+{{- if and .Values.references.check (include "tuningjob.hasPolicies" .) }}
+{{- if .Values.references.trustAuthors }}
+{{- fail "references.trustAuthors: must be false while references.check is true, but got true. Set references.check to false as well to let whoever may create TuningJobs name any Secret, claim and service account of the namespace" }}
+{{- end }}true
+{{- end }}
+{{- end -}}
+
+{{/* Whether who created a TuningJob is the API server's word. */}}
+{{- define "tuningjob.recordsCreators" -}}
+{{- if and .Values.createdBy.enabled (include "tuningjob.hasPolicies" .) }}true{{ end -}}
+{{- end -}}
+
+{{/* allow: somebody sees to it that authors name only what they could use in a pod anyway, or need not. */}}
+{{- define "tuningjob.references" -}}
+{{- if or (include "tuningjob.checksReferences" .) .Values.references.trustAuthors }}allow{{ else }}refuse{{ end -}}
+{{- end -}}
+
+{{/* The namespaces whose worker pods a NetworkPolicy of ours selects, as JSON. */}}
+{{- define "tuningjob.workerNamespaces" -}}
+{{- $watched := .Values.watchNamespaces -}}
+{{- range .Values.networkPolicy.workers.namespaces }}
+{{- if and $watched (not (has . $watched)) }}
+{{- fail (printf "networkPolicy.workers.namespaces: must be of watchNamespaces (%s), where worker pods are, but got %s" (join ", " $watched) .) }}
+{{- end }}
+{{- end }}
+{{- default $watched .Values.networkPolicy.workers.namespaces | toJson -}}
+{{- end -}}
+
+{{/* Of worker pods, wherever they are: what the operator's job.py labels them with. */}}
+{{- define "tuningjob.workerLabels" -}}
+app.kubernetes.io/name: tuningjob
+app.kubernetes.io/component: worker
+app.kubernetes.io/managed-by: tuningjob
+{{- end -}}
+
+{{/* An egress rule from {to: peers, ports: numbers}; no peers: any address. */}}
+{{- define "tuningjob.destination" -}}
+- ports:
+    {{- range .ports }}
+    - {protocol: TCP, port: {{ int . }}}
+    {{- end }}
+  {{- with .to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/* DNS, which is asked by UDP first. */}}
+{{- define "tuningjob.dns" -}}
+- ports:
+    {{- range .Values.networkPolicy.dns.ports }}
+    - {protocol: UDP, port: {{ int . }}}
+    - {protocol: TCP, port: {{ int . }}}
+    {{- end }}
+  {{- with .Values.networkPolicy.dns.to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{/* Of an admission policy's binding: only where this release runs TuningJobs. */}}

@@ -1,0 +1,174 @@
+"""What the chart tells Prometheus and Grafana, held to what the code really exposes."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from tests.chart.conftest import CHART, Manifest, Render
+from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
+from tuningjob_operator.cache import Cache
+from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.telemetry import Telemetry
+
+pytestmark = pytest.mark.cluster
+
+DASHBOARD = CHART / "files" / "dashboard.json"
+POD_MONITOR = "monitoring.podMonitor.enabled=true"
+
+
+@pytest.fixture(scope="module")
+def objects(render: Render) -> list[Manifest]:
+    return render()
+
+
+# --- annotations and PodMonitor --------------------------------------------------------------------------------------
+
+
+def annotations(found: Manifest) -> dict[str, str]:
+    told = found["metadata"].get("annotations", {})
+    return {name.removeprefix("prometheus.io/"): told[name] for name in told if name.startswith("prometheus.io/")}
+
+
+def test_annotations_name_both_ports_one_on_the_pod_and_one_on_the_service(objects: list[Manifest]) -> None:
+    metrics = settings_of(containers_of(objects)["operator"]).metrics_port
+    results = settings_of(containers_of(objects)["results"]).results_port
+    same = {"scrape": "true", "path": "/metrics", "scheme": "http"}
+    assert annotations(pod_of(objects)) == {**same, "port": str(metrics)}
+    assert annotations(the(objects, "Service")) == {**same, "port": str(results)}
+
+
+def test_annotations_may_be_left_out(render: Render) -> None:
+    objects = render("metrics.annotations=false")
+    assert annotations(pod_of(objects)) == annotations(the(objects, "Service")) == {}
+
+
+def endpoints(monitor: Manifest) -> dict[str, Manifest]:
+    return {found["port"]: found for found in monitor["spec"]["podMetricsEndpoints"]}
+
+
+def test_a_pod_monitor_names_both_ports_of_the_operators_pod(render: Render) -> None:
+    objects = render(POD_MONITOR, "monitoring.podMonitor.labels.release=prometheus")
+    monitor = the(objects, "PodMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod_of(objects)["metadata"]["labels"].items()
+    named = {port["name"] for found in containers_of(objects).values() for port in found["ports"]}
+    assert endpoints(monitor).keys() == {"metrics", "results"} <= named
+    for found in endpoints(monitor).values():
+        assert (found["path"], found["scheme"], found["interval"]) == ("/metrics", "http", "30s")
+
+
+def test_with_a_certificate_it_verifies_the_results_service_by_its_name(render: Render) -> None:
+    found = endpoints(the(render(POD_MONITOR, "tls.secretName=results-tls"), "PodMonitor"))
+    assert (found["metrics"]["scheme"], found["results"]["scheme"]) == ("http", "https")
+    assert found["results"]["tlsConfig"] == {
+        "ca": {"secret": {"name": "results-tls", "key": "ca.crt"}},
+        "serverName": "tuningjob-results.tuningjob-system.svc",
+    }
+
+
+def test_there_is_neither_by_default(objects: list[Manifest]) -> None:
+    assert of_kind(objects, "PodMonitor") == []
+    assert not [found for found in of_kind(objects, "ConfigMap") if "dashboard" in found["metadata"]["name"]]
+
+
+# --- the dashboard ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_config_map_is_what_grafanas_sidecar_looks_for(render: Render, dashboard: dict[str, Any]) -> None:
+    config_map = the(render("monitoring.dashboard.enabled=true", "monitoring.dashboard.folder=Search"), "ConfigMap")
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config_map["metadata"]["annotations"] == {"grafana_folder": "Search"}
+    ((name, text),) = config_map["data"].items()
+    assert name == "tuningjob.json"
+    assert json.loads(text) == dashboard
+
+
+def queries(dashboard: dict[str, Any]) -> list[str]:
+    return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+
+
+def names_in(query: str) -> set[str]:
+    """The metrics of a query: what has a selector, as each here has."""
+    return set(re.findall(r"([a-z_]+)\{", query))
+
+
+def exposed(registry: CollectorRegistry) -> dict[str, set[str]]:
+    """The names of all samples that a registry may have, each with its labels, but for those of process_…"""
+    found: dict[str, set[str]] = {}
+    for family in registry.collect():
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        for suffix in suffixes:
+            found[family.name + suffix] = {name for sample in family.samples for name in sample.labels}
+    return found
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict[str, set[str]]:
+    """Of both processes, with a sample of each, so that labels are seen."""
+    service, operator = Metrics(), Telemetry(Cache())
+    operator.show(queue=[], resync_age=lambda: 0.0)
+    found = exposed(service.registry) | exposed(operator.registry)
+    assert generate_latest(service.registry)
+    return found
+
+
+def test_every_metric_of_the_dashboard_is_one_that_the_code_exposes(
+    dashboard: dict[str, Any], metrics: dict[str, set[str]]
+) -> None:
+    for query in queries(dashboard):
+        assert names_in(query), query
+        assert names_in(query) <= metrics.keys(), query
+
+
+def test_every_grouping_of_the_dashboard_is_by_labels_that_the_code_knows(dashboard: dict[str, Any]) -> None:
+    service, operator = Metrics(), Telemetry(Cache())
+    known = {"le", "phase"}
+    for owner in (service, operator):
+        for found in vars(owner).values():
+            known |= set(getattr(found, "_labelnames", ()))
+    for query in queries(dashboard):
+        by = {label for group in re.findall(r"by \(([a-z_, ]+)\)", query) for label in group.split(", ")}
+        assert by <= known, query
+
+
+def test_every_panel_is_of_the_chosen_prometheus_and_instances(dashboard: dict[str, Any]) -> None:
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
+    assert all('{instance=~"$instance"}' in query for query in queries(dashboard))
+    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "instance"}
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert len({panel["title"] for panel in panels}) == len(panels)
+
+
+def test_no_panel_hides_another(dashboard: dict[str, Any]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tuningjob_fits_total", "tuningjob_failed_fits_total", "tuningjob_cell_seconds_bucket"),
+        *("tuningjob_claims_total", "tuningjob_queue_depth", "tuningjob_queue_latency_seconds_bucket"),
+        *("tuningjob_reconcile_seconds_bucket", "tuningjob_reconcile_seconds_count", "tuningjob_api_calls_total"),
+        *("tuningjob_tuningjobs", "tuningjob_active_pods", "process_resident_memory_bytes"),
+        *("process_cpu_seconds_total", "tuningjob_resync_age_seconds", "tuningjob_unavailable_total"),
+    ],
+)
+def test_the_dashboard_shows(dashboard: dict[str, Any], name: str) -> None:
+    assert any(name in names_in(query) for query in queries(dashboard))
