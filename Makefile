@@ -54,6 +54,10 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 	$(PY) -m benchmarks.rivals
 	$(PY) -m benchmarks.engine --date $$(date +%F)
 
+.PHONY: bench-operator
+bench-operator: venv cluster-deps ## measure the operator with 1,000 TuningJobs on fake nodes, write benchmarks/results/operator.md (20 minutes)
+	$(PY) -m benchmarks.operator --date $$(date +%F)
+
 .PHONY: cluster-deps cluster-up cluster-demo cluster-down
 cluster-deps: venv ## install and build what the test cluster and the servers of tests/servers need (root; minutes the first time)
 	$(PY) -m tests.cluster.harness deps

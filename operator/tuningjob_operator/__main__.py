@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import logging
 import sys
 import time
@@ -15,12 +16,14 @@ from tuningjob.journal.artifacts import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, loops, tokens, watch
 from tuningjob_operator.cache import Cache
-from tuningjob_operator.cluster import REQUIRED_ACCESS, ApiError, Cluster, NotFound
+from tuningjob_operator.cluster import NODES_ACCESS, REQUIRED_ACCESS, ApiError, Cluster, NotFound
 from tuningjob_operator.kube import KubeCluster
 from tuningjob_operator.objects import Key
 from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Reconciler
+from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings, read_settings
+from tuningjob_operator.telemetry import Telemetry, serving
 
 logger = logging.getLogger("tuningjob_operator")
 
@@ -40,9 +43,10 @@ class CannotStart(Exception):
     """What is missing, in a sentence for the administrator."""
 
 
-async def check_access(cluster: Cluster, namespaces: tuple[str, ...]) -> None:
+async def check_access(cluster: Cluster, namespaces: tuple[str, ...], *, with_nodes: bool = False) -> None:
     """Raises CannotStart if RBAC forbids anything that the operator does; ApiError if it cannot be told."""
-    missing = [
+    missing = [f"{NODES_ACCESS} in all namespaces"] if with_nodes and not await cluster.may(NODES_ACCESS, None) else []
+    missing += [
         f"{access} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
         for namespace in namespaces or (None,)
         for access in REQUIRED_ACCESS
@@ -52,14 +56,16 @@ async def check_access(cluster: Cluster, namespaces: tuple[str, ...]) -> None:
         raise CannotStart(f"The operator's service account must be allowed to: {'; '.join(missing)}.")
 
 
-async def start(cluster: Cluster, resync: loops.Resync, namespaces: tuple[str, ...]) -> None:
+async def start(
+    cluster: Cluster, resync: loops.Resync, namespaces: tuple[str, ...], *, with_nodes: bool = False
+) -> None:
     """Look at everything once, before kopf does: it would never notice a CRD that comes later. Raises CannotStart."""
     reason = ""
     for attempt in range(_START_ATTEMPTS):
         if attempt:
             await asyncio.sleep(_START_PAUSE_SECONDS)
         try:
-            await check_access(cluster, namespaces)
+            await check_access(cluster, namespaces, with_nodes=with_nodes)
             await resync.resync()
         except NotFound:
             reason = "the CRD tuningjobs.tuningjob.dev must be installed"
@@ -85,9 +91,16 @@ def check_settings(settings: Settings) -> None:
 async def run(settings: Settings) -> None:
     """Run until SIGTERM, or until one of the parts ends. Raises what that part raised."""
     clock, cache = _SystemClock(), Cache()
-    queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic)
+    telemetry = Telemetry(cache)
+    queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, on_take=telemetry.waited)
     journal = SqlJournal(settings.database_url)
-    async with KubeCluster() as cluster:
+    served = serving(telemetry.registry, settings.metrics_port)
+    async with served, KubeCluster(on_call=telemetry.called) as cluster:
+        service = ServiceWatch(
+            settings.own_results_url,
+            clock=clock.monotonic,
+            on_change=lambda: queue.add_all(cache.tuningjobs.keys()),
+        )
         reconciler = Reconciler(
             cluster=cluster,
             journal=journal,
@@ -97,17 +110,20 @@ async def run(settings: Settings) -> None:
             settings=settings,
             signing_key=tokens.load_or_create_key(settings.signing_key_file),
             clock=clock,
+            service=service,
         )
         namespaces = settings.watch_namespaces
         resync = loops.Resync(
             cluster=cluster, journal=journal, cache=cache, queue=queue, clock=clock, namespaces=namespaces
         )
-        await start(cluster, resync, namespaces)
+        telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds)
+        await start(cluster, resync, namespaces, with_nodes=settings.checks_nodes)
         logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
-        tasks = [asyncio.create_task(loops.work(queue, reconciler.reconcile)) for _ in range(loops.WORKERS)]
+        worker = functools.partial(loops.work, queue, reconciler.reconcile, on_pass=telemetry.passed)
+        tasks = [asyncio.create_task(worker()) for _ in range(loops.WORKERS)]
         poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
-        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger)]
+        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service)]
         tasks.append(
             asyncio.create_task(
                 kopf.operator(

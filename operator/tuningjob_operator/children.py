@@ -102,7 +102,7 @@ def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.date
     metadata = tuningjob["metadata"]
     told = f"{uid_of(tuningjob)}/{condition.type}/{condition.status}/{condition.last_transition_time}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    is_bad = condition.type == names.FAILED or condition.status == "False"
+    is_bad = condition.type == names.FAILED or (condition.type in names.GOOD_NEWS and condition.status == "False")
     moment = timestamp(now)
     return {
         "apiVersion": "v1",

@@ -26,11 +26,11 @@ class NotFound(ApiError):
 
 
 class AlreadyExists(ApiError):
-    """409 to a create."""
+    """409 to a create: the name is taken."""
 
 
 class Conflict(ApiError):
-    """409 to an update: what it was made from is no longer there."""
+    """409 to anything else: what it was made from is no longer there, or another call came between."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,24 @@ class Access:
 REQUIRED_ACCESS: Final = (
     Access("list", GROUP, PLURAL),  # kopf, resync
     Access("watch", GROUP, PLURAL),  # kopf
+    Access("delete", GROUP, PLURAL),  # ttlSecondsAfterFinished
     Access("update", GROUP, PLURAL, "status"),
     Access("list", "batch", "jobs"),  # kopf, resync
     Access("watch", "batch", "jobs"),  # kopf
     Access("get", "batch", "jobs"),
     Access("create", "batch", "jobs"),
     Access("patch", "batch", "jobs"),
+    Access("delete", "batch", "jobs"),
     Access("list", "", "pods"),
+    Access("list", "", "resourcequotas"),
+    Access("list", "", "limitranges"),
     Access("create", "", "secrets"),
     Access("get", "", "configmaps"),
     Access("create", "", "configmaps"),
     Access("create", "", "events"),
 )
+# Of the whole cluster, and only where the settings ask for pods to be compared with nodes.
+NODES_ACCESS: Final = Access("list", "", "nodes")
 
 
 class Cluster(Protocol):
@@ -91,8 +97,23 @@ class Cluster(Protocol):
     async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
         """Make it what ``job.sized`` says: of the Job of this uid. Conflict for another one."""
 
+    async def suspend_job(self, namespace: str, name: str, *, uid: str, suspend: bool) -> Body:
+        """Take the pods of the Job of this uid away, or let it have them again. Conflict for another one."""
+
+    async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
+
     async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
         """The pods that the Job of this uid made."""
+
+    async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
+        """The ResourceQuotas of a namespace."""
+
+    async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
+        """The LimitRanges of a namespace."""
+
+    async def list_nodes(self) -> tuple[Body, ...]:
+        """The nodes of the cluster. Needs NODES_ACCESS."""
 
     async def create_secret(self, body: Body) -> None:
         """A new Secret; none is ever read."""
@@ -105,6 +126,9 @@ class Cluster(Protocol):
 
     async def replace_status(self, body: Body) -> Body:
         """Put a TuningJob's status, whole, as of its resourceVersion. Conflict when that is no longer the newest."""
+
+    async def delete_tuningjob(self, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
+        """Delete the TuningJob of this uid, as of its resourceVersion. Conflict when that is no longer the newest."""
 
     async def create_event(self, body: Body) -> None:
         """A new Event of the core group."""

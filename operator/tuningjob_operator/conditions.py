@@ -12,6 +12,7 @@ from tuningjob.spec.status import Condition
 from tuningjob_operator import names
 from tuningjob_operator.objects import clip, timestamp
 
+MAX_SUMMARY: Final = 256
 MAX_MESSAGE: Final = 4_096  # the schema takes more, but an object is to stay under 10 KB
 
 Conditions = tuple[Condition, ...]
@@ -69,6 +70,23 @@ def drop_condition(conditions: Conditions, kind: str) -> Conditions:
     if is_terminal(conditions):
         return conditions
     return tuple(condition for condition in conditions if condition.type != kind)
+
+
+def summary(conditions: Iterable[Condition]) -> str | None:
+    """What `kubectl get -o wide` shows of them: how it ended, else what it waits for, else what was said last. One line."""
+    conditions = tuple(conditions)
+    ended = [condition for condition in conditions if condition.type in names.TERMINAL and condition.status == "True"]
+    waits = [
+        each for kind in names.GOOD_NEWS if (each := find(conditions, kind)) is not None and each.status == "False"
+    ]
+    suspended = [
+        condition for condition in conditions if condition.type == names.SUSPENDED and condition.status == "True"
+    ]
+    said = [
+        condition for kind in (names.PREFLIGHT, names.ADMITTED) if (condition := find(conditions, kind)) is not None
+    ]
+    first = next(iter((*ended, *suspended, *waits, *said)), None)
+    return None if first is None else clip(" ".join(first.message.split("\n", 1)[0].split()), MAX_SUMMARY)
 
 
 def transitions(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Condition, ...]:

@@ -1,14 +1,16 @@
 """The Indexed Job of a search. Pure: a TuningJob and what was admitted in, a batch/v1 body out.
 
-What a manifest may ask of a pod is an allow-list by construction: this builder reads resources, image and data volume
-from the spec, and nothing else. There is no way from a manifest to a host path, a privilege or a service account.
+What a manifest may ask of a pod is an allow-list by construction: this builder reads resources, image, data volume and
+the few things of spec.pod, and nothing else. There is no way from a manifest to a host path, a host's network, a privilege, a
+device or a token of the API server.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tuningjob.spec import wellknown
-from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.models import EnvVar, Model, TuningJobSpec, Volume
+from tuningjob.spec.quantity import memory_bytes
 from tuningjob_operator import names
 from tuningjob_operator.admission import Admission
 from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
@@ -22,24 +24,47 @@ RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
 # joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
 SCRATCH_SIZE: Final = "4Gi"
+# Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+ANNOTATION_MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
+# The manifest's volumes are named after this, so that none has the name of one of ours.
+VOLUME_PREFIX: Final = "own-"
 
 
-def build_job(tuningjob: Mapping[str, Any], admission: Admission, settings: Settings) -> Body:
-    """The Job as it is created: one pod, the preflight. It is scaled once that pod has found everything sound."""
+def build_job(
+    tuningjob: Mapping[str, Any],
+    admission: Admission,
+    settings: Settings,
+    *,
+    pods: int = 1,
+    memory: str | None = None,
+) -> Body:
+    """The Job as it is created: ``pods`` pods of ``memory`` each, a quantity (by default the manifest's).
+
+    One pod is the preflight: the Job is scaled once that pod has found everything sound. Under Kueue a Job has its full size
+    from the start, for a later change of it would be another workload; it is Kueue that unsuspends it, with fewer pods if the
+    queue has no room for all.
+    """
     name = names.job_name(tuningjob["metadata"]["name"])
+    metadata = child_metadata(tuningjob, name, names.COMPONENT_WORKER)
+    queue = admission.spec.queue_name
+    if queue is not None:
+        metadata["labels"] = {**metadata["labels"], LABEL_QUEUE: queue}
+        metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_MIN_PARALLELISM: "1"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": child_metadata(tuningjob, name, names.COMPONENT_WORKER),
+        "metadata": metadata,
         "spec": {
+            **({} if queue is None else {"suspend": True}),
             "completionMode": "Indexed",
-            **sized(1),
+            **sized(pods),
             # one index never has two live pods: what makes a claim of an index safe without a clock
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
                 "metadata": {"labels": labels(tuningjob, names.COMPONENT_WORKER)},
-                "spec": _pod_spec(tuningjob, admission, settings),
+                "spec": _pod_spec(tuningjob, admission, settings, memory or str(admission.spec.resources.memory)),
             },
         },
     }
@@ -73,7 +98,7 @@ def _failure_rules() -> list[Body]:
     ]
 
 
-def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Settings) -> Body:
+def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Settings, memory: str) -> Body:
     spec = admission.spec
     return {
         "restartPolicy": "Never",
@@ -88,15 +113,8 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {names.LABEL_UID: uid_of(tuningjob)}},
-            }
-        ],
-        "containers": [_container(admission, settings)],
+        **_placement(spec, uid_of(tuningjob)),
+        "containers": [_container(admission, settings, memory)],
         "volumes": [
             {
                 "name": "token",
@@ -107,13 +125,32 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
             },
             {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_SIZE}},
             *_data_volume(spec),
+            *(_volume(volume) for volume in spec.pod.volumes or []),
         ],
     }
 
 
-def _container(admission: Admission, settings: Settings) -> Body:
+def _placement(spec: TuningJobSpec, uid: str) -> Body:
+    """Where the pods run, and as whom: what the manifest does not name is not there."""
+    pod = spec.pod
+    spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]
+    if pod.topology_spread is not None:
+        spread = [_written(constraint) for constraint in pod.topology_spread]
+    selector = {"matchLabels": {names.LABEL_UID: uid}}
+    asked: Body = {
+        "topologySpreadConstraints": [{**constraint, "labelSelector": selector} for constraint in spread],
+        "priorityClassName": pod.priority_class_name,
+        "serviceAccountName": pod.service_account_name,
+        "nodeSelector": dict(pod.node_selector or {}),
+        "tolerations": [_written(toleration) for toleration in pod.tolerations or []],
+        "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets or []],
+    }
+    return {key: value for key, value in asked.items() if value}
+
+
+def _container(admission: Admission, settings: Settings, memory: str) -> Body:
     spec = admission.spec
-    resources = {"cpu": str(spec.resources.cpu), "memory": str(spec.resources.memory)}
+    resources = {"cpu": str(spec.resources.cpu), "memory": memory}
     has_volume = any(True for _ in _data_volume(spec))
     return {
         "name": names.CONTAINER,
@@ -121,7 +158,11 @@ def _container(admission: Admission, settings: Settings) -> Body:
         "imagePullPolicy": settings.worker_pull_policy,
         # said here, not only in our image: an image of the user's own needs no entry point
         "command": ["python", "-m", "tuningjob.pod"],
-        "env": list(_environment(admission, settings)),
+        # of two variables of one name the later one counts: ours
+        "env": [
+            *(_variable(variable) for variable in spec.pod.env or []),
+            *_environment(admission, settings, memory_bytes(memory)),
+        ],
         # equal, always: the scheduler promises what the pod may use, and nothing beyond it is ever used
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         "securityContext": {
@@ -134,16 +175,18 @@ def _container(admission: Admission, settings: Settings) -> Body:
             {"name": "token", "mountPath": names.TOKEN_DIR, "readOnly": True},
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  the pod's own
             *([{"name": "data", "mountPath": names.DATA_DIR, "readOnly": True}] if has_volume else []),
+            *(_mount(volume) for volume in spec.pod.volumes or []),
         ],
     }
 
 
-def _environment(admission: Admission, settings: Settings) -> Iterator[Body]:
+def _environment(admission: Admission, settings: Settings, memory: int) -> Iterator[Body]:
     n_jobs = str(admission.n_jobs)
     values = {
         wellknown.ENV_RESULTS_URL: settings.results_url,
         wellknown.ENV_TOKEN_FILE: f"{names.TOKEN_DIR}/{names.TOKEN_KEY}",
         wellknown.ENV_N_JOBS: n_jobs,
+        wellknown.ENV_MEMORY: str(memory),
         **dict.fromkeys(wellknown.THREAD_CAPS, "1"),
         wellknown.ENV_JOBLIB_CPUS: n_jobs,
         # the root is read-only: whatever writes beside the home directory or to joblib's folder goes to the scratch volume
@@ -156,6 +199,16 @@ def _environment(admission: Admission, settings: Settings) -> Iterator[Body]:
         values[wellknown.ENV_DATA_DIR] = names.DATA_DIR
     for name, value in values.items():
         yield {"name": name, "value": value}
+    # so that the operator can tell the journal which claimant was evicted
+    yield {"name": wellknown.ENV_POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+
+
+def _variable(variable: EnvVar) -> Body:
+    if variable.secret is not None:
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": _written(variable.secret)}}
+    if variable.config_map is not None:
+        return {"name": variable.name, "valueFrom": {"configMapKeyRef": _written(variable.config_map)}}
+    return {"name": variable.name, "value": variable.value}
 
 
 def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:
@@ -164,3 +217,25 @@ def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:
         yield {"name": "data", "persistentVolumeClaim": claim}
     elif spec.data.config_map is not None:
         yield {"name": "data", "configMap": {"name": spec.data.config_map}}
+
+
+def _volume(volume: Volume) -> Body:
+    name = VOLUME_PREFIX + volume.name
+    if volume.secret is not None:
+        return {"name": name, "secret": {"secretName": volume.secret, "defaultMode": 0o440}}
+    if volume.config_map is not None:
+        return {"name": name, "configMap": {"name": volume.config_map}}
+    if volume.persistent_volume_claim is not None:
+        claim = {"claimName": volume.persistent_volume_claim, "readOnly": not volume.is_writable}
+        return {"name": name, "persistentVolumeClaim": claim}
+    return {"name": name, "emptyDir": {"sizeLimit": str(volume.empty_dir)}}
+
+
+def _mount(volume: Volume) -> Body:
+    mount = {"name": VOLUME_PREFIX + volume.name, "mountPath": volume.mount_path}
+    return mount if volume.is_writable else {**mount, "readOnly": True}
+
+
+def _written(model: Model) -> Body:
+    """As Kubernetes writes it: the model's names are core/v1's own."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -11,7 +11,8 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
@@ -33,9 +34,21 @@ logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS: Final = 30
 _PAGE: Final = 500
+_METHODS: Final = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
 _JSON: Final = "application/json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_TUNINGJOBS: Final = f"/apis/{GROUP}/{VERSION}"
+_APIS: Final = {  # any other resource: the core group
+    PLURAL: f"/apis/{GROUP}/{VERSION}",
+    "jobs": "/apis/batch/v1",
+    "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
+}
 _SERVICE_HOST: Final = "KUBERNETES_SERVICE_HOST"  # written by the kubelet into every pod
 
 
@@ -58,11 +71,20 @@ def login(*, settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo |
     return None if info is None else dataclasses.replace(info, server=f"https://{host}:{port}")
 
 
+# Told of every call: its verb, its resource (`jobs`, `tuningjobs/status`), the HTTP status (0: no answer), and its seconds.
+OnCall = Callable[[str, str, int, float], None]
+
+
+def _uncounted(_verb: str, _resource: str, _status: int, _seconds: float) -> None:
+    """Nobody counts."""
+
+
 class KubeCluster:
     """See Cluster. An async context: the HTTP session lives in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_call: OnCall = _uncounted) -> None:
         self._client: ApiClient | None = None
+        self._on_call = on_call
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,107 +113,145 @@ class KubeCluster:
 
     async def _call(
         self,
-        method: str,
-        path: str,
+        verb: str,
+        resource: str,
+        namespace: str | None,
+        name: str = "",
         *,
         body: Body | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
     ) -> Body:
+        """One call, and once more with new credentials if they were refused. ``resource`` may name a subresource."""
+        path = _path(resource, namespace, name)
         try:
-            return await self._call_once(method, path, body=body, query=query, content_type=content_type)
+            return await self._call_once(verb, resource, path, body=body, query=query, content_type=content_type)
         except ApiError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
         logger.info("the API server refused the credentials: reading them again")
         await self._reset()
-        return await self._call_once(method, path, body=body, query=query, content_type=content_type)
+        return await self._call_once(verb, resource, path, body=body, query=query, content_type=content_type)
 
     async def _call_once(
-        self, method: str, path: str, *, body: Body | None, query: Mapping[str, str] | None, content_type: str
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        *,
+        body: Body | None,
+        query: Mapping[str, str] | None,
+        content_type: str,
     ) -> Body:
         client = await self._connected()
         headers = {"Accept": _JSON, **({"Content-Type": content_type} if body is not None else {})}
         request = await client.param_serialize(
-            method,
+            _METHODS[verb],
             path,
             query_params=list((query or {}).items()),
             header_params=headers,
             body=body,
             auth_settings=["BearerToken"],
         )
+        began, status = time.monotonic(), 0
         try:
             response = await client.call_api(*request, _request_timeout=REQUEST_SECONDS)
             text = await response.read()  # type: ignore[no-untyped-call]
+            status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _error(response.status, text, method=method)
+        finally:
+            self._on_call(verb, resource, status, time.monotonic() - began)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise _error(status, text)
         parsed: Body = json.loads(text)
         return parsed
 
-    async def _list(self, path: str, query: Mapping[str, str], *, api_version: str, kind: str) -> Listing:
+    async def _list(self, resource: str, kind: str, namespace: str | None, *, labels: str = "") -> Listing:
+        # items of a list of built-in kinds come without these two
+        typed = {"apiVersion": _api(resource).removeprefix("/apis/").removeprefix("/api/"), "kind": kind}
         items: list[Body] = []
-        page: dict[str, str] = {"limit": str(_PAGE)}
+        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
         while True:
-            found = await self._call("GET", path, query={**query, **page})
-            # items of a list of built-in kinds come without these two
-            items.extend({"apiVersion": api_version, "kind": kind, **item} for item in found["items"])
+            found = await self._call("list", resource, namespace, query=query)
+            items.extend({**typed, **item} for item in found["items"])
             metadata = found.get("metadata", {})
             if not metadata.get("continue"):
                 return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
-            page["continue"] = metadata["continue"]
+            query["continue"] = metadata["continue"]
 
     async def list_tuningjobs(self, namespace: str | None) -> Listing:
         """See Cluster."""
-        path = f"{_TUNINGJOBS}{_within(namespace)}/{PLURAL}"
-        return await self._list(path, {}, api_version=f"{GROUP}/{VERSION}", kind="TuningJob")
+        return await self._list(PLURAL, "TuningJob", namespace)
 
     async def list_jobs(self, namespace: str | None) -> Listing:
         """See Cluster."""
-        query = {"labelSelector": names.MANAGED_SELECTOR}
-        return await self._list(f"/apis/batch/v1{_within(namespace)}/jobs", query, api_version="batch/v1", kind="Job")
+        return await self._list("jobs", "Job", namespace, labels=names.MANAGED_SELECTOR)
 
     async def get_job(self, namespace: str, name: str) -> Body:
         """See Cluster."""
-        return await self._call("GET", f"/apis/batch/v1{_within(namespace)}/jobs/{quote(name)}")
+        return await self._call("get", "jobs", namespace, name)
 
     async def create_job(self, body: Body) -> Body:
         """See Cluster."""
-        return await self._call("POST", f"/apis/batch/v1{_within(_namespace(body))}/jobs", body=body)
+        return await self._call("create", "jobs", _namespace(body), body=body)
 
     async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
         """See Cluster."""
-        patch = {"metadata": {"uid": uid}, "spec": sized(pods, deaths=deaths)}
-        path = f"/apis/batch/v1{_within(namespace)}/jobs/{quote(name)}"
-        return await self._call("PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        return await self._patch_job(namespace, name, uid=uid, spec=sized(pods, deaths=deaths))
+
+    async def suspend_job(self, namespace: str, name: str, *, uid: str, suspend: bool) -> Body:
+        """See Cluster."""
+        return await self._patch_job(namespace, name, uid=uid, spec={"suspend": suspend})
+
+    async def _patch_job(self, namespace: str, name: str, *, uid: str, spec: Body) -> Body:
+        patch = {"metadata": {"uid": uid}, "spec": spec}
+        return await self._call("patch", "jobs", namespace, name, body=patch, content_type=_MERGE_PATCH)
+
+    async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
+        """See Cluster."""
+        await self._call("delete", "jobs", namespace, name, body=_deletion("Foreground", uid=uid))
 
     async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
         """See Cluster."""
-        query = {"labelSelector": f"{names.LABEL_JOB_UID}={job_uid}"}
-        listing = await self._list(f"/api/v1{_within(namespace)}/pods", query, api_version="v1", kind="Pod")
-        return listing.items
+        return (await self._list("pods", "Pod", namespace, labels=f"{names.LABEL_JOB_UID}={job_uid}")).items
+
+    async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
+        """See Cluster."""
+        return (await self._list("resourcequotas", "ResourceQuota", namespace)).items
+
+    async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
+        """See Cluster."""
+        return (await self._list("limitranges", "LimitRange", namespace)).items
+
+    async def list_nodes(self) -> tuple[Body, ...]:
+        """See Cluster."""
+        return (await self._list("nodes", "Node", None)).items
 
     async def create_secret(self, body: Body) -> None:
         """See Cluster."""
-        await self._call("POST", f"/api/v1{_within(_namespace(body))}/secrets", body=body)
+        await self._call("create", "secrets", _namespace(body), body=body)
 
     async def get_configmap(self, namespace: str, name: str) -> Body:
         """See Cluster."""
-        return await self._call("GET", f"/api/v1{_within(namespace)}/configmaps/{quote(name)}")
+        return await self._call("get", "configmaps", namespace, name)
 
     async def create_configmap(self, body: Body) -> None:
         """See Cluster."""
-        await self._call("POST", f"/api/v1{_within(_namespace(body))}/configmaps", body=body)
+        await self._call("create", "configmaps", _namespace(body), body=body)
 
     async def replace_status(self, body: Body) -> Body:
         """See Cluster. A PUT: a merge patch would leave behind the keys that a new `best.params` no longer has."""
-        name = quote(body["metadata"]["name"])
-        return await self._call("PUT", f"{_TUNINGJOBS}{_within(_namespace(body))}/{PLURAL}/{name}/status", body=body)
+        return await self._call("update", f"{PLURAL}/status", _namespace(body), body["metadata"]["name"], body=body)
+
+    async def delete_tuningjob(self, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
+        """See Cluster."""
+        body = _deletion("Background", uid=uid, resourceVersion=resource_version)
+        await self._call("delete", PLURAL, namespace, name, body=body)
 
     async def create_event(self, body: Body) -> None:
         """See Cluster."""
-        await self._call("POST", f"/api/v1{_within(_namespace(body))}/events", body=body)
+        await self._call("create", "events", _namespace(body), body=body)
 
     async def may(self, access: Access, namespace: str | None) -> bool:
         """See Cluster."""
@@ -207,7 +267,7 @@ class KubeCluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        answer = await self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+        answer = await self._call("create", "selfsubjectaccessreviews", None, body=review)
         return bool(answer.get("status", {}).get("allowed"))
 
 
@@ -215,11 +275,26 @@ def _namespace(body: Body) -> str:
     return str(body["metadata"]["namespace"])
 
 
-def _within(namespace: str | None) -> str:
-    return "" if namespace is None else f"/namespaces/{quote(namespace)}"
+def _api(resource: str) -> str:
+    return _APIS.get(resource.partition("/")[0], "/api/v1")
 
 
-def _error(status: int, text: bytes, *, method: str) -> ApiError:
+def _path(resource: str, namespace: str | None, name: str) -> str:
+    plural, _, subresource = resource.partition("/")
+    within = "" if namespace is None else f"/namespaces/{quote(namespace)}"
+    return "/".join(filter(None, (f"{_api(resource)}{within}", plural, quote(name), subresource)))
+
+
+def _deletion(propagation: str, **preconditions: str) -> Body:
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": propagation,
+        "preconditions": preconditions,
+    }
+
+
+def _error(status: int, text: bytes) -> ApiError:
     reason, message = "", text.decode(errors="replace")
     with contextlib.suppress(ValueError, AttributeError):
         told = json.loads(text)
@@ -227,5 +302,7 @@ def _error(status: int, text: bytes, *, method: str) -> ApiError:
     if status == HTTPStatus.NOT_FOUND:
         return NotFound(status, reason, message)
     if status == HTTPStatus.CONFLICT:
-        return AlreadyExists(status, reason, message) if method == "POST" else Conflict(status, reason, message)
+        # not by the verb alone: a quota that another create has changed meanwhile answers a create with a Conflict
+        kind = AlreadyExists if reason == "AlreadyExists" else Conflict
+        return kind(status, reason, message)
     return ApiError(status, reason, message[:2_000])

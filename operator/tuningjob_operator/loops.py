@@ -10,10 +10,11 @@ watches, for a TuningJob may go while the operator is down.
 import asyncio
 import datetime as dt
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
-from tuningjob.errors import JournalError
+from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal import Journal
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.cluster import ApiError, Cluster, Conflict, Listing
@@ -31,33 +32,51 @@ RESYNC_SECONDS: Final = 300.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
 
+Reconcile = Callable[[Key], Awaitable[float | None]]
+Outcome = Literal["done", "conflict", "failed"]
+OnPass = Callable[[Outcome, float], None]
 
-async def work(queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[float | None]]) -> None:
+
+def _untold(_outcome: Outcome, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+async def work(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
     """Work on keys, one at a time, for ever."""
     while True:
-        await work_on(queue, await queue.take(), reconcile)
+        await work_on(queue, await queue.take(), reconcile, on_pass=on_pass)
 
 
-async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Callable[[Key], Awaitable[float | None]]) -> None:
-    """One pass over one key: whatever happens in it, the key is handed back to the queue."""
+async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+    """One pass over one key: whatever happens in it, the key is handed back to the queue.
+
+    ``on_pass`` is told how it ended, and how many seconds it took; nothing of one that was cancelled.
+    """
     name = current_tuningjob.set(str(key))
+    began = time.monotonic()
+    outcome: Outcome | None = "failed"
     try:
         again_after = await reconcile(key)
     except Conflict:
         # somebody wrote in between; their event is on its way
+        outcome = "conflict"
         queue.failed(key)
     except (ApiError, JournalError) as error:
         delay = queue.failed(key)
         logger.warning("the pass failed", extra={"error": str(error), "again_in_seconds": round(delay, 1)})
     except asyncio.CancelledError:
+        outcome = None
         queue.failed(key)
         raise
     except Exception:  # a bug, or a database that is away: this key waits, the others go on
         delay = queue.failed(key)
         logger.exception("the pass failed", extra={"again_in_seconds": round(delay, 1)})
     else:
+        outcome = "done"
         queue.done(key, again_after=again_after)
     finally:
+        if outcome is not None:
+            on_pass(outcome, time.monotonic() - began)
         current_tuningjob.reset(name)
 
 
@@ -146,7 +165,10 @@ class Resync:
         for uid in revisions:
             if self._cache.key_of_uid(uid) is not None:
                 continue
-            progress = await asyncio.to_thread(self._journal.progress, uid)
+            try:
+                progress = await asyncio.to_thread(self._journal.progress, uid)
+            except UnknownSearch:
+                continue  # a pass deleted it since the revisions were read
             if not self._namespaces or progress.namespace in self._namespaces:
                 key = Key(progress.namespace, progress.name)
                 self._cache.bury(key, uid)

@@ -23,6 +23,10 @@ COMPONENT_TOKEN: Final = "token"  # noqa: S105  of the Secret
 MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={APP}"  # read by the API server for kopf's Job watch and the resync
 # Written by the Job controller on each pod of a Job, read when a failed Job is explained.
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
+ANNOTATION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+# How far the search was when its Job was made, written and read by plan.py: a Job that ends without having come further is
+# not made again.
+ANNOTATION_BEGAN_AT: Final = f"{GROUP}/began-at"
 
 # Who created a TuningJob: written by the chart's MutatingAdmissionPolicy, held to the truth by its
 # ValidatingAdmissionPolicy, read into the audit. Kubernetes itself does not keep it.
@@ -35,25 +39,51 @@ CA_KEY: Final = "ca.crt"  # beside it, if the results service speaks TLS; with T
 TOKEN_DIR: Final = "/var/run/tuningjob"  # noqa: S105
 DATA_DIR: Final = "/data"  # told to the worker by TUNINGJOB_DATA_DIR
 
-# Condition types. The last two are Job's own names; `kubectl wait --for=condition=Complete` reads them.
+# Condition types. Suspended, Complete and Failed are Job's own names; `kubectl wait --for=condition=Complete` reads them.
 ADMITTED: Final = "Admitted"  # sized, within every limit, and its objects can be made
+CAPACITY: Final = "Capacity"  # False while the namespace's quota has no room for a single pod
 PREFLIGHT: Final = "Preflight"  # the first pod found data and estimator sound
+PODS_READY: Final = "PodsReady"  # False when pods have not come to work for a while
+RESULTS_SERVICE: Final = "ResultsService"  # False while the results service or its database is away
 SPEC_ACCEPTED: Final = "SpecAccepted"  # False while the spec differs from what was admitted
-COMPLETE: Final = "Complete"  # there is an answer
+SUSPENDED: Final = "Suspended"  # True while spec.suspend is
+COMPLETE: Final = "Complete"  # there is an answer, or the plan that was asked for
 FAILED: Final = "Failed"  # there will be no answer
 TERMINAL: Final = (COMPLETE, FAILED)
+# Conditions that are bad news when they are False, in the order in which a False one is the message to show.
+GOOD_NEWS: Final = (RESULTS_SERVICE, ADMITTED, CAPACITY, PODS_READY, PREFLIGHT, SPEC_ACCEPTED)
 
 # Reasons: written into conditions and Events, read by people and alerts.
 WITHIN_LIMITS: Final = "WithinLimits"  # Admitted
 NAME_TAKEN: Final = "NameTaken"  # Admitted=False: another owner's Job has the name
+QUOTA_EXCEEDED: Final = "QuotaExceeded"  # Capacity=False
+SUFFICIENT: Final = "Sufficient"  # Capacity
+CUT_TO_FIT: Final = "CutToFit"  # Capacity: room for some of the pods
 PASSED: Final = "Passed"  # Preflight
+PASSED_WITH_WARNINGS: Final = "PassedWithWarnings"  # Preflight
+READY: Final = "Ready"  # PodsReady
+NODE_LOST: Final = "NodeLost"  # PodsReady=False; the other reasons there are Kubernetes' own
+QUEUED: Final = "Queued"  # PodsReady=False: Kueue has not admitted them
+NOT_CREATED: Final = "PodsNotCreated"  # PodsReady=False
+UNAVAILABLE: Final = "Unavailable"  # ResultsService=False
+AVAILABLE: Final = "Available"  # ResultsService
 FROZEN: Final = "Frozen"  # SpecAccepted=False
+SUSPENDED_BY_SPEC: Final = "SuspendRequested"  # Suspended
+RESUMED: Final = "Resumed"  # Suspended=False
 SEARCH_COMPLETE: Final = "SearchComplete"  # Complete
+PLAN_READY: Final = "PlanReady"  # Complete, of a TuningJob with mode: Plan
 MANIFEST_REFUSED: Final = "ManifestRefused"  # Failed: the manifest, or the data that it names, cannot be searched
 SEARCH_FAILED: Final = "SearchFailed"  # Failed: it ran, and no answer came out
 OUT_OF_MEMORY: Final = "OutOfMemory"  # Failed: the Job gave up, and its last pod was OOMKilled
 JOB_FAILED: Final = "JobFailed"  # Failed: the Job gave up and gave no reason of its own
 JOB_ENDED_EARLY: Final = "JobEndedEarly"  # Failed: every pod went home while cells were missing
+CANCELLED: Final = "Cancelled"  # Failed: spec.cancel
+DEADLINE_EXCEEDED: Final = "DeadlineExceeded"  # Failed: spec.activeDeadlineSeconds (Job's own word)
+START_DEADLINE_EXCEEDED: Final = "StartDeadlineExceeded"  # Failed: spec.startDeadlineSeconds
+TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"  # Failed: spec.limits.maxFailedFits
+# What the operator ends a search for. The journal keeps `<reason>: <message>`, so that a crash between the journal and the
+# status forgets neither.
+ENDED_BY_OPERATOR: Final = (CANCELLED, DEADLINE_EXCEEDED, START_DEADLINE_EXCEEDED, TOO_MANY_FAILED_FITS, PLAN_READY)
 
 # Reporter of our Events: written by children.event, read by `kubectl describe`.
 EVENT_SOURCE: Final = "tuningjob"

@@ -97,6 +97,11 @@ def labels(owner: Mapping[str, Any], component: str) -> dict[str, str]:
     }
 
 
+def worker_selector(owner: Mapping[str, Any]) -> str:
+    """The label selector of a TuningJob's worker pods, as `kubectl get pods -l` takes it."""
+    return f"{names.LABEL_UID}={uid_of(owner)},{names.LABEL_COMPONENT}={names.COMPONENT_WORKER}"
+
+
 def has_condition(body: Mapping[str, Any], kind: str) -> bool:
     """Whether a condition of this type is True in a body's status."""
     return find_condition(body, kind) is not None
@@ -106,6 +111,12 @@ def find_condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any] | No
     """The condition of this type, if it is True."""
     conditions: list[Mapping[str, Any]] = (body.get("status") or {}).get("conditions") or []
     return next((c for c in conditions if c.get("type") == kind and c.get("status") == "True"), None)
+
+
+def living_pods(job: Mapping[str, Any]) -> int:
+    """Pods of a Job that have not ended, those that are about to go included."""
+    status: Mapping[str, Any] = job.get("status") or {}
+    return int(status.get("active") or 0) + int(status.get("terminating") or 0)
 
 
 def timestamp(moment: dt.datetime) -> str:

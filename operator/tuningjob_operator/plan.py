@@ -1,185 +1,110 @@
 """What is to be done for a TuningJob, from what was observed of it. Pure: data in, data out.
 
 Level-triggered: the same answer whatever happened before, in whatever order, and however often it is asked. The guard
-clauses of ``plan`` come in the order of a search's life. Nothing here knows an API, a clock or a thread.
+clauses of ``plan`` come in the order of a search's life; what its Job needs is decided in ``workforce.py``. Nothing here knows an
+API, a clock or a thread.
 """
 
 import datetime as dt
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import NewSearch, Preflight, Progress, SearchState
 from tuningjob.sizing import size_warning
 from tuningjob.spec.grid import parse_grid
+from tuningjob.spec.live import frozen_changes, with_live_fields
 from tuningjob.spec.manifest import dump_spec, load
 from tuningjob.spec.models import TuningJobSpec
-from tuningjob.spec.status import TuningJobStatus
-from tuningjob_operator import names
+from tuningjob.spec.quantity import parse_quantity
+from tuningjob.spec.status import EstimateStatus, TuningJobStatus
+from tuningjob_operator import names, workforce
 from tuningjob_operator import status as st
-from tuningjob_operator.admission import Admission, admit, measure, size_of_refused
-from tuningjob_operator.children import ResultFiles, build_results
-from tuningjob_operator.conditions import Conditions, drop_condition, set_condition
-from tuningjob_operator.failure import explain
-from tuningjob_operator.job import build_job, sized
+from tuningjob_operator.admission import Admission, admit, remeasure, size_of_refused
+from tuningjob_operator.children import build_results
+from tuningjob_operator.conditions import find, is_true
+from tuningjob_operator.decision import (
+    DeleteTuningJob,
+    EndSearch,
+    Look,
+    Observed,
+    OpenSearch,
+    Plan,
+    PublishResults,
+    Step,
+    View,
+)
+from tuningjob_operator.estimate import Estimate, estimate, estimate_status
 from tuningjob_operator.objects import (
     Body,
     clip,
-    generation_of,
-    has_condition,
-    is_owned_by,
+    parse_timestamp,
     timestamp,
     uid_of,
-    was_left_by_namesake,
+    worker_selector,
 )
 from tuningjob_operator.settings import Settings
+from tuningjob_operator.workforce import End
 
-# How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
-NAMESAKE_SECONDS: Final = 2.0
-FOREIGN_SECONDS: Final = 30.0
+# The pods of a search that has ended go home by themselves; one that never came to work is sent.
+FAREWELL_SECONDS: Final = 30.0
 _MAX_CREATOR: Final = 253  # as the audit keeps it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """Everything that a plan may depend on."""
-
-    tuningjob: Body
-    job: Body | None = None
-    progress: Progress | None = None  # None: not opened in the journal
-    admitted: TuningJobSpec | None = None  # the journal's copy of the spec: what runs
-    pods: tuple[Body, ...] = ()  # of a Job that failed
-    files: ResultFiles | None = None  # of a search that is complete
-    results_name_taken: bool = False  # somebody else's ConfigMap has our name
-
-
-@dataclass(frozen=True)
-class OpenSearch:
-    """Open the search in the journal."""
-
-    new: NewSearch
-
-
-@dataclass(frozen=True)
-class CreateToken:
-    """Create the Secret with the search's token."""
-
-
-@dataclass(frozen=True)
-class CreateJob:
-    """Create the Job."""
-
-    body: Body
-
-
-@dataclass(frozen=True)
-class ScaleJob:
-    """Let the Job have so many pods, and outlive so many deaths. See ``job.sized``."""
-
-    uid: str
-    pods: int
-    deaths: int
-
-
-@dataclass(frozen=True)
-class PublishResults:
-    """Create the ConfigMap with the answer."""
-
-    body: Body
-
-
-Step = OpenSearch | CreateToken | CreateJob | ScaleJob | PublishResults
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Steps in order, then the status that is true once they are done. ``wake_after``: look again, unasked."""
-
-    status: TuningJobStatus
-    steps: tuple[Step, ...] = ()
-    wake_after: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """One TuningJob in the making of its plan."""
-
-    observed: Observed
-    settings: Settings
-    now: dt.datetime
-    status: TuningJobStatus
-    conditions: Conditions = field(default=())
-
-    @property
-    def generation(self) -> int:
-        return generation_of(self.observed.tuningjob)
-
-    def noted(self, kind: str, *, reason: str, message: str, is_true: bool = True, keep_end: bool = False) -> "_View":
-        conditions = set_condition(
-            self.conditions,
-            kind,
-            reason=reason,
-            message=message,
-            generation=self.generation,
-            now=self.now,
-            status="True" if is_true else "False",
-            keep_end=keep_end,
-        )
-        return replace(self, conditions=conditions)
-
-    def showing(self, **fields: Any) -> "_View":  # noqa: ANN401  fields of a status
-        return replace(self, status=self.status.model_copy(update=fields))
-
-    def planned(self, *steps: Step, wake_after: float | None = None) -> Plan:
-        status = self.status.model_copy(
-            update={"conditions": list(self.conditions) or None, "observed_generation": self.generation}
-        )
-        return Plan(status=status, steps=steps, wake_after=wake_after)
 
 
 def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     """What to do for one TuningJob now, and what its status says then."""
     old = st.read_status(observed.tuningjob)
+    view = View(observed=observed, settings=settings, now=now, status=old, conditions=st.conditions_of(old))
     if observed.tuningjob["metadata"].get("deletionTimestamp"):
         return Plan(status=old)  # its children go with it; nothing is made for the dying
     if st.has_ended(old):
-        return _after_the_end(observed, old)
-    view = _View(observed=observed, settings=settings, now=now, status=old, conditions=st.conditions_of(old))
+        return _after_the_end(view, old)
     try:
-        admission = measure(observed.admitted) if observed.admitted else admit(observed.tuningjob, settings)
+        spec, admission = _admitted(observed, settings)
     except ManifestRefused as refused:
         return _refused(view, str(refused))
-    view = _sized(view, admission)
-    if observed.progress is None:
-        return _run(view, admission, OpenSearch(_new_search(observed.tuningjob, admission, settings)))
-    return _follow(_measured(view, observed.progress, admission), observed.progress, admission)
+    progress = observed.progress
+    admission = admission.within_memory(progress.preflight.pilot if progress and progress.preflight else None)
+    view = with_service(_sized(view, admission), observed.service_trouble)
+    if progress is None:
+        opening = OpenSearch(_new_search(observed.tuningjob, admission, settings))
+        return _run(view, spec, admission, None, opening)
+    found = estimate(progress)
+    return _follow(_measured(view, progress, admission, found), spec, progress, admission, found)
 
 
-def _follow(view: _View, progress: Progress, admission: Admission) -> Plan:
+def _admitted(observed: Observed, settings: Settings) -> tuple[TuningJobSpec, Admission]:
+    """The spec that runs, and its size. Raises ManifestRefused for one that was not admitted before and may not be."""
+    if observed.admitted is None:
+        admission = admit(observed.tuningjob, settings)
+        return admission.spec, admission
+    try:
+        spec = with_live_fields(observed.admitted, load(observed.tuningjob).spec)
+    except ManifestRefused:
+        spec = observed.admitted
+    return spec, remeasure(spec, observed.admitted, settings)
+
+
+def _follow(view: View, spec: TuningJobSpec, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
     """The journal leads: where it says that the search is, there it is."""
     match progress.state:
         case SearchState.RUNNING:
-            return _run(view, admission)
+            return _run(view, spec, admission, found)
         case SearchState.COMPLETE:
             return _complete(view, progress)
         case SearchState.REFUSED:
-            problems = progress.refusal.problems if progress.refusal else ()
-            return _failed(view, names.MANIFEST_REFUSED, "\n".join(_problem_text(problem) for problem in problems))
+            return _refused_by_worker(view, progress)
         case SearchState.FAILED:
-            return _failed(view, names.SEARCH_FAILED, progress.failure or "The search failed.", keep_end=True)
+            return _failed_in_journal(view, progress)
 
 
-def _after_the_end(observed: Observed, old: TuningJobStatus) -> Plan:
-    """What has ended stays as it is; only the pods still go home."""
-    active = _active_pods(observed.job, observed.tuningjob)
-    shown = active if old.active_pods is not None else None
-    return Plan(status=old.model_copy(update={"active_pods": shown}))
+# --- the beginning
 
 
 def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> NewSearch:
-    metadata = tuningjob["metadata"]
+    metadata, limit = tuningjob["metadata"], admission.spec.resources.memory_limit
     creator = str((metadata.get("annotations") or {}).get(names.ANNOTATION_CREATED_BY, ""))
     return NewSearch(
         id=uid_of(tuningjob),
@@ -190,69 +115,91 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         candidates=admission.size.candidates,
         splits=admission.size.splits,
         pods=admission.pods,
+        memory_limit=0 if limit is None else int(parse_quantity(limit)),
         image=admission.spec.image or settings.worker_image,
         created_by=clip(creator, _MAX_CREATOR) if settings.records_creators else "",
     )
 
 
-def _sized(view: _View, admission: Admission) -> _View:
+def _sized(view: View, admission: Admission) -> View:
     """What admission alone says: grid, plan, the condition, and whether the spec is still the one that was admitted."""
+    tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
     text = f"{size.candidates} candidates × {size.splits} folds = {size.fits} fits.{f' {warning}' if warning else ''}"
-    if _is_foreign(view.observed.job, view.observed.tuningjob):
-        view = view.noted(names.ADMITTED, is_true=False, reason=names.NAME_TAKEN, message=_taken_text(view))
+    if workforce.is_foreign(job, tuningjob):
+        name = names.job_name(tuningjob["metadata"]["name"])
+        text = f"The Job {name} must be this TuningJob's, but got another owner's. Delete it, or rename the TuningJob."
+        view = view.noted(names.ADMITTED, is_true=False, reason=names.NAME_TAKEN, message=text)
     else:
         view = view.noted(names.ADMITTED, reason=names.WITHIN_LIMITS, message=text)
     view = view.showing(
         grid=st.grid_status(size),
-        plan=st.plan_status(admission.spec, pods=admission.pods, n_jobs=admission.n_jobs, fits=size.fits),
+        plan=st.plan_status(admission),
         progress=view.status.progress or st.progress_status(done=0, failed=0, total=size.fits),
-        phase=view.status.phase or "Pending",
-        active_pods=_active_pods(view.observed.job, view.observed.tuningjob),
+        phase=view.status.phase if view.status.phase not in {None, "Suspended", "Queued"} else "Pending",
+        active_pods=workforce.active_pods(job, tuningjob),
+        selector=worker_selector(tuningjob),
         start_time=view.status.start_time or timestamp(view.now),
     )
-    if view.observed.admitted is None or _asks_for(view.observed.tuningjob, view.observed.admitted):
-        return replace(view, conditions=drop_condition(view.conditions, names.SPEC_ACCEPTED))
+    changed = _frozen_changes(view.observed)
+    if not changed:
+        return view.without(names.SPEC_ACCEPTED)
     return view.noted(
         names.SPEC_ACCEPTED,
         is_true=False,
         reason=names.FROZEN,
-        message="The spec was changed after the search was admitted. It runs as it was admitted; "
+        message=f"{', '.join(changed)} must stay as the search was admitted, but got changed. It runs as it was admitted; "
         "delete the TuningJob and apply it again to run the new one.",
     )
 
 
-def _is_foreign(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether our Job's name is held by what neither we made nor garbage collection will take."""
-    return job is not None and not is_owned_by(job, tuningjob) and not was_left_by_namesake(job, tuningjob)
-
-
-def _taken_text(view: _View) -> str:
-    name = names.job_name(view.observed.tuningjob["metadata"]["name"])
-    return f"The Job {name} must be this TuningJob's, but got another owner's. Delete it, or rename the TuningJob."
-
-
-def _asks_for(tuningjob: Mapping[str, Any], admitted: TuningJobSpec) -> bool:
+def _frozen_changes(observed: Observed) -> list[str]:
+    """What the API server cannot hold fast: values without a type. A spec that cannot be read has changed somewhere."""
+    if observed.admitted is None:
+        return []
     try:
-        return load(tuningjob).spec == admitted
+        wanted = load(observed.tuningjob).spec
     except ManifestRefused:
-        return False
+        return ["spec"]
+    return frozen_changes(observed.admitted, wanted)
 
 
-def _measured(view: _View, progress: Progress, admission: Admission) -> _View:
+def with_service(view: View, trouble: str | None) -> View:
+    """What is said of the results service: nothing while it has always been there."""
+    if trouble is None:
+        return view.settled(
+            names.RESULTS_SERVICE, reason=names.AVAILABLE, message="The results service takes results in again."
+        )
+    message = f"{trouble} Pods keep what they finish, and hand it in when the service is back."
+    return view.noted(names.RESULTS_SERVICE, is_true=False, reason=names.UNAVAILABLE, message=message)
+
+
+def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
     """What the journal says of a search that is open."""
     grid = parse_grid(admission.spec.search.grid.parameters)
+    begun = progress.preflight is not None or progress.done > 0
     view = view.showing(
         progress=st.progress_status(
             done=progress.done, failed=progress.failed, total=progress.total, reused=progress.reused
         ),
         best=st.best_status(progress, grid),
-        phase="Running" if progress.preflight is not None or progress.done else view.status.phase,
+        phase="Running" if begun else view.status.phase,
     )
+    if found is not None:
+        view = view.showing(
+            estimate=estimate_status(
+                found,
+                pods=admission.pods,
+                n_jobs=admission.n_jobs,
+                now=view.now,
+                runs=bool(view.status.active_pods) and progress.state is SearchState.RUNNING,
+            )
+        )
     if progress.preflight is None:
         return view
-    return view.noted(names.PREFLIGHT, reason=names.PASSED, message=_preflight_text(progress.preflight))
+    reason = names.PASSED_WITH_WARNINGS if progress.preflight.warnings else names.PASSED
+    return view.noted(names.PREFLIGHT, reason=reason, message=_preflight_text(progress.preflight))
 
 
 def _preflight_text(preflight: Preflight) -> str:
@@ -263,42 +210,118 @@ def _preflight_text(preflight: Preflight) -> str:
     return "\n".join((found, *preflight.warnings))
 
 
-def _run(view: _View, admission: Admission, *opening: Step) -> Plan:
-    """A search that is to run: it has its Job, of its size."""
-    job, tuningjob = view.observed.job, view.observed.tuningjob
-    if job is None:
-        body = build_job(tuningjob, admission, view.settings)
-        return view.planned(*opening, CreateToken(), CreateJob(body))
-    if not is_owned_by(job, tuningjob):
-        is_foreign = _is_foreign(job, tuningjob)
-        return view.planned(*opening, wake_after=FOREIGN_SECONDS if is_foreign else NAMESAKE_SECONDS)
-    if has_condition(job, "Failed"):
-        return _failed(view, *explain(job, view.observed.pods), keep_end=True)
-    if has_condition(job, "Complete"):
-        # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
-        return _failed(view, names.JOB_ENDED_EARLY, _missing_text(view.observed.progress))
-    steps: list[Step] = [*opening]
-    has = job["spec"]
-    pods = max(_wanted_pods(view.observed.progress, admission), int(has.get("parallelism", 1)))
-    deaths = view.observed.progress.deaths if view.observed.progress else 0
-    if any(wanted > has.get(name, 0) for name, wanted in sized(pods, deaths=deaths).items()):
-        steps.append(ScaleJob(uid_of(job), pods, deaths))
-    return view.planned(*steps)
+# --- the middle
 
 
-def _wanted_pods(progress: Progress | None, admission: Admission) -> int:
-    """One until the preflight passed; then as planned, but no more than what is left can use."""
-    if progress is None or progress.preflight is None:
-        return 1
-    return min(admission.pods, math.ceil((progress.total - progress.done) / admission.n_jobs))
+def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+    """A search that is to go on, unless there is a reason to end it."""
+    if is_true(view.conditions, names.SUSPENDED) and not spec.suspend:
+        # as a Job's: the time before a suspension does not count
+        view = view.showing(start_time=timestamp(view.now)).noted(
+            names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
+        )
+    end = _reason_to_end(view, spec)
+    if isinstance(end, Plan):
+        return end
+    if end is None and spec.suspend:
+        view = view.noted(
+            names.SUSPENDED,
+            reason=names.SUSPENDED_BY_SPEC,
+            message="spec.suspend is true: no pods, and what is finished is kept.",
+        )
+        return workforce.suspended(_until_deadline(view, spec), admission, *opening)
+    if end is None:
+        decided = workforce.run(_until_deadline(view, spec), admission, found, *opening)
+        if isinstance(decided, Plan):
+            return decided
+        end = decided
+    if end.reason not in names.ENDED_BY_OPERATOR:
+        return _failed(view, end)
+    # the journal first: no pod is given anything more, and whoever reads it after a crash comes to the same end
+    ended = _ended_by_operator(view, end)
+    return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
 
-def _missing_text(progress: Progress | None) -> str:
-    missing = "its fits" if progress is None else f"{progress.total - progress.done} of {progress.total} fits"
-    return f"Every pod of the Job ended well, but {missing} or the refit are missing."
+def _reason_to_end(view: View, spec: TuningJobSpec) -> End | Plan | None:
+    """Why the search is to end now, by its manifest; or the plan to look for that."""
+    progress = view.observed.progress
+    if spec.cancel:
+        return End(names.CANCELLED, f"spec.cancel is true. {_so_far(progress)}")
+    late = _overdue(view, spec)
+    if late is not None or progress is None:
+        return late
+    if spec.mode == "Plan" and progress.preflight is not None:
+        return End(names.PLAN_READY, _forecast_text(view.status.estimate, progress, view))
+    most = spec.limits.max_failed_fits
+    if most is not None and progress.failed > most:
+        return view.wanting(Look.FIRST_ERROR) or _too_many_failed(progress, most, view.observed.first_error)
+    return None
 
 
-def _complete(view: _View, progress: Progress) -> Plan:
+def _too_many_failed(progress: Progress, most: int, first_error: str | None) -> End:
+    told = f"{progress.failed} fits failed, and spec.limits.maxFailedFits is {most}."
+    first = f" The first one ended with:\n{first_error}" if first_error else ""
+    return End(names.TOO_MANY_FAILED_FITS, told + first)
+
+
+def _so_far(progress: Progress | None) -> str:
+    return "Nothing was fitted." if progress is None else f"{progress.done} of {progress.total} fits were finished."
+
+
+def _overdue(view: View, spec: TuningJobSpec) -> End | None:
+    progress = view.observed.progress
+    start_in, end_in = _deadlines(view, spec)
+    if start_in is not None and start_in <= 0:
+        waits = [
+            found.message
+            for kind in names.GOOD_NEWS
+            if (found := find(view.conditions, kind)) and found.status == "False"
+        ]
+        told = f"No pod had begun after {spec.start_deadline_seconds} s (spec.startDeadlineSeconds). {' '.join(waits)}"
+        return End(names.START_DEADLINE_EXCEEDED, told.strip())
+    if end_in is not None and end_in <= 0 and not spec.suspend:
+        told = f"The search ran for {spec.active_deadline_seconds} s (spec.activeDeadlineSeconds)."
+        return End(names.DEADLINE_EXCEEDED, f"{told} {_so_far(progress)}")
+    return None
+
+
+def _until_deadline(view: View, spec: TuningJobSpec) -> View:
+    """Looked at again when a deadline is over."""
+    start_in, end_in = _deadlines(view, spec)
+    return view.waking(start_in).waking(None if spec.suspend else end_in)
+
+
+def _deadlines(view: View, spec: TuningJobSpec) -> tuple[float | None, float | None]:
+    """Seconds until the search must have begun, and until it must have ended."""
+    progress = view.observed.progress
+    created = parse_timestamp(view.observed.tuningjob["metadata"]["creationTimestamp"])
+    has_begun = progress is not None and (progress.preflight is not None or progress.done > 0)
+    start, active = spec.start_deadline_seconds, spec.active_deadline_seconds
+    start_in = None if start is None or has_begun else start - (view.now - created).total_seconds()
+    since = parse_timestamp(view.status.start_time) if view.status.start_time else view.now
+    end_in = None if active is None else active - (view.now - since).total_seconds()
+    return start_in, end_in
+
+
+def _forecast_text(found: EstimateStatus | None, progress: Progress, view: View) -> str:
+    if found is None:
+        return f"{progress.total} fits; what they take could not be measured."
+    plan_ = view.status.plan
+    pods = f" on {plan_.pods} pods with {plan_.n_jobs} processes each" if plan_ is not None else ""
+    hours, wall, memory = found.cpu_hours, found.wall_seconds, found.memory_mib_per_process
+    text = (
+        f"{progress.total} fits{pods}: about {hours.expected:g} CPU-hours ({hours.low:g} to {hours.high:g}), "
+        f"{wall.expected:g} s ({wall.low:g} to {wall.high:g})"
+    )
+    if memory is not None:
+        text += f", {memory.expected:g} MiB in each process ({memory.low:g} to {memory.high:g})"
+    return f"{text}. From {found.basis}."
+
+
+# --- the end
+
+
+def _complete(view: View, progress: Progress) -> Plan:
     """An answer: published as an object, then said."""
     steps: list[Step] = []
     failed = progress.answer.failed_fits if progress.answer is not None else progress.failed
@@ -314,21 +337,50 @@ def _complete(view: _View, progress: Progress) -> Plan:
         view = view.showing(results=name)
         if results.left_out:
             message += f" Left out of the ConfigMap: {', '.join(results.left_out)}."
-    view = view.showing(phase="Complete", model_version=progress.model_version, completion_time=timestamp(view.now))
-    return view.noted(names.COMPLETE, reason=names.SEARCH_COMPLETE, message=message).planned(*steps)
+    view = view.showing(model_version=progress.model_version).ended("Complete")
+    return (
+        view.waking(FAREWELL_SECONDS)
+        .noted(names.COMPLETE, reason=names.SEARCH_COMPLETE, message=message)
+        .planned(*steps)
+    )
 
 
-def _refused(view: _View, message: str) -> Plan:
+def _refused(view: View, message: str) -> Plan:
     """Refused before anything was made."""
     size = size_of_refused(view.observed.tuningjob)
     if size is not None:
         view = view.showing(grid=st.grid_status(size))
-    return _failed(view, names.MANIFEST_REFUSED, message)
+    return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
-def _failed(view: _View, reason: str, message: str, *, keep_end: bool = False) -> Plan:
-    view = view.showing(phase="Failed", completion_time=timestamp(view.now))
-    return view.noted(names.FAILED, reason=reason, message=message, keep_end=keep_end).planned()
+def _refused_by_worker(view: View, progress: Progress) -> Plan:
+    problems = progress.refusal.problems if progress.refusal else ()
+    message = "\n".join(_problem_text(problem) for problem in problems)
+    reason = next((problem["reason"] for problem in problems if problem.get("reason")), names.MANIFEST_REFUSED)
+    view = view.noted(names.PREFLIGHT, is_true=False, reason=reason, message=message)
+    return _failed(view, End(names.MANIFEST_REFUSED, message))
+
+
+def _failed_in_journal(view: View, progress: Progress) -> Plan:
+    """By the operator itself, in a pass before this one, or by the worker that could not rank or refit."""
+    text = progress.failure or "The search failed."
+    reason, _, message = text.partition(": ")
+    if reason in names.ENDED_BY_OPERATOR:
+        return _ended_by_operator(view, End(reason, message))
+    return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
+
+
+def _ended_by_operator(view: View, end: End) -> Plan:
+    view = view.waking(0.0)  # its pods are to be sent home
+    if end.reason == names.PLAN_READY:
+        return view.ended("Planned").noted(names.COMPLETE, reason=end.reason, message=end.message).planned()
+    keep_end = end.reason == names.TOO_MANY_FAILED_FITS
+    return _failed(view, replace(end, keep_end=keep_end))
+
+
+def _failed(view: View, end: End) -> Plan:
+    view = view.ended("Failed").waking(FAREWELL_SECONDS)
+    return view.noted(names.FAILED, reason=end.reason, message=end.message, keep_end=end.keep_end).planned()
 
 
 def _problem_text(problem: Mapping[str, str]) -> str:
@@ -336,7 +388,24 @@ def _problem_text(problem: Mapping[str, str]) -> str:
     return f"{problem.get('field', 'spec')}: must be {problem.get('must_be', '?')}, but got {problem.get('got', '?')}.{advice}"
 
 
-def _active_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> int:
-    if job is None or not is_owned_by(job, tuningjob):
-        return 0
-    return int((job.get("status") or {}).get("active") or 0)
+def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
+    """What has ended stays as it is; only the pods still go home, and the TuningJob itself when its time is over."""
+    tuningjob, job = view.observed.tuningjob, view.observed.job
+    spec: Mapping[str, Any] = tuningjob.get("spec") or {}
+    active = workforce.active_pods(job, tuningjob)
+    status = old.model_copy(update={"active_pods": active if old.active_pods is not None else None})
+    ended = parse_timestamp(old.completion_time) if old.completion_time else view.now
+    age = (view.now - ended).total_seconds()
+    ttl = spec.get("ttlSecondsAfterFinished")
+    if ttl is not None and age >= ttl:
+        return Plan(status=old, steps=(DeleteTuningJob(),))
+    view = view.waking(None if ttl is None else ttl - age)
+    steps: tuple[Step, ...] = ()
+    if workforce.is_live(job, tuningjob):
+        was_ended = any(
+            each.reason in names.ENDED_BY_OPERATOR for each in view.conditions if each.type in names.TERMINAL
+        )
+        farewell = 0.0 if was_ended else FAREWELL_SECONDS
+        steps = workforce.stop(view, spec.get("queueName")) if age >= farewell else ()
+        view = view.waking(None if steps else farewell - age)
+    return Plan(status=status, steps=steps, wake_after=view.wake_after)

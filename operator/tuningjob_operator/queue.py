@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -21,15 +21,26 @@ BASE_SECONDS: Final = 0.2
 CAP_SECONDS: Final = 120.0
 
 
-class Backlog(Generic[K]):
-    """What waits, what is delayed, what is being worked on. ``now`` is any clock that does not go backwards."""
+def _untold(_seconds: float) -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
+
+class Backlog(Generic[K]):
+    """What waits, what is delayed, what is being worked on. ``now`` is any clock that does not go backwards.
+
+    ``on_take`` is told how many seconds a key that is taken has waited since it was added, or since its delay was over.
+    """
+
+    def __init__(
+        self, *, jitter: Callable[[], float] = random.random, on_take: Callable[[float], None] = _untold
+    ) -> None:
         self._jitter = jitter  # in [0, 1)
+        self._on_take = on_take
         self._ready: deque[K] = deque()
         self._waiting: set[K] = set()  # what is in _ready
         self._working: set[K] = set()
         self._dirty: set[K] = set()  # added while being worked on
+        self._since: dict[K, float] = {}  # when what is waiting or dirty was added first
         self._due: dict[K, float] = {}  # the time that counts; _heap may hold older ones of the same key
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
@@ -39,18 +50,18 @@ class Backlog(Generic[K]):
         """Keys that wait for a worker now."""
         return len(self._ready)
 
-    def add(self, key: K) -> None:
+    def add(self, key: K, now: float) -> None:
         """Work on the key as soon as may be."""
+        self._since.setdefault(key, now)
         if key in self._working:
             self._dirty.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.append(key)
+        else:
+            self._queue(key)
 
     def add_after(self, key: K, seconds: float, now: float) -> None:
         """Work on the key in so many seconds, unless something adds it before. The earlier of two delays counts."""
         if seconds <= 0:
-            self.add(key)
+            self.add(key, now)
             return
         due = now + seconds
         if due < self._due.get(key, float("inf")):
@@ -67,6 +78,7 @@ class Backlog(Generic[K]):
         self._waiting.discard(key)
         self._working.add(key)
         self._due.pop(key, None)
+        self._on_take(max(0.0, now - self._since.pop(key)))
         return key
 
     def done(self, key: K) -> None:
@@ -94,13 +106,18 @@ class Backlog(Generic[K]):
         self._working.discard(key)
         if key in self._dirty:
             self._dirty.discard(key)
-            self.add(key)
+            self._queue(key)
+
+    def _queue(self, key: K) -> None:
+        if key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
 
     def _promote(self, now: float) -> None:
         while (due := self.next_due()) is not None and due <= now:
             _, _, key = heapq.heappop(self._heap)
             del self._due[key]
-            self.add(key)
+            self.add(key, due)
 
     def _drop_stale(self) -> None:
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
@@ -110,8 +127,14 @@ class Backlog(Generic[K]):
 class WorkQueue(Generic[K]):
     """A Backlog that workers of one event loop wait on."""
 
-    def __init__(self, *, clock: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
-        self._backlog: Backlog[K] = Backlog(jitter=jitter)
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+        on_take: Callable[[float], None] = _untold,
+    ) -> None:
+        self._backlog: Backlog[K] = Backlog(jitter=jitter, on_take=on_take)
         self._clock = clock
         self._changed = asyncio.Event()
 
@@ -121,8 +144,13 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """See Backlog."""
-        self._backlog.add(key)
+        self._backlog.add(key, self._clock())
         self._changed.set()
+
+    def add_all(self, keys: Iterable[K]) -> None:
+        """``add`` of each."""
+        for key in keys:
+            self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """See Backlog."""

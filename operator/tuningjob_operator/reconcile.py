@@ -6,49 +6,43 @@ went home had reported before, so a finished Job beside an unfinished journal is
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 from dataclasses import replace
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
-from tuningjob.errors import UnknownSearch
+from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.journal.records import Progress, SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus
-from tuningjob_operator import names, tokens
 from tuningjob_operator import status as st
+from tuningjob_operator import workforce
+from tuningjob_operator.apply import Hands, LookAgain
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import (
     MAX_TEXT_BYTES,
     RESULT_FILES,
     ResultFiles,
     build_event,
-    build_secret,
-    token_expiry,
 )
-from tuningjob_operator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
+from tuningjob_operator.cluster import ApiError, Cluster, NotFound
 from tuningjob_operator.conditions import transitions
-from tuningjob_operator.objects import Body, Key, has_condition, is_owned_by, uid_of
-from tuningjob_operator.plan import (
-    CreateJob,
-    CreateToken,
-    Observed,
-    OpenSearch,
-    Plan,
-    PublishResults,
-    ScaleJob,
-    Step,
-    plan,
-)
+from tuningjob_operator.decision import DeleteTuningJob, Look, Observed, Plan, View
+from tuningjob_operator.objects import Body, Key, uid_of
+from tuningjob_operator.plan import plan, with_service
+from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
+from tuningjob_operator.surroundings import SurroundingsCache
 
 logger = logging.getLogger(__name__)
 
-# A step may find the world to be other than observed (a Job gone, a name taken): the plan is then made again.
-_MAX_LOOKS: Final = 4
+# A step may find the world to be other than observed (a Job gone, a name taken), and a plan may ask for another look: it is then
+# made again.
+_MAX_LOOKS: Final = 6
 
 
 class Clock(Protocol):
@@ -59,14 +53,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds, for intervals."""
-
-
-class _LookAgain(Exception):
-    """A step found the world to be other than observed."""
-
-    def __init__(self, *, results_name_taken: bool = False) -> None:
-        self.results_name_taken = results_name_taken
-        super().__init__()
 
 
 class Reconciler:
@@ -82,17 +68,32 @@ class Reconciler:
         settings: Settings,
         signing_key: bytes,
         clock: Clock,
+        service: ServiceWatch,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
         self._artifacts = artifacts
         self._cache = cache
         self._settings = settings
-        self._signing_key = signing_key
+        self._hands = Hands(
+            cluster=cluster,
+            journal=journal,
+            artifacts=artifacts,
+            cache=cache,
+            signing_key=signing_key,
+            ca_file=settings.ca_file,
+        )
         self._clock = clock
-        # Hints that a restart may lose: admitted specs (they never change), and when progress was last published.
+        self._service = service
+        self._surroundings = SurroundingsCache(
+            cluster, cache.jobs, clock=clock.monotonic, with_nodes=settings.checks_nodes
+        )
+        # Hints that a restart may lose: admitted specs (they never change), when progress was last published, since when
+        # pods have been missing, and which deaths were looked into.
         self._admitted: dict[str, TuningJobSpec] = {}
         self._published: dict[str, float] = {}
+        self._short_since: dict[str, float] = {}
+        self._deaths_looked_into: dict[str, int] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""
@@ -102,21 +103,49 @@ class Reconciler:
         body = self._cache.tuningjobs.get(key)
         if body is None:
             return None
-        results_name_taken = False
+        try:
+            return await self._pass(key, body)
+        except JournalError as error:
+            await self._tell_of_the_journal(body, error)
+            raise
+
+    async def _pass(self, key: Key, body: Body) -> float | None:
+        observed = await self._observe(key, body)
         for _ in range(_MAX_LOOKS):
-            observed = replace(await self._observe(key, body), results_name_taken=results_name_taken)
             planned = plan(observed, self._settings, self._clock.now())
+            if planned.look is not None:
+                observed = await self._look(key, observed, planned.look)
+                continue
             try:
                 for step in planned.steps:
-                    await self._apply(body, step)
-            except _LookAgain as again:
-                results_name_taken = results_name_taken or again.results_name_taken
+                    await self._hands.apply(body, step)
+            except LookAgain as again:
+                taken = observed.results_name_taken or again.results_name_taken
+                observed = replace(await self._observe(key, body), results_name_taken=taken)
                 continue
+            if any(isinstance(step, DeleteTuningJob) for step in planned.steps):
+                return None
             return await self._publish(body, planned)
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
 
+    async def _tell_of_the_journal(self, body: Body, error: JournalError) -> None:
+        """All that can be said of a search while the database is away. Quietly: the pass fails for that reason anyway."""
+        status = st.read_status(body)
+        if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
+            return
+        view = View(
+            observed=Observed(tuningjob=body),
+            settings=self._settings,
+            now=self._clock.now(),
+            status=status,
+            conditions=st.conditions_of(status),
+        )
+        view = with_service(view, f"The journal does not answer: {error}")
+        with contextlib.suppress(ApiError):
+            await self._publish(body, view.planned())
+
     async def _delete_search(self, uid: str) -> None:
-        for hints in (self._admitted, self._published):
+        for hints in (self._admitted, self._published, self._short_since, self._deaths_looked_into):
             hints.pop(uid, None)
         await asyncio.to_thread(self._journal.delete, uid)
         keeps_files = await asyncio.to_thread(self._journal.audit.keeps, uid)
@@ -130,15 +159,47 @@ class Reconciler:
         if st.has_ended(st.read_status(body)) or body["metadata"].get("deletionTimestamp"):
             return Observed(tuningjob=body, job=job)
         progress = await asyncio.to_thread(self._progress, uid)
-        observed = Observed(tuningjob=body, job=job, progress=progress)
+        observed = Observed(
+            tuningjob=body,
+            job=job,
+            progress=progress,
+            service_trouble=self._service.trouble,
+            unready_seconds=self._unready_seconds(uid, is_short=workforce.is_short_of_pods(job, body)),
+        )
         if progress is None:
             return observed
-        observed = replace(observed, admitted=await self._admitted_spec(uid))
+        observed = replace(
+            observed,
+            admitted=await self._admitted_spec(uid),
+            has_new_deaths=progress.deaths > self._deaths_looked_into.get(uid, 0),
+        )
         if progress.state is SearchState.COMPLETE:
             return replace(observed, files=await asyncio.to_thread(self._result_files, uid))
-        if progress.state is SearchState.RUNNING and job is not None and has_condition(job, "Failed"):
-            return replace(observed, pods=await self._cluster.list_job_pods(key.namespace, job_uid=uid_of(job)))
         return observed
+
+    def _unready_seconds(self, uid: str, *, is_short: bool) -> float:
+        if not is_short:
+            self._short_since.pop(uid, None)
+            return 0.0
+        now = self._clock.monotonic()
+        return now - self._short_since.setdefault(uid, now)
+
+    async def _look(self, key: Key, observed: Observed, look: Look) -> Observed:
+        """What the plan asked to know besides."""
+        looked = observed.looked | {look}
+        match look:
+            case Look.PODS:
+                uid = uid_of(observed.job) if observed.job is not None else ""
+                pods = await self._cluster.list_job_pods(key.namespace, job_uid=uid)
+                if observed.progress is not None:
+                    self._deaths_looked_into[uid_of(observed.tuningjob)] = observed.progress.deaths
+                return replace(observed, looked=looked, pods=pods)
+            case Look.SURROUNDINGS:
+                around = await self._surroundings.of(key.namespace)
+                return replace(observed, looked=looked, surroundings=around)
+            case Look.FIRST_ERROR:
+                error = await asyncio.to_thread(self._journal.first_error, uid_of(observed.tuningjob))
+                return replace(observed, looked=looked, first_error=error)
 
     def _progress(self, uid: str) -> Progress | None:
         try:
@@ -167,65 +228,6 @@ class Reconciler:
             else:
                 contents[name] = content
         return ResultFiles(contents, tuple(oversized))
-
-    async def _apply(self, body: Body, step: Step) -> None:
-        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        match step:
-            case OpenSearch(new=new):
-                where = self._artifacts.url(new.id)
-                await asyncio.to_thread(self._journal.open_search, replace(new, artifacts=where))
-                logger.info("opened the search", extra={"search": new.id, "fits": new.candidates * new.splits})
-            case CreateToken():
-                await self._create_token(body)
-            case CreateJob(body=job):
-                await self._create_job(job)
-            case ScaleJob():
-                await self._scale_job(Key(namespace, name), step)
-            case PublishResults(body=configmap):
-                await self._publish_results(body, configmap)
-            case _:
-                assert_never(step)
-
-    async def _create_token(self, body: Body) -> None:
-        token = tokens.issue(self._signing_key, uid_of(body), token_expiry(body))
-        # read each time: a renewed authority is for the searches that come after it
-        ca_file = self._settings.ca_file
-        ca = None if ca_file is None else await asyncio.to_thread(ca_file.read_bytes)
-        try:
-            await self._cluster.create_secret(build_secret(body, token, ca=ca))
-        except AlreadyExists:
-            # its name holds our uid, and it is immutable: a pass before this one made it
-            logger.debug("the token is there")
-
-    async def _create_job(self, job: Body) -> None:
-        try:
-            self._cache.jobs.put(await self._cluster.create_job(job))
-            logger.info("created the job")
-        except AlreadyExists:
-            # ours from a pass that did not hear of its success, a namesake's, or somebody else's: the plan will tell
-            metadata = job["metadata"]
-            self._cache.jobs.put(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
-            raise _LookAgain from None
-
-    async def _scale_job(self, key: Key, step: ScaleJob) -> None:
-        name, size = names.job_name(key.name), {"pods": step.pods, "deaths": step.deaths}
-        try:
-            job = await self._cluster.scale_job(key.namespace, name, uid=step.uid, **size)
-        except (NotFound, Conflict):
-            self._cache.jobs.forget(key)  # deleted, perhaps made again: what we knew of it is no longer there
-            raise _LookAgain from None
-        self._cache.jobs.put(job)
-        logger.info("scaled the job", extra=size)
-
-    async def _publish_results(self, body: Body, configmap: Body) -> None:
-        metadata = configmap["metadata"]
-        try:
-            await self._cluster.create_configmap(configmap)
-        except AlreadyExists:
-            found = await self._cluster.get_configmap(metadata["namespace"], metadata["name"])
-            if not is_owned_by(found, body):
-                # never overwrite what a user may not be allowed to write: say it, and leave it
-                raise _LookAgain(results_name_taken=True) from None
 
     async def _publish(self, body: Body, planned: Plan) -> float | None:
         """Write the status if it is worth it, and only then tell of what changed in it."""

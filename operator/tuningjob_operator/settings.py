@@ -4,7 +4,10 @@ import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+
+from tuningjob.spec.quantity import parse_quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +21,18 @@ class Settings:
     worker_pull_policy: str
     max_fits: int
     max_pods: int
+    # of one search: pods × what each pod gets; None: no ceiling
+    max_cpu: Decimal | None
+    max_memory: Decimal | None
+    # whether a pod that is larger than every node is refused
+    checks_nodes: bool
+    # whether somebody (the chart's admission policy, or the administrator's word) sees to it that a manifest names only Secrets,
+    # claims and service accounts that its author could use in a pod anyway
+    trusts_references: bool
     watch_namespaces: tuple[str, ...]
     results_port: int
     liveness_port: int
+    metrics_port: int
     # where files of finished searches are kept: file:///…, s3://bucket/prefix or gs://bucket/prefix
     artifacts_url: str
     # for how long the cells of a deleted search may still be reused
@@ -41,13 +53,18 @@ class Settings:
         return self.data_dir / "uploads"
 
     @property
+    def own_results_url(self) -> str:
+        """The results service's probe: it runs in the same pod."""
+        return f"{'http' if self.tls_dir is None else 'https'}://127.0.0.1:{self.results_port}/readyz"
+
+    @property
     def ca_file(self) -> Path | None:
         """Whom worker pods are to trust as the signer of the results service's certificate; None: it has none."""
         return None if self.tls_dir is None else self.tls_dir / "ca.crt"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises ValueError for a number that is none."""
+    """Raises ValueError for a number or a quantity that is none."""
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
     tls_dir = environ.get("TUNINGJOB_TLS_DIR")
     return Settings(
@@ -58,11 +75,20 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         worker_pull_policy=environ.get("TUNINGJOB_WORKER_PULL_POLICY", "IfNotPresent"),
         max_fits=int(environ.get("TUNINGJOB_MAX_FITS", "1000000")),
         max_pods=int(environ.get("TUNINGJOB_MAX_PODS", "100")),
+        max_cpu=_quantity(environ.get("TUNINGJOB_MAX_CPU", "")),
+        max_memory=_quantity(environ.get("TUNINGJOB_MAX_MEMORY", "")),
+        checks_nodes=environ.get("TUNINGJOB_CHECK_NODES", "") == "true",
+        trusts_references=environ.get("TUNINGJOB_REFERENCES", "refuse") == "allow",
         watch_namespaces=tuple(name for name in environ.get("TUNINGJOB_WATCH_NAMESPACES", "").split(",") if name),
         results_port=int(environ.get("TUNINGJOB_RESULTS_PORT", "8080")),
         liveness_port=int(environ.get("TUNINGJOB_LIVENESS_PORT", "8081")),
+        metrics_port=int(environ.get("TUNINGJOB_METRICS_PORT", "8082")),
         artifacts_url=environ.get("TUNINGJOB_ARTIFACTS_URL") or (data_dir / "artifacts").absolute().as_uri(),
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
     )
+
+
+def _quantity(text: str) -> Decimal | None:
+    return parse_quantity(text) if text else None

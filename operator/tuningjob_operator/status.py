@@ -11,9 +11,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tuningjob.journal.records import Progress
-from tuningjob.sizing import Size
+from tuningjob.sizing import Size, n_jobs_of
 from tuningjob.spec.grid import Grid
-from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import (
     BestStatus,
     GridStatus,
@@ -21,6 +20,7 @@ from tuningjob.spec.status import (
     ProgressStatus,
     TuningJobStatus,
 )
+from tuningjob_operator.admission import Admission
 from tuningjob_operator.conditions import Conditions, is_terminal
 
 MAX_STEPS: Final = 8
@@ -58,19 +58,27 @@ def grid_status(size: Size) -> GridStatus | None:
     return GridStatus(candidates=size.candidates, splits=size.splits, fits=size.fits)
 
 
-def plan_status(spec: TuningJobSpec, *, pods: int, n_jobs: int, fits: int) -> PlanStatus:
+def plan_status(admission: Admission) -> PlanStatus:
     """What was decided, and why."""
-    if pods < spec.parallelism:
-        why = f"{fits} fits, {n_jobs} at a time in each pod, can use no more than {pods} of {spec.parallelism} pods"
+    spec, fits, pods = admission.spec, admission.size.fits, admission.pods
+    if pods < admission.most_pods:
+        why = f"{fits} fits, {admission.n_jobs} at a time in each pod, can use no more than {pods} of {spec.parallelism} pods"
+    elif pods < spec.parallelism:
+        why = f"parallelism is {spec.parallelism}, but this cluster's ceilings allow {pods} pods of this size"
     else:
         why = f"parallelism is {spec.parallelism}"
+    most = n_jobs_of(spec)
+    if admission.n_jobs < most:
+        jobs = f"nJobs would be {most} by the CPU limit, but only {admission.n_jobs} processes fit the memory of a pod"
+    else:
+        jobs = "nJobs is the floor of the CPU limit, at least 1"
     return PlanStatus(
         pods=pods,
-        n_jobs=n_jobs,
+        n_jobs=admission.n_jobs,
         inner_threads=1,
         cpu=str(spec.resources.cpu),
         memory=str(spec.resources.memory),
-        reason=f"{why}; nJobs is the floor of the CPU limit, at least 1",
+        reason=f"{why}; {jobs}",
     )
 
 
@@ -125,4 +133,4 @@ def publication_delay(old: TuningJobStatus, new: TuningJobStatus, *, seconds_sin
 
 
 def _lasting(status: TuningJobStatus) -> TuningJobStatus:
-    return status.model_copy(update={"progress": None, "best": None, "active_pods": None})
+    return status.model_copy(update={"progress": None, "best": None, "active_pods": None, "estimate": None})

@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,17 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 def jobs(cluster: Cluster, release: product.Release, namespace: str) -> TuningJobs:
     """The TuningJobs of the test's own namespace."""
     return TuningJobs(cluster, release, namespace)
+
+
+@pytest.fixture
+def slow_forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
+    """90 fits that have nothing in common, some 45 s of work for one pod; five pods fit on the two nodes."""
+    iris_forest["metadata"]["name"] = "forest"
+    iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [60], "max_leaf_nodes": {"range": [4, 22]}}
+    iris_forest["spec"]["resources"] = {"cpu": "400m", "memory": "400Mi"}
+    iris_forest["spec"]["parallelism"] = 1
+    return iris_forest
 
 
 @pytest.hookimpl(wrapper=True)

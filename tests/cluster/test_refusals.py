@@ -104,16 +104,13 @@ def test_a_search_whose_every_fit_fails_ends_failed_with_the_end_of_the_first_tr
     some["metadata"]["name"] = "some-fail"
     some["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
     forest["metadata"]["name"] = "all-fail"
-    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, -2]}
+    forest["spec"]["search"]["grid"]["parameters"] = {"bootstrap": [False], "n_estimators": [2, 3], "oob_score": [True]}
     jobs.apply(forest, some)
 
     failed = jobs.wait_for_failure("all-fail")
     assert failed["reason"] == "SearchFailed"
     assert "all 10 fits failed; the first one ended with:" in failed["message"]
-    assert (
-        "InvalidParameterError: The 'n_estimators' parameter of RandomForestClassifier must be an int"
-        in failed["message"]
-    )
+    assert "ValueError: Out of bag estimation only available if bootstrap=True" in failed["message"]
 
     # and one whose some fits fail completes with NaN scores, as scikit-learn does, and says how many
     jobs.wait_for("some-fail", lambda status: status.get("phase") == "Complete")

@@ -1,12 +1,19 @@
 """The Job: what is always in it, what a manifest may add, and nothing else."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import tuningjob
 from tests.operator.world import make_settings
+from tests.spec.manifests import FULL, SPEC, Path, at, fields, manifest, with_value
+from tests.spec.manifests import pods as pod_options
+from tuningjob.errors import ManifestRefused
+from tuningjob.spec import load
+from tuningjob.spec.models import TAKEN_ENV, TAKEN_PATHS
 from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.admission import admit
 from tuningjob_operator.job import build_job
@@ -15,9 +22,9 @@ from tuningjob_operator.objects import Body
 CSV = {"path": "iris.csv", "target": "species"}
 
 
-def built(**spec: Any) -> Body:
+def built(*, pods: int = 1, memory: str | None = None, **spec: Any) -> Body:
     body, settings = tuningjob(**spec), make_settings()
-    return build_job(body, admit(body, settings), settings)
+    return build_job(body, admit(body, settings), settings, pods=pods, memory=memory)
 
 
 def pod_of(body: Body) -> Body:
@@ -35,6 +42,7 @@ SPECS = {
     "data on a volume": {"data": {**CSV, "persistentVolumeClaim": "data"}},
     "data in a ConfigMap": {"data": {**CSV, "configMap": "data"}},
     "resources as numbers": {"resources": {"cpu": 1, "memory": 1073741824}},
+    "every option of a pod": {"pod": FULL["pod"], "queueName": "team-a"},
 }
 
 
@@ -142,3 +150,208 @@ def test_everything_carries_the_labels_by_which_it_is_found() -> None:
     }
 
     assert body["metadata"]["labels"] == body["spec"]["template"]["metadata"]["labels"] == want
+
+
+# What a manifest may ask of its pods
+
+
+def test_nothing_is_asked_that_the_manifest_does_not_name() -> None:
+    pod = pod_of(built())
+
+    assert not {"priorityClassName", "nodeSelector", "tolerations", "imagePullSecrets"} & set(pod)
+    assert pod["topologySpreadConstraints"] == [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"tuningjob.dev/uid": "uid-1"}},
+        }
+    ]
+
+
+def test_pods_are_placed_as_the_manifest_says() -> None:
+    pod = pod_of(built(pod=FULL["pod"]))
+
+    assert pod["priorityClassName"] == "batch-low"
+    assert pod["nodeSelector"] == {"disk": "ssd", "example.com/zone": "a"}
+    assert pod["tolerations"] == [
+        {"key": "gpu", "operator": "Equal", "value": "no", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+    ]
+    assert pod["topologySpreadConstraints"] == [
+        {
+            "topologyKey": "topology.kubernetes.io/zone",
+            "maxSkew": 2,
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"tuningjob.dev/uid": "uid-1"}},
+        }
+    ]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "registry.two"}]
+
+
+def test_pods_are_spread_by_nothing_if_the_manifest_says_so() -> None:
+    assert "topologySpreadConstraints" not in pod_of(built(pod={"topologySpread": []}))
+
+
+def test_a_service_account_brings_no_token_of_the_api_server() -> None:
+    pod = pod_of(built(pod={"serviceAccountName": "reader"}))
+
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("reader", False)
+
+
+def test_variables_come_from_values_secrets_and_config_maps() -> None:
+    env = pod_of(built(pod=FULL["pod"]))["containers"][0]["env"]
+
+    assert env[:3] == [
+        {"name": "LEVEL", "value": "debug"},
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "bucket", "key": "id"}}},
+        {"name": "URL", "valueFrom": {"configMapKeyRef": {"name": "hosts", "key": "db.url"}}},
+    ]
+
+
+def test_no_variable_of_a_manifest_can_be_one_of_ours() -> None:
+    body = built(data={**CSV, "configMap": "data"})
+    ours = [name for name in environment_of(body) if not name.startswith("TUNINGJOB_")]
+
+    assert set(ours) <= TAKEN_ENV
+    mounts = {mount["mountPath"] for mount in pod_of(body)["containers"][0]["volumeMounts"]}
+    assert mounts <= set(TAKEN_PATHS)
+
+
+def test_volumes_are_mounted_to_be_read_unless_they_are_there_to_be_written() -> None:
+    pod = pod_of(built(pod=FULL["pod"]))
+
+    assert pod["volumes"][2:] == [
+        {"name": "own-keys", "secret": {"secretName": "bucket", "defaultMode": 0o440}},
+        {"name": "own-hosts", "configMap": {"name": "hosts"}},
+        {"name": "own-cache", "persistentVolumeClaim": {"claimName": "cache", "readOnly": False}},
+        {"name": "own-space", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+    assert pod["containers"][0]["volumeMounts"][2:] == [
+        {"name": "own-keys", "mountPath": "/etc/keys", "readOnly": True},
+        {"name": "own-hosts", "mountPath": "/etc/hosts.d", "readOnly": True},
+        {"name": "own-cache", "mountPath": "/cache"},
+        {"name": "own-space", "mountPath": "/space"},
+    ]
+
+
+def test_a_claim_is_only_read_unless_the_manifest_says_otherwise() -> None:
+    volume = {"name": "token", "mountPath": "/cache", "persistentVolumeClaim": "cache"}
+    pod = pod_of(built(pod={"volumes": [volume]}))
+
+    # nor does its name take one of ours away
+    claim = {"claimName": "cache", "readOnly": True}
+    assert pod["volumes"][-1] == {"name": "own-token", "persistentVolumeClaim": claim}
+    assert pod["containers"][0]["volumeMounts"][-1] == {"name": "own-token", "mountPath": "/cache", "readOnly": True}
+
+
+@pytest.mark.parametrize(
+    ("memory", "want", "in_bytes"),
+    [(None, "1Gi", 2**30), ("2Gi", "2Gi", 2**31), ("1.5Gi", "1.5Gi", 3 * 2**29), ("1e9", "1e9", 10**9)],
+)
+def test_a_worker_is_told_the_memory_that_its_pod_has(memory: str | None, want: str, in_bytes: int) -> None:
+    body = built(memory=memory, resources={"cpu": 1, "memory": "1Gi"})
+    resources = pod_of(body)["containers"][0]["resources"]
+
+    assert resources == {"requests": {"cpu": "1", "memory": want}, "limits": {"cpu": "1", "memory": want}}
+    assert environment_of(body)["TUNINGJOB_MEMORY_BYTES"] == str(in_bytes)
+
+
+def test_a_job_may_have_its_full_size_from_the_start() -> None:
+    spec = built(pods=7)["spec"]
+
+    assert (spec["completions"], spec["parallelism"], spec["backoffLimit"]) == (7, 7, 21)
+    assert "suspend" not in spec
+
+
+def test_a_job_of_a_queue_waits_for_kueue() -> None:
+    body = built(pods=3, queueName="team-a")
+
+    assert body["spec"]["suspend"] is True
+    assert body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert body["metadata"]["annotations"]["kueue.x-k8s.io/job-min-parallelism"] == "1"
+    assert "kueue.x-k8s.io/queue-name" not in body["spec"]["template"]["metadata"]["labels"]
+    assert "kueue.x-k8s.io/queue-name" not in built()["metadata"]["labels"]
+
+
+# Nothing else can be expressed
+
+POD_KEYS: Final = {
+    "restartPolicy", "automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds", "securityContext",
+    "topologySpreadConstraints", "priorityClassName", "serviceAccountName", "nodeSelector", "tolerations", "imagePullSecrets",
+    "containers", "volumes",
+}  # fmt: skip
+CONTAINER_KEYS: Final = {
+    "name", "image", "imagePullPolicy", "command", "env", "resources", "securityContext", "terminationMessagePolicy",
+    "volumeMounts",
+}  # fmt: skip
+ITEM_KEYS: Final = {
+    "tolerations": {"key", "operator", "value", "effect", "tolerationSeconds"},
+    "topologySpreadConstraints": {"maxSkew", "topologyKey", "whenUnsatisfiable", "labelSelector"},
+    "imagePullSecrets": {"name"},
+    "volumes": {"name", "secret", "configMap", "persistentVolumeClaim", "emptyDir"},
+}
+VOLUME_KEYS: Final = {"secretName", "defaultMode", "name", "claimName", "readOnly", "sizeLimit"}
+# names of core/v1 that a manifest might try, and any other text
+CORE_KEYS: Final = (
+    "hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases", "hostPath", "hostname", "privileged", "securityContext",
+    "serviceAccount", "automountServiceAccountToken", "containers", "initContainers", "ephemeralContainers", "command", "args",
+    "lifecycle", "runtimeClassName", "schedulerName", "nodeName", "affinity", "overhead", "resourceClaims", "volumeDevices",
+    "subPath", "mountPropagation", "projected", "csi", "nfs", "downwardAPI", "medium", "valueFrom", "fieldRef", "envFrom",
+    "labelSelector", "capabilities", "dnsConfig", "shareProcessNamespace", "defaultMode", "items", "optional", "resources",
+)  # fmt: skip
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        at(FULL, path)
+    except LookupError:
+        return False
+    return True
+
+
+anything: Final = st.sampled_from([True, 1, "root", "/", {}, [], {"path": "/"}, [{"hostPath": {"path": "/"}}]])
+PLACES: Final = [
+    (path, schema)
+    for path, schema in fields(SPEC, {"pod": FULL["pod"]})
+    if path[0] == "pod" and "properties" in schema and _is_there(path)
+]
+
+
+@given(place=st.sampled_from(PLACES), key=st.sampled_from(CORE_KEYS) | st.text(), value=anything)
+def test_a_key_that_is_not_allowed_is_refused_wherever_it_stands(
+    place: tuple[Path, Body], key: str, value: Any
+) -> None:
+    path, schema = place
+    assume(key not in schema["properties"])
+    with pytest.raises(ManifestRefused, match="must be a known field"):
+        load(manifest(with_value(FULL, (*path, key), value)))
+
+
+@given(options=pod_options)
+def test_whatever_a_manifest_asks_its_pod_has_allowed_keys_alone(options: Body) -> None:
+    pod, plain = pod_of(built(pod=options)), pod_of(built())
+    (container,) = pod["containers"]
+
+    assert set(pod) <= POD_KEYS
+    assert set(container) == CONTAINER_KEYS
+    for key, allowed in ITEM_KEYS.items():
+        for item in pod.get(key, []):
+            assert set(item) <= allowed
+    for volume in pod["volumes"]:
+        (source,) = (value for key, value in volume.items() if key != "name")
+        assert set(source) <= VOLUME_KEYS
+    for mount in container["volumeMounts"]:
+        assert set(mount) <= {"name", "mountPath", "readOnly"}
+    ours = plain["containers"][0]["env"]
+    for variable in container["env"][: -len(ours)]:
+        assert set(variable) <= {"name", "value", "valueFrom"}
+        assert set(variable.get("valueFrom", {})) <= {"secretKeyRef", "configMapKeyRef"}
+    # and what is ours stands as it did
+    assert {key: pod[key] for key in ("securityContext", "automountServiceAccountToken", "restartPolicy")} == {
+        key: plain[key] for key in ("securityContext", "automountServiceAccountToken", "restartPolicy")
+    }
+    assert container["securityContext"] == plain["containers"][0]["securityContext"]
+    assert container["env"][-len(ours) :] == ours
+    names = [variable["name"] for variable in container["env"]]
+    assert len(set(names)) == len(names)

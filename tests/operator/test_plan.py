@@ -12,9 +12,10 @@ from tuningjob_operator import conditions as cs
 from tuningjob_operator import names
 from tuningjob_operator.admission import admit
 from tuningjob_operator.children import ResultFiles
+from tuningjob_operator.decision import Look, Observed, Plan
 from tuningjob_operator.job import build_job, sized
 from tuningjob_operator.objects import Body
-from tuningjob_operator.plan import Observed, Plan, plan
+from tuningjob_operator.plan import plan
 from tuningjob_operator.status import conditions_of, dump_status
 
 SETTINGS = make_settings()
@@ -57,8 +58,10 @@ def job(*, parallelism: int = 1, deaths: int = 0, **status: Any) -> Body:
     return {**body, "status": status}
 
 
-def ended(kind: str, **condition: str) -> Body:
-    return job(conditions=[{"type": kind, "status": "True", **condition}])
+def ended(kind: str, *, began_at: str = "", **condition: str) -> Body:
+    body = job(conditions=[{"type": kind, "status": "True", **condition}])
+    body["metadata"]["annotations"] = {names.ANNOTATION_BEGAN_AT: began_at}
+    return body
 
 
 def progress(state: SearchState = SearchState.RUNNING, **changes: Any) -> Progress:
@@ -69,7 +72,7 @@ def progress(state: SearchState = SearchState.RUNNING, **changes: Any) -> Progre
 def observe(**changes: Any) -> Observed:
     if "progress" in changes:
         changes["admitted"] = load(manifest()).spec
-    return Observed(**({"tuningjob": tuningjob()} | changes))
+    return Observed(**({"tuningjob": tuningjob(), "looked": frozenset(Look)} | changes))
 
 
 def steps_of(planned: Plan) -> list[str]:
@@ -146,7 +149,14 @@ ENDINGS = {
         observe(job=ended("Failed", reason="BackoffLimitExceeded"), progress=progress()),
         "BackoffLimitExceeded",
     ),
-    "the Job ended without its fits": (observe(job=ended("Complete"), progress=progress(done=3)), "JobEndedEarly"),
+    "the Job ended without its fits, and came no further": (
+        observe(job=ended("Complete", began_at="3 done, 0 starved at 0"), progress=progress(done=3)),
+        "JobEndedEarly",
+    ),
+    "the Job ended without its fits, but came further": (
+        observe(job=ended("Complete", began_at="nothing"), progress=progress(done=3)),
+        None,
+    ),
 }
 
 
@@ -187,12 +197,15 @@ def test_a_dying_one_is_left_alone() -> None:
 
 
 def test_the_spec_that_runs_is_the_one_that_was_admitted() -> None:
-    observed = Observed(tuningjob=tuningjob(parallelism=99), progress=progress(), admitted=load(manifest()).spec)
-    planned = plan(observed, SETTINGS, NOON)
+    changed = tuningjob(resources={"cpu": "64", "memory": "1Gi"}, scoring="no such thing")
+    planned = plan(observe(tuningjob=changed, progress=progress()), SETTINGS, NOON)
+    told = cs.find(conditions_of(planned.status), names.SPEC_ACCEPTED)
 
     assert planned.status.plan is not None
-    assert planned.status.plan.pods == 3
+    assert planned.status.plan.cpu == "2"
     assert ending_of(planned) is None
+    assert told is not None
+    assert told.message.startswith("spec.scoring, spec.resources.cpu must stay as the search was admitted")
 
 
 def test_the_live_best_is_shown_by_its_place_in_the_grid() -> None:

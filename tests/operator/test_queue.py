@@ -32,7 +32,7 @@ class BacklogMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS)
     def add(self, key: str) -> None:
-        self.backlog.add(key)
+        self.backlog.add(key, self.now)
         self.owed.add(key)
 
     @rule(key=KEYS, seconds=SECONDS)

@@ -31,8 +31,8 @@ async def test_the_order_of_making_lets_no_pod_start_without_its_search_and_toke
     world.cluster.apply(manifest())
     await world.settle()
 
-    want = ["create secret", "create job", "replace status", "create event"]
-    assert world.cluster.calls == want
+    around = ["list ResourceQuota", "list LimitRange", "list Node"]
+    assert world.cluster.calls == [*around, "create secret", "create job", "replace status", "create event"]
 
 
 async def test_the_job_is_scaled_once_the_preflight_passed(world: World) -> None:
@@ -82,7 +82,7 @@ async def test_a_whole_life_costs_at_most_20_calls(world: World) -> None:
 async def test_a_fast_search_costs_fewer_calls_still(world: World) -> None:
     await world.live(seconds=0.1)
 
-    assert len(world.cluster.calls) <= 13, world.cluster.calls
+    assert len(world.cluster.calls) <= 15, world.cluster.calls
 
 
 async def test_each_condition_is_told_by_one_event(world: World) -> None:
@@ -205,10 +205,17 @@ async def test_a_job_that_gave_up_is_explained_by_its_last_pod(world: World) -> 
     assert "Pod forest-0-abcde ended with exit code 137 (OOMKilled)." in failed["message"]
 
 
-async def test_a_job_that_ends_before_its_search_fails_it(world: World) -> None:
+async def test_a_job_that_ends_before_its_search_is_made_again_once_and_fails_it_when_that_brings_nothing(
+    world: World,
+) -> None:
     world.cluster.apply(manifest())
     await world.settle()
+    first = world.cluster.job("forest")["metadata"]["uid"]
     world.fit(4)
+    world.cluster.end_jobs()
+    await world.settle()
+    assert world.cluster.job("forest")["metadata"]["uid"] != first
+    assert world.condition("Failed") is None
     world.cluster.end_jobs()
     await world.settle()
 

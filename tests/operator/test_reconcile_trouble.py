@@ -143,8 +143,7 @@ async def test_a_conflict_is_tried_again(world: World) -> None:
 @pytest.mark.parametrize("status", [0, 403, 429, 500], ids=["unreachable", "forbidden", "throttled", "broken"])
 async def test_an_api_error_is_tried_again_later(world: World, status: int) -> None:
     world.cluster.apply(manifest())
-    # the second: an opened search shows in the journal, which is reason enough to look at once
-    world.cluster.fail_next = [ApiError(status, "Reason", "message")] * 2
+    world.cluster.fail_next = [ApiError(status, "Reason", "message")]
     await world.settle()
     assert world.cluster.of_kind("Job") == []
     await world.later(1)

@@ -29,6 +29,14 @@ async def test_a_forbidden_verb_is_named_with_its_place(world: World) -> None:
     )
 
 
+async def test_nodes_are_asked_for_only_where_they_are_looked_at(world: World) -> None:
+    world.cluster.forbidden = {("list nodes", None)}
+    await check_access(world.cluster, ())
+
+    with pytest.raises(CannotStart, match="must be allowed to: list nodes in all namespaces"):
+        await check_access(world.cluster, (), with_nodes=True)
+
+
 def test_a_certificate_without_its_authority_is_told_before_any_search_begins(tmp_path: Path) -> None:
     settings = make_settings(tls_dir=tmp_path)
     with pytest.raises(CannotStart, match=r"ca\.crt must be the authority .* needs the key ca\.crt"):

@@ -14,6 +14,7 @@ from tuningjob_operator.loops import JournalPoller, Resync, work_on
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Reconciler
+from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -31,9 +32,14 @@ def make_settings(**changes: Any) -> Settings:
         "worker_pull_policy": "IfNotPresent",
         "max_fits": 100_000,
         "max_pods": 20,
+        "max_cpu": None,
+        "max_memory": None,
+        "checks_nodes": True,
+        "trusts_references": True,
         "watch_namespaces": (),
         "results_port": 8080,
         "liveness_port": 8081,
+        "metrics_port": 8082,
         "artifacts_url": "file:///data/artifacts",
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
@@ -61,11 +67,14 @@ def manifest(name: str = "forest", **spec: Any) -> Body:
 
 
 class Clock:
+    """``skew``: how far the wall clock was set, forward or back; what measures intervals does not follow."""
+
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.skew = 0.0
 
     def now(self) -> dt.datetime:
-        return NOON + dt.timedelta(seconds=self.seconds)
+        return NOON + dt.timedelta(seconds=self.seconds + self.skew)
 
     def monotonic(self) -> float:
         return self.seconds
@@ -86,6 +95,9 @@ class World:
         """A new process: it knows nothing but what it reads."""
         self.cache = Cache()
         self.queue: WorkQueue[Key] = WorkQueue(clock=self.clock.monotonic, jitter=lambda: 0.0)
+        self.service = ServiceWatch(
+            "", clock=self.clock.monotonic, on_change=lambda: self.queue.add_all(self.cache.tuningjobs.keys())
+        )
         self.reconciler = Reconciler(
             cluster=self.cluster,
             journal=self.journal,
@@ -94,6 +106,7 @@ class World:
             settings=self.settings,
             signing_key=SIGNING_KEY,
             clock=self.clock,
+            service=self.service,
         )
         self.poller = JournalPoller(journal=self.journal, cache=self.cache, queue=self.queue)
         self.resync = Resync(
@@ -154,6 +167,9 @@ class World:
 
     def preflight(self, name: str = "forest") -> None:
         self.cluster.run_pods()
+        self.journal_preflight(name)
+
+    def journal_preflight(self, name: str = "forest") -> None:
         found = Preflight(data_digest="d", samples=150, features=4, versions={"numpy": "2"})
         self.journal.set_preflight(self.uid(name), found)
 

@@ -30,10 +30,14 @@ Manifest = dict[str, Any]
 
 
 class ApiServer:
-    """On a port of the loopback, with everything in ``root``. Users are known by static tokens: ``token_of(name)``."""
+    """On a port of the loopback, with everything in ``root``. Users are known by static tokens: ``token_of(name)``.
 
-    def __init__(self, root: Path, *, users: tuple[str, ...] = ()) -> None:
+    ``options`` are more flags of the API server.
+    """
+
+    def __init__(self, root: Path, *, users: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
         self._root = root
+        self._options = options
         self.ca_file = root / "ca.crt"
         self._tokens = {name: secrets.token_hex(16) for name in (ADMIN, *users)}
         self._etcd_ports = (_free_port(), _free_port())
@@ -97,6 +101,7 @@ class ApiServer:
             # beta in 1.34, and off
             "--feature-gates=MutatingAdmissionPolicy=true",
             "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+            *self._options,
         )
         deadline = time.monotonic() + _SECONDS
         while not self._is_ready():

@@ -24,6 +24,7 @@ COREDNS = "1.15.0"
 HELM = "4.3.1"
 VERSITYGW = "1.8.0"  # the S3 server of tests/servers, and its Google Cloud Storage:
 FAKE_GCS_SERVER = "1.56.1"
+KWOK = "0.8.0"  # nodes and pods that are only said to be there, for tests/servers/kwok.py
 PAUSE = "1"
 
 GO_AT_LEAST = (1, 26)  # what helm's go.mod asks for, the highest of them
@@ -142,6 +143,23 @@ def _installable(package: str, *, version_variable: str | None = None) -> Callab
     return build
 
 
+_KWOK_MODULE = "sigs.k8s.io/kwok"
+# How kwok's nodes become ready and its pods run and go. When a pod ends is the test's to say, so its stage for that stays out.
+_KWOK_STAGES = (
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+
+
+def _kwok_stages(program: Program, workspace: Path, result: Path) -> None:
+    """Take the stages out of kwok's own module: the program has none compiled in."""
+    module = json.loads(_go("mod", "download", "-json", f"{_KWOK_MODULE}@v{program.version}", cwd=workspace))
+    folder = Path(module["Dir"]) / "kustomize" / "stage"
+    result.write_text("---\n".join((folder / stage).read_text() for stage in _KWOK_STAGES))
+
+
 def _pause(_: Program, workspace: Path, result: Path) -> None:
     """Build what holds a pod's namespaces open: it sleeps until it is told to end, and reaps what the pod orphans."""
     (workspace / "go.mod").write_text(f"module tuningjob.dev/pause\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n")
@@ -190,5 +208,7 @@ PROGRAMS = (
         FAKE_GCS_SERVER,
         _installable("github.com/fsouza/fake-gcs-server"),
     ),
+    Program("kwok", "kwok", KWOK, _installable(f"{_KWOK_MODULE}/cmd/kwok")),
+    Program("kwok-stages.yaml", "kwok", KWOK, _kwok_stages),
     Program("pause", "pause", PAUSE, _pause),
 )

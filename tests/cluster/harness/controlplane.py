@@ -1,6 +1,8 @@
 """etcd, the API server, the controller manager, the scheduler and DNS, all in one network namespace."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from . import pki, processes
@@ -28,6 +30,38 @@ def start() -> None:
         *(f"--listen-client-urls={_ETCD}", f"--advertise-client-urls={_ETCD}"),
         network=CONTROL_PLANE,
     )
+    _start_api_server()
+    # one of each, so no election: it would only delay the start
+    processes.spawn(
+        *(
+            "controller-manager",
+            binary("kube-controller-manager"),
+            f"--kubeconfig={KUBECONFIG}",
+            "--leader-elect=false",
+        ),
+        *(f"--service-account-private-key-file={pki.FOLDER}/sa.key", f"--root-ca-file={pki.FOLDER}/ca.crt"),
+        "--use-service-account-credentials=true",
+        "--node-monitor-grace-period=20s",
+        network=CONTROL_PLANE,
+    )
+    processes.spawn(
+        *("scheduler", binary("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false"),
+        network=CONTROL_PLANE,
+    )
+    _start_dns()
+
+
+@contextlib.contextmanager
+def api_server_down() -> Iterator[None]:
+    """The API server's process ends here; it comes back at the end, and is waited for."""
+    processes.end(processes.recorded(["apiserver"]).values())
+    try:
+        yield
+    finally:
+        _start_api_server()
+
+
+def _start_api_server() -> None:
     processes.spawn(
         *("apiserver", binary("kube-apiserver"), f"--etcd-servers={_ETCD}"),
         *(f"--advertise-address={CONTROL_PLANE_ADDRESS}", "--bind-address=0.0.0.0", f"--secure-port={API_PORT}"),
@@ -55,24 +89,6 @@ def start() -> None:
         until("the API server to be ready", lambda: succeeds(*_kubectl("get", "--raw", "/readyz")))
     except HarnessError as error:
         raise HarnessError(f"{error}\n{processes.last_words('apiserver')}") from error
-    # one of each, so no election: it would only delay the start
-    processes.spawn(
-        *(
-            "controller-manager",
-            binary("kube-controller-manager"),
-            f"--kubeconfig={KUBECONFIG}",
-            "--leader-elect=false",
-        ),
-        *(f"--service-account-private-key-file={pki.FOLDER}/sa.key", f"--root-ca-file={pki.FOLDER}/ca.crt"),
-        "--use-service-account-credentials=true",
-        "--node-monitor-grace-period=20s",
-        network=CONTROL_PLANE,
-    )
-    processes.spawn(
-        *("scheduler", binary("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false"),
-        network=CONTROL_PLANE,
-    )
-    _start_dns()
 
 
 def wait_for_nodes() -> None:

@@ -1,0 +1,372 @@
+"""The Job of a search that is to run: made, of its size, suspended, made again. Pure.
+
+One Job at a time, under the TuningJob's own name. It is scaled as it stands; only what a Job cannot change (its pods' memory), or
+what has ended before the search had, is deleted and made again, once the last of its pods is gone.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from tuningjob.journal.records import Progress
+from tuningjob.spec.quantity import parse_quantity
+from tuningjob_operator import names
+from tuningjob_operator.admission import Admission, ceiling_pods
+from tuningjob_operator.capacity import limit_range_problems, memory_text, node_problem, quota_allows
+from tuningjob_operator.decision import (
+    CreateJob,
+    CreateToken,
+    DeleteJob,
+    GiveBack,
+    Look,
+    Pardon,
+    Plan,
+    Release,
+    ScaleJob,
+    Step,
+    SuspendJob,
+    View,
+)
+from tuningjob_operator.estimate import Estimate, useful_pods
+from tuningjob_operator.failure import explain
+from tuningjob_operator.job import build_job, sized
+from tuningjob_operator.objects import (
+    Body,
+    find_condition,
+    has_condition,
+    is_owned_by,
+    uid_of,
+    was_left_by_namesake,
+)
+from tuningjob_operator.triage import PATIENCE_SECONDS, disrupted_pods, find_trouble, lost_indexes
+
+# How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
+NAMESAKE_SECONDS: Final = 2.0
+FOREIGN_SECONDS: Final = 30.0
+# How soon to look again whether a quota has room.
+QUOTA_SECONDS: Final = 15.0
+# A Job that is being deleted goes with its last pod; that is an event. In case it gets lost:
+DELETION_SECONDS: Final = 30.0
+_GAVE_UP: Final = "BackoffLimitExceeded"
+
+
+@dataclass(frozen=True)
+class End:
+    """The search cannot go on. ``keep_end``: the end of the message says more than its beginning."""
+
+    reason: str
+    message: str
+    keep_end: bool = False
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many pods may be there, and why no more."""
+
+    pods: int
+    why: str
+
+
+def is_foreign(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether our Job's name is held by what neither we made nor garbage collection will take."""
+    return job is not None and not is_owned_by(job, tuningjob) and not was_left_by_namesake(job, tuningjob)
+
+
+def active_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> int:
+    """Pods of our Job that have not ended."""
+    return _status(job, "active") if job is not None and is_owned_by(job, tuningjob) else 0
+
+
+def is_live(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether the Job is ours and may still make or have pods."""
+    return (
+        job is not None
+        and is_owned_by(job, tuningjob)
+        and not job["metadata"].get("deletionTimestamp")
+        and not has_condition(job, "Complete")
+        and not has_condition(job, "Failed")
+        and not job["spec"].get("suspend")
+    )
+
+
+def is_short_of_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether fewer pods are ready than the Job is to have now."""
+    if job is None or not is_live(job, tuningjob):
+        return False
+    return _status(job, "ready") < _expected(job)
+
+
+def stop(view: View, spec_queue: str | None) -> tuple[Step, ...]:
+    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted."""
+    job = view.observed.job
+    if job is None or not is_live(job, view.observed.tuningjob):
+        return ()
+    return (DeleteJob(uid_of(job)),) if spec_queue is not None else (SuspendJob(uid_of(job), suspend=True),)
+
+
+def suspended(view: View, admission: Admission, *opening: Step) -> Plan:
+    """A search that is to pause: without pods, and nothing that it has found is lost."""
+    job, progress = view.observed.job, view.observed.progress
+    view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
+    steps = [*opening, *stop(view, admission.spec.queue_name)]
+    if not steps and progress is not None and progress.last_holder is not None and _has_no_pods(job):
+        # killed at the end of their grace, so without a word: it was we who did it, and no cell's fault
+        steps.append(GiveBack(0))
+    return view.planned(*steps)
+
+
+def run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+    """A search that is to run: it has its Job, of its size."""
+    job, tuningjob = view.observed.job, view.observed.tuningjob
+    if job is None:
+        return _begin(view, admission, found, *opening)
+    if not is_owned_by(job, tuningjob):
+        return view.waking(FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS).planned(*opening)
+    if job["metadata"].get("deletionTimestamp"):
+        return view.waking(DELETION_SECONDS).planned(*opening)
+    if has_condition(job, "Failed") or has_condition(job, "Complete"):
+        return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
+    if job["spec"].get("suspend"):
+        return _resume(view, job, admission, *opening)
+    return _size(view, job, admission, found, *opening)
+
+
+# --- a Job is made
+
+
+def _begin(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+    memory = _memory(view.observed.progress, admission)
+    wanted = _wanted(view, admission, found, memory)
+    asked = view.wanting(Look.SURROUNDINGS)
+    if asked is not None:
+        return asked
+    spec, around = admission.spec, view.observed.surroundings
+    cpu = parse_quantity(spec.resources.cpu)
+    problems = limit_range_problems(around.limit_ranges, cpu=cpu, memory=memory)
+    if around.nodes is not None:
+        too_large = node_problem(
+            around.nodes,
+            cpu=cpu,
+            memory=memory,
+            node_selector=spec.pod.node_selector,
+            tolerations=spec.pod.tolerations,
+        )
+        problems += [too_large] if too_large is not None else []
+    if problems:
+        text = "\n".join(str(problem) for problem in problems)
+        if view.observed.progress is None:
+            return End(names.MANIFEST_REFUSED, text)
+        return _waiting(view, text, *opening)
+    room = _room(view, admission, memory=memory, wanted=wanted)
+    if room.pods == 0:
+        return _waiting(view, room.why, *opening)
+    view = _with_room(view, room, wanted)
+    pods = min(wanted, room.pods)
+    body = build_job(
+        view.observed.tuningjob,
+        admission,
+        view.settings,
+        pods=pods,
+        memory=None if memory == admission.memory_bytes else memory_text(memory),
+    )
+    body["metadata"].setdefault("annotations", {})[names.ANNOTATION_BEGAN_AT] = _mark(view.observed.progress)
+    return view.planned(*opening, CreateToken(), CreateJob(body))
+
+
+def _memory(progress: Progress | None, admission: Admission) -> Decimal:
+    """Bytes of each pod: twice as much for what died of less, but no more than the manifest allows."""
+    limit = admission.spec.resources.memory_limit
+    if progress is None or not progress.starved or limit is None:
+        return Decimal(admission.memory_bytes)
+    return min(parse_quantity(limit), Decimal(2 * max(progress.starved_bytes, admission.memory_bytes)))
+
+
+def _wanted(view: View, admission: Admission, found: Estimate | None, memory: Decimal) -> int:
+    """Pods that the search can use now: one until the preflight passed, all of them under Kueue, which admits them together."""
+    progress = view.observed.progress
+    most = admission.pods
+    if progress is not None and progress.starved and memory > admission.memory_bytes:
+        return max(1, min(most, progress.starved, ceiling_pods(admission.spec, view.settings, memory=memory)))
+    if admission.spec.queue_name is not None:
+        return most
+    if progress is None or progress.preflight is None:
+        return 1
+    useful = useful_pods(found, admission.n_jobs)
+    by_cells = max(1, math.ceil((progress.total - progress.done) / admission.n_jobs))
+    return min(most, by_cells, most if useful is None else useful)
+
+
+# --- a Job is there
+
+
+def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+    """A Job that runs: of its size, and its pods at work."""
+    progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
+    deaths = progress.deaths if progress else 0
+    memory = _memory_of(job, admission)
+    target, steps = has, [*opening]
+    if admission.spec.queue_name is None:
+        wanted = _wanted(view, admission, found, memory)
+        most = (
+            wanted
+            if memory > admission.memory_bytes or progress is None or progress.preflight is None
+            else admission.pods
+        )
+        # no pod is sent home because little is left: it goes by itself
+        target = min(most, max(wanted, has)) if progress is not None and progress.preflight is not None else has
+        if target > has:
+            asked = view.wanting(Look.SURROUNDINGS)
+            if asked is not None:
+                return asked
+            room = _room(view, admission, memory=memory, wanted=target)
+            view = _with_room(view, room, target)
+            target = max(has, min(target, room.pods))
+    told = sized(target, deaths=deaths)
+    outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
+    if target != has or (outgrown and admission.spec.queue_name is None):
+        steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
+    elif _left_behind(progress, job):
+        steps.append(GiveBack(_completions(job)))
+    return _watched(view, job, admission, *steps)
+
+
+def _left_behind(progress: Progress | None, job: Body) -> bool:
+    """Whether something is held by an index that the Job does not have any more, and whose pod is gone."""
+    if progress is None or progress.last_holder is None or progress.last_holder < _completions(job):
+        return False
+    return _status(job, "active") <= int(job["spec"].get("parallelism", 1)) and not _status(job, "terminating")
+
+
+def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
+    """Say why pods are not at work, once that lasts; and whose end was no fit's fault."""
+    if view.observed.has_new_deaths:
+        asked = view.wanting(Look.PODS)
+        if asked is not None:
+            return asked
+        evicted = disrupted_pods(view.observed.pods)
+        steps += (Pardon(evicted),) if evicted else ()
+    if not is_short_of_pods(job, view.observed.tuningjob):
+        view = view.settled(names.PODS_READY, reason=names.READY, message="Every pod that is to be there is at work.")
+        return view.planned(*steps)
+    if view.observed.unready_seconds < PATIENCE_SECONDS:
+        return view.waking(PATIENCE_SECONDS - view.observed.unready_seconds).planned(*steps)
+    asked = view.wanting(Look.PODS)
+    if asked is not None:
+        return asked
+    view = view.waking(PATIENCE_SECONDS)
+    trouble = find_trouble(view.observed.pods, view.now)
+    lost = lost_indexes(view.observed.pods, view.now)
+    if trouble is not None:
+        view = view.noted(names.PODS_READY, is_true=False, reason=trouble.reason, message=trouble.message)
+    elif _status(job, "active") + _status(job, "terminating") < _expected(job):
+        asked = view.wanting(Look.SURROUNDINGS)
+        if asked is not None:
+            return asked
+        room = _room(view, admission, memory=_memory_of(job, admission), wanted=_expected(job))
+        made = f"Kubernetes has made {_status(job, 'active')} of {_expected(job)} pods."
+        message = f"{made} {room.why}".strip()
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
+    return view.planned(*steps, *([Release(lost)] if lost else []))
+
+
+def _resume(view: View, job: Body, admission: Admission, *opening: Step) -> Plan:
+    if admission.spec.queue_name is not None:
+        message = f"Kueue's queue {admission.spec.queue_name} has not admitted the pods yet."
+        view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
+        return view.planned(*opening)
+    return view.planned(*opening, SuspendJob(uid_of(job), suspend=False))
+
+
+# --- a Job has ended before the search
+
+
+def _after_failure(view: View, job: Body) -> Plan | End:
+    progress = view.observed.progress
+    condition = find_condition(job, "Failed") or {}
+    enough = sized(_completions(job), deaths=progress.deaths if progress else 0)["backoffLimit"]
+    if condition.get("reason") == _GAVE_UP and job["spec"].get("backoffLimit", 0) < enough:
+        # it died of candidates that the journal knows how to deal with, while nobody was here to raise its limit
+        return view.planned(DeleteJob(uid_of(job)))
+    asked = view.wanting(Look.PODS)
+    if asked is not None:
+        return asked
+    return End(*explain(job, view.observed.pods), keep_end=True)
+
+
+def _after_completion(view: View, job: Body) -> Plan | End:
+    progress = view.observed.progress
+    annotations = job["metadata"].get("annotations") or {}
+    if annotations.get(names.ANNOTATION_BEGAN_AT) != _mark(progress):
+        # what is left was given back too late for these pods, or wants more memory
+        return view.planned(DeleteJob(uid_of(job)))
+    # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
+    missing = "its fits" if progress is None else f"{progress.total - progress.done} of {progress.total} fits"
+    return End(names.JOB_ENDED_EARLY, f"Every pod of the Job ended well, but {missing} or the refit are missing.")
+
+
+def _mark(progress: Progress | None) -> str:
+    """How far a search is: a Job that ends at the mark that it began at is not made again."""
+    if progress is None:
+        return "nothing"
+    return f"{progress.done} done, {progress.starved} starved at {progress.starved_bytes}"
+
+
+# --- room
+
+
+def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> Room:
+    spec, job = admission.spec, view.observed.job
+    if spec.queue_name is not None:
+        return Room(wanted, "")  # Kueue's to say
+    ours = job if job is not None and is_owned_by(job, view.observed.tuningjob) else None
+    verdict = quota_allows(
+        view.observed.surroundings.quotas,
+        cpu=parse_quantity(spec.resources.cpu),
+        memory=memory,
+        running=0 if ours is None else view.observed.surroundings.running.get(uid_of(ours), 0),
+        has_job=ours is not None,
+        priority_class=spec.pod.priority_class_name,
+    )
+    return Room(min(wanted, verdict.pods), verdict.why if verdict.pods < wanted else "")
+
+
+def _with_room(view: View, room: Room, wanted: int) -> View:
+    if room.pods >= wanted:
+        return view.settled(names.CAPACITY, reason=names.SUFFICIENT, message="There is room for every pod.")
+    message = f"Room for {room.pods} of {wanted} pods. {room.why}"
+    return view.noted(names.CAPACITY, reason=names.CUT_TO_FIT, message=message).waking(QUOTA_SECONDS)
+
+
+def _waiting(view: View, why: str, *opening: Step) -> Plan:
+    view = view.noted(names.CAPACITY, is_true=False, reason=names.QUOTA_EXCEEDED, message=f"Waiting for room. {why}")
+    return view.waking(QUOTA_SECONDS).planned(*opening)
+
+
+# --- what a Job says
+
+
+def _status(job: Mapping[str, Any], field: str) -> int:
+    return int((job.get("status") or {}).get(field) or 0)
+
+
+def _completions(job: Mapping[str, Any]) -> int:
+    return int(job["spec"].get("completions", 1))
+
+
+def _expected(job: Mapping[str, Any]) -> int:
+    """Pods that a Job is to have now."""
+    return min(int(job["spec"].get("parallelism", 1)), _completions(job) - _status(job, "succeeded"))
+
+
+def _has_no_pods(job: Mapping[str, Any] | None) -> bool:
+    return job is not None and not _status(job, "active") and not _status(job, "terminating")
+
+
+def _memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:
+    """Bytes of each pod of a Job that is there."""
+    containers = job["spec"]["template"]["spec"]["containers"]
+    told: Mapping[str, Any] = next((each for each in containers if each["name"] == names.CONTAINER), {})
+    limit = ((told.get("resources") or {}).get("limits") or {}).get("memory")
+    return Decimal(admission.memory_bytes) if limit is None else parse_quantity(limit)

@@ -1,0 +1,164 @@
+"""What a user does to a search that runs on a real cluster: scale, suspend, end it; and what is left of it then."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
+from tests.cluster.tuningjobs import TuningJobs
+
+pytestmark = pytest.mark.cluster
+
+Document = dict[str, Any]
+
+
+def patch(jobs: TuningJobs, name: str, **spec: Any) -> None:
+    jobs.cluster.kubectl(
+        "patch", "tj", name, "--type=merge", "-p", json.dumps({"spec": spec}), namespace=jobs.namespace
+    )
+
+
+def has_done(cells: int) -> Any:
+    def some_are_done(status: Document) -> bool:
+        return bool(status.get("progress", {}).get("done", 0) >= cells)
+
+    return some_are_done
+
+
+def running(jobs: TuningJobs, name: str) -> list[str]:
+    return [pod["metadata"]["name"] for pod in jobs.pods(name) if pod["status"]["phase"] == "Running"]
+
+
+def wait_until_idle(jobs: TuningJobs, name: str) -> None:
+    jobs.cluster.wait_for(f"{name} to have no pod", lambda: not running(jobs, name), namespace=jobs.namespace)
+
+
+def wait_until_gone(jobs: TuningJobs, kind: str, name: str) -> None:
+    def is_gone() -> bool:
+        return jobs.cluster.get(kind, name, namespace=jobs.namespace) is None
+
+    jobs.cluster.wait_for(f"{kind} {name} to go", is_gone, namespace=jobs.namespace)
+
+
+def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_search(
+    jobs: TuningJobs, slow_forest: Document
+) -> None:
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", has_done(5))
+    jobs.cluster.kubectl("scale", "tj/forest", "--replicas=3", namespace=jobs.namespace)
+
+    jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, namespace=jobs.namespace)
+    uid = jobs.get("forest")["metadata"]["uid"]
+
+    def all_three_have_reported() -> bool:
+        return set(jobs.reporters("forest")) == {0, 1, 2}
+
+    jobs.cluster.wait_for("each to report", all_three_have_reported, namespace=jobs.namespace)
+    # what a HorizontalPodAutoscaler reads and writes
+    path = f"/apis/tuningjob.dev/v1alpha1/namespaces/{jobs.namespace}/tuningjobs/forest/scale"
+    scale = json.loads(jobs.cluster.kubectl("get", "--raw", path))
+    assert scale["spec"]["replicas"] == 3
+    selected = jobs.cluster.items("pods", "-l", scale["status"]["selector"], namespace=jobs.namespace)
+    assert {pod["metadata"]["labels"]["tuningjob.dev/uid"] for pod in selected} == {uid}
+
+    jobs.cluster.kubectl("scale", "tj/forest", "--replicas=1", namespace=jobs.namespace)
+    jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, namespace=jobs.namespace)
+    assert not is_complete(jobs.status("forest")), "the search ended before it was scaled down"
+    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+
+    assert_equal_to_scikit_learn(jobs, slow_forest)
+    assert jobs.report_counts("forest") == {1: 90}
+    job = jobs.cluster.get("job", "forest", namespace=jobs.namespace)
+    assert job is not None
+    assert job["spec"]["completions"] == 1, "the same Job, smaller"
+
+
+def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow_forest: Document) -> None:
+    slow_forest["spec"]["parallelism"] = 2
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", has_done(12))
+    patch(jobs, "forest", suspend=True)
+
+    jobs.cluster.wait_for("no pod", lambda: running(jobs, "forest") == [], namespace=jobs.namespace)
+    status = jobs.wait_for("forest", lambda status: status.get("phase") == "Suspended")
+    assert jobs.condition("forest", "Suspended")["status"] == "True"
+    kept = sum(jobs.report_counts("forest").values())
+    assert kept >= status["progress"]["done"] >= 12
+    patch(jobs, "forest", suspend=False)
+    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+
+    assert_equal_to_scikit_learn(jobs, slow_forest)
+    assert jobs.report_counts("forest") == {1: 90}
+    told = jobs.cluster.kubectl("describe", "tj", "forest", namespace=jobs.namespace)
+    events = told[told.index("Events:") :]
+    order = [events.index(word) for word in ("WithinLimits", "Passed", "SuspendRequested", "Resumed", "SearchComplete")]
+    assert order == sorted(order), events
+
+
+def test_a_search_ends_for_each_reason_that_its_manifest_names(jobs: TuningJobs, slow_forest: Document) -> None:
+    changes: dict[str, Document] = {
+        "late": {"activeDeadlineSeconds": 5},
+        "cancelled": {},
+        "unstarted": {"startDeadlineSeconds": 40, "image": "localhost/no-such-image:1"},
+        "failing": {
+            "limits": {"maxFailedFits": 3},
+            # larger than there are samples: known only as it is fitted
+            "estimator": {"class": "sklearn.neighbors.KNeighborsClassifier"},
+            "search": {"grid": {"parameters": {"n_neighbors": [5, 100_000, 200_000]}}},
+        },
+        "plan": {"mode": "Plan", "parallelism": 4},
+    }
+    for name, change in changes.items():
+        document = copy.deepcopy(slow_forest)
+        document["metadata"]["name"] = name
+        document["spec"].update({"resources": {"cpu": "300m", "memory": "400Mi"}, **change})
+        jobs.apply(document)
+    jobs.wait_for("cancelled", has_done(2))
+    patch(jobs, "cancelled", cancel=True)
+
+    reasons = {name: jobs.wait_for_failure(name) for name in changes if name != "plan"}
+    assert {name: found["reason"] for name, found in reasons.items()} == {
+        "late": "DeadlineExceeded",
+        "cancelled": "Cancelled",
+        "unstarted": "StartDeadlineExceeded",
+        "failing": "TooManyFailedFits",
+    }
+    assert "n_neighbors" in reasons["failing"]["message"]
+    assert "no-such-image" in reasons["unstarted"]["message"], "the kubelet's own words, after 30 s"
+    jobs.wait_for("plan", lambda status: status.get("phase") == "Planned")
+    forecast = jobs.status("plan")["estimate"]
+    assert forecast["cpuHours"]["low"] <= forecast["cpuHours"]["expected"] <= forecast["cpuHours"]["high"]
+    assert 0 < forecast["wallSeconds"]["expected"] < 3_600
+    assert 1 < forecast["memoryMibPerProcess"]["high"] < 400
+    assert jobs.condition("plan", "Complete")["reason"] == "PlanReady"
+    for name in changes:
+        wait_until_idle(jobs, name)
+
+
+def test_what_takes_too_long_is_scored_nan_and_the_tuningjob_goes_when_its_time_is_over(
+    jobs: TuningJobs, slow_forest: Document
+) -> None:
+    slow_forest["spec"]["limits"] = {"fitTimeoutSeconds": 3}
+    slow_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [5, 20_000]}
+    slow_forest["spec"]["crossValidation"] = {"folds": 2}
+    slow_forest["spec"]["ttlSecondsAfterFinished"] = 10
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", is_complete)
+
+    assert jobs.status("forest")["progress"]["failed"] == 2
+    assert jobs.status("forest")["best"]["params"] == {"n_estimators": 5}
+    for kind, name in (("tj", "forest"), ("job", "forest"), ("configmap", "forest-results")):
+        wait_until_gone(jobs, kind, name)
+
+
+def test_kubectl_get_shows_how_it_stands(jobs: TuningJobs, slow_forest: Document) -> None:
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", has_done(15))
+    header, row = jobs.cluster.kubectl("get", "tj", namespace=jobs.namespace).splitlines()
+    assert header.split() == ["NAME", "PHASE", "DONE", "ETA", "BEST", "FAILED", "PODS", "AGE"]
+    assert row.split()[:2] == ["forest", "Running"]
+    assert row.split()[3].endswith("Z"), "a time of the day, in UTC"
+    wide, _ = jobs.cluster.kubectl("get", "tj", "-o", "wide", namespace=jobs.namespace).splitlines()
+    assert wide.split()[-3:] == ["QUEUE", "CANDIDATES", "MESSAGE"]
