@@ -67,7 +67,6 @@ READS: Final = ("list", "get", "review")
 # Rounds of five seconds in which every search has to come to its end, once nothing stands in its way.
 MAX_ROUNDS: Final = 150
 SLOTS: Final = 2
-KNOWN: Final = int(os.environ.get("KNOWN", "0"))
 
 
 SPECS: Final = st.fixed_dictionaries(
@@ -432,7 +431,7 @@ class Life(RuleBasedStateMachine):
     @rule(cpus=st.integers(0, 6), jobs=st.integers(0, 3))
     def put_a_quota(self, cpus: int, jobs: int) -> None:
         with contextlib.suppress(ApiError):
-            self.controllers.put_quota("q", {"requests.cpu": str(cpus), "count/jobs.batch": str(jobs + 9 * KNOWN)})
+            self.controllers.put_quota("q", {"requests.cpu": str(cpus), "count/jobs.batch": str(jobs)})
 
     @rule()
     def lift_the_quota(self) -> None:
@@ -627,8 +626,6 @@ class Life(RuleBasedStateMachine):
         if job is not None and is_live(job):
             assert not spec.get("suspend"), "suspended is without pods"
             size, pod = job["spec"]["parallelism"], job["spec"]["template"]["spec"]
-            if KNOWN and state and self.stage.journal.progress(uid).preflight is None:
-                return
             assert size <= MAX_PODS
             assert size * cpu_of(pod) <= MAX_CPU
             assert size * memory_of(pod) <= MAX_MEMORY

@@ -128,7 +128,7 @@ def _different(what: str, *names: str) -> _Checked:
 
 
 def _is_quantity(field: str) -> str:
-    """In CEL, and to come before quantity() of it: no isQuantity(), which reads whatever exponent it is given (``PATTERN``)."""
+    """In CEL, and to come before quantity() of it: isQuantity() lets any exponent pass (``quantity.PATTERN`` says what then)."""
     return f"string({field}).matches('{quantity.PATTERN}')"
 
 
