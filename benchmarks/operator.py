@@ -257,7 +257,9 @@ def _restart(scene: Scene, workers: Workers, searches: list[str]) -> None:
 
 
 def _pods_of(scene: Scene) -> list[Body]:
-    return scene.api.items("/api/v1/pods?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dtuningjob")
+    """Those that have not ended."""
+    chosen = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dtuningjob&fieldSelector=status.phase%21%3DSucceeded"
+    return scene.api.items(f"/api/v1/pods?{chosen}")
 
 
 def _await_the_end(scene: Scene) -> None:

@@ -78,6 +78,15 @@ def quota_allows(
     return verdict
 
 
+def only_jobs(quota: Mapping[str, Any]) -> dict[str, Any]:
+    """A quota as far as it counts Jobs: what pods may have is then somebody else's to say."""
+    status: Mapping[str, Any] = quota.get("status") or {}
+    told = {part: {k: v for k, v in (status.get(part) or {}).items() if k == _JOBS} for part in ("hard", "used")}
+    spec: Mapping[str, Any] = quota.get("spec") or {}
+    hard = {k: v for k, v in (spec.get("hard") or {}).items() if k == _JOBS}
+    return {**quota, "spec": {**spec, "hard": hard}, "status": told}
+
+
 def limit_range_problems(limit_ranges: Sequence[Mapping[str, Any]], *, cpu: Decimal, memory: Decimal) -> list[Problem]:
     """Why a pod of this size would be refused by the limit ranges of its namespace; [] if it would not be.
 

@@ -103,7 +103,7 @@ class Cluster(Protocol):
     async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
         """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
 
-    async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
+    async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
         """The pods that the Job of this uid made."""
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:

@@ -212,9 +212,9 @@ class KubeCluster:
         """See Cluster."""
         await self._call("delete", "jobs", namespace, name, body=_deletion("Foreground", uid=uid))
 
-    async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
+    async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return (await self._list("pods", "Pod", namespace, labels=f"{names.LABEL_JOB_UID}={job_uid}")).items
+        return (await self._list("pods", "Pod", namespace, labels=f"{names.LABEL_UID}={uid}")).items
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
         """See Cluster."""

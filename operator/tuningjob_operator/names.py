@@ -21,8 +21,7 @@ COMPONENT_RESULTS: Final = "results"  # of the ConfigMap
 COMPONENT_TOKEN: Final = "token"  # noqa: S105  of the Secret
 
 MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={APP}"  # read by the API server for kopf's Job watch and the resync
-# Written by the Job controller on each pod of a Job, read when a failed Job is explained.
-LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
+# Written by the Job controller on each pod of a Job, read by triage.py.
 ANNOTATION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 # How far the search was when its Job was made, written and read by plan.py: a Job that ends without having come further is
 # not made again.
@@ -55,6 +54,7 @@ GOOD_NEWS: Final = (RESULTS_SERVICE, ADMITTED, CAPACITY, PODS_READY, PREFLIGHT, 
 
 # Reasons: written into conditions and Events, read by people and alerts.
 WITHIN_LIMITS: Final = "WithinLimits"  # Admitted
+REFUSED: Final = "Refused"  # Admitted=False, where the API server gives no reason of its own
 NAME_TAKEN: Final = "NameTaken"  # Admitted=False: another owner's Job has the name
 QUOTA_EXCEEDED: Final = "QuotaExceeded"  # Capacity=False
 SUFFICIENT: Final = "Sufficient"  # Capacity

@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final, Protocol
 
 from tuningjob.errors import JournalError, UnknownSearch
@@ -19,8 +20,8 @@ from tuningjob.journal.records import Progress, SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus
+from tuningjob_operator import names, workforce
 from tuningjob_operator import status as st
-from tuningjob_operator import workforce
 from tuningjob_operator.apply import Hands, LookAgain
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import (
@@ -42,7 +43,11 @@ logger = logging.getLogger(__name__)
 
 # A step may find the world to be other than observed (a Job gone, a name taken), and a plan may ask for another look: it is then
 # made again.
-_MAX_LOOKS: Final = 6
+_MAX_LOOKS: Final = 12
+
+
+# What somebody must change before it can succeed.
+_REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class Clock(Protocol):
@@ -123,26 +128,42 @@ class Reconciler:
                 taken = observed.results_name_taken or again.results_name_taken
                 observed = replace(await self._observe(key, body), results_name_taken=taken)
                 continue
+            except ApiError as error:
+                if error.status in _REFUSALS:
+                    await self._tell_of_a_refusal(body, planned, error)
+                raise
             if any(isinstance(step, DeleteTuningJob) for step in planned.steps):
                 return None
             return await self._publish(body, planned)
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
+
+    async def _tell_of_a_refusal(self, body: Body, planned: Plan, error: ApiError) -> None:
+        """Of a policy of the cluster's own, say. It is tried again later: whoever made the policy may change it."""
+        message = f"The API server refused what the search needs: {error.message}"
+        status = st.read_status(body) if st.has_ended(planned.status) else planned.status
+        view = self._view(body, status).noted(
+            names.ADMITTED, is_true=False, reason=error.reason or names.REFUSED, message=message
+        )
+        with contextlib.suppress(ApiError):
+            await self._publish(body, view.planned())
 
     async def _tell_of_the_journal(self, body: Body, error: JournalError) -> None:
         """All that can be said of a search while the database is away. Quietly: the pass fails for that reason anyway."""
         status = st.read_status(body)
         if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
             return
-        view = View(
+        view = with_service(self._view(body, status), f"The journal does not answer: {error}")
+        with contextlib.suppress(ApiError):
+            await self._publish(body, view.planned())
+
+    def _view(self, body: Body, status: TuningJobStatus) -> View:
+        return View(
             observed=Observed(tuningjob=body),
             settings=self._settings,
             now=self._clock.now(),
             status=status,
             conditions=st.conditions_of(status),
         )
-        view = with_service(view, f"The journal does not answer: {error}")
-        with contextlib.suppress(ApiError):
-            await self._publish(body, view.planned())
 
     async def _delete_search(self, uid: str) -> None:
         for hints in (self._admitted, self._published, self._short_since, self._deaths_looked_into):
@@ -189,8 +210,7 @@ class Reconciler:
         looked = observed.looked | {look}
         match look:
             case Look.PODS:
-                uid = uid_of(observed.job) if observed.job is not None else ""
-                pods = await self._cluster.list_job_pods(key.namespace, job_uid=uid)
+                pods = await self._cluster.list_worker_pods(key.namespace, uid=uid_of(observed.tuningjob))
                 if observed.progress is not None:
                     self._deaths_looked_into[uid_of(observed.tuningjob)] = observed.progress.deaths
                 return replace(observed, looked=looked, pods=pods)

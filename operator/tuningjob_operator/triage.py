@@ -48,6 +48,11 @@ def lost_indexes(pods: Sequence[Body], now: dt.datetime) -> tuple[int, ...]:
     return tuple(sorted(index for index in lost - alive if index is not None))
 
 
+def is_living(pod: Body) -> bool:
+    """Whether its containers may still run."""
+    return not _has_ended(pod)
+
+
 def disrupted_pods(pods: Sequence[Body]) -> tuple[str, ...]:
     """Names of pods that Kubernetes itself ended: evicted, preempted, lost with their node. No fit is to blame."""
     return tuple(

@@ -14,7 +14,7 @@ from tuningjob.journal.records import Progress
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob_operator import names
 from tuningjob_operator.admission import Admission, ceiling_pods
-from tuningjob_operator.capacity import limit_range_problems, memory_text, node_problem, quota_allows
+from tuningjob_operator.capacity import limit_range_problems, memory_text, node_problem, only_jobs, quota_allows
 from tuningjob_operator.decision import (
     CreateJob,
     CreateToken,
@@ -37,10 +37,11 @@ from tuningjob_operator.objects import (
     find_condition,
     has_condition,
     is_owned_by,
+    living_pods,
     uid_of,
     was_left_by_namesake,
 )
-from tuningjob_operator.triage import PATIENCE_SECONDS, disrupted_pods, find_trouble, lost_indexes
+from tuningjob_operator.triage import PATIENCE_SECONDS, disrupted_pods, find_trouble, is_living, lost_indexes
 
 # How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
 NAMESAKE_SECONDS: Final = 2.0
@@ -108,13 +109,16 @@ def stop(view: View, spec_queue: str | None) -> tuple[Step, ...]:
 
 def suspended(view: View, admission: Admission, *opening: Step) -> Plan:
     """A search that is to pause: without pods, and nothing that it has found is lost."""
-    job, progress = view.observed.job, view.observed.progress
+    job = view.observed.job
     view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
-    steps = [*opening, *stop(view, admission.spec.queue_name)]
-    if not steps and progress is not None and progress.last_holder is not None and _has_no_pods(job):
-        # killed at the end of their grace, so without a word: it was we who did it, and no cell's fault
-        steps.append(GiveBack(0))
-    return view.planned(*steps)
+    steps = (*opening, *stop(view, admission.spec.queue_name))
+    return view.planned(*(steps or (_giving_back(view) if not _pods_of(job) else ())))
+
+
+def _giving_back(view: View) -> tuple[Step, ...]:
+    """For pods that were killed at the end of their grace, so without a word: it was we who did it, and no cell's fault."""
+    progress = view.observed.progress
+    return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
 
 def run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
@@ -137,10 +141,12 @@ def run(view: View, admission: Admission, found: Estimate | None, *opening: Step
 
 
 def _begin(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+    if view.observed.progress is not None and (wait := _without_pods(view, *opening)):
+        return wait
+    opening += _giving_back(view)
     memory = _memory(view.observed.progress, admission)
     wanted = _wanted(view, admission, found, memory)
-    asked = view.wanting(Look.SURROUNDINGS)
-    if asked is not None:
+    if asked := view.wanting(Look.SURROUNDINGS):
         return asked
     spec, around = admission.spec, view.observed.surroundings
     cpu = parse_quantity(spec.resources.cpu)
@@ -175,6 +181,15 @@ def _begin(view: View, admission: Admission, found: Estimate | None, *opening: S
     return view.planned(*opening, CreateToken(), CreateJob(body))
 
 
+def _without_pods(view: View, *opening: Step) -> Plan | None:
+    """For a Job that is made again: the plan to wait for the pods before it, as no index may have two; None: there are none."""
+    if asked := view.wanting(Look.PODS):
+        return asked
+    if any(is_living(pod) for pod in view.observed.pods):
+        return view.waking(NAMESAKE_SECONDS).planned(*opening)
+    return None
+
+
 def _memory(progress: Progress | None, admission: Admission) -> Decimal:
     """Bytes of each pod: twice as much for what died of less, but no more than the manifest allows."""
     limit = admission.spec.resources.memory_limit
@@ -205,31 +220,44 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
     """A Job that runs: of its size, and its pods at work."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
     deaths = progress.deaths if progress else 0
-    memory = _memory_of(job, admission)
     target, steps = has, [*opening]
-    if admission.spec.queue_name is None:
-        wanted = _wanted(view, admission, found, memory)
-        most = (
-            wanted
-            if memory > admission.memory_bytes or progress is None or progress.preflight is None
-            else admission.pods
-        )
-        # no pod is sent home because little is left: it goes by itself
-        target = min(most, max(wanted, has)) if progress is not None and progress.preflight is not None else has
+    is_ours_to_size = admission.spec.queue_name is None
+    if is_ours_to_size:
+        if _is_short_for_long(view, job) and (asked := view.wanting(Look.PODS)):
+            return asked
+        target = _target(view, job, admission, found)
         if target > has:
-            asked = view.wanting(Look.SURROUNDINGS)
-            if asked is not None:
+            if asked := view.wanting(Look.SURROUNDINGS):
                 return asked
-            room = _room(view, admission, memory=memory, wanted=target)
+            room = _room(view, admission, memory=_memory_of(job, admission), wanted=target)
             view = _with_room(view, room, target)
             target = max(has, min(target, room.pods))
     told = sized(target, deaths=deaths)
     outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
-    if target != has or (outgrown and admission.spec.queue_name is None):
+    if target != has or (outgrown and is_ours_to_size):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
     elif _left_behind(progress, job):
         steps.append(GiveBack(_completions(job)))
     return _watched(view, job, admission, *steps)
+
+
+def _target(view: View, job: Body, admission: Admission, found: Estimate | None) -> int:
+    """Pods that a Job is to have. A pod that is lost with its node counts as none, though Kubernetes goes on counting it."""
+    progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
+    memory = _memory_of(job, admission)
+    lost = len(lost_indexes(view.observed.pods, view.now))
+    wanted = _wanted(view, admission, found, memory)
+    is_whole = progress is not None and progress.preflight is not None and memory <= admission.memory_bytes
+    most = (admission.pods if is_whole else wanted) + lost
+    # an index that has ended well takes nothing any more: where all others are lost, it needs a new one
+    needed = _status(job, "succeeded") + lost + 1 if lost else 0
+    # no pod is sent home because little is left: it goes by itself
+    return min(most, max(wanted, has, needed))
+
+
+def _is_short_for_long(view: View, job: Body) -> bool:
+    is_short = is_short_of_pods(job, view.observed.tuningjob)
+    return is_short and view.observed.unready_seconds >= PATIENCE_SECONDS
 
 
 def _left_behind(progress: Progress | None, job: Body) -> bool:
@@ -276,7 +304,9 @@ def _resume(view: View, job: Body, admission: Admission, *opening: Step) -> Plan
         message = f"Kueue's queue {admission.spec.queue_name} has not admitted the pods yet."
         view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
         return view.planned(*opening)
-    return view.planned(*opening, SuspendJob(uid_of(job), suspend=False))
+    if living_pods(job):
+        return view.waking(NAMESAKE_SECONDS).planned(*opening)
+    return view.planned(*opening, *_giving_back(view), SuspendJob(uid_of(job), suspend=False))
 
 
 # --- a Job has ended before the search
@@ -318,11 +348,12 @@ def _mark(progress: Progress | None) -> str:
 
 def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> Room:
     spec, job = admission.spec, view.observed.job
+    quotas = view.observed.surroundings.quotas
     if spec.queue_name is not None:
-        return Room(wanted, "")  # Kueue's to say
+        quotas = tuple(only_jobs(quota) for quota in quotas)  # the rest is Kueue's to say
     ours = job if job is not None and is_owned_by(job, view.observed.tuningjob) else None
     verdict = quota_allows(
-        view.observed.surroundings.quotas,
+        quotas,
         cpu=parse_quantity(spec.resources.cpu),
         memory=memory,
         running=0 if ours is None else view.observed.surroundings.running.get(uid_of(ours), 0),
@@ -360,8 +391,8 @@ def _expected(job: Mapping[str, Any]) -> int:
     return min(int(job["spec"].get("parallelism", 1)), _completions(job) - _status(job, "succeeded"))
 
 
-def _has_no_pods(job: Mapping[str, Any] | None) -> bool:
-    return job is not None and not _status(job, "active") and not _status(job, "terminating")
+def _pods_of(job: Mapping[str, Any] | None) -> int:
+    return 0 if job is None else living_pods(job)
 
 
 def _memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:

@@ -17,6 +17,7 @@ from tuningjob_operator import names
 from tuningjob_operator.cluster import ApiError
 from tuningjob_operator.objects import Body, find_condition, timestamp, uid_of
 
+LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"
 TRACKED: Final = "batch.kubernetes.io/job-tracking"
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 KILLED: Final = 137
@@ -104,7 +105,7 @@ class Controllers:
                     "metadata": {
                         "name": f"{metadata['name']}-{index}-{next(self._suffixes):05}",
                         "namespace": metadata["namespace"],
-                        "labels": {**template["metadata"]["labels"], names.LABEL_JOB_UID: uid_of(job)},
+                        "labels": {**template["metadata"]["labels"], LABEL_JOB_UID: uid_of(job)},
                         "annotations": {names.ANNOTATION_INDEX: str(index)},
                         "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
                         "finalizers": [TRACKED],
@@ -136,6 +137,8 @@ class Controllers:
         return True
 
     def _write_status(self, job: Body, succeeded: set[int], failed: int, ending: Body | None) -> None:
+        if all(uid_of(known) != uid_of(job) for known in self._jobs()):
+            return  # it was being deleted, and waited for just the pods that were counted now
         pods = self.pods_of(job)
         active, is_suspended = _active(pods), bool(job["spec"].get("suspend"))
         terminating = [pod for pod in pods if _phase(pod) not in ENDED and pod["metadata"].get("deletionTimestamp")]
@@ -169,7 +172,7 @@ class Controllers:
     def pods_of(self, job: Body) -> list[Body]:
         """Pods of one Job, those that ended included."""
         uid = uid_of(job)
-        return [pod for pod in self.pods() if pod["metadata"]["labels"][names.LABEL_JOB_UID] == uid]
+        return [pod for pod in self.pods() if pod["metadata"]["labels"][LABEL_JOB_UID] == uid]
 
     def start(self, pod: Body) -> None:
         """It is scheduled, its image is there, it runs and is ready."""
@@ -230,9 +233,7 @@ class Controllers:
         known = self._known(pod)
         if known is None or not known["metadata"].get("deletionTimestamp"):
             return
-        is_orphan = all(
-            job["metadata"]["uid"] != known["metadata"]["labels"][names.LABEL_JOB_UID] for job in self._jobs()
-        )
+        is_orphan = all(job["metadata"]["uid"] != known["metadata"]["labels"][LABEL_JOB_UID] for job in self._jobs())
         # the Job controller takes the finalizer of a pod whose Job is gone
         if _phase(known) in ENDED and (is_orphan or not known["metadata"].get("finalizers")):
             self._cluster.finalize(known)

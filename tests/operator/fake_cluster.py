@@ -90,10 +90,10 @@ class FakeCluster:
 
         self._answer("delete job", remove)
 
-    async def list_job_pods(self, namespace: str, *, job_uid: str) -> tuple[Body, ...]:
+    async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
         def is_its(pod: Body) -> bool:
             metadata = pod["metadata"]
-            return metadata["namespace"] == namespace and metadata["labels"][names.LABEL_JOB_UID] == job_uid
+            return metadata["namespace"] == namespace and metadata["labels"].get(names.LABEL_UID) == uid
 
         def found() -> tuple[Body, ...]:
             return tuple(_copied([pod for pod in [*self.pods, *self._seen("Pod").values()] if is_its(pod)]))

@@ -355,7 +355,6 @@ class TestNodes:
             ({"key": "gpu", "value": "no"}, False),
             ({"key": "cpu", "operator": "Exists"}, False),
             ({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}, False),
-            ({"effect": "NoSchedule"}, False),
         ],
         ids=str,
     )

@@ -127,7 +127,7 @@ LISTS: dict[str, tuple[Call, str]] = {
     "quotas": (lambda cluster: cluster.list_resource_quotas("ns"), "/api/v1/namespaces/ns/resourcequotas"),
     "ranges": (lambda cluster: cluster.list_limit_ranges("ns"), "/api/v1/namespaces/ns/limitranges"),
     "nodes": (lambda cluster: cluster.list_nodes(), "/api/v1/nodes"),
-    "pods": (lambda cluster: cluster.list_job_pods("ns", job_uid="u"), "/api/v1/namespaces/ns/pods"),
+    "pods": (lambda cluster: cluster.list_worker_pods("ns", uid="u"), "/api/v1/namespaces/ns/pods"),
 }
 
 

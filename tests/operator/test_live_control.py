@@ -107,6 +107,7 @@ async def test_a_suspended_search_has_no_pods_and_goes_on_where_it_was(world: Wo
     told = world.condition("Suspended")
     assert told is not None
     assert (told["status"], told["reason"]) == ("True", "SuspendRequested")
+    world.cluster.run_pods()
     await change(world, suspend=False)
 
     assert world.cluster.job("forest")["spec"]["suspend"] is False

@@ -189,7 +189,7 @@ async def test_a_job_that_gave_up_is_explained_by_its_last_pod(world: World) -> 
             "metadata": {
                 "name": "forest-0-abcde",
                 "namespace": "default",
-                "labels": {"batch.kubernetes.io/controller-uid": world.cluster.job("forest")["metadata"]["uid"]},
+                "labels": {"tuningjob.dev/uid": world.uid()},
             },
             "status": {"containerStatuses": [{"name": "worker", "state": {"terminated": terminated}}]},
         }

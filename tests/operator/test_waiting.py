@@ -278,3 +278,28 @@ def report(world: World, cells: Any) -> None:
         for cell in cells
     ]
     world.journal.report(world.uid(), index=0, results=results)
+
+
+async def test_a_new_index_takes_the_work_of_a_lost_one_when_every_other_has_ended(
+    world: World, controllers: Controllers
+) -> None:
+    await applied(world, controllers, parallelism=2)
+    controllers.start(controllers.pods()[0])
+    world.journal_preflight()
+    await step(world, controllers)
+    for pod in controllers.pods():
+        controllers.start(pod)
+    await step(world, controllers)
+    world.journal.claim(world.uid(), index=1, slots=1, holding=set(), claimant="lost")
+    world.fit(14, index=0)
+    world.cluster.replace(gone(controllers, index=1, world=world))
+    (other,) = [pod for pod in controllers.pods() if pod["metadata"]["name"].startswith("forest-0-")]
+    controllers.exit(other, 0)
+    for _ in range(5):
+        await step(world, controllers, 31)
+
+    assert size(world) == (3, 3)
+    assert any(pod["metadata"]["name"].startswith("forest-2-") for pod in controllers.pods())
+    for _ in range(3):
+        await step(world, controllers, 31)
+    assert size(world) == (3, 3), "it stays so"

@@ -65,6 +65,8 @@ class KwokCluster(ApiServer):
         self._run(
             "kube-controller-manager",
             *(*alone, *quick, f"--controllers={','.join(_CONTROLLERS)}"),
+            # a machine that is busy loses no node
+            "--node-monitor-grace-period=10m",
         )
         self._run("kube-scheduler", *alone, *quick)
         self._run(
