@@ -54,6 +54,10 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 	$(PY) -m benchmarks.rivals
 	$(PY) -m benchmarks.engine --date $$(date +%F)
 
+.PHONY: bench-start
+bench-start: venv ## measure from kubectl apply to the first fit against a bare Job, on the cluster of `make cluster-up`
+	$(PY) -m benchmarks.start --date $$(date +%F)
+
 .PHONY: bench-operator
 bench-operator: venv cluster-deps ## measure the operator with 1,000 TuningJobs on fake nodes, write benchmarks/results/operator.md (20 minutes)
 	$(PY) -m benchmarks.operator --date $$(date +%F)

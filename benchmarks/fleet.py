@@ -256,15 +256,16 @@ class Workers:
 
     def fit(self, search: str, cells: int, *, pods: int) -> None:
         """So many cells, the pods taking turns."""
-        index = 0
-        while cells > 0:
-            claim = self._journal.claim(search, index=index % pods, slots=1, holding=set())
-            index += 1
+        index, idle = 0, 0
+        while cells > 0 and idle < pods:
+            claim = self._journal.claim(search, index=index, slots=1, holding=set())
             if claim.unit is None:
-                return
-            taken = claim.unit.cells[:cells]
-            self._journal.report(search, index=(index - 1) % pods, results=[_result(cell) for cell in taken])
-            cells -= len(taken)
+                idle += 1  # what is left, others hold
+            else:
+                idle, taken = 0, claim.unit.cells[:cells]
+                self._journal.report(search, index=index, results=[_result(cell) for cell in taken])
+                cells -= len(taken)
+            index = (index + 1) % pods
 
     def finish(self, search: str) -> None:
         """The files and the answer."""

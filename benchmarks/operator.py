@@ -330,6 +330,7 @@ def main(*, tuningjobs: int, pods: int, write: bool, date: str) -> None:
         scene.prepare()
         _lives(scene, tuningjobs)
         if pods:
+            console.print(_page(scene.found, pods=pods, date=date), markup=False)
             _is_big(scene, pods)
         page = _page(scene.found, pods=pods, date=date)
     console.print(page, markup=False)

@@ -80,10 +80,7 @@ def _admitted(observed: Observed, settings: Settings) -> tuple[TuningJobSpec, Ad
     if observed.admitted is None:
         admission = admit(observed.tuningjob, settings)
         return admission.spec, admission
-    try:
-        spec = with_live_fields(observed.admitted, load(observed.tuningjob).spec)
-    except ManifestRefused:
-        spec = observed.admitted
+    spec = with_live_fields(observed.admitted, observed.tuningjob.get("spec") or {})
     return spec, remeasure(spec, observed.admitted, settings)
 
 

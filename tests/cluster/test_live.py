@@ -45,6 +45,7 @@ def wait_until_gone(jobs: TuningJobs, kind: str, name: str) -> None:
 def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_search(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
+    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(5))
     jobs.cluster.kubectl("scale", "tj/forest", "--replicas=3", namespace=jobs.namespace)
@@ -69,7 +70,7 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
     jobs.wait_for("forest", is_complete, timeout_seconds=180)
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
-    assert jobs.report_counts("forest") == {1: 90}
+    assert jobs.report_counts("forest") == {1: 250}
     job = jobs.cluster.get("job", "forest", namespace=jobs.namespace)
     assert job is not None
     assert job["spec"]["completions"] == 1, "the same Job, smaller"

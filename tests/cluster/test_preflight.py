@@ -149,4 +149,4 @@ def test_each_finding_that_is_only_odd_is_a_warning_with_its_reason_and_advice(
         found = jobs.condition(name, "Preflight")
         assert (found["status"], found["reason"]) == ("True", "PassedWithWarnings"), (name, found)
         assert f"{reason}: " in found["message"], (name, found)
-        assert found["message"].splitlines()[0] == "60 samples × 2 features." or name == "words", (name, found)
+        assert found["message"].startswith("60 samples × "), (name, found)

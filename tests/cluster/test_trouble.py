@@ -79,8 +79,8 @@ def test_a_pod_that_no_limit_range_and_no_node_takes_is_refused_at_once(
     jobs.apply(slow_forest)
     found = jobs.wait_for_failure("forest")
     assert found["reason"] == "ManifestRefused"
-    assert "spec.resources.memory: must be at most" in found["message"]
-    assert "tj-node" in found["message"], "the largest node, by its name and size"
+    assert "spec.resources.memory: must be no more than a node of this cluster has for pods" in found["message"]
+    assert "the largest that may take them, tj-node" in found["message"], "the largest node, by its name and size"
 
     jobs.cluster.kubectl("delete", "tj", "forest", namespace=jobs.namespace)
     slow_forest["spec"]["resources"] = {"cpu": "400m", "memory": "400Mi"}
@@ -146,12 +146,14 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
     slow_forest["spec"]["parallelism"] = 2
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 64]}
+    slow_forest["spec"]["resources"]["cpu"] = "200m"
+    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 84]}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(10))
     with controlplane.api_server_down():
         time.sleep(30)  # an outage has a length
     jobs.wait_for("forest", has_done(60))
+    assert not is_complete(jobs.status("forest"))
 
     deployment = ("deployment", "-l", jobs.operator_pods)
     jobs.cluster.kubectl("scale", *deployment, "--replicas=0", namespace=jobs.release.namespace)
@@ -160,7 +162,7 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     jobs.cluster.kubectl("scale", *deployment, "--replicas=1", namespace=jobs.release.namespace)
     jobs.wait_for("forest", is_complete, timeout_seconds=240)
 
-    assert jobs.report_counts("forest") == {1: 300}
+    assert jobs.report_counts("forest") == {1: 400}
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.status("forest")["plan"]["pods"] == 3, "what was asked for while nobody was there was done afterwards"
 

@@ -17,16 +17,19 @@ from tuningjob.journal.walk import MAX_UNIT, Walk
 class Queue:
     """Units as the journal cuts them, in memory."""
 
-    def __init__(self, walk: Walk, pods: int) -> None:
+    def __init__(self, walk: Walk, pods: int, *, elastic: bool = False) -> None:
         self.walk = walk
         self.pods = pods
+        self.elastic = elastic
         self.stretches = [Stretch(number, each.start, each.stop) for number, each in enumerate(walk.regions)]
 
     def claim(self, slots: int = 1) -> list[Cell]:
         seconds = expected_seconds(self.walk.regions, self.stretches)
         for chosen in preferred(self.stretches, seconds):
             each = self.stretches[chosen]
-            stop = unit_end(self.walk, self.stretches, seconds, chosen, pods=self.pods, slots=slots)
+            stop = unit_end(
+                self.walk, self.stretches, seconds, chosen, pods=self.pods, slots=slots, elastic=self.elastic
+            )
             self.stretches[chosen] = Stretch(each.number, stop, each.stop, each.seconds, each.measured)
             return [self.walk.cell(place) for place in range(each.next, stop)]
         return []
@@ -38,13 +41,18 @@ class Queue:
         self.stretches[number] = Stretch(number, each.next, each.stop, each.seconds + seconds, each.measured + 1)
 
 
-def makespan(walk: Walk, pods: int, cost: Callable[[Cell], float]) -> float:
-    """Seconds until the last of the pods, each with one process, has nothing left."""
-    queue = Queue(walk, pods)
-    free = [(0.0, pod) for pod in range(pods)]
+def makespan(
+    walk: Walk, pods: int, cost: Callable[[Cell], float], *, joining: int = 0, at: float = 0.0, elastic: bool = False
+) -> float:
+    """Seconds until the last of the pods, each with one process, has nothing left. Some may join at a later moment."""
+    queue = Queue(walk, pods, elastic=elastic)
+    free = [(0.0, pod) for pod in range(pods)] + [(at, pods + pod) for pod in range(joining)]
+    heapq.heapify(free)
     end = 0.0
     while free:
         now, pod = heapq.heappop(free)
+        if now >= at and joining:
+            queue.pods = pods + joining
         cells = queue.claim()
         for cell in cells:
             now += cost(cell)
@@ -70,6 +78,21 @@ def test_pods_that_pull_end_near_the_lower_bound(pods: int) -> None:
     total = sum(factors(walk.cell(place)) for place in range(walk.size))
     longest = max(factors(walk.cell(place)) for place in range(walk.size))
     assert makespan(walk, pods, factors) <= 1.03 * max(total / pods, longest)
+
+
+@pytest.mark.parametrize("joining", [1, 3, 15])
+@pytest.mark.parametrize("at", [10.0, 100.0, 1_000.0])
+def test_pods_that_join_a_search_of_one_pod_find_something_to_do(joining: int, at: float) -> None:
+    walk = Walk((block(8, 10, 10),), 800, 5, parts_for(1))
+    total = 2.0 * walk.size
+    end = makespan(walk, 1, lambda _: 2.0, joining=joining, at=at, elastic=True)
+
+    # whoever was there before holds a unit of a minute at the most, but for the first, which nothing was known of
+    assert end <= at + (total - at) / (1 + joining) + max(60.0, total / 6 - at) + 2.0
+
+
+def test_one_pod_that_nobody_can_join_takes_all() -> None:
+    assert len(Queue(Walk((block(4, 5, 5),), 100, 5, 1), 1).claim()) == 500
 
 
 def test_where_fits_take_long_is_known_from_a_few_and_comes_first() -> None:

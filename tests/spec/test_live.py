@@ -7,6 +7,7 @@ import pytest
 from tests.spec.manifests import FULL, MINIMAL, Body, manifest
 from tuningjob.spec import TuningJobSpec, load
 from tuningjob.spec.live import frozen_changes, with_live_fields
+from tuningjob.spec.manifest import dump_spec
 
 MUTABLE: Body = {
     "parallelism": 7,
@@ -27,12 +28,22 @@ def test_the_clusters_side_of_a_search_may_change() -> None:
 
 def test_what_is_asked_now_is_done_on_what_was_admitted() -> None:
     admitted, current = spec_of(MINIMAL), spec_of(MINIMAL, **MUTABLE, image="other", resources={"cpu": 4})
-    assert with_live_fields(admitted, current) == spec_of(MINIMAL, **MUTABLE)
+    assert with_live_fields(admitted, dump_spec(current)) == spec_of(MINIMAL, **MUTABLE)
 
 
 def test_a_deadline_may_be_taken_away() -> None:
     admitted = spec_of(MINIMAL, **MUTABLE)
-    assert with_live_fields(admitted, spec_of(MINIMAL)) == spec_of(MINIMAL)
+    assert with_live_fields(admitted, dump_spec(spec_of(MINIMAL))) == spec_of(MINIMAL)
+
+
+def test_whatever_else_was_edited_the_live_fields_are_followed() -> None:
+    admitted = spec_of(MINIMAL, suspend=True)
+    broken = {"estimator": {"class": 3}, "parallelism": 7, "suspend": False, "unknown": 1}
+    live = with_live_fields(admitted, broken)
+
+    assert (live.parallelism, live.suspend) == (7, False)
+    assert live.estimator == admitted.estimator
+    assert with_live_fields(admitted, {"parallelism": "many"}) == admitted
 
 
 def test_all_else_is_told_by_its_path_and_in_order() -> None:

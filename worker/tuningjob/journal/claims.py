@@ -225,7 +225,16 @@ class Claims:
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it
                 continue
             stretches[position] = Stretch(row.number, row.next, row.stop, row.seconds, row.measured)
-            stop = unit_end(walk, stretches, seconds, position, pods=self._row.pods, slots=claimant.slots)
+            stop = unit_end(
+                walk,
+                stretches,
+                seconds,
+                position,
+                pods=self._row.pods,
+                slots=claimant.slots,
+                # who names its memory is a pod, which others may join; a laptop's one worker stays alone
+                elastic=claimant.memory > 0,
+            )
             self._connection.execute(_TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
             piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}

@@ -15,6 +15,8 @@ from tuningjob.journal.walk import MAX_REGIONS, MAX_UNIT, Region, Walk
 
 # Regions for each pod: enough to tell dear from cheap, few enough that a unit holds what shares.
 _REGIONS_PER_POD: Final = 8
+# Of one claimant's work, where other pods may come: so long they wait at the most for something to do.
+ELASTIC_SECONDS: Final = 60.0
 _LEAST_SECONDS: Final = 1e-6
 # Units that a pod's even share is cut into.
 _MEASURED: Final = 2
@@ -81,17 +83,30 @@ def preferred(stretches: Sequence[Stretch], seconds: Sequence[float]) -> list[in
 
 
 def unit_end(
-    walk: Walk, stretches: Sequence[Stretch], seconds: Sequence[float], chosen: int, *, pods: int, slots: int
+    walk: Walk,
+    stretches: Sequence[Stretch],
+    seconds: Sequence[float],
+    chosen: int,
+    *,
+    pods: int,
+    slots: int,
+    elastic: bool = False,
 ) -> int:
     """Where the next unit ends that begins where the chosen stretch does.
 
     Half of an even share of the seconds that are left, a sixth where nothing was measured yet (a wrong guess must not tie a
-    pod down), never less than the claimant's slots; groups that are fitted together
-    are not parted, and no unit reaches beyond its strip. One pod alone takes all it can: the more it has, the more is shared.
+    pod down), never less than the claimant's slots; groups that are fitted together are not parted, and no unit reaches beyond
+    its strip. One pod alone takes all it can: the more it has, the more is shared.
+
+    ``elastic``: pods may come while the search runs, and must find something to do. So one pod alone takes no more than a share,
+    and once it is known how long fits take, nobody takes more than ELASTIC_SECONDS of work.
     """
     stretch = stretches[chosen]
     left = math.fsum((each.stop - each.next) * cost for each, cost in zip(stretches, seconds, strict=True))
-    share = left if pods == 1 else left / (pods * (_MEASURED if stretch.measured else _GUESSED))
+    takes_all = pods == 1 and not elastic
+    share = left if takes_all else left / (pods * (_MEASURED if stretch.measured else _GUESSED))
+    if elastic and any(each.measured for each in stretches):
+        share = min(share, ELASTIC_SECONDS * slots)
     cells = max(slots, math.ceil(min(share / seconds[chosen], MAX_UNIT)))
     end = min(stretch.stop, walk.strip_end(stretch.next))
     together = walk.together(stretch.next)

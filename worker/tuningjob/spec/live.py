@@ -4,11 +4,13 @@ The CRD's transition rules are generated from the same table (``crd.py``), so th
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from tuningjob.errors import ManifestRefused
+from tuningjob.spec.manifest import dump_spec, load_spec
 from tuningjob.spec.models import Model, TuningJobSpec
 
 # By their names in Python. Of these, `cancel` goes one way only.
@@ -25,9 +27,17 @@ CANCELLED: Final = (
 )
 
 
-def with_live_fields(admitted: TuningJobSpec, current: TuningJobSpec) -> TuningJobSpec:
-    """``admitted`` with the mutable fields of ``current``: what the search is to do now, whatever else was edited."""
-    return admitted.model_copy(update={name: getattr(current, name) for name in MUTABLE_FIELDS})
+def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> TuningJobSpec:
+    """``admitted`` with the mutable fields of ``current``, a spec as the API server has it: what the search is to do now.
+
+    Whatever else was edited, even to what cannot be read, does not matter. Mutable fields that cannot be read change nothing.
+    """
+    live = {str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS}
+    frozen = {name: value for name, value in dump_spec(admitted).items() if name not in live}
+    try:
+        return load_spec({**frozen, **{name: value for name, value in current.items() if name in live}})
+    except ManifestRefused:
+        return admitted
 
 
 def frozen_changes(old: TuningJobSpec, new: TuningJobSpec) -> list[str]:
