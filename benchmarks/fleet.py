@@ -63,6 +63,14 @@ def wait_for(what: str, is_so: Callable[[], bool], *, seconds: float, pause: flo
     return time.monotonic() - began
 
 
+class Refused(Exception):
+    """The API server's refusal."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
 class Api:
     """The API server as its administrator sees it, with connections that are kept."""
 
@@ -73,7 +81,7 @@ class Api:
         self._own = threading.local()
 
     def call(self, method: str, path: str, body: Body | None = None, *, kind: str = "application/json") -> Body:
-        """One request. Raises RuntimeError for a refusal."""
+        """One request. Raises Refused."""
         text = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": kind}
         try:
@@ -83,7 +91,7 @@ class Api:
             response = self._ask(method, path, text, headers)
         answer = response.read()
         if response.status >= 400:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer[:500].decode()}")
+            raise Refused(response.status, f"{method} {path}: {response.status} {answer[:500].decode()}")
         told: Body = json.loads(answer)
         return told
 
@@ -259,6 +267,8 @@ class Workers:
         index, idle = 0, 0
         while cells > 0 and idle < pods:
             claim = self._journal.claim(search, index=index, slots=1, holding=set())
+            if claim.next is Next.FINISH:
+                return
             if claim.unit is None:
                 idle += 1  # what is left, others hold
             else:
@@ -269,9 +279,6 @@ class Workers:
 
     def finish(self, search: str) -> None:
         """The files and the answer."""
-        claim = self._journal.claim(search, index=0, slots=1, holding=set())
-        if claim.next is not Next.FINISH:
-            raise RuntimeError(f"{search} must be ready to be finished, but got {claim}")
         for name, size in (("best_params.json", 100), ("leaderboard.csv", 2_000), ("cv_results.csv", 10_000)):
             content = b"x" * size
             self._store.put(search, name, [content], sha256=hashlib.sha256(content).hexdigest())
@@ -290,7 +297,11 @@ class Workers:
         def end(pod: Body) -> None:
             metadata = pod["metadata"]
             path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status"
-            self._api.call("PATCH", path, status, kind="application/merge-patch+json")
+            try:
+                self._api.call("PATCH", path, status, kind="application/merge-patch+json")
+            except Refused as refused:
+                if refused.status != 404:  # the operator needed it no more
+                    raise
 
         side_by_side(end, pods)
 

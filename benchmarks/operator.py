@@ -207,8 +207,7 @@ def _lives(scene: Scene, count: int) -> None:
             _round(workers, searches)
         scene.say("every fit is in")
         side_by_side(workers.finish, searches)
-        workers.go_home(_pods_of(scene))
-        _await_the_end(scene)
+        _await_the_end(scene, workers)
         scene.say("every TuningJob is complete")
     wait_for("the operator to settle", scene.settled, seconds=120)
     scene.stop()
@@ -262,8 +261,11 @@ def _pods_of(scene: Scene) -> list[Body]:
     return scene.api.items(f"/api/v1/pods?{chosen}")
 
 
-def _await_the_end(scene: Scene) -> None:
+def _await_the_end(scene: Scene, workers: Workers) -> None:
+    """Nothing is left to claim, so every pod goes home, the late ones too."""
+
     def ended() -> bool:
+        workers.go_home(_pods_of(scene))
         statuses = [tuningjob.get("status", {}) for tuningjob in scene.tuningjobs()]
         return all(status.get("phase") == "Complete" and not status.get("activePods") for status in statuses)
 
@@ -295,8 +297,7 @@ def _is_big(scene: Scene, pods: int) -> None:
         workers.fit(search, pods * _FOLDS // _ROUNDS + 1, pods=pods)
         time.sleep(3)
     workers.finish(search)
-    workers.go_home(_pods_of(scene))
-    _await_the_end(scene)
+    _await_the_end(scene, workers)
     workers.close()
     wait_for("the operator to settle", scene.settled, seconds=60)
     metrics, usage = scene.operator.metrics(), scene.operator.usage()

@@ -25,7 +25,7 @@ from tuningjob_operator.reconcile import Clock
 
 logger = logging.getLogger(__name__)
 
-WORKERS: Final = 8
+WORKERS: Final = 16
 POLL_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 3_600.0
 RESYNC_SECONDS: Final = 300.0

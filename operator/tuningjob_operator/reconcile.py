@@ -130,6 +130,7 @@ class Reconciler:
                 continue
             except ApiError as error:
                 if error.status in _REFUSALS:
+                    self._surroundings.forget(key.namespace)  # a quota that came since, perhaps
                     await self._tell_of_a_refusal(body, planned, error)
                 raise
             if any(isinstance(step, DeleteTuningJob) for step in planned.steps):

@@ -43,6 +43,10 @@ class SurroundingsCache:
                 self._of[namespace] = (now + (QUOTA_SECONDS if found.quotas else STEADY_SECONDS), found)
             return self._of[namespace][1]
 
+    def forget(self, namespace: str) -> None:
+        """What was known of a namespace has proved wrong."""
+        self._of.pop(namespace, None)
+
     def _running(self, namespace: str) -> dict[str, int]:
         jobs = [self._jobs.get(key) for key in self._jobs.keys() if key.namespace == namespace]  # noqa: SIM118  no dict
         return {uid_of(job): living_pods(job) for job in jobs if job is not None}

@@ -88,6 +88,7 @@ def test_what_the_schema_sees_is_refused_by_the_api_server_itself(jobs: TuningJo
     ):
         jobs.apply(forest)
     forest["spec"]["resources"]["memory"] = "1Gi"
+    del forest["spec"]["estimator"]["params"]
     forest["spec"]["estimator"]["pipeline"] = [{"name": "a", "class": "sklearn.svm.SVC"}]
     with pytest.raises(HarnessError, match=r"spec\.estimator: Invalid value.*must be either a pipeline or a class"):
         jobs.apply(forest)

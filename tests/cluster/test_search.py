@@ -102,7 +102,8 @@ def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(
         (container,) = pod["spec"]["containers"]
         assert {"name": "TUNINGJOB_N_JOBS", "value": "2"} in container["env"], "n_jobs is the CPU limit"
     header, row = jobs.cluster.kubectl("get", "tj", namespace=jobs.namespace).splitlines()
-    assert header.split() == ["NAME", "PHASE", "DONE", "BEST", "PODS", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "DONE", "ETA", "BEST", "FAILED", "PODS", "AGE"]
+    # no end is expected any more: that column is empty
     assert row.split()[:4] == [
         "breast-cancer-svc",
         "Complete",

@@ -172,7 +172,9 @@ async def test_worker_pods_are_given_the_authority_of_the_services_certificate(t
     (secret,) = world.cluster.of_kind("Secret")
     assert base64.b64decode(secret["data"]["ca.crt"]) == b"the authority"
     (job,) = world.cluster.of_kind("Job")
-    environment = {entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    environment = {
+        entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     assert environment["TUNINGJOB_CA_FILE"] == "/var/run/tuningjob/ca.crt"
     assert environment["TUNINGJOB_RESULTS_URL"] == "https://results:8080"
     world.journal.close()

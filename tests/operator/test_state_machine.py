@@ -53,7 +53,7 @@ from tuningjob.journal.records import (
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob.spec.wellknown import ExitCode
-from tuningjob_operator.cluster import ApiError, Conflict
+from tuningjob_operator.cluster import ApiError, Conflict, NotFound
 from tuningjob_operator.objects import Body, find_condition, is_owned_by, uid_of
 
 EXAMPLES: Final = int(os.environ.get("TUNINGJOB_MACHINE_EXAMPLES", "60"))
@@ -358,7 +358,9 @@ class Life(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(["Secret", "ConfigMap"]))
     def delete_small_objects_by_hand(self, kind: str) -> None:
         for body in self.cluster.of_kind(kind):
-            self.cluster.delete(kind, body["metadata"]["name"])
+            # the deletion of one wakes the garbage collector, which may have taken the next
+            with contextlib.suppress(NotFound):
+                self.cluster.delete(kind, body["metadata"]["name"])
 
     @rule(name=st.sampled_from(NAMES))
     def take_the_names(self, name: str) -> None:
