@@ -22,14 +22,21 @@ from tests.cluster.harness.layout import KUBECONFIG, NODES
 from tuningjob.spec.canonical import read_file
 
 _RESULTS = Path(__file__).parent / "results" / "start.md"
-_EXAMPLE = Path(__file__).parents[1] / "examples" / "breast-cancer-svc.yaml"
+_EXAMPLE = Path(__file__).parents[1] / "examples" / "iris-forest.yaml"
 _READY = " ready in "
 
 
 def _document(name: str) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(read_file(_EXAMPLE))
     document["metadata"]["name"] = name
-    document["spec"].update(parallelism=1, resources={"cpu": "1", "memory": "512Mi"})
+    # long enough that the preflight's pilot takes its whole budget, and that nothing ends before it is measured
+    grid = {"n_estimators": [100], "max_leaf_nodes": {"range": [4, 204]}}
+    document["spec"].update(
+        parallelism=1,
+        resources={"cpu": "1", "memory": "512Mi"},
+        data={"loader": "sklearn.datasets.load_digits"},
+        search={"grid": {"parameters": grid}},
+    )
     return document
 
 
@@ -58,7 +65,9 @@ def _by_tuningjob(cluster: Cluster, namespace: str) -> float:
 def _by_job(cluster: Cluster, namespace: str) -> float:
     name = f"bare-{uuid.uuid4().hex[:6]}"
     cluster.apply(_document(name), namespace=namespace)
-    made = cluster.wait_for("its Job", lambda: cluster.get("job", name, namespace=namespace), namespace=namespace)
+    _first_fit(cluster, namespace, name, time.time())
+    made = cluster.get("job", name, namespace=namespace)
+    assert made is not None
     cluster.kubectl("patch", "tj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}', namespace=namespace)
 
     def is_idle() -> bool:

@@ -147,7 +147,7 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
 ) -> None:
     slow_forest["spec"]["parallelism"] = 2
     slow_forest["spec"]["resources"]["cpu"] = "200m"
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 84]}
+    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 64]}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(10))
     with controlplane.api_server_down():
@@ -162,7 +162,7 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     jobs.cluster.kubectl("scale", *deployment, "--replicas=1", namespace=jobs.release.namespace)
     jobs.wait_for("forest", is_complete, timeout_seconds=240)
 
-    assert jobs.report_counts("forest") == {1: 400}
+    assert jobs.report_counts("forest") == {1: 300}
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.status("forest")["plan"]["pods"] == 3, "what was asked for while nobody was there was done afterwards"
 
