@@ -4,23 +4,49 @@ A hint, never a lock: what is decided from a stale body is caught by AlreadyExis
 never replaces a newer one, whichever way it came: our own write is often back before its event.
 """
 
+import json
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from tuningjob_operator.objects import Body, Key, key_of, uid_of
+
+
+class _Kept(NamedTuple):
+    """One body, as text: as the dict that it is, it would take six times the memory."""
+
+    version: int
+    uid: str
+    text: bytes
+
+    @property
+    def body(self) -> Body:
+        read: Body = json.loads(self.text)
+        return read
+
+
+def _keep(body: Body) -> _Kept:
+    text = json.dumps(_slim(body), separators=(",", ":"), ensure_ascii=False).encode()
+    return _Kept(_version(body), uid_of(body), text)
 
 
 class Store:
     """Bodies of one kind by key."""
 
     def __init__(self) -> None:
-        self._bodies: dict[Key, Body] = {}
+        self._bodies: dict[Key, _Kept] = {}
 
     def __len__(self) -> int:
         return len(self._bodies)
 
     def get(self, key: Key) -> Body | None:
-        """The newest known body. Not to be changed."""
-        return self._bodies.get(key)
+        """The newest known body: a new dict, the caller's to keep."""
+        known = self._bodies.get(key)
+        return None if known is None else known.body
+
+    def knows(self, body: Body) -> bool:
+        """Whether this very version of an object is known already: our own write is often back before its event."""
+        known = self._bodies.get(key_of(body))
+        return known is not None and known.version == _version(body) and known.uid == uid_of(body)
 
     def keys(self) -> tuple[Key, ...]:
         """Every key, as of now."""
@@ -30,18 +56,18 @@ class Store:
         """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced."""
         key = key_of(body)
         known = self._bodies.get(key)
-        if known is not None and _version(body) < _version(known):
+        if known is not None and _version(body) < known.version:
             return None
-        self._bodies[key] = _slim(body)
-        return known if known is not None and uid_of(known) != uid_of(body) else None
+        self._bodies[key] = _keep(body)
+        return known.body if known is not None and known.uid != uid_of(body) else None
 
     def remove(self, body: Body) -> Body | None:
         """Forget the object that was deleted as ``body``, unless a newer one of its name is known. Returns it."""
         key = key_of(body)
         known = self._bodies.get(key)
-        if known is None or _version(body) < _version(known):
+        if known is None or _version(body) < known.version:
             return None
-        return self._bodies.pop(key)
+        return self._bodies.pop(key).body
 
     def forget(self, key: Key) -> None:
         """Forget whatever is known under the key."""
@@ -60,8 +86,8 @@ class Store:
                 gone.append(replaced)
         for key in self.keys():
             known = self._bodies[key]
-            if key not in present and covers(key) and _number(resource_version) >= _version(known):
-                gone.append(self._bodies.pop(key))
+            if key not in present and covers(key) and _number(resource_version) >= known.version:
+                gone.append(self._bodies.pop(key).body)
         return gone
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -60,6 +61,14 @@ class Clock(Protocol):
         """Seconds, for intervals."""
 
 
+# Told of a search's uid and of its progress whenever that is read; None: it is not open yet.
+OnProgress = Callable[[str, Progress | None], None]
+
+
+def _untold(_search: str, _progress: Progress | None) -> None:
+    """Nobody wants to know."""
+
+
 class Reconciler:
     """Brings one TuningJob at a time a step nearer to what it asks for. Passes of different keys may interleave."""
 
@@ -74,6 +83,7 @@ class Reconciler:
         signing_key: bytes,
         clock: Clock,
         service: ServiceWatch,
+        on_progress: OnProgress = _untold,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
@@ -90,6 +100,7 @@ class Reconciler:
         )
         self._clock = clock
         self._service = service
+        self._on_progress = on_progress
         self._surroundings = SurroundingsCache(
             cluster, cache.jobs, clock=clock.monotonic, with_nodes=settings.checks_nodes
         )
@@ -181,6 +192,7 @@ class Reconciler:
         if st.has_ended(st.read_status(body)) or body["metadata"].get("deletionTimestamp"):
             return Observed(tuningjob=body, job=job)
         progress = await asyncio.to_thread(self._progress, uid)
+        self._on_progress(uid, progress)
         observed = Observed(
             tuningjob=body,
             job=job,

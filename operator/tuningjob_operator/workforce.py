@@ -232,6 +232,10 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
             room = _room(view, admission, memory=_memory_of(job, admission), wanted=target)
             view = _with_room(view, room, target)
             target = max(has, min(target, room.pods))
+    else:
+        # its size is Kueue's, but within the ceilings, whoever changed it
+        ceiling = ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission))
+        target = min(has, max(ceiling, admission.pods))
     told = sized(target, deaths=deaths)
     outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
     if target != has or (outgrown and is_ours_to_size):

@@ -120,8 +120,9 @@ def test_no_pod_has_a_way_out_of_the_machine(found: dict[str, dict[str, Any]]) -
 
 def test_each_image_carries_its_own_half_and_no_more(found: dict[str, dict[str, Any]]) -> None:
     operator = set(found["operator"]["installed"])
-    assert operator >= {"tuningjob", "tuningjob_operator", "kopf", "kubernetes"}
-    assert not operator & {"numpy", "sklearn", "pip"}
+    assert operator >= {"tuningjob", "tuningjob_operator", "kopf"}
+    # kopf imports the official client wherever it is installed: 28 MiB
+    assert not operator & {"numpy", "sklearn", "pip", "kubernetes"}
     for worker in (set(seen["installed"]) for name, seen in found.items() if name != "operator"):
         assert worker >= {"tuningjob", "sklearn", "numpy"}
         assert not worker & {"kopf", "kubernetes", "pip"}

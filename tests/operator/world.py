@@ -121,6 +121,8 @@ class World:
     def deliver(self) -> None:
         """What kopf does with the events of its two watches."""
         for kind, body in self.cluster.watch:
+            if kind != "DELETED" and body["kind"] == "TuningJob" and self.cache.tuningjobs.knows(body):
+                continue
             if body["kind"] == "TuningJob":
                 is_gone = kind == "DELETED"
                 self.queue.add(self.cache.remove_tuningjob(body) if is_gone else self.cache.put_tuningjob(body))

@@ -41,10 +41,10 @@ class Database:
     Raises JournalError for any other URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, cache_kib: int | None = None) -> None:
         self._url = _parsed(url)
         memory = self._url.database in {None, "", ":memory:"}
-        self._file = None if memory or not self._is_sqlite else _File(Path(str(self._url.database)))
+        self._file = None if memory or not self._is_sqlite else _File(Path(str(self._url.database)), cache_kib)
         self.engine = _sqlite(self._url, self._file) if self._is_sqlite else _postgres(self._url)
         self._reader = self.engine.execution_options(**{_READ_ONLY: True})
         if not self._is_sqlite:
@@ -111,8 +111,9 @@ class Database:
 class _File:
     """A SQLite file. It is made once at most: SQLite would make one that has vanished anew, and go on with an empty journal."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cache_kib: int | None) -> None:
         self._path = path.absolute()
+        self._cache_kib = cache_kib
         self._opened: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -125,6 +126,8 @@ class _File:
             )
             try:
                 _prepare(connection)
+                if self._cache_kib is not None:
+                    connection.execute(f"PRAGMA cache_size=-{self._cache_kib:d}").close()
             except sqlite3.Error:
                 connection.close()
                 raise

@@ -112,10 +112,13 @@ _AT_WORK: Final = select(
 
 
 class SqlJournal(Journal):
-    """The journal at a database URL. Makes its tables in an empty database."""
+    """The journal at a database URL. Makes its tables in an empty database.
 
-    def __init__(self, url: str, *, clock: Callable[[], dt.datetime] = utc_now) -> None:
-        self._database = Database(url)
+    ``cache_kib``: what each connection to SQLite may cache; its own default is 2 MiB.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], dt.datetime] = utc_now, cache_kib: int | None = None) -> None:
+        self._database = Database(url, cache_kib=cache_kib)
         self._clock = clock
         self._audit = SqlAudit(self._database, clock)
         try:
