@@ -353,7 +353,9 @@ class Life(RuleBasedStateMachine):
     def delete_jobs_by_hand(self, foreground: bool) -> None:
         for job in self.jobs():
             self.orphaned |= set() if foreground else {uid_of(job)}
-            self.cluster.delete("Job", job["metadata"]["name"], foreground=foreground)
+            # the garbage collector may have taken it when the one before it was deleted
+            with contextlib.suppress(NotFound):
+                self.cluster.delete("Job", job["metadata"]["name"], foreground=foreground)
 
     @rule(kind=st.sampled_from(["Secret", "ConfigMap"]))
     def delete_small_objects_by_hand(self, kind: str) -> None:
