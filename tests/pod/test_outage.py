@@ -58,7 +58,7 @@ def database_is_away(service: Service) -> Iterator[None]:
     def away(*_: object, **__: object) -> Any:
         raise JournalError("the journal's database must answer, but got: connection refused")
 
-    names = ("claim", "report", "reuse", "leave", "search", "progress")
+    names = ("claim", "take_in", "reuse", "leave", "search", "progress")
     before = {name: getattr(service.journal, name) for name in names}
     for name in names:
         setattr(service.journal, name, away)
