@@ -104,7 +104,7 @@ class Cluster(Protocol):
         """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
 
     async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
-        """The pods that the Job of this uid made."""
+        """The worker pods of the TuningJob of this uid, whichever Job made them."""
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
         """The ResourceQuotas of a namespace."""
