@@ -10,7 +10,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -51,6 +50,9 @@ _PREFLIGHT: Final = Preflight(
     versions={"numpy": "2.4.0", "pandas": "3.0.0", "scikit-learn": "1.9.1", "scipy": "1.17.0"},
     pilot=_PILOT,
 )
+
+# With the libraries of the image and no more: kopf imports the official client wherever it is installed.
+OPERATOR_PYTHON = Path(__file__).parents[1] / "build" / "operator-venv" / "bin" / "python"
 
 
 def wait_for(what: str, is_so: Callable[[], bool], *, seconds: float, pause: float = 0.25) -> float:
@@ -148,7 +150,7 @@ class Operator:
     def start(self) -> None:
         """Start it; it is not awaited."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "tuningjob_operator"]
+            command = [str(OPERATOR_PYTHON), "-m", "tuningjob_operator"]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     def stop(self) -> None:
