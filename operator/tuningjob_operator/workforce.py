@@ -185,7 +185,10 @@ def _without_pods(view: View, *opening: Step) -> Plan | None:
     """For a Job that is made again: the plan to wait for the pods before it, as no index may have two; None: there are none."""
     if asked := view.wanting(Look.PODS):
         return asked
-    if any(is_living(pod) for pod in view.observed.pods):
+    living = sum(is_living(pod) for pod in view.observed.pods)
+    if living:
+        message = f"Waiting for {living} pods of the Job before to end: no index may have two."
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
         return view.waking(NAMESAKE_SECONDS).planned(*opening)
     return None
 

@@ -636,9 +636,9 @@ class Life(RuleBasedStateMachine):
             assert size <= max(1, spec.get("parallelism", 1)) or spec.get("queueName"), "no more than asked for"
         if job is None and not spec.get("suspend"):
             told = {c["type"]: c["status"] for c in body["status"]["conditions"]}
-            assert "False" in {told.get("Capacity"), told.get("Admitted")} or self.left_over(body), (
-                "it waits, and says why"
-            )
+            assert "False" in {told.get("Capacity"), told.get("Admitted"), told.get("PodsReady")} or self.left_over(
+                body
+            ), "it waits, and says why"
 
     def left_over(self, body: Body) -> bool:
         """Whether the Job of an earlier TuningJob of the name is still there."""
