@@ -31,7 +31,7 @@ from tuningjob_operator.decision import (
 )
 from tuningjob_operator.estimate import Estimate, useful_pods
 from tuningjob_operator.failure import explain
-from tuningjob_operator.job import build_job, sized
+from tuningjob_operator.job import RETRIES_PER_POD, build_job, sized
 from tuningjob_operator.objects import (
     Body,
     find_condition,
@@ -239,6 +239,8 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
         # its size is Kueue's, but within the ceilings, whoever changed it
         ceiling = ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission))
         target = min(has, max(ceiling, admission.pods))
+    # never lowered: pods that died before may be more than a smaller Job outlives
+    deaths = max(deaths, int(job["spec"].get("backoffLimit", 0)) - RETRIES_PER_POD * target)
     told = sized(target, deaths=deaths)
     outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
     if target != has or (outgrown and is_ours_to_size):

@@ -67,6 +67,15 @@ async def test_less_parallelism_gives_back_what_the_pods_that_went_had_held(worl
     assert world.journal.progress(world.uid()).deaths == 0
 
 
+async def test_a_job_that_is_made_smaller_outlives_as_many_deaths_as_before(world: World) -> None:
+    await begun(world, parallelism=3)
+    before = world.cluster.job("forest")["spec"]["backoffLimit"]
+    await change(world, parallelism=1)
+
+    assert size(world) == (1, 1)
+    assert world.cluster.job("forest")["spec"]["backoffLimit"] == before
+
+
 async def test_nobody_scales_above_the_ceiling(world: World) -> None:
     await begun(world, parallelism=2)
     await change(world, parallelism=9_999)
