@@ -23,7 +23,6 @@ class Look(StrEnum):
 
     PODS = "pods"
     SURROUNDINGS = "surroundings"
-    FIRST_ERROR = "first error"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class Observed:
     looked: frozenset[Look] = frozenset()
     pods: tuple[Body, ...] = ()
     surroundings: Surroundings = field(default_factory=Surroundings)
-    first_error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Each says who writes it and who reads it. Names that a worker reads too live in 
 
 from typing import Final
 
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS
 from tuningjob.spec.wellknown import GROUP
 
 # Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.
@@ -80,10 +81,9 @@ JOB_ENDED_EARLY: Final = "JobEndedEarly"  # Failed: every pod went home while ce
 CANCELLED: Final = "Cancelled"  # Failed: spec.cancel
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"  # Failed: spec.activeDeadlineSeconds (Job's own word)
 START_DEADLINE_EXCEEDED: Final = "StartDeadlineExceeded"  # Failed: spec.startDeadlineSeconds
-TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"  # Failed: spec.limits.maxFailedFits
-# What the operator ends a search for. The journal keeps `<reason>: <message>`, so that a crash between the journal and the
-# status forgets neither.
-ENDED_BY_OPERATOR: Final = (CANCELLED, DEADLINE_EXCEEDED, START_DEADLINE_EXCEEDED, TOO_MANY_FAILED_FITS, PLAN_READY)
+# What the manifest ends a search for. The journal keeps `<reason>: <message>`, so that a crash between the journal and the
+# status forgets neither. TooManyFailedFits (spec.limits.maxFailedFits) is the journal's own, the others are the operator's.
+ENDED_BY_MANIFEST: Final = (CANCELLED, DEADLINE_EXCEEDED, START_DEADLINE_EXCEEDED, TOO_MANY_FAILED_FITS, PLAN_READY)
 
 # Reporter of our Events: written by children.event, read by `kubectl describe`.
 EVENT_SOURCE: Final = "tuningjob"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.journal.records import NewSearch, Preflight, Progress, SearchState
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Preflight, Progress, SearchState
 from tuningjob.sizing import size_warning
 from tuningjob.spec.grid import parse_grid
 from tuningjob.spec.live import frozen_changes, with_live_fields
@@ -28,7 +28,6 @@ from tuningjob_operator.conditions import find, is_true
 from tuningjob_operator.decision import (
     DeleteTuningJob,
     EndSearch,
-    Look,
     Observed,
     OpenSearch,
     Plan,
@@ -218,8 +217,6 @@ def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate 
             names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
         )
     end = _reason_to_end(view, spec)
-    if isinstance(end, Plan):
-        return end
     if end is None and spec.suspend:
         view = view.noted(
             names.SUSPENDED,
@@ -232,15 +229,15 @@ def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate 
         if isinstance(decided, Plan):
             return decided
         end = decided
-    if end.reason not in names.ENDED_BY_OPERATOR:
+    if end.reason not in names.ENDED_BY_MANIFEST:
         return _failed(view, end)
     # the journal first: no pod is given anything more, and whoever reads it after a crash comes to the same end
-    ended = _ended_by_operator(view, end)
+    ended = _ended_by_manifest(view, end)
     return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
 
-def _reason_to_end(view: View, spec: TuningJobSpec) -> End | Plan | None:
-    """Why the search is to end now, by its manifest; or the plan to look for that."""
+def _reason_to_end(view: View, spec: TuningJobSpec) -> End | None:
+    """Why the search is to end now, by its manifest."""
     progress = view.observed.progress
     if spec.cancel:
         return End(names.CANCELLED, f"spec.cancel is true. {_so_far(progress)}")
@@ -249,16 +246,7 @@ def _reason_to_end(view: View, spec: TuningJobSpec) -> End | Plan | None:
         return late
     if spec.mode == "Plan" and progress.preflight is not None:
         return End(names.PLAN_READY, _forecast_text(view.status.estimate, progress, view))
-    most = spec.limits.max_failed_fits
-    if most is not None and progress.failed > most:
-        return view.wanting(Look.FIRST_ERROR) or _too_many_failed(progress, most, view.observed.first_error)
     return None
-
-
-def _too_many_failed(progress: Progress, most: int, first_error: str | None) -> End:
-    told = f"{progress.failed} fits failed, and spec.limits.maxFailedFits is {most}."
-    first = f" The first one ended with:\n{first_error}" if first_error else ""
-    return End(names.TOO_MANY_FAILED_FITS, told + first)
 
 
 def _so_far(progress: Progress | None) -> str:
@@ -359,19 +347,19 @@ def _refused_by_worker(view: View, progress: Progress) -> Plan:
 
 
 def _failed_in_journal(view: View, progress: Progress) -> Plan:
-    """By the operator itself, in a pass before this one, or by the worker that could not rank or refit."""
+    """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
     text = progress.failure or "The search failed."
     reason, _, message = text.partition(": ")
-    if reason in names.ENDED_BY_OPERATOR:
-        return _ended_by_operator(view, End(reason, message))
+    if reason in names.ENDED_BY_MANIFEST:
+        return _ended_by_manifest(view, End(reason, message))
     return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
 
 
-def _ended_by_operator(view: View, end: End) -> Plan:
+def _ended_by_manifest(view: View, end: End) -> Plan:
     view = view.waking(0.0)  # its pods are to be sent home
     if end.reason == names.PLAN_READY:
         return view.ended("Planned").noted(names.COMPLETE, reason=end.reason, message=end.message).planned()
-    keep_end = end.reason == names.TOO_MANY_FAILED_FITS
+    keep_end = end.reason == TOO_MANY_FAILED_FITS
     return _failed(view, replace(end, keep_end=keep_end))
 
 
@@ -400,7 +388,7 @@ def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
     steps: tuple[Step, ...] = ()
     if workforce.is_live(job, tuningjob):
         was_ended = any(
-            each.reason in names.ENDED_BY_OPERATOR for each in view.conditions if each.type in names.TERMINAL
+            each.reason in names.ENDED_BY_MANIFEST for each in view.conditions if each.type in names.TERMINAL
         )
         farewell = 0.0 if was_ended else FAREWELL_SECONDS
         steps = workforce.stop(view, spec.get("queueName")) if age >= farewell else ()

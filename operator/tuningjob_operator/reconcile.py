@@ -230,9 +230,6 @@ class Reconciler:
             case Look.SURROUNDINGS:
                 around = await self._surroundings.of(key.namespace)
                 return replace(observed, looked=looked, surroundings=around)
-            case Look.FIRST_ERROR:
-                error = await asyncio.to_thread(self._journal.first_error, uid_of(observed.tuningjob))
-                return replace(observed, looked=looked, first_error=error)
 
     def _progress(self, uid: str) -> Progress | None:
         try:

@@ -84,7 +84,6 @@ def test_a_search_whose_pods_are_all_away_is_cut_for_one(opened: SqlJournal) -> 
         lambda journal: journal.leave("none", index=0),
         lambda journal: journal.pardon("none", ["pod-1"]),
         lambda journal: journal.set_pods("none", 1),
-        lambda journal: journal.first_error("none"),
         lambda journal: journal.complete("none", an_answer()),
         lambda journal: journal.fail("none", "why"),
         lambda journal: journal.refuse("none", Refusal(problems=({"field": "spec"},))),
@@ -447,15 +446,36 @@ def test_progress_tells_the_last_index_that_holds_something(opened: SqlJournal) 
     assert last() is None, "an ended search keeps nobody"
 
 
-def test_the_first_error_is_of_the_failed_cell_that_comes_first(opened: SqlJournal) -> None:
-    cells = pod(opened, slots=30).must_claim().cells
-    assert opened.first_error("search-a") is None
-    quoted = a_result(cells[0], test_scores={"error": 0.5})
-    late, early = a_result(cells[9], error="late"), a_result(cells[4], error='said "error":null')
-    opened.report("search-a", index=0, results=[quoted, late])
-    assert opened.first_error("search-a") == "late"
-    opened.report("search-a", index=0, results=[early])
-    assert opened.first_error("search-a") == 'said "error":null'
+def test_the_report_that_passes_max_failed_fits_ends_the_search_also_with_its_last_cells(journal: SqlJournal) -> None:
+    spec = {"limits": {"maxFailedFits": 2}}
+    journal.open_search(a_search(spec=spec))
+    cells = [cell for unit in iter(pod(journal, slots=30).claim, None) for cell in unit.cells]
+    journal.report("search-a", index=0, results=[a_result(cell, error="early") for cell in cells[:2]])
+    assert journal.progress("search-a").state is SearchState.RUNNING, "two may fail"
+    assert journal.report("search-a", index=0, results=[a_result(cell) for cell in cells[2:-1]]) == len(cells) - 3
+
+    assert journal.report("search-a", index=0, results=[a_result(cells[-1], error="Traceback\nlate\0")]) == 1
+    ended = journal.progress("search-a")
+    assert (ended.state, ended.done, ended.failed) == (SearchState.FAILED, len(cells), 3)
+    assert ended.failure == (
+        "TooManyFailedFits: 3 fits failed, and spec.limits.maxFailedFits is 2. One of them ended with:\nTraceback\nlate\ufffd"
+    )
+    assert pod(journal).asks() is Next.NOTHING
+    with pytest.raises(JournalMismatch, match="must be running, but got Failed"):
+        journal.complete("search-a", an_answer())
+
+
+def test_failures_that_come_twice_or_after_the_end_change_no_end(journal: SqlJournal) -> None:
+    journal.open_search(a_search(spec={"limits": {"maxFailedFits": 1}}))
+    cells = pod(journal, slots=30).must_claim().cells
+    first = a_result(cells[0], error="first")
+    for _ in range(3):
+        journal.report("search-a", index=0, results=[first])
+    assert journal.progress("search-a").state is SearchState.RUNNING, "it is one fit that failed"
+
+    journal.fail("search-a", "Cancelled: by hand")
+    journal.report("search-a", index=0, results=[a_result(cell, error="more") for cell in cells])
+    assert journal.progress("search-a").failure == "Cancelled: by hand"
 
 
 def test_who_takes_cells_in_may_ask_which_ones_were_new(opened: SqlJournal) -> None:

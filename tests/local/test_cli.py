@@ -228,6 +228,23 @@ def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
     assert "5 fits failed; their scores are NaN." in done.stderr
 
 
+def test_a_search_of_more_failed_fits_than_its_manifest_allows_exits_3_and_with_a_higher_limit_goes_on(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
+    iris_forest["spec"]["limits"] = {"maxFailedFits": 4}
+    path = written(iris_forest, tmp_path)
+    for _ in range(2):  # the second time the journal remembers
+        done = inside("run", path)
+        assert done.returncode == 3
+        assert "fits failed, and spec.limits.maxFailedFits is 4. One of them ended with:" in done.stderr
+        assert "InvalidParameterError: The 'n_estimators' parameter" in done.stderr
+        assert "Traceback (most recent call last)" in done.stderr
+
+    iris_forest["spec"]["limits"] = {"maxFailedFits": 5}
+    assert inside("run", written(iris_forest, tmp_path)).returncode == 0
+
+
 def test_mode_plan_prints_what_the_search_would_be_and_cost_and_runs_nothing(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:

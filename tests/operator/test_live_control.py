@@ -213,9 +213,9 @@ async def test_a_search_that_has_begun_has_met_its_start_deadline(world: World) 
     assert world.condition("Failed") is None
 
 
-async def test_too_many_failed_fits_end_the_search_with_the_first_error(world: World) -> None:
+async def test_too_many_failed_fits_end_the_search_with_an_error_of_theirs(world: World) -> None:
     await begun(world, limits={"maxFailedFits": 2})
-    world.fit(2, error="Traceback\nValueError: first")
+    world.fit(2, error="Traceback\nValueError: early")
     await world.settle()
     assert world.condition("Failed") is None
     world.fit(1, error="Traceback\nValueError: third")
@@ -223,7 +223,17 @@ async def test_too_many_failed_fits_end_the_search_with_the_first_error(world: W
     found = await failure(world)
     assert found["reason"] == "TooManyFailedFits"
     assert "3 fits failed, and spec.limits.maxFailedFits is 2." in found["message"]
-    assert "ValueError: first" in found["message"]
+    assert "ValueError: third" in found["message"]
+
+
+async def test_too_many_failed_fits_end_a_search_whose_last_cells_they_were(world: World) -> None:
+    await begun(world, limits={"maxFailedFits": 2})
+    total = world.status()["progress"]["total"]
+    world.fit(total - 3)
+    world.fit(3, error="Traceback\nValueError: at the very end")
+
+    assert (await failure(world))["reason"] == "TooManyFailedFits"
+    assert world.status()["progress"]["done"] == total
 
 
 async def test_a_plan_ends_with_its_forecast(world: World) -> None:

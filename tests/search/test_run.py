@@ -30,6 +30,19 @@ def test_every_cell_is_fitted_and_reported_once(journal: SqlJournal) -> None:
     assert journal.report_counts("s") == {1: 30}
 
 
+def test_a_worker_whose_failed_fits_end_the_search_goes_home_at_once(journal: SqlJournal) -> None:
+    problem = small({"max_depth": [*[-1] * 10, *range(1, 191)]}, limits={"maxFailedFits": 3})
+    opened(journal, problem)
+    ours = worker(journal, problem)
+    ours.clock = iter(float(i) for i in range(1_000_000)).__next__  # everything is due at once
+    with pytest.raises(SearchFailed, match="the search has ended: Failed"):
+        ours.evaluate_all()
+    progress = journal.progress("s")
+    assert progress.state is SearchState.FAILED
+    assert progress.failed > 3
+    assert progress.done < 1_000
+
+
 def test_a_worker_leaves_no_thread_behind_that_would_keep_the_next_one_from_forking(journal: SqlJournal) -> None:
     before = set(Path("/proc/self/task").iterdir())
     problem = small({"max_depth": [1]})

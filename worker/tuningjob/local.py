@@ -164,7 +164,10 @@ def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, fil
     if before.done < size.fits:
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
         worker.on_start = lambda: watcher.started(size, before.done, worker.n_jobs)
-        worker.evaluate_all()
+        try:
+            worker.evaluate_all()
+        except SearchFailed as failed:
+            raise SearchFailed(journal.progress(search_id).failure or str(failed)) from failed
     else:
         watcher.started(size, before.done, worker.n_jobs)
     results, answer, version = _finished(journal, before, worker, files)
@@ -212,9 +215,13 @@ def _identity(problem: SearchProblem) -> str:
     """A digest of what is searched, on which data, with which libraries."""
     spec = dump_spec(problem.spec)
     what: list[Any] = [{name: spec.get(name) for name in _IDENTITY}, problem.data.digest, library_versions()]
-    if problem.spec.limits.fit_timeout_seconds is not None:
+    limits = problem.spec.limits
+    if limits.fit_timeout_seconds is not None:
         # which fits end as failed: with more time they are to be tried again
-        what.append(problem.spec.limits.fit_timeout_seconds)
+        what.append(limits.fit_timeout_seconds)
+    if limits.max_failed_fits is not None:
+        # what has ended by it stays ended: with another limit it is another search
+        what.append({"maxFailedFits": limits.max_failed_fits})
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 

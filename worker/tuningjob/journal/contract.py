@@ -24,6 +24,9 @@ too little for a starved unit, and starves none.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
+*Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
+same transaction, so that it depends on no one's watching how the search ends.
+
 *Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
@@ -66,10 +69,6 @@ class Journal(ABC):
     @abstractmethod
     def progress(self, search_id: str) -> Progress:
         """How far a search is. Cheap: made to be asked at every look at the search. Raises UnknownSearch."""
-
-    @abstractmethod
-    def first_error(self, search_id: str) -> str | None:
-        """The traceback of the failed cell that comes first in the order of results; None while there is none."""
 
     @abstractmethod
     def set_pods(self, search_id: str, pods: int) -> None:

@@ -20,6 +20,8 @@ MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
+# How the failure of a search begins that passed its spec's limits.maxFailedFits; the reason of its condition, too.
+TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"
 Digest = Annotated[str, Field(max_length=128)]
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=128)]

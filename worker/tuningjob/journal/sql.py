@@ -27,6 +27,7 @@ from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
 from tuningjob.journal.records import (
     MAX_INDEX,
+    TOO_MANY_FAILED_FITS,
     Answer,
     Best,
     Cell,
@@ -96,7 +97,7 @@ _COUNT: Final = (
         failed=searches.c.failed + bindparam("more_failed"),
         reused=searches.c.reused + bindparam("more_reused"),
     )
-    .returning(searches.c.best_index, searches.c.best_score)
+    .returning(searches.c.best_index, searches.c.best_score, searches.c.failed)
 )
 
 
@@ -260,19 +261,6 @@ class SqlJournal(Journal):
             failure=row.failure,
         )
 
-    def first_error(self, search_id: str) -> str | None:
-        """See Journal."""
-        with self._database.reading() as connection:
-            row = self._row(connection, search_id)
-            if not row.failed:
-                return None
-            # within a text the quotes would be escaped
-            failed = (cells.c.search_id == search_id) & cells.c.result.not_like('%"error":null%')
-            query = select(cells.c.result).where(failed).order_by(cells.c.ordinal)
-            with connection.execution_options(yield_per=1).execute(query) as rows:
-                results = (_adapter(CellResult).validate_json(text) for text in rows.scalars())
-                return next((result.error for result in results if result.error is not None), None)
-
     def revisions(self) -> dict[str, int]:
         """See Journal."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
@@ -381,8 +369,27 @@ class SqlJournal(Journal):
             new = mine.insert(by_ordinal, index=index, now=self._clock(), reports=1)
             mine.report_again(sorted(by_ordinal.keys() - new.keys()))
             if new:
-                _count(connection, row, new, reused=0)
+                failed = _count(connection, row, new, reused=0)
+                errors = (result.error for result in new.values() if result.error is not None)
+                error = next(errors, None)
+                if error is not None:
+                    self._end_if_too_many_failed(connection, search_id, failed, error)
             return list(new.values())
+
+    def _end_if_too_many_failed(self, connection: Connection, search_id: str, failed: int, error: str) -> None:
+        """After ``_count``: its lock on the search's row is held. ``error``: one that was reported just now."""
+        running = (searches.c.id == search_id) & (searches.c.state == SearchState.RUNNING.value)
+        spec = connection.execute(select(searches.c.spec).where(running)).scalar_one_or_none()
+        most = None if spec is None else (json.loads(spec).get("limits") or {}).get("maxFailedFits")
+        if most is not None and failed > most:
+            told = f"{failed} fits failed, and spec.limits.maxFailedFits is {most}. One of them ended with:\n{error}"
+            self._update(
+                connection,
+                search_id,
+                state=SearchState.FAILED.value,
+                finished_at=self._clock(),
+                failure=storable(f"{TOO_MANY_FAILED_FITS}: {told}"),
+            )
 
     def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
         """See Journal."""
@@ -538,8 +545,11 @@ def _ordinal(row: Row[Any], candidate: int, split: int) -> int:
     return int(candidate * row.splits + split)
 
 
-def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult], *, reused: int) -> None:
-    """What new cells change: their units, what their regions are known to cost, and the search. In this order."""
+def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult], *, reused: int) -> int:
+    """What new cells change: their units, what their regions are known to cost, and the search. In this order.
+
+    Returns how many cells of the search have failed by now.
+    """
     walk, claims = walk_of(row), Claims(connection, row)
     places = {walk.place(result.cell): result for result in new.values()}
     claims.finished(list(places))
@@ -554,3 +564,4 @@ def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult],
     if best is not None:
         mine = searches.update().where(searches.c.id == row.id)
         connection.execute(mine.values(best_index=best.index, best_score=best.score))
+    return int(found.failed)

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tuningjob.errors import SearchFailed
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, Unit
+from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
 from tuningjob.search.outbox import Outbox
 
 # An errand that takes longer is left behind with its thread: the process is about to end.
@@ -35,7 +36,7 @@ class Sender:
     """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
 
     ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
-    anything of a unit is evaluated.
+    anything of a unit is evaluated. ``failures_may_end_it``: spec.limits.maxFailedFits is given.
     """
 
     index: int
@@ -44,12 +45,14 @@ class Sender:
     identities: Callable[[Sequence[Cell]], Mapping[Cell, str]]
     reuse: bool
     memory: int = 0
+    failures_may_end_it: bool = False
 
 
 class Courier:
     """Delivers what is sent and fetches what is asked for. Every method is the loop's, and none waits for the journal.
 
-    What the journal raised is raised by ``check``, and ends the courier: its client has tried for as long as it may.
+    What the journal raised is raised by ``check``, and ends the courier: its client has tried for as long as it may. So does
+    SearchFailed, once failed fits that were delivered have ended the search.
     """
 
     def __init__(self, journal: SearchJournal, outbox: Outbox, sender: Sender) -> None:
@@ -155,6 +158,10 @@ class Courier:
         self._journal.report(index=self._sender.index, results=named)
         self._outbox.remove(len(batch))
         self._let_go(result.cell for result in batch)
+        if self._sender.failures_may_end_it and any(result.error is not None for result in batch):
+            state = self._journal.search().state
+            if state is not SearchState.RUNNING:
+                raise SearchFailed(f"the search has ended: {state}")
 
     def _fetch(self) -> None:
         sender = self._sender

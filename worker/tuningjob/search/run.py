@@ -81,6 +81,7 @@ class Worker:
             identities=lambda cells: identities_of(self.problem, cells),
             reuse=self.problem.spec.reuse,
             memory=self.memory,
+            failures_may_end_it=self.problem.spec.limits.max_failed_fits is not None,
         )
         with (
             contextlib.closing(self.outbox),
