@@ -50,7 +50,8 @@ def build_job(
     queue = admission.spec.queue_name
     if queue is not None:
         metadata["labels"] = {**metadata["labels"], LABEL_QUEUE: queue}
-        metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_MIN_PARALLELISM: "1"}
+        if pods > 1:  # of one pod there are no fewer, and Kueue refuses a Job that asks for that
+            metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_MIN_PARALLELISM: "1"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

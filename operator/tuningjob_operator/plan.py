@@ -223,7 +223,7 @@ def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate 
             reason=names.SUSPENDED_BY_SPEC,
             message="spec.suspend is true: no pods, and what is finished is kept.",
         )
-        return workforce.suspended(_until_deadline(view, spec), admission, *opening)
+        return workforce.suspended(_until_deadline(view, spec), *opening)
     if end is None:
         decided = workforce.run(_until_deadline(view, spec), admission, found, *opening)
         if isinstance(decided, Plan):
@@ -386,11 +386,11 @@ def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
         return Plan(status=old, steps=(DeleteTuningJob(),))
     view = view.waking(None if ttl is None else ttl - age)
     steps: tuple[Step, ...] = ()
-    if workforce.is_live(job, tuningjob):
+    if workforce.is_to_be_stopped(job, tuningjob):
         was_ended = any(
             each.reason in names.ENDED_BY_MANIFEST for each in view.conditions if each.type in names.TERMINAL
         )
         farewell = 0.0 if was_ended else FAREWELL_SECONDS
-        steps = workforce.stop(view, spec.get("queueName")) if age >= farewell else ()
+        steps = workforce.stop(view) if age >= farewell else ()
         view = view.waking(None if steps else farewell - age)
     return Plan(status=status, steps=steps, wake_after=view.wake_after)

@@ -31,7 +31,7 @@ from tuningjob_operator.decision import (
 )
 from tuningjob_operator.estimate import Estimate, useful_pods
 from tuningjob_operator.failure import explain
-from tuningjob_operator.job import RETRIES_PER_POD, build_job, sized
+from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, sized
 from tuningjob_operator.objects import (
     Body,
     find_condition,
@@ -82,13 +82,22 @@ def active_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> 
 
 def is_live(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
     """Whether the Job is ours and may still make or have pods."""
+    return job is not None and _is_unfinished(job, tuningjob) and not job["spec"].get("suspend")
+
+
+def is_to_be_stopped(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether the Job is ours and, if nobody stops it, will make or have pods: one that waits in a queue is started by Kueue."""
+    if job is None or not _is_unfinished(job, tuningjob):
+        return False
+    return not job["spec"].get("suspend") or _queue_of(job) is not None
+
+
+def _is_unfinished(job: Mapping[str, Any], tuningjob: Mapping[str, Any]) -> bool:
     return (
-        job is not None
-        and is_owned_by(job, tuningjob)
+        is_owned_by(job, tuningjob)
         and not job["metadata"].get("deletionTimestamp")
         and not has_condition(job, "Complete")
         and not has_condition(job, "Failed")
-        and not job["spec"].get("suspend")
     )
 
 
@@ -99,19 +108,19 @@ def is_short_of_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]
     return _status(job, "ready") < _expected(job)
 
 
-def stop(view: View, spec_queue: str | None) -> tuple[Step, ...]:
-    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted."""
+def stop(view: View) -> tuple[Step, ...]:
+    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted, and has left the queue."""
     job = view.observed.job
-    if job is None or not is_live(job, view.observed.tuningjob):
+    if job is None or not is_to_be_stopped(job, view.observed.tuningjob):
         return ()
-    return (DeleteJob(uid_of(job)),) if spec_queue is not None else (SuspendJob(uid_of(job), suspend=True),)
+    return (DeleteJob(uid_of(job)),) if _queue_of(job) is not None else (SuspendJob(uid_of(job), suspend=True),)
 
 
-def suspended(view: View, admission: Admission, *opening: Step) -> Plan:
+def suspended(view: View, *opening: Step) -> Plan:
     """A search that is to pause: without pods, and nothing that it has found is lost."""
     job = view.observed.job
     view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
-    steps = (*opening, *stop(view, admission.spec.queue_name))
+    steps = (*opening, *stop(view))
     return view.planned(*(steps or (_giving_back(view) if not _pods_of(job) else ())))
 
 
@@ -133,7 +142,7 @@ def run(view: View, admission: Admission, found: Estimate | None, *opening: Step
     if has_condition(job, "Failed") or has_condition(job, "Complete"):
         return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
     if job["spec"].get("suspend"):
-        return _resume(view, job, admission, *opening)
+        return _resume(view, job, *opening)
     return _size(view, job, admission, found, *opening)
 
 
@@ -235,15 +244,14 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
             room = _room(view, admission, memory=_memory_of(job, admission), wanted=target)
             view = _with_room(view, room, target)
             target = max(has, min(target, room.pods))
-    else:
-        # its size is Kueue's, but within the ceilings, whoever changed it
-        ceiling = ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission))
-        target = min(has, max(ceiling, admission.pods))
+    elif has > max(ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission)), admission.pods):
+        # its size is Kueue's, but within the ceilings, whoever changed it; and of what it has started Kueue lets nobody change it
+        return view.planned(*steps, DeleteJob(uid_of(job)))
     # never lowered: pods that died before may be more than a smaller Job outlives
     deaths = max(deaths, int(job["spec"].get("backoffLimit", 0)) - RETRIES_PER_POD * target)
     told = sized(target, deaths=deaths)
     outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
-    if target != has or (outgrown and is_ours_to_size):
+    if is_ours_to_size and (target != has or outgrown):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
     elif _left_behind(progress, job):
         steps.append(GiveBack(_completions(job)))
@@ -308,11 +316,18 @@ def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
     return view.planned(*steps, *([Release(lost)] if lost else []))
 
 
-def _resume(view: View, job: Body, admission: Admission, *opening: Step) -> Plan:
-    if admission.spec.queue_name is not None:
-        message = f"Kueue's queue {admission.spec.queue_name} has not admitted the pods yet."
+def _resume(view: View, job: Body, *opening: Step) -> Plan:
+    queue = _queue_of(job)
+    if queue is not None:
+        message = f"Kueue's queue {queue} has not admitted the pods yet."
         view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
-        return view.planned(*opening)
+        leftovers = () if living_pods(job) else _giving_back(view)
+        # Kueue starts it when it likes, and what we know of the Job may be old: the pods themselves are asked
+        if leftovers and (asked := view.wanting(Look.PODS)):
+            return asked
+        if leftovers and any(is_living(pod) for pod in view.observed.pods):
+            return view.waking(NAMESAKE_SECONDS).planned(*opening)
+        return view.planned(*opening, *leftovers)
     if living_pods(job):
         return view.waking(NAMESAKE_SECONDS).planned(*opening)
     return view.planned(*opening, *_giving_back(view), SuspendJob(uid_of(job), suspend=False))
@@ -393,6 +408,12 @@ def _status(job: Mapping[str, Any], field: str) -> int:
 
 def _completions(job: Mapping[str, Any]) -> int:
     return int(job["spec"].get("completions", 1))
+
+
+def _queue_of(job: Mapping[str, Any]) -> str | None:
+    """The queue from which Kueue starts it: the manifest's, or its namespace's default one, which Kueue writes there itself."""
+    labels: Mapping[str, str] = job["metadata"].get("labels") or {}
+    return labels.get(LABEL_QUEUE)
 
 
 def _expected(job: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from tests.operator.fake_cluster import FakeCluster
+from tests.operator.fake_cluster import MIN_PARALLELISM, FakeCluster
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob_operator import names
 from tuningjob_operator.cluster import ApiError
@@ -281,17 +281,18 @@ class Controllers:
                     return f"exceeded quota: {quota['metadata']['name']}, requested: {resource}={asked}, used: {resource}={used}"
         return None
 
-    # --- Kueue
+    # --- Kueue 0.15, as test_kueue.py of the cluster's tests sees the real one
 
     def admit(self, job: Body, *, pods: int) -> None:
-        """Kueue starts a Job that waits, with so many of the pods that it asks for."""
-        self._cluster.patch_job(
-            job["metadata"]["name"], {"suspend": False, "parallelism": min(pods, job["spec"]["parallelism"])}
-        )
+        """Kueue starts a Job that waits, with so many of the pods that it asks for: all of them, unless it may be cut."""
+        asked = job["spec"]["parallelism"]
+        size = min(pods, asked) if MIN_PARALLELISM in (job["metadata"].get("annotations") or {}) else asked
+        self._cluster.patch_job(job["metadata"]["name"], {"suspend": False, "parallelism": size})
 
     def preempt(self, job: Body) -> None:
-        """Kueue takes the place of a Job away."""
-        self._cluster.patch_job(job["metadata"]["name"], {"suspend": True, "parallelism": job["spec"]["completions"]})
+        """Kueue takes the place of a Job away, and gives it its size back once it is suspended."""
+        self._cluster.patch_job(job["metadata"]["name"], {"suspend": True})
+        self._cluster.patch_job(job["metadata"]["name"], {"parallelism": job["spec"]["completions"]})
 
 
 def index_of(pod: Body) -> int:

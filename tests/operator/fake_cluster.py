@@ -3,7 +3,8 @@
 It has resourceVersions, uids, generations, the status subresource, optimistic locking, preconditions, AlreadyExists and NotFound,
 deletion in the background and in the foreground, garbage collection by ownerReferences, pruning by the status schema, and a watch.
 It can answer with errors, lose answers after a call took effect, read from the past, and "crash the operator" at the k-th call.
-It does not know RBAC. What moves by itself in a cluster (Jobs, pods, quotas) is in ``controllers.py``.
+Of Jobs it refuses what Kueue's webhook refuses. It does not know RBAC. What moves by itself in a cluster (Jobs, pods, quotas) is
+in ``controllers.py``.
 """
 
 import datetime as dt
@@ -23,11 +24,12 @@ from tuningjob.spec.canonical import canonical
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob_operator import names
 from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
-from tuningjob_operator.job import sized
+from tuningjob_operator.job import LABEL_QUEUE, sized
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
 MODELS: dict[str, Any] = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}
 FOREGROUND: Final = "foregroundDeletion"
+MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
 ObjectKey = tuple[str, str, str]  # kind, namespace ("" for a node), name
 
 
@@ -59,6 +61,7 @@ class FakeCluster:
         self.behind = 0  # reads see the world as it was so many changes ago
         self.pods: list[Body] = []  # pods that no controller made
         self.admission: Callable[[Body], str | None] = lambda _: None  # why an object must not be made
+        self.has_default_queue = False  # Kueue puts every Job without a queue into one
         self.forbidden: set[tuple[str, str | None]] = set()  # access and namespace
 
     # the operator's side: Cluster
@@ -208,6 +211,8 @@ class FakeCluster:
         """A merge patch of a Job's spec, by the operator, by Kueue or by hand."""
         job = self._current("Job", namespace, name, **({} if uid is None else {"uid": uid}))
         new = {**job["spec"], **spec}
+        if _may_be_cut(job) and not job["spec"].get("suspend") and new["parallelism"] != job["spec"]["parallelism"]:
+            raise _refused_by_kueue("spec.parallelism: Forbidden: cannot change when partial admission is enabled")
         if new["completions"] != job["spec"]["completions"] and new["completions"] != new["parallelism"]:
             raise ApiError(422, "Invalid", "spec.completions: field is immutable, but together with parallelism")
         return self._respecify(job, new)
@@ -310,6 +315,16 @@ class FakeCluster:
         refusal = self.admission(body)
         if refusal is not None:
             raise ApiError(403, "Forbidden", refusal)
+        if body["kind"] == "Job" and self.has_default_queue and LABEL_QUEUE not in metadata["labels"]:
+            metadata["labels"][LABEL_QUEUE] = "default"
+            body["spec"]["suspend"] = True
+        if body["kind"] == "Job" and _may_be_cut(body):
+            pods = min(body["spec"]["parallelism"], body["spec"]["completions"])
+            least = int(body["metadata"]["annotations"][MIN_PARALLELISM])
+            if not 0 < least < pods:
+                raise _refused_by_kueue(
+                    f"{MIN_PARALLELISM}: Invalid value: {least}: should be between 0 and {pods - 1}"
+                )
         if body["kind"] in MODELS:
             assert well_formed(body) == body
         metadata |= {
@@ -385,6 +400,15 @@ class FakeCluster:
             for reference in body["metadata"].get("ownerReferences", [])
             if reference["uid"] == uid and reference.get("blockOwnerDeletion")
         ]
+
+
+def _may_be_cut(job: Body) -> bool:
+    """Whether Kueue may start it with fewer pods than it asks for."""
+    return MIN_PARALLELISM in (job["metadata"].get("annotations") or {})
+
+
+def _refused_by_kueue(why: str) -> ApiError:
+    return ApiError(403, "Forbidden", f'admission webhook "vjob.kb.io" denied the request: {why}')
 
 
 def _copied(plain: Any) -> Any:

@@ -16,11 +16,11 @@ from tuningjob_operator.objects import Body, find_condition, uid_of
 class Scene:
     """A Job of so many pods in a cluster, and its controllers."""
 
-    def __init__(self, pods: int = 3) -> None:
+    def __init__(self, pods: int = 3, **spec: Any) -> None:
         clock = Clock()
         self.cluster = FakeCluster(clock.now)
         self.controllers = Controllers(self.cluster, clock.now)
-        owner = self.cluster.apply(manifest())
+        owner = self.cluster.apply(manifest(**spec))
         self.cluster.put(build_job(owner, admit(owner, make_settings()), make_settings(), pods=pods))
 
     def sync(self, **how: Any) -> None:
@@ -185,16 +185,34 @@ class TestJobs:
         scene.sync()
         assert scene.alive() == [1, 2]
 
-    def test_kueue_starts_a_job_with_fewer_pods_than_it_asks_for(self) -> None:
-        scene = Scene(3)
-        scene.cluster.patch_job("forest", {"suspend": True})
+
+class TestKueue:
+    def test_a_job_is_started_with_fewer_pods_than_it_asks_for(self) -> None:
+        scene = Scene(3, queueName="team")
         scene.sync()
+        assert scene.alive() == []
         scene.controllers.admit(scene.job, pods=2)
         scene.sync()
         assert scene.alive() == [0, 1]
         scene.controllers.preempt(scene.job)
         scene.sync()
         assert scene.going() == [0, 1]
+        assert scene.job["spec"]["parallelism"] == 3
+
+    def test_a_job_that_runs_is_not_scaled(self) -> None:
+        scene = Scene(3, queueName="team")
+        scene.cluster.patch_job("forest", sized(4))
+        scene.controllers.admit(scene.job, pods=2)
+        for pods in (1, 3):
+            with pytest.raises(ApiError, match="cannot change when partial admission is enabled"):
+                scene.cluster.patch_job("forest", sized(pods))
+
+    def test_of_one_pod_there_are_no_fewer(self) -> None:
+        body = Scene(2, queueName="team").job
+        with pytest.raises(ApiError, match="should be between 0 and 0"):
+            Scene().cluster.put(
+                {**body, "metadata": {**body["metadata"], "name": "b"}, "spec": {**body["spec"], **sized(1)}}
+            )
 
 
 class TestDeletion:

@@ -274,6 +274,14 @@ def test_a_job_of_a_queue_waits_for_kueue() -> None:
     assert "kueue.x-k8s.io/queue-name" not in built()["metadata"]["labels"]
 
 
+def test_a_job_of_one_pod_asks_kueue_for_no_fewer() -> None:
+    metadata = built(pods=1, queueName="team-a")["metadata"]
+
+    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    # Kueue refuses a least number of pods that is not less than the whole
+    assert "kueue.x-k8s.io/job-min-parallelism" not in metadata.get("annotations", {})
+
+
 # Nothing else can be expressed
 
 POD_KEYS: Final = {

@@ -322,3 +322,70 @@ async def test_under_kueue_a_suspension_deletes_the_job_and_a_resumption_makes_i
 
     assert world.cluster.job("forest")["metadata"]["uid"] != first["metadata"]["uid"]
     assert world.status()["phase"] == "Queued"
+
+
+async def test_under_kueue_a_job_of_one_pod_is_made_too(world: World) -> None:
+    world.cluster.apply(manifest(queueName="team-a", parallelism=1))
+    await world.settle()
+
+    assert size(world) == (1, 1)
+    assert world.status()["phase"] == "Queued"
+
+
+async def test_under_kueue_a_job_that_somebody_made_too_large_is_made_again(world: World) -> None:
+    world.cluster.apply(manifest(queueName="team-a"))
+    await world.settle()
+    first = world.cluster.job("forest")
+    world.cluster.patch_job("forest", {"completions": 99, "parallelism": 99})
+    # what Kueue has started is not scaled any more: it refuses that
+    world.cluster.patch_job("forest", {"suspend": False})
+    await world.settle()
+
+    job = world.cluster.job("forest")
+    assert job["metadata"]["uid"] != first["metadata"]["uid"]
+    assert size(world) == (3, 3)
+    assert world.status()["phase"] == "Queued"
+
+
+async def test_what_kueue_sent_home_without_a_word_has_died_of_nothing(world: World) -> None:
+    await begun(world, queueName="team-a")
+    job = world.cluster.job("forest")
+    await world.cluster.suspend_job("default", "forest", uid=job["metadata"]["uid"], suspend=False)
+    world.cluster.run_pods()
+    await world.settle()
+    assert world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="forest-2-a").unit
+    await world.cluster.suspend_job("default", "forest", uid=job["metadata"]["uid"], suspend=True)
+    world.cluster.set_job_status(world.cluster.job("forest"), active=0, ready=0, terminating=1)
+    await world.settle()
+    assert world.status()["phase"] == "Queued"
+    assert world.journal.progress(world.uid()).last_holder == 2, "not while its pod may still be there"
+    world.cluster.set_job_status(world.cluster.job("forest"), terminating=0)
+    await world.settle()
+
+    assert world.journal.progress(world.uid()).last_holder is None
+    assert world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="forest-2-b").unit
+    assert world.journal.progress(world.uid()).deaths == 0
+
+
+@pytest.mark.parametrize("what", [{"suspend": True}, {"cancel": True}], ids=["suspended", "cancelled"])
+async def test_a_search_that_no_longer_waits_leaves_kueues_queue(world: World, what: dict[str, bool]) -> None:
+    world.cluster.apply(manifest(queueName="team-a"))
+    await world.settle()
+    assert world.status()["phase"] == "Queued"
+    await change(world, queueName="team-a", **what)
+
+    # Kueue would start a Job that is still there, suspended or not
+    assert world.cluster.of_kind("Job") == []
+
+
+async def test_what_kueue_put_into_a_default_queue_waits_there_and_leaves_it(world: World) -> None:
+    world.cluster.has_default_queue = True
+    world.cluster.apply(manifest())
+    await world.settle()
+    assert size(world) == (1, 1), "the preflight"
+    assert world.status()["phase"] == "Queued"
+    assert "queue default " in world.status()["message"]
+    assert world.cluster.job("forest")["spec"]["suspend"], "or Kueue would suspend it again, and so on"
+
+    await change(world, suspend=True)
+    assert world.cluster.of_kind("Job") == []

@@ -25,6 +25,8 @@ HELM = "4.3.1"
 VERSITYGW = "1.8.0"  # the S3 server of tests/servers, and its Google Cloud Storage:
 FAKE_GCS_SERVER = "1.56.1"
 KWOK = "0.8.0"  # nodes and pods that are only said to be there, for tests/servers/kwok.py
+KUEUE = "0.15.2"  # made for Kubernetes 1.34: its k8s.io modules are v0.34
+KUBE_ROUTER = "2.1.0"  # its firewall alone, which enforces NetworkPolicies
 PAUSE = "1"
 
 GO_AT_LEAST = (1, 26)  # what helm's go.mod asks for, the highest of them
@@ -160,6 +162,58 @@ def _kwok_stages(program: Program, workspace: Path, result: Path) -> None:
     result.write_text("---\n".join((folder / stage).read_text() for stage in _KWOK_STAGES))
 
 
+_KUEUE_MODULE = "sigs.k8s.io/kueue"
+# What Kueue brings besides its program, as its own config/default has it; nothing of it runs in a pod here, so no more than this.
+_KUEUE_PARTS = ("crd", "webhook", "internalcert")
+
+
+def _kueue(program: Program, workspace: Path, result: Path) -> None:
+    """Build Kueue from a module of our own: `go install` would ask for the list of its versions, which not every proxy has."""
+    package = f"{_KUEUE_MODULE}/cmd/kueue"
+    (workspace / "go.mod").write_text(
+        f"module tuningjob.dev/kueue\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\n"
+        f"require {_KUEUE_MODULE} v{program.version}\n"
+    )
+    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+    _go("mod", "tidy", cwd=workspace)
+    version = f"-X {_KUEUE_MODULE}/pkg/version.GitVersion=v{program.version}"
+    _compile(package, workspace=workspace, result=result, flags=version)
+
+
+def _kueue_manifests(program: Program, workspace: Path, result: Path) -> None:
+    """Take the CRDs and webhooks out of Kueue's own module, with the names that it looks for: kustomize gives them those."""
+    module = json.loads(_go("mod", "download", "-json", f"{_KUEUE_MODULE}@v{program.version}", cwd=workspace))
+    components = Path(module["Dir"]) / "config" / "components"
+    for part in _KUEUE_PARTS:
+        # kustomize takes folders by relative paths only
+        shutil.copytree(components / part, workspace / part)
+    kustomization = {"namespace": "kueue-system", "namePrefix": "kueue-", "resources": _KUEUE_PARTS}
+    (workspace / "kustomization.yaml").write_text(json.dumps(kustomization))  # JSON is YAML
+    result.write_text(run(path("kubectl"), "kustomize", workspace))
+
+
+_KUBE_ROUTER_MODULE = "github.com/cloudnativelabs/kube-router/v2"
+# Of this version the public checksum database knows nothing; everything that it needs in its turn is verified there.
+_KUBE_ROUTER_SUMS = (
+    "h1:xWsptKtmZ44L+NjwFKoFAFlVdxCz8fka9A/eYJe95Ok=",
+    "h1:JU/k2Qqcph0myF1cRDLidz1SZdoSrPczuYcGxYRSP0A=",  # of its go.mod
+)
+
+
+def _kube_router(program: Program, workspace: Path, result: Path) -> None:
+    """Build kube-router from a module of our own, for the checksums that it must have."""
+    module, version = _KUBE_ROUTER_MODULE, f"v{program.version}"
+    package = f"{module}/cmd/kube-router"
+    (workspace / "go.mod").write_text(
+        f"module tuningjob.dev/kube-router\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\nrequire {module} {version}\n"
+    )
+    whole, go_mod = _KUBE_ROUTER_SUMS
+    (workspace / "go.sum").write_text(f"{module} {version} {whole}\n{module} {version}/go.mod {go_mod}\n")
+    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+    _go("mod", "tidy", cwd=workspace)
+    _compile(package, workspace=workspace, result=result)
+
+
 def _pause(_: Program, workspace: Path, result: Path) -> None:
     """Build what holds a pod's namespaces open: it sleeps until it is told to end, and reaps what the pod orphans."""
     (workspace / "go.mod").write_text(f"module tuningjob.dev/pause\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n")
@@ -210,5 +264,9 @@ PROGRAMS = (
     ),
     Program("kwok", "kwok", KWOK, _installable(f"{_KWOK_MODULE}/cmd/kwok")),
     Program("kwok-stages.yaml", "kwok", KWOK, _kwok_stages),
+    Program("kueue", "kueue", KUEUE, _kueue),
+    # after kubectl, which brings kustomize
+    Program("kueue.yaml", "kueue", KUEUE, _kueue_manifests),
+    Program("kube-router", "kube-router", KUBE_ROUTER, _kube_router),
     Program("pause", "pause", PAUSE, _pause),
 )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from . import binaries, controlplane, images, network, nodes, packages, pki, sysctls, teardown
+from . import binaries, controlplane, images, kueue, network, nodes, packages, pki, sysctls, teardown
 from .client import Cluster
 from .layout import KUBECONFIG, LOCK, NODES, RUN, Node
 from .shell import HarnessError, NotReady, until
@@ -72,7 +72,7 @@ def up(say: Callable[[str], None], *, keep: bool) -> Cluster:
     )
     wanted = [pause, operator, worker]
     with ThreadPoolExecutor() as threads:
-        if kept() and _KEPT.read_text() == _versions() and controlplane.healthy():
+        if kept() and _KEPT.read_text() == _versions() and not kueue.left_behind() and controlplane.healthy():
             _import(threads, wanted)
             report("took the running cluster")
             return cluster

@@ -15,6 +15,7 @@ PACKAGES = {
     "runc": "runc",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "iptables": "iptables",
+    "ipset": "ipset",
     "conntrack": "conntrack",
     "iproute2": "ip",
     "procps": "sysctl",
