@@ -86,7 +86,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Pardon:
-    """Take back the deaths of these pods: it was Kubernetes that ended them."""
+    """Take back the deaths of these pods: they ended by no fit's fault."""
 
     pods: tuple[str, ...]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator import names
 from tuningjob_operator.objects import find_condition
 
@@ -12,9 +13,9 @@ def explain(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[
     condition = find_condition(job, "Failed") or {}
     lines = [str(condition.get("message") or "The Job failed.")]
     reason = str(condition.get("reason") or names.JOB_FAILED)
-    last = max(pods, key=_ended_at, default=None)
+    last = _last(pods)
     if last is not None:
-        terminated = _terminated(last)
+        terminated = terminated_of(last)
         lines.append(_story(last, terminated))
         if terminated.get("reason") == "OOMKilled":
             reason = names.OUT_OF_MEMORY
@@ -22,6 +23,22 @@ def explain(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> tuple[
         if terminated.get("message"):
             lines.append(str(terminated["message"]).strip())
     return reason, "\n".join(lines)
+
+
+def lacked_the_service(pods: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the pod that ended last had waited in vain for the results service."""
+    last = _last(pods)
+    return last is not None and terminated_of(last).get("exitCode") == ExitCode.SERVICE_UNAVAILABLE
+
+
+def terminated_of(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the worker's container of a pod ended; empty while it has not."""
+    terminated: Mapping[str, Any] = _container_state(pod).get("terminated") or {}
+    return terminated
+
+
+def _last(pods: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return max(pods, key=_ended_at, default=None)
 
 
 def _story(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:
@@ -43,11 +60,6 @@ def _container_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return state
 
 
-def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    terminated: Mapping[str, Any] = _container_state(pod).get("terminated") or {}
-    return terminated
-
-
 def _waiting(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     waiting: Mapping[str, Any] = _container_state(pod).get("waiting") or {}
     return waiting
@@ -55,5 +67,5 @@ def _waiting(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _ended_at(pod: Mapping[str, Any]) -> tuple[bool, str]:
     """A failed pod says more than one that still runs or succeeded; of failed ones, the last."""
-    terminated = _terminated(pod)
+    terminated = terminated_of(pod)
     return bool(terminated and terminated.get("exitCode") != 0), str(terminated.get("finishedAt", ""))

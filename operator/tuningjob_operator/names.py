@@ -66,6 +66,9 @@ READY: Final = "Ready"  # PodsReady
 NODE_LOST: Final = "NodeLost"  # PodsReady=False; the other reasons there are Kubernetes' own
 QUEUED: Final = "Queued"  # PodsReady=False: Kueue has not admitted them
 NOT_CREATED: Final = "PodsNotCreated"  # PodsReady=False
+NO_SERVICE: Final = (
+    "ResultsServiceUnreachable"  # PodsReady=False: from the pods; ResultsService is as the operator sees it
+)
 UNAVAILABLE: Final = "Unavailable"  # ResultsService=False
 AVAILABLE: Final = "Available"  # ResultsService
 FROZEN: Final = "Frozen"  # SpecAccepted=False

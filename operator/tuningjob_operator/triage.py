@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator import names
+from tuningjob_operator.failure import terminated_of
 from tuningjob_operator.objects import Body, has_condition, parse_timestamp
 
 # So long pods may take to become ready before somebody is told why they do not.
 PATIENCE_SECONDS: Final = 30.0
 # A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
 LOST_AFTER: Final = dt.timedelta(seconds=30)
+_OF_ITS_OWN_WILL: Final = frozenset({ExitCode.SERVICE_UNAVAILABLE, ExitCode.TERMINATED})
 _SLOW_IS_FINE: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -53,12 +56,17 @@ def is_living(pod: Body) -> bool:
     return not _has_ended(pod)
 
 
-def disrupted_pods(pods: Sequence[Body]) -> tuple[str, ...]:
-    """Names of pods that Kubernetes itself ended: evicted, preempted, lost with their node. No fit is to blame."""
+def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
+    """Names of pods whose end was no fit's fault.
+
+    Kubernetes itself ended them (evicted, preempted, lost with their node); or the worker went of its own will, maybe without a
+    word to the journal: it was asked to, or had waited for the results service in vain.
+    """
     return tuple(
         str(pod["metadata"]["name"])
         for pod in pods
-        if (pod.get("status") or {}).get("phase") == "Failed" and has_condition(pod, "DisruptionTarget")
+        if (pod.get("status") or {}).get("phase") == "Failed"
+        and (has_condition(pod, "DisruptionTarget") or terminated_of(pod).get("exitCode") in _OF_ITS_OWN_WILL)
     )
 
 

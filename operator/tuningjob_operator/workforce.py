@@ -30,7 +30,7 @@ from tuningjob_operator.decision import (
     View,
 )
 from tuningjob_operator.estimate import Estimate, useful_pods
-from tuningjob_operator.failure import explain
+from tuningjob_operator.failure import explain, lacked_the_service
 from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, sized
 from tuningjob_operator.objects import (
     Body,
@@ -41,7 +41,7 @@ from tuningjob_operator.objects import (
     uid_of,
     was_left_by_namesake,
 )
-from tuningjob_operator.triage import PATIENCE_SECONDS, disrupted_pods, find_trouble, is_living, lost_indexes
+from tuningjob_operator.triage import PATIENCE_SECONDS, blameless_pods, find_trouble, is_living, lost_indexes
 
 # How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
 NAMESAKE_SECONDS: Final = 2.0
@@ -290,8 +290,7 @@ def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
         asked = view.wanting(Look.PODS)
         if asked is not None:
             return asked
-        evicted = disrupted_pods(view.observed.pods)
-        steps += (Pardon(evicted),) if evicted else ()
+        steps += _pardons(view)
     if not is_short_of_pods(job, view.observed.tuningjob):
         view = view.settled(names.PODS_READY, reason=names.READY, message="Every pod that is to be there is at work.")
         return view.planned(*steps)
@@ -346,7 +345,20 @@ def _after_failure(view: View, job: Body) -> Plan | End:
     asked = view.wanting(Look.PODS)
     if asked is not None:
         return asked
+    if condition.get("reason") == _GAVE_UP and lacked_the_service(view.observed.pods):
+        message = (
+            "Pod after pod has waited for the results service in vain, for ten minutes each. They are made anew, and what is "
+            "finished is kept. If the service is well, see whether a NetworkPolicy keeps the pods of this namespace from it."
+        )
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NO_SERVICE, message=message)
+        return view.planned(*_pardons(view), DeleteJob(uid_of(job)))
     return End(*explain(job, view.observed.pods), keep_end=True)
+
+
+def _pardons(view: View) -> tuple[Step, ...]:
+    """Of the pods that were looked at: whose end is not to count as a death of what it was at."""
+    blameless = blameless_pods(view.observed.pods)
+    return (Pardon(blameless),) if blameless else ()
 
 
 def _after_completion(view: View, job: Body) -> Plan | End:

@@ -69,6 +69,7 @@ READS: Final = ("list", "get", "review")
 MAX_ROUNDS: Final = 150
 # A worker claims and fits at most eight cells; each may be given to it some times.
 MAX_PIECES: Final = 200
+ENDS: Final = (KILLED, 1, int(ExitCode.TERMINATED), int(ExitCode.SERVICE_UNAVAILABLE))
 # Of so many that wait to be delivered none is doubled any more.
 MAX_EVENTS: Final = 200
 SLOTS: Final = 2
@@ -529,9 +530,7 @@ class Life(RuleBasedStateMachine):
     def working(self) -> list[Body]:
         return [pod for pod in self.controllers.pods() if not has_ended(pod) and uid_of(pod) not in self.lost_nodes]
 
-    @rule(
-        number=st.integers(0, 9), code=st.sampled_from([KILLED, 1, int(ExitCode.TERMINATED)]), disrupted=st.booleans()
-    )
+    @rule(number=st.integers(0, 9), code=st.sampled_from(ENDS), disrupted=st.booleans())
     def end_a_pod(self, number: int, code: int, disrupted: bool) -> None:
         """Killed, crashed, or evicted: without a word to the journal unless it was asked to go."""
         pods = self.working()

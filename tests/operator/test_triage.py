@@ -4,9 +4,10 @@ import datetime as dt
 from typing import Any
 
 from tests.operator.world import NOON
+from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator import names
 from tuningjob_operator.objects import Body, timestamp
-from tuningjob_operator.triage import Trouble, find_trouble, lost_indexes
+from tuningjob_operator.triage import Trouble, blameless_pods, find_trouble, lost_indexes
 
 
 def pod(index: int = 0, *, deleted: dt.timedelta | None = None, name: str = "", **status: Any) -> Body:
@@ -19,6 +20,14 @@ def pod(index: int = 0, *, deleted: dt.timedelta | None = None, name: str = "", 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
     state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
     return {"phase": "Pending", "containerStatuses": [{"name": names.CONTAINER, "state": state}]}
+
+
+def ended(code: int, *conditions: str) -> dict[str, Any]:
+    return {
+        "phase": "Succeeded" if code == 0 else "Failed",
+        "conditions": [{"type": kind, "status": "True"} for kind in conditions],
+        "containerStatuses": [{"name": names.CONTAINER, "state": {"terminated": {"exitCode": code}}}],
+    }
 
 
 def unschedulable(message: str) -> dict[str, Any]:
@@ -74,6 +83,20 @@ def test_an_index_that_has_another_pod_by_now_is_not_lost() -> None:
     pods = [pod(deleted=dt.timedelta(hours=1), phase="Running"), pod(name="forest-0-new", phase="Running")]
 
     assert lost_indexes(pods, NOON) == ()
+
+
+def test_no_fit_is_to_blame_for_a_pod_that_was_evicted_or_went_of_its_own_will() -> None:
+    pods = {
+        "evicted": pod(name="evicted", **ended(137, "DisruptionTarget")),
+        "asked to go": pod(name="asked to go", **ended(ExitCode.TERMINATED)),
+        "without its service": pod(name="without its service", **ended(ExitCode.SERVICE_UNAVAILABLE)),
+        "killed": pod(name="killed", **ended(137)),
+        "crashed": pod(name="crashed", **ended(ExitCode.CRASHED)),
+        "done": pod(name="done", **ended(0, "DisruptionTarget")),
+        "about to be evicted": pod(name="about to be evicted", phase="Running"),
+    }
+
+    assert blameless_pods(list(pods.values())) == ("evicted", "asked to go", "without its service")
 
 
 def test_a_node_that_does_not_answer_is_told() -> None:

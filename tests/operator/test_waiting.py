@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.operator.controllers import Controllers, has_ended
+from tests.operator.controllers import Controllers, has_ended, index_of
 from tests.operator.test_live_control import size
 from tests.operator.world import World, manifest
 from tuningjob.errors import JournalError
-from tuningjob.journal.records import CellResult, Next
+from tuningjob.journal.records import Cell, CellResult, Next, Unit
 from tuningjob.spec.quantity import parse_quantity
+from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.loops import work_on
 from tuningjob_operator.objects import Body, Key
 
@@ -204,6 +205,74 @@ async def test_a_results_service_that_stays_away_is_told_of_and_its_return_too(
     await world.settle()
 
     assert told(world, "ResultsService")[:2] == ("True", "Available")
+
+
+async def test_pods_that_wait_for_the_service_in_vain_are_made_anew_and_no_fit_is_suspected(
+    world: World, controllers: Controllers
+) -> None:
+    await applied(world, controllers, parallelism=1)
+    world.journal_preflight()
+    await step(world, controllers)
+    first = str(world.cluster.job("forest")["metadata"]["uid"])
+    retries = int(world.cluster.job("forest")["spec"]["backoffLimit"])
+    (pod,) = controllers.pods()
+    held = claimed_by(pod, world)
+
+    for _ in range(retries + 1):
+        (pod,) = (each for each in controllers.pods() if not has_ended(each))
+        controllers.start(pod)
+        controllers.exit(pod, ExitCode.SERVICE_UNAVAILABLE)
+        controllers.sync_jobs()
+    await world.settle()
+    status, reason, message = told(world, "PodsReady")
+    assert (status, reason) == ("False", "ResultsServiceUnreachable")
+    assert "NetworkPolicy" in message
+    assert world.condition("Failed") is None
+    await step(world, controllers)
+
+    assert world.cluster.job("forest")["metadata"]["uid"] != first
+    (pod,) = controllers.pods()
+    controllers.start(pod)
+    again = claimed_by(pod, world)
+    assert set(held.cells) & set(again.cells)
+    assert not again.alone, "nobody died of it"
+
+
+async def test_a_pod_that_could_not_say_goodbye_has_died_of_nothing(world: World, controllers: Controllers) -> None:
+    await applied(world, controllers, parallelism=1)
+    world.journal_preflight()
+    await step(world, controllers)
+    held = claimed_by(controllers.pods()[0], world)
+    controllers.exit(controllers.pods()[0], ExitCode.SERVICE_UNAVAILABLE)
+    await step(world, controllers)
+    (pod,) = (each for each in controllers.pods() if not has_ended(each))
+    again = claimed_by(pod, world)
+    assert again.alone, "nobody has looked at the pod yet"
+    await step(world, controllers)
+
+    world.journal.report(world.uid(), index=0, results=[result(again.cells[0])])
+    later = claimed_by(pod, world)
+    assert not later.alone
+    assert set(later.cells) <= set(held.cells)
+
+
+def claimed_by(pod: Body, world: World) -> Unit:
+    """A unit for the worker in a pod, which holds nothing that it knows of."""
+    claimant = f"{pod['metadata']['name']}.0"
+    unit = world.journal.claim(world.uid(), index=index_of(pod), slots=1, holding=set(), claimant=claimant).unit
+    assert unit is not None
+    return unit
+
+
+def result(cell: Cell) -> CellResult:
+    return CellResult(
+        candidate=cell.candidate,
+        split=cell.split,
+        test_scores={"score": 0.5},
+        fit_seconds=1.0,
+        score_seconds=0.1,
+        test_samples=75,
+    )
 
 
 async def test_a_journal_that_does_not_answer_is_told_of(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
