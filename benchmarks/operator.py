@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +145,10 @@ class Scene:
         """By this process of the operator: the cheap question, where a list of a thousand Jobs is 4 MB."""
         return int(self.operator.metrics()["tuningjob_api_calls_total", "201", "jobs", "create"])
 
+    def has_made_more_than(self, jobs: int) -> bool:
+        """Whether there are more Jobs by now."""
+        return self.jobs_made() > jobs
+
     def settled(self) -> bool:
         """Whether nothing waits for the operator."""
         metrics = self.operator.metrics()
@@ -182,9 +187,9 @@ def _lives(scene: Scene, count: int) -> None:
     scene.say("every Job is there")
     lone = [(_NAMESPACES[0], f"lone-{number}") for number in range(_LONE)]
     for name in lone:
-        made = scene.jobs_made()
+        before = scene.jobs_made()
         _create(api, *name)
-        wait_for("its Job", lambda made=made: scene.jobs_made() > made, seconds=60, pause=0.5)  # type: ignore[misc]
+        wait_for("its Job", partial(scene.has_made_more_than, before), seconds=60, pause=0.5)
     took = scene.audit.seconds_to_job()
     found.to_job = [took[f"{namespace}/{name}"] for namespace, name in names]
     found.lone = [took[f"{namespace}/{name}"] for namespace, name in lone]
