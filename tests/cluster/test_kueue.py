@@ -310,6 +310,8 @@ def test_a_search_gives_way_to_what_is_more_urgent_and_goes_on_after_it(
 def test_a_suspended_search_leaves_its_queue_and_comes_back_to_it_and_one_that_ends_leaves_nothing_there(
     jobs: TuningJobs, queue: Queue, queued_forest: Document
 ) -> None:
+    # more fits than are done by the time that it is cancelled
+    queued_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
     jobs.apply(queued_forest)
     jobs.wait_for("forest", has_done(10))
     patch(jobs, "forest", suspend=True)

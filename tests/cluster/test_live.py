@@ -2,10 +2,12 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.harness import metrics
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
 
@@ -74,6 +76,42 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
     job = jobs.cluster.get("job", "forest", namespace=jobs.namespace)
     assert job is not None
     assert job["spec"]["completions"] == 1, "the same Job, smaller"
+
+
+def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
+    jobs: TuningJobs, slow_forest: Document, tmp_path: Path
+) -> None:
+    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
+    wanted = metrics.Metric("wanted-pods", value=1)
+    target = {"apiVersion": slow_forest["apiVersion"], "kind": "TuningJob", "name": "forest"}
+    metric = {"metric": {"name": wanted.name}, "target": {"type": "AverageValue", "averageValue": "1"}}
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "forest"},
+        "spec": {
+            "scaleTargetRef": target,
+            "minReplicas": 1,
+            "maxReplicas": 4,
+            "metrics": [{"type": "External", "external": metric}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    }
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", has_done(5))
+    with metrics.served(jobs.cluster, wanted, tmp_path):
+        jobs.apply(autoscaler)
+        wanted.value = 3
+        jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, namespace=jobs.namespace)
+        jobs.cluster.wait_for("each to report", lambda: len(jobs.reporters("forest")) == 3, namespace=jobs.namespace)
+        wanted.value = 1
+        jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, namespace=jobs.namespace)
+    assert jobs.get("forest")["spec"]["parallelism"] == 1
+    assert not is_complete(jobs.status("forest")), "the search ended before it was scaled down"
+    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+
+    assert_equal_to_scikit_learn(jobs, slow_forest)
+    assert jobs.report_counts("forest") == {1: 250}
 
 
 def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow_forest: Document) -> None:

@@ -42,6 +42,7 @@ def start() -> None:
         *(f"--service-account-private-key-file={pki.FOLDER}/sa.key", f"--root-ca-file={pki.FOLDER}/ca.crt"),
         "--use-service-account-credentials=true",
         "--node-monitor-grace-period=20s",
+        "--horizontal-pod-autoscaler-sync-period=2s",
         network=CONTROL_PLANE,
     )
     processes.spawn(
