@@ -94,6 +94,17 @@ def _compile(package: str, *, workspace: Path, result: Path, flags: str = "") ->
     _go("build", "-trimpath", "-ldflags", f"-s -w {flags}".strip(), "-o", result, package, cwd=workspace)
 
 
+def _compile_command(program: Program, module: str, *, workspace: Path, result: Path, flags: str = "") -> None:
+    """Build the command of a module that has the program's name, from a module of our own that wants nothing else."""
+    package = f"{module}/cmd/{program.name}"
+    (workspace / "go.mod").write_text(
+        f"module tuningjob.dev/{program.name}\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\nrequire {module} v{program.version}\n"
+    )
+    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+    _go("mod", "tidy", cwd=workspace)
+    _compile(package, workspace=workspace, result=result, flags=flags)
+
+
 def _kubernetes(program: Program, workspace: Path, result: Path) -> None:
     """Build one command of k8s.io/kubernetes.
 
@@ -169,15 +180,8 @@ _KUEUE_PARTS = ("crd", "webhook", "internalcert")
 
 def _kueue(program: Program, workspace: Path, result: Path) -> None:
     """Build Kueue from a module of our own: `go install` would ask for the list of its versions, which not every proxy has."""
-    package = f"{_KUEUE_MODULE}/cmd/kueue"
-    (workspace / "go.mod").write_text(
-        f"module tuningjob.dev/kueue\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\n"
-        f"require {_KUEUE_MODULE} v{program.version}\n"
-    )
-    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
-    _go("mod", "tidy", cwd=workspace)
     version = f"-X {_KUEUE_MODULE}/pkg/version.GitVersion=v{program.version}"
-    _compile(package, workspace=workspace, result=result, flags=version)
+    _compile_command(program, _KUEUE_MODULE, workspace=workspace, result=result, flags=version)
 
 
 def _kueue_manifests(program: Program, workspace: Path, result: Path) -> None:
@@ -202,16 +206,9 @@ _KUBE_ROUTER_SUMS = (
 
 def _kube_router(program: Program, workspace: Path, result: Path) -> None:
     """Build kube-router from a module of our own, for the checksums that it must have."""
-    module, version = _KUBE_ROUTER_MODULE, f"v{program.version}"
-    package = f"{module}/cmd/kube-router"
-    (workspace / "go.mod").write_text(
-        f"module tuningjob.dev/kube-router\n\ngo {GO_AT_LEAST[0]}.{GO_AT_LEAST[1]}\n\nrequire {module} {version}\n"
-    )
-    whole, go_mod = _KUBE_ROUTER_SUMS
-    (workspace / "go.sum").write_text(f"{module} {version} {whole}\n{module} {version}/go.mod {go_mod}\n")
-    (workspace / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
-    _go("mod", "tidy", cwd=workspace)
-    _compile(package, workspace=workspace, result=result)
+    versioned, (whole, go_mod) = f"{_KUBE_ROUTER_MODULE} v{program.version}", _KUBE_ROUTER_SUMS
+    (workspace / "go.sum").write_text(f"{versioned} {whole}\n{versioned}/go.mod {go_mod}\n")
+    _compile_command(program, _KUBE_ROUTER_MODULE, workspace=workspace, result=result)
 
 
 def _pause(_: Program, workspace: Path, result: Path) -> None:
