@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from tests.journal.makers import Clock
+from tests.journal.template import ensure_journal
 from tests.servers.postgres import Postgres
 from tuningjob.journal.sql import SqlJournal
 
@@ -69,6 +70,8 @@ def open_journal(request: pytest.FixtureRequest, clock: Clock) -> Iterator[OpenJ
 
 @pytest.fixture
 def journal(database_url: str, open_journal: OpenJournal) -> SqlJournal:
+    if database_url.startswith("sqlite:///"):
+        ensure_journal(Path(database_url.removeprefix("sqlite:///")))
     return open_journal(database_url)
 
 
@@ -81,4 +84,4 @@ def sqlite_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def sqlite_journal(sqlite_file: Path, open_journal: OpenJournal) -> SqlJournal:
     """A journal in SQLite, for what is SQLite's alone."""
-    return open_journal(f"sqlite:///{sqlite_file}")
+    return open_journal(f"sqlite:///{ensure_journal(sqlite_file)}")

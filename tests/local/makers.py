@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
+from tests.journal.template import ensure_journal
 from tests.service.server import Service
 from tuningjob.downloads import FileEntry, Sidecar
 from tuningjob.journal.artifacts import LocalStore, blocks
@@ -83,7 +84,7 @@ class Place:
 @contextmanager
 def a_journal(folder: Path) -> Iterator[Place]:
     clock = Clock()
-    journal = open_sqlite(folder / "tuning.db", clock=clock)
+    journal = open_sqlite(ensure_journal(folder / "tuning.db"), clock=clock)
     try:
         yield Place(journal, clock, folder, ["--journal", str(folder / "tuning.db"), "-n", "team"])
     finally:

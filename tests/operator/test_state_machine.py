@@ -11,7 +11,6 @@ import contextlib
 import datetime as dt
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
@@ -26,6 +25,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from tests.journal.template import ensure_journal
 from tests.operator.controllers import (
     KILLED,
     Controllers,
@@ -193,13 +193,12 @@ class Worker:
 
 
 class Stage(World):
-    """A world whose clock may be set, whose cluster moves by itself, and whose journal begins as a copy: migrating takes time."""
+    """A world whose clock may be set, and whose cluster moves by itself."""
 
-    def __init__(self, folder: Path, template: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = SkewedClock()
         self.cluster = FakeCluster(self.clock.now)
-        shutil.copy(template, folder / "tuning.db")
-        self.journal = open_sqlite(folder / "tuning.db", clock=self.clock.now)
+        self.journal = open_sqlite(ensure_journal(folder / "tuning.db"), clock=self.clock.now)
         self.artifacts = LocalStore(folder / "artifacts", max_bytes=1 << 30)
         self.settings = make_settings(max_pods=MAX_PODS, max_cpu=MAX_CPU, max_memory=MAX_MEMORY)
         self.controllers = Controllers(self.cluster, self.clock.now)
@@ -230,13 +229,12 @@ class Life(RuleBasedStateMachine):
     """See the module."""
 
     runner: asyncio.Runner
-    template: Path
     bugs: "Bugs"
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.stage = Stage(Path(self.folder.name), self.template)
+        self.stage = Stage(Path(self.folder.name))
         self.cluster, self.controllers = self.stage.cluster, self.stage.controllers
         self.workers: dict[str, Worker] = {}  # by the pod's uid
         self.needs: dict[str, dict[int, int]] = {}  # by the TuningJob's name
@@ -797,9 +795,7 @@ class InlineExecutor(ThreadPoolExecutor):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Life]]:
-    template = tmp_path_factory.mktemp("journal") / "tuning.db"
-    open_sqlite(template).close()
+def machine() -> Iterator[type[Life]]:
     # pytest keeps what is logged until the test ends: with an exception its frames, and in them the whole life that met it
     logging.disable(logging.WARNING)
     logger, bugs = logging.getLogger("tuningjob_operator"), Bugs()
@@ -808,7 +804,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Life]]:
     try:
         with asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(InlineExecutor())
-            yield type("Life", (Life,), {"runner": runner, "template": template, "bugs": bugs})
+            yield type("Life", (Life,), {"runner": runner, "bugs": bugs})
     finally:
         logger.removeHandler(bugs)
         logger.propagate = True

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from tests.journal.template import ensure_journal
 from tests.operator.fake_cluster import FakeCluster
 from tuningjob.journal.artifacts import LocalStore
 from tuningjob.journal.records import Answer, CellResult, Next, Preflight
@@ -86,7 +87,7 @@ class World:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.clock = Clock()
         self.cluster = FakeCluster(self.clock.now)
-        self.journal = open_sqlite(folder / "tuning.db", clock=self.clock.now)
+        self.journal = open_sqlite(ensure_journal(folder / "tuning.db"), clock=self.clock.now)
         self.artifacts = LocalStore(folder / "artifacts", max_bytes=1 << 30)
         self.settings = make_settings(**settings)
         self.start_operator()

@@ -50,6 +50,15 @@ class Hungry(DecisionTreeClassifier):
         return fitted
 
 
+class Insatiable(DecisionTreeClassifier):
+    """A tree that asks for 1 GiB more than others."""
+
+    def fit(self, X: Any, y: Any) -> "Insatiable":
+        bytearray(2**30)
+        fitted: Insatiable = super().fit(X, y)
+        return fitted
+
+
 class Lenient(DecisionTreeClassifier):
     """A tree to which a depth of 0 means: no limit. The constraints that it inherits are another's."""
 

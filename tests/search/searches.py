@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.journal.template import ensure_journal
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.search.problem import SearchProblem, prepare
@@ -15,7 +16,7 @@ from tuningjob.spec import dump_spec, load
 
 @contextmanager
 def journal_in(folder: Path) -> Iterator[SqlJournal]:
-    journal = open_sqlite(folder / "tuning.db")
+    journal = open_sqlite(ensure_journal(folder / "tuning.db"))
     try:
         yield journal
     finally:

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tests.journal.makers import Clock
+from tests.journal.template import ensure_journal
 from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.artifacts import LocalStore
 from tuningjob.journal.sql import SqlJournal
@@ -67,7 +68,7 @@ class Service:
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._root = root
-        self._database_url = database_url or f"sqlite:///{root / 'tuning.db'}"
+        self._database_url = database_url or f"sqlite:///{ensure_journal(root / 'tuning.db')}"
         self._persons = persons
         self.clock = Clock()
         self.register = Register()
