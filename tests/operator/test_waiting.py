@@ -335,18 +335,7 @@ async def test_what_dies_alone_for_memory_gets_a_job_of_larger_pods_once_the_res
 
 
 def report(world: World, cells: Any) -> None:
-    results = [
-        CellResult(
-            candidate=cell.candidate,
-            split=cell.split,
-            test_scores={"score": 0.5},
-            fit_seconds=1.0,
-            score_seconds=0.1,
-            test_samples=75,
-        )
-        for cell in cells
-    ]
-    world.journal.report(world.uid(), index=0, results=results)
+    world.journal.report(world.uid(), index=0, results=list(map(result, cells)))
 
 
 async def test_a_new_index_takes_the_work_of_a_lost_one_when_every_other_has_ended(
