@@ -13,10 +13,11 @@ from .harness import release as product
 from .harness.client import Cluster, temporary_namespace
 from .harness.layout import API_SERVICE_ADDRESS, RELEASE, SYSTEM_NAMESPACE
 from .harness.release import Release
+from .test_harness import ours
 from .test_search import assert_equal_to_scikit_learn, is_complete
 from .tuningjobs import TuningJobs
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, ours]
 
 Document = dict[str, Any]
 
