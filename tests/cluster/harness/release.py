@@ -1,15 +1,27 @@
 """The product on the cluster: the chart, installed by the real helm, on a volume that outlives its pod."""
 
+import json
 from dataclasses import dataclass
 
 from . import nodes
 from .client import Cluster, Manifest
 from .layout import CHART, KUBECONFIG, NODES, RELEASE, SYSTEM_NAMESPACE
-from .shell import HarnessError
+from .shell import HarnessError, until
 
 STORAGE_CLASS = "tuningjob-local"
 # a claim takes a volume for itself, and an uninstalled release's claim may stay: enough for a few
 VOLUMES = 4
+A_TUNINGJOB: Manifest = {
+    "apiVersion": "tuningjob.dev/v1alpha1",
+    "kind": "TuningJob",
+    "metadata": {"name": "is-it-taken"},
+    "spec": {
+        "estimator": {"class": "sklearn.tree.DecisionTreeClassifier"},
+        "search": {"grid": {"parameters": {"max_depth": [1, 2]}}},
+        "data": {"loader": "sklearn.datasets.load_iris"},
+        "resources": {"cpu": "500m", "memory": "512Mi"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ def install(cluster: Cluster, *settings: str) -> Release:
         )
     except HarnessError as error:
         raise HarnessError(f"{error}\n\n{cluster.state(SYSTEM_NAMESPACE)}") from error
+    until("an API server that takes TuningJobs", lambda: _takes_tuningjobs(cluster), poll_seconds=0.5)
     return Release()
 
 
@@ -48,6 +61,23 @@ def uninstall(cluster: Cluster) -> None:
     cluster.helm(
         "uninstall", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--ignore-not-found", "--wait", "--timeout=60s"
     )
+
+
+def _takes_tuningjobs(cluster: Cluster) -> bool:
+    """Whether the API server has learned of the CRD wherever it must.
+
+    Its MutatingAdmissionPolicies learn of a new kind within some 5 seconds, and until then it answers 503, whatever their
+    failurePolicy is (k8s.io/apiserver 0.34, pkg/admission/plugin/policy/mutating: typeconverter.go polls, dispatchOne refuses).
+    """
+    try:
+        cluster.kubectl(
+            "create", "--dry-run=server", "-f", "-", namespace=SYSTEM_NAMESPACE, stdin=json.dumps(A_TUNINGJOB)
+        )
+    except HarnessError as error:
+        if "ServiceUnavailable" in str(error):
+            return False
+        raise
+    return True
 
 
 def ensure_storage(cluster: Cluster) -> None:
