@@ -47,7 +47,7 @@ test-fast: venv ## the tests of about a minute: without the cluster's and the sl
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included
-	$(call side-by-side,$(PYTEST),tests/cluster)
+	$(call side-by-side,$(PYTEST) --durations=25,tests/cluster)
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

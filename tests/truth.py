@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.spec import TuningJobSpec, dump_spec, load_spec
 
 
-def sklearn_search(problem: SearchProblem) -> GridSearchCV:
+def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
     """The same search by scikit-learn, in this one process."""
     spec = problem.spec
-    search = GridSearchCV(
+    search = problem.space.search_cv(
         problem.estimator,
-        problem.candidates.param_grid,
         scoring=spec.scoring,
         cv=spec.cross_validation.folds,
         return_train_score=spec.return_train_score,
@@ -28,13 +27,13 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV:
         return search.fit(problem.data.X, problem.data.y)
 
 
-def sklearn_search_of(spec: TuningJobSpec) -> tuple[SearchProblem, GridSearchCV]:
+def sklearn_search_of(spec: TuningJobSpec) -> tuple[SearchProblem, GridSearchCV | RandomizedSearchCV]:
     """``sklearn_search`` of a spec whose data is a loader's; once for each."""
     return _search_of(json.dumps(dump_spec(spec), sort_keys=True))
 
 
 @functools.cache
-def _search_of(spec: str) -> tuple[SearchProblem, GridSearchCV]:
+def _search_of(spec: str) -> tuple[SearchProblem, GridSearchCV | RandomizedSearchCV]:
     problem = prepare(load_spec(json.loads(spec)), Path())
     return problem, sklearn_search(problem)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Preflight, Progress, SearchState
 from tuningjob.sizing import size_warning
-from tuningjob.spec.grid import parse_grid
+from tuningjob.spec.grid import parse_search
 from tuningjob.spec.live import frozen_changes, with_live_fields
 from tuningjob.spec.manifest import dump_spec, load
 from tuningjob.spec.models import TuningJobSpec
@@ -173,13 +173,13 @@ def with_service(view: View, trouble: str | None) -> View:
 
 def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
     """What the journal says of a search that is open."""
-    grid = parse_grid(admission.spec.search.grid.parameters)
+    tried = parse_search(admission.spec.search)
     begun = progress.preflight is not None or progress.done > 0
     view = view.showing(
         progress=st.progress_status(
             done=progress.done, failed=progress.failed, total=progress.total, reused=progress.reused
         ),
-        best=st.best_status(progress, grid),
+        best=st.best_status(progress, tried),
         phase="Running" if begun else view.status.phase,
     )
     if found is not None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tuningjob.journal.records import Progress
 from tuningjob.sizing import Size, n_jobs_of
-from tuningjob.spec.grid import Grid
+from tuningjob.spec.grid import Grid, Sample
 from tuningjob.spec.status import (
     BestStatus,
     GridStatus,
@@ -87,21 +87,22 @@ def progress_status(*, done: int, failed: int, total: int, reused: int = 0) -> P
     return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total}")
 
 
-def best_status(progress: Progress, grid: Grid) -> BestStatus | None:
-    """The answer once there is one, else the best so far."""
+def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
+    """The answer once there is one, else the best so far; of a random search without its parameters, which only pods know."""
     answer = progress.answer
     if answer is not None:
         return _best(answer.best_index, answer.best_score, answer.best_params)
-    if progress.best is None or progress.best.index >= grid.size:
+    if progress.best is None or progress.best.index >= tried.size:
         return None
-    return _best(progress.best.index, progress.best.score, grid.json_at(progress.best.index))
+    params = None if isinstance(tried, Sample) else tried.json_at(progress.best.index)
+    return _best(progress.best.index, progress.best.score, params)
 
 
-def _best(index: int, score: float, params: Mapping[str, Any]) -> BestStatus | None:
+def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestStatus | None:
     # JSON has no NaN; a search whose best is none has failed anyway
     if not math.isfinite(score):
         return None
-    return BestStatus(index=index, score=score, params=_spell_nulls(params))
+    return BestStatus(index=index, score=score, params=None if params is None else _spell_nulls(params))
 
 
 def _spell_nulls(value: Any) -> Any:  # noqa: ANN401  any JSON value

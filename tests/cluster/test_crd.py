@@ -60,5 +60,6 @@ spec:
     )
     found = load(json.loads(returned)).spec
     assert found == load(read_file(path)).spec
+    assert found.search.grid is not None
     values = found.search.grid.parameters["values"]
     assert [(type(value), value) for value in values] == [(type(want), want) for want in SCALARS.values()]

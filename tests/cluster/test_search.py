@@ -112,6 +112,43 @@ def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(
     ]
 
 
+def test_a_random_search_is_equal_to_the_bit_though_each_pod_draws_for_itself(
+    jobs: TuningJobs, slow_forest: Document
+) -> None:
+    """A grid of 10^30 is refused, and says how to go on: so many of it are drawn."""
+    search = {f"p{i}": {"range": [10]} for i in range(30)}
+    slow_forest["spec"]["search"] = {"grid": {"parameters": search}}
+    jobs.apply(slow_forest)
+    failed = jobs.wait_for_failure("forest")
+    assert "about 10^30" in failed["message"]
+    assert "spec.search.random with distributions and iterations: 2000 in place of the grid" in failed["message"]
+    jobs.cluster.kubectl("delete", "tj", "forest", "--timeout=30s", namespace=jobs.namespace)
+
+    slow_forest["spec"] |= {
+        "search": {
+            "random": {
+                "parameters": {
+                    "n_estimators": {"randint": [40, 80]},
+                    "max_features": {"uniform": [0.1, 0.9]},
+                    "min_samples_split": [2, 4, 8],
+                },
+                "iterations": 14,
+                "randomState": 3,
+            }
+        },
+        "parallelism": 3,
+    }
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", lambda status: status.get("progress", {}).get("done", 0) >= 10)
+    first = jobs.pods("forest")[0]["metadata"]["name"]
+    jobs.cluster.kubectl("delete", "pod", first, "--wait=false", namespace=jobs.namespace)
+    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+
+    assert_equal_to_scikit_learn(jobs, slow_forest)
+    assert jobs.status("forest")["grid"] == {"candidates": 14, "splits": 5, "fits": 70}
+    assert jobs.report_counts("forest") == {1: 70}
+
+
 def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_cancer_svc: Document) -> None:
     breast_cancer_svc["spec"]["resources"] = {"cpu": "1500m", "memory": "700Mi"}
     jobs.apply(breast_cancer_svc)

@@ -215,6 +215,22 @@ def test_the_live_best_is_shown_by_its_place_in_the_grid() -> None:
     assert planned.status.best.params == {"max_depth": {"none": True}, "n_estimators": 100}
 
 
+def test_the_live_best_of_a_random_search_has_no_parameters_until_the_answer_brings_them() -> None:
+    """Only pods know what was drawn."""
+    drawn: dict[str, Any] = {"search": {"random": {"parameters": {"max_depth": {"randint": [1, 9]}}, "iterations": 20}}}
+    seen = replace(
+        observe(tuningjob=tuningjob(**drawn), job=job(), progress=progress(done=4, best=Best(1, 0.5))),
+        admitted=load(manifest(**drawn)).spec,
+    )
+    status = dump_status(plan(seen, SETTINGS, NOON).status)
+    assert status["best"] == {"index": 1, "score": 0.5}
+    assert status["grid"]["candidates"] == 20
+
+    answer = replace(ANSWER, best_params={"max_depth": 7})
+    ended = replace(seen, progress=progress(SearchState.COMPLETE, done=18, answer=answer))
+    assert dump_status(plan(ended, SETTINGS, NOON).status)["best"]["params"] == {"max_depth": 7}
+
+
 def test_preflight_warnings_are_in_its_condition() -> None:
     planned = plan(observe(job=job(), progress=progress(preflight=FOUND)), SETTINGS, NOON)
     found = cs.find(conditions_of(planned.status), names.PREFLIGHT)

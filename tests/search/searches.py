@@ -24,7 +24,7 @@ def journal_in(folder: Path) -> Iterator[SqlJournal]:
 
 
 def small(
-    parameters: Any,
+    parameters: Any = None,
     *,
     estimator: str = "sklearn.tree.DecisionTreeClassifier",
     pipeline: list[dict[str, Any]] | None = None,

@@ -1,5 +1,6 @@
 """The answer is scikit-learn's, to the bit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.model_selection import RandomizedSearchCV
 
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
 from tuningjob import local
@@ -54,6 +56,51 @@ SEARCHES: dict[str, dict[str, Any]] = {
         "data": {"loader": "sklearn.datasets.load_digits"},
         "scoring": "neg_log_loss",
         "crossValidation": {"folds": 4},
+    },
+    "drawn from distributions and lists": {
+        "estimator": {
+            "pipeline": [
+                {"name": "scale", "class": "sklearn.preprocessing.StandardScaler"},
+                {"name": "svc", "class": "sklearn.svm.SVC"},
+            ]
+        },
+        "search": {
+            "random": {
+                "parameters": {
+                    "svc__C": {"loguniform": [0.01, 100]},
+                    "svc__gamma": {"uniform": [0, 0.1]},
+                    "svc__degree": {"randint": [2, 5]},
+                    "svc__kernel": ["rbf", "poly", "linear"],
+                    "scale": ["passthrough", {"class": "sklearn.preprocessing.MinMaxScaler"}],
+                },
+                "iterations": 15,
+                "randomState": 7,
+            }
+        },
+        "data": {"loader": "sklearn.datasets.load_wine"},
+        "scoring": "accuracy",
+    },
+    "drawn from lists without replacement": {
+        "estimator": {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"random_state": 0}},
+        "search": {
+            "random": {
+                "parameters": {"n_estimators": [5, 10, 20], "max_depth": {"range": [1, 9]}, "max_features": [{"float": 1}, "sqrt"]},
+                "iterations": 20,
+            }
+        },
+        "data": {"loader": "sklearn.datasets.load_iris"},
+        "returnTrainScore": True,
+    },
+    "drawn from two maps and not always valid": {
+        "estimator": {"class": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 200}},
+        "search": {
+            "random": {
+                "parameters": [{"solver": ["lbfgs"], "C": {"uniform": [-1, 1]}}, {"solver": ["liblinear"], "tol": [0.1, 0.01]}],
+                "iterations": 12,
+                "randomState": 1,
+            }
+        },
+        "data": {"loader": "sklearn.datasets.load_breast_cancer"},
     },
     "an empty grid": {
         "estimator": {"class": "sklearn.naive_bayes.GaussianNB"},
@@ -102,6 +149,20 @@ def test_a_search_on_this_machine_is_equal_to_scikit_learns(name: str, tmp_path:
     assert outcome.results.failed_fits == int(
         np.isnan([want.cv_results_[f"split{i}_test_score"] for i in range(want.n_splits_)]).sum()
     )
+
+
+def test_a_random_search_leaves_a_fitted_randomized_search_behind(tmp_path: Path) -> None:
+    job = manifest("drawn", SEARCHES["drawn from lists without replacement"])
+    want = sklearn_search(prepare(job.spec, tmp_path))
+
+    local.run(job, folder=tmp_path, output=tmp_path, stop=Stop())
+
+    found = joblib.load(tmp_path / "search.joblib")
+    assert isinstance(found, RandomizedSearchCV)
+    assert (found.n_iter, found.random_state) == (20, 0)
+    assert repr(found.param_distributions) == repr(want.param_distributions)
+    assert_equal_to_the_bit(found.cv_results_, want.cv_results_)
+    assert json.loads((tmp_path / "best_params.json").read_text(encoding="utf-8")) == want.best_params_
 
 
 def test_the_files_hold_the_same_numbers_and_the_model_predicts_the_same(

@@ -13,7 +13,7 @@ from tests.processes import children_of
 from tests.search.searches import small
 from tuningjob.journal.records import Pilot
 from tuningjob.search.cells import work_of
-from tuningjob.search.pilot import Measured, cost_of, measure
+from tuningjob.search.pilot import Measured, cost_of, estimate_of, measure
 from tuningjob.search.problem import SearchProblem
 
 MIB = 2**20
@@ -167,7 +167,14 @@ def test_bytes_of_one_size_grow_by_a_few_copies_of_the_rows() -> None:
 
 
 def test_values_that_one_fit_covers_cost_their_group_its_dearest() -> None:
-    forest: dict[str, Any] = {"estimator": "sklearn.ensemble.RandomForestClassifier"}
-    apart = pilot_of(small({"n_estimators": [20], "max_leaf_nodes": [19, 20, 21]}, **forest))
-    shared = pilot_of(small({"n_estimators": [19, 20, 21]}, **forest))
-    assert shared.cell_seconds.expected == pytest.approx(apart.cell_seconds.expected / 2, rel=0.5)
+    def seconds(search: dict[str, Any]) -> float:
+        problem = small(estimator="sklearn.ensemble.RandomForestClassifier", search=search)
+        chosen = [dict(problem.candidates[0])]
+        return estimate_of(problem, chosen, fits((120, 0.6, MIB)), whole=120, n_jobs=1).cell_seconds.expected
+
+    apart = seconds({"grid": {"parameters": {"n_estimators": [20], "max_leaf_nodes": [19, 20, 21]}}})
+    # of trees 10, 20 and 30, which are 60, it takes 30
+    assert seconds({"grid": {"parameters": {"n_estimators": [10, 20, 30]}}}) == pytest.approx(apart / 2)
+    # candidates that were drawn are fitted one by one
+    drawn = {"parameters": {"n_estimators": {"randint": [10, 30]}}, "iterations": 4}
+    assert seconds({"random": drawn}) == pytest.approx(apart)

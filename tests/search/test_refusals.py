@@ -22,7 +22,7 @@ TREE = "sklearn.tree.DecisionTreeClassifier"
 SVC = "sklearn.svm.SVC"
 
 
-def problem_of(parameters: Any, **spec: Any) -> Problem:
+def problem_of(parameters: Any = None, **spec: Any) -> Problem:
     with pytest.raises(ManifestRefused) as refused:
         small(parameters, **spec)
     return refused.value.problems[0]
@@ -122,6 +122,69 @@ def test_values_with_which_no_fit_could_be_are_refused_in_scikit_learns_words(
     problem = problem_of(parameters, **spec)
     assert problem.reason == "ParameterInvalid"
     assert str(problem).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "told"),
+    [
+        (TREE, {"max_dept": {"randint": [1, 5]}}, "spec.search.random.parameters.max_dept: must be a parameter of the estimator, but got 'max_dept'. Did you mean 'max_depth'?"),
+        (TREE, [{"max_depth": [1]}, {"max_dept": [1]}], "spec.search.random.parameters[1].max_dept: must be a parameter of the estimator"),
+        (TREE, {"max_features": [1, 2]}, "spec.search.random.parameters.max_features[0]: must be a number that can mean only one thing"),
+        (TREE, {"max_depth": {"randint": [-9, 0]}}, "spec.search.random.parameters.max_depth: must be an int in the range [1, inf) or None, but got [-"),
+        (SVC, {"C": {"uniform": [-2, -1]}}, "spec.search.random.parameters.C: must be a float in the range (0.0, inf], but got ["),
+        (SVC, {"C": {"uniform": [1, 2]}, "C__deeper": [1]}, "spec.search.random.parameters.C__deeper: must be a parameter of the estimator, but got 'C__deeper'"),
+    ],
+)  # fmt: skip
+def test_what_a_random_search_draws_from_is_looked_at_as_a_grid_is(estimator: str, parameters: Any, told: str) -> None:
+    random = {"random": {"parameters": parameters, "iterations": 3}}
+    assert str(problem_of(estimator=estimator, params={}, search=random)).startswith(told)
+
+
+def test_only_what_was_drawn_is_judged() -> None:
+    """Which values are valid is up to the estimator that was drawn with them, and a bad one that nobody drew hurts nobody."""
+    models = [{"class": SVC}, {"class": "sklearn.linear_model.RidgeClassifier"}]
+    maps = [
+        {"model": [models[0]], "model__tol": {"uniform": [0.1, 0.2]}},
+        {"model": [models[1]], "model__tol": [{"float": 0}]},
+    ]
+    pipeline = [{"name": "model", "class": SVC}]
+    drawn = small(pipeline=pipeline, search={"random": {"parameters": maps, "iterations": 20}})
+    assert {type(each["model"]).__name__ for each in drawn.candidates} == {"SVC", "RidgeClassifier"}
+    assert not [warning for warning in drawn.warnings if warning.startswith("ParameterInvalid")]
+
+    # drawn once, and bad: a pity, but most of the search can be fitted
+    unlucky = [
+        {"model": [models[0]], "model__C": {"uniform": [-1, 1]}},
+        {"model": [models[1]], "model__alpha": {"uniform": [1, 2]}},
+    ]
+    drawn = small(pipeline=pipeline, search={"random": {"parameters": unlucky, "iterations": 3, "randomState": 1}})
+    (value,) = [each["model__C"] for each in drawn.candidates if "model__C" in each]
+    assert value < 0
+    assert any(
+        warning.startswith("ParameterInvalid: spec.search.random.parameters.model__C") for warning in drawn.warnings
+    )
+
+    rarely_bad = {"max_depth": [*range(1, 1_000), -1]}
+    drawn = small(search={"random": {"parameters": rarely_bad, "iterations": 5}})
+    assert -1 not in [each["max_depth"] for each in drawn.candidates]
+    assert drawn.warnings == ()
+
+
+def test_a_drawn_value_that_scikit_learn_would_refuse_is_a_warning() -> None:
+    (warning,) = small(
+        search={"random": {"parameters": {"max_depth": {"randint": [-5, 6]}}, "iterations": 10}}
+    ).warnings
+    assert warning.startswith(
+        "ParameterInvalid: spec.search.random.parameters.max_depth: must be an int in the range [1, inf)"
+    )
+
+
+def test_more_iterations_than_combinations_are_told_and_each_is_tried_once() -> None:
+    drawn = small(search={"random": {"parameters": {"max_depth": [1, 2, 3]}, "iterations": 10}})
+    assert sorted(each["max_depth"] for each in drawn.candidates) == [1, 2, 3]
+    assert drawn.warnings == (
+        "SpaceSmall: spec.search.random.iterations is 10, but there are no more than 3 combinations. Each is tried once, as by spec.search.grid.",
+    )  # fmt: skip
 
 
 def test_parameters_of_steps_and_of_estimators_among_the_values_are_looked_at_too() -> None:

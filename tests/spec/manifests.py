@@ -87,7 +87,20 @@ FULL: Final[Body] = {
     "modelKey": "iris",
 }
 MADE: Final[Body] = {**MINIMAL, "data": {"loader": "sklearn.datasets.make_blobs", "params": {"random_state": 0}}}
-SAMPLES: Final = (FULL, PIPELINE, MADE, MINIMAL)
+DRAWN: Final[Body] = {
+    **MINIMAL,
+    "search": {
+        "random": {
+            "parameters": [
+                {"C": {"loguniform": [0.01, 100]}, "kernel": ["rbf", "poly"]},
+                {"degree": {"range": [2, 5]}},
+            ],
+            "iterations": 20,
+            "randomState": 7,
+        }
+    },
+}
+SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL)
 
 
 def manifest(spec: Body, name: str = "sample") -> Body:
@@ -243,6 +256,57 @@ pods = _objects(
         ),
     },
 )
+_grid_parameters = st.sampled_from(
+    [{"C": [1]}, {"C": [1, 2]}, {"C": [True]}, [{"C": [1]}, {"g": {"linspace": [0, 1, 5]}}]]
+)
+_random_parameters = _grid_parameters | st.sampled_from(
+    [
+        {"C": {"uniform": [0, 1]}},
+        {"C": {"uniform": [0, 2]}},
+        {"C": {"uniform": [0.5, 1]}},
+        {"C": {"loguniform": [0.001, 1]}},
+        {"C": {"randint": [0, 1]}},
+        {"C": [1, 2], "g": {"randint": [-(2**53), 2**53]}},
+        {"C": [{"class": "a.b", "params": {"x": [1, {"y": 1}]}}]},
+        {"C": [{"class": "a.b", "params": {"x": [1, {"y": 2}]}}]},
+        [{"C": [1]}, {"C": {"uniform": [0, 1]}}],
+        [{}, {"C": [[], {}, [None]]}],
+    ]
+)
+# what the models alone refuse
+_bad_parameters = st.sampled_from(
+    [
+        [],
+        [[]],
+        "C",
+        {"C": []},
+        {"C": {"uniform": [1, 0]}},
+        {"C": {"uniform": [0]}},
+        {"C": {"uniform": ["0", "1"]}},
+        {"C": {"loguniform": [0, 1]}},
+        {"C": {"randint": [0, 1.5]}},
+        {"C": {"randint": [0, 2**53 + 1]}},
+        {"C": {"normal": [0, 1]}},
+        {"C": [{"uniform": [0, 1]}]},
+        {"C": {"range": [10**9]}},
+        [{"C": {"uniform": [0, 1]}}, {"C": {"uniform": [True, 2]}}],
+    ]
+)
+_iterations: Final = at(SPEC, ("properties", "search", "properties", "random", "properties", "iterations", "maximum"))
+searches: st.SearchStrategy[Body] = st.one_of(
+    _objects({"grid": _objects({"parameters": _grid_parameters})}),
+    _objects(
+        {
+            "random": _objects(
+                {"parameters": _random_parameters},
+                {
+                    "iterations": st.sampled_from([1, 10, _iterations]) | st.integers(1, _iterations),
+                    "randomState": st.sampled_from([0, 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1),
+                },
+            )
+        }
+    ),
+)
 params = st.sampled_from([{}, {"C": 1}, {"a": {"b": [1, None, 2.5]}}, {"x": {"float": 1}}, {"y": True}, {"y": 1}])
 _steps = _objects(
     {
@@ -280,9 +344,7 @@ _memories = st.sampled_from(["1Gi", "1Mi", "1.5Gi", 1073741824, "0.5Pi"])
 specs: st.SearchStrategy[Body] = _objects(
     {
         "estimator": estimators,
-        "search": st.sampled_from(
-            [{"C": [1]}, {"C": [1, 2]}, {"C": [True]}, [{"C": [1]}, {"g": {"linspace": [0, 1, 5]}}]]
-        ).map(lambda parameters: {"grid": {"parameters": parameters}}),
+        "search": searches,
         "data": data,
     },
     {
@@ -340,7 +402,7 @@ def _fitting(schema: Body) -> st.SearchStrategy[Any]:
         "array": lambda found: st.lists(near(found["items"]), max_size=2).flatmap(_perhaps_twice),
         "object": _maps,
     }
-    return makers[schema["type"]](schema) if "type" in schema else params
+    return makers[schema["type"]](schema) if "type" in schema else params | _random_parameters | _bad_parameters
 
 
 def _perhaps_twice(items: list[Any]) -> st.SearchStrategy[list[Any]]:
@@ -372,7 +434,10 @@ def edited(draw: st.DrawFn, spec: Body, most: int = 3) -> Body:
     """``spec`` with up to ``most`` changes, of which each may break it: another value, none, one more, an unknown field."""
     spec = copy.deepcopy(spec)
     for _ in range(draw(st.integers(0, most))):
-        path, schema = draw(st.sampled_from(list(fields(SPEC, spec))))
+        places = list(fields(SPEC, spec))
+        # the search more often than by its few fields among so many
+        of_search = [(path, schema) for path, schema in places if path[0] == "search"]
+        path, schema = draw(st.sampled_from(draw(st.sampled_from([places, places, places, of_search]))))
         try:
             parent = at(spec, path[:-1])
             kind = draw(st.sampled_from(["another", "another", "another", "none", "twice", "unknown"]))
@@ -385,9 +450,10 @@ def edited(draw: st.DrawFn, spec: Body, most: int = 3) -> Body:
             ):
                 # a null is nothing at all where a manifest is read, and an unknown field to the API server
                 key = draw(st.sampled_from(["unknown", "hostPath", "privileged", "Name", "name", "class", ""]))
-                parent[key] = draw(_odd.filter(lambda value: value is not None))
+                parent[key] = copy.deepcopy(draw(_odd.filter(lambda value: value is not None)))
             else:
-                parent[path[-1]] = draw(near(schema))
+                # a copy: what is sampled from must not be edited by the next change
+                parent[path[-1]] = copy.deepcopy(draw(near(schema)))
         except (KeyError, IndexError, TypeError):
             continue  # it was not there
     return spec
@@ -404,6 +470,9 @@ def mixed(draw: st.DrawFn, spec: Body) -> Body:
             and isinstance(other.get(key), dict)
         ):
             spec[key] |= draw(st.sampled_from([{name: value} for name, value in other[key].items()] or [{}]))
+        elif key == "search" and "random" in spec[key] and "random" in other[key]:
+            drawn = other[key]["random"]
+            spec[key]["random"] |= draw(st.sampled_from([drawn, *({name: value} for name, value in drawn.items())]))
         elif key in other:
             spec[key] = other[key]
         elif key not in MINIMAL:

@@ -10,7 +10,21 @@ import pytest
 
 from tests.servers.apiserver import ApiServer, Refused
 from tests.spec.conftest import JOBS
-from tests.spec.manifests import CRD, FULL, MADE, MINIMAL, PIPELINE, SAMPLES, SPEC, Body, Path, at, fields, manifest
+from tests.spec.manifests import (
+    CRD,
+    DRAWN,
+    FULL,
+    MADE,
+    MINIMAL,
+    PIPELINE,
+    SAMPLES,
+    SPEC,
+    Body,
+    Path,
+    at,
+    fields,
+    manifest,
+)
 from tests.spec.manifests import with_value as changed
 from tests.spec.manifests import without as lacking
 from tuningjob.errors import ManifestRefused
@@ -39,7 +53,7 @@ def is_refused_here(spec: Body, name: str = "sample") -> bool:
     return False
 
 
-@pytest.mark.parametrize("spec", SAMPLES, ids=["full", "pipeline", "made", "minimal"])
+@pytest.mark.parametrize("spec", SAMPLES, ids=["full", "pipeline", "made", "drawn", "minimal"])
 def test_the_samples_are_taken(server: ApiServer, spec: Body) -> None:
     assert refusal(server, spec) == ""
     assert not is_refused_here(spec)
@@ -129,6 +143,16 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         changed(PIPELINE, ("estimator", "pipeline", 0, "name"), "a__b"),
         "must be a name without '__'",
         changed(PIPELINE, ("estimator", "pipeline", 0, "name"), "a_b_"),
+    ),
+    "both a grid and random": (
+        changed(DRAWN, ("search", "grid"), {"parameters": {"C": [1]}}),
+        "must be either a grid or random",
+        DRAWN,
+    ),
+    "neither a grid nor random": (
+        changed(MINIMAL, ("search",), {}),
+        "must be either a grid or random",
+        changed(MINIMAL, ("search",), {"random": {"parameters": {}}}),
     ),
     "both a loader and a path": (
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
@@ -444,6 +468,25 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
         (MINIMAL, {"C": [1]}, [{"C": [1]}]),
         (MINIMAL, {"C": [{"float": 1}]}, {"C": [{"int": 1}]}),
     ],
+    "search.random.parameters": [
+        (DRAWN, {"C": [1]}, {"C": [1, 2]}),
+        (DRAWN, {"C": [1, 2]}, {"C": [2, 1]}),
+        (DRAWN, {"C": [1]}, {"C": [True]}),
+        (DRAWN, {"C": [1]}, {"gamma": [1]}),
+        (DRAWN, {"C": [1]}, {"C": [1], "gamma": [1]}),
+        (DRAWN, {"C": [1]}, [{"C": [1]}]),
+        (DRAWN, [{"C": [1]}, {"gamma": [1]}], [{"gamma": [1]}, {"C": [1]}]),
+        (DRAWN, {"C": [{"float": 1}]}, {"C": [{"int": 1}]}),
+        (DRAWN, {"C": [{"a": {"b": [1, {"c": 1}]}}]}, {"C": [{"a": {"b": [1, {"c": 2}]}}]}),
+        (DRAWN, {"C": [{"a": {"b": [1, {"c": 1}]}}]}, {"C": [{"a": {"b": [1, {"d": 1}]}}]}),
+        (DRAWN, {"C": {"uniform": [0, 1]}}, {"C": {"uniform": [0, 2]}}),
+        (DRAWN, {"C": {"uniform": [0.25, 1]}}, {"C": {"uniform": [0.5, 1]}}),
+        (DRAWN, {"C": {"uniform": [1, 2]}}, {"C": {"loguniform": [1, 2]}}),
+        (DRAWN, {"C": {"uniform": [1, 2]}}, {"C": [1, 2]}),
+        (DRAWN, [{"C": {"randint": [1, 9]}}], [{"C": {"randint": [1, 10]}}]),
+    ],
+    "search.random.iterations": [(DRAWN, 20, 21), (DRAWN, 20, ...)],
+    "search.random.randomState": [(DRAWN, 1, 2), (DRAWN, 1, ...), (DRAWN, 0, 2**32 - 1)],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
     "scoring": [(MINIMAL, "accuracy", "f1"), (MINIMAL, "accuracy", ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
@@ -513,10 +556,24 @@ def test_a_field_stays_as_it_was_created(server: ApiServer, name: str, spec: Bod
     # to and fro: an optional field may neither come nor go
     for old, new in ((before, after), (after, before)):
         told = change(server, old, new)
-        assert f"spec.{name}: Forbidden: {ADVICE}" in told, told
-        assert re.findall(r'"field":"([^"]+)"', told) == [f"spec.{name}"]
+        named = f"spec.{name}"
+        assert f"{named}: Forbidden: {ADVICE}" in told, told
+        assert re.findall(r'"field":"([^"]+)"', told) == [named]
         assert frozen_changes(load(manifest(old)).spec, load(manifest(new)).spec) == [f"spec.{name}"]
         assert change(server, old, old) == ""
+
+
+@pytest.mark.parametrize("parameters", [{"C": [1, 2]}, {"C": [1, 2], "gamma": {"linspace": [0, 1, 5]}}, {}])
+def test_a_grid_and_a_random_search_do_not_become_each_other(server: ApiServer, parameters: Body) -> None:
+    """Not even with the same parameters, nor with more changed."""
+    grid = changed(MINIMAL, ("search",), {"grid": {"parameters": parameters}})
+    random = changed(MINIMAL, ("search",), {"random": {"parameters": parameters}})
+    for old, new in ((grid, random), (random, grid), (grid, DRAWN), (DRAWN, grid)):
+        told = change(server, old, new)
+        assert told.count(f"Forbidden: {ADVICE}") >= 2
+        assert set(re.findall(r'"field":"([^"]+)"', told)) == {"spec.search.grid", "spec.search.random"}
+        found = frozen_changes(load(manifest(old)).spec, load(manifest(new)).spec)
+        assert found == ["spec.search.grid", "spec.search.random"]
 
 
 def test_every_field_that_must_not_change_has_its_case() -> None:
@@ -569,6 +626,10 @@ def test_every_field_that_changed_is_named(server: ApiServer) -> None:
 def test_what_the_api_server_filled_in_may_be_left_out_of_the_manifest_that_is_applied_again(server: ApiServer) -> None:
     assert change(server, MINIMAL, MINIMAL) == ""
     assert change(server, FULL, FULL) == ""
+    drawn = changed(MINIMAL, ("search",), {"random": {"parameters": {"C": {"uniform": [0, 1]}}}})
+    spelled = changed(drawn, ("search", "random"), {**drawn["search"]["random"], "iterations": 10, "randomState": 0})
+    for one, other in ((drawn, drawn), (drawn, spelled), (spelled, drawn)):
+        assert change(server, one, other) == ""
 
 
 def test_one_that_came_before_the_rules_stays_changeable(server: ApiServer) -> None:

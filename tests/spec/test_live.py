@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.spec.manifests import FULL, MINIMAL, Body, manifest
+from tests.spec.manifests import DRAWN, FULL, MINIMAL, Body, manifest
 from tuningjob.spec import TuningJobSpec, load
 from tuningjob.spec.live import frozen_changes, with_live_fields
 from tuningjob.spec.manifest import dump_spec
@@ -73,8 +73,45 @@ def test_values_that_are_equal_to_python_alone_are_different(one: Any, other: An
     assert frozen_changes(old, new) == ["spec.estimator.params"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"C": [1]}, {"C": [True]}),
+        ({"C": [[1, {"a": 1}]]}, {"C": [[1, {"a": 2}]]}),
+        ({"C": {"uniform": [1, 2]}}, {"C": {"uniform": [1, 3]}}),
+        ({"C": {"uniform": [1, 2]}}, {"C": {"loguniform": [1, 2]}}),
+        ({"C": {"uniform": [1, 2]}}, {"C": [1, 2]}),
+        ({"C": [1]}, [{"C": [1]}]),
+    ],
+)
+def test_what_a_random_search_draws_from_does_not_change(one: Any, other: Any) -> None:
+    old, new = (spec_of(DRAWN, search={"random": {"parameters": parameters}}) for parameters in (one, other))
+    assert frozen_changes(old, new) == ["spec.search.random.parameters"]
+    assert with_live_fields(old, dump_spec(new)) == old
+
+
+def test_neither_do_its_iterations_and_its_seed() -> None:
+    changes = {"search": {"random": {**DRAWN["search"]["random"], "iterations": 21, "randomState": 8}}}
+    assert frozen_changes(spec_of(DRAWN), spec_of(DRAWN, **changes)) == [
+        "spec.search.random.iterations",
+        "spec.search.random.randomState",
+    ]
+
+
+def test_a_grid_does_not_become_a_random_search_of_the_same_parameters() -> None:
+    grid = spec_of(MINIMAL)
+    random = spec_of(MINIMAL, search={"random": MINIMAL["search"]["grid"]})
+    for old, new in ((grid, random), (random, grid)):
+        assert frozen_changes(old, new) == ["spec.search.grid", "spec.search.random"]
+        assert with_live_fields(old, dump_spec(new)) == old
+
+
 def test_a_default_that_is_written_down_is_no_change() -> None:
     assert frozen_changes(spec_of(MINIMAL), spec_of(MINIMAL, crossValidation={"folds": 5}, pod={}, mode="Run")) == []
+    drawn = {"parameters": {"C": [1]}}
+    spelled = {**drawn, "iterations": 10, "randomState": 0}
+    old, new = (spec_of(MINIMAL, search={"random": random}) for random in (drawn, spelled))
+    assert frozen_changes(old, new) == []
 
 
 def test_a_cancelled_search_does_not_go_on() -> None:

@@ -79,6 +79,20 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
         ("pod", {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "spec.pod.tolerations[0]: must be without a value beside the operator Exists, but got"),
         ("pod", {"imagePullSecrets": ["A"]}, "spec.pod.imagePullSecrets[0]: must be the name of a Kubernetes object: lower-case words with - and ., but got 'A'."),
         ("search", {"grid": {"parameters": {"C": []}}}, "spec.search.grid.parameters.C: must be a list with at least one value, but got []."),
+        ("search", {}, "spec.search: must be either a grid or random, but got {}. Give exactly one of the two."),
+        ("search", {"grid": {"parameters": {"C": [1]}}, "random": {"parameters": {"C": [1]}}}, "spec.search: must be either a grid or random, but got {'grid': {"),
+        ("search", {"grid": None, "random": None}, "spec.search: must be either a grid or random, but got"),
+        ("search", {"randomized": {"parameters": {"C": [1]}}}, "spec.search.randomized: must be a known field, but got an unknown one. Did you mean 'random'?"),
+        ("search", {"random": {}}, "spec.search.random.parameters: must be given, but got nothing."),
+        ("search", {"random": {"parameters": {"C": [1]}, "iteration": 3}}, "spec.search.random.iteration: must be a known field, but got an unknown one. Did you mean 'iterations'?"),
+        ("search", {"random": {"parameters": {"C": [1]}, "iterations": 0}}, "spec.search.random.iterations: must be greater than or equal to 1, but got 0."),
+        ("search", {"random": {"parameters": {"C": [1]}, "iterations": 100_001}}, "spec.search.random.iterations: must be less than or equal to 100000, but got 100001."),
+        ("search", {"random": {"parameters": {"C": [1]}, "iterations": "10"}}, "spec.search.random.iterations: must be a valid integer, but got '10'."),
+        ("search", {"random": {"parameters": {"C": [1]}, "randomState": -1}}, "spec.search.random.randomState: must be greater than or equal to 0, but got -1."),
+        ("search", {"random": {"parameters": {"C": [1]}, "randomState": 2**32}}, "spec.search.random.randomState: must be less than or equal to 4294967295, but got 4294967296."),
+        ("search", {"random": {"parameters": {"C": {"uniform": [1, 0]}}}}, "spec.search.random.parameters.C.uniform: must be [low, high], finite numbers, low less than high, but got [1, 0]."),
+        ("search", {"random": {"parameters": {"C": {"randint": [0, 1.5]}}}}, "spec.search.random.parameters.C.randint: must be [low, high], integers within ±2^53"),
+        ("search", {"grid": {"parameters": {"C": {"uniform": [0, 1]}}}}, "spec.search.grid.parameters.C: must be a list of values, but got {'uniform': [0, 1]}. {uniform: …} is drawn from: that is for spec.search.random."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_with_field_must_be_and_got(
@@ -86,6 +100,35 @@ def test_what_is_wrong_is_refused_with_field_must_be_and_got(
 ) -> None:
     iris_forest["spec"][path] = value
     assert any(problem.startswith(want) for problem in problems_of(iris_forest)), problems_of(iris_forest)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"C": [1, 2.5, None, {"float": 1}]},
+        {"C": {"loguniform": [0.01, 100]}, "kernel": ["rbf", "poly"]},
+        [{"C": {"uniform": [0, 1]}}, {"degree": {"randint": [2, 5]}, "gamma": {"logspace": [-3, 3, 7]}}, {}],
+    ],
+)
+def test_a_random_search_survives_the_journal(iris_forest: dict[str, Any], parameters: Any) -> None:
+    iris_forest["spec"]["search"] = {"random": {"parameters": parameters, "iterations": 60, "randomState": 2**32 - 1}}
+    spec = load(iris_forest).spec
+    assert dump_spec(spec)["search"] == iris_forest["spec"]["search"]
+    assert load_spec(dump_spec(spec)) == spec
+
+
+def test_the_seed_and_the_iterations_of_a_random_search_are_never_absent(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["search"] = {"random": {"parameters": {"C": [1]}}}
+    spec = load(iris_forest).spec
+    assert dump_spec(spec)["search"] == {"random": {"parameters": {"C": [1]}, "iterations": 10, "randomState": 0}}
+    assert load_spec(dump_spec(spec)) == spec
+
+
+def test_an_integer_that_was_written_with_a_point_is_a_bound_as_the_api_server_has_it(
+    iris_forest: dict[str, Any],
+) -> None:
+    iris_forest["spec"]["search"] = {"random": {"parameters": {"C": {"randint": [1.0, 1e3]}}}}
+    assert dump_spec(load(iris_forest).spec)["search"]["random"]["parameters"] == {"C": {"randint": [1, 1000]}}
 
 
 @pytest.mark.parametrize("name", ["Iris", "a_b", "a.b", "-a", "a" * 53])

@@ -4,13 +4,15 @@ Exact at any size (Python's integers): numpy's would overflow. Read by the opera
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.journal.records import Pilot
-from tuningjob.spec.grid import parse_grid
-from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.grid import GRID, Grid, Sample, can_be_drawn, parse_search
+from tuningjob.spec.literals import readable
+from tuningjob.spec.models import MOST_ITERATIONS, TuningJobSpec
 from tuningjob.spec.quantity import cpu_cores
 
 WARN_FITS: Final = 500
@@ -32,39 +34,48 @@ class Size:
 
 def size_of(spec: TuningJobSpec) -> Size:
     """The size of a search. Raises ManifestRefused for a grid that cannot be read."""
-    return Size(candidates=parse_grid(spec.search.grid.parameters).size, splits=spec.cross_validation.folds)
+    return Size(candidates=parse_search(spec.search).size, splits=spec.cross_validation.folds)
 
 
 def size_warning(size: Size) -> str | None:
     """A warning above 500 fits, and a stronger one above 1,000; else None."""
     if size.fits > STRONGLY_WARN_FITS:
         return (
-            f"{_number(size.fits)} fits are more than {STRONGLY_WARN_FITS:,}: "
+            f"{readable(size.fits)} fits are more than {STRONGLY_WARN_FITS:,}: "
             "expect a long search. Fewer values per parameter, or fewer folds, shorten it."
         )
     if size.fits > WARN_FITS:
-        return f"{_number(size.fits)} fits are more than {WARN_FITS}: think of fewer values or fewer folds."
+        return f"{readable(size.fits)} fits are more than {WARN_FITS}: think of fewer values or fewer folds."
     return None
 
 
 def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> None:
     """Raises ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling."""
-    limit, owner = spec.limits.max_fits, "spec.limits.maxFits"
-    advice = "Give fewer values or folds, or raise spec.limits.maxFits."
+    limit, owner, last_resort = spec.limits.max_fits, "spec.limits.maxFits", ", or raise spec.limits.maxFits."
     if cluster_max_fits is not None and cluster_max_fits < limit:
         limit, owner = cluster_max_fits, "this cluster's ceiling"
-        advice = "Give fewer values or folds; the ceiling is the administrator's (chart value limits.maxFits)."
-    if size.fits > limit:
-        raise ManifestRefused(
-            [
-                Problem(
-                    "spec.search.grid.parameters",
-                    f"a grid of at most {limit:,} fits ({owner})",
-                    f"{_number(size.candidates)} candidates × {size.splits} folds = {_number(size.fits)} fits",
-                    advice,
-                )
-            ]
-        )
+        last_resort = "; the ceiling is the administrator's (chart value limits.maxFits)."
+    if size.fits <= limit:
+        return
+    affordable = limit // size.splits
+    if spec.search.random is None:
+        field, what = GRID, "grid"
+        ways = ["fewer values or folds"]
+        ways += _drawn_instead(parse_search(spec.search), affordable)
+    else:
+        field, what = "spec.search.random.iterations", "search"
+        ways = [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
+    got = f"{readable(size.candidates)} candidates × {size.splits} folds = {readable(size.fits)} fits"
+    advice = f"Give {', or '.join(ways)}{last_resort}"
+    raise ManifestRefused([Problem(field, f"a {what} of at most {limit:,} fits ({owner})", got, advice)])
+
+
+def _drawn_instead(grid: Grid | Sample, affordable: int) -> Iterator[str]:
+    """The advice to draw from a grid, if so much as one candidate can be afforded."""
+    if isinstance(grid, Grid) and affordable:
+        drawn = Sample(grid.maps, min(affordable, MOST_ITERATIONS))
+        how = "" if can_be_drawn(drawn) else "distributions and "
+        yield f"spec.search.random with {how}iterations: {drawn.iterations} in place of the grid"
 
 
 def n_jobs_of(spec: TuningJobSpec) -> int:
@@ -86,9 +97,3 @@ def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
 def pods_of(spec: TuningJobSpec, size: Size) -> int:
     """Pods that the search can use: no more than asked for, no more than there is work for."""
     return max(1, min(spec.parallelism, math.ceil(size.fits / n_jobs_of(spec))))
-
-
-def _number(value: int) -> str:
-    """``value`` with separators; a power of ten once it is too long to read."""
-    text = f"{value:,}"
-    return text if len(text) <= 30 else f"about 10^{len(str(value)) - 1}"

@@ -10,6 +10,7 @@ from tuningjob.cli.console import out, print_table, warn
 from tuningjob.cli.places import RESULTS, user
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
 from tuningjob.spec import TuningJob, load_file
+from tuningjob.spec.literals import readable
 
 if TYPE_CHECKING:
     from tuningjob.local import Forecast, Outcome
@@ -62,7 +63,8 @@ def size(file: Path) -> None:
     manifest = load_file(file)
     found = size_of(manifest.spec)
     out.print(
-        f"candidates  {found.candidates:,}\nsplits      {found.splits:,}\nfits        {found.fits:,} (and the refit)"
+        f"candidates  {readable(found.candidates)}\nsplits      {found.splits:,}\n"
+        f"fits        {readable(found.fits)} (and the refit)"
     )
     _warn(found)
     check_limit(found, manifest.spec)

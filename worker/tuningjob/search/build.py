@@ -1,18 +1,19 @@
-"""From literals to Python: classes by their dotted path, parameters, the estimator, scikit-learn's param_grid."""
+"""From literals to Python: classes by their dotted path, parameters, the estimator, what scikit-learn's searches are given."""
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import scipy.stats
 from sklearn.pipeline import Pipeline
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.reasons import Reason, refused, told
-from tuningjob.spec.grid import Grid
 from tuningjob.spec.literals import (
     DictOf,
+    Distribution,
     ListOf,
     Literal,
     ObjectOf,
@@ -184,13 +185,26 @@ def materialise_values(values: Values, field: str) -> list[Any]:
     return result
 
 
-def build_param_grid(grid: Grid, field: str = "spec.search.grid.parameters") -> list[dict[str, list[Any]]]:
-    """scikit-learn's param_grid. Raises ManifestRefused for objects that cannot be made."""
-    many = len(grid.subgrids) > 1
+def build_space(maps: Sequence[Mapping[str, Values | Distribution]], field: str) -> list[dict[str, Any]]:
+    """scikit-learn's param_grid, or its param_distributions. Raises ManifestRefused for objects that cannot be made."""
     return [
         {
-            name: materialise_values(values, f"{field}[{i}].{name}" if many else f"{field}.{name}")
-            for name, values in zip(subgrid.names, subgrid.values, strict=True)
+            name: frozen(values)
+            if isinstance(values, Distribution)
+            else materialise_values(values, f"{field}[{i}].{name}" if len(maps) > 1 else f"{field}.{name}")
+            for name, values in each.items()
         }
-        for i, subgrid in enumerate(grid.subgrids)
+        for i, each in enumerate(maps)
     ]
+
+
+def frozen(distribution: Distribution) -> Any:  # noqa: ANN401  scipy has no public type for it
+    """Scipy's own, with its bounds."""
+    low, high = distribution.low, distribution.high
+    match distribution.kind:
+        case "uniform":
+            return scipy.stats.uniform(low, high - low)
+        case "loguniform":
+            return scipy.stats.loguniform(low, high)
+        case _:
+            return scipy.stats.randint(low, high)

@@ -1,22 +1,19 @@
-"""Names and values of parameters, fixed ones and those of the grid, held to the estimators that they are meant for."""
+"""Names and values of parameters, fixed ones and those that are tried, held to the estimators that they are meant for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any, Final
+from typing import Any
 
 from sklearn.utils._param_validation import Interval, RealNotInt
 
 from tuningjob.errors import Problem
 from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
-from tuningjob.spec.grid import Grid
-from tuningjob.spec.literals import Literal, Scalar, parse_params, shown
+from tuningjob.search.space import Maps, Space
+from tuningjob.spec.grid import parse_search
+from tuningjob.spec.literals import Distribution, Literal, Scalar, parse_params, shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
-
-GRID: Final = "spec.search.grid.parameters"
-_ParamGrid = Sequence[Mapping[str, Sequence[Any]]]
-
 
 # --- names, and numbers that mean two things
 
@@ -31,22 +28,19 @@ def fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  #
         yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
 
 
-def grid_problems(estimator: Any, grid: Grid, param_grid: _ParamGrid) -> Iterator[Problem]:  # noqa: ANN401
+def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401
     """Names that the estimator lacks, and numbers that mean two things."""
-    for i, (subgrid, values) in enumerate(zip(grid.subgrids, param_grid, strict=True)):
-        for name, literals in zip(subgrid.names, subgrid.values, strict=True):
-            field = _field(param_grid, i, name)
+    written = parse_search(space.search).maps
+    for i, (each, values) in enumerate(zip(written, space.listed, strict=True)):
+        for name, literals in each.items():
+            field = f"{space.field(i)}.{name}"
             owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
             if not all(_has_parameter(owner, leaf) for owner in owners):
                 yield _unknown_parameter(estimator, owners, name, field)
                 continue
-            for j, literal in enumerate(literals):
+            for j, literal in enumerate(() if isinstance(literals, Distribution) else literals):
                 if isinstance(literal, Scalar) and any(_means_two_things(owner, leaf, literal) for owner in owners):
                     yield _ambiguity(f"{field}[{j}]", literal)
-
-
-def _field(param_grid: _ParamGrid, i: int, name: str) -> str:
-    return f"{GRID}[{i}].{name}" if len(param_grid) > 1 else f"{GRID}.{name}"
 
 
 def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
@@ -127,33 +121,33 @@ def _ambiguity(field: str, literal: Literal) -> Problem:
 # --- values that scikit-learn would refuse
 
 
-def refused_values(spec: TuningJobSpec, estimator: Any, param_grid: _ParamGrid) -> Iterator[Problem]:  # noqa: ANN401
-    """Values with which no candidate, or none of one map of the grid, could be fitted."""
-    for field, value, wanted, maps in _fixed_values(spec, estimator, param_grid):
-        if maps == len(param_grid):
+def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401
+    """Values with which no candidate, or none of one map of a grid, could be fitted."""
+    for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
+        if maps == len(space.tried):
             yield Problem(field, wanted, shown(value), "scikit-learn would refuse every fit.", Reason.PARAMETER_INVALID)
-    for field, values, bad, wanted in _grid_values(estimator, param_grid):
-        if len(bad) == len(values):
+    for field, values, bad, wanted in _tried_values(estimator, space):
+        if _is_hopeless(space, field, values, bad):
             advice = "scikit-learn would refuse every fit: no value of the list is valid."
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
-def doubtful_values(spec: TuningJobSpec, estimator: Any, param_grid: _ParamGrid) -> Iterator[str]:  # noqa: ANN401
+def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401
     """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
-    for field, value, wanted, maps in _fixed_values(spec, estimator, param_grid):
-        if 0 < maps < len(param_grid):
+    for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
+        if 0 < maps < len(space.tried):
             where = "in the maps of the grid that do not set it scikit-learn will refuse every fit, scored NaN."
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, shown(value))} {where[0].upper()}{where[1:]}"
-    for field, values, bad, wanted in _grid_values(estimator, param_grid):
-        if 0 < len(bad) < len(values):
+    for field, values, bad, wanted in _tried_values(estimator, space):
+        if not _is_hopeless(space, field, values, bad):
             told = shown(bad[0]) if len(bad) == 1 else shown(bad)
             advice = "scikit-learn will refuse these fits, which are scored NaN. Take it out of the list."
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
 
 
-def valid_grid(estimator: Any, param_grid: _ParamGrid) -> list[dict[str, list[Any]]]:  # noqa: ANN401
-    """The grid without the values that scikit-learn would refuse."""
-    return [
+def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # noqa: ANN401
+    """Maps without the values that scikit-learn would refuse; those left out of which nothing remains."""
+    valid = [
         {
             name: [
                 value
@@ -162,23 +156,32 @@ def valid_grid(estimator: Any, param_grid: _ParamGrid) -> list[dict[str, list[An
             ]
             for name, values in tried.items()
         }
-        for tried in param_grid
+        for tried in maps
     ]
+    return [each for each in valid if all(each.values())]
+
+
+def _is_hopeless(space: Space, field: str, values: Sequence[Any], bad: Sequence[Any]) -> bool:
+    """Whether nothing could be fitted with these values: of a grid a whole map of it, of a random search any candidate at all.
+
+    What was drawn for one of a random search's maps may be bad by chance.
+    """
+    everywhere = space.search.random is None or all(field.rpartition(".")[2] in each for each in space.tried)
+    return everywhere and len(bad) == len(values)
 
 
 def _fixed_values(
     spec: TuningJobSpec,
     estimator: Any,  # noqa: ANN401
-    param_grid: _ParamGrid,
+    maps: Maps,
 ) -> Iterator[tuple[str, Any, str, int]]:
-    """Invalid ones: field, value, what it must be, and in how many maps of the grid the value stands."""
+    """Invalid ones: field, value, what it must be, and in how many maps the value stands."""
     for name, value, wanted in invalid_within(estimator):
-        maps = sum(not _is_set(name, values) for values in param_grid)
-        yield _fixed_field(spec, name), value, wanted, maps
+        yield _fixed_field(spec, name), value, wanted, sum(not _is_set(name, values) for values in maps)
 
 
 def _is_set(name: str, values: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether a map of the grid gives the parameter other values, or puts something in the place of its owner."""
+    """Whether a map gives the parameter other values, or puts something in the place of its owner."""
     parts = name.split("__")
     return any("__".join(parts[:depth]) in values for depth in range(1, len(parts) + 1))
 
@@ -190,18 +193,23 @@ def _fixed_field(spec: TuningJobSpec, name: str) -> str:
     return f"spec.estimator.params.{name}"
 
 
-def _grid_values(
+def _tried_values(
     estimator: Any,  # noqa: ANN401
-    param_grid: _ParamGrid,
+    space: Space,
 ) -> Iterator[tuple[str, Sequence[Any], list[Any], str]]:
-    """Of each list with invalid values: field, all values, the invalid ones, and what the first of them must be."""
-    for i, tried in enumerate(param_grid):
+    """Of each field with invalid values: all values, the invalid ones, and what the first of them must be."""
+    found: dict[str, tuple[list[Any], list[Any], list[str]]] = {}
+    for i, tried in enumerate(space.tried):
         for name, values in tried.items():
             owners, leaf = _owners(estimator, tried, name), name.rpartition("__")[2]
             wanted = [_wanted(owners, leaf, name, value, tried) for value in values]
-            bad = [value for value, must in zip(values, wanted, strict=True) if must is not None]
-            if bad:
-                yield _field(param_grid, i, name), values, bad, next(filter(None, wanted))
+            known, bad, must = found.setdefault(f"{space.field_tried(i)}.{name}", ([], [], []))
+            known += values
+            bad += [value for value, each in zip(values, wanted, strict=True) if each is not None]
+            must += filter(None, wanted)
+    for field, (values, bad, must) in found.items():
+        if bad:
+            yield field, values, bad, must[0]
 
 
 def _wanted(

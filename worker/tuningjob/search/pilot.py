@@ -39,8 +39,7 @@ from tuningjob.engine.processes import Died, Item, Processes, Raised, may_fork
 from tuningjob.errors import WorkerDied
 from tuningjob.journal.records import Pilot, Spread
 from tuningjob.search.cells import result_of, with_warnings, work_of
-from tuningjob.search.order import blocks_of
-from tuningjob.search.parameters import valid_grid
+from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem, Split
 from tuningjob.search.reasons import Reason, shortened, told
 
@@ -97,7 +96,7 @@ def measure(
     if not may_fork():
         told = "no fit was measured, because importing the code or loading the data started threads. Nothing else comes of it."
         return Findings(None, (f"{Reason.PILOT_FAILED}: {told}",))
-    chosen = _spread_over(valid_grid(problem.estimator, problem.candidates.param_grid))
+    chosen = _spread_over(valid_values(problem.estimator, problem.space.tried))
     trial = _Trial(problem, chosen, seconds, _room(memory_bytes))
     try:
         with contextlib.closing(trial):
@@ -113,7 +112,7 @@ def measure(
             told = f"no fit on {trial.sizes[0]:,} of {whole:,} rows ended within {seconds:g} s: nothing is known of the costs."
             warnings = (f"{Reason.PILOT_FAILED}: {told}",)
         return Findings(None, warnings)
-    return Findings(_estimate(problem, chosen, good, whole=whole, n_jobs=n_jobs), warnings)
+    return Findings(estimate_of(problem, chosen, good, whole=whole, n_jobs=n_jobs), warnings)
 
 
 # --- which candidates, which rows
@@ -393,9 +392,10 @@ def cost_of(known: Sequence[Measured], whole: int, *, power: float, row_bytes: f
     return Cost(seconds, memory)
 
 
-def _estimate(
+def estimate_of(
     problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], good: Sequence[Measured], *, whole: int, n_jobs: int
 ) -> Pilot:
+    """What all cells will cost, on ``whole`` rows, by some fits of the candidates that were ``chosen``."""
     by_candidate: dict[int, list[Measured]] = {}
     for each in good:
         by_candidate.setdefault(each.candidate, []).append(each)
@@ -407,7 +407,7 @@ def _estimate(
     costs = {
         candidate: cost_of(known, whole, power=power, row_bytes=row_bytes) for candidate, known in by_candidate.items()
     }
-    shared = _shared(problem)
+    shared = _share_of_nested(problem)
     seconds = [cost.seconds for cost in costs.values()]
     expected = shared * _mean_over_grid(problem, {each: cost.seconds.expected for each, cost in costs.items()}, chosen)
     high = max(each.high for each in seconds)
@@ -444,9 +444,11 @@ def _mean_over_grid(problem: SearchProblem, costs: Mapping[int, float], chosen: 
     return float(np.mean(np.clip(found, min(measured), max(measured))))
 
 
-def _shared(problem: SearchProblem) -> float:
+def _share_of_nested(problem: SearchProblem) -> float:
     """How much less a cell costs because one fit serves all values of an axis: of evenly spaced costs, the dearest alone."""
-    blocks = blocks_of(problem.estimator, problem.candidates.param_grid)
+    blocks = problem.space.blocks(problem.estimator)
+    if not blocks:
+        return 1.0
     sizes = [math.prod(axis.size for axis in block.axes) for block in blocks]
     shares = [math.prod(2 / (axis.size + 1) for axis in block.axes if axis.together) for block in blocks]
     return sum(size * share for size, share in zip(sizes, shares, strict=True)) / max(1, sum(sizes))

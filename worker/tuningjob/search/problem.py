@@ -8,7 +8,7 @@ cannot fill.
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,19 +23,18 @@ import scipy
 import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
-from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.model_selection import check_cv
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.journal.records import Preflight
-from tuningjob.search.build import build_estimator, build_param_grid
+from tuningjob.search.build import build_estimator
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.identity import Identities, digest_of_splits
-from tuningjob.search.order import blocks_of
-from tuningjob.search.parameters import GRID, doubtful_values, fixed_problems, grid_problems, refused_values
+from tuningjob.search.parameters import doubtful_values, fixed_problems, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
-from tuningjob.spec.grid import parse_grid
+from tuningjob.search.space import Space, space_of
 from tuningjob.spec.literals import shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
@@ -57,10 +56,15 @@ class SearchProblem:
 
     spec: TuningJobSpec
     estimator: Any
-    candidates: ParameterGrid
+    space: Space
     scorer: Any
     data: Dataset
     splits: Sequence[Split]
+
+    @property
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        """The combinations of parameters, in scikit-learn's order."""
+        return self.space.candidates
 
     @cached_property
     def metric(self) -> str:
@@ -90,7 +94,7 @@ class SearchProblem:
             split_digest=digest_of_splits(self.splits),
             estimator_digest=self.identities.estimator_digest,
             seed=self.identities.seed,
-            blocks=blocks_of(self.estimator, self.candidates.param_grid),
+            blocks=self.space.blocks(self.estimator),
             samples=self.data.samples,
             features=self.data.features,
             versions=library_versions(),
@@ -103,11 +107,20 @@ class SearchProblem:
         return tuple(islice(self._warnings(), _MOST_WARNINGS))
 
     def _warnings(self) -> Iterator[str]:
-        tried = representatives(self.estimator, self.candidates.param_grid)
+        tried = representatives(self.estimator, self.space.tried)
         yield from _rare_classes(self.spec, self.estimator, self.data)
         yield from self._unseeded(tried)
         yield from findings(tried, self.data)
-        yield from doubtful_values(self.spec, self.estimator, self.candidates.param_grid)
+        yield from doubtful_values(self.spec, self.estimator, self.space)
+        yield from self._small_space()
+
+    def _small_space(self) -> Iterator[str]:
+        random = self.spec.search.random
+        if random is not None and len(self.candidates) < random.iterations:
+            yield (
+                f"{Reason.SPACE_SMALL}: spec.search.random.iterations is {random.iterations:,}, but there are no more than "
+                f"{len(self.candidates):,} combinations. Each is tried once, as by spec.search.grid."
+            )
 
     def _unseeded(self, tried: Sequence[Any]) -> Iterator[str]:
         looked_at = min(len(self.candidates), _SEED_SAMPLE) if self.spec.reuse else 0
@@ -139,30 +152,28 @@ def library_versions() -> dict[str, str]:
 
 def prepare(spec: TuningJobSpec, folder: Path) -> SearchProblem:
     """Everything that the search needs; data files are looked for below ``folder``. Raises ManifestRefused with what is wrong."""
-    estimator, candidates, scorer = prepare_estimator(spec)
+    estimator, space, scorer = prepare_estimator(spec)
     data = load_data(spec.data, folder)
-    return SearchProblem(spec, estimator, candidates, scorer, data, _splits(spec, estimator, data))
+    return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data))
 
 
-def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, ParameterGrid, Any]:
-    """Estimator, candidates and scorer: all that can be checked without the data. Raises ManifestRefused."""
+def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
+    """Estimator, space and scorer: all that can be checked without the data. Raises ManifestRefused."""
     estimator = build_estimator(spec.estimator)
-    grid = parse_grid(spec.search.grid.parameters)
-    param_grid = build_param_grid(grid)
+    space = space_of(spec.search)
     problems = [
         *fixed_problems(spec, estimator),
-        *grid_problems(estimator, grid, param_grid),
+        *space_problems(estimator, space),
         *_compression_problems(spec),
     ]
     # values that nobody could have meant are told before their bounds are
     problems = problems or [
-        *refused_values(spec, estimator, param_grid),
-        *_pickling_problems(spec, estimator, param_grid),
+        *refused_values(spec, estimator, space),
+        *_pickling_problems(spec, estimator, space),
     ]
     if problems:
         raise ManifestRefused(problems)
-    candidates = ParameterGrid(param_grid)
-    return estimator, candidates, _scorer(spec, estimator, candidates)
+    return estimator, space, _scorer(spec, estimator, space.candidates)
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
@@ -178,13 +189,13 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
 def _pickling_problems(
     spec: TuningJobSpec,
     estimator: Any,  # noqa: ANN401
-    param_grid: Sequence[dict[str, list[Any]]],
+    space: Space,
 ) -> Iterator[Problem]:
     """What the fitted search could not be written with: to be known before the first fit, not after the last."""
     parts: list[tuple[str, Any, str]] = [("spec.estimator", estimator, "estimator")]
     parts += [
-        (f"{GRID}.{name}", value, f"{name}[{i}]")
-        for values in param_grid
+        (f"{space.field(at)}.{name}", value, f"{name}[{i}]")
+        for at, values in enumerate(space.listed)
         for name, tried in values.items()
         for i, value in enumerate(tried)
     ]
@@ -197,7 +208,7 @@ def _pickling_problems(
             yield Problem(field, "what can be pickled", str(found), found.advice, Reason.NOT_PICKLABLE)
 
 
-def _scorer(spec: TuningJobSpec, estimator: Any, candidates: ParameterGrid) -> Any:  # noqa: ANN401  a scorer
+def _scorer(spec: TuningJobSpec, estimator: Any, candidates: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401  a scorer
     field = "spec.scoring"
     if spec.scoring is None:
         if not hasattr(estimator, "score"):

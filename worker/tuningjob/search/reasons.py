@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ALREADY_STANDARDISED = "AlreadyStandardised"
     MISSING_VALUES = "MissingValues"
     NON_NUMERIC_DATA = "NonNumericData"
+    SPACE_SMALL = "SpaceSmall"
     PILOT_FAILED = "PilotFailed"
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
-from sklearn.model_selection import GridSearchCV, check_cv
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 
 from tuningjob import __version__
 from tuningjob.downloads import FileEntry, Sidecar
@@ -28,6 +28,7 @@ from tuningjob.spec import wellknown
 
 LEADERBOARD_ROWS: Final = 100
 _TRACEBACK_LINES: Final = 12
+SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV
 # What joblib is told for spec.artifacts.compression. Its own level, 3: on a forest the highest ones took 3 to 25 times as
 # long for 6 to 18 % less (docs/artifacts.md).
 _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("gzip", 3), "xz": ("xz", 3)}
@@ -82,8 +83,8 @@ def fitted_search(
     results: Results,
     best_estimator: Any,  # noqa: ANN401  an estimator
     refit_seconds: float,
-) -> GridSearchCV:
-    """The search as ``GridSearchCV.fit`` would have left it: what knows a fitted GridSearchCV works with this one."""
+) -> SearchCV:
+    """The search as scikit-learn's ``fit`` would have left it: what knows a fitted search of its works with this one."""
     search = _search_of(problem)
     search._checked_cv_orig = check_cv(search.cv, problem.data.y, classifier=is_classifier(problem.estimator))
     search.n_splits_ = len(problem.splits)
@@ -100,10 +101,9 @@ def fitted_search(
     return search
 
 
-def _search_of(problem: SearchProblem) -> GridSearchCV:
-    return GridSearchCV(
+def _search_of(problem: SearchProblem) -> SearchCV:
+    return problem.space.search_cv(
         problem.estimator,
-        problem.candidates.param_grid,
         scoring=problem.spec.scoring,
         cv=problem.spec.cross_validation.folds,
         return_train_score=problem.spec.return_train_score,
@@ -192,7 +192,7 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
     return board.sort_values(["rank_test_score", "candidate"]).head(rows)
 
 
-def write_files(problem: SearchProblem, results: Results, search: GridSearchCV, folder: Path) -> None:
+def write_files(problem: SearchProblem, results: Results, search: SearchCV, folder: Path) -> None:
     """Every file of wellknown.RESULT_FILES, each whole or not there at all; ``search`` is the fitted one.
 
     Floats are written with Python's shortest repr, which reads back equal. The sidecar is there once the others are.
@@ -226,7 +226,7 @@ def dump(value: Any, path: Path, compression: str) -> None:  # noqa: ANN401  wha
     joblib.dump(value, path, compress=_COMPRESS[compression])
 
 
-def needed_to_load(search: GridSearchCV, compression: str) -> dict[str, str]:
+def needed_to_load(search: SearchCV, compression: str) -> dict[str, str]:
     """The versions of Python and of the distributions without which the fitted search cannot be loaded, or scores otherwise."""
     versions = {"python": platform.python_version(), **library_versions()}
     modules = {type(each).__module__.partition(".")[0] for each in nested_estimators(search)}

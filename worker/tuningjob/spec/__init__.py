@@ -1,7 +1,7 @@
 """The manifest: its models, its literals, its grid. Pure and light: no IO but reading a file, no numpy, no scikit-learn."""
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.spec.grid import Grid, parse_grid
+from tuningjob.spec.grid import Grid, Sample, parse_search
 from tuningjob.spec.manifest import dump_spec, load, load_file, load_spec
 from tuningjob.spec.models import TuningJob, TuningJobSpec
 
@@ -9,11 +9,12 @@ __all__ = [
     "Grid",
     "ManifestRefused",
     "Problem",
+    "Sample",
     "TuningJob",
     "TuningJobSpec",
     "dump_spec",
     "load",
     "load_file",
     "load_spec",
-    "parse_grid",
+    "parse_search",
 ]

@@ -9,7 +9,8 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -67,8 +68,9 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
     """Put a transition rule for each field of ``model`` that must not change into its structural schema.
 
     On the field itself where it is always there; else on the object that has it, for where a field comes or goes none of its own
-    rules is run. On a value without a type no rule may stand, but the object that has it is compared with all that is in it: so
-    where that differs and no other field does, it is this one.
+    rules is run (so an object that may be absent has its rules within, and one above for its coming and going). On a value
+    without a type no rule may stand, but the object that has it is compared with all that is in it: so where that differs and no
+    other field does, it is this one.
     """
     if len(untyped := [key for key, found in schema["properties"].items() if not _is_typed(found)]) > 1:
         raise ValueError(f"{' and '.join(untyped)}: one object can have but one field without a type")
@@ -77,8 +79,10 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
         inner = schema["properties"][key]
         if name in mutable:
             continue
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            freeze(inner, field.annotation)
+        if inner_model := _model_of(field.annotation):
+            if not _is_always_there(schema, key):
+                _add_rule(schema, f"has(self.{key}) == has(oldSelf.{key})", IMMUTABLE, key)
+            freeze(inner, inner_model)
         elif not _is_typed(inner):
             others = [_same(schema, other) for other, found in schema["properties"].items() if _is_typed(found)]
             rule = f"self == oldSelf || !({' && '.join(others)})" if others else "self == oldSelf"
@@ -87,6 +91,12 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
             _add_rule(inner, "self == oldSelf", IMMUTABLE)
         else:
             _add_rule(schema, _same(schema, key), IMMUTABLE, key)
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    """The model that a field has, always or if it is there."""
+    optional = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return next((each for each in optional if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
 
 def _is_typed(schema: Mapping[str, Any]) -> bool:

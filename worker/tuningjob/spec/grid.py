@@ -1,19 +1,38 @@
-"""A grid of parameters in scikit-learn's ParameterGrid order, by random access and without numpy.
+"""What a search tries: a grid in scikit-learn's ParameterGrid order, by random access and without numpy, or a sample.
 
 The order (keys sorted, the last one fastest, a list of maps one after the other) is
-``sklearn.model_selection.ParameterGrid``'s; a property test holds the two together.
+``sklearn.model_selection.ParameterGrid``'s; a property test holds the two together. Which candidates a random search draws is
+for scikit-learn's ParameterSampler to say, where the pods are (``tuningjob.search.space``); here is only how many.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.spec.literals import Literal, Values, count_values, parse_values, refuse, to_json, value_at
+from tuningjob.spec.literals import (
+    Distribution,
+    Literal,
+    Values,
+    count_values,
+    parse_distribution,
+    parse_values,
+    readable,
+    refuse,
+    to_json,
+    value_at,
+)
+from tuningjob.spec.models import RandomSearch, Search
 
-_FIELD: Final = "spec.search.grid.parameters"
+GRID: Final = "spec.search.grid.parameters"
+SAMPLE: Final = "spec.search.random.parameters"
+# The values of lists and ranges are held in memory where they are drawn from.
+MOST_LISTED: Final = 1_000_000
+# scikit-learn draws without replacement by the number of a combination, which has 64 bits.
+_MOST_COMBINATIONS: Final = 2**63 - 1
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,11 @@ class Grid:
 
     subgrids: tuple[SubGrid, ...]
 
+    @property
+    def maps(self) -> tuple[Mapping[str, Values], ...]:
+        """As the manifest has them, names sorted."""
+        return tuple(dict(zip(each.names, each.values, strict=True)) for each in self.subgrids)
+
     @cached_property
     def size(self) -> int:
         """Candidates in all."""
@@ -63,29 +87,98 @@ class Grid:
         return {name: to_json(literal) for name, literal in self.params_at(index).items()}
 
 
-def parse_grid(parameters: Any, field: str = _FIELD) -> Grid:  # noqa: ANN401  any JSON-like value
+@dataclass(frozen=True)
+class Sample:
+    """What a random search draws from, and how often. ``maps``: by sorted names, a list of values or a distribution each."""
+
+    maps: tuple[Mapping[str, Values | Distribution], ...]
+    iterations: int
+
+    @cached_property
+    def combinations(self) -> int | None:
+        """Of lists alone there are so many, and they are drawn without replacement; None where there is a distribution."""
+        if any(len(lists) < len(each) for lists, each in zip(self._lists, self.maps, strict=True)):
+            return None
+        return sum(math.prod(map(count_values, lists)) for lists in self._lists)
+
+    @cached_property
+    def listed(self) -> int:
+        """The values of all lists and ranges."""
+        return sum(count_values(values) for lists in self._lists for values in lists)
+
+    @property
+    def _lists(self) -> list[list[Values]]:
+        return [[each for each in values.values() if not isinstance(each, Distribution)] for values in self.maps]
+
+    @property
+    def size(self) -> int:
+        """Candidates in all: ``iterations``, or as many as there are, if they are fewer."""
+        return self.iterations if self.combinations is None else min(self.iterations, self.combinations)
+
+
+def parse_search(search: Search) -> Grid | Sample:
+    """What ``spec.search`` tries. Raises ManifestRefused."""
+    if search.random is not None:
+        return _parse_sample(search.random)
+    if search.grid is None:  # the model's own check: there is one of the two
+        raise refuse("spec.search", "either a grid or random", None)
+    return parse_grid(search.grid.parameters)
+
+
+def parse_grid(parameters: Any, field: str = GRID) -> Grid:  # noqa: ANN401  any JSON-like value
     """``spec.search.grid.parameters``: a map or a list of maps. Raises ManifestRefused."""
+    maps = _parse_maps(parameters, field, parse_values)
+    return Grid(tuple(SubGrid(tuple(each), tuple(each.values())) for each in maps))
+
+
+def _parse_sample(search: RandomSearch) -> Sample:
+    sample = Sample(_parse_maps(search.parameters, SAMPLE, _drawn_from), search.iterations)
+    if sample.listed > MOST_LISTED:
+        must_be = f"lists of at most {MOST_LISTED:,} values together"
+        advice = "Draw from {randint: [low, high]}, {uniform: …} or {loguniform: …} instead."
+        raise ManifestRefused([Problem(SAMPLE, must_be, readable(sample.listed), advice)])
+    if not can_be_drawn(sample):
+        must_be = "lists of at most 2^63 - 1 combinations, which scikit-learn draws by their number"
+        advice = "Give fewer values, or draw one parameter from a distribution."
+        raise ManifestRefused([Problem(SAMPLE, must_be, readable(sample.combinations or 0), advice)])
+    return sample
+
+
+def can_be_drawn(sample: Sample) -> bool:
+    """Whether scikit-learn can, and a pod has room for the lists."""
+    return sample.listed <= MOST_LISTED and (sample.combinations or 0) <= _MOST_COMBINATIONS
+
+
+def _drawn_from(value: Any, field: str) -> Values | Distribution:  # noqa: ANN401  any JSON-like value
+    found = parse_distribution(value, field)
+    return parse_values(value, field) if found is None else found
+
+
+def _parse_maps(
+    parameters: Any,  # noqa: ANN401  any JSON-like value
+    field: str,
+    parse: Callable[[Any, str], _T],
+) -> tuple[dict[str, _T], ...]:
     if isinstance(parameters, Mapping):
-        return Grid((_parse_subgrid(parameters, field),))
+        return (_parse_map(parameters, field, parse),)
     if not isinstance(parameters, list) or not parameters:
         raise refuse(field, "a map of parameters, or a list of such maps", parameters)
-    subgrids = []
+    maps = []
     for i, entry in enumerate(parameters):
         if not isinstance(entry, Mapping):
             raise refuse(f"{field}[{i}]", "a map of parameters", entry)
-        subgrids.append(_parse_subgrid(entry, f"{field}[{i}]"))
-    return Grid(tuple(subgrids))
+        maps.append(_parse_map(entry, f"{field}[{i}]", parse))
+    return tuple(maps)
 
 
-def _parse_subgrid(entry: Mapping[str, Any], field: str) -> SubGrid:
-    names = tuple(sorted(entry))
-    values: list[Values] = []
+def _parse_map(entry: Mapping[str, Any], field: str, parse: Callable[[Any, str], _T]) -> dict[str, _T]:
+    parsed: dict[str, _T] = {}
     problems: list[Problem] = []
-    for name in names:
+    for name in sorted(entry):
         try:
-            values.append(parse_values(entry[name], f"{field}.{name}"))
+            parsed[name] = parse(entry[name], f"{field}.{name}")
         except ManifestRefused as refused:
             problems += refused.problems
     if problems:
         raise ManifestRefused(problems)
-    return SubGrid(names, tuple(values))
+    return parsed

@@ -3,6 +3,7 @@
 Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
 ``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an estimator as a value; and for a
 whole range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
+A random search may also draw from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``.
 
 This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
 turns a literal into the Python value.
@@ -10,6 +11,7 @@ turns a literal into the Python value.
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,9 +71,28 @@ class Spaced:
     num: int
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """What a random search draws a value from: scipy.stats' distribution of this name between ``low`` and ``high``.
+
+    ``uniform`` and ``loguniform`` draw floats, ``randint`` integers, of which ``high`` is not one.
+    """
+
+    kind: str  # "uniform", "loguniform" or "randint"
+    low: float
+    high: float
+
+
 _SCALAR_TAGS: Final = ("float", "int", "none")
 _RANGE_TAGS: Final = ("logspace", "linspace", "range")
-_TAGS: Final = (*_SCALAR_TAGS, "tuple", "dict", *_RANGE_TAGS)
+_DISTRIBUTION_TAGS: Final = ("uniform", "loguniform", "randint")
+_NOT_ONE_VALUE: Final = {
+    **dict.fromkeys(_RANGE_TAGS, "makes several: write it in the place of the list, or of an item in it."),
+    **dict.fromkeys(_DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
+}
+_TOO_LONG_TO_READ: Final = 10**23
+# An integer beyond is not one that JSON's readers agree on.
+_MOST: Final = 2**53
 _INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
 
 
@@ -84,6 +105,11 @@ def shown(value: object, limit: int = 80) -> str:
     """``value`` for a message: its repr, cut."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def readable(number: int) -> str:
+    """``number`` with separators; a power of ten once it is too long to read (beyond 4,300 digits Python does not write it)."""
+    return f"{number:,}" if number < _TOO_LONG_TO_READ else f"about 10^{math.floor(math.log10(number))}"
 
 
 def parse_literal(value: Any, field: str) -> Literal:  # noqa: ANN401  any JSON-like value
@@ -100,13 +126,8 @@ def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
         return _parse_object(value, field)
     if len(value) == 1:
         ((tag, body),) = value.items()
-        if tag in _RANGE_TAGS:
-            raise refuse(
-                field,
-                "one value",
-                value,
-                f"{{{tag}: …}} makes several: write it in the place of the list, or of an item in it.",
-            )
+        if tag in _NOT_ONE_VALUE:
+            raise refuse(field, "one value", value, f"{{{tag}: …}} {_NOT_ONE_VALUE[tag]}")
         if tag in _SCALAR_TAGS:
             return Scalar(_parse_tagged_scalar(tag, body, field), tagged=True)
         if tag == "tuple":
@@ -172,11 +193,35 @@ def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN
 Values = tuple[Literal | Spaced | range, ...]
 
 
+def parse_distribution(value: Any, field: str) -> Distribution | None:  # noqa: ANN401  any JSON-like value
+    """A distribution; None for what does not look like one. Raises ManifestRefused for bounds that it cannot have."""
+    if not (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _DISTRIBUTION_TAGS):
+        return None
+    ((kind, body),) = value.items()
+    where = f"{field}.{kind}"
+    if not isinstance(body, list) or len(body) != 2 or any(isinstance(x, bool) for x in body):
+        raise refuse(where, "[low, high]", body)
+    if kind == "randint":
+        if not all(isinstance(x, int) and abs(x) <= _MOST for x in body) or body[0] >= body[1]:
+            raise refuse(where, "[low, high], integers within ±2^53, low less than high (which is not drawn)", body)
+        return Distribution(kind, *body)
+    if not all(isinstance(x, int | float) for x in body):
+        raise refuse(where, "[low, high], numbers", body)
+    low, high = (float(x) if abs(x) <= sys.float_info.max else math.inf for x in body)
+    if not math.isfinite(high - low) or low >= high:
+        raise refuse(where, "[low, high], finite numbers, low less than high", body)
+    if kind == "loguniform" and low <= 0:
+        raise refuse(where, "[low, high] with low greater than 0", body)
+    return Distribution(kind, low, high)
+
+
 def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-like value
     """The values that one parameter takes in a grid: a list of literals and ranges, in order, or one range.
 
     Raises ManifestRefused for an empty list and for what is no list (scikit-learn's ParameterGrid refuses both).
     """
+    if isinstance(value, Mapping) and len(value) == 1 and (tag := next(iter(value))) in _DISTRIBUTION_TAGS:
+        raise refuse(field, "a list of values", value, f"{{{tag}: …}} is drawn from: that is for spec.search.random.")
     if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _RANGE_TAGS:
         return (_parse_range(value, field),)
     if not isinstance(value, list):
@@ -225,7 +270,8 @@ def count_values(values: Values) -> int:
 def _span(entry: Literal | Spaced | range) -> int:
     if isinstance(entry, Spaced):
         return entry.num
-    return len(entry) if isinstance(entry, range) else 1
+    # not len(), which knows no range longer than a machine's word
+    return max(0, -((entry.start - entry.stop) // entry.step)) if isinstance(entry, range) else 1
 
 
 def value_at(values: Values, position: int) -> Literal:

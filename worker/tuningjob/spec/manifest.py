@@ -4,6 +4,7 @@ The laptop and the operator both come through ``load``: the verdict is the same.
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec.canonical import canonical, read_file
-from tuningjob.spec.grid import parse_grid
+from tuningjob.spec.grid import parse_search
 from tuningjob.spec.literals import parse_params, shown
 from tuningjob.spec.models import Model, TuningJob, TuningJobSpec
 
@@ -70,7 +71,7 @@ def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
         except ManifestRefused as refused:
             problems += refused.problems
     try:
-        parse_grid(spec.search.grid.parameters)
+        parse_search(spec.search)
     except ManifestRefused as refused:
         problems += refused.problems
     if spec.data.path is not None and spec.data.file_format is None:
@@ -102,7 +103,8 @@ def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
             advice = "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
             return Problem(field, "a string", shown(detail["input"]), advice)
         case _:
-            return Problem(field, detail["msg"].split(" should ", 1)[-1].removeprefix("be "), shown(detail["input"]))
+            wanted = detail["msg"].split(" should ", 1)[-1].removeprefix("be ")
+            return Problem(field, re.sub(r"^have ", "one with ", wanted), shown(detail["input"]))
 
 
 def field_path(parts: Sequence[str | int]) -> str:

@@ -246,17 +246,51 @@ class Estimator(Model):
 
 
 class GridSearch(Model):
-    """Every combination of the values."""
+    """Every combination of the values: scikit-learn's GridSearchCV."""
 
     parameters: Untyped = Field(
         description="A map from a parameter's name to its list of values, or a list of such maps: scikit-learn's param_grid."
     )
 
 
+# scipy draws some thousand values a second, and each pod draws all of them.
+MOST_ITERATIONS: Final = 100_000
+
+
+class RandomSearch(Model):
+    """Combinations that are drawn at random: scikit-learn's RandomizedSearchCV."""
+
+    parameters: Untyped = Field(
+        description="A map from a parameter's name to its list of values or to a distribution, or a list of such maps: "
+        "scikit-learn's param_distributions."
+    )
+    iterations: Annotated[int, Field(ge=1, le=MOST_ITERATIONS)] = Field(
+        default=10, description="How many combinations are drawn: scikit-learn's n_iter."
+    )
+    random_state: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0,
+        description="The seed that they are drawn by. Never absent, as scikit-learn's may be: every pod must draw the same.",
+    )
+
+
 class Search(Model):
     """Which candidates are tried."""
 
-    grid: GridSearch = Field(description="Try every combination.")
+    model_config = _cel(
+        (
+            "has(self.grid) != has(self.random)",
+            "must be either a grid or random: give exactly one of the two",
+        )
+    )
+
+    grid: GridSearch | None = Field(default=None, description="Try every combination.")
+    random: RandomSearch | None = Field(default=None, description="Try so many combinations, drawn at random.")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Search":
+        if (self.grid is None) == (self.random is None):
+            raise must_be("either a grid or random", "Give exactly one of the two.")
+        return self
 
 
 class CrossValidation(Model):

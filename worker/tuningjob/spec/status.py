@@ -80,7 +80,8 @@ class BestStatus(Model):
 
     index: int
     score: float
-    params: Params
+    # of a random search only pods know what was drawn: not before the answer
+    params: Params | None = None
 
 
 class TuningJobStatus(Model):
