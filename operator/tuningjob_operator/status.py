@@ -69,7 +69,8 @@ def plan_status(admission: Admission) -> PlanStatus:
         why = f"parallelism is {spec.parallelism}"
     most = n_jobs_of(spec)
     if admission.n_jobs < most:
-        jobs = f"nJobs would be {most} by the CPU limit, but only {admission.n_jobs} processes fit the memory of a pod"
+        room = "1 process fits" if admission.n_jobs == 1 else f"{admission.n_jobs} processes fit"
+        jobs = f"nJobs would be {most} by the CPU limit, but only {room} the memory of a pod"
     else:
         jobs = "nJobs is the floor of the CPU limit, at least 1"
     return PlanStatus(
