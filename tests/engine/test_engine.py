@@ -85,6 +85,7 @@ def test_a_fit_that_takes_too_long_is_killed_and_the_others_go_on() -> None:
 
 
 @in_a_fresh_process
+@pytest.mark.slow
 def test_with_error_score_raise_a_fit_that_takes_too_long_is_a_timeout_error() -> None:
     with pytest.raises(TimeoutError, match=r"longer than 0.2 s and was interrupted \(parameters \{'hang': True\}"):
         evaluated(work(Stubborn(), [{"hang": True}], timeout=0.2, error_score="raise"))

@@ -66,6 +66,7 @@ def test_the_model_loads_with_scikit_learn_alone(breast_cancer_svc: dict[str, An
     assert done.stdout.strip() == "[0 0 0]", done.stderr
 
 
+@pytest.mark.slow
 def test_the_audit_has_a_row_for_each_version(
     breast_cancer_svc: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:

@@ -107,6 +107,7 @@ def test_files_that_were_removed_come_back_when_their_search_is_run_again(
     assert {path.name for path in folder.iterdir()} == set(RESULT_FILES)
 
 
+@pytest.mark.slow
 def test_an_extended_grid_fits_only_what_is_new_and_says_how_many_were_reused(
     search: dict[str, Any], inside: Inside, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.cluster import ApiError, Conflict, NotFound
 from tuningjob_operator.objects import Body, find_condition, is_owned_by, uid_of
 
+FEW: Final = 15
 EXAMPLES: Final = int(os.environ.get("TUNINGJOB_MACHINE_EXAMPLES", "60"))
 STEPS: Final = int(os.environ.get("TUNINGJOB_MACHINE_STEPS", "30"))
 GI: Final = 2**30
@@ -811,11 +812,12 @@ def machine() -> Iterator[type[Life]]:
         logging.disable(logging.NOTSET)
 
 
-def test_every_life_comes_to_its_end(machine: type[Life]) -> None:
+@pytest.mark.parametrize("lives", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_every_life_comes_to_its_end(machine: type[Life], lives: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=lives,
             stateful_step_count=STEPS,
             deadline=None,
             # the same lives each time, but for who asks for more of them: a find belongs to a search for it

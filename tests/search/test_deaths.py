@@ -72,6 +72,7 @@ def test_a_unit_whose_claimant_died_is_done_one_cell_at_a_time_each_acknowledged
     assert_equal_to_the_bit(gather(problem, journal.results("s")).cv_results, sklearn_search(problem).cv_results_)
 
 
+@pytest.mark.slow
 def test_what_is_at_work_is_ended_before_a_lonely_unit_begins_and_others_come_after_it(journal: SqlJournal) -> None:
     """A unit given back by an index that died with it twice comes in the middle of others."""
     problem = small({"max_depth": list(range(1, 21))})

@@ -75,6 +75,7 @@ class After:
             self.acts.pop(count)()
 
 
+@pytest.mark.slow
 def test_an_outage_in_the_middle_costs_nothing_and_the_engine_goes_on_meanwhile(journal: SqlJournal) -> None:
     problem = small(DEPTHS)
     opened(journal, problem)
@@ -111,6 +112,7 @@ class Watched(Outbox):
             self.full.set()
 
 
+@pytest.mark.slow
 def test_a_worker_that_can_keep_no_more_waits_and_drops_nothing(journal: SqlJournal) -> None:
     problem = small(DEPTHS)
     opened(journal, problem)

@@ -109,6 +109,13 @@ SEARCHES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+QUICK = {
+    "ridge on diabetes",
+    "a grid with candidates that cannot be fitted",
+    "drawn from two maps and not always valid",
+    "an empty grid",
+}
+
 
 def manifest(name: str, spec: dict[str, Any]) -> Any:
     return load(
@@ -135,7 +142,9 @@ def test_the_examples_on_this_machine_are_equal_to_scikit_learns(name: str, exam
     assert outcome.results.best_params == want.best_params_
 
 
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SEARCHES]
+)
 def test_a_search_on_this_machine_is_equal_to_scikit_learns(name: str, tmp_path: Path) -> None:
     job = manifest(name, SEARCHES[name])
     want = sklearn_search(prepare(job.spec, tmp_path))
@@ -151,6 +160,7 @@ def test_a_search_on_this_machine_is_equal_to_scikit_learns(name: str, tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_a_random_search_leaves_a_fitted_randomized_search_behind(tmp_path: Path) -> None:
     job = manifest("drawn", SEARCHES["drawn from lists without replacement"])
     want = sklearn_search(prepare(job.spec, tmp_path))
@@ -165,6 +175,7 @@ def test_a_random_search_leaves_a_fitted_randomized_search_behind(tmp_path: Path
     assert json.loads((tmp_path / "best_params.json").read_text(encoding="utf-8")) == want.best_params_
 
 
+@pytest.mark.slow
 def test_the_files_hold_the_same_numbers_and_the_model_predicts_the_same(
     breast_cancer_svc: dict[str, Any], tmp_path: Path
 ) -> None:

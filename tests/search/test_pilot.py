@@ -36,6 +36,7 @@ def test_a_small_search_is_measured_on_all_rows() -> None:
     assert 50 * MIB < pilot.pod_bytes < 2_000 * MIB
 
 
+@pytest.mark.slow
 def test_what_the_machine_gives_to_others_is_no_cost_and_what_a_fit_waits_for_is() -> None:
     data = {"loader": "sklearn.datasets.make_classification", "params": {"n_samples": 500, "random_state": 0}}
     pilot = pilot_of(small({"max_depth": [1, 2]}, estimator="tests.search.estimators.Slow", data=data))
@@ -44,6 +45,7 @@ def test_what_the_machine_gives_to_others_is_no_cost_and_what_a_fit_waits_for_is
     assert 0.3 < pilot.cell_seconds.expected < 0.8
 
 
+@pytest.mark.slow
 def test_what_was_measured_on_few_rows_is_carried_on_to_all_of_them() -> None:
     problem = small({"max_depth": [1, 2]}, estimator="tests.search.estimators.Slow", data=MANY)
     pilot = pilot_of(problem, seconds=2.5)  # one fit on all rows alone would take 2.4
@@ -63,6 +65,7 @@ def test_a_fit_that_never_ends_is_killed_when_the_time_is_up() -> None:
     assert warning == "PilotFailed: no fit on 120 of 120 rows ended within 0.5 s: nothing is known of the costs."
 
 
+@pytest.mark.slow
 def test_a_fit_that_takes_longer_than_fit_timeout_seconds_is_ended_then() -> None:
     problem = small({"hangs": [True]}, estimator="tests.search.estimators.Hanging", limits={"fitTimeoutSeconds": 1})
     (warning,) = measure(problem, n_jobs=1, seconds=2.5, always=True).warnings

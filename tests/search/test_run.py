@@ -132,6 +132,7 @@ def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> 
     assert [cell.error for cell in journal.results("s")] == [None] * 10
 
 
+@pytest.mark.slow
 def test_a_fit_that_hangs_is_ended_after_fit_timeout_seconds_and_the_others_go_on(journal: SqlJournal) -> None:
     problem = small(
         {"hangs": [False, True], "max_depth": [1, 2]},

@@ -87,6 +87,7 @@ def test_a_token_that_is_no_right_is_refused_with_the_reason(
     assert sentence in detail(response)
 
 
+@pytest.mark.slow
 def test_the_token_of_one_search_cannot_touch_another(service: Service, tmp_path: Path) -> None:
     service.journal.open_search(a_search("search-b"))
     before = service.journal.progress("search-b")
@@ -299,6 +300,7 @@ def test_an_ended_search_takes_no_more_files(service: Service, mine: httpx.Clien
 # --- the process -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path) -> None:
     journal = open_sqlite(tmp_path / "tuning.db")
     journal.open_search(a_search())
@@ -324,6 +326,7 @@ def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".key")) == '["signing.key"]'
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "tuning.db").write_bytes(b"not a database" * 1_000)
     environment = os.environ | {"TUNINGJOB_DATA_DIR": str(tmp_path), "TUNINGJOB_RESULTS_PORT": "0"}
