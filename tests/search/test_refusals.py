@@ -16,6 +16,7 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.constraints import invalid_within
 from tuningjob.search.data import load_data
 from tuningjob.search.findings import findings
+from tuningjob.search.pilot import measure
 from tuningjob.spec.models import Data
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -177,6 +178,15 @@ def test_a_drawn_value_that_scikit_learn_would_refuse_is_a_warning() -> None:
     assert warning.startswith(
         "ParameterInvalid: spec.search.random.parameters.max_depth: must be an int in the range [1, inf)"
     )
+    assert warning.endswith("Narrow what is drawn from.")
+
+
+def test_where_all_that_was_drawn_is_bad_for_one_reason_or_another_the_pilot_has_nothing_to_try() -> None:
+    """The search runs, and says why each fit failed: scikit-learn's would, too."""
+    maps = [{"max_depth": {"randint": [-9, 0]}}, {"min_samples_leaf": {"randint": [-9, 0]}}]
+    drawn = small(search={"random": {"parameters": maps, "iterations": 10}})
+    assert len(drawn.warnings) == 2
+    assert measure(drawn, n_jobs=1, seconds=5, always=True).pilot is None
 
 
 def test_more_iterations_than_combinations_are_told_and_each_is_tried_once() -> None:
@@ -213,7 +223,7 @@ def test_a_bad_fixed_value_that_every_map_of_the_grid_replaces_hurts_nobody() ->
     assert small({"max_depth": [1, 2]}, params=params).warnings == ()
     (warning,) = small([{"max_depth": [1]}, {"min_samples_leaf": [2]}], params=params).warnings
     assert warning.startswith("ParameterInvalid: spec.estimator.params.max_depth: must be an int")
-    assert "In the maps of the grid that do not set it" in warning
+    assert "In the maps that do not set it" in warning
 
 
 def test_a_class_whose_own_fit_came_after_the_constraints_may_translate_its_values() -> None:

@@ -128,7 +128,8 @@ def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterato
             yield Problem(field, wanted, shown(value), "scikit-learn would refuse every fit.", Reason.PARAMETER_INVALID)
     for field, values, bad, wanted in _tried_values(estimator, space):
         if _is_hopeless(space, field, values, bad):
-            advice = "scikit-learn would refuse every fit: no value of the list is valid."
+            what = "of the list" if space.search.random is None else "that was drawn"
+            advice = f"scikit-learn would refuse every fit: no value {what} is valid."
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
@@ -136,12 +137,13 @@ def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterat
     """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if 0 < maps < len(space.tried):
-            where = "in the maps of the grid that do not set it scikit-learn will refuse every fit, scored NaN."
-            yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, shown(value))} {where[0].upper()}{where[1:]}"
+            where = "In the maps that do not set it scikit-learn will refuse every fit, scored NaN."
+            yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, shown(value))} {where}"
     for field, values, bad, wanted in _tried_values(estimator, space):
         if not _is_hopeless(space, field, values, bad):
             told = shown(bad[0]) if len(bad) == 1 else shown(bad)
-            advice = "scikit-learn will refuse these fits, which are scored NaN. Take it out of the list."
+            way = "Take it out of the list" if space.search.random is None else "Narrow what is drawn from"
+            advice = f"scikit-learn will refuse these fits, which are scored NaN. {way}."
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
 
 

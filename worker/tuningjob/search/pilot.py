@@ -97,6 +97,8 @@ def measure(
         told = "no fit was measured, because importing the code or loading the data started threads. Nothing else comes of it."
         return Findings(None, (f"{Reason.PILOT_FAILED}: {told}",))
     chosen = _spread_over(valid_values(problem.estimator, problem.space.tried))
+    if not chosen:  # of all that was drawn each has something invalid: a warning has told it
+        return Findings(None, ())
     trial = _Trial(problem, chosen, seconds, _room(memory_bytes))
     try:
         with contextlib.closing(trial):
