@@ -6,6 +6,7 @@
 import contextlib
 import json
 import socket
+from pathlib import Path
 
 from . import cgroups, pki, processes
 from .binaries import path as binary
@@ -13,6 +14,7 @@ from .layout import DNS_SERVICE_ADDRESS, KUBECONFIG, POD_RANGE, RUN, Node
 from .shell import HarnessError, run, until
 
 PAUSE_IMAGE = "localhost/pause:1"
+_PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
 def configure(node: Node) -> None:
@@ -47,7 +49,12 @@ def start_containerd(node: Node) -> None:
 
 
 def start_kubelet(node: Node) -> None:
-    """Start the kubelet and kube-proxy; the API server must be ready."""
+    """Start the kubelet and kube-proxy; the API server must be ready.
+
+    Wait until it listens for device plugins: at a path that is the same for every kubelet of this machine, whatever its
+    --root-dir is. Each removes the socket that it finds there and makes its own, and one that is overtaken in between exits.
+    """
+    _PLUGIN_SOCKET.unlink(missing_ok=True)
     processes.spawn(
         *(f"kubelet-{node.name}", binary("kubelet"), f"--config={node.home}/kubelet.yaml"),
         *(f"--kubeconfig={pki.kubeconfig(node.name)}", f"--root-dir={node.home}/kubelet"),
@@ -57,6 +64,10 @@ def start_kubelet(node: Node) -> None:
     processes.spawn(
         *(f"proxy-{node.name}", binary("kube-proxy"), f"--config={node.home}/proxy.yaml"), network=node.name
     )
+    try:
+        until(f"the kubelet of {node.name} to listen for device plugins", _PLUGIN_SOCKET.exists)
+    except HarnessError as error:
+        raise HarnessError(f"{error}\n{processes.last_words(f'kubelet-{node.name}')}") from error
 
 
 def start(node: Node) -> None:
