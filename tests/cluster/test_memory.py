@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete, results_of
+from tests.cluster.test_search import is_complete, results_of
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
 from tuningjob.spec import load
@@ -63,26 +63,3 @@ def test_what_takes_all_memory_fails_alone_and_the_search_goes_on(jobs: TuningJo
     assert lost.sum() == 2
     assert all(json.loads(text)["powers__degree"] == 5 for text in found["params"][lost])
     assert jobs.status("powers")["best"]["score"] == want.best_score_
-
-
-def test_a_pod_runs_fewer_processes_than_it_has_cpus_where_memory_would_not_hold_them(jobs: TuningJobs) -> None:
-    """Degree 6 of 13 features is 27,132 columns, some 100 MiB in each fit: one has room in the pod, two at once have not."""
-    document = powers(6)
-    document["spec"] |= {
-        "data": {"loader": "sklearn.datasets.load_wine"},
-        "resources": {"cpu": "2", "memory": "370Mi"},
-    }
-    document["spec"]["search"]["grid"]["parameters"]["bayes__var_smoothing"] = {"logspace": [-9, -2, 40]}
-    jobs.apply(document)
-    jobs.wait_for("powers", is_complete, timeout_seconds=180)
-
-    planned = jobs.status("powers")["plan"]
-    assert planned["nJobs"] == 1
-    assert "nJobs would be 2 by the CPU limit, but only 1 process fits the memory of a pod" in planned["reason"]
-    assert jobs.status("powers")["progress"]["failed"] == 0
-    # nobody died of it
-    assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in jobs.pods("powers")] == [0]
-    job = jobs.cluster.get("job", "powers", namespace=jobs.namespace)
-    assert job is not None
-    assert not job["status"].get("failed")
-    assert_equal_to_scikit_learn(jobs, document)

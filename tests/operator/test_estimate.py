@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.operator.world import NOON
+from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Pilot, Preflight, Progress, SearchState, Spread
 from tuningjob.sizing import n_jobs_within
+from tuningjob_operator.admission import admit
 from tuningjob_operator.estimate import Estimate, estimate, estimate_status, useful_pods
+from tuningjob_operator.status import plan_status
 
 PILOT = Pilot(
     cell_seconds=Spread(low=1.0, expected=2.0, high=4.0),
@@ -98,6 +101,16 @@ def test_fewer_processes_where_memory_would_not_hold_them() -> None:
     assert n_jobs_within(8, 400 * 2**20, PILOT) == 1
     assert n_jobs_within(8, gib, None) == 8
     assert n_jobs_within(8, 0, PILOT) == 8
+
+
+@pytest.mark.parametrize(
+    ("memory", "n_jobs", "room"), [("700Mi", 2, "2 processes fit"), ("500Mi", 1, "1 process fits")]
+)
+def test_status_says_why_there_are_fewer(memory: str, n_jobs: int, room: str) -> None:
+    admitted = admit(manifest(resources={"cpu": "3", "memory": memory}), make_settings()).within_memory(PILOT)
+    planned = plan_status(admitted)
+    assert planned.n_jobs == n_jobs
+    assert planned.reason.endswith(f"nJobs would be 3 by the CPU limit, but only {room} the memory of a pod")
 
 
 def test_an_estimate_of_ages_is_shown_and_breaks_nothing() -> None:
