@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from sklearn.model_selection import RandomizedSearchCV
+import scipy.stats
+from sklearn.model_selection import ParameterSampler, RandomizedSearchCV
+from sklearn.preprocessing import MinMaxScaler
 
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
 from tuningjob import local
@@ -158,6 +160,23 @@ def test_a_search_on_this_machine_is_equal_to_scikit_learns(name: str, tmp_path:
     assert outcome.results.failed_fits == int(
         np.isnan([want.cv_results_[f"split{i}_test_score"] for i in range(want.n_splits_)]).sum()
     )
+
+
+def test_what_is_drawn_is_what_scikit_learn_draws_from_scipys_distributions(tmp_path: Path) -> None:
+    """Written out by hand, for the other tests have their distributions from the code that they test."""
+    problem = prepare(manifest("drawn", SEARCHES["drawn from distributions and lists"]).spec, tmp_path)
+    by_hand = {
+        "svc__C": scipy.stats.loguniform(0.01, 100),
+        "svc__gamma": scipy.stats.uniform(0, 0.1),
+        "svc__degree": scipy.stats.randint(2, 5),
+        "svc__kernel": ["rbf", "poly", "linear"],
+        "scale": ["passthrough", MinMaxScaler()],
+    }
+    assert repr(list(problem.candidates)) == repr(list(ParameterSampler(by_hand, 15, random_state=7)))
+
+    problem = prepare(manifest("drawn", SEARCHES["drawn from lists without replacement"]).spec, tmp_path)
+    lists = {"n_estimators": [5, 10, 20], "max_depth": list(range(1, 9)), "max_features": [1.0, "sqrt"]}
+    assert repr(list(problem.candidates)) == repr(list(ParameterSampler(lists, 20, random_state=0)))
 
 
 @pytest.mark.slow

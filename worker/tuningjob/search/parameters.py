@@ -10,7 +10,6 @@ from tuningjob.errors import Problem
 from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
-from tuningjob.spec.grid import parse_search
 from tuningjob.spec.literals import Distribution, Literal, Scalar, parse_params, shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
@@ -28,10 +27,9 @@ def fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  #
         yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
 
 
-def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401
+def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401  an estimator
     """Names that the estimator lacks, and numbers that mean two things."""
-    written = parse_search(space.search).maps
-    for i, (each, values) in enumerate(zip(written, space.listed, strict=True)):
+    for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         for name, literals in each.items():
             field = f"{space.field(i)}.{name}"
             owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
@@ -121,7 +119,7 @@ def _ambiguity(field: str, literal: Literal) -> Problem:
 # --- values that scikit-learn would refuse
 
 
-def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401
+def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401  an estimator
     """Values with which no candidate, or none of one map of a grid, could be fitted."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if maps == len(space.tried):
@@ -133,7 +131,7 @@ def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterato
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
-def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401
+def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401  an estimator
     """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if 0 < maps < len(space.tried):
@@ -147,7 +145,7 @@ def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterat
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
 
 
-def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # noqa: ANN401
+def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # noqa: ANN401  an estimator
     """Maps without the values that scikit-learn would refuse; those left out of which nothing remains."""
     valid = [
         {

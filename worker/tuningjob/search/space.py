@@ -12,6 +12,7 @@ from tuningjob.journal.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of
 from tuningjob.spec.grid import GRID, SAMPLE, parse_search
+from tuningjob.spec.literals import Distribution, Values
 from tuningjob.spec.models import Search
 
 # Of what was drawn: enough to see what is wrong, and looked at in less than a second.
@@ -22,24 +23,19 @@ Maps = Sequence[Mapping[str, Sequence[Any]]]
 
 @dataclass(frozen=True)
 class Space:
-    """``given``: scikit-learn's param_grid, or its param_distributions."""
+    """``written``: as the manifest has it. ``given``: scikit-learn's param_grid, or its param_distributions."""
 
     search: Search
+    written: Sequence[Mapping[str, Values | Distribution]]
     given: list[dict[str, Any]]
 
     @cached_property
     def candidates(self) -> Sequence[Mapping[str, Any]]:
         """In scikit-learn's order: the same in every pod, because the seed of a random search is never absent."""
-        if self.search.random is None:
-            grid: Sequence[Mapping[str, Any]] = ParameterGrid(self.given)
-            return grid
-        return self._drawn
-
-    @cached_property
-    def _drawn(self) -> list[dict[str, Any]]:
         random = self.search.random
         if random is None:
-            return []
+            grid: Sequence[Mapping[str, Any]] = ParameterGrid(self.given)
+            return grid
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)  # told by us
             return list(ParameterSampler(self.given, random.iterations, random_state=random.random_state))
@@ -54,7 +50,7 @@ class Space:
         if self.search.random is None:
             return self.given
         maps: dict[tuple[Any, ...], dict[str, dict[int, Any]]] = {}
-        for candidate in self._drawn[:_LOOKED_AT]:
+        for candidate in self.candidates[:_LOOKED_AT]:
             kind = tuple(
                 (name, id(candidate[name]) if hasattr(candidate[name], "get_params") else None)
                 for name in sorted(candidate)
@@ -74,21 +70,17 @@ class Space:
 
     def field(self, i: int) -> str:
         """Where the manifest has the map ``i`` of ``given``."""
-        return f"{self._field}[{i}]" if len(self.given) > 1 else self._field
+        return f"{_field_of(self.search)}[{i}]" if len(self.given) > 1 else _field_of(self.search)
 
     def field_tried(self, i: int) -> str:
         """Where the manifest has the map ``i`` of ``tried``. Which of several a sample was drawn from, nobody knows."""
-        return self.field(i) if self.search.random is None else self._field
+        return self.field(i) if self.search.random is None else _field_of(self.search)
 
-    @property
-    def _field(self) -> str:
-        return GRID if self.search.random is None else SAMPLE
-
-    def blocks(self, estimator: Any) -> tuple[Block, ...]:  # noqa: ANN401
+    def blocks(self, estimator: Any) -> tuple[Block, ...]:  # noqa: ANN401  an estimator
         """How the candidates are best walked; () in their order, for those of a sample have no axes."""
         return blocks_of(estimator, self.given) if self.search.random is None else ()
 
-    def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV | RandomizedSearchCV:  # noqa: ANN401
+    def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV | RandomizedSearchCV:  # noqa: ANN401  an estimator
         """scikit-learn's own search over this space, unfitted."""
         random = self.search.random
         if random is None:
@@ -99,5 +91,9 @@ class Space:
 
 def space_of(search: Search) -> Space:
     """Raises ManifestRefused for objects that cannot be made."""
-    found = parse_search(search)
-    return Space(search, build_space(found.maps, GRID if search.random is None else SAMPLE))
+    written = parse_search(search).maps
+    return Space(search, written, build_space(written, _field_of(search)))
+
+
+def _field_of(search: Search) -> str:
+    return GRID if search.random is None else SAMPLE

@@ -1,20 +1,16 @@
 """The manifest: its models, its literals, its grid. Pure and light: no IO but reading a file, no numpy, no scikit-learn."""
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.spec.grid import Grid, Sample, parse_search
 from tuningjob.spec.manifest import dump_spec, load, load_file, load_spec
 from tuningjob.spec.models import TuningJob, TuningJobSpec
 
 __all__ = [
-    "Grid",
     "ManifestRefused",
     "Problem",
-    "Sample",
     "TuningJob",
     "TuningJobSpec",
     "dump_spec",
     "load",
     "load_file",
     "load_spec",
-    "parse_search",
 ]
