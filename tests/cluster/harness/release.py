@@ -1,27 +1,16 @@
 """The product on the cluster: the chart, installed by the real helm, on a volume that outlives its pod."""
 
-import json
 from dataclasses import dataclass
 
 from . import nodes
 from .client import Cluster, Manifest
-from .layout import CHART, KUBECONFIG, NODES, RELEASE, SYSTEM_NAMESPACE
+from .layout import CHART, KUBECONFIG, NODES, RELEASE, ROOT, SYSTEM_NAMESPACE
 from .shell import HarnessError, until
 
 STORAGE_CLASS = "tuningjob-local"
 # a claim takes a volume for itself, and an uninstalled release's claim may stay: enough for a few
 VOLUMES = 4
-A_TUNINGJOB: Manifest = {
-    "apiVersion": "tuningjob.dev/v1alpha1",
-    "kind": "TuningJob",
-    "metadata": {"name": "is-it-taken"},
-    "spec": {
-        "estimator": {"class": "sklearn.tree.DecisionTreeClassifier"},
-        "search": {"grid": {"parameters": {"max_depth": [1, 2]}}},
-        "data": {"loader": "sklearn.datasets.load_iris"},
-        "resources": {"cpu": "500m", "memory": "512Mi"},
-    },
-}
+_EXAMPLE = ROOT / "examples" / "iris-forest.yaml"
 
 
 @dataclass(frozen=True)
@@ -70,9 +59,7 @@ def _takes_tuningjobs(cluster: Cluster) -> bool:
     failurePolicy is (k8s.io/apiserver 0.34, pkg/admission/plugin/policy/mutating: typeconverter.go polls, dispatchOne refuses).
     """
     try:
-        cluster.kubectl(
-            "create", "--dry-run=server", "-f", "-", namespace=SYSTEM_NAMESPACE, stdin=json.dumps(A_TUNINGJOB)
-        )
+        cluster.kubectl("create", "--dry-run=server", "-f", str(_EXAMPLE), namespace=SYSTEM_NAMESPACE)
     except HarnessError as error:
         if "ServiceUnavailable" in str(error):
             return False
