@@ -12,11 +12,12 @@ turns a literal into the Python value.
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.spec.bounds import MAX_DEPTH, MAX_DIGITS
 
 Plain = None | bool | int | float | str
 
@@ -102,9 +103,40 @@ def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestR
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """``value`` for a message: its repr, cut."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """``value`` for a message: its repr, cut. It never raises, and of what is deep or long it looks at no more than it shows."""
+    text = ""
+    for piece in _pieces(value, limit):
+        text += piece
+        if len(text) > limit:
+            return f"{text[: limit - 1]}…"
+    return text
+
+
+def _pieces(value: object, limit: int) -> Iterator[str]:
+    """The repr of a value, part by part: each level begins with a bracket, so no more are entered than letters are shown."""
+    kind = type(value)
+    if kind is dict:
+        yield "{"
+        for i, (key, item) in enumerate(cast("dict[object, object]", value).items()):
+            yield ", " if i else ""
+            yield from _pieces(key, limit)
+            yield ": "
+            yield from _pieces(item, limit)
+        yield "}"
+    elif kind in {list, tuple}:
+        items = cast("list[object] | tuple[object, ...]", value)
+        yield "[" if kind is list else "("
+        for i, item in enumerate(items):
+            yield ", " if i else ""
+            yield from _pieces(item, limit)
+        yield "]" if kind is list else ",)" if len(items) == 1 else ")"
+    elif isinstance(value, str):
+        yield repr(value[: limit + 1])
+    else:
+        try:
+            yield repr(value)
+        except Exception:  # noqa: BLE001  an object of the user's, or an integer beyond what Python writes
+            yield f"<{kind.__name__}>"
 
 
 def readable(number: int) -> str:
@@ -114,16 +146,32 @@ def readable(number: int) -> str:
 
 def parse_literal(value: Any, field: str) -> Literal:  # noqa: ANN401  any JSON-like value
     """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
+    return _parse(value, field, MAX_DEPTH)
+
+
+def _parse(value: Any, field: str, room: int) -> Literal:  # noqa: ANN401  any JSON-like value
+    """``room``: how many lists and maps may still be inside each other."""
+    if not isinstance(value, list | Mapping):
+        return Scalar(value)
+    if room <= 0:
+        raise refuse(shown_path(field), f"lists and maps inside each other, {MAX_DEPTH} deep at the most", value)
     if isinstance(value, list):
-        return ListOf(tuple(parse_literal(item, f"{field}[{i}]") for i, item in enumerate(value)))
-    if isinstance(value, Mapping):
-        return _parse_mapping(value, field)
-    return Scalar(value)
+        return ListOf(_parse_items(value, field, room - 1))
+    return _parse_mapping(value, field, room - 1)
 
 
-def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
+def shown_path(field: str, limit: int = 160) -> str:
+    """A field's path for a message, cut."""
+    return field if len(field) <= limit else f"{field[:limit]}…"
+
+
+def _parse_items(items: list[Any], field: str, room: int) -> tuple[Literal, ...]:
+    return tuple(_parse(item, f"{field}[{i}]", room) for i, item in enumerate(items))
+
+
+def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Literal:
     if "class" in value and set(value) <= {"class", "params"}:
-        return _parse_object(value, field)
+        return _parse_object(value, field, room)
     if len(value) == 1:
         ((tag, body),) = value.items()
         if tag in _NOT_ONE_VALUE:
@@ -133,9 +181,9 @@ def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
         if tag == "tuple":
             if not isinstance(body, list):
                 raise refuse(f"{field}.tuple", "a list", body)
-            return TupleOf(tuple(parse_literal(item, f"{field}.tuple[{i}]") for i, item in enumerate(body)))
+            return TupleOf(_parse_items(body, f"{field}.tuple", room))
         if tag == "dict":
-            return _parse_pairs(body, field)
+            return _parse_pairs(body, field, room)
     for key in value:
         if _INT_TEXT.match(key):
             raise refuse(
@@ -144,29 +192,33 @@ def _parse_mapping(value: Mapping[str, Any], field: str) -> Literal:
                 key,
                 f"Write {{dict: [[{key}, …], …]}} for a dict whose keys are numbers.",
             )
-    return DictOf(tuple((Scalar(key), parse_literal(item, f"{field}.{key}")) for key, item in value.items()))
+    return DictOf(tuple((Scalar(key), _parse(item, f"{field}.{key}", room)) for key, item in value.items()))
 
 
-def _parse_object(value: Mapping[str, Any], field: str) -> ObjectOf:
+def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
     class_path, params = value["class"], value.get("params", {})
     if not isinstance(class_path, str):
         raise refuse(f"{field}.class", "the dotted path of a class", class_path)
     if not isinstance(params, Mapping):
         raise refuse(f"{field}.params", "a map of parameters", params)
-    return ObjectOf(class_path, parse_params(params, f"{field}.params"))
+    return ObjectOf(class_path, _parse_params(params, f"{field}.params", room))
 
 
 def parse_params(params: Mapping[str, Any], field: str) -> tuple[tuple[str, Literal], ...]:
     """A map of parameters, sorted by name. Raises ManifestRefused."""
-    return tuple((name, parse_literal(params[name], f"{field}.{name}")) for name in sorted(params))
+    return _parse_params(params, field, MAX_DEPTH)
 
 
-def _parse_pairs(body: Any, field: str) -> DictOf:  # noqa: ANN401  any JSON-like value
+def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tuple[str, Literal], ...]:
+    return tuple((name, _parse(params[name], f"{field}.{name}", room)) for name in sorted(params))
+
+
+def _parse_pairs(body: Any, field: str, room: int) -> DictOf:  # noqa: ANN401  any JSON-like value
     if not isinstance(body, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in body):
         raise refuse(f"{field}.dict", "a list of [key, value] pairs", body)
     return DictOf(
         tuple(
-            (parse_literal(key, f"{field}.dict[{i}][0]"), parse_literal(item, f"{field}.dict[{i}][1]"))
+            (_parse(key, f"{field}.dict[{i}][0]", room), _parse(item, f"{field}.dict[{i}][1]", room))
             for i, (key, item) in enumerate(body)
         )
     )
@@ -181,13 +233,16 @@ def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN
     if isinstance(body, bool) or not isinstance(body, int | float | str):
         raise refuse(f"{field}.{tag}", "a number, or one in quotes", body)
     try:
-        if tag == "int":
-            if isinstance(body, float):
-                raise ValueError(f"{body} is not an integer")
-            return int(body)
-        return float(body)
-    except ValueError:
+        if tag == "float":
+            return float(body)
+        number = int(body)
+        if number != body and isinstance(body, float):
+            raise ValueError(f"{body} is not an integer")
+    except (ValueError, OverflowError):
         raise refuse(f"{field}.{tag}", "an integer" if tag == "int" else "a number", body) from None
+    if abs(number) >= 10**MAX_DIGITS:
+        raise refuse(f"{field}.{tag}", f"an integer of at most {MAX_DIGITS} digits", body)
+    return number
 
 
 Values = tuple[Literal | Spaced | range, ...]
@@ -257,8 +312,10 @@ def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
         if not span:
             raise refuse(where, "a range with at least one value", body)
         return span
-    if not numbers or len(body) != 3 or not isinstance(body[2], int) or body[2] < 1:
+    if not numbers or len(body) != 3 or not isinstance(body[2], int) or not 1 <= body[2] <= _MOST:
         raise refuse(where, "[start, stop, num] with num an integer of at least 1", body)
+    if any(abs(x) > sys.float_info.max for x in body):
+        raise refuse(where, "[start, stop, num], finite numbers", body)
     return Spaced(tag, float(body[0]), float(body[1]), body[2])
 
 
@@ -298,7 +355,10 @@ def _spaced_at(spaced: Spaced, position: int) -> float:
     exact = (
         spaced.stop if 0 < position == last else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
     )
-    return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
+    try:
+        return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
+    except OverflowError:  # numpy's is infinite, too
+        return math.inf
 
 
 def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.spec import bounds
 from tuningjob.spec.canonical import canonical, read_file
 from tuningjob.spec.grid import parse_search
 from tuningjob.spec.literals import parse_params, shown
@@ -23,6 +24,8 @@ M = TypeVar("M", TuningJob, TuningJobSpec)
 
 def load(document: Any) -> TuningJob:  # noqa: ANN401  whatever a file or an API server holds
     """A TuningJob from a manifest, or from an object of the API server. Raises ManifestRefused with every problem found."""
+    if isinstance(document, Mapping):
+        bounds.check_spec(document.get("spec"))
     document = canonical(document)
     if not isinstance(document, Mapping):
         raise ManifestRefused([Problem("the file", "a TuningJob manifest", shown(document))])

@@ -1,0 +1,134 @@
+"""How large and how deep what somebody else wrote may be, before anything is done with it.
+
+A manifest, a parameter's value, or a worker's answer is walked with a stack of its own, so that no nesting ends in a
+RecursionError, and only as far as the bounds go, so that YAML's aliases, which say one thing a million times, cost nothing.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from tuningjob.errors import ManifestRefused, Problem
+
+# Lists and maps inside each other. A pipeline in a column transformer in a pipeline as a grid's value has about 20.
+MAX_DEPTH: Final = 64
+# Of spec as JSON. A TuningJob of a million candidates has some 10 KiB; an object of the API server can have no more than 1.5 MiB.
+MAX_SPEC_BYTES: Final = 256 * 2**10
+# Scalars, lists and maps in a manifest: what memory and time go by.
+MAX_VALUES: Final = 50_000
+# Of a whole object, with its metadata and status: more than an API server keeps.
+MAX_DOCUMENT_BYTES: Final = 2 * 2**20
+MAX_DOCUMENT_VALUES: Final = 4 * MAX_VALUES
+# Of a manifest's file, with its comments.
+MAX_FILE_BYTES: Final = 2**20
+# Digits of the largest number that a float holds, which is what JSON's readers make of a long integer.
+MAX_DIGITS: Final = 308
+_BEYOND: Final = 10**MAX_DIGITS
+_LONGEST_PATH: Final = 160
+_MUCH: Final = (
+    "YAML's aliases count as what they stand for. Long lists are said by {range: …}, {linspace: …} or {logspace: …}."
+)
+
+
+def problems_of(
+    value: Any,  # noqa: ANN401  any JSON-like value
+    field: str,
+    *,
+    max_bytes: int,
+    max_values: int = sys.maxsize,
+    max_depth: int = MAX_DEPTH,
+) -> list[Problem]:
+    """What is too deep, too much, or too large a number in any JSON-like value; it never raises, and ends early.
+
+    ``field`` is its path. Bytes are those of JSON in UTF-8 without blanks, numbers and escapes estimated from below.
+    """
+    problems: list[Problem] = []
+    size = values = 0
+    waiting: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]
+    path: list[str | int] = []
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            del path[-1:]
+            continue
+        key, item = entry
+        values += 1
+        size += _bytes_of(key, item)
+        if size > max_bytes or values > max_values:
+            much = f"{readable_size(max_bytes)} as JSON" if size > max_bytes else f"{max_values:,} values"
+            return [*problems, Problem(field or "the file", f"of at most {much}", "more", _MUCH)]
+        if isinstance(item, int) and abs(item) >= _BEYOND:
+            where = _joined(field, [*path, key])
+            problems.append(Problem(where, *of_too_many_digits(_digits(item))))
+        inside = _inside(item)
+        if inside is None:
+            continue
+        if len(waiting) > max_depth:
+            must_be = f"lists and maps inside each other, {max_depth} deep at the most"
+            return [*problems, Problem(_joined(field, [*path, key]), must_be, "more")]
+        waiting.append(inside)
+        path.append(key)
+    return problems
+
+
+def check_spec(spec: Any, field: str = "spec") -> None:  # noqa: ANN401  any JSON-like value
+    """Raise ManifestRefused for a spec that is more than anybody may ask to be read."""
+    _refuse(problems_of(spec, field, max_bytes=MAX_SPEC_BYTES, max_values=MAX_VALUES))
+
+
+def check_document(document: Any, field: str = "", *, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:  # noqa: ANN401
+    """Raise ManifestRefused for a whole object that is."""
+    _refuse(problems_of(document, field, max_bytes=max_bytes, max_values=MAX_DOCUMENT_VALUES))
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise ManifestRefused(problems)
+
+
+def of_too_many_digits(digits: int) -> tuple[str, str]:
+    """What such a number must be, and what it is."""
+    return f"a number of at most {MAX_DIGITS} digits", f"one of {digits:,}"
+
+
+def _inside(item: object) -> Iterator[tuple[str | int, Any]] | None:
+    if item is None or isinstance(item, str | int | float):
+        return None
+    if isinstance(item, list | tuple):
+        return iter(enumerate(item))
+    return iter(item.items()) if isinstance(item, Mapping) else None
+
+
+def _bytes_of(key: object, item: object) -> int:
+    """What JSON needs for it and the comma behind it, without what is inside of it."""
+    size = 4 + _utf8(key) if isinstance(key, str) else 1
+    if isinstance(item, str):
+        return size + 2 + _utf8(item)
+    if type(item) is int:
+        return size + _digits(item)
+    return size + 2
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def _digits(number: int) -> int:
+    """Decimal digits, one too many at times: str() refuses to count beyond 4,300."""
+    return 1 if -10 < number < 10 else 1 + math.floor(abs(number).bit_length() * math.log10(2))
+
+
+def _joined(field: str, parts: Iterable[str | int]) -> str:
+    path = field
+    for part in parts:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path and part != "" else str(part)
+        if len(path) > _LONGEST_PATH:
+            return f"{path[:_LONGEST_PATH]}…"
+    return path or "the file"
+
+
+def readable_size(size: int) -> str:
+    """In MiB, or in KiB below one."""
+    return f"{size // 2**20:,} MiB" if size >= 2**20 else f"{size // 2**10:,} KiB"
