@@ -15,9 +15,10 @@ import tuningjob
 from tests.engine.compare import assert_same_results, assert_same_search
 from tests.engine.fresh import in_a_fresh_process
 from tuningjob.engine import CellKey, Work
+from tuningjob.engine.guard import GuardTripped
 from tuningjob.engine.rules import NestedFit, register
 from tuningjob.engine.rules.base import _rules
-from tuningjob.engine.schedule import GuardTripped, Schedule
+from tuningjob.engine.schedule import Schedule
 
 X, y = load_iris(return_X_y=True)
 
@@ -153,8 +154,7 @@ def test_the_sample_of_the_guard_is_the_same_each_time() -> None:
         )
         schedule = Schedule(work, 1)
         schedule.add([CellKey(candidate, split) for candidate in range(6) for split in range(5)])
-        tasks = [schedule.take() for _ in range(schedule.unfinished)]
-        return [(task.candidates[0], task.split) for task in tasks if task is not None and task.plain]
+        return [(task.candidates[0], task.split) for task in iter(schedule.take, None) if task.plain]
 
     assert len(watched()) == 2
     assert watched() == watched()

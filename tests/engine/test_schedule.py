@@ -119,6 +119,66 @@ def test_results_of_a_group_wait_for_the_guard() -> None:
     assert sorted(each.cell for each in schedule.ready()) == sorted(cells(3, 2))
 
 
+def test_the_guard_speaks_once_the_first_task_of_a_group_is_done() -> None:
+    candidates = [{"n_estimators": n} for n in (1, 2, 3)]
+    schedule = Schedule(work(FOREST, candidates), processes=1)
+    schedule.add(cells(3, 2))
+    for expected in ([], cells(3, 2)[::2], cells(3, 2)[1::2]):
+        task = schedule.take()
+        assert task is not None
+        done(schedule, task)
+        assert [each.cell for each in schedule.ready()] == sorted(expected)
+    assert schedule.unfinished == 0
+
+
+def test_one_verdict_on_a_group_is_enough_for_all_of_it_that_comes_later() -> None:
+    candidates = [{"n_estimators": n} for n in (1, 2, 3)]
+    schedule = Schedule(work(FOREST, candidates), processes=1)
+    for split in range(4):
+        schedule.add([CellKey(candidate, split) for candidate in range(3)])
+        for task in iter(schedule.take, None):
+            done(schedule, task)
+    assert len(schedule.ready()) == 12
+    assert schedule.guarded == 1
+
+
+@pytest.mark.filterwarnings("ignore::tuningjob.engine.guard.GuardTripped")
+def test_what_is_left_of_a_condemned_group_is_not_shared_any_more() -> None:
+    candidates = [{"n_estimators": n} for n in (1, 2, 3)]
+    schedule = Schedule(work(FOREST, candidates), processes=1)
+    schedule.add(cells(3, 3))
+    told: list[CellKey] = []
+    shared = 0
+
+    def work_off() -> None:
+        nonlocal shared
+        while (task := schedule.take()) is not None:
+            shared += not task.plain
+            for cell in task.cells:
+                schedule.arrived(task, result(cell, 0.5 if task.plain else 0.25))
+            schedule.finished(task)
+            ready = schedule.ready()
+            assert {each.outcome["test_scores"] for each in ready} <= {0.5}
+            told.extend(each.cell for each in ready)
+
+    work_off()
+    schedule.add([CellKey(candidate, 3) for candidate in range(3)])  # it is known by now
+    work_off()
+    assert sorted(told) == sorted(cells(3, 4))
+    assert shared == 1
+    assert schedule.tripped == 1
+
+
+def test_cells_of_a_group_that_never_come_together_are_watched_all_the_same() -> None:
+    candidates = [{"n_estimators": n} for n in (1, 2)]
+    schedule = Schedule(work(FOREST, candidates), processes=1)
+    schedule.add([CellKey(0, 0)])
+    schedule.add([CellKey(1, 0), CellKey(0, 1)])
+    for task in iter(schedule.take, None):
+        done(schedule, task)
+    assert len(schedule.ready()) == 3
+
+
 def test_a_task_whose_process_is_gone_is_done_again_without_what_has_arrived() -> None:
     candidates = [{"max_features": f} for f in (1, 2, 3, 4)]
     schedule = Schedule(work(FOREST, candidates), processes=1, guard=False)

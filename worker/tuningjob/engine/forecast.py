@@ -45,7 +45,7 @@ class Forecast:
     def seconds(self, params: Mapping[str, Any]) -> float:
         """The expected seconds; without measurements yet a number that is only good for comparing."""
         if self._weights is None:
-            return math.prod(float(value) for name, value in params.items() if _is_size(name, value))
+            return size_of(params)
         known = ((column, value) for column, value in self._features(params).items() if column < len(self._weights))
         return math.exp(min(50.0, sum(self._weights[column] * value for column, value in known)))
 
@@ -75,6 +75,11 @@ class Forecast:
         penalty = np.full(len(gram), _RIDGE)
         penalty[self._columns["all"]] = 0.0
         self._weights = np.linalg.solve(gram + np.diag(penalty + 1e-9), design.T @ np.array([log for _, log in rows]))
+
+
+def size_of(params: Mapping[str, Any]) -> float:
+    """What a fit of its own costs, compared with another's that differs in sizes only: measured are parts of shared ones."""
+    return math.prod(float(value) for name, value in params.items() if _is_size(name, value))
 
 
 def _is_size(name: str, value: Any) -> bool:  # noqa: ANN401

@@ -2,21 +2,16 @@
 
 import itertools
 import math
-import random
-import warnings
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from tuningjob.engine.evaluate import AtWork, Evaluated, Outcome
+from tuningjob.engine.evaluate import AtWork, Evaluated
 from tuningjob.engine.forecast import Forecast
+from tuningjob.engine.guard import Guard
 from tuningjob.engine.outline import Outline, Path
-from tuningjob.engine.seeds import is_repeatable
 from tuningjob.engine.work import CellKey, Work
 
 # Cutting between candidates that share nothing is free, down to this many tasks a process; where something would be done
@@ -25,6 +20,8 @@ FINE: Final = 16
 COARSE: Final = 4
 # Below this a task is not worth its dispatch (about a millisecond with all that is around it).
 SHORTEST_SECONDS: Final = 0.05
+# Of so many processes one is at plain fits for the guard, as long as there are any: the others begin what takes long.
+WATCHING: Final = 4
 _SAMPLE: Final = 16
 
 
@@ -37,47 +34,33 @@ class Task:
     candidates: tuple[int, ...]
     plain: bool = False
 
-
-class GuardTripped(RuntimeWarning):
-    """A shared fit gave other bits than a fit of its own: its group was fitted again, nothing shared."""
-
-
-@dataclass(eq=False)
-class _Group:
-    """Candidates that one nested axis serves: one cell of them is also fitted the plain way."""
-
-    cells: list[CellKey]
-    sample: CellKey
-    plain: Outcome | None = None
-    condemned: bool = False
-    held: dict[CellKey, Evaluated] = field(default_factory=dict)
+    @property
+    def cells(self) -> tuple[CellKey, ...]:
+        """What is to be evaluated."""
+        return tuple(CellKey(candidate, self.split) for candidate in self.candidates)
 
 
 class Schedule:
     """The cells of a search that are to be evaluated here, and where they stand.
 
     ``add`` cells, ``take`` tasks, tell what came of them (``arrived``, ``finished``, ``lost``), collect what is ``ready``.
+
+    What the guard watches is ready once it has spoken.
     """
 
     def __init__(self, work: Work, processes: int, *, guard: bool = True, seed: int = 0, by_fold: bool = False) -> None:
         self._work = work
         self.processes = processes
-        self._guard = guard
-        self._random = random.Random(seed)  # noqa: S311  a sample, no secret
         self._by_fold = by_fold
         self._outline = Outline(work.estimator)
+        self._guard = Guard(work, seed=seed)
+        self._watches = guard
         self.forecast = Forecast()
         self._ids = itertools.count()
         self._seconds: WeakKeyDictionary[Task, tuple[int, float]] = WeakKeyDictionary()
         self._pending: list[Task] = []
         self._at_work: dict[Task, set[CellKey]] = {}
-        self._groups: dict[CellKey, list[_Group]] = {}
-        self._redo: set[CellKey] = set()
-        self._told: set[CellKey] = set()
-        self._ready: deque[Evaluated] = deque()
         self._paths: dict[int, Path] = {}
-        self.guarded = 0
-        self.tripped = 0
 
     # --- cells come in
 
@@ -91,10 +74,14 @@ class Schedule:
             for candidate in dict.fromkeys(candidate for column in by_split.values() for candidate in column)
         }
         self._paths.update({candidate: place.path for candidate, place in places.items()})
-        if self._guard:
-            self._watch(by_split, {candidate: place.axes for candidate, place in places.items()})
+        if self._watches:
+            by_split = self._guard.watch(by_split, {candidate: place.axes for candidate, place in places.items()})
         for split, candidates in by_split.items():
-            self._pending += [self._task(split, part) for part in self._cut(candidates, len(by_split))]
+            tasks = [self._task(split, part) for part in self._cut(candidates, len(by_split))]
+            for task in tasks:
+                self._guard.foresee(task.cells)
+            self._pending += tasks
+        self._do_again()
 
     def _cut(self, candidates: Sequence[int], splits: int) -> list[tuple[int, ...]]:
         ordered = sorted(
@@ -114,50 +101,36 @@ class Schedule:
     def _prefix(self, depth: int, candidate: int) -> Path:
         return self._paths[candidate][:depth]
 
-    def _watch(self, by_split: dict[int, list[int]], axes: dict[int, tuple[tuple[Hashable, Hashable], ...]]) -> None:
-        members: dict[Hashable, list[CellKey]] = {}
-        values: dict[Hashable, set[Hashable]] = {}
-        for split, candidates in by_split.items():
-            for candidate in candidates:
-                for group, value in axes[candidate]:
-                    members.setdefault(group, []).append(CellKey(candidate, split))
-                    values.setdefault(group, set()).add(value)
-        for key, cells in members.items():
-            if len(values[key]) < 2:
-                continue
-            # cheap ones more often: of a nested axis the largest is the shared fit itself, and would tell the least
-            cheapness = [1 / self.forecast.seconds(self._work.candidates[cell.candidate]) for cell in cells]
-            (sample,) = self._random.choices(cells, cheapness)
-            if self._is_comparable(sample.candidate):
-                group = _Group(cells, sample)
-                self.guarded += 1
-                for cell in cells:
-                    self._groups.setdefault(cell, []).append(group)
-                self._pending.append(self._task(group.sample.split, (group.sample.candidate,), plain=True))
-
-    def _is_comparable(self, candidate: int) -> bool:
-        """Whether two plain fits of it would have the same bits: else there is nothing to watch, and nothing is shared."""
-        try:
-            return is_repeatable(self._work.configured(candidate))
-        except Exception:  # noqa: BLE001  invalid parameters: told by the fit
-            return False
-
     # --- tasks go out
 
     def take(self) -> Task | None:
-        """The next task: the one that is expected to take longest, cut in two where it would be the last to end."""
+        """The next task: what the guard waits for, else the one that is expected to take longest.
+
+        It is cut in two where it would be the last to end.
+        """
         if not self._pending:
             return None
-        best = max(self._eligible(), key=self.seconds)
+        if sum(map(self._is_awaited, self._at_work)) < max(1, self.processes // WATCHING):
+            best = max(self._eligible(), key=lambda task: (self._is_awaited(task), self.seconds(task)))
+        else:
+            best = max(self._eligible(), key=self.seconds)
         self._pending.remove(best)
-        if len(self._pending) < self.processes - 1 and not best.plain:
-            best = self._halve(best)
-        self._at_work[best] = {CellKey(candidate, best.split) for candidate in best.candidates}
+        if not best.plain:
+            if len(self._pending) < self.processes - 1:
+                best = self._halve(best)
+            self._watch(self._guard.samples_of(best.cells))
+        self._at_work[best] = set(best.cells)
         return best
 
     def at_work(self, id: int) -> Task:  # noqa: A002
         """The task of an id that was taken and has not ended."""
         return next(task for task in self._at_work if task.id == id)
+
+    def _is_awaited(self, task: Task) -> bool:
+        return task.plain and self._guard.is_awaited(task.cells[0])
+
+    def _watch(self, samples: Iterable[CellKey]) -> None:
+        self._pending += [self._task(cell.split, (cell.candidate,), plain=True) for cell in samples]
 
     def _task(self, split: int, candidates: Iterable[int], *, plain: bool = False) -> Task:
         return Task(next(self._ids), split, tuple(candidates), plain)
@@ -195,70 +168,36 @@ class Schedule:
         """A cell of a task that was taken."""
         self._at_work[task].discard(result.cell)
         if task.plain:
-            self._accept_plain(result)
+            self._guard.plain(result)
         else:
             seconds = result.outcome["fit_time"] + result.outcome["score_time"]
             self.forecast.learn(self._work.candidates[result.cell.candidate], seconds)
-            self._accept(result)
+            self._guard.shared(result)
+        self._do_again()
 
-    def _accept(self, result: Evaluated) -> None:
-        groups = self._groups.get(result.cell)
-        if groups is None:
-            self._ready.append(result)
-        elif not any(group.condemned for group in groups):
-            for group in list(groups):
-                group.held[result.cell] = result
-                self._judge(group)
-
-    def _accept_plain(self, result: Evaluated) -> None:
-        if result.cell in self._redo:
-            self._redo.discard(result.cell)
-            self._told.add(result.cell)
-            self._ready.append(result)
+    def _do_again(self) -> None:
+        """What the guard has condemned is fitted one by one, and in no other way."""
+        again = set(self._guard.again)
+        if not again:
             return
-        for group in self._groups.get(result.cell, []):
-            if group.sample == result.cell and group.plain is None:
-                group.plain = result.outcome
-                self._judge(group)
-                return
+        self._guard.again.clear()
+        tasks, self._pending = self._pending, []
+        for task in tasks:
+            left = tuple(cell.candidate for cell in task.cells if cell not in again)
+            if task.plain or len(left) == len(task.candidates):
+                self._pending.append(task)
+            elif left:
+                self._pending.append(self._task(task.split, left))
+        self._pending += [self._task(cell.split, (cell.candidate,), plain=True) for cell in sorted(again)]
 
-    def _judge(self, group: _Group) -> None:
-        shared = group.held.get(group.sample)
-        if group.plain is None or shared is None or group.condemned:
-            return
-        if _same_bits(group.plain, shared.outcome):
-            self._acquit(group)
-        else:
-            self._condemn(group)
-
-    def _acquit(self, group: _Group) -> None:
-        # what is held is released where no other group has a doubt; what has not arrived yet will not be held
-        for cell in group.cells:
-            groups = self._groups[cell]
-            groups.remove(group)
-            if not groups:
-                del self._groups[cell]
-                if cell in group.held:
-                    self._ready.append(group.held[cell])
-
-    def _condemn(self, group: _Group) -> None:
-        group.condemned = True
-        self.tripped += 1
-        params = self._work.candidates[group.sample.candidate]
-        warnings.warn(
-            f"sharing one fit between {len(group.cells)} cells gave other bits than a fit of its own for {params}: "
-            "they are fitted again one by one. Please report it, with the versions and the estimator.",
-            GuardTripped,
-            stacklevel=2,
-        )
-        again = [cell for cell in group.cells if cell not in self._redo and cell not in self._told]
-        self._redo.update(again)
-        self._pending += [self._task(cell.split, (cell.candidate,), plain=True) for cell in again]
+    def _end(self) -> None:
+        if not self.unfinished:
+            self._watch(self._guard.left_samples())
 
     def ready(self) -> list[Evaluated]:
         """What may be believed, since the last call."""
-        results = list(self._ready)
-        self._ready.clear()
+        results = list(self._guard.ready)
+        self._guard.ready.clear()
         return results
 
     def finished(self, task: Task) -> None:
@@ -266,6 +205,7 @@ class Schedule:
         left = self._at_work.pop(task)
         if left:
             raise RuntimeError(f"a task ended without {len(left)} of its cells: {sorted(left)[:3]}")
+        self._end()
 
     def lost(self, task: Task, at_work: AtWork | None) -> CellKey | None:
         """The process of a task is gone, in the middle of the fit of ``at_work``; what it had left is to be done again.
@@ -282,19 +222,27 @@ class Schedule:
         if len(fitting) == 1:
             return fitting[0]
         self._pending += [self._task(cell.split, (cell.candidate,)) for cell in fitting]
+        self._end()
         return None
 
     def give(self, task: Task, result: Evaluated) -> None:
         """The result of a cell that cannot be evaluated: the one that ``lost`` returned."""
         if task.plain:
-            for group in self._groups.get(result.cell, []):
-                if group.sample == result.cell and group.plain is None and result.cell not in self._redo:
-                    # nothing to compare with: one slow fit says nothing about the bits of the shared one
-                    self._acquit(group)
-                    return
-            self._accept_plain(result)
+            self._guard.gave_up(result)
         else:
-            self._accept(result)
+            self._guard.shared(result)
+        self._do_again()
+        self._end()
+
+    @property
+    def guarded(self) -> int:
+        """Groups that were watched."""
+        return self._guard.guarded
+
+    @property
+    def tripped(self) -> int:
+        """Groups whose results were thrown away."""
+        return self._guard.tripped
 
     @property
     def open_splits(self) -> set[int]:
@@ -345,15 +293,3 @@ def _joined(parts: Sequence[Sequence[int]], wanted: int) -> list[list[int]]:
         joined[-1] += part
         taken += len(part)
     return joined
-
-
-def _same_bits(one: Outcome, other: Outcome) -> bool:
-    return all(_bits(one.get(name)) == _bits(other.get(name)) for name in ("test_scores", "train_scores")) and (
-        (one["fit_error"] is None) == (other["fit_error"] is None)
-    )
-
-
-def _bits(scores: Any) -> Any:  # noqa: ANN401  a number, or one by metric
-    if isinstance(scores, dict):
-        return {name: _bits(score) for name, score in scores.items()}
-    return None if scores is None else np.float64(scores).tobytes()

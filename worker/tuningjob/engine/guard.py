@@ -1,0 +1,243 @@
+"""The guard: of what shares a fit one cell is also fitted the plain way, and results wait until both are found alike. Pure.
+
+It speaks early: the sample of a group is of the first task that fits several of its cells as one. So little is held at a time,
+and little is lost with the process.
+"""
+
+import random
+import warnings
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tuningjob.engine.evaluate import Evaluated, Outcome
+from tuningjob.engine.forecast import size_of
+from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.work import CellKey, Work
+
+Axes = Sequence[tuple[Hashable, Hashable]]
+
+
+class GuardTripped(RuntimeWarning):
+    """A shared fit gave other bits than a fit of its own: its group was fitted again, nothing shared."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Candidates that one nested axis serves, until there is a verdict.
+
+    ``cells`` are what it is on, each with its value on the axis; ``held`` the results that wait for it. ``is_parted``: no task
+    has cells with different values.
+    """
+
+    key: Hashable
+    cells: dict[CellKey, Hashable] = field(default_factory=dict)
+    held: dict[CellKey, Evaluated] = field(default_factory=dict)
+    is_parted: bool = True
+    sample: CellKey | None = None
+    plain: Outcome | None = None
+
+    def are_parted(self, cells: Iterable[CellKey]) -> bool:
+        """Whether these of its cells have one value at the most, so that nothing of the axis is shared between them."""
+        return len({self.cells[cell] for cell in cells}) < 2
+
+
+class Guard:
+    """Results go in (``shared``, ``plain``) and come out of ``ready`` once they may be believed.
+
+    ``again`` are cells that are to be fitted the plain way, nothing shared, because of a verdict: whoever drives this empties it.
+    """
+
+    def __init__(self, work: Work, *, seed: int = 0) -> None:
+        self._work = work
+        self._random = random.Random(seed)  # noqa: S311  a sample, no secret
+        self._only: dict[Hashable, Hashable] = {}  # by its group, the only value on an axis that has come so far
+        self._groups: dict[Hashable, _Group] = {}
+        self._verdicts: dict[Hashable, bool] = {}  # by group: whether what is shared has the bits of plain fits
+        self._doubts: dict[CellKey, list[_Group]] = {}  # the groups without a verdict that a cell is of
+        self._redo: set[CellKey] = set()
+        self._told: set[CellKey] = set()  # of those that were done again
+        self.again: list[CellKey] = []
+        self.ready: deque[Evaluated] = deque()
+        self.guarded = 0
+        self.tripped = 0
+
+    def watch(self, by_split: Mapping[int, Sequence[int]], axes: Mapping[int, Axes]) -> dict[int, list[int]]:
+        """Hold what is to be watched. Returns what may be shared: all candidates but those of groups that were condemned."""
+        for key, value in dict.fromkeys(each for found in axes.values() for each in found):
+            is_known = key in self._groups or key in self._verdicts
+            if not is_known and self._only.setdefault(key, value) != value:
+                del self._only[key]
+                self._groups[key] = _Group(key)
+        may_be_shared: dict[int, list[int]] = {}
+        for split, candidates in by_split.items():
+            for candidate in candidates:
+                cell = CellKey(candidate, split)
+                if any(self._verdicts.get(key) is False for key, _ in axes[candidate]):
+                    self._do_again([cell])
+                    continue
+                may_be_shared.setdefault(split, []).append(candidate)
+                for key, value in axes[candidate]:
+                    if key in self._groups:
+                        self._groups[key].cells[cell] = value
+                        self._doubts.setdefault(cell, []).append(self._groups[key])
+        return may_be_shared
+
+    # --- samples
+
+    def foresee(self, cells: Iterable[CellKey]) -> None:
+        """These cells will be one task."""
+        for group, members in self._undecided(cells).items():
+            group.is_parted &= group.are_parted(members)
+
+    def samples_of(self, cells: Iterable[CellKey]) -> list[CellKey]:
+        """These cells are fitted now: those of them that are to be fitted the plain way, too."""
+        return [
+            sample
+            for group, members in self._undecided(cells).items()
+            if group.sample is None and (group.is_parted or not group.are_parted(members))
+            for sample in self._sample(group, members)
+        ]
+
+    def left_samples(self) -> list[CellKey]:
+        """Nothing is to be fitted any more: samples of the groups that no task had one of, else they would be held for ever."""
+        return [
+            sample
+            for group in list(self._groups.values())
+            if group.held
+            for sample in self._sample(group, list(group.held))
+        ]
+
+    def is_awaited(self, cell: CellKey) -> bool:
+        """Whether results wait for a plain fit of this cell: it is a sample, not one that is only done again."""
+        return cell not in self._redo
+
+    def _undecided(self, cells: Iterable[CellKey]) -> dict[_Group, list[CellKey]]:
+        found: dict[_Group, list[CellKey]] = {}
+        for cell in cells:
+            for group in self._doubts.get(cell, ()):
+                found.setdefault(group, []).append(cell)
+        return found
+
+    def _sample(self, group: _Group, cells: list[CellKey]) -> list[CellKey]:
+        """One of the cells; none where none can be compared, so that there is no doubt."""
+        while cells:
+            # cheap ones more often: of a nested axis the largest is the shared fit itself, and would tell the least
+            cheapness = [1 / size_of(self._work.candidates[cell.candidate]) for cell in cells]
+            (sample,) = self._random.choices(cells, cheapness)
+            if self._is_comparable(sample.candidate):
+                self.guarded += 1
+                group.sample, group.plain = sample, None
+                return [sample]
+            cells.remove(sample)
+        self._acquit(group)
+        return []
+
+    def _is_comparable(self, candidate: int) -> bool:
+        """Whether two plain fits of it would have the same bits: else there is nothing to watch, and nothing is shared."""
+        try:
+            return is_repeatable(self._work.configured(candidate))
+        except Exception:  # noqa: BLE001  invalid parameters: told by the fit
+            return False
+
+    # --- results
+
+    def shared(self, result: Evaluated) -> None:
+        """What came of a fit that may have been shared."""
+        cell = result.cell
+        if cell in self._redo or cell in self._told:
+            return
+        if cell not in self._doubts:
+            self.ready.append(result)
+            return
+        for group in list(self._doubts[cell]):
+            if cell in group.cells:  # no more, once another of its groups is condemned
+                group.held[cell] = result
+                self._judge(group)
+
+    def plain(self, result: Evaluated) -> None:
+        """What came of a plain fit."""
+        if result.cell in self._redo:
+            self._redo.discard(result.cell)
+            self._told.add(result.cell)
+            self.ready.append(result)
+            return
+        group = self._waiting_for(result.cell)
+        if group is not None:
+            group.plain = result.outcome
+            self._judge(group)
+
+    def gave_up(self, result: Evaluated) -> None:
+        """A plain fit was ended for taking too long: one slow fit says nothing about the bits of the shared one."""
+        group = self._waiting_for(result.cell)
+        if group is not None:
+            self._acquit(group)
+        else:
+            self.plain(result)
+
+    def _waiting_for(self, sample: CellKey) -> _Group | None:
+        groups = self._doubts.get(sample, ())
+        return next((group for group in groups if group.sample == sample and group.plain is None), None)
+
+    # --- verdicts
+
+    def _judge(self, group: _Group) -> None:
+        if group.plain is None or group.sample not in group.held:
+            return
+        if _same_bits(group.plain, group.held[group.sample].outcome):
+            self._acquit(group)
+        else:
+            self._condemn(group, group.sample)
+
+    def _acquit(self, group: _Group) -> None:
+        # what is held is released where no other group has a doubt; what has not arrived yet will not be held
+        self._decide(group, is_right=True)
+        for cell in group.cells:
+            groups = self._doubts[cell]
+            groups.remove(group)
+            if not groups:
+                del self._doubts[cell]
+                if cell in group.held:
+                    self.ready.append(group.held[cell])
+
+    def _condemn(self, group: _Group, sample: CellKey) -> None:
+        self._decide(group, is_right=False)
+        self.tripped += 1
+        params = self._work.candidates[sample.candidate]
+        warnings.warn(
+            f"sharing one fit between {len(group.cells)} cells gave other bits than a fit of its own for {params}: "
+            "they are fitted again one by one. Please report it, with the versions and the estimator.",
+            GuardTripped,
+            stacklevel=2,
+        )
+        for cell in group.cells:
+            for other in self._doubts.pop(cell):
+                if other is not group:
+                    del other.cells[cell]
+                    other.held.pop(cell, None)
+                    if other.sample == cell:
+                        other.sample = other.plain = None
+        self._do_again(list(group.cells))
+
+    def _decide(self, group: _Group, *, is_right: bool) -> None:
+        del self._groups[group.key]
+        self._verdicts[group.key] = is_right
+
+    def _do_again(self, cells: Sequence[CellKey]) -> None:
+        self._redo.update(cells)
+        self.again += cells
+
+
+def _same_bits(one: Outcome, other: Outcome) -> bool:
+    return all(_bits(one.get(name)) == _bits(other.get(name)) for name in ("test_scores", "train_scores")) and (
+        (one["fit_error"] is None) == (other["fit_error"] is None)
+    )
+
+
+def _bits(scores: Any) -> Any:  # noqa: ANN401  a number, or one by metric
+    if isinstance(scores, dict):
+        return {name: _bits(score) for name, score in scores.items()}
+    return None if scores is None else np.float64(scores).tobytes()
