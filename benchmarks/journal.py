@@ -30,7 +30,7 @@ from rich.table import Table
 
 from tests.servers import postgres
 from tuningjob.journal.records import Axis, Block, NewSearch, Preflight
-from tuningjob.journal.sql import SqlJournal, utc_now
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 
 _RESULTS = Path(__file__).parent / "results" / "journal.md"
@@ -95,8 +95,8 @@ class Service:
         raise RuntimeError("the service did not become ready within a minute")
 
     def token(self, search: str) -> str:
-        key = tokens.load_or_create_key(self._folder / "signing.key")
-        return tokens.issue(key, search, utc_now().replace(year=utc_now().year + 1))
+        key = tokens.read_keys(None, self._folder / "signing.key")
+        return tokens.issue(key, search)
 
     def ask(self, method: str, path: str, token: str, body: bytes | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 import kopf
@@ -100,6 +101,8 @@ async def run(settings: Settings) -> None:
     gc.collect()
     # As many on a node of 64 CPUs as here: each thread has a connection and an arena of its own, and there is one writer anyway.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="journal"))
+    keys = tokens.read_keys(settings.signing_key_dir, settings.signing_key_file)
+    settings = replace(settings, key_ids=keys.ids, takes_old_tokens=settings.signing_key_file.exists())
     clock, cache = _SystemClock(), Cache()
     telemetry = Telemetry(cache)
     queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, on_take=telemetry.waited)
@@ -119,7 +122,7 @@ async def run(settings: Settings) -> None:
             artifacts=open_store(settings.artifacts_url, max_bytes=0, scratch=settings.scratch_dir),
             cache=cache,
             settings=settings,
-            signing_key=tokens.load_or_create_key(settings.signing_key_file),
+            keys=keys,
             clock=clock,
             service=service,
             on_progress=telemetry.progressed,

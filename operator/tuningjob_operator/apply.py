@@ -15,7 +15,7 @@ from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
-from tuningjob_operator.children import build_secret, token_expiry
+from tuningjob_operator.children import build_secret
 from tuningjob_operator.cluster import AlreadyExists, Cluster, Conflict, NotFound
 from tuningjob_operator.decision import (
     CreateJob,
@@ -55,14 +55,14 @@ class Hands:
         journal: Journal,
         artifacts: ArtifactStore,
         cache: Cache,
-        signing_key: bytes,
+        keys: tokens.Keys,
         ca_file: Path | None,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
         self._artifacts = artifacts
         self._cache = cache
-        self._signing_key = signing_key
+        self._keys = keys
         self._ca_file = ca_file
 
     async def apply(self, body: Body, step: Step) -> None:
@@ -119,14 +119,14 @@ class Hands:
                 assert_never(step)
 
     async def _create_token(self, body: Body) -> None:
-        token = tokens.issue(self._signing_key, uid_of(body), token_expiry(body))
+        token = tokens.issue(self._keys, uid_of(body))
         # read each time: a renewed authority is for the searches that come after it
         ca_file = self._ca_file
         ca = None if ca_file is None else await asyncio.to_thread(ca_file.read_bytes)
         try:
-            await self._cluster.create_secret(build_secret(body, token, ca=ca))
+            await self._cluster.create_secret(build_secret(body, token, key_id=self._keys.ids[0], ca=ca))
         except AlreadyExists:
-            # its name holds our uid, and it is immutable: a pass before this one made it
+            # its name holds our uid and our key's, and it is immutable: a pass before this one made it
             logger.debug("the token is there")
 
     async def _create_job(self, job: Body) -> None:

@@ -17,7 +17,7 @@ from tuningjob.spec.wellknown import (
     LEADERBOARD_FILE,
 )
 from tuningjob_operator import names
-from tuningjob_operator.objects import Body, child_metadata, clip, parse_timestamp, timestamp, uid_of
+from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, uid_of
 
 # etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
 MAX_RESULT_BYTES: Final = 900 * 1024
@@ -25,17 +25,11 @@ MAX_RESULT_BYTES: Final = 900 * 1024
 MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
 RESULT_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
 _MAX_EVENT_MESSAGE: Final = 1_024
-_TOKEN_LIFETIME: Final = dt.timedelta(days=30)
 
 
-def token_expiry(tuningjob: Mapping[str, Any]) -> dt.datetime:
-    """When a search's token ends. From the object alone, so that a Secret made twice is the same twice."""
-    return parse_timestamp(tuningjob["metadata"]["creationTimestamp"]) + _TOKEN_LIFETIME
-
-
-def build_secret(tuningjob: Mapping[str, Any], token: str, *, ca: bytes | None = None) -> Body:
+def build_secret(tuningjob: Mapping[str, Any], token: str, *, key_id: str, ca: bytes | None = None) -> Body:
     """The Secret that the worker pods mount: the token, and whom the service's certificate must be signed by."""
-    name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob))
+    name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob), key_id)
     contents = {names.TOKEN_KEY: token.encode(), **({names.CA_KEY: ca} if ca is not None else {})}
     return {
         "apiVersion": "v1",

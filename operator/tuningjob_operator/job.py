@@ -27,6 +27,7 @@ SCRATCH_SIZE: Final = "4Gi"
 # Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 ANNOTATION_MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
+TOKEN_VOLUME: Final = "token"  # noqa: S105  a volume's name
 # The manifest's volumes are named after this, so that none has the name of one of ours.
 VOLUME_PREFIX: Final = "own-"
 
@@ -80,6 +81,16 @@ def sized(pods: int, *, deaths: int = 0) -> Body:
     return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods + deaths}
 
 
+def has_good_token(job: Mapping[str, Any], tuningjob: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the pods of a Job that is there have a token that one of the installation's keys has signed."""
+    name, uid = tuningjob["metadata"]["name"], uid_of(tuningjob)
+    accepted = {names.token_name(name, uid, key_id) for key_id in settings.key_ids}
+    if settings.takes_old_tokens:
+        accepted.add(names.old_token_name(name, uid))
+    volumes = job["spec"]["template"]["spec"].get("volumes") or []
+    return all(volume["secret"]["secretName"] in accepted for volume in volumes if volume["name"] == TOKEN_VOLUME)
+
+
 def _failure_rules() -> list[Body]:
     def on_exit(action: str, *codes: wellknown.ExitCode) -> Body:
         values = sorted(int(code) for code in codes)
@@ -118,9 +129,11 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
         "containers": [_container(admission, settings, memory)],
         "volumes": [
             {
-                "name": "token",
+                "name": TOKEN_VOLUME,
                 "secret": {
-                    "secretName": names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob)),
+                    "secretName": names.token_name(
+                        tuningjob["metadata"]["name"], uid_of(tuningjob), settings.key_ids[0]
+                    ),
                     "defaultMode": 0o440,
                 },
             },
@@ -173,7 +186,7 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            {"name": "token", "mountPath": names.TOKEN_DIR, "readOnly": True},
+            {"name": TOKEN_VOLUME, "mountPath": names.TOKEN_DIR, "readOnly": True},
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  the pod's own
             *([{"name": "data", "mountPath": names.DATA_DIR, "readOnly": True}] if has_volume else []),
             *(_mount(volume) for volume in spec.pod.volumes or []),

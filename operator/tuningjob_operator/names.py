@@ -66,6 +66,7 @@ READY: Final = "Ready"  # PodsReady
 NODE_LOST: Final = "NodeLost"  # PodsReady=False; the other reasons there are Kubernetes' own
 QUEUED: Final = "Queued"  # PodsReady=False: Kueue has not admitted them
 NOT_CREATED: Final = "PodsNotCreated"  # PodsReady=False
+TOKEN_REPLACED: Final = "TokenReplaced"  # noqa: S105  PodsReady=False: the Job's token is of a key that is gone
 NO_SERVICE: Final = (
     "ResultsServiceUnreachable"  # PodsReady=False: from the pods; ResultsService is as the operator sees it
 )
@@ -102,10 +103,15 @@ def results_name(name: str) -> str:
     return f"{name}-results"
 
 
-def token_name(name: str, uid: str) -> str:
+def token_name(name: str, uid: str, key_id: str) -> str:
     """The Secret with the search's token.
 
-    It holds a piece of the uid, so that a TuningJob made again under its old name never meets the old token: the
-    operator may create Secrets, but not read one.
+    It holds the uid, so that a TuningJob made again under its old name never meets the old token, and the name of the key, so
+    that a new key means a new Secret: the operator may create Secrets, but neither read nor change one.
     """
+    return f"{name}-token-{key_id}-{uid}"
+
+
+def old_token_name(name: str, uid: str) -> str:
+    """What ``token_name`` was in the releases before keys had names."""
     return f"{name}-token-{uid[:8]}"

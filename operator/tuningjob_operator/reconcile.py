@@ -39,6 +39,7 @@ from tuningjob_operator.plan import plan, with_service
 from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
 from tuningjob_operator.surroundings import SurroundingsCache
+from tuningjob_operator.tokens import Keys
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Reconciler:
         artifacts: ArtifactStore,
         cache: Cache,
         settings: Settings,
-        signing_key: bytes,
+        keys: Keys,
         clock: Clock,
         service: ServiceWatch,
         on_progress: OnProgress = _untold,
@@ -95,7 +96,7 @@ class Reconciler:
             journal=journal,
             artifacts=artifacts,
             cache=cache,
-            signing_key=signing_key,
+            keys=keys,
             ca_file=settings.ca_file,
         )
         self._clock = clock

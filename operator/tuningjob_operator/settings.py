@@ -41,10 +41,16 @@ class Settings:
     tls_dir: Path | None
     # whether the annotation tuningjob.dev/created-by is the API server's word: the chart's admission policies hold it to that
     records_creators: bool
+    # the mounted Secret with the keys that tokens of searches are signed with; None: one key, on the volume
+    signing_key_dir: Path | None
+    # what tokens.Keys.ids says of those keys, once they are read: the names of the tokens' Secrets hold the first one
+    key_ids: tuple[str, ...] = ()
+    # whether the key is among them that releases signed with whose Secrets named no key
+    takes_old_tokens: bool = False
 
     @property
     def signing_key_file(self) -> Path:
-        """Made by whichever container comes first; tokens of searches are signed with it."""
+        """The key of an installation without a Secret for it, and of the releases before the chart made that."""
         return self.data_dir / "signing.key"
 
     @property
@@ -67,6 +73,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Raises ValueError for a number or a quantity that is none."""
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
     tls_dir = environ.get("TUNINGJOB_TLS_DIR")
+    signing_key_dir = environ.get("TUNINGJOB_SIGNING_KEY_DIR")
     return Settings(
         database_url=environ.get("TUNINGJOB_DATABASE_URL") or f"sqlite:///{data_dir / 'tuning.db'}",
         data_dir=data_dir,
@@ -87,6 +94,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
+        signing_key_dir=Path(signing_key_dir) if signing_key_dir else None,
     )
 
 

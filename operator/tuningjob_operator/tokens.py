@@ -1,35 +1,71 @@
 """Bearer tokens of searches: what lets a worker pod write to its own search, and to no other.
 
-``tj1.<payload>.<signature>``: the payload names the search and the end of the token's life, the signature is HMAC-SHA256
-under a key that never leaves the operator's volume. Nothing is stored for a token, so a restart of either container
-changes nothing; and the same search and end give the same token, so that applying a Secret again changes nothing.
+``tj1.<payload>.<signature>``: the payload names the search, the signature is HMAC-SHA256 under a key that only the two
+containers of the control plane have. Nothing is stored for a token, so a restart of either container changes nothing; and the
+same search and key give the same token, so that applying a Secret again changes nothing.
 
-Not a JWT on purpose: one algorithm, two fields, the standard library.
+A token has no end of its own. It is good while its search lives, because the journal knows no search that was deleted and takes
+nothing in once one has ended: a search may wait for a month, and no clock cuts it off. To take tokens back before that, replace
+the key: those of a former key are taken as long as that key is kept beside the new one.
+
+Not a JWT on purpose: one algorithm, one field, the standard library.
 """
 
 import base64
 import binascii
-import datetime as dt
 import hashlib
 import hmac
 import json
 import os
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "tj1"
 _KEY_BYTES: Final = 32
 _MAX_TOKEN_LENGTH: Final = 1_024
+_ID_LENGTH: Final = 8
+# Of the chart's Secret: the key that signs, and any number of those that signed before it.
+CURRENT_KEY_FILE: Final = "signing.key"
+_FORMER_KEY_FILES: Final = "former*.key"
 
 
 class TokenRefused(Exception):
     """A token that gives no right, with the reason in one sentence."""
 
 
+@dataclass(frozen=True)
+class Keys:
+    """``current`` signs; tokens that one of ``former`` signed are good as well."""
+
+    current: bytes
+    former: tuple[bytes, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """A name for each key that is accepted, the current one's first: 8 hex digits, which say nothing of the key."""
+        return tuple(
+            hashlib.sha256(b"tuningjob signing key\0" + key).hexdigest()[:_ID_LENGTH]
+            for key in (self.current, *self.former)
+        )
+
+
+def read_keys(folder: Path | None, own_file: Path) -> Keys:
+    """The keys of an installation. Raises ValueError for a file that holds no key.
+
+    ``folder`` is a mounted Secret. The key in ``own_file`` on the volume, where releases before kept theirs, is a former one
+    then: searches that began with it go on. Without a folder it is the only one, and made if it is not there.
+    """
+    if folder is None:
+        return Keys(load_or_create_key(own_file))
+    former = [*sorted(folder.glob(_FORMER_KEY_FILES)), *([own_file] if own_file.exists() else [])]
+    return Keys(_read_key(folder / CURRENT_KEY_FILE), tuple(map(_read_key, former)))
+
+
 def load_or_create_key(path: Path) -> bytes:
-    """The signing key in ``path``, made by whoever comes first. Raises ValueError for a file that holds no key.
+    """The signing key in ``path``, made by the process that comes first. Raises ValueError for a file that holds no key.
 
     The operator and the results service start together and must end up with one key: it is written to a file of its
     own and then linked to its name, which succeeds for exactly one and shows nobody half a key.
@@ -47,11 +83,18 @@ def load_or_create_key(path: Path) -> bytes:
                 path.hardlink_to(draft)
         finally:
             draft.unlink(missing_ok=True)
-    key = path.read_bytes()
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: must be a key of {_KEY_BYTES} bytes, but is not there.") from None
     if len(key) != _KEY_BYTES:
         raise ValueError(
-            f"{path}: must be a key of {_KEY_BYTES} bytes, but got {len(key)}. Remove the file: "
-            "a new key is made, and the pods of running searches are given new tokens."
+            f"{path}: must be a key of {_KEY_BYTES} bytes, but got {len(key)}. Put the key back, or make a new one: the pods of "
+            "running searches are then made again with new tokens, and what they finished is kept."
         )
     return key
 
@@ -61,16 +104,13 @@ def is_one(token: str) -> bool:
     return token.startswith(f"{_PREFIX}.")
 
 
-def issue(key: bytes, search_id: str, expires_at: dt.datetime) -> str:
-    """The token of a search, good until ``expires_at`` (aware; whole seconds count)."""
-    if expires_at.tzinfo is None:
-        raise ValueError("expires_at must be an aware time")
-    fields = {"exp": int(expires_at.timestamp()), "search": search_id}
-    payload = _encode(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
-    return f"{_PREFIX}.{payload}.{_encode(_sign(key, payload))}"
+def issue(keys: Keys, search_id: str) -> str:
+    """The token of a search."""
+    payload = _encode(json.dumps({"search": search_id}, separators=(",", ":")).encode())
+    return f"{_PREFIX}.{payload}.{_encode(_sign(keys.current, payload))}"
 
 
-def verify(key: bytes, token: str, now: dt.datetime) -> str:
+def verify(keys: Keys, token: str) -> str:
     """The search that ``token`` gives a right to. Raises TokenRefused."""
     try:
         prefix, payload, signature = token[:_MAX_TOKEN_LENGTH].split(".")
@@ -79,14 +119,11 @@ def verify(key: bytes, token: str, now: dt.datetime) -> str:
         raise TokenRefused("The token must be of the form tj1.<payload>.<signature>, but got something else.") from None
     if prefix != _PREFIX:
         raise TokenRefused("The token must begin with tj1, but got another version.")
-    # Before anything in it is read: only what this key has signed is worth parsing.
-    if not hmac.compare_digest(_sign(key, payload), given):
+    # Before anything in it is read: only what a key of ours has signed is worth parsing.
+    if not any(hmac.compare_digest(_sign(key, payload), given) for key in (keys.current, *keys.former)):
         raise TokenRefused("The token must be signed by this installation, but its signature is another.")
-    fields = json.loads(content)
-    expires_at = dt.datetime.fromtimestamp(fields["exp"], tz=dt.UTC)
-    if now >= expires_at:
-        raise TokenRefused(f"The token must be used before {expires_at.isoformat()}, but it is {now.isoformat()}.")
-    return str(fields["search"])
+    # tokens of the releases before also name an end, which is not looked at: they, too, are good while their search lives
+    return str(json.loads(content)["search"])
 
 
 def _sign(key: bytes, payload: str) -> bytes:

@@ -31,7 +31,7 @@ from tuningjob_operator.decision import (
 )
 from tuningjob_operator.estimate import Estimate, useful_pods
 from tuningjob_operator.failure import explain, lacked_the_service
-from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, sized
+from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, has_good_token, sized
 from tuningjob_operator.objects import (
     Body,
     find_condition,
@@ -135,15 +135,32 @@ def run(view: View, admission: Admission, found: Estimate | None, *opening: Step
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:
         return _begin(view, admission, found, *opening)
-    if not is_owned_by(job, tuningjob):
-        return view.waking(FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS).planned(*opening)
-    if job["metadata"].get("deletionTimestamp"):
-        return view.waking(DELETION_SECONDS).planned(*opening)
+    if wait := _until_the_name_is_free(job, tuningjob):
+        return view.waking(wait).planned(*opening)
+    if not has_good_token(job, tuningjob, view.settings):
+        return _with_new_token(view, job, *opening)
     if has_condition(job, "Failed") or has_condition(job, "Complete"):
         return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
     if job["spec"].get("suspend"):
         return _resume(view, job, *opening)
     return _size(view, job, admission, found, *opening)
+
+
+def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
+    """Seconds after which to look again, because our Job's name is another's, or a Job's that is being deleted."""
+    if not is_owned_by(job, tuningjob):
+        return FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS
+    return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None
+
+
+def _with_new_token(view: View, job: Body, *opening: Step) -> Plan:
+    """A Job's pods cannot be given another Secret: it is made again."""
+    message = (
+        "The key that tokens of searches are signed with was replaced, and the pods had a token of the old one. They are made "
+        "again with a new token, and what they finished is kept."
+    )
+    view = view.noted(names.PODS_READY, is_true=False, reason=names.TOKEN_REPLACED, message=message)
+    return view.planned(*opening, DeleteJob(uid_of(job)))
 
 
 # --- a Job is made

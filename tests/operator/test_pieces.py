@@ -15,7 +15,7 @@ from tuningjob.spec.status import BestStatus, Condition, ProgressStatus, TuningJ
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import logs, names
 from tuningjob_operator.cache import Cache, Store
-from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret, token_expiry
+from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret
 from tuningjob_operator.failure import explain
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.status import dump_status, publication_delay, read_status
@@ -164,12 +164,12 @@ def test_a_failed_job_is_explained_when(pods: list[Body], reason: str, lines: li
 
 class TestChildren:
     def test_the_secret_is_immutable_and_the_same_each_time(self) -> None:
-        secret = build_secret(tuningjob(), "tj1.a.b")
+        secret = build_secret(tuningjob(), "tj1.a.b", key_id="0123abcd")
 
         assert well_formed(secret) == secret
         assert secret["immutable"] is True
         assert base64.b64decode(secret["data"]["token"]) == b"tj1.a.b"
-        assert token_expiry(tuningjob()).isoformat() == "2026-01-31T12:00:00+00:00"
+        assert secret["metadata"]["name"] == f"forest-token-0123abcd-{tuningjob()['metadata']['uid']}"
 
     def test_results_are_the_same_bytes_each_time(self) -> None:
         files = ResultFiles({"cv_results.csv": b"a,b\n" * 1000})

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from tests.operator.world import World, manifest
+from tests.operator.world import KEYS, World, manifest
 from tuningjob.errors import UnknownSearch
 from tuningjob.journal.records import Refusal
 from tuningjob_operator.objects import timestamp
@@ -16,7 +16,9 @@ async def test_a_new_tuningjob_gets_a_search_a_token_and_a_job_of_one_pod(world:
     await world.settle()
 
     assert world.journal.progress(world.uid()).total == 18
-    assert [secret["metadata"]["name"] for secret in world.cluster.of_kind("Secret")] == ["forest-token-uid-0001"]
+    assert [secret["metadata"]["name"] for secret in world.cluster.of_kind("Secret")] == [
+        f"forest-token-{KEYS.ids[0]}-uid-0001"
+    ]
     assert world.cluster.job("forest")["spec"]["parallelism"] == 1
     status = world.status()
     assert status["phase"] == "Pending"

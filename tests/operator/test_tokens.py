@@ -1,7 +1,6 @@
-"""Tokens: a right to one search, until one time, from one installation."""
+"""Tokens: a right to one search, from one installation, while the search lives."""
 
 import base64
-import datetime as dt
 import json
 import multiprocessing
 import stat
@@ -12,24 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningjob_operator.tokens import TokenRefused, issue, load_or_create_key, verify
+from tuningjob_operator.tokens import Keys, TokenRefused, issue, load_or_create_key, read_keys, verify
 
-KEY = bytes(range(32))
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
-SOON = NOON + dt.timedelta(hours=1)
-TOKEN = issue(KEY, "search-a", SOON)
+KEYS = Keys(bytes(range(32)))
+TOKEN = issue(KEYS, "search-a")
+# As releases before signed it, whose tokens had an end: 2020-01-01.
+OLD_TOKEN = "tj1.eyJleHAiOjE1Nzc4MzY4MDAsInNlYXJjaCI6InNlYXJjaC1hIn0.jfVrLnhsNEAjHjbnxcwKFvVWG0FapEw7hoXVpCHNNfU"
 
 
 @given(search=st.text(min_size=1, max_size=64), key=st.binary(min_size=32, max_size=32))
 def test_a_token_names_the_search_it_was_issued_for(search: str, key: bytes) -> None:
-    assert verify(key, issue(key, search, SOON), NOON) == search
+    assert verify(Keys(key), issue(Keys(key), search)) == search
 
 
-def test_the_same_search_and_end_give_the_same_token() -> None:
-    elsewhere = SOON.astimezone(dt.timezone(dt.timedelta(hours=5)))
-    assert issue(KEY, "search-a", elsewhere) == TOKEN
-    assert issue(KEY, "search-b", SOON) != TOKEN
-    assert issue(KEY, "search-a", SOON + dt.timedelta(seconds=1)) != TOKEN
+def test_the_same_search_and_key_give_the_same_token() -> None:
+    assert issue(KEYS, "search-a") == TOKEN
+    assert issue(KEYS, "search-b") != TOKEN
+    assert issue(Keys(bytes(32)), "search-a") != TOKEN
 
 
 def test_a_token_fits_a_header() -> None:
@@ -39,17 +37,21 @@ def test_a_token_fits_a_header() -> None:
     assert " " not in TOKEN
 
 
-def test_a_token_expires() -> None:
-    assert verify(KEY, TOKEN, SOON - dt.timedelta(seconds=1)) == "search-a"
-    with pytest.raises(
-        TokenRefused, match=r"must be used before 2026-03-01T13:00:00\+00:00, but it is 2026-03-01T13:00:00"
-    ):
-        verify(KEY, TOKEN, SOON)
+def test_a_token_of_a_release_whose_tokens_had_an_end_is_good_after_it() -> None:
+    assert verify(KEYS, OLD_TOKEN) == "search-a"
+
+
+def test_a_token_of_a_former_key_is_good_while_that_key_is_kept() -> None:
+    renewed = Keys(bytes(32), former=(KEYS.current,))
+    assert verify(renewed, TOKEN) == "search-a"
+    assert issue(renewed, "search-a") == issue(Keys(bytes(32)), "search-a")
+    with pytest.raises(TokenRefused, match="must be signed by this installation"):
+        verify(Keys(bytes(32)), TOKEN)
 
 
 def test_a_token_of_another_installation_is_refused() -> None:
     with pytest.raises(TokenRefused, match="must be signed by this installation"):
-        verify(bytes(32), TOKEN, NOON)
+        verify(Keys(bytes(32)), TOKEN)
 
 
 def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
@@ -57,7 +59,7 @@ def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
     fields = json.loads(base64.urlsafe_b64decode(payload + "=="))
     forged = base64.urlsafe_b64encode(json.dumps(fields | {"search": "search-b"}).encode()).rstrip(b"=").decode()
     with pytest.raises(TokenRefused, match="must be signed by this installation"):
-        verify(KEY, f"tj1.{forged}.{signature}", NOON)
+        verify(KEYS, f"tj1.{forged}.{signature}")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
 )
 def test_what_is_no_token_is_refused_in_one_sentence(token: str) -> None:
     with pytest.raises(TokenRefused, match=r"^The token must [^\n]+\.$"):
-        verify(KEY, token, NOON)
+        verify(KEYS, token)
 
 
 @given(position=st.integers(0, len(TOKEN) - 1), character=st.characters(codec="ascii"))
@@ -87,18 +89,13 @@ def test_a_token_with_any_character_changed_is_refused(position: int, character:
     changed = TOKEN[:position] + character + TOKEN[position + 1 :]
     if changed != TOKEN:
         with pytest.raises(TokenRefused):
-            verify(KEY, changed, NOON)
+            verify(KEYS, changed)
 
 
 @given(token=st.text(max_size=200))
 def test_whatever_comes_is_refused_and_breaks_nothing(token: str) -> None:
     with pytest.raises(TokenRefused):
-        verify(KEY, token, NOON)
-
-
-def test_a_naive_end_is_refused() -> None:
-    with pytest.raises(ValueError, match="aware"):
-        issue(KEY, "search-a", dt.datetime(2026, 3, 1))  # noqa: DTZ001  that is the point
+        verify(KEYS, token)
 
 
 # --- the key --------------------------------------------------------------------------------------------------------
@@ -145,3 +142,43 @@ def test_containers_that_start_together_end_up_with_one_key(tmp_path: Path) -> N
         for container in containers:
             container.join()
         assert len(found) == 1
+
+
+# --- a Secret with keys -----------------------------------------------------------------------------------------------
+
+
+def write(path: Path, byte: int) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes([byte]) * 32)
+    return path.read_bytes()
+
+
+def test_the_keys_of_a_secret_are_the_current_one_and_those_before_it(tmp_path: Path) -> None:
+    secret, volume = tmp_path / "secret", tmp_path / "data" / "signing.key"
+    current = write(secret / "signing.key", 1)
+    assert read_keys(secret, volume) == Keys(current)
+    assert not volume.exists()
+    former = write(secret / "former.key", 2)
+    assert read_keys(secret, volume) == Keys(current, (former,))
+
+
+def test_the_key_on_the_volume_of_a_release_before_is_a_former_one(tmp_path: Path) -> None:
+    secret, volume = tmp_path / "secret", tmp_path / "data" / "signing.key"
+    current, before = write(secret / "signing.key", 1), write(volume, 3)
+    assert read_keys(secret, volume) == Keys(current, (before,))
+    assert read_keys(None, volume) == Keys(before)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short"])
+def test_a_secret_without_a_key_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "signing.key").write_bytes(content)
+    with pytest.raises(ValueError, match=r"signing\.key: must be a key of 32 bytes"):
+        read_keys(tmp_path, tmp_path / "data")
+
+
+def test_each_key_has_a_name_that_says_nothing_of_it() -> None:
+    keys = Keys(bytes(32), former=(KEYS.current,))
+    assert len(set(keys.ids)) == 2
+    assert keys.ids[1:] == KEYS.ids
+    assert all(len(name) == 8 and bytes.fromhex(name) not in key for name in keys.ids for key in (keys.current,))

@@ -17,9 +17,10 @@ from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Reconciler
 from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
+from tuningjob_operator.tokens import Keys
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
-SIGNING_KEY = b"k" * 32
+KEYS = Keys(b"k" * 32)
 # A search takes a handful of passes between two outside events; a loop that feeds itself takes more.
 MAX_PASSES = 50
 
@@ -45,6 +46,8 @@ def make_settings(**changes: Any) -> Settings:
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
         "records_creators": True,
+        "signing_key_dir": None,
+        "key_ids": KEYS.ids,
     }
     return Settings(**(values | changes))
 
@@ -90,6 +93,7 @@ class World:
         self.journal = open_sqlite(ensure_journal(folder / "tuning.db"), clock=self.clock.now)
         self.artifacts = LocalStore(folder / "artifacts", max_bytes=1 << 30)
         self.settings = make_settings(**settings)
+        self.keys = KEYS
         self.start_operator()
 
     def start_operator(self) -> None:
@@ -105,7 +109,7 @@ class World:
             artifacts=self.artifacts,
             cache=self.cache,
             settings=self.settings,
-            signing_key=SIGNING_KEY,
+            keys=self.keys,
             clock=self.clock,
             service=self.service,
         )

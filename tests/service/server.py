@@ -20,7 +20,7 @@ from tuningjob_operator.service import make_app
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.probes import room_in
 
-KEY = bytes(range(32))
+KEYS = tokens.Keys(bytes(range(32)))
 
 
 @dataclass
@@ -91,8 +91,7 @@ class Service:
         return make_app(
             self.journal,
             self.artifacts,
-            KEY,
-            self.clock,
+            KEYS,
             persons=self.register if self._persons is None else self._persons(),
             checks=(self._check_journal, room_in(self._root)),
         )
@@ -133,7 +132,7 @@ class Service:
         self.journal.close()
 
     def token(self, search: str = "search-a") -> str:
-        return tokens.issue(KEY, search, self.clock.now.replace(year=self.clock.now.year + 1))
+        return tokens.issue(KEYS, search)
 
     def client(
         self, search: str = "search-a", *, token: str | None = None, sleep: Callable[[float], None] | None = None

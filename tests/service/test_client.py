@@ -41,6 +41,7 @@ from tuningjob.journal.records import (
     Unit,
 )
 from tuningjob.journal.sql import SqlJournal
+from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow
 
@@ -197,10 +198,17 @@ def test_a_deleted_search_is_unknown(service: Service, client: HttpSearchJournal
         client.search()
 
 
-def test_an_expired_token_is_a_journal_error_that_says_so(service: Service, client: HttpSearchJournal) -> None:
-    service.clock.pass_time(days=400)
-    with pytest.raises(JournalError, match="The token must be used before 2027"):
-        client.search()
+def test_a_token_of_a_key_that_is_gone_is_a_journal_error_that_says_so(service: Service) -> None:
+    token = tokens.issue(tokens.Keys(bytes(32)), "search-a")
+    stranger = HttpSearchJournal(service.url, token)
+    with pytest.raises(JournalError, match="The token must be signed by this installation"):
+        stranger.search()
+    stranger.close()
+
+
+def test_a_token_is_as_good_after_years_as_on_its_first_day(service: Service, client: HttpSearchJournal) -> None:
+    service.clock.pass_time(days=800)
+    assert client.search().id == "search-a"
 
 
 # --- the service stays away ------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """kill -9 of the service, and of its database, under load, again and again: what it has acknowledged is there, once."""
 
-import datetime as dt
 import random
 import threading
 import time
@@ -120,8 +119,8 @@ def open_search(url: str, data: Path) -> str:
     with closing(SqlJournal(url)) as journal:
         journal.open_search(a_search(candidates=CANDIDATES, splits=SPLITS, pods=REPORTERS))
         journal.set_preflight("search-a", a_preflight())
-    key = tokens.load_or_create_key(data / "signing.key")
-    return tokens.issue(key, "search-a", dt.datetime(2100, 1, 1, tzinfo=dt.UTC))
+    key = tokens.read_keys(None, data / "signing.key")
+    return tokens.issue(key, "search-a")
 
 
 def check_that_nothing_is_lost_or_doubled(url: str, reporters: list[Reporter], *, blows: int) -> None:

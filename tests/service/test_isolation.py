@@ -1,7 +1,6 @@
 """A token opens what it was made for, and nothing beside it: every route that there is, tried with every kind of token."""
 
 import copy
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.service.conftest import calling
-from tests.service.server import KEY, Service, routes_of
+from tests.service.server import Service, routes_of
 from tuningjob.journal.records import SearchState
 from tuningjob_operator import tokens
 
@@ -159,12 +158,10 @@ def test_a_persons_token_opens_no_workers_route_and_no_other_namespace(two: Serv
 def bad_tokens(service: Service) -> dict[str, str]:
     good = service.token("search-b")
     prefix, payload, signature = good.split(".")
-    later = service.clock.now + dt.timedelta(days=1)
     return {
         "none": "",
-        "stale": tokens.issue(KEY, "search-b", service.clock.now),
-        "of another installation": tokens.issue(bytes(32), "search-b", later),
-        "with another payload": f"{prefix}.{tokens.issue(bytes(32), 'search-b', later).split('.')[1]}.{signature}",
+        "of another installation": tokens.issue(tokens.Keys(bytes(32)), "search-b"),
+        "with another payload": f"{prefix}.{service.token('search-a').split('.')[1]}.{signature}",
         "cut short": good[:-1],
         "lengthened": f"{good}A",
         "in another spelling": f"{prefix}.{payload}=.{signature}",

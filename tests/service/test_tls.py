@@ -1,7 +1,6 @@
 """TLS by a mounted Secret: spoken by the process as it is started, verified by its authority, renewed without a restart."""
 
 import asyncio
-import datetime as dt
 import logging
 import os
 import ssl
@@ -79,9 +78,7 @@ def test_the_service_speaks_tls_that_its_authority_verifies(mounted: Path, tmp_p
     journal.open_search(a_search())
     journal.close()
     with serving(tmp_path, mounted) as port:
-        token = tokens.issue(
-            tokens.load_or_create_key(tmp_path / "signing.key"), "search-a", dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
-        )
+        token = tokens.issue(tokens.read_keys(None, tmp_path / "signing.key"), "search-a")
         context = ssl.create_default_context(cafile=str(mounted / "ca.crt"))
         url, headers = f"https://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
         told = httpx.get(f"{url}/v1/search", headers=headers, verify=context, trust_env=False)

@@ -11,7 +11,7 @@ import uvicorn
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.artifacts import ArtifactStore, open_store
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.sql import SqlJournal, utc_now
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.logs import CHATTERERS
 from tuningjob_operator.service.app import make_app
@@ -61,8 +61,7 @@ async def _serve(
     app = make_app(
         journal,
         artifacts,
-        tokens.load_or_create_key(settings.signing_key_file),
-        utc_now,
+        tokens.read_keys(settings.signing_key_dir, settings.signing_key_file),
         persons=None if server is None else KubernetesPeople(server),
         checks=(journal.check, room_in(settings.data_dir)),
     )

@@ -4,9 +4,8 @@ Bodies are the journal's own records. A refusal is a 4xx with one sentence in ``
 just now is a 503, which workers retry. Nothing is ever unpickled.
 """
 
-import datetime as dt
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -21,21 +20,21 @@ from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
 from tuningjob_operator.service.metrics import Measured, Metrics
 from tuningjob_operator.service.wire import add_errors
+from tuningjob_operator.tokens import Keys
 
 
 def make_app(
     journal: Journal,
     artifacts: ArtifactStore,
-    key: bytes,
-    clock: Callable[[], dt.datetime],
+    keys: Keys,
     *,
     persons: People | None = None,
     checks: Sequence[probes.Check] = (),
 ) -> FastAPI:
     """The service over a journal and a store.
 
-    ``key`` verifies the tokens of searches, ``clock`` tells when they have expired, ``persons`` says who people are (by
-    default nobody is anybody), ``checks`` must pass for it to be ready. ``app.state.metrics`` has the numbers.
+    ``keys`` verify the tokens of searches, ``persons`` says who people are (by default nobody is anybody), ``checks`` must pass
+    for it to be ready. ``app.state.metrics`` has the numbers.
     """
     known, metrics = persons or Nobody(), Metrics()
 
@@ -54,7 +53,7 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    app.add_middleware(Border, key=key, clock=clock, people=known, max_artifact_bytes=artifacts.max_bytes)
+    app.add_middleware(Border, keys=keys, people=known, max_artifact_bytes=artifacts.max_bytes)
     app.add_middleware(Measured, metrics=metrics)  # the last one added is the outermost
     add_errors(app, metrics)
     app.include_router(probes.make_routes(probes.Readiness(checks), metrics))

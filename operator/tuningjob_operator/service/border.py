@@ -5,9 +5,7 @@ Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, a
 
 import asyncio
 import contextlib
-import datetime as dt
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,14 +51,12 @@ class Border:
         self,
         app: ASGIApp,
         *,
-        key: bytes,
-        clock: Callable[[], dt.datetime],
+        keys: tokens.Keys,
         people: People,
         max_artifact_bytes: int,
     ) -> None:
         self._app = app
-        self._key = key
-        self._clock = clock
+        self._keys = keys
         self._people = people
         self._max_artifact_bytes = max_artifact_bytes
 
@@ -93,7 +89,7 @@ class Border:
             state["person"] = await self._person(path, scope["method"], token)
             return MAX_PERSONS_BYTES
         try:
-            state["search_id"] = tokens.verify(self._key, token, self._clock())
+            state["search_id"] = tokens.verify(self._keys, token)
         except tokens.TokenRefused as refusal:
             raise _Refused(401, str(refusal)) from None
         return self._max_artifact_bytes if path.startswith(_ARTIFACTS) else MAX_JSON_BYTES
