@@ -56,10 +56,17 @@ capabilities:
 {{- if .Values.databaseUrl }}{{ include "tuningjob.fullname" . }}-database{{ else }}{{ .Values.databaseSecret }}{{ end }}
 {{- end -}}
 
+{{/* The Secret with the key that tokens of searches are signed with. */}}
+{{- define "tuningjob.signingKeySecret" -}}
+{{- default (printf "%s-signing-key" (include "tuningjob.fullname" .)) .Values.signingKey.existingSecret -}}
+{{- end -}}
+
 {{/* Environment of both containers: tuningjob_operator.settings reads it. */}}
 {{- define "tuningjob.env" -}}
 - name: TUNINGJOB_DATA_DIR
   value: /data
+- name: TUNINGJOB_SIGNING_KEY_DIR
+  value: /var/run/secrets/signing-key
 {{- with include "tuningjob.databaseSecret" . }}
 - name: TUNINGJOB_DATABASE_URL
   valueFrom:
@@ -97,6 +104,7 @@ envFrom:
 {{/* What both containers mount. */}}
 {{- define "tuningjob.volumeMounts" -}}
 - {name: data, mountPath: /data}
+- {name: signing-key, mountPath: /var/run/secrets/signing-key, readOnly: true}
 {{- if .Values.artifacts.existingClaim }}
 - {name: files, mountPath: /artifacts}
 {{- end }}
