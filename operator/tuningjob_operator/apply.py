@@ -13,6 +13,7 @@ from typing import assert_never
 
 from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.journal.records import EndedBy
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import build_secret
@@ -79,8 +80,9 @@ class Hands:
                 await asyncio.to_thread(self._journal.open_search, replace(new, artifacts=where))
                 logger.info("opened the search", extra={"search": new.id, "fits": new.candidates * new.splits})
             case EndSearch(text=text):
-                await asyncio.to_thread(self._journal.fail, uid_of(body), text)
-                logger.info("ended the search", extra={"search": uid_of(body), "reason": text.partition(":")[0]})
+                reason = text.partition(":")[0]
+                await asyncio.to_thread(self._journal.fail, uid_of(body), text, by=EndedBy.OPERATOR, reason=reason)
+                logger.info("ended the search", extra={"search": uid_of(body), "reason": reason})
             case GiveBack(first=first):
                 await asyncio.to_thread(self._journal.give_back, uid_of(body), first=first)
                 logger.info("gave back what pods left", extra={"first_index": first})

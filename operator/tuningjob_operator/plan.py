@@ -349,9 +349,9 @@ def _refused_by_worker(view: View, progress: Progress) -> Plan:
 def _failed_in_journal(view: View, progress: Progress) -> Plan:
     """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
     text = progress.failure or "The search failed."
-    reason, _, message = text.partition(": ")
-    if reason in names.ENDED_BY_MANIFEST:
-        return _ended_by_manifest(view, End(reason, message))
+    # of a worker, whose text may begin with anything, there is no reason
+    if progress.end_reason in names.ENDED_BY_MANIFEST:
+        return _ended_by_manifest(view, End(progress.end_reason, text.removeprefix(f"{progress.end_reason}: ")))
     return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
 
 

@@ -17,7 +17,7 @@ from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Axis, Block, Cell, Next, Refusal, Search, SearchState
+from tuningjob.journal.records import Axis, Block, Cell, EndedBy, Next, Refusal, Search, SearchState
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
 
@@ -708,3 +708,22 @@ def test_sixteen_at_once_down_to_the_last_cells_never_wait_for_each_other_in_a_c
         with ThreadPoolExecutor(16) as pool:
             # an error of the journal, such as a deadlock that the database has found, would come out here
             assert sum(pool.map(work, [search] * 16, range(16))) == 500
+
+
+# --- who ended it ---------------------------------------------------------------------------------------------------
+
+
+def test_the_operator_ends_a_search_with_a_reason_of_its_own(opened: SqlJournal) -> None:
+    opened.fail("search-a", "Cancelled: by hand", by=EndedBy.OPERATOR, reason="Cancelled")
+    progress = opened.progress("search-a")
+    assert (progress.ended_by, progress.end_reason) == (EndedBy.OPERATOR, "Cancelled")
+    assert progress.failure == "Cancelled: by hand"
+
+
+@pytest.mark.parametrize("text", ["PlanReady: all is well", "Cancelled: by hand", "TooManyFailedFits: 9"])
+def test_a_worker_cannot_speak_as_the_operator(opened: SqlJournal, text: str) -> None:
+    opened.view("search-a").fail(text)
+    progress = opened.progress("search-a")
+    assert (progress.ended_by, progress.end_reason, progress.failure) == (EndedBy.WORKER, "", text)
+    with pytest.raises(ValueError, match="reason: must be empty of a worker"):
+        opened.fail("search-a", text, reason="Cancelled")

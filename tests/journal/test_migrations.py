@@ -24,7 +24,7 @@ from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import is_journal, prepare
-from tuningjob.journal.records import Best, Cell, Next, SearchState, Unit
+from tuningjob.journal.records import Best, Cell, EndedBy, Next, SearchState, Unit
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
 
@@ -398,6 +398,30 @@ def test_no_row_of_the_audit_is_ever_changed_or_removed(audited: str, table: str
         run(audited, change.format(table))
     assert ask(audited, f"SELECT * FROM {table}") == before
     assert len(before) == 1
+
+
+@pytest.mark.parametrize("table", ["hyperparameter_audit", "blessings"])
+def test_sqlite_does_not_replace_a_row_of_the_audit_either(
+    table: str, make_sqlite: Callable[[], str], open_journal: OpenJournal
+) -> None:
+    url = make_sqlite()
+    run(url, first_schema.make, first_schema.fill)
+    open_journal(url).audit.bless(namespace="team", model_key="forest", version=1, who="ada")
+    before = ask(url, f"SELECT * FROM {table}")
+    with pytest.raises(JournalError, match=f"{table} is append-only"):
+        run(url, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+    assert ask(url, f"SELECT * FROM {table}") == before
+
+
+def test_who_ended_a_search_of_an_older_release_is_read_as_that_one_read_it(
+    first: str, open_journal: OpenJournal
+) -> None:
+    run(first, "UPDATE searches SET failure = 'Cancelled: spec.cancel is true' WHERE id = 'failed'")
+    journal = open_journal(first)
+    failed, complete, running = (journal.progress(each) for each in ("failed", "complete", "running"))
+    assert (failed.ended_by, failed.end_reason) == (EndedBy.OPERATOR, "Cancelled")
+    assert (complete.ended_by, complete.end_reason) == (EndedBy.WORKER, "")
+    assert running.ended_by is None
 
 
 def test_postgres_does_not_truncate_the_audit_either(make_postgres: Callable[[], str]) -> None:

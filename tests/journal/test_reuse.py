@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.journal.makers import Clock, Pod, a_result, a_search
+from tests.journal.makers import Clock, Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Cell, CellIdentity, CellResult, NewSearch, Next
@@ -132,3 +132,31 @@ def test_a_search_that_is_there_is_never_purged(taught: SqlJournal, clock: Clock
     clock.pass_time(days=1_000)
     assert taught.purge(clock.now) == 0
     assert taught.progress("search-a").done == 30
+
+
+def test_a_reused_cell_says_whose_it_is_also_at_second_hand(taught: SqlJournal, clock: Clock) -> None:
+    taught.reuse("search-b", index=0, cells=wanted(Cell(0, 1), Cell(5, 4)))
+    taught.delete("search-a")
+    assert taught.purge(clock.now + dt.timedelta(seconds=1)) == 1
+    taught.open_search(a_search("search-c", candidates=10, pods=1))
+    Pod(taught.view("search-c")).must_claim()
+    taught.reuse("search-c", index=0, cells=wanted(Cell(0, 1)))
+    assert taught.reused_from("search-b") == {"search-a": 2}
+    assert taught.reused_from("search-c") == {"search-a": 1}
+
+
+def test_the_audit_tells_from_whom_cells_were_taken_over(taught: SqlJournal) -> None:
+    taught.reuse("search-b", index=0, cells=wanted(*all_of(a_search())))
+    Pod(taught.view("search-b")).restarted().work()
+    taught.complete("search-b", an_answer())
+    assert taught.audit.version(namespace="team", model_key="forest", version=1).reused_from == {"search-a": 30}
+
+
+def test_a_fit_that_failed_hides_none_that_succeeded(journal: SqlJournal) -> None:
+    journal.open_search(a_search("failed", candidates=1, splits=1))
+    Pod(journal.view("failed")).must_claim()
+    journal.report("failed", index=0, results=[known(Cell(0, 0), error="no", test_scores={"accuracy": math.nan})])
+    finish(journal, a_search("search-a", pods=1))
+    journal.open_search(a_search("search-b", pods=1))
+    Pod(journal.view("search-b")).must_claim()
+    assert journal.reuse("search-b", index=0, cells=wanted(Cell(0, 0))) == (Cell(0, 0),)

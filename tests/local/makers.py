@@ -11,7 +11,7 @@ from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tests.journal.template import ensure_journal
 from tests.service.server import Service
 from tuningjob.downloads import FileEntry, Sidecar
-from tuningjob.journal.artifacts import LocalStore, blocks
+from tuningjob.journal.artifacts import Artifact, LocalStore, blocks
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 
 FILES = {"best_params.json": b'{"C": 1}\n', "cv_results.csv": b"a,b\n1,2\n", "model.joblib": b"\x80\x04 a model"}
@@ -37,9 +37,13 @@ class Place:
         namespace: str = "team",
         preflight: dict[str, Any] | None = None,
         artifacts: str | None = None,
+        with_files: bool = False,
         **answer: Any,
     ) -> str:
-        """A search that has finished; the next version of its key. Returns the search's id."""
+        """A search that has finished; the next version of its key. Returns the search's id.
+
+        ``with_files``: it had them when it was completed, so the audit knows their digests.
+        """
         self.versions += 1
         search = f"search-{self.versions}"
         if artifacts is None:
@@ -59,11 +63,20 @@ class Place:
         self.journal.set_preflight(search, a_preflight(**(preflight or {})))
         Pod(self.journal.view(search)).work()
         self.clock.pass_time(seconds=90)
+        if with_files:
+            self.add_files(search)
+            for name in (*FILES, "artifacts.json"):
+                entry = FileEntry.of(self.path_of(search, name))
+                with self.journal.placing(search, Artifact(entry.name, entry.size_bytes, entry.sha256)):
+                    pass
         self.journal.complete(search, an_answer(**answer))
         return search
 
     def files_of(self, search: str) -> Path:
         return self.folder / "searches" / search
+
+    def path_of(self, search: str, name: str) -> Path:
+        return self.store.path(search, name) if self.store else self.files_of(search) / name
 
     def add_files(self, search: str, files: dict[str, bytes] | None = None, **versions: str) -> None:
         """The files of a search, and beside them what they must be and which versions made them."""

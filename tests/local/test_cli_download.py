@@ -1,12 +1,14 @@
 """`tuningjob download`: the files of a version, checked, each whole or not there at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.local.commands import Ended
 from tests.local.makers import FILES, Place
+from tuningjob.downloads import FileEntry, Sidecar
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +125,24 @@ def test_a_file_that_is_not_what_was_stored_is_refused_and_nothing_is_left(
     assert "model.joblib: must " in done.stderr
     assert "SHA-256" in done.stderr
     assert names(tmp_path / "forest-v1") == set()
+
+
+def test_a_file_that_was_swapped_with_all_that_tells_of_it_is_refused_by_the_audit(
+    place: Place, ask: Ask, tmp_path: Path
+) -> None:
+    search = place.add(with_files=True)
+    assert ask("download", "forest", "--version", 1, "--output", "honest").returncode == 0
+    model, told = place.path_of(search, "model.joblib"), place.path_of(search, "artifacts.json")
+    sidecar = Sidecar.loads(told.read_bytes())
+    model.unlink()  # with what a store keeps of its digest
+    model.write_bytes(b"EVIL PICKLE")
+    entries = [FileEntry.of(model) if entry.name == model.name else entry for entry in sidecar.files]
+    told.unlink()
+    told.write_text(replace(sidecar, files=tuple(entries)).dumps())
+    done = ask("download", "forest", "--version", 1)
+    assert done.returncode == 3
+    assert "must be the file that version 1 of forest was completed with" in done.stderr
+    assert not (tmp_path / "forest-v1").exists()
 
 
 def test_a_version_without_files_says_so(place: Place, ask: Ask, tmp_path: Path) -> None:

@@ -131,6 +131,10 @@ ENDINGS = {
         "ManifestRefused",
     ),
     "the search failed": (observe(job=job(), progress=progress(SearchState.FAILED, failure="no")), "SearchFailed"),
+    "a worker's text begins as the operator's would": (
+        observe(job=job(), progress=progress(SearchState.FAILED, failure="PlanReady: all is well")),
+        "SearchFailed",
+    ),
     "the search is complete": (
         observe(job=job(), progress=progress(SearchState.COMPLETE, answer=ANSWER)),
         "SearchComplete",

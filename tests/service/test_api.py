@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -348,3 +350,38 @@ def test_a_pod_of_the_release_before_is_told_nothing_that_it_does_not_know(
     mine.post("/v1/cells", json={"index": 0, "results": [{**result, "identity": "a" * 32}]})
     assert mine.get("/v1/cells").json() == [result]
     assert [each.identity for each in service.journal.results("search-a")] == ["a" * 32]
+
+
+# --- what was blessed stays -----------------------------------------------------------------------------------------
+
+
+def test_an_upload_that_outlasts_its_search_changes_no_version(service: Service) -> None:
+    honest, evil = b"an honest model", b"EVIL PICKLE"
+    with service.client() as client:
+        Pod(client).work()
+        with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.token()}"}) as mine:
+            put = mine.put("/v1/artifacts/model.joblib", content=honest, headers=sha256(honest))
+            assert put.status_code == 200
+            begun = threading.Event()
+            completed = threading.Event()
+
+            def dawdling() -> Iterator[bytes]:
+                yield evil[:-1]
+                begun.set()
+                assert completed.wait(10)
+                yield evil[-1:]
+
+            with ThreadPoolExecutor(1) as thread:
+                late = thread.submit(
+                    mine.put, "/v1/artifacts/model.joblib", content=dawdling(), headers=sha256(evil), timeout=20
+                )
+                assert begun.wait(10)
+                client.complete(an_answer())
+                completed.set()
+                response = late.result()
+    assert response.status_code == 409
+    assert "must be running to take files in, but got Complete" in detail(response)
+    assert service.artifacts.read_bytes("search-a", "model.joblib") == honest
+    told = service.journal.audit.version(namespace="team", model_key="forest", version=1).files
+    assert told is not None
+    assert [file.sha256 for file in told] == [hashlib.sha256(honest).hexdigest()]

@@ -13,6 +13,7 @@
     │   └── JournalMismatch    what is stored was made from something else: another spec, other data, another schema
     ├── ArtifactRefused        an artifact's name, size or digest is not what it must be
     ├── ArtifactsUnavailable   the store of artifacts does not answer, or has no room: try again
+    │   └── NoRoom             the volume's reserve is the journal's, or the namespace has had its share
     └── ServiceUnavailable     the results service did not answer for as long as a worker may wait
 """
 
@@ -81,6 +82,10 @@ class ArtifactRefused(TuningJobError):
 
 class ArtifactsUnavailable(TuningJobError):
     """The store of artifacts cannot be reached, or cannot take more. Nothing was stored in part."""
+
+
+class NoRoom(ArtifactsUnavailable):
+    """What is left of the volume is the journal's alone, or the namespace has had its share: something must be deleted."""
 
 
 class ServiceUnavailable(TuningJobError):

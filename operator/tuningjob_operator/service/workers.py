@@ -13,8 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
-from tuningjob.errors import JournalMismatch
-from tuningjob.journal.artifacts import Artifact, ArtifactStore, blocks
+from tuningjob.journal.artifacts import Artifact, ArtifactStore, Upload, blocks
 from tuningjob.journal.contract import Journal, SearchJournal
 from tuningjob.journal.records import (
     MAX_CELLS_PER_PAGE,
@@ -32,7 +31,6 @@ from tuningjob.journal.records import (
     Preflight,
     Refusal,
     Search,
-    SearchState,
 )
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.service.wire import Body, NoNul, as_json, bytes_of, refusals
@@ -184,10 +182,10 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
 
 
 def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> None:
-    def must_run(search_id: str) -> None:
-        state = journal.search(search_id).state
-        if state is not SearchState.RUNNING:
-            raise JournalMismatch(f"the search must be running to take files in, but got {state.value}")
+    def place(search_id: str, upload: Upload) -> Artifact:
+        # in one order with `complete`: a search may have ended while the file came in
+        with journal.placing(search_id, upload.verify()):
+            return upload.commit()
 
     @router.put(
         "/artifacts/{name}",
@@ -197,11 +195,12 @@ def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore
     )
     async def put_artifact(request: Request, name: str, x_content_sha256: Annotated[str, Header()]) -> Response:
         search_id = _id(request)
-        await run_in_threadpool(must_run, search_id)
+        announced = request.headers.get("content-length", "")
+        await run_in_threadpool(journal.check_room, search_id, name, int(announced) if announced.isdigit() else 0)
         with artifacts.upload(search_id, name, sha256=x_content_sha256) as upload:
             async for chunk in request.stream():
                 await run_in_threadpool(upload.write, chunk)
-            stored = await run_in_threadpool(upload.commit)
+            stored = await run_in_threadpool(place, search_id, upload)
         metrics.artifact_bytes.labels("in").inc(stored.size_bytes)
         return as_json(_ARTIFACT, stored)
 

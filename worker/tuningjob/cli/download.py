@@ -11,7 +11,7 @@ import click
 from tuningjob.cli.audit import chosen
 from tuningjob.cli.console import out, plain, warn
 from tuningjob.cli.places import VERSION, BadUse, Place, Where, key_argument, opened, where_options
-from tuningjob.errors import Problem
+from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
@@ -66,7 +66,22 @@ def _wanted(audit: Place, row: "AuditRow", only: Sequence[str]) -> "list[FileEnt
                 )
             )
         )
-    return [entry for name, entry in there.items() if not only or name in {*only, SIDECAR_FILE}]
+    wanted = [entry for name, entry in there.items() if not only or name in {*only, SIDECAR_FILE}]
+    for entry in wanted:
+        _must_be_the_audits(row, entry)
+    return wanted
+
+
+def _must_be_the_audits(row: "AuditRow", entry: "FileEntry") -> None:
+    """Raises ArtifactRefused for a file that was changed after its version was completed."""
+    if row.files is None:
+        return  # of a release whose audit kept no digests
+    told = {file.name: file.sha256 for file in row.files}.get(entry.name)
+    if told != entry.sha256:
+        raise ArtifactRefused(
+            f"{entry.name}: must be the file that version {row.version} of {row.model_key} was completed with "
+            f"(SHA-256 {told or 'of none'}), but got {entry.sha256}. Somebody has changed it: do not load it."
+        )
 
 
 def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[FileEntry]", folder: Path) -> list[str]:

@@ -69,18 +69,22 @@ class Upload:
         except OSError as error:
             raise no_room(self._name, error) from error
 
-    def commit(self) -> Artifact:
-        """Put the file in its place. Raises ArtifactRefused if its digest is not the expected one, ArtifactsUnavailable."""
+    def verify(self) -> Artifact:
+        """The whole file, which is not in its place yet. Raises ArtifactRefused if its digest is not the expected one."""
         found = self._digest.hexdigest()
         if not secrets.compare_digest(found, self._expected):
             raise ArtifactRefused(
                 f"{self._name}: must have the SHA-256 {self._expected}, but got {found}. Send it again."
             )
+        return Artifact(self._name, self._size, found)
+
+    def commit(self) -> Artifact:
+        """Put the file in its place. Raises as ``verify``, and ArtifactsUnavailable."""
+        artifact = self.verify()
         try:
             self._file.close()
         except OSError as error:
             raise no_room(self._name, error) from error
-        artifact = Artifact(self._name, self._size, found)
         self._place(artifact)
         return artifact
 

@@ -2,19 +2,25 @@
 
 import datetime as dt
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, func, select
 
 from tuningjob.errors import NotBlessed, UnknownModel
+from tuningjob.journal.artifacts import Artifact
+from tuningjob.journal.cells import Cells
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database
-from tuningjob.journal.records import Act, AuditRow, Blessing
+from tuningjob.journal.records import Act, Answer, AuditRow, Blessing, Preflight
 from tuningjob.journal.schema import audit, blessings
+from tuningjob.journal.values import nan_if_null, null_if_nan, storable
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
+_FILES: Final = TypeAdapter(tuple[Artifact, ...])
+_MOST_SOURCES: Final = 32
 
 
 class SqlAudit(Audit):
@@ -157,14 +163,69 @@ class SqlAudit(Audit):
 
     def keeps(self, search_id: str) -> bool:
         """See Audit."""
-        same = (
-            (blessings.c.namespace == audit.c.namespace)
-            & (blessings.c.model_key == audit.c.model_key)
-            & (blessings.c.to_version == audit.c.version)
-        )
-        query = select(audit.c.version).join(blessings, same).where(audit.c.search_id == search_id).limit(1)
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return is_kept(connection, search_id)
+
+
+def is_kept(connection: Connection, search_id: str) -> bool:
+    """See Audit.keeps."""
+    same = (
+        (blessings.c.namespace == audit.c.namespace)
+        & (blessings.c.model_key == audit.c.model_key)
+        & (blessings.c.to_version == audit.c.version)
+    )
+    query = select(audit.c.version).join(blessings, same).where(audit.c.search_id == search_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def remember(
+    connection: Connection,
+    row: Row[Any],
+    answer: Answer,
+    now: dt.datetime,
+    *,
+    preflight: Preflight | None,
+    placed: Sequence[Artifact],
+) -> int:
+    """Write the audit's row of a search that is complete; returns its version."""
+    key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
+    latest = connection.execute(select(func.max(audit.c.version)).where(key)).scalar()
+    version = int(latest or 0) + 1
+    connection.execute(
+        audit.insert().values(
+            namespace=row.namespace,
+            model_key=row.model_key,
+            version=version,
+            search_id=row.id,
+            best_params=json.dumps(answer.best_params),
+            score=null_if_nan(answer.best_score),
+            metric=answer.metric,
+            std=null_if_nan(answer.best_std),
+            fits=row.candidates * row.splits,
+            failed_fits=answer.failed_fits,
+            duration_seconds=(now - (row.started_at or row.opened_at)).total_seconds(),
+            finished_at=now,
+            data_digest=preflight.data_digest if preflight else "",
+            split_digest=preflight.split_digest if preflight else "",
+            estimator_digest=preflight.estimator_digest if preflight else "",
+            versions=json.dumps(preflight.versions if preflight else {}),
+            seed=preflight.seed if preflight else "",
+            image=row.image,
+            created_by=row.created_by,
+            artifacts=row.artifacts,
+            # none: of a search that brought its files to the release before
+            files=_FILES.dump_json(tuple(placed)).decode() if placed else None,
+            reused_from=json.dumps(_few(Cells(connection, row.id).sources() if row.reused else {})),
+        )
+    )
+    return version
+
+
+def _few(sources: dict[str, int]) -> dict[str, int]:
+    """Those with the most cells, and the others as one: a row of the audit is of a bounded size."""
+    first = dict(islice(sources.items(), _MOST_SOURCES))
+    left = sum(sources.values()) - sum(first.values())
+    return first | ({"others": left} if left else {})
 
 
 def _stack(history: list[Blessing]) -> list[Blessing]:
@@ -200,19 +261,6 @@ def _row(row: Row[Any]) -> AuditRow:
         seed=row.seed,
         created_by=row.created_by,
         artifacts=row.artifacts,
+        files=None if row.files is None else _FILES.validate_json(row.files),
+        reused_from=None if row.reused_from is None else json.loads(row.reused_from),
     )
-
-
-def null_if_nan(value: float) -> float | None:
-    """SQLite stores a NaN as null anyway, and then takes offence at it."""
-    return None if math.isnan(value) else value
-
-
-def nan_if_null(value: float | None) -> float:
-    """What ``null_if_nan`` made of it, back."""
-    return math.nan if value is None else value
-
-
-def storable(text: str) -> str:
-    """Free text without the one character that Postgres cannot store."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

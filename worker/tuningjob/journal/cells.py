@@ -12,12 +12,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, String, Text, any_, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    String,
+    TableValuedAlias,
+    Text,
+    any_,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tuningjob.journal.audit import null_if_nan
 from tuningjob.journal.records import Best, CellResult
 from tuningjob.journal.schema import cells, searches
+from tuningjob.journal.values import null_if_nan
 
 # one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter, whatever its length
 _POSTGRES: Final = "postgresql"
@@ -47,11 +59,31 @@ def _statements(dialect: str) -> dict[str, Any]:
         "again": cells.update().where(mine).values(reports=cells.c.reports + 1),
         "finished": select(cells.c.ordinal).where(mine),
         "scores": select(cells.c.ordinal, cells.c.score).where(mine).order_by(cells.c.ordinal),
-        "known": select(cells.c.identity, cells.c.result)
-        .join(searches, searches.c.id == cells.c.search_id)
-        .where(searches.c.namespace == bindparam("namespace"), within(cells.c.identity, dialect))
-        .order_by(cells.c.reported_at),
+        "known": _known(dialect),
     }
+
+
+def _known(dialect: str) -> Any:  # noqa: ANN401  a statement
+    """Of each identity one cell that has it, as `<search that evaluated it> <result>`: ids have no spaces.
+
+    One, however many there are: the index is left at the first.
+    """
+    wanted = listed(dialect)
+    one = (
+        select(func.coalesce(cells.c.reused_from, cells.c.search_id) + " " + cells.c.result)
+        .join(searches, searches.c.id == cells.c.search_id)
+        .where(cells.c.identity == wanted.c.value, searches.c.namespace == bindparam("namespace"))
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(wanted.c.value.label("identity"), one.label("found"))
+
+
+def listed(dialect: str) -> TableValuedAlias:
+    """The list that is bound as ``values`` (see ``bound``), of texts, as a table with the column ``value``."""
+    if dialect == _POSTGRES:
+        return func.unnest(bindparam("values", type_=ARRAY(String))).table_valued("value").render_derived()
+    return func.json_each(bindparam("values", type_=Text)).table_valued("value")
 
 
 class Cells:
@@ -67,9 +99,14 @@ class Cells:
         return self._connection.execute(_statements(self._dialect)[statement], parameters)
 
     def insert(
-        self, results: Mapping[int, CellResult], *, index: int, now: dt.datetime, reports: int
+        self,
+        results: Mapping[int, CellResult],
+        *,
+        index: int,
+        now: dt.datetime,
+        sources: Mapping[int, str] | None = None,
     ) -> dict[int, CellResult]:
-        """Take in those that are not there yet, and return them.
+        """Take in those that are not there yet, and return them; ``sources`` are the searches that evaluated them, of another.
 
         In the order of ordinals: two transactions that bring the same cells do not wait for each other.
         """
@@ -81,8 +118,10 @@ class Cells:
                 "result": _RESULT.dump_json(result).decode(),
                 "reported_by": index,
                 "reported_at": now,
-                "reports": reports,
-                "identity": result.identity,
+                "reports": 0 if sources else 1,
+                # what failed is nobody's to reuse
+                "identity": result.identity if result.error is None else None,
+                "reused_from": sources[ordinal] if sources else None,
             }
             for ordinal, result in sorted(results.items())
         ]
@@ -100,14 +139,25 @@ class Cells:
         """Those that are there."""
         return set(self._rows("finished", ordinals, search=self._search).scalars())
 
-    def known(self, namespace: str, identities: Iterable[str]) -> dict[str, CellResult]:
-        """What any search of the namespace, a forgotten one too, has finished without an error; of several the first."""
-        known: dict[str, CellResult] = {}
-        for identity, text in self._rows("known", sorted(identities), namespace=namespace):
-            result = _RESULT.validate_json(text)
-            if result.error is None:
-                known.setdefault(identity, result)
+    def known(self, namespace: str, identities: Iterable[str]) -> dict[str, tuple[str, CellResult]]:
+        """What any search of the namespace, a forgotten one too, has finished without an error; and which one evaluated it."""
+        known: dict[str, tuple[str, CellResult]] = {}
+        for identity, found in self._rows("known", sorted(identities), namespace=namespace):
+            if found is not None:
+                source, _, text = found.partition(" ")
+                known[identity] = (source, _RESULT.validate_json(text))
         return known
+
+    def sources(self) -> dict[str, int]:
+        """Of whom the reused ones are, and how many of each; the most first."""
+        count = func.count()
+        query = (
+            select(cells.c.reused_from, count)
+            .where(cells.c.search_id == self._search, cells.c.reused_from.is_not(None))
+            .group_by(cells.c.reused_from)
+            .order_by(count.desc(), cells.c.reused_from)
+        )
+        return {str(source): int(found) for source, found in self._connection.execute(query)}
 
     def best(self, candidates: Iterable[int], splits: int, before: Best | None) -> Best | None:
         """The best of these candidates with every split in, if it beats the one before; of equal ones the first in the grid."""

@@ -27,6 +27,8 @@ too little for a starved unit, and starves none.
 *Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
 same transaction, so that it depends on no one's watching how the search ends.
 
+*Files* of a search change while it runs, and never after: the audit's row of its version tells their digests.
+
 *Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
@@ -37,8 +39,10 @@ same transaction, so that it depends on no one's watching how the search ends.
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Set
+from contextlib import AbstractContextManager
 from typing import Protocol
 
+from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.records import (
     Answer,
     AuditRow,
@@ -47,11 +51,13 @@ from tuningjob.journal.records import (
     CellIdentity,
     CellResult,
     Claim,
+    EndedBy,
     NewSearch,
     Preflight,
     Progress,
     Refusal,
     Search,
+    Shares,
 )
 
 
@@ -143,11 +149,37 @@ class Journal(ABC):
 
     @abstractmethod
     def complete(self, search_id: str, answer: Answer) -> int:
-        """End with an answer: writes the audit row, returns its version. Raises JournalMismatch while cells are missing."""
+        """End with an answer: writes the audit row, with the digests of the search's files, and returns its version.
+
+        Raises JournalMismatch while cells are missing, ArtifactsUnavailable while a file is being put in its place.
+        """
 
     @abstractmethod
-    def fail(self, search_id: str, reason: str) -> None:
-        """End without an answer."""
+    def check_room(self, search_id: str, name: str, size_bytes: int, shares: Shares = Shares()) -> None:  # noqa: B008  frozen
+        """Whether a file of the search may begin to come in: for who would rather know before than after.
+
+        Raises JournalMismatch for a search that has ended, ArtifactRefused and NoRoom for a share that it would exceed.
+        """
+
+    @abstractmethod
+    def placing(
+        self,
+        search_id: str,
+        file: Artifact,
+        shares: Shares = Shares(),  # noqa: B008  frozen
+    ) -> AbstractContextManager[None]:
+        """Within it, put the file in its place; it counts as there unless an error leaves it. Raises as ``check_room``.
+
+        In one order with ``complete``: within it the search does not complete, and of one that has ended no file is placed.
+        """
+
+    @abstractmethod
+    def reused_from(self, search_id: str) -> dict[str, int]:
+        """Of whom the reused cells are: the searches that evaluated them, with how many of each, the most first."""
+
+    @abstractmethod
+    def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
+        """End without an answer. ``reason`` is one word of whoever ends it, a worker has none; ``text`` then begins with it."""
 
     @abstractmethod
     def refuse(self, search_id: str, refusal: Refusal) -> None:

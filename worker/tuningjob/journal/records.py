@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
+from tuningjob.journal.artifacts import Artifact
+
 _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
 Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
@@ -34,6 +36,22 @@ class SearchState(StrEnum):
     COMPLETE = "Complete"
     FAILED = "Failed"
     REFUSED = "Refused"
+
+
+class EndedBy(StrEnum):
+    """Whose word it is that a search has ended; only the operator and the journal have words of their own for why."""
+
+    WORKER = "Worker"
+    OPERATOR = "Operator"
+    JOURNAL = "Journal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How many bytes the files of one search, and of one namespace, may have; 0: any number."""
+
+    search_bytes: int = 0
+    namespace_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +280,9 @@ class Best:
 class Progress:
     """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant.
 
+    ``ended_by`` says who ended it, if it has ended; ``end_reason`` is that one's own word for why, always empty of a worker,
+    and then ``failure`` is ``<reason>: <message>``. What a worker's ``failure`` begins with means nothing.
+
     ``measured`` cells took ``cell_seconds`` in all. ``last_holder`` is the highest index that holds something unfinished (a unit,
     or the right to finish the search). ``starved`` units killed pods of at most ``starved_bytes``, and wait for one with more.
     None and 0 once the search has ended.
@@ -288,11 +309,17 @@ class Progress:
     model_version: int | None = None
     refusal: Refusal | None = None
     failure: str | None = None
+    ended_by: EndedBy | None = None
+    end_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRow:
-    """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC."""
+    """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC.
+
+    ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
+    taken over from them. None: of a release that did not keep it.
+    """
 
     __pydantic_config__ = _WIRE
     namespace: str
@@ -315,6 +342,8 @@ class AuditRow:
     seed: str = ""
     created_by: str = ""
     artifacts: str = ""
+    files: tuple[Artifact, ...] | None = None
+    reused_from: dict[str, int] | None = None
 
 
 class Act(StrEnum):

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -72,6 +72,9 @@ searches = Table(
     Column("preflight", Text),
     Column("refusal", Text),
     Column("failure", Text),
+    # records.EndedBy, and that one's own word for why: a worker has none
+    Column("ended_by", String(16)),
+    Column("end_reason", String(64), nullable=False, server_default=""),
     Column("answer", Text),
     Column("model_version", Integer),
     # how the cells are walked (records.Block, as JSON); null until the regions are cut
@@ -146,8 +149,10 @@ cells = Table(
     Column("reported_at", UtcDateTime, nullable=False),
     # 0: taken over from another search
     Column("reports", Integer, nullable=False),
-    # of all that decides the result; null where it may differ from fit to fit
+    # of all that decides the result; null where it may differ from fit to fit, and of a fit that failed
     Column("identity", String(32)),
+    # the search that evaluated it, if another has
+    Column("reused_from", String(128)),
     sqlite_with_rowid=False,
 )
 Index(
@@ -156,6 +161,28 @@ Index(
     sqlite_where=cells.c.identity.is_not(None),
     postgresql_where=cells.c.identity.is_not(None),
 )
+
+Index(
+    "cells_reused",
+    cells.c.search_id,
+    cells.c.reused_from,
+    sqlite_where=cells.c.reused_from.is_not(None),
+    postgresql_where=cells.c.reused_from.is_not(None),
+)
+
+# The files of searches as they were taken in. They stay as long as the files do, which may be longer than the search.
+files = Table(
+    "files",
+    metadata,
+    Column("search_id", String(128), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("namespace", String(63), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # it is being put in its place since then; null: it is there
+    Column("placing_since", UtcDateTime),
+)
+Index("files_namespace", files.c.namespace)
 
 audit = Table(
     "hyperparameter_audit",
@@ -181,6 +208,9 @@ audit = Table(
     Column("seed", String(1024), nullable=False, server_default=""),
     Column("created_by", String(253), nullable=False, server_default=""),
     Column("artifacts", String(1024), nullable=False, server_default=""),
+    # as JSON; null: of a release that did not keep it
+    Column("files", Text),
+    Column("reused_from", Text),
 )
 
 blessings = Table(

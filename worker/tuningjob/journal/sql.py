@@ -19,7 +19,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
-from tuningjob.journal.audit import SqlAudit, null_if_nan, storable
+from tuningjob.journal import files
+from tuningjob.journal.artifacts import Artifact
+from tuningjob.journal.audit import SqlAudit, is_kept, remember
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claimant, Claims, walk_of
 from tuningjob.journal.contract import Journal
@@ -34,6 +36,7 @@ from tuningjob.journal.records import (
     CellIdentity,
     CellResult,
     Claim,
+    EndedBy,
     NewSearch,
     Next,
     Preflight,
@@ -41,13 +44,16 @@ from tuningjob.journal.records import (
     Refusal,
     Search,
     SearchState,
+    Shares,
 )
-from tuningjob.journal.schema import audit, cells, regions, schema_version, searches, units
+from tuningjob.journal.schema import cells, regions, schema_version, searches, units
+from tuningjob.journal.values import storable
 from tuningjob.journal.walk import is_sound
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)
 _PAGE: Final = 5_000
+NO_SHARES: Final = Shares()
 
 
 @functools.cache
@@ -259,6 +265,8 @@ class SqlJournal(Journal):
             model_version=row.model_version,
             refusal=_load(Refusal, row.refusal),
             failure=row.failure,
+            ended_by=None if row.ended_by is None else EndedBy(row.ended_by),
+            end_reason=row.end_reason,
         )
 
     def revisions(self) -> dict[str, int]:
@@ -366,7 +374,7 @@ class SqlJournal(Journal):
             for result in results:
                 by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), result)
             mine = Cells(connection, search_id)
-            new = mine.insert(by_ordinal, index=index, now=self._clock(), reports=1)
+            new = mine.insert(by_ordinal, index=index, now=self._clock())
             mine.report_again(sorted(by_ordinal.keys() - new.keys()))
             if new:
                 failed = _count(connection, row, new, reused=0)
@@ -389,25 +397,41 @@ class SqlJournal(Journal):
                 state=SearchState.FAILED.value,
                 finished_at=self._clock(),
                 failure=storable(f"{TOO_MANY_FAILED_FITS}: {told}"),
+                ended_by=EndedBy.JOURNAL.value,
+                end_reason=TOO_MANY_FAILED_FITS,
             )
 
     def reuse(self, search_id: str, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
-        """See Journal."""
+        """See Journal. What is known is looked up before anything is locked: it may take its time."""
+        with self._database.reading() as connection:
+            namespace = self._row(connection, search_id).namespace
+            known = Cells(connection, search_id).known(namespace, {each.identity for each in cells})
         with self._joined(search_id) as (connection, row):
             wanted: dict[int, CellIdentity] = {}
             for each in cells:
                 wanted.setdefault(_ordinal(row, each.candidate, each.split), each)
             mine = Cells(connection, search_id)
-            known = mine.known(row.namespace, {each.identity for each in wanted.values()})
-            taken = {
-                ordinal: replace(known[each.identity], candidate=each.candidate, split=each.split)
-                for ordinal, each in wanted.items()
-                if each.identity in known
+            found = {
+                ordinal: (each, *known[each.identity]) for ordinal, each in wanted.items() if each.identity in known
             }
-            new = mine.insert(taken, index=index, now=self._clock(), reports=0)
+            new = mine.insert(
+                {
+                    ordinal: replace(result, candidate=each.candidate, split=each.split)
+                    for ordinal, (each, _, result) in found.items()
+                },
+                index=index,
+                now=self._clock(),
+                sources={ordinal: source for ordinal, (_, source, _) in found.items()},
+            )
             if new:
                 _count(connection, row, new, reused=len(new))
             return tuple(Cell(*divmod(ordinal, row.splits)) for ordinal in sorted(mine.finished(list(wanted))))
+
+    def reused_from(self, search_id: str) -> dict[str, int]:
+        """See Journal."""
+        with self._database.reading() as connection:
+            self._row(connection, search_id)
+            return Cells(connection, search_id).sources()
 
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
@@ -435,56 +459,47 @@ class SqlJournal(Journal):
             if row.done != total:
                 raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
             now = self._clock()
-            version = self._remember(connection, row, answer, now)
+            placed = files.settled(connection, row.id, now)
+            version = remember(connection, row, answer, now, preflight=_load(Preflight, row.preflight), placed=placed)
             self._update(
                 connection,
                 row.id,
                 state=SearchState.COMPLETE.value,
                 finished_at=now,
                 answer=_dump(answer),
+                ended_by=EndedBy.WORKER.value,
                 model_version=version,
             )
             return version
 
-    def _remember(self, connection: Connection, row: Row[Any], answer: Answer, now: dt.datetime) -> int:
-        """The version that the answer has in the audit."""
-        preflight = _load(Preflight, row.preflight)
-        key = (audit.c.namespace == row.namespace) & (audit.c.model_key == row.model_key)
-        latest = connection.execute(select(func.max(audit.c.version)).where(key)).scalar()
-        version = int(latest or 0) + 1
-        connection.execute(
-            audit.insert().values(
-                namespace=row.namespace,
-                model_key=row.model_key,
-                version=version,
-                search_id=row.id,
-                best_params=json.dumps(answer.best_params),
-                score=null_if_nan(answer.best_score),
-                metric=answer.metric,
-                std=null_if_nan(answer.best_std),
-                fits=row.candidates * row.splits,
-                failed_fits=answer.failed_fits,
-                duration_seconds=(now - (row.started_at or row.opened_at)).total_seconds(),
-                finished_at=now,
-                data_digest=preflight.data_digest if preflight else "",
-                split_digest=preflight.split_digest if preflight else "",
-                estimator_digest=preflight.estimator_digest if preflight else "",
-                versions=json.dumps(preflight.versions if preflight else {}),
-                seed=preflight.seed if preflight else "",
-                image=row.image,
-                created_by=row.created_by,
-                artifacts=row.artifacts,
-            )
-        )
-        return version
-
-    def fail(self, search_id: str, reason: str) -> None:
+    def check_room(self, search_id: str, name: str, size_bytes: int, shares: Shares = NO_SHARES) -> None:
         """See Journal."""
-        self._end(search_id, SearchState.FAILED, failure=storable(reason))
+        with self._database.reading() as connection:
+            files.check(connection, self._row(connection, search_id), name, size_bytes, shares)
+
+    @contextmanager
+    def placing(self, search_id: str, file: Artifact, shares: Shares = NO_SHARES) -> Iterator[None]:
+        """See Journal."""
+        with self._locked(search_id) as (connection, row):
+            files.check(connection, row, file.name, file.size_bytes, shares)
+            files.begin(connection, row, file, self._clock())
+        is_placed = False
+        try:
+            yield
+            is_placed = True
+        finally:
+            with self._database.writing() as connection:
+                files.end(connection, search_id, file, is_placed=is_placed)
+
+    def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
+        """See Journal."""
+        if reason and by is EndedBy.WORKER:
+            raise ValueError("reason: must be empty of a worker, which ends a search for no reason of the operator's")
+        self._end(search_id, SearchState.FAILED, failure=storable(text), ended_by=by.value, end_reason=reason)
 
     def refuse(self, search_id: str, refusal: Refusal) -> None:
         """See Journal."""
-        self._end(search_id, SearchState.REFUSED, refusal=_dump(refusal))
+        self._end(search_id, SearchState.REFUSED, refusal=_dump(refusal), ended_by=EndedBy.WORKER.value)
 
     def _end(self, search_id: str, state: SearchState, **why: str) -> None:
         with self._locked(search_id) as (connection, row):
@@ -500,6 +515,8 @@ class SqlJournal(Journal):
                 connection.execute(table.delete().where(table.c.search_id == search_id))
             there = mine & searches.c.deleted_at.is_(None)
             connection.execute(searches.update().where(there).values(deleted_at=self._clock()))
+            if not is_kept(connection, search_id):
+                files.forget(connection, search_id)
 
     def purge(self, deleted_before: dt.datetime) -> int:
         """See Journal."""

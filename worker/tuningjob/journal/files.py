@@ -1,0 +1,93 @@
+"""What the journal knows of the files of searches: which, how large, of which digest. Within one transaction.
+
+A file is put in its place between ``begin`` and ``end``, by whoever holds it. Meanwhile its search does not complete, and once it
+has, nothing begins: so the files of a version are the ones that its row in the audit tells.
+"""
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
+from tuningjob.journal.artifacts import Artifact
+from tuningjob.journal.records import SearchState, Shares
+from tuningjob.journal.schema import files
+
+# A file that is larger than a share takes minutes to a bucket; whoever was to put it there is dead after so long.
+_PLACED_WITHIN: Final = dt.timedelta(hours=1)
+
+
+def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, shares: Shares) -> None:
+    """Whether a file may begin to come in, as far as it is known by now. Raises JournalMismatch, ArtifactRefused, NoRoom."""
+    if row.state != SearchState.RUNNING.value:
+        raise JournalMismatch(f"the search must be running to take files in, but got {row.state}")
+    others = (files.c.search_id != row.id) | (files.c.name != name)
+    sums = select(
+        func.coalesce(func.sum(files.c.size_bytes).filter(files.c.search_id == row.id), 0).label("search"),
+        func.coalesce(func.sum(files.c.size_bytes), 0).label("namespace"),
+    ).where(files.c.namespace == row.namespace, others)
+    used = connection.execute(sums).one()
+    if shares.search_bytes and used.search + size_bytes > shares.search_bytes:
+        raise ArtifactRefused(
+            f"{name}: must leave the files of its search at {shares.search_bytes:,} bytes at most, but they would be "
+            f"{used.search + size_bytes:,}. A smaller estimator, a compression (spec.artifacts) or a higher "
+            "limits.maxSearchBytes is needed."
+        )
+    if shares.namespace_bytes and used.namespace + size_bytes > shares.namespace_bytes:
+        raise NoRoom(
+            f"{name}: must leave the files of namespace {row.namespace} at {shares.namespace_bytes:,} bytes at most, but they "
+            f"would be {used.namespace + size_bytes:,}. Delete TuningJobs of it, or raise limits.maxNamespaceBytes."
+        )
+
+
+def begin(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetime) -> None:
+    """It is about to be put in its place. Raises ArtifactsUnavailable while another of its name is."""
+    mine = (files.c.search_id == row.id) & (files.c.name == file.name)
+    found = connection.execute(select(files).where(mine)).one_or_none()
+    if found is not None and is_being_placed(found, now):
+        raise ArtifactsUnavailable(
+            f"{file.name}: must be brought once at a time, but another is being put in its place."
+        )
+    if found is not None:
+        connection.execute(files.update().where(mine).values(placing_since=now))
+        return
+    connection.execute(
+        files.insert().values(
+            search_id=row.id,
+            name=file.name,
+            namespace=row.namespace,
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+            placing_since=now,
+        )
+    )
+
+
+def end(connection: Connection, search_id: str, file: Artifact, *, is_placed: bool) -> None:
+    """It is in its place, or will not be."""
+    mine = (files.c.search_id == search_id) & (files.c.name == file.name)
+    if is_placed:
+        told = {"size_bytes": file.size_bytes, "sha256": file.sha256, "placing_since": None}
+        connection.execute(files.update().where(mine).values(**told))
+    else:
+        # whether the one before is still whole is for the store to know: the next upload tells
+        connection.execute(files.delete().where(mine, files.c.placing_since.is_not(None)))
+
+
+def is_being_placed(row: Row[Any], now: dt.datetime) -> bool:
+    """Whether somebody may still be about to put it in its place."""
+    return row.placing_since is not None and now - row.placing_since < _PLACED_WITHIN
+
+
+def settled(connection: Connection, search_id: str, now: dt.datetime) -> tuple[Artifact, ...]:
+    """The files of a search that is about to be complete. Raises ArtifactsUnavailable while one is being put in its place."""
+    rows = connection.execute(select(files).where(files.c.search_id == search_id).order_by(files.c.name)).all()
+    if busy := [row.name for row in rows if is_being_placed(row, now)]:
+        raise ArtifactsUnavailable(f"{busy[0]}: must be in its place before its search is complete. Try again.")
+    return tuple(Artifact(row.name, row.size_bytes, row.sha256) for row in rows if row.placing_since is None)
+
+
+def forget(connection: Connection, search_id: str) -> None:
+    """Its files are to be deleted: they count in no share any more."""
+    connection.execute(files.delete().where(files.c.search_id == search_id))
