@@ -204,20 +204,33 @@ def test_a_file_that_is_not_there_exits_2(inside: Callable[..., Ended]) -> None:
     )
 
 
-def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
-    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_search_whose_every_fit_would_fail_is_refused_before_its_first_one(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended], command: str
 ) -> None:
     iris_forest["spec"]["search"]["grid"]["parameters"] = {
         "bootstrap": [False],
         "n_estimators": [2, 3],
         "oob_score": [True],
     }
+    done = inside(command, written(iris_forest, tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ValueError: Out of bag estimation only available if bootstrap=True" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    # for lack of memory, which proves nothing of the other fits
+    iris_forest["spec"]["estimator"] = {"class": "tests.search.estimators.Starved"}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_depth": [2, 3]}
     path = written(iris_forest, tmp_path)
     for _ in range(2):  # the second time the journal remembers
         done = inside("run", path)
         assert done.returncode == 3
         assert "all 10 fits failed; the first one ended with:" in done.stderr
-        assert "ValueError: Out of bag estimation only available if bootstrap=True" in done.stderr
+        assert "MemoryError: no room" in done.stderr
 
 
 def test_a_search_whose_some_fits_fail_completes_and_says_how_many(

@@ -86,15 +86,32 @@ def test_a_pod_that_reads_other_data_than_the_first_is_refused(pods: Pods, fores
     assert "spec.data: must be the same for every worker" in said
 
 
-def test_a_search_whose_every_fit_fails_exits_3(pods: Pods, iris_forest: dict[str, Any]) -> None:
+def test_a_search_whose_every_fit_would_fail_is_refused_by_the_first_pod(
+    pods: Pods, iris_forest: dict[str, Any]
+) -> None:
     iris_forest["spec"]["search"]["grid"]["parameters"] = {"bootstrap": [False], "oob_score": [True]}
+    pods.open(iris_forest)
+    code, said = pods.wait(pods.start(0))
+    assert code == 2, said
+    progress = pods.service.journal.progress(SEARCH)
+    assert progress.state is SearchState.REFUSED
+    assert progress.refusal is not None
+    (problem,) = progress.refusal.problems
+    assert problem["reason"] == "EveryFitFails"
+    assert "Out of bag estimation only available if bootstrap=True" in problem["advice"]
+
+
+def test_a_search_whose_every_fit_fails_exits_3(pods: Pods, iris_forest: dict[str, Any]) -> None:
+    # for lack of memory, which proves nothing of the other fits
+    iris_forest["spec"]["estimator"] = {"class": "tests.search.estimators.Starved"}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_depth": [2]}
     pods.open(iris_forest)
     code, said = pods.wait(pods.start(0))
     assert code == 3
     assert "all 5 fits failed" in said
     failure = pods.service.journal.progress(SEARCH).failure
     assert failure is not None
-    assert "Out of bag estimation only available if bootstrap=True" in failure
+    assert "MemoryError: no room" in failure
 
 
 def catches_sigterm(process: "subprocess.Popen[str]") -> bool:

@@ -131,3 +131,40 @@ class Capricious(DecisionTreeClassifier):
         if type(self).asked > 2:
             raise RuntimeError("not before noon")
         return super().get_params(deep)
+
+
+class Reluctant(DecisionTreeClassifier):
+    """A tree that takes no fewer rows than so many."""
+
+    def __init__(self, fails_below: int = 0) -> None:
+        super().__init__()
+        self.fails_below = fails_below
+
+    def fit(self, X: Any, y: Any) -> "Reluctant":
+        if len(X) < self.fails_below:
+            raise ValueError("too few rows")
+        fitted: Reluctant = super().fit(X, y)
+        return fitted
+
+
+class Picky(DecisionTreeClassifier):
+    """A tree that minds what two of its parameters are: one of the two must not be ``fails_for`` any."""
+
+    def __init__(self, fails_for: Any = (), one: str = "", other: str = "") -> None:
+        super().__init__()
+        self.fails_for = fails_for
+        self.one = one
+        self.other = other
+
+    def fit(self, X: Any, y: Any) -> "Picky":
+        if self.one in self.fails_for or self.other in self.fails_for:
+            raise ValueError(f"not {self.one} with {self.other}")
+        fitted: Picky = super().fit(X, y)
+        return fitted
+
+
+class Starved(DecisionTreeClassifier):
+    """A tree for which there is never memory enough."""
+
+    def fit(self, X: Any, y: Any) -> "Starved":
+        raise MemoryError("no room")

@@ -13,8 +13,9 @@ from tests.processes import children_of
 from tests.search.searches import small
 from tuningjob.journal.records import Pilot
 from tuningjob.search.cells import work_of
-from tuningjob.search.pilot import Measured, cost_of, estimate_of, measure
+from tuningjob.search.pilot import cost_of, estimate_of, measure
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.trial import Measured
 
 MIB = 2**20
 MANY = {"loader": "sklearn.datasets.make_classification", "params": {"n_samples": 3_000, "random_state": 0}}

@@ -26,6 +26,7 @@ from tuningjob.journal.records import Answer, CellResult, NewSearch, Preflight, 
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.pilot import PLAN_SECONDS, measure
+from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, library_versions, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
@@ -122,6 +123,7 @@ def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> Forecast:
     check_limit(size, manifest.spec)
     with stop.interruptible():
         problem = prepare(manifest.spec, folder)
+        refuse_what_cannot_succeed(problem)
         n_jobs = processes_of(manifest, size)
         found = measure(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
     preflight = preflight_of(problem, n_jobs)
@@ -161,6 +163,9 @@ def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, fil
     preflight = preflight_of(worker.problem, worker.n_jobs)
     for warning in preflight.warnings:
         watcher.warned(warning)
+    if before.done == 0:
+        with worker.stop.interruptible():
+            refuse_what_cannot_succeed(worker.problem)
     journal.set_preflight(search_id, preflight)
     started = time.monotonic()
     if before.done < size.fits:

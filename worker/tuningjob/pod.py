@@ -40,6 +40,7 @@ from tuningjob.errors import (
 from tuningjob.journal.records import Answer, Preflight, Refusal, Search, SearchState
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
+from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.reasons import Reason, told
 from tuningjob.search.results import Results
@@ -178,6 +179,7 @@ def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Pref
             return problem, preflight
         for warning in preflight.warnings:
             _say(f"warning: {warning}")
+        refuse_what_cannot_succeed(problem, memory_bytes=environment.memory_bytes)
         is_plan = problem.spec.mode == "Plan"
         found = pilot.measure(
             problem,

@@ -73,10 +73,10 @@ def size(file: Path) -> None:
 @click.command()
 @_FILE
 def validate(file: Path) -> None:
-    """Check everything that can be checked here: the manifest, the estimator, parameters, scorer, data."""
+    """Check everything that can be checked here: the manifest, the estimator, parameters, scorer, data, and a first fit."""
     manifest = load_file(file)
     check_limit(size_of(manifest.spec), manifest.spec)
-    from tuningjob.search import problem  # noqa: PLC0415  after the thread caps are set
+    from tuningjob.search import probe, problem  # noqa: PLC0415  after the thread caps are set
 
     data = manifest.spec.data
     elsewhere = (data.persistent_volume_claim or data.config_map) and not (
@@ -87,6 +87,9 @@ def validate(file: Path) -> None:
         out.print(f"{file}: valid. Its data is on a volume and was not looked at.")
         return
     ready = problem.prepare(manifest.spec, file.parent)
+    for warning in ready.warnings:
+        warn(warning)
+    probe.refuse_what_cannot_succeed(ready)
     out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.")
 
 

@@ -19,29 +19,24 @@ by a straight line through the last two sizes. ``high`` adds half of what was ca
 
 import contextlib
 import math
-import os
-import resource
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sklearn.base import is_classifier
 
-from tuningjob.engine import Work, held_bytes, one_thread
+from tuningjob.engine import held_bytes
 from tuningjob.engine.arrays import size_of
-from tuningjob.engine.evaluate import Evaluated, Evaluator
 from tuningjob.engine.forecast import Forecast
-from tuningjob.engine.processes import Died, Item, Processes, Raised, may_fork
+from tuningjob.engine.processes import may_fork
 from tuningjob.errors import WorkerDied
 from tuningjob.journal.records import Pilot, Spread
-from tuningjob.search.cells import result_of, with_warnings, work_of
+from tuningjob.search.cells import work_of
 from tuningjob.search.parameters import valid_values
-from tuningjob.search.problem import SearchProblem, Split
-from tuningjob.search.reasons import Reason, shortened, told
+from tuningjob.search.problem import SearchProblem
+from tuningjob.search.reasons import Reason, shortened
+from tuningjob.search.trial import Measured, Trial, resident_bytes, spread_over
 
 RUN_SECONDS: Final = 0.7
 PLAN_SECONDS: Final = 60.0
@@ -57,18 +52,6 @@ _UNKNOWN_POWER: Final = 1.5
 _STEEPEST: Final = 3.0
 _COPIES: Final = 3  # of its rows: what a fit takes of which only one size is known
 _GOLDEN: Final = 0.6180339887498949
-_KIB: Final = 1024
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed."""
-
-    candidate: int
-    rows: int
-    seconds: float = 0.0
-    process_bytes: int = 0
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +60,6 @@ class Findings:
 
     pilot: Pilot | None
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Task:
-    candidate: int
-    rows: int
 
 
 def measure(
@@ -96,66 +73,25 @@ def measure(
     if not may_fork():
         told = "no fit was measured, because importing the code or loading the data started threads. Nothing else comes of it."
         return Findings(None, (f"{Reason.PILOT_FAILED}: {told}",))
-    chosen = _spread_over(valid_values(problem.estimator, problem.space.tried))
+    chosen = spread_over(valid_values(problem.estimator, problem.space.tried), _CANDIDATES)
     if not chosen:  # of all that was drawn each has something invalid: a warning has told it
         return Findings(None, ())
-    trial = _Trial(problem, chosen, seconds, _room(memory_bytes))
     try:
-        with contextlib.closing(trial):
-            measured = trial.run(None if always else n_jobs)
+        with contextlib.closing(Trial(problem, chosen, seconds=seconds, memory_bytes=memory_bytes)) as trial:
+            round_ = _Round(problem, chosen, trial)
+            measured = round_.run(None if always else n_jobs)
     except WorkerDied as died:
         return Findings(None, (f"{Reason.PILOT_FAILED}: {died}",))
-    warnings = tuple(_failures(chosen, measured, trial.sizes))
+    warnings = tuple(_failures(chosen, measured, round_.sizes))
     good = [each for each in measured if each.error is None]
-    if trial.is_short:
+    if round_.is_short:
         return Findings(None, warnings)
     if not good:
         if not warnings:
-            told = f"no fit on {trial.sizes[0]:,} of {whole:,} rows ended within {seconds:g} s: nothing is known of the costs."
+            told = f"no fit on {round_.sizes[0]:,} of {whole:,} rows ended within {seconds:g} s: nothing is known of the costs."
             warnings = (f"{Reason.PILOT_FAILED}: {told}",)
         return Findings(None, warnings)
     return Findings(estimate_of(problem, chosen, good, whole=whole, n_jobs=n_jobs), warnings)
-
-
-# --- which candidates, which rows
-
-
-def _spread_over(param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> list[dict[str, Any]]:
-    """Few candidates that stand for the grid: the least and the most of each large map first, then others, evenly spread."""
-    sizes = [math.prod(map(len, values.values())) for values in param_grid]
-    maps = sorted(range(len(param_grid)), key=lambda i: -sizes[i])
-    chosen: list[dict[str, Any]] = []
-    for round_ in range(_CANDIDATES):
-        for i in maps:
-            candidate = _corner(param_grid[i], round_)
-            if len(chosen) < _CANDIDATES and not any(_same(candidate, other) for other in chosen):
-                chosen.append(candidate)
-    return chosen
-
-
-def _corner(values: Mapping[str, Sequence[Any]], round_: int) -> dict[str, Any]:
-    """Round 0: the most of everything; 1: the least; later: evenly spread, each axis by a sequence of its own."""
-    candidate = {}
-    for axis, (name, tried) in enumerate(sorted(values.items())):
-        ordered = sorted(tried, key=_magnitude)
-        if round_ < 2:
-            candidate[name] = ordered[-1 if round_ == 0 else 0]
-        else:
-            candidate[name] = ordered[
-                int(len(ordered) * ((round_ - 1) * _GOLDEN + axis * _GOLDEN**2 % 1) % len(ordered))
-            ]
-    return candidate
-
-
-def _magnitude(value: Any) -> float:  # noqa: ANN401  any value: None is mostly "no limit"
-    if value is None:
-        return math.inf
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return float(value) if is_number and not math.isnan(value) else 0.0
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
 
 
 def _sizes(rows: int) -> list[int]:
@@ -166,52 +102,28 @@ def _sizes(rows: int) -> list[int]:
     return sizes
 
 
-def _subsample(problem: SearchProblem, rows: int) -> Split:
-    """So many of the first split's training rows, and as large a share of its test rows; each class has its share."""
-    train, test = (np.asarray(side) for side in problem.splits[0])
-    share = rows / len(train)
-    return _spaced(problem, train, rows), _spaced(problem, test, max(2, round(share * len(test))))
-
-
-def _spaced(problem: SearchProblem, side: "np.ndarray[Any, Any]", rows: int) -> "np.ndarray[Any, Any]":
-    if rows >= len(side):
-        return side
-    if is_classifier(problem.estimator) and np.ndim(problem.data.y) == 1:
-        _, label = np.unique(np.asarray(problem.data.y)[side], return_inverse=True)
-        side = side[np.argsort(label, kind="stable")]
-    return np.sort(side[np.linspace(0, len(side) - 1, rows).astype(int)])
-
-
 # --- measuring
 
 
-class _Trial:
-    """The fits, in a process that is killed when the time is up."""
+class _Round:
+    """What is tried, in which order, until the time is up."""
 
-    def __init__(
-        self, problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], seconds: float, room: int | None
-    ) -> None:
+    def __init__(self, problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], trial: Trial) -> None:
         self._problem = problem
         self._chosen = chosen
-        self._until = time.monotonic() + seconds
-        self._room = room
+        self._trial = trial
         self._measured: dict[int, list[Measured]] = {}
         self.sizes = _sizes(len(problem.splits[0][0]))
         self.is_short = False
-        self._is_set_up = False
-        self._processes: Processes[_Task, Measured] = Processes(self._work, 1)
-
-    def close(self) -> None:
-        self._processes.close()
 
     @property
     def left(self) -> float:
         """Seconds."""
-        return self._until - time.monotonic()
+        return self._trial.left
 
     def run(self, n_jobs: int | None) -> list[Measured]:
         """All measurements that there was time for. With ``n_jobs``: of one fit alone where the search will be short."""
-        first = self._measure(_Task(0, self.sizes[0]))
+        first = self._measure(0, self.sizes[0])
         if first is None:
             return []
         if n_jobs is not None and first.error is None and self._is_short(first, n_jobs):
@@ -229,7 +141,7 @@ class _Trial:
                 is_known = any(each.rows == rows for each in self._measured.get(candidate, []))
                 if is_known or self._expected(candidate, rows) > self.left:
                     continue
-                result = self._measure(_Task(candidate, rows))
+                result = self._measure(candidate, rows)
                 if result is None:
                     return results or [first]
                 results.append(result)
@@ -252,101 +164,12 @@ class _Trial:
         power = _UNKNOWN_POWER if power is None else max(1.0, power)
         return float(last.seconds * (rows / last.rows) ** power)
 
-    def _measure(self, task: _Task) -> Measured | None:
+    def _measure(self, candidate: int, rows: int) -> Measured | None:
         """None when the time is up."""
-        self._processes.submit(task)
-        result = Measured(task.candidate, task.rows, error="nothing came of it")
-        while self.left > 0:
-            for event in self._processes.events(self.left):
-                if isinstance(event, Item):
-                    result = event.value
-                    continue
-                if isinstance(event, Raised):
-                    result = replace(result, error=told(event.exception))
-                elif isinstance(event, Died):
-                    result = replace(result, error=self._death(event))
-                self._measured.setdefault(task.candidate, []).append(result)
-                return result
-        return None
-
-    def _death(self, died: Died) -> str:
-        if died.timed_out:
-            return f"the fit took longer than {self._problem.spec.limits.fit_timeout_seconds} s"
-        return f"its process {died}, mostly for lack of memory"
-
-    # in the child
-
-    def _work(self, task: _Task) -> Iterator[Measured]:
-        if not self._is_set_up:
-            self._is_set_up = True
-            # what an estimator does to its group of processes it does to itself alone
-            with contextlib.suppress(OSError):
-                os.setpgid(0, 0)
-            _limit_memory(self._room)
-        with contextlib.suppress(OSError):  # the peak is to be this fit's own
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        began, waited = time.monotonic(), _waited()
-        with one_thread():
-            for step in with_warnings(Evaluator(self._work_of(task)).evaluate(0, [0], plain=True)):
-                if isinstance(step, Evaluated):
-                    cell = result_of(step)
-                    error = None if cell.error is None else _last_line(cell.error)
-                    # time in which others had the processor is not the fit's: a pod has its own
-                    at_work = max(0.0, 1 - (_waited() - waited) / max(1e-9, time.monotonic() - began))
-                    seconds = at_work * (cell.fit_seconds + cell.score_seconds)
-                    yield Measured(task.candidate, task.rows, seconds, _own_bytes(), error)
-
-    def _work_of(self, task: _Task) -> Work:
-        whole = work_of(self._problem)
-        return replace(whole, candidates=[self._chosen[task.candidate]], splits=[_subsample(self._problem, task.rows)])
-
-
-def _last_line(error: str) -> str:
-    lines = [line for line in error.splitlines() if line.strip()]
-    return shortened(lines[-1].strip().rstrip(".")) if lines else error
-
-
-def _own_bytes() -> int:
-    """What this process has had for itself at the most: what it shares with nobody, and how much it once had more than now."""
-    status = _numbers_of("/proc/self/status")
-    rollup = _numbers_of("/proc/self/smaps_rollup")
-    own = rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)
-    return (own + max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0))) * _KIB
-
-
-def _numbers_of(path: str) -> dict[str, int]:
-    """The lines of a file of the kernel's that count kB."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    parts = (line.split() for line in lines)
-    return {part[0].rstrip(":"): int(part[1]) for part in parts if len(part) == 3 and part[2] == "kB"}
-
-
-def _waited() -> float:
-    """Seconds in which this process could have run, but others did."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
-def resident_bytes() -> int:
-    """What this process has in memory."""
-    return _numbers_of("/proc/self/status").get("VmRSS", 0) * _KIB
-
-
-def _room(memory_bytes: int) -> int | None:
-    """Bytes that a fit of the pilot may take: where the pod's memory ends, the kernel might end all of the pod."""
-    return max(0, memory_bytes - resident_bytes()) * 9 // 10 if memory_bytes > 0 else None
-
-
-def _limit_memory(room: int | None) -> None:
-    if room is not None:
-        limit = _numbers_of("/proc/self/status").get("VmData", 0) * _KIB + room
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+        result = self._trial.measure(candidate, rows)
+        if result is not None:
+            self._measured.setdefault(candidate, []).append(result)
+        return result
 
 
 # --- what it comes to

@@ -10,6 +10,8 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec.literals import shown
 
 _LONGEST: Final = 1_000
+# A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.
+_EXCEPTION: Final = re.compile(r'^ +File "[^\n]*", line \d+.*\n(?: [^\n]*\n)*(?P<exception>(?=\S))', re.MULTILINE)
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -29,6 +31,7 @@ class Reason(StrEnum):
     NOT_PICKLABLE = "NotPicklable"
     ESTIMATOR_INVALID = "EstimatorInvalid"
     COMPRESSION_MISSING = "CompressionMissing"
+    EVERY_FIT_FAILS = "EveryFitFails"
     PREFLIGHT_FAILED = "PreflightFailed"
     # problems, or warnings where only a part of the search cannot be
     PARAMETER_INVALID = "ParameterInvalid"
@@ -57,6 +60,18 @@ def told(error: BaseException) -> str:
     return f"{shortened(said)}{where}"
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = _LONGEST) -> str:
     """The beginning of a text that may be of any length."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def reason_of(traceback: str) -> str:
+    """The exception that a traceback ends with, in one line: its kind and the beginning of its text."""
+    text = " ".join(traceback[exception_in(traceback) :].split())
+    return shortened(ADDRESS.sub("", text).rstrip(".")) if text else traceback
+
+
+def exception_in(traceback: str) -> int:
+    """Where, in the text of a traceback, the exception that it ends with begins: the first bare line after the last frame."""
+    found = list(_EXCEPTION.finditer(traceback))
+    return found[-1].start("exception") if found else traceback.rstrip().rfind("\n") + 1

@@ -1,0 +1,241 @@
+"""A few fits that are tried before the search, in a process of their own: nothing that they do reaches the caller.
+
+Which candidates (few that stand for the grid), which rows (some of a split, each class with its share), and what came of each:
+seconds, memory, or why it failed.
+"""
+
+import contextlib
+import math
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from tuningjob.engine import Work, one_thread
+from tuningjob.engine.evaluate import Evaluated, Evaluator
+from tuningjob.engine.processes import Died, Item, Processes, Raised
+from tuningjob.search.cells import result_of, with_warnings, work_of
+from tuningjob.search.problem import SearchProblem, Split
+from tuningjob.search.reasons import reason_of, told
+
+_GOLDEN: Final = 0.6180339887498949
+_KIB: Final = 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed.
+
+    ``is_certain``: it failed by an exception of its own; not for lack of time or memory, and its process lives.
+    ``in_scoring``: the fit itself succeeded.
+    """
+
+    candidate: int
+    rows: int
+    seconds: float = 0.0
+    process_bytes: int = 0
+    error: str | None = None
+    is_certain: bool = False
+    in_scoring: bool = False
+
+
+# --- which candidates, which rows
+
+
+def spread_over(param_grid: Sequence[Mapping[str, Sequence[Any]]], most: int) -> list[dict[str, Any]]:
+    """Few candidates that stand for the grid: the most and the least of each large map first, then others, evenly spread."""
+    sizes = [math.prod(map(len, values.values())) for values in param_grid]
+    maps = sorted(range(len(param_grid)), key=lambda i: -sizes[i])
+    chosen: list[dict[str, Any]] = []
+    for round_ in range(most):
+        for i in maps:
+            if len(chosen) == most:
+                return chosen
+            candidate = corner(param_grid[i], round_)
+            if not any(is_same(candidate, other) for other in chosen):
+                chosen.append(candidate)
+    return chosen
+
+
+def corner(values: Mapping[str, Sequence[Any]], round_: int) -> dict[str, Any]:
+    """A candidate. Round 0: the most of everything; 1: the least; later: evenly spread, each axis by a sequence of its own."""
+    candidate = {}
+    for axis, (name, tried) in enumerate(sorted(values.items())):
+        ordered = sorted(tried, key=_magnitude)
+        if round_ < 2:
+            candidate[name] = ordered[-1 if round_ == 0 else 0]
+        else:
+            candidate[name] = ordered[
+                int(len(ordered) * ((round_ - 1) * _GOLDEN + axis * _GOLDEN**2 % 1) % len(ordered))
+            ]
+    return candidate
+
+
+def _magnitude(value: Any) -> float:  # noqa: ANN401  any value: None is mostly "no limit"
+    if value is None:
+        return math.inf
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return float(value) if is_number and not math.isnan(value) else 0.0
+
+
+def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two candidates hold the same objects."""
+    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
+
+
+def _subsample(problem: SearchProblem, split: int, rows: int) -> Split:
+    """So many of a split's training rows, and as large a share of its test rows; each class has its share."""
+    train, test = (np.asarray(side) for side in problem.splits[split])
+    share = rows / len(train)
+    return _spaced(problem, train, rows), _spaced(problem, test, max(2, round(share * len(test))))
+
+
+def _spaced(problem: SearchProblem, side: "np.ndarray[Any, Any]", rows: int) -> "np.ndarray[Any, Any]":
+    if rows >= len(side):
+        return side
+    if is_classifier(problem.estimator) and np.ndim(problem.data.y) == 1:
+        _, label = np.unique(np.asarray(problem.data.y)[side], return_inverse=True)
+        side = side[np.argsort(label, kind="stable")]
+    return np.sort(side[np.linspace(0, len(side) - 1, rows).astype(int)])
+
+
+# --- measuring
+
+
+@dataclass(frozen=True)
+class _Task:
+    candidate: int
+    split: int
+    rows: int
+
+
+class Trial:
+    """Fits of the candidates that were ``chosen``, in a process that is killed when the time is up.
+
+    ``memory_bytes`` is what the pod has, 0 where nobody knows: the fits are held to what is left of it. Must be closed. Raises
+    RuntimeError where ``may_fork`` is false, and WorkerDied where no process can be made.
+    """
+
+    def __init__(
+        self, problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], *, seconds: float, memory_bytes: int = 0
+    ) -> None:
+        self._problem = problem
+        self._chosen = chosen
+        self._until = time.monotonic() + seconds
+        self._room = _room(memory_bytes)
+        self._is_set_up = False
+        self._processes: Processes[_Task, Measured] = Processes(self._work, 1)
+
+    def close(self) -> None:
+        """End the process now, whatever it is at."""
+        self._processes.close()
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self._until - time.monotonic()
+
+    def measure(self, candidate: int, rows: int, *, split: int = 0, within: float = math.inf) -> Measured | None:
+        """One fit on so many rows of a split; None when the time is up, or that of this fit: then nothing more is measured."""
+        self._processes.submit(_Task(candidate, split, rows))
+        result = Measured(candidate, rows, error="nothing came of it")
+        until = min(self._until, time.monotonic() + within)
+        while (left := until - time.monotonic()) > 0:
+            for event in self._processes.events(left):
+                if isinstance(event, Item):
+                    result = event.value
+                    continue
+                if isinstance(event, Raised):
+                    result = replace(result, error=told(event.exception))
+                elif isinstance(event, Died):
+                    result = replace(result, error=self._death(event))
+                return result
+        return None
+
+    def _death(self, died: Died) -> str:
+        if died.timed_out:
+            return f"the fit took longer than {self._problem.spec.limits.fit_timeout_seconds} s"
+        return f"its process {died}, mostly for lack of memory"
+
+    # in the child
+
+    def _work(self, task: _Task) -> Iterator[Measured]:
+        if not self._is_set_up:
+            self._is_set_up = True
+            # what an estimator does to its group of processes it does to itself alone
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
+            _limit_memory(self._room)
+        with contextlib.suppress(OSError):  # the peak is to be this fit's own
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        began, waited = time.monotonic(), _waited()
+        with one_thread():
+            for step in with_warnings(Evaluator(self._work_of(task)).evaluate(0, [0], plain=True)):
+                if isinstance(step, Evaluated):
+                    cell = result_of(step)
+                    error = None if cell.error is None else reason_of(cell.error)
+                    # time in which others had the processor is not the fit's: a pod has its own
+                    at_work = max(0.0, 1 - (_waited() - waited) / max(1e-9, time.monotonic() - began))
+                    yield Measured(
+                        task.candidate,
+                        task.rows,
+                        at_work * (cell.fit_seconds + cell.score_seconds),
+                        _own_bytes(),
+                        error,
+                        is_certain=error is not None and "MemoryError" not in error,
+                        in_scoring=error is not None and step.outcome["fit_error"] is None,
+                    )
+
+    def _work_of(self, task: _Task) -> Work:
+        whole = work_of(self._problem)
+        rows = _subsample(self._problem, task.split, task.rows)
+        return replace(whole, candidates=[self._chosen[task.candidate]], splits=[rows])
+
+
+def _own_bytes() -> int:
+    """What this process has had for itself at the most: what it shares with nobody, and how much it once had more than now."""
+    status = _numbers_of("/proc/self/status")
+    rollup = _numbers_of("/proc/self/smaps_rollup")
+    own = rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)
+    return (own + max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0))) * _KIB
+
+
+def _numbers_of(path: str) -> dict[str, int]:
+    """The lines of a file of the kernel's that count kB."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    parts = (line.split() for line in lines)
+    return {part[0].rstrip(":"): int(part[1]) for part in parts if len(part) == 3 and part[2] == "kB"}
+
+
+def _waited() -> float:
+    """Seconds in which this process could have run, but others did."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def resident_bytes() -> int:
+    """What this process has in memory."""
+    return _numbers_of("/proc/self/status").get("VmRSS", 0) * _KIB
+
+
+def _room(memory_bytes: int) -> int | None:
+    """Bytes that a fit may take: where the pod's memory ends, the kernel might end all of the pod."""
+    return max(0, memory_bytes - resident_bytes()) * 9 // 10 if memory_bytes > 0 else None
+
+
+def _limit_memory(room: int | None) -> None:
+    if room is not None:
+        limit = _numbers_of("/proc/self/status").get("VmData", 0) * _KIB + room
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
