@@ -13,6 +13,33 @@ def freeze(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
     return data
 
 
+def own(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
+    """A copy that may be written into, laid out in memory as the original: products of matrices are rounded by the layout.
+
+    Raises TypeError for what has no such copy.
+    """
+    if data is None:
+        return None
+    if type(data) is np.ndarray and not data.dtype.hasobject and min(data.strides, default=0) >= 0:
+        size = sum((length - 1) * stride for length, stride in zip(data.shape, data.strides, strict=True))
+        memory = np.empty(size + data.itemsize if data.size else 0, np.uint8)
+        copied: np.ndarray[Any, Any] = np.ndarray(data.shape, data.dtype, memory.data, strides=data.strides)
+        copied[...] = data
+        return copied
+    if np.ndim(data) == 1 and callable(getattr(data, "copy", None)):
+        return data.copy()
+    if sparse.issparse(data) and data.format in {"csr", "csc"}:
+        return data.copy()
+    raise TypeError(f"{type(data).__name__} has no copy with the same layout")
+
+
+def may_overlap(one: Any, other: Any) -> bool:  # noqa: ANN401  whatever a transformer is given and returns
+    """Whether writing into one may change the other."""
+    if one is other:
+        return True
+    return any(np.may_share_memory(a, b) for a in _buffers(one) for b in _buffers(other))
+
+
 def is_frozen(data: Any) -> bool:  # noqa: ANN401  whatever a transformer returns
     """Whether no fit can change it."""
     buffers = _buffers(data)

@@ -1,26 +1,29 @@
 """Evaluate candidates on one split: what they share is done once, the rest as scikit-learn does it."""
 
-import contextlib
 import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 from sklearn.base import clone
-from sklearn.metrics._scorer import _BaseScorer, _MultimetricScorer, _PassthroughScorer
 from sklearn.model_selection._validation import _fit_and_score, _score
 
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
-from tuningjob.engine.lean import accuracy
-from tuningjob.engine.memo import Memo, leaves_alone
+from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
+from tuningjob.engine.lean import lean
+from tuningjob.engine.memo import Memo
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import deadline
-from tuningjob.engine.work import CellKey, Fold, Work, dispatches_arrays, fold_of, wants_kernel
+from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
 
 Outcome = dict[str, Any]
+# Values that make no estimator of another kind; a seed may be None, which is not among them.
+_SAYS_NOTHING: Final = (str, int, float, np.generic)
 
 
 @dataclass(frozen=True)
@@ -46,37 +49,38 @@ class Evaluator:
         self.work = work
         self._fold: Fold | None = None
         self._memo: Memo | None = None
-        self._pure = _is_pure(work.scorer)
+        self._knows_scorer = is_known_scorer(work.scorer)
+        # a scorer of any other kind may do anything with an estimator: each is fitted by itself, and given away
+        self.shares = is_a_scorer(work.scorer) and can_share(work.estimator) and not dispatches_arrays()
 
     def evaluate(self, split: int, candidates: Sequence[int], *, plain: bool = False) -> Iterator[Evaluated | AtWork]:
         """One result for each candidate, as soon as it is there, in the order that shares the most.
 
         ``plain``: nothing is shared. Raises what scikit-learn would raise.
         """
-        if plain or dispatches_arrays():
+        if plain or not self.shares:
             yield from self._plainly(split, candidates)
             return
-        members, others = self._members(split, candidates)
+        members, others = self._members(candidates)
         yield from self._together(split, candidates, members)
         yield from self._plainly(split, others)
 
-    def _members(self, split: int, candidates: Sequence[int]) -> tuple[list[Member], list[int]]:
+    def _members(self, candidates: Sequence[int]) -> tuple[list[Member], list[int]]:
         """The configured candidates that may share, by their position; the others go the plain way."""
         members: list[Member] = []
         others: list[int] = []
-        fold = self._fold_of(split)
         for position, candidate in enumerate(candidates):
             try:
                 estimator = self.work.configured(candidate)
                 shares = (
-                    not wants_kernel(estimator)
-                    and leaves_alone(estimator, fold.X_train, fold.y_train)
+                    may_share(estimator)
+                    and not wants_kernel(estimator)
                     and not any(hasattr(each, "_skl_callbacks") for each in nested_estimators(estimator))
                 )
             except Exception:  # noqa: BLE001  the plain way tells it as scikit-learn does
                 shares = False
             if shares:
-                members.append(Member(position, estimator))
+                members.append(Member(position, estimator, is_known(estimator)))
             else:
                 others.append(candidate)
         return members, others
@@ -86,6 +90,7 @@ class Evaluator:
         memo = self._memo_of(fold)
         fitter = Fitter(fold.fit_params, self.work.timeout)
         outcomes: dict[int, Outcome] = {}
+        known = {member.position for member in members if member.is_known}
         steps = fitter.fit(members, fold.X_train, fold.y_train)
         while True:
             with memo.active():
@@ -97,27 +102,35 @@ class Evaluator:
             elif isinstance(step, NotFitted):
                 yield from self._plainly(split, [candidates[step.position]])
             else:
-                known = outcomes.get(step.like) if self._pure else None
-                if known is not None and not _is_finite(known):
-                    known = None  # scoring that failed says so again
-                outcome = outcomes[step.position] = self._outcome(step, fold, known)
+                alike = outcomes.get(step.like) if self._knows_scorer else None
+                if alike is not None and not _is_finite(alike):
+                    alike = None  # scoring that failed says so again
+                if alike is not None:
+                    outcome = _same_scores(alike, step.seconds)
+                else:
+                    outcome = self._outcome(step, fold, memo if step.position in known else None)
+                outcomes[step.position] = outcome
                 tell_end(self.work, CellKey(candidates[step.position], split), outcome)
                 yield Evaluated(CellKey(candidates[step.position], split), outcome)
 
-    def _outcome(self, step: Fitted, fold: Fold, known: Outcome | None) -> Outcome:
+    def _outcome(self, step: Fitted, fold: Fold, memo: Memo | None) -> Outcome:
+        """Score a fitted estimator; with a memo if it is known, else on rows of its own."""
         work = self.work
-        if known is not None:
-            scores: Outcome = {
-                name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known
-            }
-            seconds = 0.0
-        else:
-            started = time.perf_counter()
-            scores = {"test_scores": self._scores(step.estimator, fold.X_test, fold.y_test, fold.test_score_params)}
-            seconds = time.perf_counter() - started
-            if work.return_train_score:
-                params = fold.train_score_params
-                scores["train_scores"] = self._scores(step.estimator, fold.X_train, fold.y_train, params)
+        train, test = work.splits[fold.split]
+
+        def scores_of(cut: Side, indices: Any) -> Any:  # noqa: ANN401
+            if memo is None:
+                return self._scores(step.estimator, Side.cut(work, indices), work.scorer)
+            if not self._knows_scorer:
+                cut = Side.cut(work, indices, X=cut.X)
+            with memo.active():
+                return self._scores(step.estimator, cut, lean(work.scorer, step.estimator, cut.y, cut.params))
+
+        started = time.perf_counter()
+        scores: Outcome = {"test_scores": scores_of(fold.test_side, test)}
+        seconds = time.perf_counter() - started
+        if work.return_train_score:
+            scores["train_scores"] = scores_of(fold.train_side, train)
         return {
             "fit_error": None,
             **scores,
@@ -126,13 +139,8 @@ class Evaluator:
             "score_time": seconds,
         }
 
-    def _scores(self, estimator: Any, X: Any, y: Any, params: Any) -> Any:  # noqa: ANN401
-        if not params:
-            with contextlib.suppress(Exception):  # told by the scorer
-                score = accuracy(self.work.scorer, estimator, X, y)
-                if score is not None:
-                    return score
-        return _score(estimator, X, y, self.work.scorer, params, self.work.error_score)
+    def _scores(self, estimator: Any, side: Side, scorer: Any) -> Any:  # noqa: ANN401
+        return _score(estimator, side.X, side.y, scorer, side.params, self.work.error_score)
 
     def _plainly(self, split: int, candidates: Sequence[int]) -> Iterator[Evaluated | AtWork]:
         work = self.work
@@ -180,6 +188,27 @@ class Evaluator:
         self._fold = self._memo = None
 
 
+def shares_anything(work: Work) -> bool:
+    """Whether anything may be shared between the cells of a search, and nothing of it is seen to draw unseeded."""
+    if not Evaluator(work).shares:
+        return False
+    # mostly candidates differ in numbers: one of each kind that replaces estimators, generators or seeds tells of all others
+    kinds = {
+        tuple((name, id(value)) for name, value in candidate.items() if not isinstance(value, _SAYS_NOTHING)): number
+        for number, candidate in enumerate(work.candidates)
+    }
+    found = False
+    for number in kinds.values():
+        try:
+            estimator = work.configured(number)
+            if not is_repeatable(estimator):
+                return False
+            found = found or may_share(estimator)
+        except Exception:  # noqa: BLE001  the fits will say it
+            return False
+    return found
+
+
 def _is_finite(outcome: Outcome) -> bool:
     scores = [outcome[name] for name in ("test_scores", "train_scores") if name in outcome]
     return all(
@@ -187,8 +216,7 @@ def _is_finite(outcome: Outcome) -> bool:
     )
 
 
-def _is_pure(scorer: Any) -> bool:  # noqa: ANN401  a scorer
-    """Whether it looks at an estimator's predictions alone: two with the same predictions need one scoring."""
-    if isinstance(scorer, _MultimetricScorer):
-        return all(map(_is_pure, scorer._scorers.values()))
-    return isinstance(scorer, _BaseScorer | _PassthroughScorer)
+def _same_scores(known: Outcome, seconds: float) -> Outcome:
+    """The outcome of a candidate with the predictions of another one."""
+    scores: Outcome = {name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known}
+    return {**known, **scores, "fit_time": seconds, "score_time": 0.0}

@@ -1,5 +1,6 @@
 """Fit several candidates on one fold's data, each piece of work once."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -8,9 +9,10 @@ from typing import Any, TypeVar
 
 from sklearn.pipeline import Pipeline
 
-from tuningjob.engine.arrays import freeze, shape_of
+from tuningjob.engine.arrays import freeze, may_overlap, own, shape_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
-from tuningjob.engine.memo import leaves_alone
+from tuningjob.engine.known import known_steps
+from tuningjob.engine.memo import inactive
 from tuningjob.engine.processes import deadline
 from tuningjob.engine.rules.base import Ceiling, Inert, NestedFit, Rules, rules_for
 from tuningjob.engine.rules.views import view
@@ -21,10 +23,14 @@ _T = TypeVar("_T")
 
 @dataclass(eq=False)
 class Member:
-    """One candidate of a group: its position in it, and its configured estimator, let go once it was handed out fitted."""
+    """One candidate of a group: its position in it, and its configured estimator, let go once it was handed out fitted.
+
+    Of one that is not known (``engine.known``) only a pipeline's first steps are shared.
+    """
 
     position: int
     estimator: Any
+    is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Fitter:
     clock: Callable[[], float] = time.perf_counter
 
     def fit(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
-        """Every member fitted, what shares work side by side. ``X`` and ``y`` are frozen, or estimators leave them alone."""
+        """Every member fitted, what shares work side by side."""
         groups = _group(members, lambda member: type(member.estimator))
         for kind, group in groups.items():
             if kind is Pipeline:
@@ -77,12 +83,16 @@ class Fitter:
     # --- pipelines: fit what comes before the last step once, then the last steps as a group of their own
 
     def _fit_pipelines(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        known, others = _parted(members, lambda member: member.is_known)
         if self.fit_params:
             # metadata is routed by the pipeline itself, to each of its steps
-            yield from self._fit_alone(members, X, y)
+            yield from self._fit_alone(known, X, y)
+            yield from (NotFitted(member.position) for member in others)
             return
-        for group in _depth_first(members):
+        for group in _depth_first(known, lambda pipeline: len(pipeline.steps) - 1):
             yield from self._fit_after_prefix(group, X, y)
+        for group in _depth_first(others, known_steps):
+            yield from self._fit_rests(group, X, y)
 
     def _fit_after_prefix(self, group: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
         first = group[0].estimator
@@ -104,8 +114,7 @@ class Fitter:
         seconds = self.clock() - started
         finals = [Member(member.position, member.estimator.steps[-1][1]) for member in group]
         pipelines = {member.position: member for member in group}
-        trusted = all(leaves_alone(final.estimator, Xt, y) for final in finals)
-        for step in self.fit(finals, Xt, y) if trusted else map(NotFitted, positions):
+        for step in self.fit(finals, Xt, y):
             if isinstance(step, Fitted):
                 member = pipelines[step.position]
                 pipeline, member.estimator = member.estimator, None
@@ -115,6 +124,42 @@ class Fitter:
                 seconds = 0.0
             else:
                 yield step
+
+    def _fit_rests(self, group: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+        """Pipelines with the same known first steps: what follows may do anything, and is fitted on data of its own."""
+        count = known_steps(group[0].estimator)
+        head = copy.copy(group[0].estimator)
+        head.steps = [*head.steps[:count], ("rest", "passthrough")]
+        started = self.clock()
+        if self.timeout is not None:
+            yield Fitting(tuple(member.position for member in group))
+        try:
+            with deadline(self.timeout):
+                Xt = freeze(_fit_prefix(head, X, y))
+            shared = may_overlap(Xt, X)
+        except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
+            shared = True
+        if shared:
+            yield from (NotFitted(member.position) for member in group)
+            return
+        seconds = self.clock() - started
+        for member in group:
+            if self.timeout is not None:
+                yield Fitting((member.position,))
+            pipeline, member.estimator = member.estimator, None
+            rest = copy.copy(pipeline)
+            rest.steps = pipeline.steps[count:]
+            started = self.clock()
+            try:
+                with deadline(self.timeout), inactive():
+                    rest.fit(own(Xt), own(y))
+            except Exception:  # noqa: BLE001  whatever a fit raises: the plain way tells it as scikit-learn does
+                yield NotFitted(member.position)
+            else:
+                pipeline.steps = [*head.steps[:count], *rest.steps]
+                yield Fitted(member.position, pipeline, self.clock() - started + seconds, member.position)
+                seconds = 0.0
+            del pipeline, rest
 
     # --- final estimators of one class
 
@@ -238,12 +283,12 @@ def _fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
     return pipeline._fit(X, y, routed, raw_params={}, callback_ctx=context)
 
 
-def _depth_first(pipelines: Sequence[Member]) -> list[list[Member]]:
-    """Members with the same steps before the last, ordered so that common beginnings follow each other."""
+def _depth_first(pipelines: Sequence[Member], count: Callable[[Any], int]) -> list[list[Member]]:
+    """Members with the same first steps, as many as ``count`` says, ordered so that common beginnings follow each other."""
     ranks: list[dict[Hashable, int]] = []
 
     def path(member: Member) -> tuple[int, ...]:
-        steps = member.estimator.steps[:-1]
+        steps = member.estimator.steps[: count(member.estimator)]
         ranks.extend({} for _ in range(len(steps) - len(ranks)))
         keys = (fingerprint(step) for step in steps)
         return tuple(rank.setdefault(key, len(rank)) for rank, key in zip(ranks, keys, strict=False))

@@ -4,7 +4,7 @@ Measured on fits of a millisecond (iris, naive Bayes or a small tree) they were 
 are the bits that scikit-learn's functions give.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, Final
 
@@ -18,16 +18,23 @@ from sklearn.pipeline import Pipeline
 _LABELS: Final = frozenset("biuU")  # booleans, integers, text: of these accuracy asks nothing but equality
 
 
-def accuracy(scorer: Any, estimator: Any, X: Any, y: Any) -> float | None:  # noqa: ANN401
-    """What ``scorer(estimator, X, y)`` gives where that is the accuracy of plain labels; None where it may be anything else.
+def lean(scorer: Any, estimator: Any, y: Any, params: Mapping[str, Any]) -> Callable[[Any, Any, Any], Any]:  # noqa: ANN401
+    """What ``scorer`` does for a known estimator, with fewer questions where that is the accuracy of plain labels.
 
-    ``accuracy_score`` is the average of ``y == y_pred`` for them, after checks of types and shapes.
+    It is chosen before it has asked for anything: whatever it is, it predicts once.
     """
-    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in _LABELS or not _is_accuracy(scorer, estimator):
-        return None
+    if params or type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in _LABELS:
+        return scorer  # type: ignore[no-any-return]
+    if _is_accuracy(scorer, estimator):
+        return _accuracy
+    return scorer  # type: ignore[no-any-return]
+
+
+def _accuracy(estimator: Any, X: Any, y: Any) -> float:  # noqa: ANN401
+    """``accuracy_score`` is the average of ``y == y_pred`` for plain labels of one type, after checks of types and shapes."""
     predicted = estimator.predict(X)
     if type(predicted) is not np.ndarray or predicted.dtype != y.dtype or predicted.shape != y.shape:
-        return None
+        return float(accuracy_score(y, predicted))
     return float(np.average(predicted == y))
 
 

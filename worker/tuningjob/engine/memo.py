@@ -3,23 +3,26 @@
 scikit-learn fits every transformer of a Pipeline, a FeatureUnion and a ColumnTransformer through one function,
 ``sklearn.pipeline._fit_transform_one``: the same one that ``Pipeline(memory=)`` caches. Remembering its results by (what the
 transformer is, the very objects that it is given) shares prefixes of pipelines, nested ones, branches and steps replaced by
-others, without knowing any of them. Nothing is hashed but parameters: data are compared by identity.
+others. Nothing is hashed but parameters: data are compared by identity. Only what is known to be a function of its input is
+remembered (``engine.known``), and nothing is ever set on a transformer: what a remembered one makes of the fold's rows, which it
+is given again and again, is looked up where pipelines, unions and column transformers call it.
 """
 
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sklearn.compose._column_transformer
 import sklearn.pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
-from tuningjob.engine.fingerprint import fingerprint, nested_estimators, of_estimator
+from tuningjob.engine.fingerprint import fingerprint, of_estimator
+from tuningjob.engine.known import is_known
 from tuningjob.engine.rules.base import rules_for
 from tuningjob.engine.rules.views import ByInput
 from tuningjob.engine.seeds import is_repeatable
@@ -29,18 +32,20 @@ from tuningjob.engine.work import SMALLEST_MEMO
 _MOST_ENTRIES: Final = 256
 
 _fit_transform_one: Final = sklearn.pipeline._fit_transform_one
+_transform_one: Final = sklearn.pipeline._transform_one
+_iter: Final = Pipeline._iter
 _safe_indexing: Final = sklearn.compose._column_transformer._safe_indexing
 _active: Final = threading.local()
 
 
 @dataclass
 class _Entry:
-    """``keep`` holds what the key knows by identity only."""
+    """``keep`` holds what the key knows by identity only; ``fitted`` is the transformer that it is about."""
 
     value: Any
     keep: tuple[Any, ...]
     size: int = 0
-    transformed: "_RememberedTransform | None" = None
+    fitted: Any = None
 
 
 class Memo:
@@ -50,15 +55,12 @@ class Memo:
         self.limit = max(limit, SMALLEST_MEMO)
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._size = 0
+        # by the identity of a fitted transformer, which its entry keeps alive
+        self._transforms: dict[int, tuple[Hashable, ByInput]] = {}
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Pipelines that this thread fits in here share their transformers."""
-        _active.memo = self
-        try:
-            yield
-        finally:
-            _active.memo = None
+    def active(self) -> AbstractContextManager[None]:
+        """Pipelines that this thread fits in here share their transformers, and what those make of the same rows."""
+        return _with(self)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -81,7 +83,12 @@ class Memo:
             Xt, fitted = _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
             return Xt, fitted
 
-        if not (is_repeatable(transformer, shape_of(X)) and leaves_alone(transformer, X, y)):
+        if id(transformer) in self._transforms:
+            self._forget(
+                self._transforms[id(transformer)][0]
+            )  # fitted again, by an estimator that fits its parts repeatedly
+            return fit()
+        if not (is_known(transformer) and is_repeatable(transformer, shape_of(X))):
             return fit()
         metadata = [value for each in (params or {}).values() for value in each.values()]
         given = (
@@ -100,6 +107,15 @@ class Memo:
         widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
         return self._shared((fingerprint(transformer), given), keep, lambda: rule.derive(widest.value, transformer, X))
 
+    def transform(self, fitted: Any, X: Any) -> Any:  # noqa: ANN401
+        """What a fitted transformer makes of rows; remembered if its fit is."""
+        known = self._transforms.get(id(fitted))
+        return fitted.transform(X) if known is None else known[1](X)
+
+    def remembers(self, fitted: Any) -> bool:  # noqa: ANN401
+        """Whether the fit of a transformer is remembered."""
+        return id(fitted) in self._transforms
+
     def columns(self, X: Any, key: Any) -> Any:  # noqa: ANN401
         """The columns that a ColumnTransformer gives to one of its transformers: the same object each time."""
         subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: _safe_indexing(X, key, axis=1))
@@ -114,7 +130,8 @@ class Memo:
             more = size_of(Xt)  # about as much again will be remembered of what it transforms
             entry.size += more
             self._size += more
-            entry.transformed = _remember_transform(fitted)
+            entry.fitted = fitted
+            self._transforms[id(fitted)] = key, ByInput(lambda X: freeze(fitted.transform(X)))
         else:
             self._entries.move_to_end(key)
         Xt, fitted = entry.value
@@ -132,10 +149,9 @@ class Memo:
         return entry
 
     def _forget(self, key: Hashable) -> None:
-        # a fitted transformer refers to what it remembers, and that to it: break the circle instead of waiting for the collector
         entry = self._entries.pop(key)
-        if entry.transformed is not None:
-            entry.transformed.forget()
+        if entry.fitted is not None:
+            self._transforms.pop(id(entry.fitted), None)
         self._size -= entry.size
 
 
@@ -145,40 +161,33 @@ def _size_within(value: Any) -> int:  # noqa: ANN401
     return size_of(value) + sum(map(size_of, parts))
 
 
-def leaves_alone(transformer: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
-    """Whether the transformer cannot change its data: they are frozen, or all of its code is scikit-learn's."""
-    return (is_frozen(X) and is_frozen(y)) or all(map(_is_scikit_learns, nested_estimators(transformer)))
+@contextmanager
+def _with(memo: Memo | None) -> Iterator[None]:
+    before = getattr(_active, "memo", None)
+    _active.memo = memo
+    try:
+        yield
+    finally:
+        _active.memo = before
 
 
-def _is_scikit_learns(estimator: Any) -> bool:  # noqa: ANN401
-    kind = type(estimator)
-    return kind.__module__.startswith("sklearn.") and kind is not FunctionTransformer
+def inactive() -> AbstractContextManager[None]:
+    """In here nothing is remembered, whatever is active around it."""
+    return _with(None)
 
 
-class _RememberedTransform:
-    """A fitted transformer's ``transform`` that remembers what it makes of the fold's rows, which it is given again and again."""
+class _Remembered:
+    """A fitted transformer for as long as a pipeline asks it to transform; nobody else is given it."""
 
-    def __init__(self, fitted: Any) -> None:  # noqa: ANN401  a transformer
+    def __init__(self, fitted: Any, memo: Memo) -> None:  # noqa: ANN401
         self._fitted = fitted
-        self._original = fitted.transform
-        self._of_rows = ByInput(lambda X: freeze(self._original(X)))
-        fitted.transform = self
+        self._memo = memo
 
-    def __call__(self, X: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        if args or kwargs or not (is_frozen(X) or _is_scikit_learns(self._fitted)):
-            return self._original(X, *args, **kwargs)
-        return self._of_rows(X)
+    def transform(self, X: Any, **params: Any) -> Any:  # noqa: ANN401
+        return self._fitted.transform(X, **params) if params else self._memo.transform(self._fitted, X)
 
-    def forget(self) -> None:
-        """Let the transformer be as it was."""
-        self._of_rows.forget()
-        del self._fitted.transform
-
-
-def _remember_transform(fitted: Any) -> _RememberedTransform | None:  # noqa: ANN401
-    if not hasattr(fitted, "transform") or "transform" in vars(fitted):
-        return None
-    return _RememberedTransform(fitted)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._fitted, name)
 
 
 def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
@@ -196,6 +205,27 @@ def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
     return memo.fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
 
 
+def _shared_transform_one(
+    transformer: Any,  # noqa: ANN401
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    weight: float | None,
+    params: Any = None,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    memo: Memo | None = getattr(_active, "memo", None)
+    if memo is None or weight is not None or not memo.remembers(transformer) or (params and params.transform):
+        return _transform_one(transformer, X, y, weight, params)
+    return memo.transform(transformer, X)
+
+
+def _shared_iter(pipeline: Any, with_final: bool = True, filter_passthrough: bool = True) -> Iterator[Any]:  # noqa: ANN401, FBT001, FBT002
+    memo: Memo | None = getattr(_active, "memo", None)
+    steps: Iterator[Any] = _iter(pipeline, with_final, filter_passthrough)
+    if memo is None or type(pipeline) is not Pipeline:
+        return steps
+    return ((at, name, _Remembered(step, memo) if memo.remembers(step) else step) for at, name, step in steps)
+
+
 def _shared_safe_indexing(X: Any, indices: Any, *, axis: int = 0) -> Any:  # noqa: ANN401
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None or axis != 1:
@@ -208,6 +238,8 @@ def _install() -> None:
     # module's, and another thread's must not change in between. Without an active memo they are scikit-learn's own.
     for module in ("sklearn.pipeline", "sklearn.compose._column_transformer"):
         sys.modules[module]._fit_transform_one = _shared_fit_transform_one  # type: ignore[attr-defined]
+        sys.modules[module]._transform_one = _shared_transform_one  # type: ignore[attr-defined]
+    Pipeline._iter = _shared_iter
     sklearn.compose._column_transformer._safe_indexing = _shared_safe_indexing
 
 

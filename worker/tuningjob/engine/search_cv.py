@@ -5,7 +5,7 @@ where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_s
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from sklearn.utils.parallel import Parallel
 
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
-from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome
+from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome, shares_anything
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.processes import may_fork
-from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.work import CellKey, Work
 
 _PARALLEL: Final = "parallel"
@@ -107,11 +107,13 @@ class _Evaluation:
         backend, _ = get_active_backend()
         processes = self._processes(type(backend).__name__)
         if processes == 1:
-            # draws from numpy's global generator come in scikit-learn's order, or not at all
-            if not is_repeatable(work.estimator):
-                yield from _one_by_one(work, cells)
-                return
-            yield from self._drain(Engine(work, 0), cells)
+            # draws from global generators come in scikit-learn's order, or not at all; so does all else that is not known
+            if shares_anything(work):
+                generators = GlobalGenerators()
+                if (yield from self._drain(Engine(work, 0), cells, generators.have_moved)):
+                    return
+                generators.restore()
+            yield from _one_by_one(work, cells)
         elif type(backend).__name__ == "LokyBackend" and may_fork():
             with Engine(work, min(processes, len(cells))) as engine:
                 yield from self._drain(engine, cells)
@@ -126,12 +128,19 @@ class _Evaluation:
             )
             yield from self._drain(Engine(work, processes, parallel=parallel), cells)
 
-    def _drain(self, engine: Engine, cells: list[CellKey]) -> Iterable[Evaluated]:
+    def _drain(
+        self, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
+    ) -> Generator[Evaluated, None, bool]:
+        """Results, until there are no more or ``is_in_vain``; returns whether there are no more."""
         engine.add(cells)
         while not engine.is_done:
-            yield from engine.wait()
+            results = engine.wait()
+            if is_in_vain():
+                return False
+            yield from results
         schedule = engine.schedule
         self.guard = GuardReport(self.guard.groups + schedule.guarded, self.guard.trips + schedule.tripped)
+        return True
 
     def _processes(self, backend: str) -> int:
         asked = int(joblib.effective_n_jobs(self._search.n_jobs))

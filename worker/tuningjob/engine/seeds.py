@@ -1,8 +1,11 @@
 """Which fits draw random numbers that nobody seeded: their bits are not repeatable, so there is nothing to share."""
 
+import pickle
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     BaseEnsemble,
@@ -89,3 +92,24 @@ def is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa:
         return True
     draws = _DRAWS.get(type(estimator))
     return draws is not None and not draws(estimator, shape)
+
+
+class GlobalGenerators:
+    """numpy's global generator and Python's, as they are now: whoever draws from them unseen is told by their state."""
+
+    def __init__(self) -> None:
+        self._numpy, self._python = np.random.get_state(legacy=False), random.getstate()
+        self._state = self._pickled()
+
+    def have_moved(self) -> bool:
+        """Whether anything was drawn since."""
+        return self._pickled() != self._state
+
+    def restore(self) -> None:
+        """As they were."""
+        np.random.set_state(self._numpy)
+        random.setstate(self._python)
+
+    @staticmethod
+    def _pickled() -> bytes:
+        return pickle.dumps((np.random.get_state(legacy=False), random.getstate()))

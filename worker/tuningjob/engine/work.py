@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from tuningjob.engine.arrays import freeze, size_of
 from tuningjob.engine.fingerprint import nested_estimators
+from tuningjob.engine.known import is_known
 from tuningjob.engine.slices import SharedRows
 
 # Whatever the data's size, a few small transformers may stay: branches of a FeatureUnion do not follow each other like a path.
@@ -57,6 +58,24 @@ class Work:
         return clone(self.estimator).set_params(**clone(self.candidates[candidate], safe=False))
 
 
+class Side(NamedTuple):
+    """What is scored on one side of a split."""
+
+    X: Any
+    y: Any
+    params: Mapping[str, Any]
+
+    @classmethod
+    def cut(cls, work: Work, indices: "np.ndarray[Any, Any]", X: Any = None) -> "Side":  # noqa: ANN401
+        """Rows for one scoring alone, cut as scikit-learn cuts them: whoever gets them may write into them.
+
+        ``X``: that of the fold, where nobody may.
+        """
+        y = None if work.y is None else _safe_indexing(work.y, indices)
+        params = _check_method_params(work.X, params=work.score_params, indices=indices)
+        return cls(_safe_indexing(work.X, indices) if X is None else X, y, params)
+
+
 @dataclass(frozen=True)
 class Fold:
     """The rows of one split, cut once, read-only where they can be."""
@@ -75,6 +94,16 @@ class Fold:
         if work.rows is not None:
             work.rows.take(2 * self.split)
             work.rows.take(2 * self.split + 1)
+
+    @property
+    def train_side(self) -> Side:
+        """For those that leave them alone."""
+        return Side(self.X_train, self.y_train, self.train_score_params)
+
+    @property
+    def test_side(self) -> Side:
+        """For those that leave them alone."""
+        return Side(self.X_test, self.y_test, self.test_score_params)
 
     @property
     def test_samples(self) -> int:
@@ -100,10 +129,15 @@ def fold_of(work: Work, split: int) -> Fold:
         rows_of(work.y, train),
         rows_of(work.X, test) if work.rows is None else work.rows.take(2 * split + 1),
         rows_of(work.y, test),
-        _check_method_params(work.X, params=work.fit_params, indices=train),
-        _check_method_params(work.X, params=work.score_params, indices=train),
-        _check_method_params(work.X, params=work.score_params, indices=test),
+        _frozen(work.fit_params, _check_method_params(work.X, params=work.fit_params, indices=train)),
+        _frozen(work.score_params, _check_method_params(work.X, params=work.score_params, indices=train)),
+        _frozen(work.score_params, _check_method_params(work.X, params=work.score_params, indices=test)),
     )
+
+
+def _frozen(whole: Mapping[str, Any], cut: Mapping[str, Any]) -> Mapping[str, Any]:
+    # what has no row for each sample is the caller's own object
+    return {name: value if value is whole[name] else freeze(value) for name, value in cut.items()}
 
 
 def shared_rows(work: Work) -> SharedRows | None:
@@ -125,7 +159,8 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
     rows = max(
         (whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0
     )
-    shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE
+    # what is not known is given rows of its own
+    shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE and is_known(work.estimator)
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
     has_steps = any(isinstance(each, _BaseComposition) for each in nested_estimators(work.estimator))
     return whole + size_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)

@@ -1,0 +1,232 @@
+"""What may be remembered by its input: estimators and scorers that are known to answer twice alike, and to change nothing.
+
+A transformer may draw whenever it transforms, a predict may count its calls, a scorer may fit again what it is given: nothing
+about an object tells. So there is a list, of exact classes of scikit-learn (a subclass may do anything), and
+tests/engine/test_known.py holds each of them to it: a second call gives the same bits, draws nothing, and changes neither the
+estimator nor its data. A class with rules counts as known too: whoever writes a rule says as much.
+"""
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from types import FunctionType
+from typing import Any, Final
+
+import numpy as np
+import sklearn
+from sklearn.base import clone
+from sklearn.compose import make_column_selector
+from sklearn.feature_selection import chi2, f_classif, f_regression, r_regression
+from sklearn.metrics import silhouette_score
+from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
+from sklearn.pipeline import Pipeline
+
+from tuningjob.engine.fingerprint import is_estimator
+from tuningjob.engine.rules.base import Rules, rules_for
+
+_PROVED_ON: Final = ("1.9.",)
+_CLASSES: Final[Mapping[str, str]] = {
+    "sklearn.calibration": "CalibratedClassifierCV",
+    "sklearn.cluster": "Birch BisectingKMeans FeatureAgglomeration KMeans MeanShift MiniBatchKMeans",
+    "sklearn.compose": "ColumnTransformer TransformedTargetRegressor",
+    "sklearn.covariance": "EllipticEnvelope",
+    "sklearn.cross_decomposition": "CCA PLSCanonical PLSRegression PLSSVD",
+    "sklearn.decomposition": (
+        "DictionaryLearning FactorAnalysis FastICA IncrementalPCA KernelPCA LatentDirichletAllocation "
+        "MiniBatchDictionaryLearning MiniBatchNMF MiniBatchSparsePCA NMF PCA SparsePCA TruncatedSVD"
+    ),
+    "sklearn.discriminant_analysis": "LinearDiscriminantAnalysis QuadraticDiscriminantAnalysis",
+    "sklearn.dummy": "DummyClassifier DummyRegressor",
+    "sklearn.ensemble": (
+        "AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor ExtraTreesClassifier ExtraTreesRegressor "
+        "GradientBoostingClassifier GradientBoostingRegressor HistGradientBoostingClassifier HistGradientBoostingRegressor "
+        "IsolationForest RandomForestClassifier RandomForestRegressor RandomTreesEmbedding StackingClassifier StackingRegressor "
+        "VotingClassifier VotingRegressor"
+    ),
+    "sklearn.feature_extraction": (
+        "CountVectorizer DictVectorizer FeatureHasher HashingVectorizer TfidfTransformer TfidfVectorizer"
+    ),
+    "sklearn.feature_selection": (
+        "GenericUnivariateSelect RFE RFECV SelectFdr SelectFpr SelectFromModel SelectFwe SelectKBest SelectPercentile "
+        "SequentialFeatureSelector VarianceThreshold"
+    ),
+    "sklearn.gaussian_process": "GaussianProcessClassifier GaussianProcessRegressor",
+    "sklearn.impute": "IterativeImputer KNNImputer MissingIndicator SimpleImputer",
+    "sklearn.isotonic": "IsotonicRegression",
+    "sklearn.kernel_approximation": "AdditiveChi2Sampler Nystroem PolynomialCountSketch RBFSampler SkewedChi2Sampler",
+    "sklearn.kernel_ridge": "KernelRidge",
+    "sklearn.linear_model": (
+        "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars LarsCV Lasso LassoCV LassoLars "
+        "LassoLarsCV LassoLarsIC LinearRegression LogisticRegression LogisticRegressionCV MultiTaskElasticNet "
+        "MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV OrthogonalMatchingPursuit OrthogonalMatchingPursuitCV "
+        "Perceptron PoissonRegressor QuantileRegressor RANSACRegressor "
+        "Ridge RidgeCV RidgeClassifier RidgeClassifierCV SGDClassifier SGDOneClassSVM SGDRegressor TheilSenRegressor "
+        "TweedieRegressor"
+    ),
+    "sklearn.manifold": "Isomap LocallyLinearEmbedding",
+    "sklearn.mixture": "BayesianGaussianMixture GaussianMixture",
+    "sklearn.multiclass": "OneVsOneClassifier OneVsRestClassifier OutputCodeClassifier",
+    "sklearn.multioutput": "ClassifierChain MultiOutputClassifier MultiOutputRegressor RegressorChain",
+    "sklearn.naive_bayes": "BernoulliNB CategoricalNB ComplementNB GaussianNB MultinomialNB",
+    "sklearn.neighbors": (
+        "KNeighborsClassifier KNeighborsRegressor KNeighborsTransformer KernelDensity LocalOutlierFactor NearestCentroid "
+        "NeighborhoodComponentsAnalysis RadiusNeighborsClassifier RadiusNeighborsRegressor RadiusNeighborsTransformer"
+    ),
+    "sklearn.neural_network": "BernoulliRBM MLPClassifier MLPRegressor",
+    "sklearn.pipeline": "FeatureUnion Pipeline",
+    "sklearn.preprocessing": (
+        "Binarizer FunctionTransformer KBinsDiscretizer KernelCenterer MaxAbsScaler MinMaxScaler Normalizer OneHotEncoder "
+        "OrdinalEncoder PolynomialFeatures PowerTransformer QuantileTransformer RobustScaler SplineTransformer StandardScaler "
+        "TargetEncoder"
+    ),
+    "sklearn.random_projection": "GaussianRandomProjection SparseRandomProjection",
+    "sklearn.semi_supervised": "LabelPropagation LabelSpreading SelfTrainingClassifier",
+    "sklearn.svm": "LinearSVC LinearSVR NuSVC NuSVR OneClassSVM SVC SVR",
+    "sklearn.tree": "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor",
+}
+
+_PLAIN: Final = frozenset({str, bytes, int, float, complex, bool, type(None), range, slice, np.dtype})
+_FUNCTIONS: Final = frozenset({chi2, f_classif, f_regression, r_regression})
+_TYPES: Final = frozenset({bool, int, float, str, object})
+# Set to anything but these, the data are written into: what a later step or the train score is given changes with them.
+_COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
+# Attributes that are no parameters: the requests of metadata are scikit-learn's own objects.
+_NO_PARAMETERS: Final = frozenset({"_metadata_request"})
+# More than this and a copy for each candidate costs more than sharing gives: they are cloned and fitted one after the other.
+_MOST_BYTES: Final = 2**20
+_MOST_ITEMS: Final = 20_000
+_DEEPEST: Final = 20
+
+
+def names() -> list[tuple[str, str]]:
+    """The modules and names of all classes on the list."""
+    return [(module, name) for module, classes in _CLASSES.items() for name in classes.split()]
+
+
+def is_known(estimator: Any) -> bool:  # noqa: ANN401  an unfitted estimator
+    """Whether all that it is made of is on the list, with parameters that are plain values and small."""
+    return _is_plain(estimator, _DEEPEST)
+
+
+def known_steps(pipeline: Any) -> int:  # noqa: ANN401  an unfitted Pipeline
+    """How many of its first steps are known; all but the last one at most."""
+    count = 0
+    for _, step in pipeline.steps[:-1]:
+        if not is_known(step):
+            break
+        count += 1
+    return count
+
+
+def may_share(estimator: Any) -> bool:  # noqa: ANN401  an unfitted estimator
+    """Whether anything of its fits may be shared: all of it is known, or the first steps of a pipeline are.
+
+    What comes after them must be small, as there is one of it for each candidate.
+    """
+    if is_known(estimator):
+        return True
+    if type(estimator) is not Pipeline or estimator.transform_input is not None:
+        return False
+    steps = estimator.steps
+    count = known_steps(estimator)
+    works = any(step is not None and not isinstance(step, str) for _, step in steps[:count])
+    return works and all(_is_small(step, _DEEPEST) for _, step in steps[count:])
+
+
+def can_share(estimator: Any) -> bool:  # noqa: ANN401  what a search is about
+    """Whether its candidates may share anything, as far as it tells: its class is known, and copies of it are small."""
+    kind: type = type(estimator)
+    try:
+        return (kind is Pipeline or _is_known_class(kind)) and _is_small(clone(estimator), _DEEPEST)
+    except Exception:  # noqa: BLE001  scikit-learn's own clone will say it
+        return False
+
+
+def is_known_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
+    """Whether a score is a function of the predictions: of scikit-learn's own metrics, or what the estimator says itself."""
+    if isinstance(scorer, _MultimetricScorer):
+        return all(map(is_known_scorer, scorer._scorers.values()))
+    if type(scorer) is _PassthroughScorer:
+        return True
+    return type(scorer) is _Scorer and _is_metric(scorer._score_func) and _is_plain(scorer._kwargs, _DEEPEST)
+
+
+def is_a_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
+    """Whether it is scikit-learn's kind of scorer, which asks an estimator for predictions and does nothing else with it."""
+    if isinstance(scorer, _MultimetricScorer):
+        return all(map(is_a_scorer, scorer._scorers.values()))
+    return type(scorer) in {_Scorer, _PassthroughScorer}
+
+
+@cache
+def _is_listed(kind: type) -> bool:
+    if not str(sklearn.__version__).startswith(_PROVED_ON):
+        return False
+    module = ".".join(kind.__module__.split(".")[:2])
+    listed = kind.__name__ in _CLASSES.get(module, "").split()
+    return listed and kind.__module__.startswith("sklearn.") and _finds_itself(kind)
+
+
+def _finds_itself(kind: type) -> bool:
+    return getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+
+
+def _is_plain(value: Any, depth: int) -> bool:  # noqa: ANN401, PLR0911  any parameter's value, a kind at a time
+    kind = type(value)
+    if kind in _PLAIN or isinstance(value, np.generic):
+        return True
+    if not depth:
+        return False
+    if kind is np.ndarray:
+        return value.nbytes <= _MOST_BYTES and (not value.dtype.hasobject or _is_plain(value.tolist(), depth - 1))
+    if kind in {list, tuple, set, frozenset}:
+        return len(value) <= _MOST_ITEMS and all(_is_plain(item, depth - 1) for item in value)
+    if kind is dict:
+        return len(value) <= _MOST_ITEMS and all(
+            _is_plain(key, depth - 1) and _is_plain(item, depth - 1) for key, item in value.items()
+        )
+    if isinstance(value, type):
+        return value in _TYPES or issubclass(value, np.generic)
+    if kind is np.ufunc or (kind is FunctionType and value in _FUNCTIONS):
+        return True
+    return (kind is make_column_selector or _is_known_class(kind)) and _is_known_by_its_values(value, depth)
+
+
+def _is_known_class(kind: type) -> bool:
+    return _is_listed(kind) or (not kind.__module__.startswith("sklearn.") and rules_for(kind) != Rules())
+
+
+def _is_known_by_its_values(estimator: Any, depth: int) -> bool:  # noqa: ANN401
+    values = getattr(estimator, "__dict__", None)
+    if values is None:
+        return False
+    if any(values.get(name, True) is not True for name in _COPIES):
+        return False
+    if values.get("sample_posterior", False) is not False:
+        return False  # an IterativeImputer, which draws of a generator of its own at each transform
+    if values.get("kw_args") or values.get("inv_kw_args"):
+        return False  # a FunctionTransformer: a ufunc's arguments may be arrays to write into
+    return all(_is_plain(value, depth - 1) for name, value in values.items() if name not in _NO_PARAMETERS)
+
+
+def _is_small(value: Any, depth: int) -> bool:  # noqa: ANN401  any parameter's value
+    """Whether a copy of it costs nothing worth speaking of; False where that cannot be told."""
+    if _is_plain(value, depth):
+        return True
+    if not depth:
+        return False
+    if type(value) in {list, tuple}:
+        return len(value) <= _MOST_ITEMS and all(_is_small(item, depth - 1) for item in value)
+    if isinstance(value, type | FunctionType):
+        return True
+    values = getattr(value, "__dict__", None)
+    return is_estimator(value) and isinstance(values, dict) and all(_is_small(v, depth - 1) for v in values.values())
+
+
+def _is_metric(function: Any) -> bool:  # noqa: ANN401
+    return (
+        type(function) is FunctionType
+        and function.__module__.startswith("sklearn.metrics")
+        and getattr(sys.modules.get(function.__module__), function.__name__, None) is function
+        and function is not silhouette_score  # which draws a sample
+    )
