@@ -247,7 +247,9 @@ def test_scoring_that_fails_says_so_for_each_of_the_candidates_that_are_one_fit(
     searched = replace(work(SVC(), candidates), scorer=check_scoring(SVC(), "neg_log_loss"))
     here = Engine(searched, 0, around=with_warnings)
     here.add([CellKey(candidate, 0) for candidate in range(3)])
-    results = here.wait()
+    results = []
+    while not here.is_done:
+        results += here.wait()
     assert len(results) == 3
     for each in results:
         assert math.isnan(each.outcome["test_scores"])

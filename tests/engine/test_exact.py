@@ -33,7 +33,7 @@ import tuningjob
 from tests.engine import odd
 from tests.engine.compare import assert_same_search
 from tests.engine.fresh import in_a_fresh_process
-from tuningjob.engine.schedule import GuardTripped
+from tuningjob.engine.guard import GuardTripped
 
 X, y = make_classification(90, 5, n_informative=4, n_redundant=0, n_classes=3, n_clusters_per_class=1, random_state=0)
 HOLED = np.where(np.random.RandomState(1).uniform(size=X.shape) < 0.2, np.nan, X)

@@ -57,9 +57,10 @@ class Engine:
         forks = processes > 0 and parallel is None and may_fork()
         rows = shared_rows(work) if forks else None
         self.work = replace(work, rows=rows)
-        self.schedule = Schedule(self.work, max(1, processes), guard=guard, seed=seed, by_fold=rows is not None)
-        self._around = around
         self._evaluator = Evaluator(self.work)
+        watches = guard and self._evaluator.shares
+        self.schedule = Schedule(self.work, max(1, processes), guard=watches, seed=seed, by_fold=rows is not None)
+        self._around = around
         self._tasks: dict[int, Task] = {}
         self._fitting: dict[int, AtWork] = {}
         self._open: set[int] = set()

@@ -15,6 +15,7 @@ import numpy as np
 
 from tuningjob.engine.evaluate import Evaluated, Outcome
 from tuningjob.engine.forecast import size_of
+from tuningjob.engine.known import may_share
 from tuningjob.engine.seeds import is_repeatable
 from tuningjob.engine.work import CellKey, Work
 
@@ -27,7 +28,7 @@ class GuardTripped(RuntimeWarning):
 
 @dataclass(eq=False)
 class _Group:
-    """Candidates that one nested axis serves, until there is a verdict.
+    """Candidates that one nested axis serves, or that begin alike, until there is a verdict.
 
     ``cells`` are what it is on, each with its value on the axis; ``held`` the results that wait for it. ``is_parted``: no task
     has cells with different values.
@@ -39,6 +40,7 @@ class _Group:
     is_parted: bool = True
     sample: CellKey | None = None
     plain: Outcome | None = None
+    before: Outcome | None = None  # of a plain fit that differed
 
     def are_parted(self, cells: Iterable[CellKey]) -> bool:
         """Whether these of its cells have one value at the most, so that nothing of the axis is shared between them."""
@@ -61,6 +63,7 @@ class Guard:
         self._redo: set[CellKey] = set()
         self._told: set[CellKey] = set()  # of those that were done again
         self.again: list[CellKey] = []
+        self._second: list[CellKey] = []
         self.ready: deque[Evaluated] = deque()
         self.guarded = 0
         self.tripped = 0
@@ -111,6 +114,11 @@ class Guard:
             for sample in self._sample(group, list(group.held))
         ]
 
+    def second_samples(self) -> list[CellKey]:
+        """Samples that differed, and are to be fitted the plain way a second time: a scorer may differ from itself."""
+        samples, self._second = self._second, []
+        return samples
+
     def is_awaited(self, cell: CellKey) -> bool:
         """Whether results wait for a plain fit of this cell: it is a sample, not one that is only done again."""
         return cell not in self._redo
@@ -130,7 +138,7 @@ class Guard:
             (sample,) = self._random.choices(cells, cheapness)
             if self._is_comparable(sample.candidate):
                 self.guarded += 1
-                group.sample, group.plain = sample, None
+                group.sample, group.plain, group.before = sample, None, None
                 return [sample]
             cells.remove(sample)
         self._acquit(group)
@@ -139,7 +147,8 @@ class Guard:
     def _is_comparable(self, candidate: int) -> bool:
         """Whether two plain fits of it would have the same bits: else there is nothing to watch, and nothing is shared."""
         try:
-            return is_repeatable(self._work.configured(candidate))
+            estimator = self._work.configured(candidate)
+            return is_repeatable(estimator) and may_share(estimator)
         except Exception:  # noqa: BLE001  invalid parameters: told by the fit
             return False
 
@@ -189,8 +198,13 @@ class Guard:
             return
         if _same_bits(group.plain, group.held[group.sample].outcome):
             self._acquit(group)
-        else:
+        elif group.before is None:
+            group.before, group.plain = group.plain, None
+            self._second.append(group.sample)
+        elif _same_bits(group.plain, group.before):
             self._condemn(group, group.sample)
+        else:
+            self._acquit(group)  # two plain fits are not alike: there is nothing to compare with
 
     def _acquit(self, group: _Group) -> None:
         # what is held is released where no other group has a doubt; what has not arrived yet will not be held
@@ -219,7 +233,7 @@ class Guard:
                     del other.cells[cell]
                     other.held.pop(cell, None)
                     if other.sample == cell:
-                        other.sample = other.plain = None
+                        other.sample = other.plain = other.before = None
         self._do_again(list(group.cells))
 
     def _decide(self, group: _Group, *, is_right: bool) -> None:

@@ -27,7 +27,7 @@ from tuningjob.engine.rules.base import Rules, rules_for
 _PROVED_ON: Final = ("1.9.",)
 _CLASSES: Final[Mapping[str, str]] = {
     "sklearn.calibration": "CalibratedClassifierCV",
-    "sklearn.cluster": "Birch BisectingKMeans FeatureAgglomeration KMeans MeanShift MiniBatchKMeans",
+    "sklearn.cluster": "Birch BisectingKMeans KMeans MeanShift MiniBatchKMeans",
     "sklearn.compose": "ColumnTransformer TransformedTargetRegressor",
     "sklearn.covariance": "EllipticEnvelope",
     "sklearn.cross_decomposition": "CCA PLSCanonical PLSRegression PLSSVD",

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -10,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 from tuningjob.engine.evaluate import AtWork, Evaluated
 from tuningjob.engine.forecast import Forecast
-from tuningjob.engine.guard import Guard
-from tuningjob.engine.outline import Outline, Path
+from tuningjob.engine.guard import Axes, Guard
+from tuningjob.engine.outline import Outline, Path, Place
 from tuningjob.engine.work import CellKey, Work
 
 # Cutting between candidates that share nothing is free, down to this many tasks a process; where something would be done
@@ -23,6 +24,7 @@ SHORTEST_SECONDS: Final = 0.05
 # Of so many processes one is at plain fits for the guard, as long as there are any: the others begin what takes long.
 WATCHING: Final = 4
 _SAMPLE: Final = 16
+_BEGINNING: Final = "a beginning"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ class Schedule:
         }
         self._paths.update({candidate: place.path for candidate, place in places.items()})
         if self._watches:
-            by_split = self._guard.watch(by_split, {candidate: place.axes for candidate, place in places.items()})
+            by_split = self._guard.watch(by_split, _watched(places))
         for split, candidates in by_split.items():
             tasks = [self._task(split, part) for part in self._cut(candidates, len(by_split))]
             for task in tasks:
@@ -173,6 +175,7 @@ class Schedule:
             seconds = result.outcome["fit_time"] + result.outcome["score_time"]
             self.forecast.learn(self._work.candidates[result.cell.candidate], seconds)
             self._guard.shared(result)
+        self._watch(self._guard.second_samples())
         self._do_again()
 
     def _do_again(self) -> None:
@@ -231,6 +234,7 @@ class Schedule:
             self._guard.gave_up(result)
         else:
             self._guard.shared(result)
+        self._watch(self._guard.second_samples())
         self._do_again()
         self._end()
 
@@ -258,6 +262,15 @@ class Schedule:
     def pending(self) -> int:
         """Tasks that nobody has taken."""
         return len(self._pending)
+
+
+def _watched(places: Mapping[int, Place]) -> dict[int, Axes]:
+    """What the guard is to watch: nested axes, and of what is on none all that begins alike, as one group."""
+    alike = Counter(place.path[:1] for place in places.values() if not place.axes)
+    return {
+        candidate: place.axes or (((_BEGINNING, candidate),) if alike[place.path[:1]] > 1 else ())
+        for candidate, place in places.items()
+    }
 
 
 def _depth_first(paths: Iterable[Path], of: dict[int, Path]) -> Callable[[int], tuple[int, ...]]:
