@@ -15,6 +15,7 @@ from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_o
 from tuningjob.spec.manifest import load
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.quantity import parse_quantity
+from tuningjob_operator.placement import placement_problems
 from tuningjob_operator.settings import Settings
 
 
@@ -125,6 +126,7 @@ def _cluster_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Probl
                 "a name",
                 "The administrator can install the chart's admission policy, or trust authors (chart value references).",
             )
+    yield from placement_problems(spec, settings.placement)
     if spec.image is None and not settings.worker_image:
         yield Problem(
             "spec.image",

@@ -6,6 +6,7 @@ device or a token of the API server.
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from tuningjob.spec import wellknown
@@ -13,7 +14,9 @@ from tuningjob.spec.models import EnvVar, Model, TuningJobSpec, Volume
 from tuningjob.spec.quantity import memory_bytes
 from tuningjob_operator import names
 from tuningjob_operator.admission import Admission
+from tuningjob_operator.capacity import memory_text
 from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
+from tuningjob_operator.placement import SCRATCH_BYTES, disk_of
 from tuningjob_operator.settings import Settings
 
 USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has the same
@@ -22,8 +25,10 @@ USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has
 # namespace that is being deleted takes no new pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
 RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
-# joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
-SCRATCH_SIZE: Final = "4Gi"
+# Nothing is promised of a node's disk. The scratch volume is mostly empty, and a request would keep pods off nodes with small
+# disks and out of Kueue's queues, which take no resource that they do not list. A pod that fills more than its limit is evicted,
+# it alone. If a node's disk runs short, the kubelet first evicts what uses more than it asked for: ours, not a neighbour's.
+DISK_REQUEST: Final = "0"
 # Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 ANNOTATION_MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
@@ -137,7 +142,7 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
                     "defaultMode": 0o440,
                 },
             },
-            {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_SIZE}},
+            {"name": "scratch", "emptyDir": {"sizeLimit": memory_text(Decimal(SCRATCH_BYTES))}},
             *_data_volume(spec),
             *(_volume(volume) for volume in spec.pod.volumes or []),
         ],
@@ -178,7 +183,10 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
             *_environment(admission, settings, memory_bytes(memory)),
         ],
         # equal, always: the scheduler promises what the pod may use, and nothing beyond it is ever used
-        "resources": {"requests": dict(resources), "limits": dict(resources)},
+        "resources": {
+            "requests": {**resources, "ephemeral-storage": DISK_REQUEST},
+            "limits": {**resources, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
+        },
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -381,7 +381,7 @@ def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
     status = old.model_copy(update={"active_pods": active if old.active_pods is not None else None})
     ended = parse_timestamp(old.completion_time) if old.completion_time else view.now
     age = (view.now - ended).total_seconds()
-    ttl = spec.get("ttlSecondsAfterFinished")
+    ttl = view.settings.lifetimes.of(spec.get("ttlSecondsAfterFinished"))
     if ttl is not None and age >= ttl:
         return Plan(status=old, steps=(DeleteTuningJob(),))
     view = view.waking(None if ttl is None else ttl - age)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tuningjob.spec.quantity import parse_quantity
+from tuningjob_operator.placement import Ceilings, Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Settings:
     # of one search: pods × what each pod gets; None: no ceiling
     max_cpu: Decimal | None
     max_memory: Decimal | None
+    placement: Ceilings
+    lifetimes: Lifetimes
     # whether a pod that is larger than every node is refused
     checks_nodes: bool
     # whether somebody (the chart's admission policy, or the administrator's word) sees to it that a manifest names only Secrets,
@@ -84,9 +87,21 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         max_pods=int(environ.get("TUNINGJOB_MAX_PODS", "100")),
         max_cpu=_quantity(environ.get("TUNINGJOB_MAX_CPU", "")),
         max_memory=_quantity(environ.get("TUNINGJOB_MAX_MEMORY", "")),
+        placement=Ceilings(
+            priority_classes=_list(environ.get("TUNINGJOB_PRIORITY_CLASSES", "")),
+            taints=_list(environ.get("TUNINGJOB_TAINTS", "*")),
+            node_labels=_list(environ.get("TUNINGJOB_NODE_LABELS", "*")),
+            images=_list(environ.get("TUNINGJOB_IMAGES", "")),
+            disk_bytes=_quantity(environ.get("TUNINGJOB_MAX_DISK", "")),
+            queue_required=environ.get("TUNINGJOB_QUEUE_REQUIRED", "") == "true",
+        ),
+        lifetimes=Lifetimes(
+            default_seconds=_seconds(environ.get("TUNINGJOB_DEFAULT_TTL_SECONDS", "")),
+            most_seconds=_seconds(environ.get("TUNINGJOB_MAX_TTL_SECONDS", "")),
+        ),
         checks_nodes=environ.get("TUNINGJOB_CHECK_NODES", "") == "true",
         trusts_references=environ.get("TUNINGJOB_REFERENCES", "refuse") == "allow",
-        watch_namespaces=tuple(name for name in environ.get("TUNINGJOB_WATCH_NAMESPACES", "").split(",") if name),
+        watch_namespaces=_list(environ.get("TUNINGJOB_WATCH_NAMESPACES", "")),
         results_port=int(environ.get("TUNINGJOB_RESULTS_PORT", "8080")),
         liveness_port=int(environ.get("TUNINGJOB_LIVENESS_PORT", "8081")),
         metrics_port=int(environ.get("TUNINGJOB_METRICS_PORT", "8082")),
@@ -96,6 +111,14 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
         signing_key_dir=Path(signing_key_dir) if signing_key_dir else None,
     )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(each for each in text.split(",") if each)
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if text else None
 
 
 def _quantity(text: str) -> Decimal | None:

@@ -21,6 +21,8 @@ PLURALS: Final = {
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 }
+# the account of the release "tuningjob"
+OPERATOR: Final = "system:serviceaccount:tuningjob-system:tuningjob"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 _numbers = itertools.count()
 

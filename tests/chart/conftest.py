@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
-from tests.chart.admission import prepare
+from tests.chart.admission import OPERATOR, prepare
 from tests.cluster.harness import binaries
 from tests.cluster.harness.layout import CHART
 from tests.servers import apiserver
@@ -64,6 +64,6 @@ def render(template: Helm) -> Render:
 @pytest.fixture(scope="session")
 def kubernetes() -> Iterator[ApiServer]:
     """An API server as ``admission.prepare`` leaves it; a module leaves it as it was, but for TuningJobs."""
-    with apiserver.running("alice", "bob", "carol") as server:
+    with apiserver.running("alice", "bob", "carol", OPERATOR) as server:
         prepare(server)
         yield server

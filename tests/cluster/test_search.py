@@ -157,11 +157,9 @@ def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_can
     assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
     for pod in jobs.pods("breast-cancer-svc"):
         (container,) = pod["spec"]["containers"]
-        assert (
-            container["resources"]["limits"]
-            == container["resources"]["requests"]
-            == {"cpu": "1500m", "memory": "700Mi"}
-        )
+        bounds = {"cpu": "1500m", "memory": "700Mi"}
+        assert container["resources"]["limits"] == {**bounds, "ephemeral-storage": "4352Mi"}
+        assert container["resources"]["requests"] == {**bounds, "ephemeral-storage": "0"}
         environment = {variable["name"]: variable.get("value") for variable in container["env"]}
         assert Decimal(environment["TUNINGJOB_N_JOBS"]) == 1
         assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}

@@ -54,10 +54,11 @@ def test_the_official_client_knows_every_key_of(spec: Body) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
-def test_requests_are_limits_for(spec: Body) -> None:
+def test_requests_of_cpu_and_memory_are_limits_and_the_disk_has_one_for(spec: Body) -> None:
     for container in pod_of(built(**spec))["containers"]:
-        assert set(container["resources"]["limits"]) == {"cpu", "memory"}
-        assert container["resources"]["requests"] == container["resources"]["limits"]
+        requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+        assert set(requests) == set(limits) == {"cpu", "memory", "ephemeral-storage"}
+        assert [requests[name] for name in ("cpu", "memory")] == [limits[name] for name in ("cpu", "memory")]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_worker_is_told_the_memory_that_its_pod_has(memory: str | None, want: 
     body = built(memory=memory, resources={"cpu": 1, "memory": "1Gi"})
     resources = pod_of(body)["containers"][0]["resources"]
 
-    assert resources == {"requests": {"cpu": "1", "memory": want}, "limits": {"cpu": "1", "memory": want}}
+    assert {(each["cpu"], each["memory"]) for each in resources.values()} == {("1", want)}
     assert environment_of(body)["TUNINGJOB_MEMORY_BYTES"] == str(in_bytes)
 
 

@@ -13,6 +13,7 @@ from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.loops import JournalPoller, Resync, work_on
 from tuningjob_operator.objects import Body, Key
+from tuningjob_operator.placement import CONTROL_PLANE, Ceilings, Lifetimes
 from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Reconciler
 from tuningjob_operator.service_watch import ServiceWatch
@@ -20,6 +21,8 @@ from tuningjob_operator.settings import Settings
 from tuningjob_operator.tokens import Keys
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+# whatever a manifest asks; test_placement.py is about less
+ANYWHERE = Ceilings(priority_classes=("*",), taints=("*", *CONTROL_PLANE), node_labels=("*", *CONTROL_PLANE))
 KEYS = Keys(b"k" * 32)
 # A search takes a handful of passes between two outside events; a loop that feeds itself takes more.
 MAX_PASSES = 50
@@ -36,6 +39,8 @@ def make_settings(**changes: Any) -> Settings:
         "max_pods": 20,
         "max_cpu": None,
         "max_memory": None,
+        "placement": ANYWHERE,
+        "lifetimes": Lifetimes(),
         "checks_nodes": True,
         "trusts_references": True,
         "watch_namespaces": (),

@@ -181,6 +181,11 @@ Kubernetes that this chart admits has, unless it was turned off.
 {{- end }}
 {{- end -}}
 
+{{/* Whether the API server holds the operator's own account to what it is for. */}}
+{{- define "tuningjob.confinesOperator" -}}
+{{- if and .Values.confineOperator.enabled (include "tuningjob.hasPolicies" .) }}true{{ end -}}
+{{- end -}}
+
 {{/* Whether who created a TuningJob is the API server's word. */}}
 {{- define "tuningjob.recordsCreators" -}}
 {{- if and .Values.createdBy.enabled (include "tuningjob.hasPolicies" .) }}true{{ end -}}
