@@ -168,3 +168,43 @@ class Starved(DecisionTreeClassifier):
 
     def fit(self, X: Any, y: Any) -> "Starved":
         raise MemoryError("no room")
+
+
+class KnowsItself(BaseEstimator):
+    """Its parameter is itself."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"me": self, "other": self}
+
+
+class TakesAny(DecisionTreeClassifier):
+    """A tree that takes parameters that nobody lists, as LightGBM does; but none that ends in ``_bad``."""
+
+    def __init__(self, max_depth: int | None = None, **kwargs: Any) -> None:
+        super().__init__(max_depth=max_depth)
+        self._others: dict[str, Any] = {}
+        self.set_params(**kwargs)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"max_depth": self.max_depth, **self._others}
+
+    def set_params(self, **params: Any) -> "TakesAny":
+        for name, value in params.items():
+            if name.endswith("_bad"):
+                raise ValueError(f"Unknown parameter {name}")
+            if name == "max_depth":
+                self.max_depth = value
+            else:
+                self._others[name] = value
+        return self
+
+
+class Module:
+    """What a net is made of: no estimator."""
+
+
+class Net(TakesAny):
+    """As skorch's: ``module__…`` goes to a class."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {**super().get_params(deep), "module": Module}

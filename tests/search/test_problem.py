@@ -1,5 +1,8 @@
 """What only scikit-learn and the data can tell of a manifest is told before anything starts."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +206,114 @@ def test_a_number_that_means_two_things_to_an_estimator_that_is_tried_is_refused
 def test_a_name_below_what_is_no_estimator_is_refused(breast_cancer_svc: dict[str, Any]) -> None:
     breast_cancer_svc["spec"]["search"]["grid"]["parameters"] = {"svc__C__deep": [1]}
     assert "svc__C__deep: must be a parameter of the estimator" in refusal(breast_cancer_svc)
+
+
+# --- classes whose parameters nobody lists, and classes that are hidden
+
+
+@pytest.fixture
+def takes_any(iris_forest: dict[str, Any]) -> dict[str, Any]:
+    iris_forest["spec"]["estimator"] = {"class": "tests.search.estimators.TakesAny", "params": {"verbose": -1}}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_depth": [2, 3], "max_bin": [31, 255]}
+    return iris_forest
+
+
+def test_a_parameter_that_a_class_takes_by_kwargs_may_be_fixed_and_tried(takes_any: dict[str, Any]) -> None:
+    problem = prepared(takes_any)
+    assert problem.estimator.get_params() == {"max_depth": None, "verbose": -1}
+    assert [dict(candidate)["max_bin"] for candidate in problem.candidates] == [31, 31, 255, 255]
+
+
+def test_a_parameter_that_such_a_class_refuses_is_refused(takes_any: dict[str, Any]) -> None:
+    takes_any["spec"]["search"]["grid"]["parameters"]["worth_bad"] = [1]
+    assert "parameters.worth_bad: must be a parameter of the estimator, but got 'worth_bad'." in refusal(takes_any)
+    takes_any["spec"]["estimator"]["params"] = {"verbose_bad": 1}
+    assert "spec.estimator.params.verbose_bad: must be a parameter of tests.search.estimators.TakesAny" in refusal(
+        takes_any
+    )
+
+
+def test_it_may_be_drawn_stand_in_a_pipeline_and_be_put_there_by_the_grid(takes_any: dict[str, Any]) -> None:
+    model = {"name": "model", **takes_any["spec"]["estimator"]}
+    takes_any["spec"]["estimator"] = {
+        "pipeline": [{"name": "scale", "class": "sklearn.preprocessing.StandardScaler"}, model]
+    }
+    parameters = {"model__max_bin": {"randint": [31, 255]}, "model__max_depth": [2, 3]}
+    takes_any["spec"]["search"] = {"random": {"parameters": parameters, "iterations": 2}}
+    assert all(31 <= dict(candidate)["model__max_bin"] < 255 for candidate in prepared(takes_any).candidates)
+    placed = [{"class": "tests.search.estimators.TakesAny"}, {"class": "sklearn.svm.SVC"}]
+    takes_any["spec"]["search"] = {"grid": {"parameters": {"model": placed[:1], "model__max_bin": [31]}}}
+    prepared(takes_any)
+    takes_any["spec"]["search"] = {"grid": {"parameters": {"model": placed, "model__max_bin": [31]}}}
+    assert (
+        "must be a parameter of each estimator that is tried there, but got 'model__max_bin'. SVC lacks it"
+        in refusal(takes_any)
+    )
+
+
+def test_a_name_that_goes_to_a_class_inside_an_estimator_is_for_the_estimator_to_judge(
+    takes_any: dict[str, Any],
+) -> None:
+    takes_any["spec"]["estimator"] = {"class": "tests.search.estimators.Net", "params": {"module__units": 3}}
+    takes_any["spec"]["search"]["grid"]["parameters"] = {"module__layers": [1, 2]}
+    assert prepared(takes_any).estimator.get_params()["module__units"] == 3
+    takes_any["spec"]["search"]["grid"]["parameters"] = {"module__layers_bad": [1, 2]}
+    assert "must be a parameter of the estimator, but got 'module__layers_bad'" in refusal(takes_any)
+
+
+@pytest.mark.parametrize("library", ["lightgbm.LGBMClassifier", "catboost.CatBoostClassifier"])
+def test_parameters_of_real_libraries_that_nobody_lists_are_taken(library: str, iris_forest: dict[str, Any]) -> None:
+    pytest.importorskip(library.partition(".")[0])
+    params = {"lightgbm": {"verbose": -1}, "catboost": {"verbose": 0, "iterations": 5}}[library.partition(".")[0]]
+    iris_forest["spec"]["estimator"] = {"class": library, "params": params}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_bin": [31, 255], "learning_rate": [0.1]}
+    assert len(prepared(iris_forest).candidates) == 2
+
+
+EXPERIMENTAL = {
+    "sklearn.impute.IterativeImputer": {"class": "sklearn.impute.IterativeImputer", "params": {"random_state": 0}},
+    "sklearn.model_selection.HalvingGridSearchCV": {
+        "class": "sklearn.model_selection.HalvingGridSearchCV",
+        "params": {"estimator": {"class": "sklearn.svm.SVC"}, "param_grid": {"C": [1, 10]}},
+    },
+    "sklearn.model_selection.HalvingRandomSearchCV": {
+        "class": "sklearn.model_selection.HalvingRandomSearchCV",
+        "params": {"estimator": {"class": "sklearn.svm.SVC"}, "param_distributions": {"C": [1, 10]}},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPERIMENTAL)
+def test_an_experimental_class_is_found_in_a_process_that_never_heard_of_it(path: str) -> None:
+    code = (
+        "import json, sys\nfrom tuningjob.search.build import build_estimator\nfrom tuningjob.spec.models import Estimator\n"
+        "print(type(build_estimator(Estimator.model_validate(json.loads(sys.argv[1])))).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(EXPERIMENTAL[path])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (path.rpartition(".")[2], "")
+
+
+def test_whatever_a_modules_getattr_raises_is_a_refusal(iris_forest: dict[str, Any]) -> None:
+    for name in ("Runtime", "Exits", "Imports", "Recurses"):
+        iris_forest["spec"]["estimator"]["class"] = f"tests.search.raising_module.{name}"
+        message = refusal(iris_forest)
+        assert (
+            f"spec.estimator.class: must be an estimator's class that can be imported, but got 'tests.search.raising_module.{name}'. Importing it says: "
+            in message
+        )
+    iris_forest["spec"]["estimator"]["class"] = "tests.search.raising_module.Absent"
+    assert "tests.search.raising_module has no 'Absent'." in refusal(iris_forest)
+
+
+def test_keys_that_no_dict_can_have_are_refused(iris_forest: dict[str, Any]) -> None:
+    iris_forest["spec"]["estimator"]["params"] = {"class_weight": {"dict": [[[0], 1]]}}
+    assert "spec.estimator.params.class_weight.dict: must be keys that a dict can have, but got [0]." in refusal(
+        iris_forest
+    )

@@ -2,11 +2,13 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import scipy.stats
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from tuningjob.errors import ManifestRefused, Problem
@@ -20,6 +22,7 @@ from tuningjob.spec.literals import (
     Scalar,
     Spaced,
     TupleOf,
+    Unwritten,
     Values,
     parse_params,
     shown,
@@ -28,6 +31,7 @@ from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import Estimator
 
 _PASSTHROUGH: Final = "passthrough"
+_EXPERIMENTAL: Final = re.compile(r"from sklearn\.experimental import (enable_\w+)")
 
 
 def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401  whatever stands there
@@ -46,12 +50,26 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
     except (Exception, SystemExit) as error:
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
     try:
-        return getattr(module, name)
+        return _attribute(module, name)
     except AttributeError:
         known = [other for other in dir(module) if not other.startswith("_")]
         close = nearest(name, known)
         advice = close if close.startswith("Did") else f"{module_path} has no {name!r}."
         raise refused(Reason.CODE_IMPORT, field, f"{kind} that {module_path} has", path, advice) from None
+    except (Exception, SystemExit) as error:  # the module's own __getattr__
+        raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
+
+
+def _attribute(module: Any, name: str) -> Any:  # noqa: ANN401  a module, whatever stands there
+    """scikit-learn's experimental classes are there once a module is imported that their error names."""
+    try:
+        return getattr(module, name)
+    except ImportError as error:
+        switch = _EXPERIMENTAL.search(str(error))
+        if switch is None:
+            raise
+        importlib.import_module(f"sklearn.experimental.{switch[1]}")
+        return getattr(module, name)
 
 
 def _nearest_module(path: str) -> str:
@@ -88,7 +106,7 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
         return _construct(cls, class_path, values, field)
     except Exception as error:
         raise _not_made(class_path, field, error) from error
-    known = list(estimator.get_params())
+    known = list(_params_of(estimator, class_path, field))
     problems = [
         Problem(
             f"{params_field}.{name}",
@@ -97,8 +115,8 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
             nearest(name, known),
             Reason.PARAMETER_UNKNOWN,
         )
-        for name in values
-        if name not in known and name.split("__", 1)[0] not in known
+        for name, value in values.items()
+        if name not in known and name.split("__", 1)[0] not in known and not takes(estimator, name, value)
     ]
     if problems:
         raise ManifestRefused(problems)
@@ -112,6 +130,28 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
             values,
             f"It says: {told(error)}.",
         ) from error
+
+
+def takes(estimator: Any, name: str, value: Any) -> bool:  # noqa: ANN401
+    """Whether an estimator has a parameter of this name, or takes it all the same.
+
+    Those of LightGBM and CatBoost, and skorch's ``module__…``, are listed by ``get_params`` only once they are set: who takes any
+    name is known by asking. scikit-learn's own ``set_params`` refuses what ``get_params`` does not list.
+    """
+    if name in estimator.get_params():
+        return True
+    try:
+        clone(estimator).set_params(**{name: value})
+    except Exception:  # noqa: BLE001  the estimator's own
+        return False
+    return True
+
+
+def _params_of(estimator: Any, class_path: str, field: str) -> dict[str, Any]:  # noqa: ANN401  an estimator
+    try:
+        return dict(estimator.get_params())
+    except Exception as error:
+        raise _not_made(class_path, field, error) from error
 
 
 def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str) -> Any:  # noqa: ANN401  an estimator
@@ -166,9 +206,22 @@ def materialise(literal: Literal, field: str = "") -> Any:  # noqa: ANN401  any 
         case TupleOf(items=items):
             return tuple(materialise(item, f"{field}[{i}]") for i, item in enumerate(items))
         case DictOf(pairs=pairs):
-            return {materialise(key, field): materialise(value, field) for key, value in pairs}
+            return _dict_of(pairs, field)
         case ObjectOf(class_path=class_path, params=params):
             return make_estimator(class_path, params, f"{field}.class", f"{field}.params")
+        case Unwritten(text=text):
+            raise refused(Reason.PARAMETER_INVALID, field, "a value that a manifest can write", text)
+
+
+def _dict_of(pairs: Iterable[tuple[Literal, Literal]], field: str) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
+    for key, value in pairs:
+        name = materialise(key, f"{field}.dict")
+        try:
+            made[name] = materialise(value, field)
+        except TypeError:
+            raise refused(Reason.PARAMETER_INVALID, f"{field}.dict", "keys that a dict can have", name) from None
+    return made
 
 
 def materialise_values(values: Values, field: str) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, RealNotInt
 
 from tuningjob.errors import Problem
+from tuningjob.search.build import takes
 from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
@@ -33,18 +34,19 @@ def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: 
         for name, literals in each.items():
             field = f"{space.field(i)}.{name}"
             owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
-            if not all(_has_parameter(owner, leaf) for owner in owners):
-                yield _unknown_parameter(estimator, owners, name, field)
+            lacking = [each for each in _holders(estimator, values, name) if not _takes(*each, values[name][0])]
+            if lacking:
+                yield _unknown_parameter(estimator, [holder for holder, _ in lacking], len(owners), name, field)
                 continue
             for j, literal in enumerate(() if isinstance(literals, Distribution) else literals):
-                if isinstance(literal, Scalar) and any(_means_two_things(owner, leaf, literal) for owner in owners):
+                if isinstance(literal, Scalar) and any(means_two_things(owner, leaf, literal) for owner in owners):
                     yield _ambiguity(f"{field}[{j}]", literal)
 
 
 def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
     for name, literal in params:
         owners = _owners(estimator, {}, prefix + name)
-        if any(_means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
+        if any(means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
             yield _ambiguity(f"{field}.{name}", literal)
 
 
@@ -62,17 +64,46 @@ def _owners(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> l
 
 
 def _below(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
-    return value.get_params().get("__".join(path)) if path and hasattr(value, "get_params") else value
+    return value.get_params().get("__".join(path)) if path and _is_estimator(value) else value
 
 
-def _has_parameter(value: Any, name: str) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
-    return hasattr(value, "get_params") and name in value.get_params()
+def owner_of(estimator: Any, name: str) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
+    """Whose own parameter a nested name is."""
+    return None if estimator is None else _owners(estimator, {}, name)[0]
 
 
-def _unknown_parameter(estimator: Any, owners: Sequence[Any], name: str, field: str) -> Problem:  # noqa: ANN401
+def _holders(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:  # noqa: ANN401  estimators
+    """Who is asked for a nested name, and by which: the innermost on the way that has parameters.
+
+    What is further in need be no estimator: skorch hands ``module__units`` on to a module's class.
+    """
+    parts = name.split("__")
+    for depth in range(len(parts) - 1, 0, -1):
+        tried = values.get("__".join(parts[:depth]))
+        if tried is not None:
+            return [_innermost(value, parts[depth:]) for value in tried]
+    return [_innermost(estimator, parts)]
+
+
+def _innermost(value: Any, parts: Sequence[str]) -> tuple[Any, str]:  # noqa: ANN401  an estimator, or whatever stands there
+    for depth in range(len(parts) - 1, 0, -1):
+        inner = _below(value, parts[:depth])
+        if _is_estimator(inner):
+            return inner, "__".join(parts[depth:])
+    return value, "__".join(parts)
+
+
+def _is_estimator(value: Any) -> bool:  # noqa: ANN401  whatever stands there
+    return hasattr(value, "get_params") and not isinstance(value, type)
+
+
+def _takes(holder: Any, name: str, value: Any) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
+    return _is_estimator(holder) and takes(holder, name, value)
+
+
+def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name: str, field: str) -> Problem:  # noqa: ANN401
     known = list(estimator.get_params())
-    lacking = [owner for owner in owners if not _has_parameter(owner, name.rpartition("__")[2])]
-    if len(lacking) < len(owners):
+    if len(lacking) < owners:
         names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
         wanted = "a parameter of each estimator that is tried there"
         advice = f"{names} lacks it: give it a map of its own in the list."
@@ -81,7 +112,7 @@ def _unknown_parameter(estimator: Any, owners: Sequence[Any], name: str, field: 
     return Problem(field, wanted, shown(name), nearest(name, known), Reason.PARAMETER_UNKNOWN)
 
 
-def _means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
+def means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
     """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
 
     ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.

@@ -24,6 +24,7 @@ from tuningjob.errors import SearchFailed
 from tuningjob.journal.records import CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
+from tuningjob.search.written import json_of, literal_of, to_literals
 from tuningjob.spec import wellknown
 
 LEADERBOARD_ROWS: Final = 100
@@ -129,30 +130,12 @@ def _outcome(cell: CellResult, *, with_train: bool) -> dict[str, Any]:
     return outcome
 
 
-def jsonable(value: Any) -> Any:  # noqa: ANN401  any parameter's value
-    """A parameter's value as JSON: estimators as {class, params}, tuples as lists, what has no JSON form as its repr."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [jsonable(item) for item in value]
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        params = {name: jsonable(item) for name, item in sorted(value.get_params(deep=False).items())}
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", "params": params}
-    return repr(value)
-
-
 def to_frame(results: Results) -> pd.DataFrame:
     """cv_results_ as a frame: one row a candidate, parameters in columns that a file can hold, ``params`` as JSON."""
     columns: dict[str, Any] = {}
     for name, values in results.cv_results.items():
         if name == "params":
-            columns[name] = [json.dumps(jsonable(params), sort_keys=True) for params in values]
+            columns[name] = [json.dumps(to_literals(params), sort_keys=True) for params in values]
         elif name.startswith("param_"):
             columns[name] = _parameter_column(values)
         else:
@@ -163,8 +146,8 @@ def to_frame(results: Results) -> pd.DataFrame:
 def _parameter_column(values: "np.ma.MaskedArray[Any, Any]") -> pd.Series:
     """Numbers stay numbers, text stays text; a column of several kinds is JSON. Absent parameters are missing values."""
     absent = np.ma.getmaskarray(values)
-    plain = [None if gone else jsonable(value) for value, gone in zip(values.data, absent, strict=True)]
-    kinds = {type(value) for value, gone in zip(plain, absent, strict=True) if not gone}
+    plain = [None if gone else _item(value) for value, gone in zip(values.data, absent, strict=True)]
+    kinds = {_kind(value) for value, gone in zip(plain, absent, strict=True) if not gone}
     dtypes: dict[frozenset[type], str] = {
         frozenset({int}): "Int64",
         frozenset({float}): "Float64",
@@ -178,9 +161,18 @@ def _parameter_column(values: "np.ma.MaskedArray[Any, Any]") -> pd.Series:
     except OverflowError:
         pass  # an integer beyond 64 bits is written as JSON
     return pd.Series(
-        [None if gone else json.dumps(value) for value, gone in zip(plain, absent, strict=True)],
+        [None if gone else json_of(literal_of(value)) for value, gone in zip(plain, absent, strict=True)],
         dtype="string",
     )
+
+
+def _item(value: Any) -> Any:  # noqa: ANN401  any parameter's value
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _kind(value: Any) -> type:  # noqa: ANN401  any parameter's value
+    # a column of numbers has no place for NaN: it is what is missing there
+    return object if isinstance(value, float) and not math.isfinite(value) else type(value)
 
 
 def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
@@ -201,7 +193,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, fold
     (folder / wellknown.SIDECAR_FILE).unlink(missing_ok=True)
     compression = problem.spec.artifacts.compression
     frame = to_frame(results)
-    best = json.dumps(jsonable(results.best_params), indent=2, sort_keys=True) + "\n"
+    best = json.dumps(to_literals(results.best_params, search.best_estimator_), indent=2, sort_keys=True) + "\n"
     writers: dict[str, Callable[[Path], object]] = {
         wellknown.BEST_PARAMS_FILE: lambda path: path.write_text(best, encoding="utf-8"),
         wellknown.LEADERBOARD_FILE: lambda path: leaderboard(results).to_csv(path, index=False),

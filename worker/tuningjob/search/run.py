@@ -32,8 +32,9 @@ from tuningjob.search.courier import Courier, Sender
 from tuningjob.search.lost import lost_result
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.results import Results, fitted_search, gather, jsonable, write_files
+from tuningjob.search.results import Results, fitted_search, gather, write_files
 from tuningjob.search.stop import Stop, Terminated
+from tuningjob.search.written import to_literals
 
 # Finished cells are sent by count and by time: at most this late, so that a killed pod loses only what it had in flight.
 REPORT_SECONDS: Final = 1.0
@@ -112,7 +113,7 @@ class Worker:
             best_index=results.best_index,
             best_score=results.best_score,
             best_std=results.best_std,
-            best_params=jsonable(results.best_params),
+            best_params=to_literals(results.best_params, best),
             metric=self.problem.metric,
             failed_fits=results.failed_fits,
             refit_seconds=seconds,

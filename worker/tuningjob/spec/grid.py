@@ -17,11 +17,11 @@ from tuningjob.spec.literals import (
     Literal,
     Values,
     count_values,
+    params_to_json,
     parse_distribution,
     parse_values,
     readable,
     refuse,
-    to_json,
     value_at,
 )
 from tuningjob.spec.models import RandomSearch, Search
@@ -84,7 +84,7 @@ class Grid:
 
     def json_at(self, index: int) -> dict[str, Any]:
         """``params_at`` as JSON, for people."""
-        return {name: to_json(literal) for name, literal in self.params_at(index).items()}
+        return params_to_json(self.params_at(index).items())
 
 
 @dataclass(frozen=True)

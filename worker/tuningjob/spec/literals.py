@@ -12,7 +12,7 @@ turns a literal into the Python value.
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -59,7 +59,14 @@ class ObjectOf:
     params: tuple[tuple[str, "Literal"], ...]
 
 
-Literal = Scalar | ListOf | TupleOf | DictOf | ObjectOf
+@dataclass(frozen=True)
+class Unwritten:
+    """What no literal can say, e.g. a function: its repr, for people. It is written, ``{repr: …}``, and never read."""
+
+    text: str
+
+
+Literal = Scalar | ListOf | TupleOf | DictOf | ObjectOf | Unwritten
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,13 @@ _DISTRIBUTION_TAGS: Final = ("uniform", "loguniform", "randint")
 _NOT_ONE_VALUE: Final = {
     **dict.fromkeys(_RANGE_TAGS, "makes several: write it in the place of the list, or of an item in it."),
     **dict.fromkeys(_DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
+    "repr": "stands where a search had a value that no manifest can write.",
 }
+_TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
 _TOO_LONG_TO_READ: Final = 10**23
 # An integer beyond is not one that JSON's readers agree on.
 _MOST: Final = 2**53
+_INT64_BOUND: Final = 2**63
 _INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
 
 
@@ -362,13 +372,50 @@ def _spaced_at(spaced: Spaced, position: int) -> float:
 
 
 def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value
-    """A literal for people and for status: tags stay where a plain value would not say what is meant."""
+    """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
     match literal:
         case Scalar(value=value):
-            return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+            return _scalar_to_json(value, tagged=literal.tagged)
         case ListOf(items=items) | TupleOf(items=items):
-            return [to_json(item) for item in items]
+            listed = [to_json(item) for item in items]
+            return listed if isinstance(literal, ListOf) else {"tuple": listed}
         case DictOf(pairs=pairs):
-            return {str(to_json(key)): to_json(value) for key, value in pairs}
+            return _pairs_to_json(pairs)
         case ObjectOf(class_path=class_path, params=params):
-            return {"class": class_path, "params": {name: to_json(value) for name, value in params}}
+            return {"class": class_path, **({"params": params_to_json(params)} if params else {})}
+        case Unwritten(text=text):
+            return {"repr": text}
+
+
+def _pairs_to_json(pairs: Sequence[tuple[Literal, Literal]]) -> dict[str, Any]:
+    names = [key.value for key, _ in pairs if isinstance(key, Scalar) and isinstance(key.value, str)]
+    if len(set(names)) == len(pairs) and _is_plain_map(names):
+        return params_to_json(zip(names, (value for _, value in pairs), strict=True))
+    return {"dict": [[to_json(key), to_json(value)] for key, value in pairs]}
+
+
+def params_to_json(params: Iterable[tuple[str, Literal]]) -> dict[str, Any]:
+    """Names and literals as a map. A null is spelt out there: the API server drops a key that has none."""
+    written = ((name, to_json(literal)) for name, literal in params)
+    return {name: {"none": True} if value is None else value for name, value in written}
+
+
+def _is_plain_map(names: Collection[str]) -> bool:
+    """Whether a map with these keys is read as a dict, and not as a literal, nor refused."""
+    is_object = "class" in names and set(names) <= {"class", "params"}
+    is_tagged = len(names) == 1 and not _TAGS.isdisjoint(names)
+    return not is_object and not is_tagged and not any(_INT_TEXT.match(name) for name in names)
+
+
+def _scalar_to_json(value: Plain, *, tagged: bool) -> Any:  # noqa: ANN401  a JSON value
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if not -_INT64_BOUND <= value < _INT64_BOUND:
+            return {"int": str(value)}
+        return {"int": value} if tagged else value
+    if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
+        return {"float": str(value)}
+    if value.is_integer() and -_INT64_BOUND <= value < _INT64_BOUND:
+        return {"float": int(value)}  # an API server makes an integer of it
+    return value

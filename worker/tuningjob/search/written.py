@@ -1,0 +1,211 @@
+"""From Python values to the manifest's literals: the way back of ``tuningjob.search.build``.
+
+What cannot be written is marked ``{repr: …}``, which is refused where it is read: a wrong value would be worse than none.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import numpy as np
+
+from tuningjob.search.build import materialise
+from tuningjob.search.parameters import means_two_things, owner_of
+from tuningjob.spec import bounds
+from tuningjob.spec.literals import (
+    DictOf,
+    ListOf,
+    Literal,
+    ObjectOf,
+    Scalar,
+    TupleOf,
+    Unwritten,
+    params_to_json,
+    parse_params,
+    shown,
+    to_json,
+)
+
+# Python's levels: a map of a class has two of JSON's, and a tuple, too. 15 estimators inside each other are written.
+_MOST_LEVELS: Final = 30
+# Values in all: an estimator may hold itself, and so be as wide as it is deep.
+_MOST_VALUES: Final = 4_000
+_LONGEST_REPR: Final = 200
+# The journal takes 64 KiB of best parameters.
+_MOST_BYTES: Final = 48 * 2**10
+_NOTHING: Final = object()
+
+
+def to_literals(params: Mapping[str, Any], estimator: Any = None) -> dict[str, Any]:  # noqa: ANN401  an estimator
+    """Parameters as JSON, in the manifest's literals: ``from_literals`` gives equal ones.
+
+    ``estimator`` has them: by it an ambiguous 0 or 1 is told from its fraction, as the manifest wants it. What is too large or
+    too deep for the journal is marked ``{repr: …}``.
+    """
+    written = params_to_json(
+        (name, _Writer(owner_of(estimator, name), name.rpartition("__")[2]).write(params[name]))
+        for name in sorted(params)
+    )
+    return _bounded(written, params)
+
+
+def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Python values for ``estimator.set_params(**…)`` from parameters as JSON: of best_params.json, the audit, or the HTTP API.
+
+    Classes that the parameters name are imported and made, exactly as those of a manifest are. Raises ManifestRefused for what no
+    manifest could say.
+    """
+    return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params")}
+
+
+def literal_of(value: Any) -> Literal:  # noqa: ANN401  any value
+    """The literal of a value; Unwritten for what has none, and for what is inside of itself."""
+    return _Writer().write(value)
+
+
+def public_path(cls: type[Any]) -> str | None:
+    """The shortest dotted path by which a class can be imported: ``sklearn.svm.SVC`` for ``sklearn.svm._classes.SVC``.
+
+    None for a class that cannot be: one of a function, or inside of another.
+    """
+    name, parts = cls.__name__, str(cls.__module__).split(".")
+    modules = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    here = (module for module in modules if _attribute(sys.modules.get(module), name) is cls)
+    return next((f"{module}.{name}" for module in here), None)
+
+
+def _attribute(owner: object, name: str) -> Any:  # noqa: ANN401  whatever stands there
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # noqa: BLE001  a module's own __getattr__
+        return None
+
+
+class _Writer:
+    """Writes one value. ``owner`` and ``name``: whose parameter it is."""
+
+    def __init__(self, owner: Any = None, name: str = "") -> None:  # noqa: ANN401  an estimator
+        self._owner = owner
+        self._name = name
+        self._left = _MOST_VALUES
+
+    def write(self, value: Any) -> Literal:  # noqa: ANN401  any value
+        return self._write(value, _MOST_LEVELS, self._owner, self._name)
+
+    def _write(self, value: Any, room: int, owner: Any = None, name: str = "") -> Literal:  # noqa: ANN401
+        self._left -= 1
+        if room <= 0 or self._left < 0:
+            return Unwritten(f"<{type(value).__name__}>")
+        plain = _plain(value)
+        if plain is not _NOTHING:
+            scalar = Scalar(plain)
+            return Scalar(plain, tagged=means_two_things(owner, name, scalar)) if owner is not None else scalar
+        kind = type(value)
+        if kind in {list, tuple}:
+            items = tuple(self._write(item, room - 1) for item in value)
+            return ListOf(items) if kind is list else TupleOf(items)
+        if kind is dict:
+            return DictOf(
+                tuple((self._write(key, room - 1), self._write(item, room - 1)) for key, item in value.items())
+            )
+        if not isinstance(value, type) and callable(_attribute(value, "get_params")):
+            return self._write_object(value, room - 1)
+        return _unwritten(value)
+
+    def _write_object(self, value: Any, room: int) -> Literal:  # noqa: ANN401  an estimator, or what has its interface
+        path = public_path(type(value))
+        params = _params_of(value)
+        if path is None or params is None:
+            return _unwritten(value)
+        defaults = _defaults_of(type(value))
+        written = ((name, self._write(params[name], room - 1, value, name)) for name in sorted(params))
+        return ObjectOf(
+            path,
+            tuple(
+                (name, literal)
+                for name, literal in written
+                if not _is_default(params[name], literal, defaults.get(name, _NOTHING), _Writer(value, name))
+            ),
+        )
+
+
+def _is_default(value: Any, literal: Literal, default: Any, writer: _Writer) -> bool:  # noqa: ANN401
+    if value is default:
+        return True
+    return default is not _NOTHING and _is_whole(literal) and json_of(literal) == json_of(writer.write(default))
+
+
+def json_of(literal: Literal) -> str:
+    """A literal as text: 1, 1.0 and True are three, and a NaN is one."""
+    return json.dumps(to_json(literal), sort_keys=True)
+
+
+def _is_whole(literal: Literal) -> bool:
+    match literal:
+        case Unwritten():
+            return False
+        case ListOf(items=items) | TupleOf(items=items):
+            return all(map(_is_whole, items))
+        case DictOf(pairs=pairs):
+            return all(_is_whole(each) for pair in pairs for each in pair)
+        case ObjectOf(params=params):
+            return all(_is_whole(value) for _, value in params)
+        case _:
+            return True
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  a plain value, or _NOTHING
+    if isinstance(value, np.generic) and not isinstance(value, str | float):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            plain = str.__str__(value) if kind is str else kind(value)
+            return _NOTHING if isinstance(plain, int) and abs(plain) >= 10**bounds.MAX_DIGITS else plain
+    return _NOTHING
+
+
+def _unwritten(value: Any) -> Unwritten:  # noqa: ANN401  any value
+    if inspect.isroutine(value) or isinstance(value, type):
+        # the repr of a function has its address
+        return Unwritten(f"{_attribute(value, '__module__')}.{_attribute(value, '__qualname__') or shown(value)}")
+    return Unwritten(shown(value, _LONGEST_REPR))
+
+
+def _params_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  an estimator
+    try:
+        params = value.get_params(deep=False)
+    except Exception:  # noqa: BLE001  the user's own
+        return None
+    return params if isinstance(params, dict) and all(isinstance(name, str) for name in params) else None
+
+
+def _defaults_of(cls: type[Any]) -> Mapping[str, Any]:
+    """What the loader starts from: an instance without arguments; where there is none, the signature's defaults."""
+    with suppress(Exception):  # the user's own
+        return _params_of(cls()) or {}
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+def _bounded(written: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in written.items():
+        if bounds.problems_of(value, name, max_bytes=_MOST_BYTES, max_depth=bounds.MAX_DEPTH - 4):
+            written[name] = _marked(params[name])
+    largest = sorted(written, key=lambda name: len(json.dumps(written[name])), reverse=True)
+    for name in largest:
+        if len(json.dumps(written)) <= _MOST_BYTES:
+            break
+        written[name] = _marked(params[name])
+    return written
+
+
+def _marked(value: Any) -> Any:  # noqa: ANN401  any value
+    return to_json(_unwritten(value))
