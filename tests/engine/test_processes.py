@@ -148,6 +148,22 @@ def test_values_leave_without_being_flushed_when_they_take_long() -> None:
 
 
 @in_a_fresh_process
+def test_what_came_of_a_long_step_does_not_wait_for_the_end_of_the_next() -> None:
+    def run(_task: None) -> Iterator[int]:
+        with deadline(None):
+            until = time.monotonic() + 0.03
+            while time.monotonic() < until:
+                pass
+        yield from range(3)  # as of a fit that serves three candidates
+        with deadline(None):
+            signal.pause()
+
+    with Processes(run, 1) as pool:
+        pool.submit(None)
+        assert first_items(pool, 3) == [0, 1, 2]
+
+
+@in_a_fresh_process
 def test_tasks_and_values_larger_than_any_buffer_pass_each_other() -> None:
     def run(task: bytes) -> Iterator[bytes]:
         yield from [task] * 3

@@ -10,25 +10,33 @@ from hypothesis import strategies as st
 
 from tests.journal.test_walk import block
 from tuningjob.journal.records import Cell
-from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
+from tuningjob.journal.units import UNIT_SECONDS, Stretch, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import MAX_UNIT, Walk
 
 
 class Queue:
-    """Units as the journal cuts them, in memory."""
+    """Units as the journal cuts them, in memory. ``piloted``: what a pilot said of the seconds of a cell."""
 
-    def __init__(self, walk: Walk, pods: int, *, elastic: bool = False) -> None:
+    def __init__(self, walk: Walk, pods: int, *, elastic: bool = False, piloted: float | None = None) -> None:
         self.walk = walk
         self.pods = pods
         self.elastic = elastic
+        self.piloted = piloted
         self.stretches = [Stretch(number, each.start, each.stop) for number, each in enumerate(walk.regions)]
 
     def claim(self, slots: int = 1) -> list[Cell]:
-        seconds = expected_seconds(self.walk.regions, self.stretches)
+        seconds = expected_seconds(self.walk.regions, self.stretches, self.piloted)
         for chosen in preferred(self.stretches, seconds):
             each = self.stretches[chosen]
             stop = unit_end(
-                self.walk, self.stretches, seconds, chosen, pods=self.pods, slots=slots, elastic=self.elastic
+                self.walk,
+                self.stretches,
+                seconds,
+                chosen,
+                pods=self.pods,
+                slots=slots,
+                elastic=self.elastic,
+                is_piloted=self.piloted is not None,
             )
             self.stretches[chosen] = Stretch(each.number, stop, each.stop, each.seconds, each.measured)
             return [self.walk.cell(place) for place in range(each.next, stop)]
@@ -87,12 +95,45 @@ def test_pods_that_join_a_search_of_one_pod_find_something_to_do(joining: int, a
     total = 2.0 * walk.size
     end = makespan(walk, 1, lambda _: 2.0, joining=joining, at=at, elastic=True)
 
-    # whoever was there before holds a unit of a minute at the most, but for the first, which nothing was known of
-    assert end <= at + (total - at) / (1 + joining) + max(60.0, total / 6 - at) + 2.0
+    # whoever was there before holds a unit of some ten seconds, but for the first, which nothing was known of
+    first = 64 * 2.0
+    assert end <= at + (total - at) / (1 + joining) + max(2 * UNIT_SECONDS, first - at) + 2.0
 
 
-def test_one_pod_that_nobody_can_join_takes_all() -> None:
-    assert len(Queue(Walk((block(4, 5, 5),), 100, 5, 1), 1).claim()) == 500
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("pods", [1, 3])
+def test_units_are_some_ten_seconds_for_each_process_whatever_a_cell_takes(pods: int, slots: int) -> None:
+    for each in (0.1, 1.0, 4.0):
+        queue = Queue(Walk((block(50, 100),), 5_000, 5, parts_for(pods)), pods, piloted=each)
+        for _ in range(20):
+            claimed = len(queue.claim(slots))
+            assert min(5 * slots, 512 * each) <= claimed * each <= 20 * slots + each
+
+
+def test_what_was_measured_counts_and_not_what_the_pilot_said() -> None:
+    queue = Queue(Walk((block(500),), 500, 5, 1), 1, piloted=0.01)
+    for cell in queue.claim():
+        queue.learn(cell, 2.0)
+    assert len(queue.claim()) <= 10
+
+
+def test_a_unit_ends_where_less_is_shared_if_that_is_near() -> None:
+    # candidates of four values of a first step, with ten of the last one, each on three splits
+    queue = Queue(Walk((block(4, 10),), 40, 3, 1), 1, piloted=0.7)
+    sizes = []
+    while cells := queue.claim():
+        sizes.append(len(cells))
+    assert sizes == [20] * 6, "20 cells are 14 s: two values of the first step, on one split"
+
+
+def test_what_is_fitted_as_one_stays_in_one_unit_however_long_it_takes() -> None:
+    queue = Queue(Walk((block(4, 10, together=1),), 40, 3, 1), 1, piloted=60.0)
+    assert [len(queue.claim()) for _ in range(13)] == [10] * 12 + [0]
+
+
+def test_of_what_nobody_knows_a_few_cells_are_claimed_and_then_as_many_again() -> None:
+    queue = Queue(Walk((block(5_000),), 5_000, 1, 1), 1)
+    assert [len(queue.claim(slots=2)) for _ in range(7)] == [128, 128, 256, 512, 1_024, 1_024, 1_024]
 
 
 def test_where_fits_take_long_is_known_from_a_few_and_comes_first() -> None:
@@ -137,8 +178,8 @@ def test_what_is_fitted_together_is_claimed_together() -> None:
             assert [candidate % 7 for candidate in candidates] == list(range(7)) * (len(candidates) // 7)
 
 
-def test_one_pod_alone_takes_all_it_can() -> None:
-    queue = Queue(Walk((block(8, 5),), 40, 5, parts_for(1)), pods=1)
+def test_one_pod_alone_takes_all_it_can_of_what_is_quick() -> None:
+    queue = Queue(Walk((block(8, 5),), 40, 5, parts_for(1)), pods=1, piloted=0.01)
     assert len(queue.claim()) == 200
 
 

@@ -276,12 +276,14 @@ def flush() -> None:
 
 @contextlib.contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """The block must not take longer than this; None: as long as it likes.
+    """The block, a step that may take long, must not take longer than this; None: as long as it likes.
 
     In a worker the kernel kills the process, since code in C does not listen; what was yielded before is sent first, so the
     parent sees it, and then Died with ``timed_out``. Elsewhere nobody may be killed: in the main thread Python code is
     interrupted by TimeoutError, in another thread there is no deadline. Deadlines nest: the earlier one holds.
     """
+    if _outbox is not None:
+        _outbox.step()
     if seconds is None or (_outbox is None and threading.current_thread() is not threading.main_thread()):
         yield
         return
@@ -493,10 +495,18 @@ class _Outbox:
         self._ticket = 0
         self._values: list[bytes] = []
         self._sent = 0.0
+        self._stepped = 0.0
 
     def begin(self, ticket: int) -> None:
         self._ticket = ticket
-        self._sent = time.monotonic()
+        self._sent = self._stepped = time.monotonic()
+
+    def step(self) -> None:
+        """Another step begins. If the one before was long, this may be, too: what has come is not to wait for it."""
+        now = time.monotonic()
+        if now - self._stepped >= _COMPANY_SECONDS:
+            self.flush()
+        self._stepped = now
 
     def add(self, value: object) -> None:
         self._values.append(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))

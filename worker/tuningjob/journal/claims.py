@@ -125,6 +125,7 @@ _SUSPECTS: Final = (
     .where(or_(units.c.claimant.is_not(None), units.c.victims.is_not(None)))
     .order_by(units.c.id)
 )
+_FOUND: Final = select(searches.c.preflight).where(searches.c.id == bindparam("search"))
 _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
 
 
@@ -216,7 +217,8 @@ class Claims:
     def _fresh(self, walk: Walk, claimant: Claimant, *, patient: bool) -> Unit | None:
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
         stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
-        seconds = expected_seconds(walk.regions, stretches)
+        piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
+        seconds = expected_seconds(walk.regions, stretches, piloted)
         order = preferred(stretches, seconds)
         # whoever waits keeps the order of the locks: one that was emptied meanwhile stays locked while the next is waited for
         for position in sorted(order) if patient else order:
@@ -234,6 +236,7 @@ class Claims:
                 slots=claimant.slots,
                 # who names its memory is a pod, which others may join; a laptop's one worker stays alone
                 elastic=claimant.memory > 0,
+                is_piloted=piloted is not None,
             )
             self._connection.execute(_TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
@@ -242,6 +245,12 @@ class Claims:
             self._connection.execute(_ADD_UNIT, {**piece, **given})
             return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
         return None
+
+    def _piloted(self) -> float | None:
+        """What the pilot says of the seconds of a cell, if there was one."""
+        preflight = self._connection.execute(_FOUND, {"search": self._row.id}).scalar_one()
+        pilot = _PREFLIGHT.validate_json(preflight).pilot if preflight else None
+        return pilot.cell_seconds.expected if pilot is not None and pilot.cells else None
 
     def cut(self) -> None:
         """Cut the regions: by the first claim, when it is known how the candidates are best walked."""

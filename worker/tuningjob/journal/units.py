@@ -15,8 +15,11 @@ from tuningjob.journal.walk import MAX_REGIONS, MAX_UNIT, Region, Walk
 
 # Regions for each pod: enough to tell dear from cheap, few enough that a unit holds what shares.
 _REGIONS_PER_POD: Final = 8
-# Of one claimant's work, where other pods may come: so long they wait at the most for something to do.
-ELASTIC_SECONDS: Final = 60.0
+# Of the work of each of a claimant's processes, by what is expected: so long pods that come wait at the most for something to
+# do, and so much hangs on one claim. What shares may be twice as much, and what is fitted as one is never parted.
+UNIT_SECONDS: Final = 10.0
+# Cells for each process in the first unit of a search of which nobody knows how long a cell takes.
+_PROBE: Final = 64
 _LEAST_SECONDS: Final = 1e-6
 # Units that a pod's even share is cut into.
 _MEASURED: Final = 2
@@ -39,11 +42,13 @@ def parts_for(pods: int) -> int:
     return 1 if pods == 1 else min(MAX_REGIONS, _REGIONS_PER_POD * pods)
 
 
-def expected_seconds(regions: Sequence[Region], stretches: Sequence[Stretch]) -> list[float]:
+def expected_seconds(
+    regions: Sequence[Region], stretches: Sequence[Stretch], piloted: float | None = None
+) -> list[float]:
     """Seconds of a cell of each stretch: measured where it was, else additive in the axes on a logarithmic scale.
 
     A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest one: they are tried
-    early, and known then. 1.0 while nothing was measured at all.
+    early, and known then. While nothing was measured at all, what the pilot found, or 1.0.
     """
     logs = {
         stretch.number: math.log(max(stretch.seconds / stretch.measured, _LEAST_SECONDS))
@@ -51,7 +56,7 @@ def expected_seconds(regions: Sequence[Region], stretches: Sequence[Stretch]) ->
         if stretch.measured
     }
     if not logs:
-        return [1.0] * len(stretches)
+        return [max(piloted or 1.0, _LEAST_SECONDS)] * len(stretches)
     blocks: dict[int, list[float]] = defaultdict(list)
     for number, log in logs.items():
         blocks[regions[number].block].append(log)
@@ -91,25 +96,37 @@ def unit_end(
     pods: int,
     slots: int,
     elastic: bool = False,
+    is_piloted: bool = False,
 ) -> int:
     """Where the next unit ends that begins where the chosen stretch does.
 
     Half of an even share of the seconds that are left, a sixth where nothing was measured yet (a wrong guess must not tie a
-    pod down), never less than the claimant's slots; groups that are fitted together are not parted, and no unit reaches beyond
-    its strip. One pod alone takes all it can: the more it has, the more is shared.
+    pod down), no more than UNIT_SECONDS for each of the claimant's ``slots``, and never fewer cells than slots. As long as
+    nothing is known of the seconds, not even from a pilot (``is_piloted``), a few cells, then as many as were claimed so far:
+    either they take long, and it is known soon, or they do not, and few claims are enough.
 
-    ``elastic``: pods may come while the search runs, and must find something to do. So one pod alone takes no more than a share,
-    and once it is known how long fits take, nobody takes more than ELASTIC_SECONDS of work.
+    Groups that are fitted together are not parted, and no unit reaches beyond its strip; it may be twice as long to end where
+    less is shared. ``elastic``: pods may come while the search runs, and must find something to do; so one pod takes no more than
+    a share, either.
     """
     stretch = stretches[chosen]
     left = math.fsum((each.stop - each.next) * cost for each, cost in zip(stretches, seconds, strict=True))
     takes_all = pods == 1 and not elastic
     share = left if takes_all else left / (pods * (_MEASURED if stretch.measured else _GUESSED))
-    if elastic and any(each.measured for each in stretches):
-        share = min(share, ELASTIC_SECONDS * slots)
-    cells = max(slots, math.ceil(min(share / seconds[chosen], MAX_UNIT)))
-    end = min(stretch.stop, walk.strip_end(stretch.next))
+    is_known = is_piloted or any(each.measured for each in stretches)
+    claimed = sum(each.next - walk.regions[each.number].start for each in stretches)
+    wanted = UNIT_SECONDS * slots if is_known else max(_PROBE * slots, claimed) * seconds[chosen]
+    cells = _cells(min(share, wanted), seconds[chosen], slots)
+    most = _cells(min(share, (2 if is_known else 1) * wanted), seconds[chosen], slots)
     together = walk.together(stretch.next)
     if together <= MAX_UNIT:
-        cells = min(math.ceil(cells / together) * together, MAX_UNIT // together * together)
-    return min(end, stretch.next + min(cells, MAX_UNIT))
+        cells, most = (min(_up_to(count, together), MAX_UNIT // together * together) for count in (cells, most))
+    return min(stretch.stop, walk.turn(stretch.next, min((cells + 1) // 2, MAX_UNIT), min(most, MAX_UNIT)))
+
+
+def _cells(seconds: float, each: float, slots: int) -> int:
+    return max(slots, math.ceil(min(seconds / each, MAX_UNIT)))
+
+
+def _up_to(count: int, multiple: int) -> int:
+    return math.ceil(count / multiple) * multiple

@@ -134,6 +134,29 @@ class Walk:
         """How many neighbours in the walk are best not parted at ``place``; they begin at multiples of it within a strip."""
         return _together(self.blocks[self._block_at(place)]) if self.blocks else 1
 
+    def turn(self, place: int, least: int, most: int) -> int:
+        """A place from ``least`` to ``most`` cells after ``place``, and not beyond its strip, where a unit best ends.
+
+        That is where the axis turns across which least is shared: the end of the strip, else of a split's part of it, else of the
+        longest run of candidates; of several such places the last one.
+        """
+        end = self.strip_end(place)
+        first, last = place + least, min(place + most, end)
+        if not self.blocks or first > last or last == end:
+            return last
+        block, region, strip = self._cuts[self._block_at(place)]
+        start = block.start * self.splits
+        position, _ = self._strip_at(place - start, region, strip)
+        length = min(strip, self._left_in_region(position, block, region))
+        begin = start + position * self.splits
+        for run in (length, *_runs(block)):
+            # of the part of the strip that is on the split of ``last``, where candidates begin a run
+            part, offset = divmod(last - begin, length)
+            found = begin + part * length + (max(0, (position + offset) // run * run - position) if run < length else 0)
+            if found >= first:
+                return found
+        return last
+
     # --- the cuts
 
     @cached_property
@@ -186,6 +209,16 @@ def _aligned(block: Block, at_most: int) -> int:
             return run * max(1, at_most // run)
         run *= axis.size
     return run
+
+
+def _runs(block: Block) -> Iterator[int]:
+    """Candidates from one turn of an axis to the next, of each axis that is not fitted together: the longest first."""
+    run = size_of(block)
+    for axis in block.axes:
+        if axis.together:
+            break
+        run //= axis.size
+        yield run
 
 
 def _together(block: Block) -> int:
