@@ -1,6 +1,9 @@
 """The audit: versions that are never changed, and which of them is in use since when, by whom, and why."""
 
+import json
+
 import pytest
+from sqlalchemy import text
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tuningjob.errors import NotBlessed, UnknownModel
@@ -122,3 +125,19 @@ def test_the_audit_outlives_the_searches(audit: Audit, journal: SqlJournal, cloc
     clock.pass_time(days=1)
     journal.purge(clock.now)
     assert audit.history(**KEY) == before
+
+
+def test_parameters_that_an_older_release_took_in_of_any_length_end_nobody(audit: Audit, journal: SqlJournal) -> None:
+    columns = "namespace, model_key, search_id, metric, fits, failed_fits, duration_seconds, finished_at, data_digest, versions"
+    poison = json.dumps({"a": "x" * 2**21})
+    with journal._database.writing() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO hyperparameter_audit ({columns}, version, best_params) "
+                f"SELECT {columns}, version + 100, :poison FROM hyperparameter_audit WHERE version = 1"
+            ),
+            {"poison": poison},
+        )
+    found = audit.page(**KEY, after=2, limit=10)
+    assert [(row.version, row.best_params) for row in found] == [(3, {"C": 3}), (101, {})]
+    assert [row.version for row in audit.page(**KEY, after=0, limit=2)] == [1, 2]

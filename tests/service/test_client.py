@@ -89,9 +89,9 @@ floats = st.floats(allow_nan=True, allow_infinity=True)
 results = st.builds(
     a_result,
     st.just(Cell(0, 0)),
-    test_scores=st.dictionaries(st.text(max_size=8), floats, max_size=3),
-    train_scores=st.none() | st.dictionaries(st.text(max_size=8), floats, max_size=3),
-    fit_seconds=st.floats(0, allow_infinity=False),
+    test_scores=st.dictionaries(st.text(min_size=1, max_size=8), floats, max_size=3),
+    train_scores=st.none() | st.dictionaries(st.text(min_size=1, max_size=8), floats, max_size=3),
+    fit_seconds=st.floats(0, 1e9),
     error=st.none() | st.text(max_size=50),
 )
 

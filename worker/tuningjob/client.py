@@ -14,6 +14,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ from tuningjob.journal.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
     MAX_ERROR_LENGTH,
+    MAX_TEXT_LENGTH,
     Answer,
     Cell,
     CellIdentity,
@@ -59,8 +61,8 @@ _LONGEST_PAUSE_SECONDS: Final = 20.0
 _LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
 # One lost connection is no news.
 _ATTEMPTS_IN_SILENCE: Final = 2
-# A report that is longer is sent in two: the service reads 16 MiB of a body, and the errors of 1,000 cells may be more.
-_MAX_BODY_BYTES: Final = 8 * 2**20
+# A report that is longer is sent in two: the service reads 8 MiB of a body, and takes in few long ones at a time.
+_MAX_BODY_BYTES: Final = 2 * 2**20
 
 # Bodies are written by pydantic, for NaN and infinities; httpx must be told what they are.
 _JSON: Final = {"Content-Type": "application/json"}
@@ -135,7 +137,9 @@ class HttpSearchJournal:
 
     def set_preflight(self, preflight: Preflight) -> None:
         """See Journal.set_preflight."""
-        self._request("PUT", "/v1/preflight", headers=_JSON, content=_PREFLIGHT.dump_json(preflight))
+        told = tuple(warning[:MAX_TEXT_LENGTH] for warning in preflight.warnings)
+        body = _PREFLIGHT.dump_json(replace(preflight, warnings=told))
+        self._request("PUT", "/v1/preflight", headers=_JSON, content=body)
 
     def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
         """See Journal.claim."""
@@ -194,8 +198,13 @@ class HttpSearchJournal:
         self._request("POST", "/v1/fail", json={"reason": reason[-MAX_ERROR_LENGTH:].replace("\0", "")})
 
     def refuse(self, refusal: Refusal) -> None:
-        """See Journal.refuse."""
-        self._request("POST", "/v1/refuse", headers=_JSON, content=_REFUSAL.dump_json(refusal))
+        """See Journal.refuse. Of texts that are too long, the beginning is told."""
+        problems = tuple(
+            {name: text[:MAX_TEXT_LENGTH].encode(errors="replace").decode() for name, text in problem.items()}
+            for problem in refusal.problems
+        )
+        body = _REFUSAL.dump_json(Refusal(problems=problems))
+        self._request("POST", "/v1/refuse", headers=_JSON, content=body)
 
     def upload(self, name: str, path: Path) -> Artifact:
         """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service does not take."""

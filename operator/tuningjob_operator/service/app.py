@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.journal.contract import Journal
 from tuningjob_operator.service import people, probes, workers
+from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
 from tuningjob_operator.service.metrics import Measured, Metrics
@@ -60,7 +61,7 @@ def make_app(
     app.include_router(workers.make_routes(journal, artifacts, metrics))
     app.include_router(people.make_routes(journal.audit, artifacts, metrics))
     generated = app.openapi
-    app.openapi = functools.cache(lambda: _spelled(generated()))  # type: ignore[method-assign]
+    app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]
     return app
 
 

@@ -16,7 +16,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 
-MAX_JSON_BYTES: Final = 16 * 2**20
+# What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
+MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
+# The other bodies of workers, each a few times of what honest ones are.
+_MAX_BODIES: Final = {
+    "/v1/preflight": 4 * 2**20,
+    "/v1/claims": 64 * 2**10,
+    "/v1/leave": 4 * 2**10,
+    "/v1/reuse": 512 * 2**10,
+    "/v1/complete": 256 * 2**10,
+    "/v1/fail": 256 * 2**10,
+    "/v1/refuse": 2**20,
+}
 MAX_PERSONS_BYTES: Final = 64 * 2**10
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 NAMESPACES: Final = "/v1/namespaces/"
@@ -92,7 +103,9 @@ class Border:
             state["search_id"] = tokens.verify(self._keys, token)
         except tokens.TokenRefused as refusal:
             raise _Refused(401, str(refusal)) from None
-        return self._max_artifact_bytes if path.startswith(_ARTIFACTS) else MAX_JSON_BYTES
+        if path.startswith(_ARTIFACTS):
+            return self._max_artifact_bytes
+        return _MAX_BODIES.get(path, MAX_JSON_BYTES)
 
     async def _person(self, path: str, method: str, token: str) -> Person:
         namespace = path.removeprefix(NAMESPACES).partition("/")[0]

@@ -4,9 +4,10 @@ Thin over ``journal.audit``. The namespace of a request is the one whose rights 
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Request, Security
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Security
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
@@ -14,11 +15,14 @@ from pydantic import Field, TypeAdapter
 from tuningjob.journal.artifacts import Artifact, ArtifactStore, blocks
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.records import AuditRow, Blessing
+from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.service.wire import Body, Why, as_json, bytes_of, refusals
 
 _ROW: Final = TypeAdapter(AuditRow)
+# so many are in memory at a time
+_PIECE_ROWS: Final = 10
 _ROWS: Final = TypeAdapter(list[AuditRow])
 _BLESSING: Final = TypeAdapter(Blessing)
 _BLESSINGS: Final = TypeAdapter(list[Blessing])
@@ -68,6 +72,10 @@ class RollbackRequest(Body):
     why: Why = ""
 
 
+_BLESS: Final = Takes[BlessRequest](BlessRequest)
+_ROLLBACK: Final = Takes[RollbackRequest](RollbackRequest)
+
+
 def _person(
     request: Request,
     namespace: Annotated[str, Path(pattern=_DNS_LABEL, max_length=63)],  # noqa: ARG001  for OpenAPI: the border's counts
@@ -99,11 +107,30 @@ def _add_history(router: APIRouter, audit: Audit) -> None:
         return Models(models=audit.models(caller.namespace))
 
     @router.get("/{key}/versions", response_model=list[AuditRow])
-    def versions(caller: Caller, key: Key) -> Response:
-        rows = audit.history(namespace=caller.namespace, model_key=key)
-        if not rows:
-            audit.version(namespace=caller.namespace, model_key=key, version=1)  # tells that the key is unknown
-        return as_json(_ROWS, rows)
+    def versions(
+        caller: Caller,
+        key: Key,
+        after: Annotated[int, Query(ge=0, lt=2**31, description="Those of higher numbers.")] = 0,
+        limit: Annotated[int, Query(ge=1, lt=2**31)] = 2**31 - 1,
+    ) -> Response:
+        def rows(after: int, left: int) -> list[AuditRow]:
+            return audit.page(namespace=caller.namespace, model_key=key, after=after, limit=min(left, _PIECE_ROWS))
+
+        def pieces() -> Iterator[bytes]:
+            piece, left = first, limit
+            yield b"["
+            while piece:
+                yield (b"," if left < limit else b"") + _ROWS.dump_json(piece)[1:-1]
+                left -= len(piece)
+                piece = rows(piece[-1].version, left) if left else []
+            yield b"]"
+
+        first = rows(after, limit)
+        if not first:
+            audit.version(
+                namespace=caller.namespace, model_key=key, version=max(1, after)
+            )  # tells that the key is unknown
+        return StreamingResponse(pieces(), media_type="application/json")
 
     @router.get("/{key}/versions/{version}", response_model=AuditRow)
     def version(caller: Caller, key: Key, version: Version) -> Response:
@@ -140,14 +167,14 @@ def _add_blessings(router: APIRouter, audit: Audit) -> None:
             audit.version(namespace=caller.namespace, model_key=key, version=1)  # tells that the key is unknown
         return as_json(_BLESSINGS, found)
 
-    @router.post("/{key}/bless", response_model=Blessing, responses=refusals(400))
-    def bless(caller: Caller, key: Key, body: BlessRequest) -> Response:
+    @router.post("/{key}/bless", response_model=Blessing, responses=refusals(400), openapi_extra=_BLESS.openapi)
+    def bless(caller: Caller, key: Key, body: Annotated[BlessRequest, Depends(_BLESS)]) -> Response:
         who = caller.name[:_MAX_NAME]
         made = audit.bless(namespace=caller.namespace, model_key=key, version=body.version, who=who, why=body.why)
         return as_json(_BLESSING, made)
 
-    @router.post("/{key}/rollback", response_model=Blessing, responses=refusals(400))
-    def rollback(caller: Caller, key: Key, body: RollbackRequest) -> Response:
+    @router.post("/{key}/rollback", response_model=Blessing, responses=refusals(400), openapi_extra=_ROLLBACK.openapi)
+    def rollback(caller: Caller, key: Key, body: Annotated[RollbackRequest, Depends(_ROLLBACK)]) -> Response:
         who = caller.name[:_MAX_NAME]
         return as_json(_BLESSING, audit.rollback(namespace=caller.namespace, model_key=key, who=who, why=body.why))
 

@@ -2,6 +2,8 @@
 
 import logging
 import re
+import reprlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import FastAPI, Request
@@ -111,20 +113,26 @@ def add_errors(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_request: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"detail": _sentence(error)}, 422)
+        return JSONResponse({"detail": sentence_of(error.errors()[0])}, 422)
 
 
+# of a value that may be of any size, no more than is told of it
+_REPR: Final = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxlong = 3, 80, 80
 # pydantic's words for what has no value to show, in this project's voice
 _WORDS: Final = {"missing": ("must be given", "nothing"), "extra_forbidden": ("must not be there", "")}
 
 
-def _sentence(error: RequestValidationError) -> str:
-    """The first problem: where, what it must be, what it got."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+def sentence_of(first: Mapping[str, Any], *within: str) -> str:
+    """A problem of pydantic's: where, what it must be, what it got."""
+    where = ".".join(str(part)[:64] for part in (*within, *first["loc"]))
     message = str(first["msg"]).removesuffix(".")
     # "Input should be …", "String should match …", "List should have …"
     must, told = re.subn(r"^[A-Z][a-z]+ should ", "must ", message)
     must, got = _WORDS.get(first["type"], (must if told else f"must be {message}", ""))
-    got = got or repr(first.get("input"))
-    return f"{where}: {must}, but got {got if len(got) <= 80 else got[:79] + '…'}."
+    if first["type"] == "json_invalid":
+        must, got = "must be JSON", message.removeprefix("Invalid JSON: ")
+    got = got or _REPR.repr(first.get("input"))
+    sentence = f"{where}: {must}, but got {got if len(got) <= 80 else got[:79] + '…'}."
+    # a name in the body may be anything, and an answer is UTF-8
+    return " ".join(sentence.encode(errors="replace").decode().split())

@@ -3,11 +3,11 @@
 The search of a request is its token's; no path and no body names one, so there is none to get wrong.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, HTTPException, Query, Request, Security
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Security
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
@@ -32,11 +32,14 @@ from tuningjob.journal.records import (
     Refusal,
     Search,
 )
+from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.service.wire import Body, NoNul, as_json, bytes_of, refusals
 
 _SEARCH: Final = TypeAdapter(Search)
 _CLAIM: Final = TypeAdapter(Claim)
+# so much of a page is in memory at a time
+_PIECE_BYTES: Final = 2**20
 _CELLS: Final = TypeAdapter(list[CellResult])
 _PLACES: Final = TypeAdapter(tuple[Cell, ...])
 _ARTIFACT: Final = TypeAdapter(Artifact)
@@ -94,6 +97,16 @@ class Failure(Body):
     reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]
 
 
+_PREFLIGHT: Final = Takes[Preflight](Annotated[Preflight, NoNul])
+_ANSWER: Final = Takes[Answer](Annotated[Answer, NoNul])
+_FAILURE: Final = Takes[Failure](Failure)
+_REFUSAL: Final = Takes[Refusal](Refusal)
+_CLAIM_REQUEST: Final = Takes[ClaimRequest](ClaimRequest)
+_LEAVING: Final = Takes[Leaving](Leaving)
+_REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest)
+_REPORT: Final = Takes[Report](Report)
+
+
 def make_routes(journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
     """The routes below /v1 that need a search's token."""
     router = APIRouter(
@@ -120,27 +133,27 @@ def _add_search(router: APIRouter, journal: Journal) -> None:
     def search(request: Request) -> Response:
         return as_json(_SEARCH, mine(request).search())
 
-    @router.put("/preflight", status_code=204, responses=refusals(400, 409))
-    def preflight(request: Request, body: Annotated[Preflight, NoNul]) -> None:
+    @router.put("/preflight", status_code=204, responses=refusals(400, 409), openapi_extra=_PREFLIGHT.openapi)
+    def preflight(request: Request, body: Annotated[Preflight, Depends(_PREFLIGHT)]) -> None:
         mine(request).set_preflight(body)
 
-    @router.post("/complete", responses=refusals(400, 409))
-    def complete(request: Request, body: Annotated[Answer, NoNul]) -> Completed:
+    @router.post("/complete", responses=refusals(400, 409), openapi_extra=_ANSWER.openapi)
+    def complete(request: Request, body: Annotated[Answer, Depends(_ANSWER)]) -> Completed:
         return Completed(version=mine(request).complete(body))
 
-    @router.post("/fail", status_code=204, responses=refusals(400, 409))
-    def fail(request: Request, body: Failure) -> None:
+    @router.post("/fail", status_code=204, responses=refusals(400, 409), openapi_extra=_FAILURE.openapi)
+    def fail(request: Request, body: Annotated[Failure, Depends(_FAILURE)]) -> None:
         # a traceback may show bytes of anything, and is wanted all the same
         mine(request).fail(body.reason.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
-    @router.post("/refuse", status_code=204, responses=refusals(400, 409))
-    def refuse(request: Request, body: Refusal) -> None:
+    @router.post("/refuse", status_code=204, responses=refusals(400, 409), openapi_extra=_REFUSAL.openapi)
+    def refuse(request: Request, body: Annotated[Refusal, Depends(_REFUSAL)]) -> None:
         mine(request).refuse(body)
 
 
 def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
-    @router.post("/claims", response_model=Claim, responses=refusals(400, 409))
-    def claim(request: Request, body: ClaimRequest) -> Response:
+    @router.post("/claims", response_model=Claim, responses=refusals(400, 409), openapi_extra=_CLAIM_REQUEST.openapi)
+    def claim(request: Request, body: Annotated[ClaimRequest, Depends(_CLAIM_REQUEST)]) -> Response:
         found = journal.claim(
             _id(request),
             index=body.index,
@@ -153,18 +166,20 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
         # pods of the release before, which are still at work in an upgrade, know of no `alone`: told only when it is so
         return Response(_CLAIM.dump_json(found, exclude_defaults=True), media_type="application/json")
 
-    @router.post("/leave", status_code=204, responses=refusals(400, 409))
-    def leave(request: Request, body: Leaving) -> None:
+    @router.post("/leave", status_code=204, responses=refusals(400, 409), openapi_extra=_LEAVING.openapi)
+    def leave(request: Request, body: Annotated[Leaving, Depends(_LEAVING)]) -> None:
         journal.leave(_id(request), index=body.index)
 
-    @router.post("/reuse", response_model=list[Cell], responses=refusals(400, 409))
-    def reuse(request: Request, body: ReuseRequest) -> Response:
+    @router.post(
+        "/reuse", response_model=list[Cell], responses=refusals(400, 409), openapi_extra=_REUSE_REQUEST.openapi
+    )
+    def reuse(request: Request, body: Annotated[ReuseRequest, Depends(_REUSE_REQUEST)]) -> Response:
         known = journal.reuse(_id(request), index=body.index, cells=body.cells)
         metrics.reused.inc(len(known))
         return as_json(_PLACES, known)
 
-    @router.post("/cells", responses=refusals(400, 409))
-    def report(request: Request, body: Report) -> TakenIn:
+    @router.post("/cells", responses=refusals(400, 409), openapi_extra=_REPORT.openapi)
+    def report(request: Request, body: Annotated[Report, Depends(_REPORT)]) -> TakenIn:
         new = journal.take_in(_id(request), index=body.index, results=body.results)
         metrics.take_in(new)
         metrics.repeated.inc(len(body.results) - len(new))
@@ -176,9 +191,24 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
         start: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CELLS_PER_PAGE)] = MAX_CELLS_PER_PAGE,
     ) -> Response:
-        # without identities: nobody who ranks needs them, and pods of the release before do not know them
-        page = [replace(result, identity=None) for result in journal.results(_id(request), start=start, limit=limit)]
-        return Response(_CELLS.dump_json(page, exclude_none=True), media_type="application/json")
+        first = journal.page(_id(request), start=start, limit=limit, max_bytes=_PIECE_BYTES)
+
+        def pieces() -> Iterator[bytes]:
+            piece, left, begin = first, limit, start
+            yield b"["
+            while piece:
+                yield (b"," if begin > start else b"") + _json(piece)[1:-1]
+                left, begin = left - len(piece), begin + len(piece)
+                # each in a transaction of its own: whoever reads slowly holds none
+                piece = journal.page(_id(request), start=begin, limit=left, max_bytes=_PIECE_BYTES) if left else []
+            yield b"]"
+
+        return StreamingResponse(pieces(), media_type="application/json")
+
+
+def _json(page: Sequence[CellResult]) -> bytes:
+    """Without identities: nobody who ranks needs them, and pods of the release before do not know them."""
+    return _CELLS.dump_json([replace(result, identity=None) for result in page], exclude_none=True)
 
 
 def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> None:

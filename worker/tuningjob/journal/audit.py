@@ -16,11 +16,15 @@ from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database
 from tuningjob.journal.records import Act, Answer, AuditRow, Blessing, Preflight
 from tuningjob.journal.schema import audit, blessings
-from tuningjob.journal.values import nan_if_null, null_if_nan, storable
+from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])
 _MOST_SOURCES: Final = 32
+# what a release before has taken in of any length stays where it is
+_COLUMNS: Final = [
+    readable(column) if column.name in {"best_params", "versions"} else column for column in audit.columns
+]
 
 
 class SqlAudit(Audit):
@@ -38,10 +42,18 @@ class SqlAudit(Audit):
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
         """See Audit."""
+        return self._rows(namespace, model_key, after=0, limit=None)
+
+    def page(self, *, namespace: str, model_key: str, after: int, limit: int) -> list[AuditRow]:
+        """See Audit."""
+        return self._rows(namespace, model_key, after=after, limit=limit)
+
+    def _rows(self, namespace: str, model_key: str, *, after: int, limit: int | None) -> list[AuditRow]:
         query = (
-            select(audit)
-            .where(audit.c.namespace == namespace, audit.c.model_key == model_key)
+            select(*_COLUMNS)
+            .where(audit.c.namespace == namespace, audit.c.model_key == model_key, audit.c.version > after)
             .order_by(audit.c.version)
+            .limit(limit)
         )
         with self._database.reading() as connection:
             return list(map(_row, connection.execute(query)))
@@ -54,7 +66,7 @@ class SqlAudit(Audit):
     def _version(self, connection: Connection, namespace: str, model_key: str, version: int) -> AuditRow:
         mine = (audit.c.namespace == namespace) & (audit.c.model_key == model_key)
         if version in _VERSIONS:
-            found = connection.execute(select(audit).where(mine, audit.c.version == version)).one_or_none()
+            found = connection.execute(select(*_COLUMNS).where(mine, audit.c.version == version)).one_or_none()
             if found is not None:
                 return _row(found)
         latest = connection.execute(select(func.max(audit.c.version)).where(mine)).scalar()
@@ -245,7 +257,7 @@ def _row(row: Row[Any]) -> AuditRow:
         model_key=row.model_key,
         version=row.version,
         search_id=row.search_id,
-        best_params=json.loads(row.best_params),
+        best_params=params_in(row.best_params),
         score=nan_if_null(row.score),
         metric=row.metric,
         std=nan_if_null(row.std),
@@ -257,7 +269,7 @@ def _row(row: Row[Any]) -> AuditRow:
         split_digest=row.split_digest,
         estimator_digest=row.estimator_digest,
         image=row.image,
-        versions=json.loads(row.versions),
+        versions=params_in(row.versions),
         seed=row.seed,
         created_by=row.created_by,
         artifacts=row.artifacts,

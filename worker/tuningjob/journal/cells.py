@@ -9,9 +9,10 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -145,7 +146,8 @@ class Cells:
         for identity, found in self._rows("known", sorted(identities), namespace=namespace):
             if found is not None:
                 source, _, text = found.partition(" ")
-                known[identity] = (source, _RESULT.validate_json(text))
+                with suppress(ValidationError):  # an older release took in what this one would not: it is fitted again
+                    known[identity] = (source, _RESULT.validate_json(text))
         return known
 
     def sources(self) -> dict[str, int]:

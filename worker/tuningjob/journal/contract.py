@@ -58,6 +58,7 @@ from tuningjob.journal.records import (
     Refusal,
     Search,
     Shares,
+    Whereabouts,
 )
 
 
@@ -73,8 +74,16 @@ class Journal(ABC):
         """Raises UnknownSearch."""
 
     @abstractmethod
-    def progress(self, search_id: str) -> Progress:
-        """How far a search is. Cheap: made to be asked at every look at the search. Raises UnknownSearch."""
+    def progress(self, search_id: str, *, words: bool = True) -> Progress:
+        """How far a search is. Cheap: made to be asked at every look at the search. Raises UnknownSearch.
+
+        Without ``words`` nothing is read that a worker has written: no preflight, answer, refusal and failure. What an older
+        release has taken in, and no worker may send any more, is None; of an answer, what the journal knows itself.
+        """
+
+    @abstractmethod
+    def whereabouts(self) -> dict[str, Whereabouts]:
+        """Of every search that was not deleted, however long ago it has ended: whose it is. Nothing of a worker's is read."""
 
     @abstractmethod
     def set_pods(self, search_id: str, pods: int) -> None:
@@ -146,6 +155,10 @@ class Journal(ABC):
     @abstractmethod
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """Finished cells in the order candidate, split: from the ``start``-th, at most ``limit``."""
+
+    @abstractmethod
+    def page(self, search_id: str, *, start: int, limit: int, max_bytes: int) -> list[CellResult]:
+        """As ``results``, of a bounded size: one at least, if there is one, and then no more than ``max_bytes`` of them."""
 
     @abstractmethod
     def complete(self, search_id: str, answer: Answer) -> int:
@@ -224,6 +237,10 @@ class Audit(ABC):
     @abstractmethod
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
         """The versions of a model key, the first one first; none for a key that is not there."""
+
+    @abstractmethod
+    def page(self, *, namespace: str, model_key: str, after: int, limit: int) -> list[AuditRow]:
+        """As ``history``, no more than ``limit``, of versions higher than ``after``."""
 
     @abstractmethod
     def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:

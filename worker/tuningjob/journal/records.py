@@ -4,11 +4,13 @@ The same records are the bodies of the results service's HTTP API: pydantic read
 bounds given here. Floats cross JSON unharmed: Python's repr round-trips, and NaN and infinities travel as strings.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError, to_json
 
 from tuningjob.journal.artifacts import Artifact
 
@@ -16,17 +18,48 @@ _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
 Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
 Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
-Seconds = Annotated[float, Field(ge=0)]
-Scores = Annotated[dict[str, float], Field(max_length=64)]
+# what sums of a million of them can hold, and a clock can tell
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+# seconds or bytes, extrapolated
+Amount = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Scores = Annotated[dict[Name, float], Field(max_length=64)]
 MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
+# of each problem of a refusal and each warning: whole sentences, and the end of a traceback
+MAX_TEXT_LENGTH: Final = 8_192
+MAX_PARAMS_BYTES: Final = 64 * 2**10
 # How the failure of a search begins that passed its spec's limits.maxFailedFits; the reason of its condition, too.
 TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"
 Digest = Annotated[str, Field(max_length=128)]
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=128)]
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
+
+
+def _bounded_params(params: dict[str, Any]) -> dict[str, Any]:
+    size = len(to_json(params, inf_nan_mode="constants"))
+    if size > MAX_PARAMS_BYTES:
+        raise PydanticCustomError("must_be", f"of at most {MAX_PARAMS_BYTES:,} bytes as JSON, but are {size:,}")
+    if not _is_finite(params):
+        raise PydanticCustomError("must_be", "of finite numbers, for Kubernetes' JSON has no others")
+    return params
+
+
+def _is_finite(value: object) -> bool:
+    """Of JSON that was parsed: it is no deeper than its parser lets it be."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+Params = Annotated[dict[str, Any], AfterValidator(_bounded_params)]
 
 
 class SearchState(StrEnum):
@@ -183,9 +216,9 @@ class Spread:
     """An estimate: what is expected, and between what it will most likely be."""
 
     __pydantic_config__ = _WIRE
-    low: Seconds
-    expected: Seconds
-    high: Seconds
+    low: Amount
+    expected: Amount
+    high: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,8 +258,10 @@ class Preflight:
     samples: Ordinal
     features: Ordinal
     memory_bytes: Ordinal = 0
-    versions: Annotated[dict[str, str], Field(max_length=32)]
-    warnings: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    versions: Annotated[
+        dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=128)]], Field(max_length=32)
+    ]
+    warnings: Annotated[tuple[Text, ...], Field(max_length=32)] = ()
     pilot: Pilot | None = None
 
 
@@ -253,7 +288,7 @@ class Answer:
     best_index: Ordinal
     best_score: float
     best_std: float
-    best_params: dict[str, Any]
+    best_params: Params
     metric: Annotated[str, Field(max_length=64)]
     failed_fits: Ordinal
     refit_seconds: Seconds
@@ -265,7 +300,18 @@ class Refusal:
     """Why a worker cannot search what the manifest names. Each problem: field, must_be, got, advice."""
 
     __pydantic_config__ = _WIRE
-    problems: Annotated[tuple[dict[str, str], ...], Field(min_length=1, max_length=64)]
+    problems: Annotated[
+        tuple[Annotated[dict[Name, Text], Field(max_length=16)], ...], Field(min_length=1, max_length=64)
+    ]
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Of which TuningJob a search is; ``revision`` grows with every change."""
+
+    namespace: str
+    name: str
+    revision: int
 
 
 @dataclass(frozen=True)

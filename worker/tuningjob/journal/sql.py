@@ -9,13 +9,14 @@ locked (SKIP LOCKED).
 import datetime as dt
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
@@ -45,14 +46,16 @@ from tuningjob.journal.records import (
     Search,
     SearchState,
     Shares,
+    Whereabouts,
 )
 from tuningjob.journal.schema import cells, regions, schema_version, searches, units
-from tuningjob.journal.values import storable
+from tuningjob.journal.values import MAX_READABLE, readable, storable
 from tuningjob.journal.walk import is_sound
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)
 _PAGE: Final = 5_000
+_FEW: Final = 64
 NO_SHARES: Final = Shares()
 
 
@@ -70,8 +73,12 @@ R = TypeVar("R")
 
 
 def _load(kind: type[R], text: str | None) -> R | None:
+    """None, too, for what an older release has taken in and this one would not."""
     hashable: Any = kind
-    return None if text is None else _adapter(hashable).validate_json(text)
+    try:
+        return None if text is None else _adapter(hashable).validate_json(text)
+    except (ValidationError, ValueError, RecursionError):
+        return None
 
 
 def utc_now() -> dt.datetime:
@@ -105,6 +112,18 @@ _COUNT: Final = (
     )
     .returning(searches.c.best_index, searches.c.best_score, searches.c.failed)
 )
+
+
+# What a worker has written, and an older release let be of any length.
+_WORDS: Final = {
+    "preflight": 8 * MAX_READABLE,
+    "answer": MAX_READABLE,
+    "refusal": 4 * MAX_READABLE,
+    "failure": MAX_READABLE,
+}
+_NO_WORDS: Final = [column for column in searches.columns if column.name not in {*_WORDS, "walk"}]
+_ROW: Final = [*_NO_WORDS, *(readable(searches.c[name], most) for name, most in _WORDS.items())]
+_MAX_CELL: Final = 512 * 2**10
 
 
 _IS_WAITING: Final = units.c.holder.is_(None) & (units.c.starved > 0)
@@ -214,8 +233,8 @@ class SqlJournal(Journal):
             if not connection.execute(searches.update().where(there).values(pods=max(1, pods))).rowcount:
                 raise UnknownSearch(search_id)
 
-    def _row(self, connection: Connection, search_id: str) -> Row[Any]:
-        query = select(searches).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+    def _row(self, connection: Connection, search_id: str, columns: Sequence[Any] = _NO_WORDS) -> Row[Any]:
+        query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
         row = connection.execute(query).one_or_none()
         if row is None:
             raise UnknownSearch(search_id)
@@ -224,7 +243,7 @@ class SqlJournal(Journal):
     def search(self, search_id: str) -> Search:
         """See Journal."""
         with self._database.reading() as connection:
-            row = self._row(connection, search_id)
+            row = self._row(connection, search_id, _ROW)
         return Search(
             id=row.id,
             namespace=row.namespace,
@@ -236,10 +255,10 @@ class SqlJournal(Journal):
             preflight=_load(Preflight, row.preflight),
         )
 
-    def progress(self, search_id: str) -> Progress:
+    def progress(self, search_id: str, *, words: bool = True) -> Progress:
         """See Journal."""
         with self._database.reading() as connection:
-            row = self._row(connection, search_id)
+            row = self._row(connection, search_id, _ROW if words else _NO_WORDS)
             at_work = connection.execute(_AT_WORK, {"search": search_id}).one()
         is_running = row.state == SearchState.RUNNING.value
         holders = {at_work.last_holder, row.finisher} - {None} if is_running else set()
@@ -259,15 +278,22 @@ class SqlJournal(Journal):
             last_holder=max(holders, default=None),
             starved=at_work.starved if is_running else 0,
             starved_bytes=at_work.starved_bytes or 0 if is_running else 0,
-            preflight=_load(Preflight, row.preflight),
+            preflight=_load(Preflight, row.preflight) if words else None,
             best=None if row.best_index is None else Best(index=row.best_index, score=row.best_score),
-            answer=_load(Answer, row.answer),
+            answer=_answer_of(row) if words else None,
             model_version=row.model_version,
-            refusal=_load(Refusal, row.refusal),
-            failure=row.failure,
+            refusal=_load(Refusal, row.refusal) if words else None,
+            failure=row.failure if words else None,
             ended_by=None if row.ended_by is None else EndedBy(row.ended_by),
             end_reason=row.end_reason,
         )
+
+    def whereabouts(self) -> dict[str, Whereabouts]:
+        """See Journal."""
+        columns = (searches.c[name] for name in ("id", "namespace", "name", "revision"))
+        query = select(*columns).where(searches.c.deleted_at.is_(None))
+        with self._database.reading() as connection:
+            return {row.id: Whereabouts(row.namespace, row.name, row.revision) for row in connection.execute(query)}
 
     def revisions(self) -> dict[str, int]:
         """See Journal."""
@@ -435,16 +461,36 @@ class SqlJournal(Journal):
 
     def results(self, search_id: str, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
         """See Journal."""
-        query = select(cells.c.result).where(cells.c.search_id == search_id).order_by(cells.c.ordinal).limit(limit)
-        with self._database.reading() as connection:
-            row = self._row(connection, search_id)
-            # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
-            gapless = row.done == row.candidates * row.splits
-            query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
-            # closed by whoever stops reading early, too: Postgres keeps the cursor as long as it is open
-            with connection.execution_options(yield_per=_PAGE).execute(query) as rows:
-                for text in rows.scalars():
-                    yield _adapter(CellResult).validate_json(text)
+        with self._database.reading() as connection, self._found(connection, search_id, start, limit, _PAGE) as rows:
+            for result, _ in rows:
+                yield result
+
+    def page(self, search_id: str, *, start: int, limit: int, max_bytes: int) -> list[CellResult]:
+        """See Journal."""
+        page: list[CellResult] = []
+        size = 0
+        with self._database.reading() as connection, self._found(connection, search_id, start, limit, _FEW) as rows:
+            for result, length in rows:
+                size += length
+                if page and size > max_bytes:
+                    break
+                page.append(result)
+        return page
+
+    @contextmanager
+    def _found(
+        self, connection: Connection, search_id: str, start: int, limit: int | None, at_once: int
+    ) -> Iterator[Iterator[tuple[CellResult, int]]]:
+        """Results, each with its size."""
+        row = self._row(connection, search_id)
+        text = readable(cells.c.result, _MAX_CELL)
+        query = select(cells.c.ordinal, text).where(cells.c.search_id == search_id).order_by(cells.c.ordinal)
+        # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
+        gapless = row.done == row.candidates * row.splits
+        query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
+        # closed by whoever stops reading early, too: Postgres keeps the cursor as long as it is open
+        with connection.execution_options(yield_per=at_once).execute(query.limit(limit)) as rows:
+            yield ((_result_of(*each, row.splits), len(each[1] or "")) for each in rows)
 
     # --- the end
 
@@ -544,8 +590,43 @@ class SqlJournal(Journal):
             return {int(value): int(count) for value, count in connection.execute(query)}
 
 
+def _answer_of(row: Row[Any]) -> Answer | None:
+    """The answer; of one that an older release has taken in and nobody can read, what the journal knows by itself."""
+    if row.state != SearchState.COMPLETE.value:
+        return None
+    unknown = Answer(
+        best_index=row.best_index or 0,
+        best_score=math.nan if row.best_score is None else row.best_score,
+        best_std=math.nan,
+        best_params={},
+        metric="",
+        failed_fits=row.failed,
+        refit_seconds=0.0,
+        fit_seconds_total=0.0,
+    )
+    return _load(Answer, row.answer) or unknown
+
+
+def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
+    found = _load(CellResult, text)
+    if found is not None:
+        return found
+    candidate, split = divmod(ordinal, splits)
+    error = "The result that an older release took in is too long to be read, or is none."
+    return CellResult(
+        candidate=candidate,
+        split=split,
+        test_scores={},
+        fit_seconds=0.0,
+        score_seconds=0.0,
+        test_samples=0,
+        error=error,
+    )
+
+
 def _locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
-    query = select(searches).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+    columns: list[Any] = [*_ROW, searches.c.walk]
+    query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
     return connection.execute(query.with_for_update(key_share=True)).one_or_none()
 
 

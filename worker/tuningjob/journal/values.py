@@ -1,6 +1,27 @@
-"""Values that a database has no place for, on their way in and out."""
+"""Values that a database has no place for, on their way in and out; and what an older release has let in, and nobody can read."""
 
+import json
 import math
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Label, case, func
+
+# Of a text that a worker has written, an older release took in as much as it was sent: so much of it leaves the database.
+MAX_READABLE: Final = 2**20
+
+
+def readable(column: ColumnElement[Any], most: int = MAX_READABLE) -> Label[Any]:
+    """The column, under its own name; null for a text that is too long to be read."""
+    return case((func.length(column) <= most, column)).label(getattr(column, "name", None))
+
+
+def params_in(text: str | None) -> dict[str, Any]:
+    """A JSON object; {} for one that is too long, too deep, or none."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def null_if_nan(value: float) -> float | None:
