@@ -173,7 +173,7 @@ def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Pref
     Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
     """
     try:
-        problem = prepare(load_spec(search.spec), environment.data_dir)
+        problem = prepare(load_spec(search.spec), environment.data_dir, in_pod=True)
         preflight = preflight_of(problem, environment.n_jobs)
         if search.preflight is not None:
             return problem, preflight

@@ -1,20 +1,23 @@
 """X and y: from one of scikit-learn's loaders, or from a CSV or Parquet file."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import joblib
 import pandas as pd
-import pyarrow.parquet as pq
 from sklearn.utils.validation import _num_samples
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
+from tuningjob.search.tables import lacks_header, read_csv, read_parquet
 from tuningjob.spec.literals import parse_params, shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import Data
+
+_URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class Dataset:
         return int(shape[1]) if len(shape) > 1 else 1
 
 
-def load_data(data: Data, folder: Path) -> Dataset:
-    """The data of a spec; files are looked for below ``folder``. Raises ManifestRefused."""
-    X, y = _from_loader(data) if data.loader is not None else _from_file(data, folder)
+def load_data(data: Data, folder: Path, *, in_pod: bool = False) -> Dataset:
+    """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused."""
+    X, y = _from_loader(data) if data.loader is not None else _from_file(data, folder, in_pod=in_pod)
     _check_lengths(X, y, data)
     return Dataset(X, y, str(joblib.hash((X, y), hash_name="sha1")))
 
@@ -100,39 +103,38 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
     return made.data, made.target
 
 
-def _from_file(data: Data, folder: Path) -> tuple[Any, Any]:
+def _from_file(data: Data, folder: Path, *, in_pod: bool) -> tuple[Any, Any]:
     if data.path is None:
         raise ValueError("no path")
-    # in a pod the volume is the root: an absolute path means the same as a relative one there
-    path = folder / data.path.lstrip("/") if data.persistent_volume_claim or data.config_map else folder / data.path
-    if not path.is_file() and Path(data.path).is_absolute():
-        path = Path(data.path)
-    if not path.is_file():
-        raise refused(
-            Reason.DATA_LOAD,
-            "spec.data.path",
-            f"a file below {folder}",
-            data.path,
-            _files_there(path.parent, path.name),
-        )
-    try:
-        frame = pd.read_csv(path) if data.file_format == "csv" else _read_parquet(path)
-    except Exception as error:
-        raise refused(
-            Reason.DATA_LOAD,
-            "spec.data.path",
-            f"a {data.file_format} file that can be read",
-            data.path,
-            f"Reading it says: {error}.",
-        ) from error
+    path = _file_of(data, data.path, folder, in_pod=in_pod)
+    frame = read_csv(path, data.path) if data.file_format == "csv" else read_parquet(path, data.path)
     return _columns(frame, data)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    # as pandas.read_parquet, without the threads that Arrow would start: after these nothing may be forked
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
-        return frame
+def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
+    """Where the file is. In a pod the volume is the root of all paths, and nothing outside of it is looked at or named."""
+    if _URL.match(path):
+        advice = (
+            "URLs are not read. Fetch it beside the manifest; for a cluster put it on a volume, and name that by "
+            "spec.data.persistentVolumeClaim (such as a bucket that is mounted)."
+        )
+        raise refused(Reason.DATA_LOAD, "spec.data.path", "the path of a file", path, advice)
+    below = folder / path.lstrip("/")
+    is_volume = data.persistent_volume_claim is not None or data.config_map is not None
+    file = below if in_pod or (is_volume and below.is_file()) else folder / path
+    if in_pod and not file.resolve().is_relative_to(folder.resolve()):  # by a link
+        raise refused(
+            Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, "It is a link that leads out."
+        )
+    if file.is_file():
+        return file
+    if file.is_dir():
+        advice = "It is a folder, and one file is read: join its parts, or name one of them."
+    elif in_pod and not is_volume:
+        advice = "Name the volume that holds it by spec.data.persistentVolumeClaim or spec.data.configMap."
+    else:
+        advice = _files_there(file.parent, file.name)
+    raise refused(Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, advice)
 
 
 def _columns(frame: pd.DataFrame, data: Data) -> tuple[Any, Any]:
@@ -144,7 +146,7 @@ def _columns(frame: pd.DataFrame, data: Data) -> tuple[Any, Any]:
                 "spec.data.target",
                 f"a column of {data.path}",
                 shown(data.target),
-                nearest(str(data.target), known),
+                _nearest_column(str(data.target), known),
                 Reason.DATA_LOAD,
             )
         )
@@ -155,14 +157,23 @@ def _columns(frame: pd.DataFrame, data: Data) -> tuple[Any, Any]:
                     f"spec.data.features[{i}]",
                     f"a column of {data.path}",
                     shown(name),
-                    nearest(name, known),
+                    _nearest_column(name, known),
                     Reason.DATA_LOAD,
                 )
             )
     if problems:
         raise ManifestRefused(problems)
     X = frame[data.features] if data.features is not None else frame.drop(columns=[data.target])
+    if X.shape[1] == 0:
+        advice = f"{data.target!r} is the only column of the file."
+        raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.path, advice)
     return X, frame[data.target]
+
+
+def _nearest_column(name: str, known: list[str]) -> str:
+    if lacks_header(known):
+        return f"Is the header missing? The first line must hold the columns' names, but holds {shown(known)}."
+    return nearest(name, known)
 
 
 def _files_there(folder: Path, name: str) -> str:

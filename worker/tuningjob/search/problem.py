@@ -150,10 +150,13 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def prepare(spec: TuningJobSpec, folder: Path) -> SearchProblem:
-    """Everything that the search needs; data files are looked for below ``folder``. Raises ManifestRefused with what is wrong."""
+def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> SearchProblem:
+    """Everything that the search needs; data files are looked for below ``folder``, and in a pod nowhere else.
+
+    Raises ManifestRefused with what is wrong.
+    """
     estimator, space, scorer = prepare_estimator(spec)
-    data = load_data(spec.data, folder)
+    data = load_data(spec.data, folder, in_pod=in_pod)
     return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data))
 
 
@@ -248,6 +251,8 @@ def _splits(spec: TuningJobSpec, estimator: Any, data: Dataset) -> list[Split]: 
     if missing and is_classifier(estimator):
         must_be, got = "data whose every target is known", f"{missing:,} of {data.samples:,} missing"
         advice = "Leave these rows out of the data."
+        if spec.data.file_format == "csv":
+            advice += " If that is a class: pandas reads NA, N/A, None, null and nan as missing; write another word."
         raise ManifestRefused([Problem("spec.data", must_be, got, advice, Reason.DATA_LOAD)])
     try:
         with warnings.catch_warnings():
