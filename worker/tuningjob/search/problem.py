@@ -34,6 +34,7 @@ from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.parameters import doubtful_values, fixed_problems, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
+from tuningjob.search.roles import roles
 from tuningjob.search.space import Space, space_of
 from tuningjob.spec.literals import shown
 from tuningjob.spec.manifest import nearest
@@ -111,6 +112,8 @@ class SearchProblem:
         yield from _rare_classes(self.spec, self.estimator, self.data)
         yield from self._unseeded(tried)
         yield from findings(tried, self.data)
+        if self.spec.data.path is not None and self.spec.data.features is None:
+            yield from roles(tried, self.data.X)
         yield from doubtful_values(self.spec, self.estimator, self.space)
         yield from self._small_space()
 

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     ALREADY_STANDARDISED = "AlreadyStandardised"
     MISSING_VALUES = "MissingValues"
     NON_NUMERIC_DATA = "NonNumericData"
+    LEFTOVER_COLUMN = "LeftoverColumn"
+    RELATED_ROWS = "RelatedRows"
     SPACE_SMALL = "SpaceSmall"
     PILOT_FAILED = "PilotFailed"
 
