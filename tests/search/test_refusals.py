@@ -30,7 +30,7 @@ def problem_of(parameters: Any = None, **spec: Any) -> Problem:
 
 
 def table(folder: Path, label: list[Any]) -> dict[str, Any]:
-    pd.DataFrame({"width": range(len(label)), "label": label}).to_csv(folder / "t.csv", index=False)
+    pd.DataFrame({"width": [0.5 * i for i in range(len(label))], "label": label}).to_csv(folder / "t.csv", index=False)
     return {"path": "t.csv", "target": "label"}
 
 
