@@ -264,6 +264,7 @@ def test_targets_that_are_missing_are_refused_where_they_are_classes(tmp_path: P
     data = table(tmp_path, [0.0, 1.0, np.nan] * 20)
     problem = problem_of({"max_depth": [1]}, data=data, folder=tmp_path)
     assert str(problem) == (
-        "spec.data: must be data whose every target is known, but got 20 of 60 missing. Leave these rows out of the data."
+        "spec.data: must be data whose every target is known, but got 20 of 60 missing. Leave these rows out of the data. "
+        "If that is a class: pandas reads NA, N/A, None, null and nan as missing; write another word."
     )
     assert problem.reason == "DataLoad"
