@@ -12,7 +12,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
+from tuningjob.search.code_identity import CodeReader
 from tuningjob.search.identity import Identities, digest_of_splits
+from tuningjob.search.problem import library_versions
 
 X = np.arange(40.0).reshape(20, 2)
 SPLITS = list(KFold(3).split(X))
@@ -20,7 +22,13 @@ SETTING = {"data": "d", "scoring": None}
 
 
 def identities(estimator: Any, candidates: Any, *, splits: Any = SPLITS, setting: Any = SETTING) -> Identities:
-    return Identities(estimator=estimator, candidates=candidates, splits=splits, setting=setting)
+    return Identities(
+        estimator=estimator,
+        candidates=candidates,
+        splits=splits,
+        setting=setting,
+        reader=CodeReader(told=library_versions()),
+    )
 
 
 def svc(**params: Any) -> SVC:

@@ -5,8 +5,6 @@ the audit means; and links to the files of the last run. Nothing is removed: tha
 """
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -15,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tuningjob.downloads import FileEntry
 from tuningjob.engine.cpus import allowed_cpus
@@ -24,10 +22,12 @@ from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Answer, CellResult, NewSearch, Preflight, Progress, SearchState
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.resume import Attempt, begin
+from tuningjob.search.beside import importable
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.pilot import PLAN_SECONDS, measure
 from tuningjob.search.probe import refuse_what_cannot_succeed
-from tuningjob.search.problem import SearchProblem, library_versions, prepare
+from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop
@@ -37,8 +37,6 @@ from tuningjob.spec.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER
 
 _LOCK_FILE: Final = ".lock"
 _INDEX: Final = 0
-# What a search is, apart from where and how wide it runs: a change of these is another search.
-_IDENTITY: Final = ("estimator", "search", "crossValidation", "scoring", "returnTrainScore", "data")
 
 
 @dataclass(frozen=True)
@@ -74,35 +72,56 @@ class Watcher:
 def run(
     manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, created_by: str = "", watcher: Watcher = Watcher()
 ) -> Outcome:
-    """Search, and write the results below ``output``; data files are looked for below ``folder``.
+    """Search, and write the results below ``output``; data files and modules are looked for in ``folder``.
 
-    What an earlier run of the same search finished there is kept. ``created_by`` is for the audit. Raises ManifestRefused,
-    SearchFailed, JournalError, Terminated.
+    What an earlier run of the same search, by the same code, finished there is kept; what failed is tried again. ``created_by``
+    is for the audit. Raises ManifestRefused, SearchFailed, JournalError, Terminated.
     """
     size = size_of(manifest.spec)
     check_limit(size, manifest.spec)
-    problem = prepare(manifest.spec, folder)
-    output.mkdir(parents=True, exist_ok=True)
-    with _alone(output):
-        journal = open_sqlite(output / JOURNAL_FILE)
-        try:
-            search_id = f"{manifest.metadata.name}-{_identity(problem)}"
-            files = output.absolute() / SEARCHES_FOLDER / search_id
-            _open(manifest, journal, size, search_id=search_id, created_by=created_by, files=files)
-            worker = Worker(
-                journal=journal.view(search_id),
-                problem=problem,
-                index=_INDEX,
-                n_jobs=processes_of(manifest, size),
-                stop=stop,
-                on_cells=watcher.cells,
-                on_reused=watcher.reused,
-            )
-            outcome = _search(journal, search_id, worker, size=size, files=files, watcher=watcher)
-        finally:
-            journal.close()
-        _publish(files, output)
-        return outcome
+    with importable(folder):
+        problem = prepare(manifest.spec, folder)
+        output.mkdir(parents=True, exist_ok=True)
+        with _alone(output):
+            journal = open_sqlite(output / JOURNAL_FILE)
+            try:
+                outcome, files = _run(
+                    journal, manifest, problem, output=output, stop=stop, created_by=created_by, watcher=watcher
+                )
+            finally:
+                journal.close()
+            _publish(files, output)
+            return outcome
+
+
+def _run(
+    journal: Journal,
+    manifest: TuningJob,
+    problem: SearchProblem,
+    *,
+    output: Path,
+    stop: Stop,
+    created_by: str,
+    watcher: Watcher,
+) -> tuple[Outcome, Path]:
+    """The outcome, and the folder of its files."""
+    size = size_of(manifest.spec)
+    attempt = begin(
+        journal,
+        problem,
+        make=lambda digest: _new_search(manifest, digest, size, output=output, created_by=created_by),
+        say=watcher.warned,
+    )
+    worker = Worker(
+        journal=journal.view(attempt.id),
+        problem=problem,
+        index=_INDEX,
+        n_jobs=processes_of(manifest, size),
+        stop=stop,
+        on_cells=watcher.cells,
+        on_reused=watcher.reused,
+    )
+    return _search(journal, attempt, worker, size=size, output=output, watcher=watcher)
 
 
 @dataclass(frozen=True)
@@ -115,18 +134,19 @@ class Forecast:
 
 
 def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> Forecast:
-    """What ``run`` would do, and what it would cost; data files are looked for below ``folder``.
+    """What ``run`` would do, and what it would cost; data files and modules are looked for in ``folder``.
 
     Raises ManifestRefused, Terminated.
     """
     size = size_of(manifest.spec)
     check_limit(size, manifest.spec)
-    with stop.interruptible():
-        problem = prepare(manifest.spec, folder)
-        refuse_what_cannot_succeed(problem)
-        n_jobs = processes_of(manifest, size)
-        found = measure(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
-    preflight = preflight_of(problem, n_jobs)
+    with importable(folder):
+        with stop.interruptible():
+            problem = prepare(manifest.spec, folder)
+            refuse_what_cannot_succeed(problem)
+            n_jobs = processes_of(manifest, size)
+            found = measure(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
+        preflight = preflight_of(problem, n_jobs)
     return Forecast(
         size, replace(preflight, warnings=(*preflight.warnings, *found.warnings), pilot=found.pilot), n_jobs
     )
@@ -137,36 +157,37 @@ def processes_of(manifest: TuningJob, size: Size) -> int:
     return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 
 
-def _open(manifest: TuningJob, journal: Journal, size: Size, *, search_id: str, created_by: str, files: Path) -> None:
-    """Open the search in the journal, if it is a new one."""
+def _new_search(manifest: TuningJob, digest: str, size: Size, *, output: Path, created_by: str) -> NewSearch:
     name = manifest.metadata.name
-    journal.open_search(
-        NewSearch(
-            id=search_id,
-            namespace=manifest.metadata.namespace,
-            name=name,
-            model_key=manifest.spec.model_key or name,
-            spec=dump_spec(manifest.spec),
-            candidates=size.candidates,
-            splits=size.splits,
-            created_by=created_by,
-            artifacts=files.as_uri(),
-        )
+    search_id = f"{name}-{digest}"
+    return NewSearch(
+        id=search_id,
+        namespace=manifest.metadata.namespace,
+        name=name,
+        model_key=manifest.spec.model_key or name,
+        spec=dump_spec(manifest.spec),
+        candidates=size.candidates,
+        splits=size.splits,
+        created_by=created_by,
+        artifacts=_files_of(output, search_id).as_uri(),
     )
 
 
-def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, files: Path, watcher: Watcher) -> Outcome:
-    before = journal.progress(search_id)
-    if before.state is SearchState.FAILED:
-        advice = "Change the manifest; or give another --output, to try the same once more."
-        raise SearchFailed(f"an earlier run ended so: {before.failure}\n{advice}")
+def _files_of(output: Path, search_id: str) -> Path:
+    return output.absolute() / SEARCHES_FOLDER / search_id
+
+
+def _search(
+    journal: Journal, attempt: Attempt, worker: Worker, *, size: Size, output: Path, watcher: Watcher
+) -> tuple[Outcome, Path]:
+    before = journal.progress(attempt.id)
     preflight = preflight_of(worker.problem, worker.n_jobs)
     for warning in preflight.warnings:
         watcher.warned(warning)
     if before.done == 0:
         with worker.stop.interruptible():
             refuse_what_cannot_succeed(worker.problem)
-    journal.set_preflight(search_id, preflight)
+    journal.set_preflight(attempt.id, preflight)
     started = time.monotonic()
     if before.done < size.fits:
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
@@ -174,21 +195,30 @@ def _search(journal: Journal, search_id: str, worker: Worker, *, size: Size, fil
         try:
             worker.evaluate_all()
         except SearchFailed as failed:
-            raise SearchFailed(journal.progress(search_id).failure or str(failed)) from failed
+            raise SearchFailed(journal.progress(attempt.id).failure or str(failed)) from failed
     else:
         watcher.started(size, before.done, worker.n_jobs)
-    results, answer, version = _finished(journal, before, worker, files)
-    return Outcome(
+    after = journal.progress(attempt.id)
+    ended = before
+    if attempt.of is not None and after.failed == journal.progress(attempt.of).failed:
+        # all that failed has failed again: what the version before says is still so
+        journal.delete(attempt.id)
+        ended = journal.progress(attempt.of)
+        worker.journal = journal.view(attempt.of)
+    files = _files_of(output, ended.id)
+    results, answer, version = _finished(journal, ended, worker, files)
+    outcome = Outcome(
         results=results,
         answer=answer,
         version=version,
         size=size,
         kept=before.done,
-        reused=journal.progress(search_id).reused - before.reused,
+        reused=after.reused - before.reused,
         n_jobs=worker.n_jobs,
         seconds=time.monotonic() - started,
         warnings=worker.warnings,
     )
+    return outcome, files
 
 
 def _finished(journal: Journal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
@@ -215,32 +245,28 @@ def _tell(journal: Journal, search_id: str, folder: Path) -> None:
 
 
 def _publish(files: Path, output: Path) -> None:
-    """Put the files of the last run where everybody looks first. Each is whole at any time."""
-    for name in RESULT_FILES:
+    """Put the files of the last run where everybody looks first: each whole, and at no time those of two searches."""
+    there = [name for name in RESULT_FILES if not _is_same(files / name, output / name)]
+    # the list of the others first: where it stands, they are of one search
+    for name in reversed(there):
+        (output / name).unlink(missing_ok=True)
+    for name in there:
         link = output / f".{name}.link"
         link.unlink(missing_ok=True)
         try:
             os.link(files / name, link)
         except FileNotFoundError:
-            (output / name).unlink(missing_ok=True)
             continue
         except OSError:  # a file system without links
             shutil.copyfile(files / name, link)
         link.replace(output / name)
 
 
-def _identity(problem: SearchProblem) -> str:
-    """A digest of what is searched, on which data, with which libraries."""
-    spec = dump_spec(problem.spec)
-    what: list[Any] = [{name: spec.get(name) for name in _IDENTITY}, problem.data.digest, library_versions()]
-    limits = problem.spec.limits
-    if limits.fit_timeout_seconds is not None:
-        # which fits end as failed: with more time they are to be tried again
-        what.append(limits.fit_timeout_seconds)
-    if limits.max_failed_fits is not None:
-        # what has ended by it stays ended: with another limit it is another search
-        what.append({"maxFailedFits": limits.max_failed_fits})
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 @contextmanager

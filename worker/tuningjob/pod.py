@@ -37,6 +37,7 @@ from tuningjob.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
+from tuningjob.journal.code import listed, other_code
 from tuningjob.journal.records import Answer, Preflight, Refusal, Search, SearchState
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
@@ -129,11 +130,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
     except ManifestRefused as refused:
         return _refuse(journal, refused.problems)
     except JournalMismatch as mismatch:
-        advice = (
-            "The data, or the libraries of the image, are not what the first worker had: keep them while a search runs."
-        )
-        changed = Problem("spec.data", "the same for every worker", str(mismatch), advice, Reason.DATA_CHANGED)
-        return _refuse(journal, [changed])
+        return _refuse(journal, [_changed(journal.search().preflight, preflight, mismatch)])
     known = (search.preflight or preflight).pilot
     n_jobs = n_jobs_within(environment.n_jobs, environment.memory_bytes, known)
     lowered = f", lowered from {environment.n_jobs} for the pod's memory" if n_jobs < environment.n_jobs else ""
@@ -198,6 +195,17 @@ def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Pref
         _say(f"warning: {warning}")
     warnings = (*preflight.warnings, *found.warnings)[:_MOST_WARNINGS]
     return problem, replace(preflight, warnings=warnings, pilot=found.pilot)
+
+
+def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch) -> Problem:
+    """The first worker began with something else."""
+    must_be = "the same for every worker"
+    if first is None or first.data_digest != mine.data_digest:
+        advice = "The data are not what the first worker had: keep them while a search runs."
+        return Problem("spec.data", must_be, str(mismatch), advice, Reason.DATA_CHANGED)
+    advice = "The first worker had other code. Keep the image (name it by its digest: a tag can be moved) and what is mounted."
+    got = listed([each.exact for each in other_code(first, mine)])
+    return Problem("spec.image", must_be, got, advice, Reason.CODE_CHANGED)
 
 
 def _survive(worker: Worker) -> bool | None:

@@ -77,19 +77,21 @@ def validate(file: Path) -> None:
     manifest = load_file(file)
     check_limit(size_of(manifest.spec), manifest.spec)
     from tuningjob.search import probe, problem  # noqa: PLC0415  after the thread caps are set
+    from tuningjob.search.beside import importable  # noqa: PLC0415
 
     data = manifest.spec.data
     elsewhere = (data.persistent_volume_claim or data.config_map) and not (
         file.parent / str(data.path).lstrip("/")
     ).is_file()
-    if elsewhere:
-        problem.prepare_estimator(manifest.spec)
-        out.print(f"{file}: valid. Its data is on a volume and was not looked at.")
-        return
-    ready = problem.prepare(manifest.spec, file.parent)
-    for warning in ready.warnings:
-        warn(warning)
-    probe.refuse_what_cannot_succeed(ready)
+    with importable(file.parent):
+        if elsewhere:
+            problem.prepare_estimator(manifest.spec)
+            out.print(f"{file}: valid. Its data is on a volume and was not looked at.")
+            return
+        ready = problem.prepare(manifest.spec, file.parent)
+        for warning in ready.warnings:
+            warn(warning)
+        probe.refuse_what_cannot_succeed(ready)
     out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.")
 
 

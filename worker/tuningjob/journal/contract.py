@@ -29,7 +29,8 @@ same transaction, so that it depends on no one's watching how the search ends.
 
 *Files* of a search change while it runs, and never after: the audit's row of its version tells their digests.
 
-*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing.
+*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing; but for
+``begin_again``, which is a laptop's, and of a complete search makes another one.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
 
@@ -70,6 +71,18 @@ class Journal(ABC):
         """Open a search; one of this id that is there already stays as it is, but for its number of pods."""
 
     @abstractmethod
+    def named(self, namespace: str, name: str) -> list[str]:
+        """The ids of the searches of this name, the newest first."""
+
+    @abstractmethod
+    def begin_again(self, search_id: str, new: NewSearch) -> int:
+        """Have a search run again without its failed cells; returns how many cells it keeps.
+
+        If ``new`` has another id, it is a search of its own that begins with the cells. Raises JournalMismatch if there is
+        a search of that id, and for a complete search if the id is its own, because its version means it.
+        """
+
+    @abstractmethod
     def search(self, search_id: str) -> Search:
         """Raises UnknownSearch."""
 
@@ -102,7 +115,10 @@ class Journal(ABC):
 
     @abstractmethod
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:
-        """Keep the first; raises JournalMismatch for a later one of other data or other versions."""
+        """Keep the first; raises JournalMismatch for a later one of other data, other versions or other code.
+
+        Versions and code are compared as far as both tell them.
+        """
 
     @abstractmethod
     def claim(

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
 from tuningjob.journal.artifacts import Artifact
+from tuningjob.journal.code import Parts
 
 _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
@@ -240,13 +241,15 @@ class Pilot:
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What the first look at data and estimator found; every worker of a search must find the same data and versions.
+    """What the first look at data and estimator found; every worker of a search must find the same data, versions and code.
 
     ``data_digest`` is of X and y, ``split_digest`` of all train and test indices, ``estimator_digest`` of the estimator before
     any candidate's parameters are set; ``seed`` tells the random states that it has. ``versions`` maps the libraries that
-    decide the bits to their versions. ``memory_bytes`` is the most that one worker holds for its search, besides the
-    libraries and what fits need for themselves. ``blocks`` say how the candidates are best walked; () in the grid's order.
-    ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot`` is None where no fit could be measured.
+    decide the bits to their versions. ``code`` maps each file of the user's own and each distribution that the search runs to
+    its digest or version (empty: there are none, or the worker is of a release that does not tell). ``memory_bytes`` is the most
+    that one worker holds for its search, besides the libraries and what fits need for themselves. ``blocks`` say how the
+    candidates are best walked; () in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot``
+    is None where no fit could be measured.
     """
 
     __pydantic_config__ = _WIRE
@@ -263,6 +266,8 @@ class Preflight:
     ]
     warnings: Annotated[tuple[Text, ...], Field(max_length=32)] = ()
     pilot: Pilot | None = None
+    # left out where it is empty: workers and services of before it take no field that they do not know
+    code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,12 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
-from tuningjob.journal import files
+from tuningjob.journal import again, files
 from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.audit import SqlAudit, is_kept, remember
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claimant, Claims, walk_of
+from tuningjob.journal.code import listed, other_code
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
@@ -226,6 +227,28 @@ class SqlJournal(Journal):
                 )
             )
 
+    def named(self, namespace: str, name: str) -> list[str]:
+        """See Journal."""
+        there = (searches.c.namespace == namespace) & (searches.c.name == name) & searches.c.deleted_at.is_(None)
+        query = select(searches.c.id).where(there).order_by(searches.c.opened_at.desc(), searches.c.id)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def begin_again(self, search_id: str, new: NewSearch) -> int:
+        """See Journal."""
+        with self._locked(search_id) as (connection, row):
+            if new.id == row.id and row.state == SearchState.COMPLETE.value:
+                raise JournalMismatch("a complete search stays as it is: its version means it")
+            if new.id != row.id:
+                if _locked_row(connection, new.id) is not None:
+                    raise JournalMismatch(f"the other search must be a new one, but {new.id} is there")
+                _remove(connection, new.id)  # one that was deleted
+                again.copy(connection, row.id, new, self._clock())
+            to_run = _locked_row(connection, new.id)
+            if to_run is None:
+                raise UnknownSearch(new.id)
+            return again.forget_failures(connection, to_run)
+
     def set_pods(self, search_id: str, pods: int) -> None:
         """See Journal."""
         there = (searches.c.id == search_id) & searches.c.deleted_at.is_(None)
@@ -316,9 +339,9 @@ class SqlJournal(Journal):
                 raise JournalMismatch(
                     f"must be data of digest {first.data_digest}, as the search began with, but got {preflight.data_digest}."
                 )
-            elif first.versions != preflight.versions:
+            elif other := other_code(first, preflight):
                 raise JournalMismatch(
-                    f"must be the libraries that the search began with ({first.versions}), but got {preflight.versions}."
+                    f"must be the code that the search began with, but got {listed([each.exact for each in other])}."
                 )
 
     # --- claims

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.search.beside import looked_in
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.spec.literals import (
     DictOf,
@@ -45,7 +46,7 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
             raise refused(
                 Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}."
             ) from error
-        advice = f"There is no module {error.name!r} here. {_nearest_module(module_path)}".strip()
+        advice = f"There is no module {error.name!r} here. {_nearest_module(module_path) or looked_in()}"
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, advice) from error
     except (Exception, SystemExit) as error:
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error

@@ -1,25 +1,25 @@
 """What a cell is, as a digest: all that decides the bits of its result, and nothing else.
 
-The estimator with the candidate's parameters in it, the data, the split, the scoring, the libraries and the arithmetic
-kernels. Two cells of one identity have one result, in whatever searches they are. What cannot be told (an object without
-parameters, a function that is no module's) has no identity, and neither has what draws unseeded random numbers.
+The estimator with the candidate's parameters in it and the code that it runs, the data, the split, the scoring, the libraries and
+the arithmetic kernels. Two cells of one identity have one result, in whatever searches they are. What cannot be told (an object
+without parameters, a function that is no module's, code of which there is no file) has no identity, and neither has what draws
+unseeded random numbers.
 """
 
 import hashlib
 import inspect
 import json
-import sys
 from collections.abc import Mapping, Sequence, Set
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
+from tuningjob.search.code_identity import CodeReader
+
 _RANDOM_STATE: Final = "random_state"
-# Their versions are part of an identity: their code needs no looking at.
-_VERSIONED: Final = ("sklearn.", "numpy.", "scipy.", "pandas.", "builtins.", "joblib.")
 _CACHED: Final = 4_096
 
 
@@ -28,7 +28,10 @@ class _Unknown(Exception):
 
 
 class Identities:
-    """Identities of one search's cells; ``setting`` is what they have in common besides the estimator: JSON."""
+    """Identities of one search's cells; ``setting`` is what they have in common besides the estimator: JSON.
+
+    The versions that it has need not be told again by ``reader``, which tells the code of the estimator's classes.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,9 @@ class Identities:
         candidates: Sequence[Mapping[str, Any]],
         splits: Sequence[tuple[Any, Any]],
         setting: Mapping[str, Any],
+        reader: CodeReader,
     ) -> None:
+        self._reader = reader
         self._estimator = estimator
         self._candidates = candidates
         self._splits = [digest_of_split(split) for split in splits]
@@ -54,7 +59,7 @@ class Identities:
     def estimator_digest(self) -> str:
         """Of the estimator before a candidate's parameters are set; empty if there is no telling."""
         try:
-            return _digest(_described(self._base))
+            return _digest(_described(self._base, self._reader))
         except _Unknown:
             return ""
 
@@ -76,7 +81,7 @@ class Identities:
         if self.unseeded(candidate):
             return None
         try:
-            return _digest(_described(self._of(candidate)))
+            return _digest(_described(self._of(candidate), self._reader))
         except _Unknown:
             return None
 
@@ -126,13 +131,17 @@ def _is_random_state(name: str) -> bool:
     return name.rpartition("__")[2] == _RANDOM_STATE
 
 
-def _described(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _described(parameters: Mapping[str, Any], reader: CodeReader) -> dict[str, Any]:
     """Each by its name. An estimator is its class: its parameters have names of their own."""
     named = {id(value) for value in parameters.values() if hasattr(value, "get_params")}
-    return {name: _description(value, named) for name, value in parameters.items()}
+    return {name: _description(value, named, reader) for name, value in parameters.items()}
 
 
-def _description(value: Any, named: Set[int]) -> Any:  # noqa: ANN401, PLR0911  any parameter's value; a line for each kind
+def _description(  # noqa: PLR0911  a line for each kind
+    value: Any,  # noqa: ANN401  any parameter's value
+    named: Set[int],
+    reader: CodeReader,
+) -> Any:  # noqa: ANN401
     """A value as JSON that no other value has."""
     if value is None or isinstance(value, bool | str):
         return value
@@ -143,32 +152,28 @@ def _description(value: Any, named: Set[int]) -> Any:  # noqa: ANN401, PLR0911  
     if isinstance(value, float | np.floating):
         return ["float", float(value).hex()]
     if isinstance(value, list | tuple):
-        return [type(value).__name__, *(_description(item, named) for item in value)]
+        return [type(value).__name__, *(_description(item, named, reader) for item in value)]
     if isinstance(value, Mapping):
-        return ["dict", *([_description(key, named), _description(item, named)] for key, item in value.items())]
+        return [
+            "dict",
+            *([_description(key, named, reader), _description(item, named, reader)] for key, item in value.items()),
+        ]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return ["array", value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, type) or inspect.isroutine(value):
-        return _code(value)
+        return _code(value, reader)
     if hasattr(value, "get_params"):
         own = {} if id(value) in named else value.get_params(deep=False)
-        return [_code(type(value)), {name: _description(item, named) for name, item in own.items()}]
+        return [_code(type(value), reader), {name: _description(item, named, reader) for name, item in own.items()}]
     raise _Unknown(type(value))
 
 
-def _code(of: Any) -> list[str]:  # noqa: ANN401  a class or a function
-    """Where code stands, and, if no library's version vouches for it, a digest of its file."""
+def _code(of: Any, reader: CodeReader) -> list[str]:  # noqa: ANN401  a class or a function
+    """Where code stands, and what it is if the versions that are told anyway do not vouch for it."""
     name = f"{of.__module__}.{of.__qualname__}"
     if "<" in name:  # a lambda, or something within a function
         raise _Unknown(name)
-    if name.startswith(_VERSIONED):
-        return [name]
-    return [name, _source_of(of.__module__)]
-
-
-@cache
-def _source_of(module: str) -> str:
-    try:
-        return hashlib.sha256(inspect.getsource(sys.modules[module]).encode()).hexdigest()
-    except (OSError, TypeError, KeyError) as error:
-        raise _Unknown(module) from error
+    code = reader.of(of)
+    if code.unknown:
+        raise _Unknown(name)
+    return [name, code.digest] if code.parts else [name]

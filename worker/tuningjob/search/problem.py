@@ -26,8 +26,10 @@ from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.journal.code import bounded, listed
 from tuningjob.journal.records import Preflight
 from tuningjob.search.build import build_estimator
+from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.identity import Identities, digest_of_splits
@@ -36,12 +38,14 @@ from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
 from tuningjob.search.roles import roles
 from tuningjob.search.space import Space, space_of
+from tuningjob.spec import dump_spec
 from tuningjob.spec.literals import shown
 from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
 
-# What the journal takes: Preflight.warnings.
+# What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
+_MOST_VERSIONS: Final = 32
 # An image of the user's own may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 # Candidates that the scorer's check looks at: enough to see every kind of final step in a grid made by hand.
@@ -53,7 +57,10 @@ Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """What a worker searches. ``splits`` are the (train, test) indices, computed once."""
+    """What a worker searches. ``splits`` are the (train, test) indices, computed once.
+
+    ``code`` is that of all classes and functions that estimator, space, scorer and loader name, as it was when they were made.
+    """
 
     spec: TuningJobSpec
     estimator: Any
@@ -61,6 +68,7 @@ class SearchProblem:
     scorer: Any
     data: Dataset
     splits: Sequence[Split]
+    code: SearchCode
 
     @property
     def candidates(self) -> Sequence[Mapping[str, Any]]:
@@ -84,8 +92,17 @@ class SearchProblem:
                 "scoring": self.spec.scoring,
                 "train scores": self.spec.return_train_score,
                 "versions": library_versions(),
+                # the estimators' code is told with each: another model in the grid is no other fit of this one
+                **({"code": self.code.beside.digest} if self.code.beside.parts else {}),
             },
+            reader=self.code.reader,
         )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that decide the bits, and of the distributions that the code of the search stands in."""
+        known = library_versions()
+        return known | dict(list(self.code.all.versions.items())[: _MOST_VERSIONS - len(known)])
 
     @property
     def preflight(self) -> Preflight:
@@ -98,8 +115,9 @@ class SearchProblem:
             blocks=self.space.blocks(self.estimator),
             samples=self.data.samples,
             features=self.data.features,
-            versions=library_versions(),
+            versions=self.versions,
             warnings=self.warnings,
+            code=bounded(self.code.all.parts),
         )
 
     @cached_property
@@ -108,6 +126,7 @@ class SearchProblem:
         return tuple(islice(self._warnings(), _MOST_WARNINGS))
 
     def _warnings(self) -> Iterator[str]:
+        yield from self._unknown_code()
         tried = representatives(self.estimator, self.space.tried)
         yield from _rare_classes(self.spec, self.estimator, self.data)
         yield from self._unseeded(tried)
@@ -116,6 +135,15 @@ class SearchProblem:
             yield from roles(tried, self.data.X)
         yield from doubtful_values(self.spec, self.estimator, self.space)
         yield from self._small_space()
+
+    def _unknown_code(self) -> Iterator[str]:
+        unknown = sorted(self.code.all.unknown)
+        if unknown:
+            yield (
+                f"{Reason.CODE_UNKNOWN}: there is no file to tell the code of {listed([name or '?' for name in unknown])} by, so "
+                "nobody could say later whether it is the same: nothing of this search is reused, and on a laptop none of it is "
+                "resumed. Put it into a file that is imported."
+            )
 
     def _small_space(self) -> Iterator[str]:
         random = self.spec.search.random
@@ -159,8 +187,21 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
     Raises ManifestRefused with what is wrong.
     """
     estimator, space, scorer = prepare_estimator(spec)
+    # now, not when it is asked for: what was imported just now is what runs, and its file may change while data are read
+    code = _code(spec, estimator, space, scorer)
     data = load_data(spec.data, folder, in_pod=in_pod)
-    return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data))
+    return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data), code)
+
+
+def _code(spec: TuningJobSpec, estimator: Any, space: Space, scorer: Any) -> SearchCode:  # noqa: ANN401
+    written = dump_spec(spec)
+    paths = [*named_classes([written["estimator"], written["search"]]), *filter(None, [spec.data.loader])]
+    return code_of_search(
+        estimators=[estimator, *(values for each in space.listed for values in each.values())],
+        others=[scorer, getattr(scorer, "_score_func", None)],
+        paths=paths,
+        told=library_versions(),
+    )
 
 
 def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     CODE_IMPORT = "CodeImport"
     DATA_LOAD = "DataLoad"
     DATA_CHANGED = "DataChanged"
+    CODE_CHANGED = "CodeChanged"
     DATA_UNSEEDED = "DataUnseeded"
     FOLDS_UNFILLABLE = "FoldsUnfillable"
     SCORER_UNKNOWN = "ScorerUnknown"
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     PARAMETER_INVALID = "ParameterInvalid"
     CLASS_COUNTS = "ClassCounts"
     # warnings
+    CODE_UNKNOWN = "CodeUnknown"
     UNSEEDED_ESTIMATOR = "UnseededEstimator"
     SCALE_SENSITIVE_UNSCALED = "ScaleSensitiveUnscaled"
     ALREADY_STANDARDISED = "AlreadyStandardised"

@@ -207,7 +207,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, fold
     sidecar = Sidecar(
         tuningjob=__version__,
         compression=compression,
-        versions=needed_to_load(search, compression),
+        versions=problem.versions | needed_to_load(search, compression),
         files=tuple(FileEntry.of(folder / name) for name in writers),
     )
     _atomically(folder / wellknown.SIDECAR_FILE, lambda path: path.write_text(sidecar.dumps(), encoding="utf-8"))

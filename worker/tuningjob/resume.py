@@ -1,0 +1,131 @@
+"""Which search of a laptop's journal a run goes on with: its own of before, that one once more for what failed, or a new one.
+
+A search is what is searched, on which data, by which code. So what an earlier run has finished is kept only if nothing of it
+would come out otherwise now.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Final
+
+from tuningjob.journal.code import listed, other_code
+from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import NewSearch, SearchState
+from tuningjob.search.problem import SearchProblem, library_versions
+from tuningjob.spec import dump_spec
+
+# What a search is, apart from where and how wide it runs: a change of these is another search.
+_IDENTITY: Final = ("estimator", "search", "crossValidation", "scoring", "returnTrainScore", "data")
+_MOST_COMPARED: Final = 50
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The search to be run: ``id``. ``of``: the complete one whose failed fits it tries again."""
+
+    id: str
+    of: str | None = None
+
+
+def identity(problem: SearchProblem) -> str:
+    """A digest of what is searched, on which data, by which code. Of code that nobody can tell, it is never the same again."""
+    what: list[Any] = [*_searched(dump_spec(problem.spec)), problem.data.digest, library_versions()]
+    code = problem.code.all
+    if code.parts:
+        what.append({"code": code.digest})
+    if code.unknown:
+        what.append({"unknown": uuid.uuid4().hex})
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
+    yield {name: spec.get(name) for name in _IDENTITY}
+    limits = spec.get("limits") or {}
+    if limits.get("fitTimeoutSeconds") is not None:
+        # which fits end as failed: with more time they are to be tried again
+        yield limits["fitTimeoutSeconds"]
+    if limits.get("maxFailedFits") is not None:
+        # what has ended by it stays ended: with another limit it is another search
+        yield {"maxFailedFits": limits["maxFailedFits"]}
+
+
+def begin(
+    journal: Journal, problem: SearchProblem, make: Callable[[str], NewSearch], say: Callable[[str], None]
+) -> Attempt:
+    """Open the search in the journal, or have the one of before go on.
+
+    ``make`` gives the record of a search by its digest; ``say`` is told what is not kept, and why.
+    """
+    digest = identity(problem)
+    first = make(digest)
+    known = journal.named(first.namespace, first.name)
+    attempts = list(_attempts(first.id, set(known)))
+    if not attempts:
+        for sentence in _changed(journal, problem, known):
+            say(sentence)
+        journal.open_search(first)
+        return Attempt(first.id)
+    latest = attempts[-1]
+    record = replace(make(digest), id=latest)
+    before = journal.progress(latest)
+    if not before.failed and before.state is not SearchState.FAILED:
+        return Attempt(latest)
+    say(_tried_again(before.failed))
+    if before.state is not SearchState.COMPLETE:
+        journal.begin_again(latest, record)
+        return Attempt(latest)
+    # a version means the complete one, as it is
+    again = make(_numbered(digest, len(attempts) + 1))
+    journal.begin_again(latest, again)
+    return Attempt(again.id, of=latest)
+
+
+def _attempts(first: str, known: Set[str]) -> Iterator[str]:
+    """The search, and those after it that tried its failed fits again, as far as they are there."""
+    for number in count(1):
+        search = _numbered(first, number)
+        if search not in known:
+            return
+        yield search
+
+
+def _numbered(first: str, number: int) -> str:
+    return first if number == 1 else f"{first}-{number}"
+
+
+def _tried_again(failed: int) -> str:
+    if not failed:
+        return "The earlier run failed after its last fit: what comes then is tried again."
+    return f"{_fits(failed, 'failed')} of the earlier run {'is' if failed == 1 else 'are'} tried again."
+
+
+def _changed(journal: Journal, problem: SearchProblem, known: Sequence[str]) -> Iterator[str]:
+    """Why nothing of the newest search of the same kind is kept, if something is there that could have been."""
+    if problem.code.all.unknown:
+        return  # a warning has said it
+    mine, what = problem.preflight, _as_json(dump_spec(problem.spec))
+    for search_id in known[:_MOST_COMPARED]:
+        earlier = journal.search(search_id)
+        first = earlier.preflight
+        if first is None or first.data_digest != mine.data_digest or _as_json(earlier.spec) != what:
+            continue
+        done = journal.progress(search_id).done
+        other = listed([change.told for change in other_code(first, mine)])
+        if done and (other or mine.code):
+            why = f"{other} since the earlier run" if other else "The earlier run did not tell its code"
+            kept = "is not taken over" if done == 1 else "are not taken over"
+            but = ", but for those of the same code (spec.reuse)" if problem.spec.reuse else ""
+            yield f"{why}: {_fits(done, 'finished')} of it {kept}{but}."
+        return
+
+
+def _as_json(spec: Mapping[str, Any]) -> str:
+    return json.dumps(list(_searched(spec)), sort_keys=True)
+
+
+def _fits(number: int, kind: str) -> str:
+    return f"{number:,} {kind} fit{'s' if number != 1 else ''}"
