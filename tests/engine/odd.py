@@ -150,5 +150,25 @@ def metric_that_draws(y: Any, predicted: Any) -> float:
     return float(accuracy_score(y, predicted)) + float(np.random.normal())
 
 
+class Large:
+    """Something that knows how many copies of it there are, and how many there were at most."""
+
+    alive: ClassVar[int] = 0
+    most: ClassVar[int] = 0
+    made: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        kind = type(self)
+        kind.alive += 1
+        kind.made += 1
+        kind.most = max(kind.most, kind.alive)
+
+    def __deepcopy__(self, memo: Any) -> "Large":
+        return Large()
+
+    def __del__(self) -> None:
+        type(self).alive -= 1
+
+
 class Owner(LogisticRegression):
     """A subclass that does nothing of its own."""

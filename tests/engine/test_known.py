@@ -80,6 +80,7 @@ def of_the_world() -> Any:
     return pickle.dumps((np.random.get_state(), random.getstate()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), names())
 def test_a_second_call_gives_the_same_draws_nothing_and_changes_nothing(module: str, name: str) -> None:
     estimator = next(iter(_construct_instances(find(module, name))))

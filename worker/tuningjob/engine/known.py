@@ -93,8 +93,8 @@ _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
 # Attributes that are no parameters: the requests of metadata are scikit-learn's own objects.
 _NO_PARAMETERS: Final = frozenset({"_metadata_request"})
 # More than this and a copy for each candidate costs more than sharing gives: they are cloned and fitted one after the other.
-_MOST_BYTES: Final = 2**20
-_MOST_ITEMS: Final = 20_000
+_MOST_BYTES: Final = 2**16
+_MOST_ITEMS: Final = 2_000
 _DEEPEST: Final = 20
 
 

@@ -4,10 +4,12 @@ Everything but the evaluation is scikit-learn's own code: its classes are the ba
 where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_score``, and returns the same dicts.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from types import CellType
+from typing import Any, Final, Self
 
 import joblib
 from joblib.parallel import get_active_backend
@@ -24,6 +26,7 @@ from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.work import CellKey, Work
 
 _PARALLEL: Final = "parallel"
+_ESTIMATOR: Final = "base_estimator"
 # One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
 
@@ -45,8 +48,9 @@ class _SharedWork:
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:  # noqa: ANN401
         run: Callable[..., None] = super()._run_search  # type: ignore[misc]
-        parallel = _closure_of(evaluate_candidates).get(_PARALLEL)
-        if parallel is None or _has_callbacks(self):
+        closure = _closure_of(evaluate_candidates)
+        parallel, estimator = closure.get(_PARALLEL), closure.get(_ESTIMATOR)
+        if parallel is None or estimator is None or _has_callbacks(self):
             # callbacks are told of each fit: there must be one for each candidate
             run(evaluate_candidates, callback_ctx=callback_ctx)
             return
@@ -59,7 +63,7 @@ class _SharedWork:
         ) -> Any:  # noqa: ANN401
             return evaluate_candidates(candidate_params, cv, more_results)
 
-        evaluation = _Evaluation(self)
+        evaluation = _Evaluation(self, estimator)
         parallel.cell_contents = evaluation
         run(without_contexts, callback_ctx=callback_ctx)
         self._guard = evaluation.guard
@@ -89,13 +93,16 @@ class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc
 class _Evaluation:
     """Stands where scikit-learn's search has ``joblib.Parallel``."""
 
-    def __init__(self, search: _SharedWork) -> None:
+    def __init__(self, search: _SharedWork, estimator: CellType) -> None:
         self._search = search
+        self._estimator = estimator
         self.guard = GuardReport()
 
     def __call__(self, calls: Iterable[_Call]) -> list[Outcome]:
         """What each call would have returned, in order."""
-        work, cells = _work_of(list(calls))
+        with _uncloned(self._estimator):
+            listed = list(calls)
+        work, cells = _work_of(self._estimator.cell_contents, listed)
         outcomes: dict[CellKey, Outcome] = {}
         for result in self._evaluate(work, cells):
             outcomes[result.cell] = result.outcome
@@ -164,11 +171,28 @@ def _one_by_one(work: Work, cells: Iterable[CellKey]) -> Iterable[Evaluated]:
                 yield step
 
 
-def _work_of(calls: list[_Call]) -> tuple[Work, list[CellKey]]:
+class _Unclonable:
+    """Stands for the estimator in the calls, each of which has a clone: parameters may be large, and calls many."""
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+
+@contextlib.contextmanager
+def _uncloned(estimator: CellType) -> Iterator[None]:
+    original = estimator.cell_contents
+    estimator.cell_contents = _Unclonable()
+    try:
+        yield
+    finally:
+        estimator.cell_contents = original
+
+
+def _work_of(estimator: Any, calls: list[_Call]) -> tuple[Work, list[CellKey]]:  # noqa: ANN401
     """The search that the calls are about, and the cell of each."""
     if not calls:
         return Work(estimator=None, candidates=(), X=None, y=None, splits=(), scorer=None), []
-    _, (estimator, X, y), first = calls[0]
+    _, (_, X, y), first = calls[0]
     candidates: dict[int, Mapping[str, Any]] = {}
     splits: dict[int, Any] = {}
     cells = []
