@@ -32,6 +32,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from tuningjob import from_literals
+
 _log = logging.getLogger("serve")
 _MAX_BODY_BYTES: Final = 16 * 2**20
 _NOTHING_YET: Final = "No parameters were seen yet: is a version blessed?"
@@ -43,7 +45,8 @@ def fitted(params: dict[str, Any]) -> Pipeline:
     """The estimator of examples/breast-cancer-svc.yaml with these parameters, on its data. Yours goes here."""
     X, y = load_breast_cancer(return_X_y=True)
     pipeline = Pipeline([("scaler", StandardScaler()), ("svc", SVC(random_state=0))])
-    return pipeline.set_params(**params).fit(X, y)
+    # tuples, NaN, estimators: the answer is JSON in the manifest's literals
+    return pipeline.set_params(**from_literals(params)).fit(X, y)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from tests.local.commands import Ended
 from tests.local.makers import Place, a_journal, a_service
-from tuningjob.cli import _main
+from tuningjob.cli.command import main
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> Ended:
-        code = int(_main([str(argument) for argument in arguments]))
+        code = int(main([str(argument) for argument in arguments]))
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 

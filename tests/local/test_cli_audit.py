@@ -47,7 +47,7 @@ def test_the_history_is_a_row_for_each_version_with_the_one_in_use_marked(place:
     assert ask("history", "forest").stdout == (
         "version  in use  score            metric            fits  seconds  finished              by   parameters\n"
         "      1          0.9000 ± 0.0100  accuracy             1     90.0  2026-03-01 12:01:30Z  ada  C=1 kernel=rbf\n"
-        "      2  ✓       0.9500 ± 0.0020  accuracy  1 (1 failed)     90.0  2026-03-01 12:03:00Z  ada  C=10.5 gamma=null\n"
+        "      2  ✓       0.9500 ± 0.0020  accuracy  1 (1 failed)     90.0  2026-03-01 12:03:00Z  ada  C=10.5 gamma=None\n"
     )
 
 
@@ -260,6 +260,31 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(
     (tmp_path / "other.db").write_bytes(content)
     assert f"but got other.db, {got}." in said(inside("history", "forest", "--journal", "other.db"))
     assert (tmp_path / "other.db").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("journal", "message"),
+    [
+        ("sqlite+pysqlite:///x", "but got x, where there is none."),
+        ("sqlite:///x?mode=rwc", "but got sqlite:///x?mode=rwc, which is no URL of a file: that is sqlite:///PATH."),
+        ("sqlite://", "but got sqlite://, which is no URL of a file"),
+        ("sqlite:x", "but got sqlite:x, which is no URL of a file"),
+        ("sqlite+aiosqlite:///x", "which is no URL of a file"),
+        ("sqlite+pysqlite:///.", "but got ., which is a folder."),
+        ("n" * 300, "file name too long."),
+        ("folder/x", "but got folder/x, where there is none."),
+        ("mysql://host/x", "must be sqlite:///file or postgresql://user:password@host:port/name, but got mysql://…."),
+        ("postgresql://host:port/x", "must be sqlite:///file or postgresql://"),
+    ],
+)
+def test_a_url_that_is_of_no_journal_makes_nothing_and_exits_2(
+    tmp_path: Path, inside: Callable[..., Ended], journal: str, message: str
+) -> None:
+    for command in (["models"], ["params", "forest"]):
+        said_of_it = said(inside(*command, "--journal", journal))
+        assert message in said_of_it
+        assert said_of_it.startswith("Error: --journal: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_programs_database_is_left_as_it_is(tmp_path: Path, inside: Callable[..., Ended]) -> None:

@@ -15,13 +15,19 @@ import httpx
 import pytest
 from sklearn.datasets import load_breast_cancer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from tests.local.makers import Place
 
 GOOD: dict[str, Any] = {"svc__C": 10, "svc__gamma": 0.01, "svc__kernel": "rbf"}
 POOR: dict[str, Any] = {"svc__C": 0.001, "svc__gamma": 10.0, "svc__kernel": "rbf"}
+# what plain JSON could not say
+LITERALS: dict[str, Any] = {
+    "scaler": {"class": "sklearn.preprocessing.MinMaxScaler", "params": {"feature_range": {"tuple": [-1, 1]}}},
+    "svc__C": {"float": 10},
+    "svc__class_weight": {"dict": [[0, 1], [1, 2]]},
+}
 KEY = {"namespace": "team", "model_key": "breast-cancer-svc"}
 
 
@@ -76,8 +82,8 @@ def serving(place: Place, folder: Path, examples: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def versions(service_place: Place) -> Place:
-    """Two versions that can be fitted, and a third that cannot."""
-    for params in (GOOD, POOR, {"svc__C": -1}):
+    """Two versions that can be fitted, a third that cannot, and one with an estimator, a tuple and a NaN."""
+    for params in (GOOD, POOR, {"svc__C": -1}, LITERALS):
         service_place.add("breast-cancer-svc", best_params=params)
     return service_place
 
@@ -91,6 +97,9 @@ def test_a_serving_process_follows_what_is_blessed_and_rolled_back_without_a_res
         version: make_pipeline(StandardScaler(), SVC(random_state=0)).set_params(**params).fit(X, y).predict(X).tolist()
         for version, params in ((1, GOOD), (2, POOR))
     }
+    wants[4] = (
+        make_pipeline(MinMaxScaler((-1, 1)), SVC(C=10.0, class_weight={0: 1, 1: 2})).fit(X, y).predict(X).tolist()
+    )
     assert wants[1] != wants[2]
     audit = versions.journal.audit
     with serving(versions, tmp_path, examples) as server:
@@ -116,6 +125,8 @@ def test_a_serving_process_follows_what_is_blessed_and_rolled_back_without_a_res
         audit.rollback(**KEY, who="ada")
         audit.bless(**KEY, version=2, who="ada")
         predicts(2)
+        audit.bless(**KEY, version=4, who="ada")
+        predicts(4)
 
 
 @pytest.mark.slow

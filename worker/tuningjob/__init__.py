@@ -2,21 +2,38 @@
 
 The library: the manifest's models (``spec``), its size (``sizing``), the journal (``journal``), the engine that evaluates
 candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
-pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``.
+pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``. What a finished search answered:
+``params``, ``from_literals``, ``read_results``.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tuningjob.extras import advice_for
+
 if TYPE_CHECKING:
+    from tuningjob.answers import from_literals, params, read_results
     from tuningjob.engine.search_cv import GridSearchCV, RandomizedSearchCV
 
 __version__ = "0.1.0"
-__all__ = ["GridSearchCV", "RandomizedSearchCV", "__version__"]
+__all__ = ["GridSearchCV", "RandomizedSearchCV", "__version__", "from_literals", "params", "read_results"]
+_HOMES = {
+    "GridSearchCV": "tuningjob.engine.search_cv",
+    "RandomizedSearchCV": "tuningjob.engine.search_cv",
+    "from_literals": "tuningjob.answers",
+    "params": "tuningjob.answers",
+    "read_results": "tuningjob.answers",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     # the operator imports this package too, and must not import scikit-learn
-    if name in {"GridSearchCV", "RandomizedSearchCV"}:
-        return getattr(import_module("tuningjob.engine.search_cv"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        advice = advice_for(error, f"tuningjob.{name}")
+        if advice is None:
+            raise
+        raise ImportError(advice) from error

@@ -7,63 +7,23 @@ with what is finished kept.
 
 import sys
 
-import click
-
-from tuningjob import __version__
-from tuningjob.cli import audit, download, run
-from tuningjob.cli.console import err
-from tuningjob.errors import (
-    ManifestRefused,
-    NotBlessed,
-    SearchFailed,
-    ServiceUnavailable,
-    TuningJobError,
-    UnknownModel,
-)
+from tuningjob.extras import advice_for
 from tuningjob.spec.wellknown import ExitCode
 from tuningjob.threads import cap_threads
-
-_BAD_USE = (ManifestRefused, UnknownModel, NotBlessed)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
-def cli() -> None:
-    """GridSearchCV for a shared Kubernetes cluster, and for this machine."""
-
-
-for command in (*run.COMMANDS, *audit.COMMANDS, *download.COMMANDS):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script."""
     cap_threads()
-    sys.exit(_main(arguments))
-
-
-def _main(arguments: list[str] | None) -> int:
-    from tuningjob.search.stop import Terminated  # noqa: PLC0415  light: it imports signal alone
-
     try:
-        cli.main(arguments, standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (TuningJobError, Terminated, click.Abort) as error:
-        return _explain(error)
-    return ExitCode.DONE
+        # an installation without the extra has no click
+        from tuningjob.cli.command import main as run  # noqa: PLC0415
 
-
-def _explain(error: BaseException) -> ExitCode:
-    """Say on stderr why there is no result, without a traceback; the exit code that goes with it."""
-    if isinstance(error, TuningJobError):
-        prefix = "search failed: " if isinstance(error, SearchFailed) else ""
-        err.print(f"{prefix}{error}")
-        if isinstance(error, _BAD_USE):
-            return ExitCode.REFUSED
-        return ExitCode.SERVICE_UNAVAILABLE if isinstance(error, ServiceUnavailable) else ExitCode.FAILED
-    err.print("Stopped. What was finished is kept: the same command goes on from there.")
-    return ExitCode.TERMINATED
+        code = run(arguments)
+    except ModuleNotFoundError as error:
+        advice = advice_for(error, "The command")
+        if advice is None:
+            raise
+        sys.stderr.write(f"{advice}\n")
+        code = ExitCode.REFUSED
+    sys.exit(code)

@@ -2,14 +2,15 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tuningjob.cli.console import err, out, plain, print_json, print_table, to_json
-from tuningjob.cli.places import RESULTS, VERSION, BadUse, Place, Where, key_argument, opened, where_options
-from tuningjob.errors import NotBlessed
+from tuningjob.cli.places import RESULTS, VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
+from tuningjob.errors import ManifestRefused, NotBlessed
+from tuningjob.spec.literals import parse_literal, told
 from tuningjob.spec.wellknown import JOURNAL_FILE
 
 if TYPE_CHECKING:
@@ -161,17 +162,6 @@ def params(key: str, version: int | None, where: Where) -> None:
     sys.stdout.write(to_json(row.best_params, indent=2) + "\n")
 
 
-def chosen(audit: Place, key: str, version: int | None) -> "AuditRow":
-    """The version that is asked for, else the one in use. Raises UnknownModel, and NotBlessed with what to do."""
-    if version is not None:
-        return audit.version(key, version)
-    try:
-        return audit.blessed(key)
-    except NotBlessed as error:
-        newest = audit.history(key)[-1].version
-        raise NotBlessed(f"{error} As in `tuningjob bless {key} {newest}`; or name one by --version.") from None
-
-
 @click.command()
 @key_argument
 @where_options
@@ -252,13 +242,13 @@ def _shown(name: str, value: object) -> str:
 
 
 def _value(value: object) -> str:
-    """A parameter as a person writes it: strings bare, the rest as JSON."""
+    """A parameter as a person writes it."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
-    if isinstance(value, Mapping) and set(value) == {"class", "params"}:
-        inside = ", ".join(f"{name}={_value(item)}" for name, item in value["params"].items())
-        return f"{str(value['class']).rpartition('.')[2]}({inside})"
-    return value if isinstance(value, str) else to_json(value)
+    try:
+        return told(parse_literal(value, ""))
+    except ManifestRefused:  # what a worker of another release, or a hand, wrote
+        return to_json(value)
 
 
 COMMANDS: Final = (models, history, diff, params, blessings, bless, rollback)

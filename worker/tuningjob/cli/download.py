@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tuningjob.cli.audit import chosen
 from tuningjob.cli.console import out, plain, warn
-from tuningjob.cli.places import VERSION, BadUse, Place, Where, key_argument, opened, where_options
+from tuningjob.cli.places import VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
 from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 

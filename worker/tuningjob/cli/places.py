@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from tuningjob.cli.console import warn
-from tuningjob.errors import ArtifactRefused, Problem, UnknownModel
+from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel
 from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, ExitCode
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
 _AUDIT_TABLE: Final = "hyperparameter_audit"
+# without a query: none of SQLite's own options is ours
+_SQLITE_URL: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]+)")
 _MODEL_KEY: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?")
 
 
@@ -234,6 +236,17 @@ def opened(where: Where, key: str | None = None) -> Iterator[Place]:
             yield place
 
 
+def chosen(audit: Place, key: str, version: int | None) -> "AuditRow":
+    """The version that is asked for, else the one in use. Raises UnknownModel, and NotBlessed with what to do."""
+    if version is not None:
+        return audit.version(key, version)
+    try:
+        return audit.blessed(key)
+    except NotBlessed as error:
+        newest = audit.history(key)[-1].version
+        raise NotBlessed(f"{error} As in `tuningjob bless {key} {newest}`; or name one by --version.") from None
+
+
 @contextmanager
 def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
     path = _sqlite_path(path_or_url)
@@ -254,14 +267,22 @@ def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
 
 def _sqlite_path(path_or_url: str) -> Path | None:
     """The file of a SQLite journal; None for another database."""
-    if path_or_url.startswith("sqlite:"):
-        return Path(path_or_url.partition(":///")[2])
-    return None if "://" in path_or_url else Path(path_or_url)
+    scheme = path_or_url.partition(":")[0]
+    if scheme.partition("+")[0] != "sqlite":
+        return None if "://" in path_or_url else Path(path_or_url)
+    found = _SQLITE_URL.fullmatch(path_or_url)
+    if found is None:
+        raise _no_journal(path_or_url, "which is no URL of a file: that is sqlite:///PATH")
+    return Path(found[1])
 
 
 def _must_be_there(path: Path) -> None:
     """A journal is made in whatever file is opened as one: who only looks must not make one."""
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a folder that may not be looked into, or a name too long for one
+        raise _no_journal(str(path), (error.strerror or str(error)).lower()) from None
+    if not there:
         raise _no_journal(str(path), "which is a folder" if path.is_dir() else "where there is none")
     import sqlite3  # noqa: PLC0415
 
@@ -275,10 +296,14 @@ def _must_be_there(path: Path) -> None:
 
 
 def _must_be_a_journal(url: str) -> None:
-    """The same, of a database in Postgres. Raises JournalError for one that does not answer."""
+    """The same, of a database in Postgres. Raises JournalError for one that does not answer, BadUse for what is no such URL."""
     from tuningjob.journal.database import Database  # noqa: PLC0415
 
-    with closing(Database(url)) as database, database.reading() as connection:
+    try:
+        database = Database(url)
+    except JournalError as error:
+        raise BadUse(f"--journal: {error}") from None
+    with closing(database), database.reading() as connection:
         if connection.exec_driver_sql(f"SELECT to_regclass('{_AUDIT_TABLE}')").scalar() is None:
             raise _no_journal(str(database), "which is none")
 

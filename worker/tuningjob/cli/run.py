@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from tuningjob.cli.console import out, print_table, warn
+from tuningjob.cli.console import out, plain, print_table, terminal_width, warn
 from tuningjob.cli.places import RESULTS, user
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
 from tuningjob.spec import TuningJob, load_file
 from tuningjob.spec.literals import readable
+from tuningjob.spec.wellknown import LEADERBOARD_FILE
 
 if TYPE_CHECKING:
     from tuningjob.local import Forecast, Outcome
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LEADERBOARD_ROWS = 10
 _MIB: Final = 2**20
+_TITLES: Final = {
+    "rank_test_score": "rank",
+    "mean_test_score": "mean",
+    "std_test_score": "std",
+    "mean_train_score": "train",
+    "mean_fit_time": "fit s",
+}
 
 
 @click.command()
@@ -110,12 +118,15 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
     from tuningjob.search.results import leaderboard  # noqa: PLC0415  after the thread caps are set
 
     board = leaderboard(outcome.results, _LEADERBOARD_ROWS)
-    titles = [
-        str(name).removeprefix("param_").removesuffix("_test_score").replace("mean_fit_time", "fit s")
-        for name in board.columns
-    ]
-    out.print(f"Best of {outcome.size.candidates:,} candidates ({manifest.spec.scoring or 'score'})")
-    print_table(titles, [[_cell(value) for value in row] for row in board.itertuples(index=False)], right=titles)
+    titles = [_TITLES.get(str(name), str(name).removeprefix("param_")) for name in board.columns]
+    candidates = outcome.size.candidates
+    some = f", {len(board):,} of {candidates:,} shown" if len(board) < candidates else ""
+    out.print(f"Best of {candidates:,} candidates ({manifest.spec.scoring or 'score'}){some}")
+    rows = [[plain(_cell(value)) for value in row] for row in board.itertuples(index=False)]
+    right = [title for title, dtype in zip(titles, board.dtypes, strict=True) if dtype.kind in "fiu"]
+    hidden = print_table(titles, rows, right=right, width=terminal_width())
+    if hidden:
+        out.print(f"{hidden} more columns: {output / LEADERBOARD_FILE}", soft_wrap=True)
     for text, count in outcome.warnings.most_common(5):
         warn(f"{text} (×{count:,})")
     if outcome.answer.failed_fits:
@@ -176,7 +187,7 @@ def _cell(value: object) -> str:
     # NaN and pandas' NA are the values that are not equal to themselves, or not comparable at all
     if value is None or str(value) in {"nan", "<NA>"}:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value).strip('"')
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 COMMANDS: Final = (run, size, validate)

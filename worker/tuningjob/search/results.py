@@ -26,6 +26,7 @@ from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.written import json_of, literal_of, to_literals
 from tuningjob.spec import wellknown
+from tuningjob.spec.literals import told
 
 LEADERBOARD_ROWS: Final = 100
 _TRACEBACK_LINES: Final = 12
@@ -143,8 +144,12 @@ def to_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _parameter_column(values: "np.ma.MaskedArray[Any, Any]") -> pd.Series:
-    """Numbers stay numbers, text stays text; a column of several kinds is JSON. Absent parameters are missing values."""
+def _json(value: Any) -> str:  # noqa: ANN401  any parameter's value
+    return json_of(literal_of(value))
+
+
+def _parameter_column(values: "np.ma.MaskedArray[Any, Any]", write: Callable[[Any], str] = _json) -> pd.Series:
+    """Numbers stay numbers, text stays text; what is of several kinds is written. Absent parameters are missing values."""
     absent = np.ma.getmaskarray(values)
     plain = [None if gone else _item(value) for value, gone in zip(values.data, absent, strict=True)]
     kinds = {_kind(value) for value, gone in zip(plain, absent, strict=True) if not gone}
@@ -161,7 +166,7 @@ def _parameter_column(values: "np.ma.MaskedArray[Any, Any]") -> pd.Series:
     except OverflowError:
         pass  # an integer beyond 64 bits is written as JSON
     return pd.Series(
-        [None if gone else json_of(literal_of(value)) for value, gone in zip(plain, absent, strict=True)],
+        [None if gone else write(value) for value, gone in zip(plain, absent, strict=True)],
         dtype="string",
     )
 
@@ -176,12 +181,24 @@ def _kind(value: Any) -> type:  # noqa: ANN401  any parameter's value
 
 
 def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
-    """The best candidates: rank, index, mean and std of the test score, seconds of a fit, parameters."""
-    frame = to_frame(results)
-    names = [name for name in frame.columns if name.startswith("param_")]
-    board = frame[["rank_test_score", "mean_test_score", "std_test_score", "mean_fit_time", *names]].copy()
-    board.insert(1, "candidate", range(len(board)))
-    return board.sort_values(["rank_test_score", "candidate"]).head(rows)
+    """The best candidates, for people: rank, index, mean and std of the test score, seconds of a fit, parameters.
+
+    Where there are train scores, their mean, and by how much it is more than the test score's (``gap``).
+    """
+    table = results.cv_results
+    best = np.argsort(table["rank_test_score"], kind="stable")[:rows]
+    columns: dict[str, Any] = {"rank_test_score": table["rank_test_score"][best], "candidate": best}
+    columns |= {name: table[name][best] for name in ("mean_test_score", "std_test_score")}
+    if "mean_train_score" in table:
+        columns["mean_train_score"] = table["mean_train_score"][best]
+        columns["gap"] = columns["mean_train_score"] - columns["mean_test_score"]
+    columns["mean_fit_time"] = table["mean_fit_time"][best]
+    columns |= {
+        name: _parameter_column(values[best], lambda value: told(literal_of(value)))
+        for name, values in table.items()
+        if name.startswith("param_")
+    }
+    return pd.DataFrame(columns)
 
 
 def write_files(problem: SearchProblem, results: Results, search: SearchCV, folder: Path) -> None:

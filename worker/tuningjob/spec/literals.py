@@ -100,6 +100,7 @@ _NOT_ONE_VALUE: Final = {
     "repr": "stands where a search had a value that no manifest can write.",
 }
 _TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
+_LONGEST_TOLD: Final = 1_000
 _TOO_LONG_TO_READ: Final = 10**23
 # An integer beyond is not one that JSON's readers agree on.
 _MOST: Final = 2**53
@@ -419,3 +420,25 @@ def _scalar_to_json(value: Plain, *, tagged: bool) -> Any:  # noqa: ANN401  a JS
     if value.is_integer() and -_INT64_BOUND <= value < _INT64_BOUND:
         return {"float": int(value)}  # an API server makes an integer of it
     return value
+
+
+def told(literal: Literal) -> str:
+    """A literal for people, as Python would write it; text alone is bare. An estimator is its class and what it was given."""
+    return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
+
+
+def _told(literal: Literal) -> str:
+    match literal:
+        case Scalar(value=value):
+            return shown(value, _LONGEST_TOLD)
+        case ListOf(items=items):
+            return f"[{', '.join(map(_told, items))}]"
+        case TupleOf(items=items):
+            return f"({', '.join(map(_told, items))}{',' if len(items) == 1 else ''})"
+        case DictOf(pairs=pairs):
+            return f"{{{', '.join(f'{_told(key)}: {_told(value)}' for key, value in pairs)}}}"
+        case ObjectOf(class_path=class_path, params=params):
+            inside = ", ".join(f"{name}={_told(value)}" for name, value in params)
+            return f"{class_path.rpartition('.')[2]}({inside})" if params else class_path.rpartition(".")[2]
+        case Unwritten(text=text):
+            return text

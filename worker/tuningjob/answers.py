@@ -1,0 +1,111 @@
+"""What finished searches answered, back in Python: best parameters and ``cv_results_``.
+
+Reading makes what is written: a class that the parameters name is imported and constructed, as one in a manifest is. Read the
+answers of those whose manifests you would run.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from tuningjob.errors import JournalError, ManifestRefused
+from tuningjob.search.written import from_literals
+from tuningjob.spec.wellknown import JOURNAL_FILE
+
+__all__ = ["from_literals", "params", "read_results"]
+
+_SCHEMES: Final = ("http://", "https://")
+
+
+def params(
+    key: str,
+    *,
+    version: int | None = None,
+    where: str | Path | None = None,
+    namespace: str | None = None,
+    ca_file: Path | None = None,
+    token_file: Path | None = None,
+) -> dict[str, Any]:
+    """The parameters of a version of a model key, as Python values for ``estimator.set_params(**params(key))``.
+
+    ``version``: the one in use, unless another is named. ``where``: a folder of results (``results/KEY``, or the one above), a
+    journal's file or URL, or the URL of a results service; by default TUNINGJOB_SERVER, or ``results/KEY`` here. ``namespace``,
+    ``ca_file`` and ``token_file`` are the options of `tuningjob params`.
+
+    Raises UnknownModel, NotBlessed, JournalError or ServiceUnavailable, and ManifestRefused for a value that cannot be made.
+    """
+    import click  # noqa: PLC0415  what reads a file alone needs no command line
+
+    from tuningjob.cli.places import Where, chosen, opened  # noqa: PLC0415
+
+    place = None if where is None else str(where)
+    is_service = place is not None and place.startswith(_SCHEMES)
+    journal = None if place is None or is_service else _journal_in(place, key)
+    try:
+        with opened(Where(journal, place if is_service else None, namespace, ca_file, token_file), key) as audit:
+            row = chosen(audit, key, version)
+    except click.ClickException as error:  # it names the options of the command, which are the same here
+        raise JournalError(error.message) from None
+    return from_literals(row.best_params)
+
+
+def _journal_in(place: str, key: str) -> str:
+    folder = Path(place)
+    if "://" in place or not folder.is_dir():
+        return place
+    within = folder / JOURNAL_FILE
+    return str(within if within.is_file() else folder / key / JOURNAL_FILE)
+
+
+def read_results(path: str | Path) -> pd.DataFrame:
+    """A ``cv_results.csv`` or ``cv_results.parquet`` as a frame, each parameter with the value and the type that it had.
+
+    ``params`` holds a dict a row. In a ``param_…`` column None is None, and what a candidate does not set is ``pandas.NA``;
+    numbers of one type are a column of that type. A value that cannot be made here (its class is not installed) stays as it is
+    written.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+    else:
+        # as text: a score has all its digits, and pandas' own reading may be off by the last bit
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for column in frame.columns:
+            if column != "params" and not column.startswith("param_"):
+                frame[column] = _numbers(list(frame[column]))
+    written = [json.loads(text) for text in frame["params"]]
+    candidates = [{name: _read(name, value) for name, value in each.items()} for each in written]
+    frame["params"] = pd.Series(candidates, dtype=object, index=frame.index)
+    for column in frame.columns:
+        name = str(column).removeprefix("param_")
+        if name != column:
+            frame[column] = _column([each.get(name, pd.NA) for each in candidates], frame.index)
+    return frame
+
+
+def _read(name: str, value: Any) -> Any:  # noqa: ANN401  a JSON value
+    try:
+        return from_literals({name: value})[name]
+    except ManifestRefused:
+        return value
+
+
+def _numbers(texts: list[str]) -> list[int] | list[float]:
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        return [float(text or "nan") for text in texts]
+
+
+def _column(values: list[Any], index: Any) -> pd.Series:  # noqa: ANN401  an index of pandas
+    series = pd.Series([pd.NA] * len(values), dtype=object, index=index)
+    for i, value in enumerate(values):
+        series.iat[i] = value  # one by one: pandas would take a list of lists for a table
+    kinds = {type(value) for value in values}
+    dtype: Any = {int: "int64", float: "float64", bool: "bool"}.get(next(iter(kinds))) if len(kinds) == 1 else None
+    try:
+        return series if dtype is None else series.astype(dtype)
+    except OverflowError:  # integers beyond 64 bits
+        return series
