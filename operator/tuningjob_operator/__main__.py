@@ -19,8 +19,18 @@ from tuningjob.journal.artifacts import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, loops, tokens, watch
 from tuningjob_operator.cache import Cache
-from tuningjob_operator.cluster import NODES_ACCESS, REQUIRED_ACCESS, ApiError, Cluster, NotFound
+from tuningjob_operator.cluster import (
+    LEASES_ACCESS,
+    NODES_ACCESS,
+    REQUIRED_ACCESS,
+    Access,
+    ApiError,
+    Cluster,
+    NotFound,
+    lease_access,
+)
 from tuningjob_operator.kube import KubeCluster
+from tuningjob_operator.lease import SCOPE_NAME, Leadership, LeadershipLost, healthy_while_standing_by, where_allowed
 from tuningjob_operator.objects import Key
 from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Reconciler
@@ -54,6 +64,25 @@ async def check_access(cluster: Cluster, namespaces: tuple[str, ...], *, with_no
         f"{access} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
         for namespace in namespaces or (None,)
         for access in REQUIRED_ACCESS
+        if not await cluster.may(access, namespace)
+    ]
+    if missing:
+        raise CannotStart(f"The operator's service account must be allowed to: {'; '.join(missing)}.")
+
+
+async def check_leases(cluster: Cluster, settings: Settings) -> None:
+    """Raises CannotStart if RBAC forbids the Leases by which operators agree; ApiError if it cannot be told."""
+    if not settings.release:
+        return
+    own, _, name = settings.release.partition("/")
+    scopes = settings.watch_namespaces or (settings.lease_namespace,)
+    wanted: list[tuple[Access, str | None]] = [(access, own) for access in lease_access(name)]
+    wanted += [(access, namespace) for namespace in scopes for access in lease_access(SCOPE_NAME)]
+    if not settings.watch_namespaces:
+        wanted.append((LEASES_ACCESS, None))
+    missing = [
+        f"{access} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
+        for access, namespace in wanted
         if not await cluster.may(access, namespace)
     ]
     if missing:
@@ -132,13 +161,26 @@ async def run(settings: Settings) -> None:
             cluster=cluster, journal=journal, cache=cache, queue=queue, clock=clock, namespaces=namespaces
         )
         telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds)
+        leadership = Leadership(
+            cluster,
+            release=settings.release,
+            pod=settings.pod_name,
+            watched=namespaces,
+            cluster_namespace=settings.lease_namespace,
+            clock=clock,
+        )
+        async with healthy_while_standing_by(settings.liveness_port):
+            await check_leases(cluster, settings)
+            await leadership.acquire()
         await start(cluster, resync, namespaces, with_nodes=settings.checks_nodes)
         logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
-        worker = functools.partial(loops.work, queue, reconciler.reconcile, on_pass=telemetry.passed)
+        reconcile = where_allowed(leadership, reconciler.reconcile)
+        worker = functools.partial(loops.work, queue, reconcile, on_pass=telemetry.passed)
         tasks = [asyncio.create_task(worker()) for _ in range(loops.WORKERS)]
         poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
         tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service)]
+        tasks.append(asyncio.create_task(leadership.hold(lambda: queue.add_all(cache.tuningjobs.keys()))))
         tasks.append(
             asyncio.create_task(
                 kopf.operator(
@@ -153,7 +195,10 @@ async def run(settings: Settings) -> None:
                 )
             )
         )
-        await _until_one_ends(tasks)
+        try:
+            await _until_one_ends(tasks)
+        finally:
+            await leadership.give_back()
     journal.close()
 
 
@@ -178,6 +223,9 @@ def main() -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(run(settings))
+    except LeadershipLost as lost:
+        logger.critical("standing back", extra={"reason": str(lost)})
+        return 1
     except (CannotStart, JournalError, ValueError) as error:
         logger.critical("cannot start", extra={"reason": str(error)})
         return 1

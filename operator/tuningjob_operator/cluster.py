@@ -41,6 +41,9 @@ class Listing:
     resource_version: str
 
 
+_COORDINATION: Final = "coordination.k8s.io"
+
+
 @dataclass(frozen=True)
 class Access:
     """One verb on one resource."""
@@ -49,10 +52,12 @@ class Access:
     group: str
     resource: str
     subresource: str = ""
+    name: str = ""  # of the one object that it is about
 
     def __str__(self) -> str:
         subresource = f"/{self.subresource}" if self.subresource else ""
-        return f"{self.verb} {self.resource}{subresource}{'.' if self.group else ''}{self.group}"
+        name = f" {self.name}" if self.name else ""
+        return f"{self.verb} {self.resource}{subresource}{'.' if self.group else ''}{self.group}{name}"
 
 
 # Everything that the operator does, kopf's watches included: the chart grants these, and no more.
@@ -77,6 +82,16 @@ REQUIRED_ACCESS: Final = (
 )
 # Of the whole cluster, and only where the settings ask for pods to be compared with nodes.
 NODES_ACCESS: Final = Access("list", "", "nodes")
+# Of the whole cluster, if all of it is watched: to leave a namespace to a release that watches it alone (lease.py).
+LEASES_ACCESS: Final = Access("list", _COORDINATION, "leases")
+
+
+def lease_access(name: str) -> tuple[Access, ...]:
+    """To the Lease of this name, by which operators agree on who works; Kubernetes cannot bound a create by a name."""
+    return (
+        Access("create", _COORDINATION, "leases"),
+        *(Access(verb, _COORDINATION, "leases", name=name) for verb in ("get", "update")),
+    )
 
 
 class Cluster(Protocol):

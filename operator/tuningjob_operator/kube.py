@@ -44,6 +44,7 @@ _MERGE_PATCH: Final = "application/merge-patch+json"
 _APIS: Final = {  # any other resource: the core group
     PLURAL: f"/apis/{GROUP}/{VERSION}",
     "jobs": "/apis/batch/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
     "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
 }
 _SERVICE_HOST: Final = "KUBERNETES_SERVICE_HOST"  # written by the kubelet into every pod
@@ -256,6 +257,22 @@ class KubeCluster:
         """See Cluster."""
         await self._call("create", "events", _namespace(body), body=body)
 
+    async def get_lease(self, namespace: str, name: str) -> Body:
+        """See lease.Leases."""
+        return await self._call("get", "leases", namespace, name)
+
+    async def list_leases(self, labels: str) -> tuple[Body, ...]:
+        """See lease.Leases."""
+        return (await self._list("leases", "Lease", None, labels=labels)).items
+
+    async def create_lease(self, body: Body) -> Body:
+        """See lease.Leases."""
+        return await self._call("create", "leases", _namespace(body), body=body)
+
+    async def replace_lease(self, body: Body) -> Body:
+        """See lease.Leases."""
+        return await self._call("update", "leases", _namespace(body), body["metadata"]["name"], body=body)
+
     async def may(self, access: Access, namespace: str | None) -> bool:
         """See Cluster."""
         attributes = {
@@ -263,6 +280,7 @@ class KubeCluster:
             "group": access.group,
             "resource": access.resource,
             "subresource": access.subresource,
+            "name": access.name,
             **({"namespace": namespace} if namespace is not None else {}),
         }
         review = {

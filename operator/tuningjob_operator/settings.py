@@ -44,6 +44,12 @@ class Settings:
     tls_dir: Path | None
     # whether the annotation tuningjob.dev/created-by is the API server's word: the chart's admission policies hold it to that
     records_creators: bool
+    # which release this is, namespace/name, and which of its pods, so that two never work on one TuningJob (lease.py); empty:
+    # there is no other one
+    release: str
+    pod_name: str
+    # where releases that watch all namespaces have the Lease by which one of them works
+    lease_namespace: str
     # the mounted Secret with the keys that tokens of searches are signed with; None: one key, on the volume
     signing_key_dir: Path | None
     # what tokens.Keys.ids says of those keys, once they are read: the names of the tokens' Secrets hold the first one
@@ -109,6 +115,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
+        release=environ.get("TUNINGJOB_RELEASE", ""),
+        pod_name=environ.get("TUNINGJOB_POD_NAME", ""),
+        lease_namespace=environ.get("TUNINGJOB_LEASE_NAMESPACE", "kube-system"),
         signing_key_dir=Path(signing_key_dir) if signing_key_dir else None,
     )
 

@@ -13,7 +13,8 @@ import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
-from tuningjob_operator.cluster import NODES_ACCESS, REQUIRED_ACCESS, Access
+from tuningjob_operator.cluster import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Access, lease_access
+from tuningjob_operator.lease import SCOPE_NAME
 
 pytestmark = pytest.mark.cluster
 
@@ -338,7 +339,7 @@ def as_right(access: Access) -> tuple[str, str, str]:
 
 
 REQUIRED = {as_right(access) for access in REQUIRED_ACCESS}
-NODES = {as_right(NODES_ACCESS)}
+NODES, LEASES = {as_right(NODES_ACCESS)}, {as_right(LEASES_ACCESS)}
 
 
 def operator_role(objects: list[Manifest], kind: str) -> list[Manifest]:
@@ -347,27 +348,53 @@ def operator_role(objects: list[Manifest], kind: str) -> list[Manifest]:
 
 def test_the_operator_may_do_in_all_namespaces_what_it_needs_and_no_more(objects: list[Manifest]) -> None:
     (role,) = operator_role(objects, "ClusterRole")
-    assert granted(role["rules"]) == REQUIRED | NODES
+    assert granted(role["rules"]) == REQUIRED | NODES | LEASES
     assert settings_of(containers_of(objects)["operator"]).checks_nodes is True
     assert the(objects, "ClusterRoleBinding")["subjects"] == [
         {"kind": "ServiceAccount", "name": "tuningjob", "namespace": "tuningjob-system"}
     ]
-    assert of_kind(objects, "Role") == of_kind(objects, "RoleBinding") == []
+    assert operator_role(objects, "Role") == []
 
 
 def test_nodes_need_not_be_looked_at(render: Render) -> None:
     objects = render("limits.checkNodes=false")
     (role,) = operator_role(objects, "ClusterRole")
-    assert granted(role["rules"]) == REQUIRED
+    assert granted(role["rules"]) == REQUIRED | LEASES
     assert settings_of(containers_of(objects)["operator"]).checks_nodes is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ((), {"kube-system", "tuningjob-system"}),
+        (("leaderElection.namespace=operators",), {"operators", "tuningjob-system"}),
+        (('watchNamespaces=["one","tuningjob-system"]',), {"one", "tuningjob-system"}),
+    ],
+)
+def test_the_operator_may_take_its_leases_where_operators_meet_and_no_others(
+    render: Render, settings: tuple[str, ...], where: set[str]
+) -> None:
+    objects = render(*settings)
+    roles = [role for role in of_kind(objects, "Role") if role["metadata"]["name"] == "tuningjob-leases"]
+    assert {role["metadata"]["namespace"] for role in roles} == where
+    assert len(roles) == len(where)
+    for role in roles:
+        assert granted(role["rules"]) == {as_right(access) for access in lease_access(SCOPE_NAME)}
+        (bounded,) = [rule for rule in role["rules"] if "create" not in rule["verbs"]]
+        assert bounded["resourceNames"] == [SCOPE_NAME, "tuningjob"]
+    told = settings_of(containers_of(objects)["operator"])
+    assert told.release == "tuningjob-system/tuningjob"
+    assert {told.lease_namespace} | {"tuningjob-system"} == where or told.watch_namespaces
 
 
 def test_with_watched_namespaces_the_rights_are_given_in_those_only(render: Render) -> None:
     watched = render('watchNamespaces=["one","two"]', "limits.checkNodes=true")
     assert operator_role(watched, "ClusterRole") == of_kind(watched, "ClusterRoleBinding") == []
-    assert [role["metadata"]["namespace"] for role in of_kind(watched, "Role")] == ["one", "two"]
-    assert [binding["metadata"]["namespace"] for binding in of_kind(watched, "RoleBinding")] == ["one", "two"]
-    assert all(granted(role["rules"]) == REQUIRED for role in of_kind(watched, "Role"))
+    roles = operator_role(watched, "Role")
+    assert [role["metadata"]["namespace"] for role in roles] == ["one", "two"]
+    bindings = operator_role(watched, "RoleBinding")
+    assert [binding["metadata"]["namespace"] for binding in bindings] == ["one", "two"]
+    assert all(granted(role["rules"]) == REQUIRED for role in roles)
     # nodes are the cluster's
     assert settings_of(containers_of(watched)["operator"]).checks_nodes is False
 
@@ -418,7 +445,7 @@ def test_the_readme_lists_the_operators_rights_completely() -> None:
     told = {(verb, resource) for resource, verbs in row.findall(text) for verb in verbs.split(", ")}
     plain = {"tuningjobs": "tuningjobs.tuningjob.dev", "jobs": "jobs.batch"}
     want = set()
-    for verb, _, resource in REQUIRED | NODES:
+    for verb, _, resource in REQUIRED | NODES | LEASES:
         name, slash, subresource = resource.partition("/")
         want.add((verb, plain.get(name, name) + slash + subresource))
     assert told == want
@@ -587,3 +614,63 @@ def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
     result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.32.0")
     assert result.returncode != 0
     assert "incompatible with Kubernetes v1.32.0" in result.stderr
+
+
+# --- more than one replica -------------------------------------------------------------------------------------------
+
+SHARED = ("replicas=2", "databaseUrl=postgresql://db/tuningjob", "artifacts.url=s3://models")
+
+
+def test_replicas_are_upgraded_without_a_gap_and_hold_no_volume_of_one_node(render: Render) -> None:
+    objects = render(*SHARED)
+    deployment = the(objects, "Deployment")["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert volumes_of(objects)["data"] == {"emptyDir": {}}
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    budget = the(objects, "PodDisruptionBudget")["spec"]
+    assert budget["minAvailable"] == 1
+    assert budget["selector"] == deployment["selector"]
+    assert of_kind(render(), "PodDisruptionBudget") == []
+
+
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [("databaseUrl", "must be 1 with SQLite"), ("artifacts", "must be 1 while files are on the operator's volume")],
+)
+def test_replicas_are_refused_where_one_node_would_hold_what_they_share(
+    template: Helm, left_out: str, told: str
+) -> None:
+    result = template(*(setting for setting in SHARED if not setting.startswith(left_out)))
+    assert result.returncode != 0
+    assert told in result.stderr
+
+
+def test_the_platform_may_choose_the_user_and_the_group(render: Render) -> None:
+    given = pod_of(
+        render("securityContext.runAsUser=null", "securityContext.runAsGroup=null", "securityContext.fsGroup=7")
+    )
+    context = given["spec"]["securityContext"]
+    assert {name: value for name, value in context.items() if name.startswith(("runAs", "fsG"))} == {
+        "runAsNonRoot": True,
+        "fsGroup": 7,
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }
+
+
+def test_labels_annotations_a_priority_and_environment_may_be_added(render: Render) -> None:
+    objects = render(
+        *(
+            "podLabels.team=ml",
+            "podAnnotations.note=x",
+            "priorityClassName=high",
+            "serviceAccount.annotations.role=arn",
+        ),
+        'extraEnv=[{"name":"AWS_REGION","value":"eu"}]',
+    )
+    pod = pod_of(objects)
+    assert (pod["metadata"]["labels"]["team"], pod["metadata"]["annotations"]["note"]) == ("ml", "x")
+    assert pod["spec"]["priorityClassName"] == "high"
+    assert of_kind(objects, "ServiceAccount")[0]["metadata"]["annotations"] == {"role": "arn"}
+    for container in containers_of(objects).values():
+        assert {"name": "AWS_REGION", "value": "eu"} in container["env"]

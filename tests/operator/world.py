@@ -51,6 +51,9 @@ def make_settings(**changes: Any) -> Settings:
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
         "records_creators": True,
+        "release": "",
+        "pod_name": "",
+        "lease_namespace": "kube-system",
         "signing_key_dir": None,
         "key_ids": KEYS.ids,
     }

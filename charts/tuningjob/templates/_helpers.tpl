@@ -41,6 +41,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s-data" (include "tuningjob.fullname" .)) .Values.persistence.existingClaim -}}
 {{- end -}}
 
+{{/* More than one replica: nothing of it is on a volume that one node holds. */}}
+{{- define "tuningjob.isShared" -}}
+{{- if gt (int .Values.replicas) 1 }}
+{{- if not (include "tuningjob.databaseSecret" .) }}
+{{- fail "replicas: must be 1 with SQLite, whose file has one home, but got more. Set databaseUrl or databaseSecret" }}
+{{- end }}
+{{- if not (include "tuningjob.artifactsUrl" .) }}
+{{- fail "replicas: must be 1 while files are on the operator's volume, but got more. Set artifacts.url, or artifacts.existingClaim to a claim that several nodes can mount" }}
+{{- end }}true
+{{- end }}
+{{- end -}}
+
+{{/* A null user or group is left to the platform, as OpenShift wants it. */}}
+{{- define "tuningjob.podSecurityContext" -}}
+runAsNonRoot: true
+{{- range $field := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- with get $.Values.securityContext $field }}
+{{ $field }}: {{ int64 . }}
+{{- end }}
+{{- end }}
+# a volume of many models is not walked through at every start
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
 {{- define "tuningjob.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -151,6 +177,17 @@ verb (tests/chart holds the two together). One set of rules, rendered as a Clust
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{/* To agree with other operators on who works: tuningjob_operator.lease. */}}
+{{- define "tuningjob.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [tuningjob-operator, {{ include "tuningjob.fullname" . }}]
+  verbs: [get, update]
 {{- end -}}
 
 {{/* Whether pods are held against nodes, which only a ClusterRole may look at. */}}
