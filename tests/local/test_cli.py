@@ -292,3 +292,16 @@ def test_validate_looks_at_the_data_where_it_is_here_and_says_where_it_is_not(
     assert inside("validate", path).stdout == f"{path}: valid. 150 samples × 4 features.\n"
     iris_forest["spec"]["data"] = {"path": "far.csv", "target": "label", "persistentVolumeClaim": "data"}
     assert "Its data is on a volume and was not looked at." in inside("validate", written(iris_forest, tmp_path)).stdout
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "size"])
+def test_a_class_without_its_module_is_answered_by_the_whole_path(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended], command: str
+) -> None:
+    iris_forest["spec"]["estimator"] = {"class": "RandomForrestClassifier"}
+    assert inside(command, written(iris_forest, tmp_path)) == Ended(
+        2,
+        "",
+        "spec.estimator.class: must be a dotted path, such as sklearn.svm.SVC, but got 'RandomForrestClassifier'. "
+        "Write sklearn.ensemble.RandomForestClassifier.\n",
+    )

@@ -13,9 +13,11 @@ from sklearn.utils.discovery import all_estimators
 
 from tests.search.searches import small
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.search.build import load_attribute
 from tuningjob.search.constraints import invalid_within
 from tuningjob.search.data import load_data
 from tuningjob.search.findings import findings
+from tuningjob.search.paths import whole_path
 from tuningjob.search.pilot import measure
 from tuningjob.spec.models import Data
 
@@ -268,3 +270,46 @@ def test_targets_that_are_missing_are_refused_where_they_are_classes(tmp_path: P
         "If that is a class: pandas reads NA, N/A, None, null and nan as missing; write another word."
     )
     assert problem.reason == "DataLoad"
+
+
+# --- what people write out of habit
+
+VECTORISER = "sklearn.feature_extraction.text.TfidfVectorizer"
+SCALED = [{"name": "scale", "class": "sklearn.preprocessing.StandardScaler"}, {"name": "model", "class": SVC}]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "spec", "want"),
+    [
+        ({"C": [1]}, {"pipeline": SCALED}, "must be a parameter of the estimator, but got 'C'. Did you mean 'model__C'?"),
+        ({"scale": ["passthrough"], "scale__with_mean": [True]}, {"pipeline": SCALED}, "must be a parameter of each estimator that is tried there, but got 'scale__with_mean'. passthrough lacks it: give it a map of its own in the list."),
+        ({"ngram_range": [[1, 1], [1, 2]]}, {"estimator": VECTORISER, "params": {}}, "no value of the list is valid. Write {tuple: [1, 1]}."),
+        ({"lowercase": [True]}, {"estimator": VECTORISER, "params": {"ngram_range": [1, 2]}}, "scikit-learn would refuse every fit. Write {tuple: [1, 2]}."),
+        ({"validate": [True]}, {"estimator": "sklearn.preprocessing.FunctionTransformer", "params": {"func": "numpy.log1p"}}, "A manifest cannot name a function: make a class of your own that calls it"),
+        ({"max_depth": [1]}, {"scoring": "rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
+        ({"max_depth": [1]}, {"scoring": "neg_rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
+        ({"max_depth": [1]}, {"scoring": "fbeta"}, "It needs a beta, which no name has: tuningjob.GridSearchCV takes make_scorer(fbeta_score, beta=2)."),
+        ({"max_depth": [1]}, {"scoring": "mymetrics.cost"}, "A function of your own cannot be named here: tuningjob.GridSearchCV takes one."),
+        ({"max_depth": [1]}, {"scoring": "zzz"}, "Known: accuracy, adjusted_mutual_info_score, "),
+        ({"max_depth": [1]}, {"estimator": "sklearn.RandomForestClassifier"}, "sklearn has no 'RandomForestClassifier'. Write sklearn.ensemble.RandomForestClassifier."),
+        ({"max_depth": [1]}, {"estimator": "scikit.learn.SVC"}, "There is no module 'scikit' here. Write sklearn.svm.SVC."),
+        ({"pattern": ["a"]}, {"estimator": "sklearn.compose.make_column_selector", "params": {}}, "A manifest cannot choose columns by their type: name them in a list."),
+    ],
+)  # fmt: skip
+def test_what_people_write_out_of_habit_is_answered_by_what_is_here(
+    parameters: Any, spec: dict[str, Any], want: str
+) -> None:
+    assert want in str(problem_of(parameters, **spec))
+
+
+def test_every_estimator_of_scikit_learn_is_found_by_its_name_alone() -> None:
+    for name, kind in all_estimators():
+        path = whole_path(name).removeprefix("Write ").removesuffix(".")
+        assert load_attribute(path, "spec.estimator.class", kind="a class") is kind, path
+        assert "._" not in path
+
+
+def test_a_name_that_is_nobodys_has_no_path() -> None:
+    assert whole_path("Nothing") == ""
+    assert whole_path("RandomForrestClassifier", cutoff=0.8) == "Write sklearn.ensemble.RandomForestClassifier."
+    assert whole_path("XGBClassifier") == "Write xgboost.XGBClassifier."

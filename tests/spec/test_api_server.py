@@ -30,8 +30,8 @@ from tests.spec.manifests import without as lacking
 from tuningjob.errors import ManifestRefused
 from tuningjob.spec import load
 from tuningjob.spec.live import CANCELLED, IMMUTABLE, MUTABLE_FIELDS, frozen_changes
-from tuningjob.spec.manifest import field_path
 from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.refusals import field_path
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -1,6 +1,7 @@
 """`tuningjob run | size | validate FILE`: a search on this machine, and what can be said of it before it runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -8,6 +9,7 @@ import click
 
 from tuningjob.cli.console import out, plain, print_table, terminal_width, warn
 from tuningjob.cli.places import RESULTS, user
+from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
 from tuningjob.spec import TuningJob, load_file
 from tuningjob.spec.literals import readable
@@ -43,7 +45,7 @@ def run(file: Path, output: Path | None) -> None:
     from tuningjob.cli.live import LiveView  # noqa: PLC0415
     from tuningjob.search.stop import Stop  # noqa: PLC0415
 
-    manifest = load_file(file)
+    manifest = _load(file)
     output = output or RESULTS / model_key(manifest)
     _warn(size_of(manifest.spec))
     stop = Stop()
@@ -68,7 +70,7 @@ def run(file: Path, output: Path | None) -> None:
 @_FILE
 def size(file: Path) -> None:
     """Print candidates, splits and fits, and a warning where there are many."""
-    manifest = load_file(file)
+    manifest = _load(file)
     found = size_of(manifest.spec)
     out.print(
         f"candidates  {readable(found.candidates)}\nsplits      {found.splits:,}\n"
@@ -82,7 +84,7 @@ def size(file: Path) -> None:
 @_FILE
 def validate(file: Path) -> None:
     """Check everything that can be checked here: the manifest, the estimator, parameters, scorer, data, and a first fit."""
-    manifest = load_file(file)
+    manifest = _load(file)
     check_limit(size_of(manifest.spec), manifest.spec)
     from tuningjob.search import probe, problem  # noqa: PLC0415  after the thread caps are set
     from tuningjob.search.beside import importable  # noqa: PLC0415
@@ -101,6 +103,28 @@ def validate(file: Path) -> None:
             warn(warning)
         probe.refuse_what_cannot_succeed(ready)
     out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.")
+
+
+def _load(file: Path) -> TuningJob:
+    """``load_file``; where a class stands without its module, the refusal says which it has in scikit-learn."""
+    try:
+        return load_file(file)
+    except ManifestRefused as refused:
+        raise ManifestRefused([_with_path(problem) for problem in refused.problems]) from None
+
+
+def _with_path(problem: Problem) -> Problem:
+    if not (
+        problem.field.endswith(".class") and problem.must_be.startswith("a dotted path") and problem.got.startswith("'")
+    ):
+        return problem
+    try:
+        from tuningjob.search.paths import whole_path  # noqa: PLC0415  it imports scikit-learn
+
+        meant = whole_path(problem.got.strip("'"), cutoff=0.8)
+    except ImportError:
+        return problem
+    return replace(problem, advice=meant or problem.advice)
 
 
 def model_key(manifest: TuningJob) -> str:
@@ -135,8 +159,9 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
     done = outcome.size.fits - outcome.kept - outcome.reused
     others = [f"{count:,} {how}" for count, how in ((outcome.kept, "kept"), (outcome.reused, "reused")) if count]
     known = f" ({', '.join(others)})" if others else ""
+    processes = "1 process" if outcome.n_jobs == 1 else f"{outcome.n_jobs} processes"
     out.print(
-        f"{done:,} fits in {outcome.seconds:.1f} s in {outcome.n_jobs} processes{known}; "
+        f"{done:,} fits in {outcome.seconds:.1f} s in {processes}{known}; "
         f"all {outcome.size.fits:,} fits summed: {fitted:.1f} s."
     )
     out.print(

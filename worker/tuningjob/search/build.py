@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.beside import looked_in
+from tuningjob.search.paths import whole_path
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.spec.literals import (
     DictOf,
@@ -28,10 +29,14 @@ from tuningjob.spec.literals import (
     parse_params,
     shown,
 )
-from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import Estimator
+from tuningjob.spec.refusals import nearest
 
 _PASSTHROUGH: Final = "passthrough"
+_SAMPLERS: Final = (
+    ". scikit-learn's Pipeline takes no samplers: in the place of pipeline write class: imblearn.pipeline.Pipeline, "
+    "params: {steps: [[name, {class: …}], …]}."
+)
 _EXPERIMENTAL: Final = re.compile(r"from sklearn\.experimental import (enable_\w+)")
 
 
@@ -46,7 +51,8 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
             raise refused(
                 Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}."
             ) from error
-        advice = f"There is no module {error.name!r} here. {_nearest_module(module_path) or looked_in()}"
+        close = _nearest_module(module_path) or _in_scikit_learn(path) or looked_in()
+        advice = f"There is no module {error.name!r} here. {close}"
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, advice) from error
     except (Exception, SystemExit) as error:
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
@@ -55,7 +61,7 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
     except AttributeError:
         known = [other for other in dir(module) if not other.startswith("_")]
         close = nearest(name, known)
-        advice = close if close.startswith("Did") else f"{module_path} has no {name!r}."
+        advice = close if close.startswith("Did") else f"{module_path} has no {name!r}. {_in_scikit_learn(path)}".rstrip()
         raise refused(Reason.CODE_IMPORT, field, f"{kind} that {module_path} has", path, advice) from None
     except (Exception, SystemExit) as error:  # the module's own __getattr__
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
@@ -71,6 +77,11 @@ def _attribute(module: Any, name: str) -> Any:  # noqa: ANN401  a module, whatev
             raise
         importlib.import_module(f"sklearn.experimental.{switch[1]}")
         return getattr(module, name)
+
+
+def _in_scikit_learn(path: str) -> str:
+    """Of what looks like scikit-learn's: others have classes of the same names."""
+    return whole_path(path) if path.startswith(("sk", "scikit")) else ""
 
 
 def _nearest_module(path: str) -> str:
@@ -90,7 +101,10 @@ def load_estimator_class(path: str, field: str) -> type[Any]:
     if not inspect.isclass(found) or not all(
         callable(getattr(found, name, None)) for name in ("get_params", "set_params")
     ):
-        raise refused(Reason.CODE_IMPORT, field, "a class with scikit-learn's get_params and set_params", path)
+        advice = "A manifest makes estimators, and no other objects."
+        if getattr(found, "__name__", "") == "make_column_selector":
+            advice = "A manifest cannot choose columns by their type: name them in a list."
+        raise refused(Reason.CODE_IMPORT, field, "a class with scikit-learn's get_params and set_params", path, advice)
     return found
 
 
@@ -192,7 +206,7 @@ def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of an
             "spec.estimator.pipeline",
             "a pipeline that scikit-learn accepts",
             [name for name, _ in steps],
-            f"It says: {error}",
+            f"It says: {error}{_SAMPLERS if any(hasattr(step, 'fit_resample') for _, step in steps) else ''}",
         ) from error
     return pipeline
 

@@ -14,8 +14,8 @@ from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.search.tables import lacks_header, read_csv, read_parquet
 from tuningjob.spec.literals import parse_params, shown
-from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import Data
+from tuningjob.spec.refusals import nearest
 
 _URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 

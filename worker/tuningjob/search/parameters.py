@@ -12,8 +12,8 @@ from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
 from tuningjob.spec.literals import Distribution, Literal, Scalar, parse_params, shown
-from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.refusals import nearest
 
 # --- names, and numbers that mean two things
 
@@ -103,13 +103,15 @@ def _takes(holder: Any, name: str, value: Any) -> bool:  # noqa: ANN401  an esti
 
 def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name: str, field: str) -> Problem:  # noqa: ANN401
     known = list(estimator.get_params())
-    if len(lacking) < owners:
+    if len(lacking) < owners or name in known:  # these are not the estimator's own, but what is tried in its place
         names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
         wanted = "a parameter of each estimator that is tried there"
         advice = f"{names} lacks it: give it a map of its own in the list."
         return Problem(field, wanted, shown(name), advice, Reason.PARAMETER_UNKNOWN)
     wanted = "a parameter of the estimator"
-    return Problem(field, wanted, shown(name), nearest(name, known), Reason.PARAMETER_UNKNOWN)
+    of_a_step = min((each for each in known if each.endswith(f"__{name}")), key=len, default=None)
+    advice = nearest(name, known) if of_a_step is None else f"Did you mean {of_a_step!r}?"
+    return Problem(field, wanted, shown(name), advice, Reason.PARAMETER_UNKNOWN)
 
 
 def means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
@@ -154,11 +156,12 @@ def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterato
     """Values with which no candidate, or none of one map of a grid, could be fitted."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if maps == len(space.tried):
-            yield Problem(field, wanted, shown(value), "scikit-learn would refuse every fit.", Reason.PARAMETER_INVALID)
+            advice = f"scikit-learn would refuse every fit.{_how_to_write(value, wanted)}"
+            yield Problem(field, wanted, shown(value), advice, Reason.PARAMETER_INVALID)
     for field, values, bad, wanted in _tried_values(estimator, space):
         if _is_hopeless(space, field, values, bad):
             what = "of the list" if space.search.random is None else "that was drawn"
-            advice = f"scikit-learn would refuse every fit: no value {what} is valid."
+            advice = f"scikit-learn would refuse every fit: no value {what} is valid.{_how_to_write(bad[0], wanted)}"
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
@@ -167,13 +170,26 @@ def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterat
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if 0 < maps < len(space.tried):
             where = "In the maps that do not set it scikit-learn will refuse every fit, scored NaN."
-            yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, shown(value))} {where}"
+            problem = Problem(field, wanted, shown(value), f"{where}{_how_to_write(value, wanted)}")
+            yield f"{Reason.PARAMETER_INVALID}: {problem}"
     for field, values, bad, wanted in _tried_values(estimator, space):
         if not _is_hopeless(space, field, values, bad):
             told = shown(bad[0]) if len(bad) == 1 else shown(bad)
             way = "Take it out of the list" if space.search.random is None else "Narrow what is drawn from"
-            advice = f"scikit-learn will refuse these fits, which are scored NaN. {way}."
+            advice = f"scikit-learn will refuse these fits, which are scored NaN. {way}.{_how_to_write(bad[0], wanted)}"
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
+
+
+def _how_to_write(value: Any, wanted: str) -> str:  # noqa: ANN401  any value
+    """What a manifest writes where a Python value is meant."""
+    if isinstance(value, list) and "'tuple'" in wanted:
+        return f" Write {{tuple: {shown(value)}}}."
+    if isinstance(value, str) and "callable" in wanted:
+        return (
+            " A manifest cannot name a function: make a class of your own that calls it, and name that, or search by "
+            "tuningjob.GridSearchCV."
+        )
+    return ""
 
 
 def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # noqa: ANN401  an estimator

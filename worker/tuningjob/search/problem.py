@@ -40,8 +40,8 @@ from tuningjob.search.roles import roles
 from tuningjob.search.space import Space, space_of
 from tuningjob.spec import dump_spec
 from tuningjob.spec.literals import shown
-from tuningjob.spec.manifest import nearest
 from tuningjob.spec.models import TuningJobSpec
+from tuningjob.spec.refusals import nearest
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -50,6 +50,12 @@ _MOST_VERSIONS: Final = 32
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 # Candidates that the scorer's check looks at: enough to see every kind of final step in a grid made by hand.
 _SCORER_SAMPLE: Final = 1_000
+# What people call scorers that have other names.
+_SCORERS_MEANT: Final = {
+    "acc": "accuracy", "auc": "roc_auc", "log_loss": "neg_log_loss", "logloss": "neg_log_loss", "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error", "mcc": "matthews_corrcoef", "mse": "neg_mean_squared_error",
+    "rmse": "neg_root_mean_squared_error", "rmsle": "neg_root_mean_squared_log_error",
+}  # fmt: skip
 _SEED_SAMPLE: Final = 1_000
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
@@ -266,7 +272,7 @@ def _scorer(spec: TuningJobSpec, estimator: Any, candidates: Sequence[Mapping[st
     names = get_scorer_names()
     if spec.scoring not in names:
         must_be = "the name of one of scikit-learn's scorers"
-        raise refused(Reason.SCORER_UNKNOWN, field, must_be, spec.scoring, nearest(spec.scoring, names))
+        raise refused(Reason.SCORER_UNKNOWN, field, must_be, spec.scoring, _scorer_meant(spec.scoring, names))
     wanted = getattr(get_scorer(spec.scoring), "_response_method", "predict")
     methods = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     if methods != ("default",) and not any(
@@ -287,6 +293,17 @@ def _scorer(spec: TuningJobSpec, estimator: Any, candidates: Sequence[Mapping[st
             ]
         )
     return check_scoring(estimator, spec.scoring)
+
+
+def _scorer_meant(name: str, names: Sequence[str]) -> str:
+    meant = _SCORERS_MEANT.get(name.lower().removeprefix("neg_"))
+    if meant is not None:
+        return f"Did you mean {meant!r}?"
+    if "." in name:
+        return "A function of your own cannot be named here: tuningjob.GridSearchCV takes one."
+    if name.startswith("fbeta"):
+        return "It needs a beta, which no name has: tuningjob.GridSearchCV takes make_scorer(fbeta_score, beta=2)."
+    return nearest(name, names) or f"Known: {', '.join(sorted(names))}."
 
 
 def _splits(spec: TuningJobSpec, estimator: Any, data: Dataset) -> list[Split]:  # noqa: ANN401  an estimator

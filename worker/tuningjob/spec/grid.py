@@ -6,7 +6,8 @@ for scikit-learn's ParameterSampler to say, where the pods are (``tuningjob.sear
 """
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -32,6 +33,12 @@ SAMPLE: Final = "spec.search.random.parameters"
 MOST_LISTED: Final = 1_000_000
 # scikit-learn draws without replacement by the number of a combination, which has 64 bits.
 _MOST_COMBINATIONS: Final = 2**63 - 1
+_RANGES: Final = ("{range: [start, stop, step]}", "{linspace: [start, stop, num]}", "{logspace: [start, stop, num]}")
+_DISTRIBUTIONS: Final = ("{uniform: [low, high]}", "{loguniform: [low, high]}", "{randint: [low, high]}")
+_TAGS: Final = frozenset(
+    {"range", "linspace", "logspace", "uniform", "loguniform", "randint", "tuple", "dict", "int", "float", "none"}
+)
+_PYTHON: Final = re.compile(r"(np\.|numpy\.)?(?P<kind>logspace|linspace|geomspace|arange|range)\((?P<arguments>.*)$")
 _T = TypeVar("_T")
 
 
@@ -127,7 +134,7 @@ def parse_search(search: Search) -> Grid | Sample:
 
 def parse_grid(parameters: Any, field: str = GRID) -> Grid:  # noqa: ANN401  any JSON-like value
     """``spec.search.grid.parameters``: a map or a list of maps. Raises ManifestRefused."""
-    maps = _parse_maps(parameters, field, parse_values)
+    maps = _parse_maps(parameters, field, _values)
     return Grid(tuple(SubGrid(tuple(each), tuple(each.values())) for each in maps))
 
 
@@ -151,7 +158,26 @@ def can_be_drawn(sample: Sample) -> bool:
 
 def _drawn_from(value: Any, field: str) -> Values | Distribution:  # noqa: ANN401  any JSON-like value
     found = parse_distribution(value, field)
-    return parse_values(value, field) if found is None else found
+    return _values(value, field, (*_RANGES, *_DISTRIBUTIONS)) if found is None else found
+
+
+def _values(value: Any, field: str, known: Sequence[str] = _RANGES) -> Values:  # noqa: ANN401  any JSON-like value
+    """``parse_values``, which tells what there is in the place of something else, and of Python."""
+    is_map = isinstance(value, Mapping) and len(value) == 1
+    if is_map and not _TAGS.intersection(value):
+        raise refuse(field, "a list of values", value, f"Or one of {', '.join(known[:-1])} and {known[-1]}.")
+    if isinstance(value, str) and (python := _PYTHON.match(value)):
+        raise refuse(field, "a list of values", value, _in_place_of(python))
+    return parse_values(value, field)
+
+
+def _in_place_of(python: "re.Match[str]") -> str:
+    """Numpy's ranges, which a manifest has as well; whole only where YAML has not torn them at their commas."""
+    kind, arguments = python["kind"], python["arguments"]
+    tag = {"arange": "range", "geomspace": "logspace"}.get(kind, kind)
+    default = "stop" if tag == "range" else "start, stop, num"
+    meant = arguments.rstrip(")") if arguments.endswith(")") and kind != "geomspace" else default
+    return f"A manifest has no Python. Write {{{tag}: [{meant}]}}."
 
 
 def _parse_maps(

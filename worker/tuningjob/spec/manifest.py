@@ -3,21 +3,19 @@
 The laptop and the operator both come through ``load``: the verdict is the same.
 """
 
-import difflib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec import bounds
 from tuningjob.spec.canonical import canonical, read_file
 from tuningjob.spec.grid import parse_search
 from tuningjob.spec.literals import parse_params, shown
-from tuningjob.spec.models import Model, TuningJob, TuningJobSpec
+from tuningjob.spec.models import TuningJob, TuningJobSpec
+from tuningjob.spec.refusals import problem_of
 
 M = TypeVar("M", TuningJob, TuningJobSpec)
 
@@ -49,9 +47,9 @@ def dump_spec(spec: TuningJobSpec) -> dict[str, Any]:
 
 def _validated(model: type[M], document: object, prefix: str) -> M:
     try:
-        valid = model.model_validate(document)
+        valid = model.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ManifestRefused([_problem(model, detail, prefix) for detail in error.errors()]) from None
+        raise ManifestRefused([problem_of(model, detail, prefix) for detail in error.errors()]) from None
     problems = _untyped_problems(valid.spec if isinstance(valid, TuningJob) else valid)
     if problems:
         raise ManifestRefused(problems)
@@ -87,62 +85,3 @@ def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
             )
         )
     return problems
-
-
-def _problem(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
-    location = detail["loc"][:-2] if detail["loc"][-1:] == ("[key]",) else detail["loc"]  # of a key of a map
-    field = field_path([part for part in (prefix, *location) if part != ""])
-    context: Mapping[str, Any] = detail.get("ctx", {})
-    match detail["type"]:
-        case "must_be":
-            return Problem(field or prefix, context["must_be"], shown(detail["input"]), context["advice"])
-        case "missing":
-            return Problem(field, "given", "nothing")
-        case "extra_forbidden":
-            return Problem(field, "a known field", "an unknown one", _did_you_mean(model, detail["loc"]))
-        case "string_pattern_mismatch":
-            return Problem(field, f"text that matches {context['pattern']}", shown(detail["input"]))
-        case "string_type" if isinstance(detail["input"], bool):
-            advice = "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
-            return Problem(field, "a string", shown(detail["input"]), advice)
-        case _:
-            wanted = detail["msg"].split(" should ", 1)[-1].removeprefix("be ")
-            return Problem(field, re.sub(r"^have ", "one with ", wanted), shown(detail["input"]))
-
-
-def field_path(parts: Sequence[str | int]) -> str:
-    """``("spec", "steps", 0, "name")`` as ``spec.steps[0].name``."""
-    path = ""
-    for part in parts:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """``Did you mean 'max_depth'?`` for the nearest known name; else the names, if they are few; else nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known: {', '.join(sorted(known))}." if 0 < len(known) <= 30 else ""
-
-
-def _did_you_mean(model: type[Model], location: Sequence[str | int]) -> str:
-    current: Any = model
-    for part in location[:-1]:
-        if isinstance(part, str) and isinstance(current, type) and issubclass(current, Model):
-            current = next((field.annotation for field in current.model_fields.values() if field.alias == part), None)
-            current = _inner_model(current)
-    if not (isinstance(current, type) and issubclass(current, Model)):
-        return ""
-    return nearest(str(location[-1]), [field.alias or name for name, field in current.model_fields.items()])
-
-
-def _inner_model(annotation: Any) -> Any:  # noqa: ANN401  any annotation
-    """The model inside ``X | None``, ``list[X]`` and ``Annotated[X, ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _inner_model(inner)
-        if found is not None:
-            return found
-    return None

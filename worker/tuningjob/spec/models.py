@@ -48,6 +48,8 @@ _FILLED_IN: Final[dict[str, JsonValue]] = {"default": {}}
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 DOTTED_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
+STEP_CLASS: Final = r"^(passthrough|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$"
+MODEL_KEY: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 STEP_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 LABEL_KEY: Final = rf"^({DNS_SUBDOMAIN[1:-1]}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
@@ -60,9 +62,12 @@ TAKEN_ENV: Final = frozenset(
 )
 
 
-def must_be(expected: str, advice: str = "") -> PydanticCustomError:
-    """A refusal in this project's voice: ``manifest.load`` turns it into a Problem."""
-    return PydanticCustomError("must_be", "must be {must_be}", {"must_be": expected, "advice": advice})
+def must_be(expected: str, advice: str = "", **of_field: object) -> PydanticCustomError:
+    """A refusal in this project's voice: ``manifest.load`` turns it into a Problem.
+
+    Of a model it may be about one ``field`` of it, of which was ``got`` something.
+    """
+    return PydanticCustomError("must_be", "must be {must_be}", {"must_be": expected, "advice": advice, **of_field})
 
 
 class Model(BaseModel):
@@ -198,7 +203,7 @@ class Step(Model):
         str,
         Field(
             alias="class",
-            pattern=r"^(passthrough|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+)$",
+            pattern=STEP_CLASS,
             max_length=253,
         ),
     ] = Field(description="Dotted path of the estimator's class, or passthrough.")
@@ -303,6 +308,7 @@ class CrossValidation(Model):
 
 _LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
 _LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
+_BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
 _OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "target", "features")
 
 
@@ -386,7 +392,12 @@ class Data(Model):
 
     def _check_loader(self, loader: str) -> None:
         if not loader.startswith(_LOADERS):
-            raise must_be("with a loader of sklearn.datasets", f"Got {loader!r}; for your own data give a path.")
+            raise must_be(
+                "a function load_…, make_… or fetch_… of sklearn.datasets",
+                "For your own data give a path.",
+                field="loader",
+                got=loader,
+            )
         for name in _OF_A_FILE:
             if getattr(self, name) is not None:
                 raise must_be(f"without {to_camel(name)} beside a loader")
@@ -395,13 +406,14 @@ class Data(Model):
         if self.params:
             raise must_be("without params beside a path")
         if self.target is None:
-            raise must_be("with a target beside a path", "Name the column to predict.")
+            raise must_be("given beside a path", "Name the column to predict.", field="target", got=None)
         if self.persistent_volume_claim is not None and self.config_map is not None:
             raise must_be("with persistentVolumeClaim or configMap, not both")
         if ".." in path.split("/"):
-            raise must_be("with a path that stays below its folder", f"Got {path!r}.")
+            raise must_be("a path that stays below its folder, without ..", _BELOW, field="path", got=path)
         if self.features is not None and self.target in self.features:
-            raise must_be("with a target that is not among the features", f"Remove {self.target!r} from one of them.")
+            advice = f"Remove {self.target!r} from one of them."
+            raise must_be("a column that is not among the features", advice, field="target", got=self.target)
 
     @property
     def file_format(self) -> str | None:
@@ -793,11 +805,9 @@ class TuningJobSpec(Model):
         default=None,
         description="A worker image of your own; the chart's by default. A laptop does not read it.",
     )
-    model_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)] | None = (
-        Field(
-            default=None,
-            description="The key under which the audit table versions the result; the object's name by default.",
-        )
+    model_key: Annotated[str, Field(pattern=MODEL_KEY, max_length=253)] | None = Field(
+        default=None,
+        description="The key under which the audit table versions the result; the object's name by default.",
     )
 
 
