@@ -61,7 +61,9 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
     except AttributeError:
         known = [other for other in dir(module) if not other.startswith("_")]
         close = nearest(name, known)
-        advice = close if close.startswith("Did") else f"{module_path} has no {name!r}. {_in_scikit_learn(path)}".rstrip()
+        advice = (
+            close if close.startswith("Did") else f"{module_path} has no {name!r}. {_in_scikit_learn(path)}".rstrip()
+        )
         raise refused(Reason.CODE_IMPORT, field, f"{kind} that {module_path} has", path, advice) from None
     except (Exception, SystemExit) as error:  # the module's own __getattr__
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
