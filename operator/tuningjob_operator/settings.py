@@ -38,6 +38,9 @@ class Settings:
     metrics_port: int
     # where files of finished searches are kept: file:///…, s3://bucket/prefix or gs://bucket/prefix
     artifacts_url: str
+    # what the files of one search, and of one namespace, may have together; 0: any number
+    max_artifact_bytes: int
+    max_namespace_bytes: int
     # for how long the cells of a deleted search may still be reused
     retention: dt.timedelta
     # tls.crt, tls.key, ca.crt; None: plain HTTP
@@ -112,6 +115,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         liveness_port=int(environ.get("TUNINGJOB_LIVENESS_PORT", "8081")),
         metrics_port=int(environ.get("TUNINGJOB_METRICS_PORT", "8082")),
         artifacts_url=environ.get("TUNINGJOB_ARTIFACTS_URL") or (data_dir / "artifacts").absolute().as_uri(),
+        max_artifact_bytes=int(_quantity(environ.get("TUNINGJOB_MAX_ARTIFACT_BYTES", "")) or 0),
+        max_namespace_bytes=int(_quantity(environ.get("TUNINGJOB_MAX_NAMESPACE_BYTES", "")) or 0),
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",

@@ -31,6 +31,13 @@ class Process(AbstractContextManager["Process"]):
     def log(self) -> str:
         return self._log.read_text()
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most that it has had resident."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+
     def start(self) -> None:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "tuningjob_operator.service"]

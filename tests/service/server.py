@@ -14,9 +14,11 @@ from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
 from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.artifacts import LocalStore
+from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.service import make_app
+from tuningjob_operator.service.connections import guarded
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.probes import room_in
 
@@ -38,7 +40,7 @@ class Register:
         self.rights |= {(name, verb, namespace) for verb in verbs}
         return token
 
-    async def name(self, token: str, *, verb: str, namespace: str) -> str:
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
         if self.is_away:
             raise IdentityUnavailable("The Kubernetes API server must say who this is, but got: nothing")
         if token not in self.names:
@@ -72,6 +74,8 @@ class Service:
         self._persons = persons
         self.clock = Clock()
         self.register = Register()
+        self.shares = Shares()
+        self.protocol = guarded()
         self.artifacts = LocalStore(root / "artifacts", max_bytes=max_artifact_bytes)
         self.journal: SqlJournal = self._open()
         self.app: FastAPI | None = None
@@ -93,19 +97,26 @@ class Service:
             self.artifacts,
             KEYS,
             persons=self.register if self._persons is None else self._persons(),
-            checks=(self._check_journal, room_in(self._root)),
+            # methods of ours, that look it up when they are asked: a test may have put something else there
+            checks=(self._check_reading,),
+            writing=(self._check_writing, room_in(self._root)),
+            shares=self.shares,
         )
 
-    def _check_journal(self) -> None:
-        # looked up when it is asked: a test may have put something else there
+    def _check_reading(self) -> None:
         self.journal.check()
+
+    def _check_writing(self) -> None:
+        self.journal.check_writing()
 
     def start(self) -> None:
         # Bound and listening before the server's thread runs: whoever connects is kept waiting, not refused.
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         self.app = self.make_app()
-        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, ws="none", lifespan="on"))
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, log_config=None, ws="none", lifespan="on", http=self.protocol)
+        )
         self._thread = threading.Thread(target=self._serve, args=(self._server, listener))
         self._thread.start()
 

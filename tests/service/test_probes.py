@@ -151,7 +151,9 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_what_was_is_kept(small_volum
             taken = {unit.cells[0]}
             with pytest.raises(AssertionError, match="the client wanted to wait"):
                 work(worker, taken)
-            assert http.get("/readyz").status_code == 503
+            assert http.get("/readyz").status_code == 200, "everything can still be read"
+            assert "tuningjob_journal_writable 0.0" in http.get("/metrics").text
+            assert {result.cell for result in client.results()} >= taken
             assert http.get("/healthz").status_code == 200
             file = http.put(
                 "/v1/artifacts/model.joblib",
@@ -164,10 +166,33 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_what_was_is_kept(small_volum
             ballast.unlink()
             service.restart()
             assert http.get("/readyz").json() == {"status": "ready"}
+            assert "tuningjob_journal_writable 1.0" in http.get("/metrics").text
             assert {result.cell for result in service.journal.results("search-a")} >= taken
             Pod(client).work()
             assert service.journal.report_counts("search-a").keys() <= {1, 2}
             assert service.journal.progress("search-a").done == 30
+    finally:
+        service.close()
+
+
+def test_what_is_left_of_a_volume_is_the_journals(small_volume: Path) -> None:
+    service = Service(small_volume, max_artifact_bytes=2**30)
+    service.artifacts = LocalStore(small_volume / "artifacts", max_bytes=2**30, reserve=0.1)
+    service.journal.open_search(a_search())
+    service.start()
+    try:
+        with service.client() as client, httpx.Client(base_url=service.url, trust_env=False) as http:
+            ballast = fill(small_volume)
+            with ballast.open("r+b") as file:
+                file.truncate(ballast.stat().st_size - 2**19)  # half a megabyte is free, of eight
+            model = {**sha256(b"model"), "Authorization": f"Bearer {service.token()}"}
+            refused = http.put("/v1/artifacts/model.joblib", content=b"model", headers=model)
+            assert refused.status_code == 507
+            assert "must leave 838,860 bytes of the volume to the journal" in detail(refused)
+            Pod(client).work()
+            assert service.journal.progress("search-a").done == 30
+            ballast.unlink()
+            assert http.put("/v1/artifacts/model.joblib", content=b"model", headers=model).status_code == 200
     finally:
         service.close()
 

@@ -11,10 +11,12 @@ import uvicorn
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.artifacts import ArtifactStore, open_store
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.logs import CHATTERERS
 from tuningjob_operator.service.app import make_app
+from tuningjob_operator.service.connections import guarded
 from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
 from tuningjob_operator.service.probes import room_in
 from tuningjob_operator.service.tls import Certificate
@@ -24,6 +26,8 @@ logger = logging.getLogger("tuningjob_operator.service")
 
 # A forest of a few hundred deep trees is a gigabyte; the volume's size is the administrator's limit.
 MAX_ARTIFACT_BYTES: Final = 4 * 2**30
+# Of the volume, what files leave to the journal.
+_RESERVE: Final = 0.1
 # What a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
 # A thread that computes gives way to one that has waited for the database after so long; Python's own 5 ms, at each of a
@@ -38,7 +42,9 @@ def serve(settings: Settings) -> None:
     certificate = None if settings.tls_dir is None else Certificate(settings.tls_dir)
     journal = SqlJournal(settings.database_url)
     try:
-        artifacts = open_store(settings.artifacts_url, max_bytes=MAX_ARTIFACT_BYTES, scratch=settings.scratch_dir)
+        artifacts = open_store(
+            settings.artifacts_url, max_bytes=MAX_ARTIFACT_BYTES, scratch=settings.scratch_dir, reserve=_RESERVE
+        )
         artifacts.sweep()
         _look_at(artifacts)
         asyncio.run(_serve(settings, journal, artifacts, certificate))
@@ -63,12 +69,15 @@ async def _serve(
         artifacts,
         tokens.read_keys(settings.signing_key_dir, settings.signing_key_file),
         persons=None if server is None else KubernetesPeople(server),
-        checks=(journal.check, room_in(settings.data_dir)),
+        checks=(journal.check,),
+        writing=(journal.check_writing, room_in(settings.data_dir)),
+        shares=Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=settings.max_namespace_bytes),
     )
     config = uvicorn.Config(
         app,
         host="0.0.0.0",  # noqa: S104  every pod of the cluster is a client
         port=settings.results_port,
+        http=guarded(),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         server_header=False,
         access_log=False,

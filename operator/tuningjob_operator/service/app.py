@@ -15,11 +15,13 @@ from fastapi.routing import APIRoute
 
 from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import Shares
 from tuningjob_operator.service import people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
 from tuningjob_operator.service.metrics import Measured, Metrics
+from tuningjob_operator.service.room import Room
 from tuningjob_operator.service.wire import add_errors
 from tuningjob_operator.tokens import Keys
 
@@ -31,6 +33,8 @@ def make_app(
     *,
     persons: People | None = None,
     checks: Sequence[probes.Check] = (),
+    writing: Sequence[probes.Check] = (),
+    shares: Shares = Shares(),  # noqa: B008  frozen
 ) -> FastAPI:
     """The service over a journal and a store.
 
@@ -54,11 +58,12 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    app.add_middleware(Border, keys=keys, people=known, max_artifact_bytes=artifacts.max_bytes)
+    app.add_middleware(Border, keys=keys, people=known, max_artifact_bytes=artifacts.max_bytes, room=Room())
     app.add_middleware(Measured, metrics=metrics)  # the last one added is the outermost
     add_errors(app, metrics)
-    app.include_router(probes.make_routes(probes.Readiness(checks), metrics))
-    app.include_router(workers.make_routes(journal, artifacts, metrics))
+    readiness = probes.Readiness(checks, writing=writing, is_writable=metrics.writable.set)
+    app.include_router(probes.make_routes(readiness, metrics))
+    app.include_router(workers.make_routes(journal, artifacts, metrics, shares))
     app.include_router(people.make_routes(journal.audit, artifacts, metrics))
     generated = app.openapi
     app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
+from tuningjob_operator.service.room import NoTurn, Room
 
 # What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
@@ -33,6 +34,10 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json
 NAMESPACES: Final = "/v1/namespaces/"
 _ARTIFACTS: Final = "/v1/artifacts/"
 _LINGER_SECONDS: Final = 10.0
+# A body ends when so long no byte has come, or when it has taken so long in all; a model of 4 GiB has an hour.
+IDLE_SECONDS: Final = 30.0
+MAX_BODY_SECONDS: Final = 60.0
+MAX_UPLOAD_SECONDS: Final = 3_600.0
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -46,8 +51,9 @@ class Person:
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, **headers: str) -> None:
         self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         super().__init__(sentence)
 
 
@@ -65,11 +71,15 @@ class Border:
         keys: tokens.Keys,
         people: People,
         max_artifact_bytes: int,
+        room: Room,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._app = app
         self._keys = keys
         self._people = people
         self._max_artifact_bytes = max_artifact_bytes
+        self._room = room
+        self._idle_seconds = idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -79,15 +89,32 @@ class Border:
         try:
             limit = await self._admit(scope)
         except _Refused as refused:
-            headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+            headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else refused.headers
             await JSONResponse({"detail": str(refused)}, refused.status, headers)(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
-            response = JSONResponse({"detail": _too_long(limit)}, 413, {"Connection": "close"})
-            await response(scope, receive, _lingering(receive, send))
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        size = int(announced) if announced.isdigit() else None
+        if size is not None and size > limit:
+            await _refuse(413, _too_long(limit), scope, receive, send)
             return
-        await self._app(scope, _limited(receive, limit), send)
+        seconds = MAX_UPLOAD_SECONDS if _is_file(scope) else MAX_BODY_SECONDS
+        read = _limited(receive, limit, idle_seconds=self._idle_seconds, seconds=seconds)
+        search_id = scope["state"].get("search_id") if "state" in scope else None
+        if search_id is None:
+            await self._app(scope, read, send)
+            return
+        try:
+            await self._in_turn(search_id, limit if size is None and _has_body(scope) else size or 0, scope, read, send)
+        except NoTurn:
+            sentence = "The service must work on a few long requests at a time, and this one has waited. Send it again."
+            await _refuse(503, sentence, scope, receive, send, Retry_After="2")
+
+    async def _in_turn(self, search_id: str, size: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises NoTurn, before anything was answered."""
+        # files are streamed: they are never in memory, and take long
+        who, size = (f"{search_id}/files", 0) if _is_file(scope) else (search_id, size)
+        async with self._room.taken(who, size):
+            await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> int:
         """How many bytes of body the request may have. Raises _Refused."""
@@ -97,7 +124,7 @@ class Border:
         token = _bearer(dict(scope["headers"]))
         state = scope.setdefault("state", {})
         if path.startswith(NAMESPACES):
-            state["person"] = await self._person(path, scope["method"], token)
+            state["person"] = await self._person(path, scope["method"], token, (scope.get("client") or ("",))[0])
             return MAX_PERSONS_BYTES
         try:
             state["search_id"] = tokens.verify(self._keys, token)
@@ -107,18 +134,21 @@ class Border:
             return self._max_artifact_bytes
         return _MAX_BODIES.get(path, MAX_JSON_BYTES)
 
-    async def _person(self, path: str, method: str, token: str) -> Person:
+    async def _person(self, path: str, method: str, token: str, peer: str) -> Person:
         namespace = path.removeprefix(NAMESPACES).partition("/")[0]
         if not _NAMESPACE.fullmatch(namespace):
             raise _Refused(404, f"The namespace must be a Kubernetes namespace, but got {namespace[:80]!r}.")
         if tokens.is_one(token):
             raise _Refused(401, "The token must be a person's Kubernetes token, but got the token of a search.")
         try:
-            name = await self._people.name(token, verb="get" if method in _READS else "update", namespace=namespace)
+            name = await self._people.name(
+                token, verb="get" if method in _READS else "update", namespace=namespace, peer=peer
+            )
         except PersonRefused as refusal:
-            raise _Refused(refusal.status, str(refusal)) from None
+            waits = {"Retry_After": "10"} if refusal.status == 429 else {}
+            raise _Refused(refusal.status, str(refusal), **waits) from None
         except IdentityUnavailable as unavailable:
-            raise _Refused(503, str(unavailable)) from None
+            raise _Refused(503, str(unavailable), Retry_After="2") from None
         return Person(name, namespace)
 
 
@@ -149,20 +179,46 @@ def _lingering(receive: Receive, send: Send) -> Send:
     return send_and_read
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """``receive`` that ends in a 413: a body without an announced length is counted while it is read."""
+def _limited(receive: Receive, limit: int, *, idle_seconds: float, seconds: float) -> Receive:
+    """``receive`` that ends in a 413 or a 408: a body is counted while it is read, and must go on."""
     read = 0
+    ends_at: float | None = None
+    is_whole = False
 
     async def counted() -> Message:
-        nonlocal read
-        message = await receive()
+        nonlocal read, ends_at, is_whole
+        if is_whole:
+            return await receive()  # whoever waits for the client to leave waits as long as it takes
+        now = asyncio.get_running_loop().time()
+        ends_at = now + seconds if ends_at is None else ends_at
+        # FastAPI lets an HTTPException from within `receive` pass.
+        try:
+            async with asyncio.timeout(min(idle_seconds, ends_at - now)):
+                message = await receive()
+        except TimeoutError:
+            sentence = f"The body must go on within {idle_seconds:g} seconds, and end within {seconds:g}, but did not."
+            raise HTTPException(408, sentence, {"Connection": "close"}) from None
+        is_whole = not message.get("more_body", False)
         read += len(message.get("body", b""))
         if read > limit:
-            # FastAPI lets an HTTPException from within `receive` pass.
             raise HTTPException(413, _too_long(limit), {"Connection": "close"})
         return message
 
     return counted
+
+
+async def _refuse(status: int, sentence: str, scope: Scope, receive: Receive, send: Send, **headers: str) -> None:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = JSONResponse({"detail": sentence}, status, {"Connection": "close", **told})
+    await response(scope, receive, _lingering(receive, send))
+
+
+def _is_file(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(_ARTIFACTS)
+
+
+def _has_body(scope: Scope) -> bool:
+    return scope["method"] not in _READS
 
 
 def _too_long(limit: int) -> str:

@@ -16,7 +16,8 @@ import re
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -32,8 +33,14 @@ YES_SECONDS: Final = 30.0
 NO_SECONDS: Final = 5.0
 _MAX_VERDICTS: Final = 4_096
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
-# Whoever sends random tokens makes this service ask: so many questions at a time, and the others wait.
-_CONNECTIONS: Final = 8
+# Questions to the API server at a time, of people who were known before and of tokens that nobody knows yet.
+_KNOWN_AT_ONCE: Final = 8
+_STRANGERS_AT_ONCE: Final = 4
+# So many strangers wait; the next one is asked to come again. So many that were nobody's an address may send in a minute.
+_STRANGERS_WAITING: Final = 32
+_STRANGERS_OF_A_PEER: Final = 30
+_MINUTE: Final = 60.0
+_MAX_PEERS: Final = 4_096
 # RFC 6750's b68token; nothing that could end a header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _MAX_TOKEN_LENGTH: Final = 16_384
@@ -57,10 +64,10 @@ class IdentityUnavailable(Exception):
 class People(Protocol):
     """Who may do what."""
 
-    async def name(self, token: str, *, verb: str, namespace: str) -> str:
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
         """The name of whom ``token`` belongs to, who may ``verb`` TuningJobs in ``namespace``.
 
-        Raises PersonRefused and IdentityUnavailable.
+        ``peer`` is the address that it came from. Raises PersonRefused and IdentityUnavailable.
         """
 
     async def close(self) -> None:
@@ -95,7 +102,7 @@ def find_api_server(environ: Mapping[str, str] = os.environ) -> ApiServer | None
 class Nobody:
     """People where there is no API server to ask: none."""
 
-    async def name(self, token: str, *, verb: str, namespace: str) -> str:  # noqa: ARG002
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:  # noqa: ARG002
         """See People."""
         raise IdentityUnavailable(
             "This service must be told of a Kubernetes API server to know people by, but it runs outside of any cluster."
@@ -118,6 +125,55 @@ class _Verdict:
         return self.name
 
 
+class Door:
+    """Who may make this service ask the API server: people who were known before, and strangers a few at a time.
+
+    Whoever sends random tokens makes the service ask, and keeps only other strangers waiting. Belongs to one event loop.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._rooms = (asyncio.Semaphore(_STRANGERS_AT_ONCE), asyncio.Semaphore(_KNOWN_AT_ONCE))
+        self._waiting = 0
+        # of each address: since when, and how many tokens that were nobody's
+        self._peers: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    @asynccontextmanager
+    async def open(self, token: bytes, peer: str) -> AsyncIterator[None]:
+        """A place to ask from, for the token of this digest. Raises PersonRefused (429) and IdentityUnavailable."""
+        if token in self._known:
+            async with self._rooms[True]:
+                yield
+            return
+        since, count = self._peers.get(peer, (0.0, 0))
+        if count >= _STRANGERS_OF_A_PEER and self._clock() - since < _MINUTE:
+            raise PersonRefused(429, f"The address {peer} must send no more tokens that nobody knows. Try again later.")
+        if self._waiting >= _STRANGERS_WAITING:
+            raise IdentityUnavailable("The API server must be asked of too many unknown tokens just now. Try again.")
+        self._waiting += 1
+        try:
+            async with self._rooms[False]:
+                yield
+        finally:
+            self._waiting -= 1
+
+    def tell(self, token: bytes, peer: str, *, is_somebody: bool) -> None:
+        """What came of it."""
+        if is_somebody:
+            self._known[token] = None
+            self._known.move_to_end(token)
+            while len(self._known) > _MAX_VERDICTS:
+                self._known.popitem(last=False)
+            return
+        self._known.pop(token, None)
+        since, count = self._peers.pop(peer, (self._clock(), 0))
+        is_over = self._clock() - since >= _MINUTE
+        self._peers[peer] = (self._clock(), 1) if is_over else (since, count + 1)
+        while len(self._peers) > _MAX_PEERS:
+            self._peers.popitem(last=False)
+
+
 class KubernetesPeople:
     """People as the API server knows them. Belongs to one event loop."""
 
@@ -125,9 +181,10 @@ class KubernetesPeople:
         self._server = server
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._door = Door(clock)
         self._verdicts: OrderedDict[tuple[bytes, str, str], tuple[float, _Verdict]] = OrderedDict()
 
-    async def name(self, token: str, *, verb: str, namespace: str) -> str:
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
         """See People."""
         if len(token) > _MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise PersonRefused(401, "The token must be a Kubernetes bearer token, but got something else.")
@@ -135,7 +192,9 @@ class KubernetesPeople:
         known = self._verdicts.get(key)
         if known is not None and self._clock() < known[0]:
             return known[1].told()
-        verdict = await self._review(token, verb=verb, namespace=namespace)
+        async with self._door.open(key[0], peer):
+            verdict = await self._review(token, verb=verb, namespace=namespace)
+        self._door.tell(key[0], peer, is_somebody=verdict.name != "")
         good_for = YES_SECONDS if verdict.refused is None else NO_SECONDS
         self._verdicts[key] = (self._clock() + good_for, verdict)
         self._verdicts.move_to_end(key)
@@ -209,7 +268,7 @@ class KubernetesPeople:
                 context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS),
+                connector=aiohttp.TCPConnector(ssl=context, limit=_KNOWN_AT_ONCE + _STRANGERS_AT_ONCE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_TIMEOUT,
                 # as kopf does: an API server is not reached through a proxy meant for the internet

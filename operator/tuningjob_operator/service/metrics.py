@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningjob.journal.records import CellResult
@@ -43,6 +43,12 @@ class Metrics:
         self.reused = self._counter("tuningjob_cells_reused", "Cells that were answered from what was known.")
         self.claims = self._counter("tuningjob_claims", "Claims, by what the claimant was told to do.", "next")
         self.artifact_bytes = self._counter("tuningjob_artifact_bytes", "Bytes of files, by direction.", "direction")
+        self.writable = Gauge(
+            "tuningjob_journal_writable",
+            "1 if the journal could be written to when the service was last asked whether it is ready, else 0.",
+            registry=self.registry,
+        )
+        self.writable.set(1)
         self.unavailable = self._counter(
             "tuningjob_unavailable", "Times that the journal or the artifact store could not answer.", "error"
         )
@@ -85,7 +91,9 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            route = getattr(scope.get("route"), "path", "refused" if status in {401, 403, 413, 503} else "none")
+            route = getattr(
+                scope.get("route"), "path", "refused" if status in {401, 403, 408, 413, 429, 503} else "none"
+            )
             # starlette's own routes (OpenAPI's) leave no trace
             route = scope["path"] if scope["path"] in OPEN_PATHS else route
             method = scope["method"] if scope["method"] in _METHODS else "other"

@@ -93,7 +93,7 @@ def make_routes(audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> API
         prefix="/v1/namespaces/{namespace}/models",
         tags=["people"],
         dependencies=[Security(_TOKEN)],
-        responses=refusals(401, 403, 404, 413, 422, 503),
+        responses=refusals(401, 403, 404, 408, 413, 422, 429, 503),
     )
     _add_history(router, audit)
     _add_blessings(router, audit)

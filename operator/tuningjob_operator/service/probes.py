@@ -1,7 +1,8 @@
 """What Kubernetes and Prometheus ask, without a token: alive, ready, and the numbers. No search is named to them.
 
-Ready means that a report would be taken in now: the database is *written* to, because a full disk still reads. A bucket that is
-away is told to whoever brings a file (503, and a metric): it must not keep claims and reports from being served.
+Ready means that the journal can be read: processes that serve models ask for their parameters, whether the disk is full or not.
+Whether it can be written to is a metric (tuningjob_journal_writable) and a line in the log; who reports is told 503, and comes
+again. A bucket that is away is told to whoever brings a file (503, and a metric).
 """
 
 import asyncio
@@ -47,8 +48,18 @@ def room_in(folder: Path, *, least_bytes: int = 4 * 2**20) -> Check:
 class Readiness:
     """Whether all checks pass, asked seldom, and never twice at a time: a check may hang for as long as its driver does."""
 
-    def __init__(self, checks: Sequence[Check], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        *,
+        writing: Sequence[Check] = (),
+        is_writable: Callable[[bool], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``is_writable`` is told at each look whether the checks of ``writing`` pass, too."""
         self._checks = checks
+        self._writing = writing
+        self._is_writable = is_writable
         self._clock = clock
         self._told: str | None = None
         self._told_at: float | None = None
@@ -73,13 +84,23 @@ class Readiness:
         return self._told
 
     def _first_problem(self) -> str | None:
-        for check in self._checks:
-            try:
-                check()
-            except Exception as error:  # noqa: BLE001  whatever it is, it is why this service is not ready
-                _log.warning("not ready: %s", error)
-                return str(error) or type(error).__name__
-        return None
+        problem = _problem_of(self._checks)
+        if problem is not None:
+            _log.warning("not ready: %s", problem)
+        cannot_write = problem or _problem_of(self._writing)
+        if cannot_write is not None and problem is None:
+            _log.warning("nothing can be written: %s", cannot_write)
+        self._is_writable(cannot_write is None)
+        return problem
+
+
+def _problem_of(checks: Sequence[Check]) -> str | None:
+    for check in checks:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
+            return str(error) or type(error).__name__
+    return None
 
 
 class Status(Body):

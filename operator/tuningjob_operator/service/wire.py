@@ -11,12 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
+from starlette.requests import ClientDisconnect
 
 from tuningjob.errors import (
     ArtifactRefused,
     ArtifactsUnavailable,
     JournalError,
     JournalMismatch,
+    NoRoom,
     NotBlessed,
     TuningJobError,
     UnknownModel,
@@ -24,6 +26,8 @@ from tuningjob.errors import (
 )
 from tuningjob_operator.service.metrics import Metrics
 
+# nginx's word for a client that went before it was answered; for the metrics alone
+GONE: Final = 499
 _log = logging.getLogger(__name__)
 R = TypeVar("R")
 
@@ -66,9 +70,12 @@ _SENTENCES: Final = {
     403: "This person may not do this in this namespace.",
     404: "There is no such thing.",
     409: "The journal holds something else than what is offered.",
+    408: "The body did not go on, or did not end in time.",
     413: "The body is too long.",
     422: "Something has the wrong type or is out of bounds.",
+    429: "Too many tokens that nobody knows came from this address: try again later.",
     503: "The journal, the artifact store or the API server does not answer just now: try again later.",
+    507: "The volume, or the namespace's share of it, has no room for the file.",
 }
 
 
@@ -95,6 +102,7 @@ _STATUS: Final[dict[type[TuningJobError], int]] = {
     JournalMismatch: 409,
     ArtifactRefused: 422,
     ArtifactsUnavailable: 503,
+    NoRoom: 507,
     JournalError: 503,
 }
 
@@ -110,6 +118,10 @@ def add_errors(app: FastAPI, metrics: Metrics) -> None:
             return JSONResponse({"detail": str(error)}, status)
 
         app.add_exception_handler(kind, translate)
+
+    @app.exception_handler(ClientDisconnect)
+    async def forget(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=GONE)  # nobody reads it: a pod was drained while it sent
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_request: Request, error: RequestValidationError) -> Response:

@@ -31,6 +31,7 @@ from tuningjob.journal.records import (
     Preflight,
     Refusal,
     Search,
+    Shares,
 )
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.metrics import Metrics
@@ -107,17 +108,17 @@ _REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest)
 _REPORT: Final = Takes[Report](Report)
 
 
-def make_routes(journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
+def make_routes(journal: Journal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares) -> APIRouter:
     """The routes below /v1 that need a search's token."""
     router = APIRouter(
         prefix="/v1",
         tags=["workers"],
         dependencies=[Security(_TOKEN)],
-        responses=refusals(401, 404, 413, 422, 503),
+        responses=refusals(401, 404, 408, 413, 422, 503),
     )
     _add_search(router, journal)
     _add_cells(router, journal, metrics)
-    _add_artifacts(router, journal, artifacts, metrics)
+    _add_artifacts(router, journal, artifacts, metrics, shares)
     return router
 
 
@@ -211,22 +212,25 @@ def _json(page: Sequence[CellResult]) -> bytes:
     return _CELLS.dump_json([replace(result, identity=None) for result in page], exclude_none=True)
 
 
-def _add_artifacts(router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics) -> None:
+def _add_artifacts(
+    router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares
+) -> None:
     def place(search_id: str, upload: Upload) -> Artifact:
         # in one order with `complete`: a search may have ended while the file came in
-        with journal.placing(search_id, upload.verify()):
+        with journal.placing(search_id, upload.verify(), shares):
             return upload.commit()
 
     @router.put(
         "/artifacts/{name}",
         response_model=Artifact,
-        responses=refusals(409),
+        responses=refusals(409, 507),
         openapi_extra={"requestBody": {"required": True, **bytes_of("The file.")}},
     )
     async def put_artifact(request: Request, name: str, x_content_sha256: Annotated[str, Header()]) -> Response:
         search_id = _id(request)
         announced = request.headers.get("content-length", "")
-        await run_in_threadpool(journal.check_room, search_id, name, int(announced) if announced.isdigit() else 0)
+        size = int(announced) if announced.isdigit() else 0
+        await run_in_threadpool(journal.check_room, search_id, name, size, shares)
         with artifacts.upload(search_id, name, sha256=x_content_sha256) as upload:
             async for chunk in request.stream():
                 await run_in_threadpool(upload.write, chunk)

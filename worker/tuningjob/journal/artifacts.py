@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
-from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable
+from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
 from tuningjob.spec.wellknown import RESULT_FILES
 
 # A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
@@ -28,6 +28,9 @@ _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED: Final = ".part"
 _BLOCK_BYTES: Final = 1 << 20
+# how often the volume's room is looked at, and the most that is kept free of a large one
+_BETWEEN_CHECKS: Final = 16 << 20
+_MOST_RESERVED: Final = 10 << 30
 # The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
 _DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
 
@@ -45,7 +48,14 @@ class Upload:
     """A file on its way in: nobody sees it before ``commit``. Made by ``ArtifactStore.upload``."""
 
     def __init__(
-        self, file: BinaryIO, name: str, *, max_bytes: int, sha256: str, place: Callable[[Artifact], None]
+        self,
+        file: BinaryIO,
+        name: str,
+        *,
+        max_bytes: int,
+        sha256: str,
+        place: Callable[[Artifact], None],
+        check_room: Callable[[], None],
     ) -> None:
         self._file = file
         self._name = name
@@ -54,9 +64,14 @@ class Upload:
         self._place = place
         self._digest = hashlib.sha256()
         self._size = 0
+        self._check_room = check_room
+        self._check_at = 0
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises ArtifactRefused as soon as the file is longer than it may be, ArtifactsUnavailable for a full volume."""
+        if self._size >= self._check_at:
+            self._check_room()
+            self._check_at = self._size + _BETWEEN_CHECKS
         self._size += len(chunk)
         if self._size > self._max_bytes:
             raise ArtifactRefused(
@@ -96,8 +111,10 @@ class ArtifactStore(ABC):
     ``wellknown.RESULT_FILES``: neither can lead out of the store. And ArtifactsUnavailable if the store does not answer.
     """
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int, reserve: float = 0.0) -> None:
+        """``reserve`` is the part of the volume that files leave free: the journal lies beside them."""
         self.max_bytes = max_bytes
+        self._reserve = reserve
 
     @contextmanager
     def upload(self, search_id: str, name: str, *, sha256: str) -> Iterator[Upload]:
@@ -121,10 +138,22 @@ class ArtifactStore(ABC):
                     max_bytes=self.max_bytes,
                     sha256=sha256,
                     place=lambda artifact: self._place(part, search_id, artifact),
+                    check_room=lambda: self._check_room(name, part),
                 )
             finally:
                 with suppress(OSError):  # what a full volume has not taken goes with the rest
                     file.close()
+
+    def _check_room(self, name: str, part: Path) -> None:
+        """Raises NoRoom where what is left of the volume is the journal's."""
+        found = os.statvfs(part.parent)
+        free, reserve = found.f_bavail * found.f_frsize, int(self._reserve * found.f_blocks * found.f_frsize)
+        reserve = min(reserve, _MOST_RESERVED)
+        if free < reserve:
+            raise NoRoom(
+                f"{name}: must leave {reserve:,} bytes of the volume to the journal, but it has {free:,} free. "
+                "Delete TuningJobs, or give the service a larger volume or a bucket (artifacts.url)."
+            )
 
     def put(self, search_id: str, name: str, chunks: Iterable[bytes], *, sha256: str) -> Artifact:
         """Store a file, replacing one of this name. Raises ArtifactRefused for a wrong digest or too many bytes."""
@@ -186,8 +215,8 @@ class ArtifactStore(ABC):
 class LocalStore(ArtifactStore):
     """Files below the folder ``root``, which is made when it is needed."""
 
-    def __init__(self, root: Path, *, max_bytes: int) -> None:
-        super().__init__(max_bytes=max_bytes)
+    def __init__(self, root: Path, *, max_bytes: int, reserve: float = 0.0) -> None:
+        super().__init__(max_bytes=max_bytes, reserve=reserve)
         self._root = root
 
     def path(self, search_id: str, name: str) -> Path:
@@ -265,7 +294,7 @@ class LocalStore(ArtifactStore):
         return self._root / search_id
 
 
-def open_store(url: str, *, max_bytes: int, scratch: Path) -> ArtifactStore:
+def open_store(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> ArtifactStore:
     """The store at ``file:///…``, ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
 
     On their way to a bucket files are collected below the folder ``scratch``, which is the store's alone. Credentials come
@@ -273,10 +302,10 @@ def open_store(url: str, *, max_bytes: int, scratch: Path) -> ArtifactStore:
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes)
+        return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes, reserve=reserve)
     from tuningjob.journal import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
 
-    return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch)
+    return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch, reserve=reserve)
 
 
 def check_search_id(search_id: str) -> None:

@@ -145,8 +145,10 @@ class _Gcs(_Bucket):
 class BucketStore(ArtifactStore):
     """Files as objects ``<prefix>/<search id>/<name>``."""
 
-    def __init__(self, scheme: str, bucket: str, prefix: str, *, max_bytes: int, scratch: Path) -> None:
-        super().__init__(max_bytes=max_bytes)
+    def __init__(
+        self, scheme: str, bucket: str, prefix: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0
+    ) -> None:
+        super().__init__(max_bytes=max_bytes, reserve=reserve)
         self._root = f"{bucket}/{prefix}" if prefix else bucket
         self._names = (bucket, prefix)
         self._url = f"{scheme}://{self._root}"
@@ -236,7 +238,7 @@ def _answering(url: str, *, exists: bool) -> Iterator[None]:
         ) from error
 
 
-def open_bucket(url: str, *, max_bytes: int, scratch: Path) -> BucketStore:
+def open_bucket(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> BucketStore:
     """See ``artifacts.open_store``. Raises ValueError for a URL that is none of a bucket."""
     parts = urlsplit(url)
     scheme = {"s3": "s3", "gs": "gs"}.get(parts.scheme)
@@ -245,4 +247,6 @@ def open_bucket(url: str, *, max_bytes: int, scratch: Path) -> BucketStore:
             "The store of artifacts must be at file:///<folder>, s3://<bucket>/<prefix> or gs://<bucket>/<prefix>, "
             f"without credentials, but got {parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()!r}."
         )
-    return BucketStore(scheme, parts.netloc, parts.path.strip("/"), max_bytes=max_bytes, scratch=scratch)
+    return BucketStore(
+        scheme, parts.netloc, parts.path.strip("/"), max_bytes=max_bytes, scratch=scratch, reserve=reserve
+    )

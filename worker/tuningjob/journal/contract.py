@@ -111,7 +111,11 @@ class Journal(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises JournalError, with the reason, if nothing could be written now. Made to be asked every few seconds."""
+        """Raises JournalError, with the reason, if nothing could be read now. Made to be asked every few seconds."""
+
+    @abstractmethod
+    def check_writing(self) -> None:
+        """Raises JournalError, with the reason, if nothing could be written now: a full disk still reads."""
 
     @abstractmethod
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:

@@ -32,7 +32,7 @@ def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, sha
         raise ArtifactRefused(
             f"{name}: must leave the files of its search at {shares.search_bytes:,} bytes at most, but they would be "
             f"{used.search + size_bytes:,}. A smaller estimator, a compression (spec.artifacts) or a higher "
-            "limits.maxSearchBytes is needed."
+            "limits.maxArtifactBytes is needed."
         )
     if shares.namespace_bytes and used.namespace + size_bytes > shares.namespace_bytes:
         raise NoRoom(

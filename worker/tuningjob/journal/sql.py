@@ -159,7 +159,12 @@ class SqlJournal(Journal):
         self._database.close()
 
     def check(self) -> None:
-        """See Journal. A full disk still reads: the one row that says the schema's version is written, as it is."""
+        """See Journal."""
+        with self._database.reading() as connection:
+            connection.execute(select(schema_version.c.revision)).one()
+
+    def check_writing(self) -> None:
+        """See Journal. The one row that says the schema's version is written, as it is."""
         with self._database.writing() as connection:
             connection.execute(schema_version.update().values(revision=schema_version.c.revision))
 

@@ -1,0 +1,216 @@
+"""Nothing waits for ever, and nobody's waiting is another's: heads, bodies, connections, turns, strangers."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journal.makers import a_search
+from tests.service.server import Service
+from tests.service.test_api import detail, sha256
+from tuningjob_operator.service.border import Border
+from tuningjob_operator.service.connections import Crowd, guarded
+from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused
+from tuningjob_operator.service.room import PER_SEARCH, SHORT_BYTES, NoTurn, Room
+
+
+def serving(root: Path, crowd: Crowd) -> Iterator[Service]:
+    service = Service(root)
+    service.protocol = guarded(crowd)
+    service.journal.open_search(a_search())
+    service.start()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Service]:
+    """A service that waits for a head for a moment, and has room for five connections."""
+    yield from serving(tmp_path, Crowd(head_seconds=0.3, most=5))
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Service]:
+    """A service that gives an address two connections."""
+    yield from serving(tmp_path, Crowd(most_of_a_peer=2))
+
+
+def connect(service: Service, said: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    connection.sendall(said)
+    return connection
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Waits until it is, or until the test has had enough."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHos", b"POST /v1/cells HTTP/1.1\r\nX: "])
+def test_half_a_head_is_not_waited_for(hasty: Service, said: bytes) -> None:
+    with connect(hasty, said) as connection:
+        assert is_closed(connection)
+
+
+def test_half_a_second_head_is_not_waited_for_either(hasty: Service) -> None:
+    with connect(hasty, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /he") as connection:
+        answer = b""
+        while part := connection.recv(4_096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_silent_connections_make_room_for_one_that_speaks(tmp_path: Path) -> None:
+    for service in serving(tmp_path, Crowd(most=5)):
+        with ExitStack() as opened:
+            silent = [opened.enter_context(connect(service)) for _ in range(12)]
+            assert httpx.get(f"{service.url}/healthz", trust_env=False).status_code == 200
+            assert all(map(is_closed, silent[:7])), "the oldest went"
+
+
+def test_an_address_has_so_many_connections(narrow: Service) -> None:
+    with connect(narrow) as one, connect(narrow), connect(narrow) as third:
+        assert is_closed(third)
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert one.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_body_that_does_not_go_on_is_a_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.stop()
+    begin = Border.__init__
+    monkeypatch.setattr(Border, "__init__", lambda self, app, **kept: begin(self, app, **kept, idle_seconds=0.2))
+    service.start()
+    head = f"POST /v1/fail HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {service.token()}\r\nContent-Length: 20\r\n\r\n"
+    with connect(service, head.encode() + b'{"reason"') as connection:
+        answer = b""
+        while part := connection.recv(4_096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"must go on within 0.2 seconds" in answer
+
+
+def test_an_upload_that_is_interrupted_is_no_fault_of_the_service(
+    service: Service, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = (
+        f"PUT /v1/artifacts/model.joblib HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {service.token()}\r\n"
+        f"X-Content-Sha256: {'0' * 64}\r\nContent-Length: 900\r\n\r\n"
+    )
+    connect(service, head.encode() + b"x" * 100).close()
+    counted = 'route="/v1/artifacts/{name}",status="499"'
+    waiting = threading.Event()
+    while counted not in http.get("/metrics").text:
+        waiting.wait(0.02)
+    assert 'status="500"' not in http.get("/metrics").text
+    assert "Traceback" not in caplog.text
+    assert list((service.artifacts.path("search-a", "model.joblib").parent.parent).glob("*/.*.part")) == []
+
+
+# --- turns ------------------------------------------------------------------------------------------------------------
+
+
+async def test_long_bodies_wait_in_order_and_short_ones_pass_by() -> None:
+    room, order = Room(max_bytes=300_000), []
+
+    async def ask(who: str, size: int) -> None:
+        async with room.taken(who, size):
+            order.append(who)
+            await asyncio.sleep(0)
+
+    async with room.taken("first", 200_000):
+        waiting = [asyncio.create_task(ask(who, 150_000)) for who in ("second", "third")]
+        await asyncio.sleep(0)
+        await ask("short", SHORT_BYTES)
+        assert order == ["short"]
+    await asyncio.gather(*waiting)
+    assert order == ["short", "second", "third"]
+
+
+async def test_who_has_waited_long_enough_is_asked_to_come_again_and_leaves_nothing_behind() -> None:
+    room = Room(max_bytes=100_000, patience_seconds=0.01)
+    async with room.taken("first", 100_000):
+        with pytest.raises(NoTurn):
+            async with room.taken("second", 70_000):
+                pass
+    async with room.taken("second", 100_000):
+        pass
+
+
+async def test_a_search_that_asks_without_end_keeps_its_neighbour_waiting_for_nothing() -> None:
+    room = Room(patience_seconds=0.01)
+    async with AsyncExitStack() as turns:
+        for _ in range(PER_SEARCH):
+            await turns.enter_async_context(room.taken("greedy", 10))
+        with pytest.raises(NoTurn):
+            async with room.taken("greedy", 10):
+                pass
+        async with room.taken("neighbour", 10):
+            pass
+    async with room.taken("greedy", 10):
+        pass
+
+
+# --- strangers ----------------------------------------------------------------------------------------------------------
+
+
+async def enter(door: Door, token: bytes, peer: str = "a") -> None:
+    async with door.open(token, peer):
+        pass
+
+
+async def test_an_address_that_sends_tokens_of_nobody_is_not_heard_for_a_while_and_its_neighbour_is() -> None:
+    now = 0.0
+    door = Door(lambda: now)
+    await enter(door, b"ada")
+    door.tell(b"ada", "a", is_somebody=True)
+    for number in range(30):
+        await enter(door, b"%d" % number)
+        door.tell(b"%d" % number, "a", is_somebody=False)
+    with pytest.raises(PersonRefused, match="address a must send no more tokens that nobody knows"):
+        await enter(door, b"another")
+    await enter(door, b"another", "b")
+    await enter(door, b"ada")
+    now = 61.0
+    await enter(door, b"another")
+
+
+async def test_people_who_were_known_before_do_not_wait_for_strangers() -> None:
+    door = Door(lambda: 0.0)
+    door.tell(b"ada", "a", is_somebody=True)
+    enough = asyncio.Event()
+
+    async def dawdle(number: int) -> None:
+        async with door.open(b"%d" % number, f"peer-{number}"):
+            await enough.wait()
+
+    strangers = [asyncio.create_task(dawdle(number)) for number in range(32)]
+    await asyncio.sleep(0)
+    with pytest.raises(IdentityUnavailable, match="too many unknown tokens"):
+        await enter(door, b"one more", "another")
+    await asyncio.wait_for(enter(door, b"ada"), 1)
+    enough.set()
+    await asyncio.gather(*strangers)
+
+
+def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: Service) -> None:
+    service.stop()
+    service.shares = type(service.shares)(search_bytes=500)
+    service.start()
+    body = b"x" * 501
+    response = httpx.put(
+        f"{service.url}/v1/artifacts/model.joblib",
+        content=body,
+        headers={**sha256(body), "Authorization": f"Bearer {service.token()}"},
+        trust_env=False,
+    )
+    assert response.status_code == 422
+    assert "must leave the files of its search at 500 bytes at most" in detail(response)
