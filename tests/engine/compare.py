@@ -1,7 +1,7 @@
 """scikit-learn's search and ours, side by side."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,20 @@ def assert_same_search(
     n_jobs: int | None = None,
     kind: str = "GridSearchCV",
     fit_params: Mapping[str, Any] | None = None,
+    each_time: Mapping[str, Callable[[], Any]] | None = None,
     **settings: Any,
 ) -> Any:
-    """Fit both; the same results to the bit, times left out, or the same exception. Returns ours."""
+    """Fit both; the same results to the bit, times left out, or the same exception. Returns ours.
+
+    ``each_time``: settings that are used up by a search, made for each.
+    """
     theirs, ours = (
-        _fitted(search(estimator, space, n_jobs=jobs, **settings), X, y, fit_params or {})
+        _fitted(
+            search(estimator, space, n_jobs=jobs, **settings, **{k: make() for k, make in (each_time or {}).items()}),
+            X,
+            y,
+            fit_params or {},
+        )
         for search, jobs in zip(_CLASSES[kind], (1, n_jobs), strict=True)
     )
     if isinstance(theirs, Exception) and settings.get("error_score") == "raise":

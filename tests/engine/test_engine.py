@@ -123,7 +123,9 @@ def test_a_process_that_is_killed_from_outside_is_told() -> None:
         assert pool.wait(0.1) == []
         zygote = children_of(os.getpid())[0]
         os.kill(children_of(zygote)[0], signal.SIGKILL)
-        with pytest.raises(WorkerDied, match=r"killed from outside \(.*SIGKILL.*mostly for lack of memory"):
+        with pytest.raises(
+            WorkerDied, match=r"killed from outside \(it was killed by SIGKILL, mostly for lack of memory\)"
+        ):
             pool.wait()
 
 

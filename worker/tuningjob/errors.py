@@ -5,7 +5,7 @@
     TuningJobError
     ├── ManifestRefused        the manifest asks for what cannot be (exit 2): a list of problems, each with its field
     ├── SearchFailed           the search ran and cannot give an answer (exit 3)
-    ├── WorkerDied             a process of ours was killed from outside, mostly for memory (a pod exits 1 and is replaced)
+    ├── WorkerDied             a process of ours died in a fit: killed, or ended by the fit (a pod exits 1 and is replaced)
     ├── JournalError           the journal cannot do what was asked
     │   ├── UnknownSearch      no such search in this journal
     │   ├── UnknownModel       no such model key, or no such version of it, in the audit
@@ -53,7 +53,7 @@ class SearchFailed(TuningJobError):
 
 
 class WorkerDied(TuningJobError):
-    """A process of ours was killed from outside, mostly for lack of memory. What was reported is kept."""
+    """A process of ours died in a fit: killed, mostly for lack of memory, or ended by the fit. What was reported is kept."""
 
 
 class JournalError(TuningJobError):

@@ -209,7 +209,7 @@ def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch
 
 
 def _survive(worker: Worker) -> bool | None:
-    """``worker.evaluate_all``; None if a process was killed, for lack of memory mostly, and another worker is to go on.
+    """``worker.evaluate_all``; None if a process died, and another worker is to go on.
 
     As if the pod had died and come again, but at once: the journal has it as the death of this claimant. Raises WorkerDied if it
     was given nothing, so nothing is counted, and there would be no end to it.

@@ -1,8 +1,9 @@
 """The engine: cells in, results out, in processes of its own or in this one."""
 
 import contextlib
-import threading
-import uuid
+import re
+import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,22 +12,31 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import joblib
+import numpy as np
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from tuningjob.engine.evaluate import AtWork, Evaluated, Evaluator
-from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, may_fork
+from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, how, may_fork
 from tuningjob.engine.rules.base import Rule, register, rules_by_hand
 from tuningjob.engine.schedule import Schedule, Task
+from tuningjob.engine.slices import SharedRows
 from tuningjob.engine.work import CellKey, Work, shared_rows
 from tuningjob.errors import WorkerDied
 
-_DIED: Final = (
-    "a process of this worker was killed from outside ({}), mostly for lack of memory. What was finished is kept; with less "
-    "spec.resources.cpu (n_jobs) fewer fits are in memory at a time."
+_KILLED: Final = (
+    "a process of this worker was killed from outside (it {}). With less spec.resources.cpu (n_jobs) fewer fits are in memory "
+    "at a time."
 )
+_ENDED: Final = "a process of this worker ended in the middle of a fit, by something that the fit calls: it {}."
+_EXIT_CODE_TOLD_BY_LOKY: Final = re.compile(r"EXIT\((\d+)\)|SIG\w+\((-\d+)\)")
 _Steps = Iterator[Evaluated | AtWork]
+
+
+def as_they_are(steps: _Steps) -> _Steps:
+    """Changes nothing: the default of ``Engine.around``."""
+    return steps
 
 
 @contextlib.contextmanager
@@ -41,7 +51,7 @@ class Engine:
 
     The processes are forked before the constructor returns, where that is safe (``processes.may_fork``); else they are
     joblib's. With ``processes=0`` everything happens in ``wait``, with whatever threads the caller allows. ``around`` may change
-    the results of a task on their way, in the process that evaluates it.
+    the results of a task on their way, in the process that evaluates it: a function that can be found by its name.
     """
 
     def __init__(
@@ -51,11 +61,11 @@ class Engine:
         *,
         guard: bool = True,
         seed: int = 0,
-        around: Callable[[_Steps], _Steps] = lambda steps: steps,
+        around: Callable[[_Steps], _Steps] = as_they_are,
         parallel: Parallel | None = None,
     ) -> None:
         forks = processes > 0 and parallel is None and may_fork()
-        rows = shared_rows(work) if forks else None
+        rows = _shared_rows(work) if forks else None
         self.work = replace(work, rows=rows)
         self._evaluator = Evaluator(self.work)
         watches = guard and self._evaluator.shares
@@ -83,7 +93,9 @@ class Engine:
         if self._processes is not None:
             self._processes.close()
         if self._from_joblib is not None:
-            self._from_joblib.close()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib says what is not used: it is known here
+                self._from_joblib.close()
 
     def add(self, cells: Iterable[CellKey]) -> None:
         """More cells to evaluate; those that share work should come together."""
@@ -102,7 +114,7 @@ class Engine:
     def wait(self, timeout: float | None = None) -> list[Evaluated]:
         """Results, as soon as there are any, or none after ``timeout`` seconds (which only processes of its own look at).
 
-        Raises what scikit-learn would raise for a cell, and WorkerDied for a process that was killed from outside.
+        Raises what scikit-learn would raise for a cell, and WorkerDied for a process that died.
         """
         if self.is_done:
             return []
@@ -163,7 +175,7 @@ class Engine:
             if slow is not None:
                 self.schedule.give(task, Evaluated(slow, self._timed_out(slow)))
         else:
-            raise WorkerDied(_DIED.format(event))
+            raise WorkerDied(_died(event.exitcode))
 
     def _timed_out(self, cell: CellKey) -> dict[str, Any]:
         """As scikit-learn tells a fit that failed."""
@@ -199,7 +211,7 @@ class Engine:
         try:
             ended = next(self._from_joblib, self) is self
         except BrokenProcessPool as broken:
-            raise WorkerDied(_DIED.format(broken)) from broken
+            raise WorkerDied(_died_in_loky(broken)) from broken
         if ended or self.is_done:
             # to its end: a generator of joblib's that is left behind complains
             deque(self._from_joblib, maxlen=0)
@@ -207,11 +219,10 @@ class Engine:
 
     def _round(self, parallel: Parallel) -> Generator[None]:
         """All that is scheduled by now, a task at a time; ``parallel`` comes back for more as it likes."""
-        token = uuid.uuid4().hex  # names the work, so that a process cuts a fold's rows once
         rules = rules_by_hand()
         run = delayed(_run_task)
         tasks = iter(self.schedule.take, None)
-        for id, steps in parallel(run(self.work, task, self._around, token, rules) for task in tasks):  # noqa: A001
+        for id, steps in parallel(run(self.work, task, self._around, rules) for task in tasks):  # noqa: A001
             task = self.schedule.at_work(id)
             for step in steps:
                 self.schedule.arrived(task, step)
@@ -219,22 +230,40 @@ class Engine:
             yield
 
 
-class _Latest(threading.local):
-    """What this thread of joblib's was given last; its threading backend runs several in one process."""
-
-    token = ""
-    evaluator: Evaluator
-
-
-_latest: Final = _Latest()
-
-
 def _run_task(
-    work: Work, task: Task, around: Callable[[_Steps], _Steps], token: str, rules: Sequence[type[Rule]]
+    work: Work, task: Task, around: Callable[[_Steps], _Steps], rules: Sequence[type[Rule]]
 ) -> tuple[int, list[Evaluated]]:
-    if _latest.token != token:
-        for rule in rules:
-            register(rule)
-        _latest.token, _latest.evaluator = token, Evaluator(work)
-    steps = around(_latest.evaluator.evaluate(task.split, task.candidates, plain=task.plain))
-    return task.id, [step for step in steps if isinstance(step, Evaluated)]
+    """In a process of joblib's, which outlives the search: nothing of it may stay there.
+
+    Work that is kept from one task to the next saves a fold's rows from being cut again, but keeps the file in which joblib has
+    X mapped: then joblib waits a second for it at the end of every search, and leaves it in /dev/shm.
+    """
+    for rule in rules:
+        register(rule)
+    evaluator = Evaluator(work)
+    try:
+        steps = around(evaluator.evaluate(task.split, task.candidates, plain=task.plain))
+        return task.id, [step for step in steps if isinstance(step, Evaluated)]
+    finally:
+        evaluator.close()
+
+
+def _shared_rows(work: Work) -> SharedRows | None:
+    """As ``shared_rows``; what selects no rows is told by the fits, as scikit-learn tells it."""
+    if any(np.ndim(indices) != 1 for split in work.splits for indices in split):
+        return None
+    try:
+        return shared_rows(work)
+    except IndexError:
+        return None
+
+
+def _died(exitcode: int) -> str:
+    return (_KILLED if exitcode == -signal.SIGKILL else _ENDED).format(how(exitcode))
+
+
+def _died_in_loky(broken: BrokenProcessPool) -> str:
+    found = _EXIT_CODE_TOLD_BY_LOKY.search(str(broken))
+    if found is None:
+        return f"a process of this worker ended in the middle of a fit: {broken}"
+    return _died(int(found[1] or found[2]))

@@ -182,6 +182,10 @@ class Evaluator:
             self._memo = Memo(fold.size)
         return self._memo
 
+    def close(self) -> None:
+        """Keep nothing: neither rows nor transformers, which refer to each other in circles."""
+        self._forget_fold()
+
     def _forget_fold(self) -> None:
         if self._memo is not None:
             self._memo.clear()

@@ -1,34 +1,48 @@
-"""What an unfitted estimator is, as a hashable: two with one fingerprint would be fitted to the same bits by the same data."""
+"""What an unfitted estimator is, as a hashable: two with one fingerprint would be fitted to the same bits by the same data.
 
+A user's objects may be anything: refer to themselves, have no ``__dict__``, raise when they are looked at. Looking at them never
+raises, and ends. What cannot be told of one stands for itself alone, and nothing is shared with it.
+"""
+
+import contextlib
 import numbers
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from typing import Any
+import types
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import Any, Final
 
 import joblib
 import numpy as np
 
 _PLAIN = (str, bytes, int, bool, type(None))
+_LISTS = (list, tuple)
+# Lists within lists that are the same list have more ends than anybody can visit.
+_MOST_VALUES: Final = 200_000
+_MADE_BY_A_CLASS_STATEMENT: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
-def fingerprint(value: Any) -> Hashable:  # noqa: ANN401, PLR0911  any parameter's value, a kind at a time
+class Untold:
+    """Stands for what cannot be told: to all that ask, an estimator of nobody's that draws what nobody has seeded."""
+
+    random_state = None
+
+
+UNTOLD: Final = Untold()
+
+
+class _CannotTellError(Exception):
+    """The value refers to itself, is too large, or hides its state."""
+
+
+def fingerprint(value: Any) -> Hashable:  # noqa: ANN401  any parameter's value
     """Equal only for values that no fit could tell apart.
 
     Types count (1 is not 1.0), so do signs of zero. What has no better description is compared by its pickled state, and what
-    cannot be pickled by identity: a fingerprint may miss an equality, it never invents one.
+    cannot be pickled, or refers to itself, by identity: a fingerprint may miss an equality, it never invents one.
     """
-    if type(value) in _PLAIN:
-        return (type(value), value)
-    if isinstance(value, float | np.generic):
-        return (type(value), value.hex() if type(value) is float else np.asarray(value).tobytes())
-    if isinstance(value, list | tuple):
-        return (type(value), *map(fingerprint, value))
-    if type(value) is dict:
-        return (dict, *((fingerprint(key), fingerprint(item)) for key, item in value.items()))
-    if isinstance(value, type) or (callable(value) and not hasattr(value, "get_params")):
+    try:
+        return _Description().of(value)
+    except Exception:  # noqa: BLE001  whatever its own code does
         return ("is", id(value))
-    if is_estimator(value):
-        return of_estimator(value)
-    return _by_state(value)
 
 
 def of_estimator(
@@ -41,39 +55,133 @@ def of_estimator(
 
     Attributes in ``without`` are left out, those in ``instead`` count as if they had the value given there.
     """
-    state = vars(estimator) | instead if instead else vars(estimator)
-    return (type(estimator), *((name, fingerprint(state[name])) for name in sorted(state) if name not in without))
+    try:
+        return _Description().of_estimator(estimator, without, instead or {})
+    except Exception:  # noqa: BLE001  whatever its own code does
+        return ("is", id(estimator))
+
+
+class _Description:
+    """One description: knows what it is within, and how much it has seen."""
+
+    def __init__(self) -> None:
+        self._within: set[int] = set()
+        self._seen = 0
+
+    def of(self, value: Any) -> Hashable:  # noqa: ANN401, PLR0911  a kind at a time
+        self._seen += 1
+        if self._seen > _MOST_VALUES:
+            raise _CannotTellError
+        kind = type(value)
+        if kind in _PLAIN:
+            return (kind, value)
+        if kind is float:
+            return (kind, value.hex())
+        if isinstance(value, np.generic):
+            return (kind, np.asarray(value).tobytes())
+        if kind in _LISTS or kind is dict:
+            return self._entered(value, self._of_dict if kind is dict else self._of_list)
+        if isinstance(value, type) or (callable(value) and not hasattr(value, "get_params")):
+            return ("is", id(value))
+        if is_estimator(value):
+            return self.of_estimator(value, (), {})
+        return _by_state(value)
+
+    def of_estimator(self, estimator: Any, without: Collection[str], instead: Mapping[str, Any]) -> Hashable:  # noqa: ANN401
+        def describe(_: Any) -> Hashable:  # noqa: ANN401
+            state = _state_of(estimator)
+            if state is None:
+                raise _CannotTellError
+            state |= instead
+            return (type(estimator), *((name, self.of(state[name])) for name in sorted(state) if name not in without))
+
+        return self._entered(estimator, describe)
+
+    def _entered(self, value: Any, describe: Callable[[Any], Hashable]) -> Hashable:  # noqa: ANN401
+        if id(value) in self._within:
+            raise _CannotTellError
+        self._within.add(id(value))
+        described = describe(value)
+        self._within.remove(id(value))
+        return described
+
+    def _of_list(self, value: Any) -> Hashable:  # noqa: ANN401
+        return (type(value), *map(self.of, value))
+
+    def _of_dict(self, value: Any) -> Hashable:  # noqa: ANN401
+        return (dict, *((self.of(key), self.of(item)) for key, item in value.items()))
 
 
 def is_estimator(value: Any) -> bool:  # noqa: ANN401  anything
     """Whether it follows scikit-learn's protocol of parameters (and is an object, not a class)."""
-    return hasattr(value, "get_params") and not isinstance(value, type)
+    try:
+        return hasattr(value, "get_params") and not isinstance(value, type)
+    except Exception:  # noqa: BLE001  whatever a property of it does
+        return False
 
 
 def nested_estimators(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an estimator
-    """The estimator and every estimator among its parameters, at any depth (steps and transformers included)."""
-    yield estimator
-    for inner in estimators_within(estimator):
-        yield from nested_estimators(inner)
+    """The estimator and every estimator among its parameters, at any depth (steps and transformers included), once each.
+
+    ``UNTOLD`` stands for what cannot be looked into.
+    """
+    seen = {id(estimator)}
+    waiting = [estimator]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        inner = [new for new in estimators_within(each) if id(new) not in seen]
+        seen.update(map(id, inner))
+        waiting += reversed(list({id(new): new for new in inner}.values()))
 
 
 def estimators_within(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an estimator
-    """The estimators among its parameters, in lists and tuples too, without those within these."""
-    for value in vars(estimator).values():
-        yield from _estimators_in(value)
+    """The estimators among its parameters, in lists, tuples and dicts too, without those within these.
 
-
-def _estimators_in(value: Any) -> Iterator[Any]:  # noqa: ANN401  any parameter's value
-    if is_estimator(value):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _estimators_in(item)
+    ``UNTOLD`` stands for what cannot be looked into.
+    """
+    if estimator is UNTOLD:
+        return
+    state = _state_of(estimator)
+    if state is None:
+        yield UNTOLD
+        return
+    seen: set[int] = set()
+    waiting = list(reversed(state.values()))
+    while waiting:
+        value = waiting.pop()
+        if is_estimator(value):
+            yield value
+        elif type(value) in _LISTS or type(value) is dict:
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            waiting += reversed(list(value.values() if type(value) is dict else value))
 
 
 def is_integer(value: Any) -> bool:  # noqa: ANN401  anything
     """An integer and no bool, as scikit-learn's constraints mean it."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _state_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  anything
+    """The attributes that an object has of its own, those in ``__slots__`` too; None where it may have more than these."""
+    state: dict[str, Any] = {}
+    try:
+        for kind in reversed(type(value).__mro__):
+            if kind is object:
+                continue
+            if not kind.__flags__ & _MADE_BY_A_CLASS_STATEMENT:
+                return None
+            for name, attribute in vars(kind).items():
+                if isinstance(attribute, types.MemberDescriptorType):
+                    with contextlib.suppress(AttributeError):  # nothing was put into it
+                        state[name if name not in state else f"{kind.__qualname__}.{name}"] = attribute.__get__(value)
+                elif name == "__dict__" and not isinstance(attribute, types.GetSetDescriptorType):
+                    return None
+        return state | dict(getattr(value, "__dict__", {}))
+    except Exception:  # noqa: BLE001  whatever its own code does
+        return None
 
 
 def _by_state(value: Any) -> Hashable:  # noqa: ANN401  anything

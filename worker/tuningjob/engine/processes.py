@@ -103,7 +103,7 @@ class Died:
         return self.exitcode == -signal.SIGALRM
 
     def __str__(self) -> str:
-        return _how(self.exitcode)
+        return how(self.exitcode)
 
 
 Event = Item[ValueT] | Finished | Raised | Died
@@ -241,7 +241,7 @@ class Processes(Generic[TaskT, ValueT]):
             if missing.stillbirths >= _STILLBIRTHS:
                 raise WorkerDied(
                     f"{_STILLBIRTHS} worker processes, each in the place of the one before, died before they had begun "
-                    f"a task; the last one {_how(missing.exitcode)}"
+                    f"a task; the last one {how(missing.exitcode)}"
                 )
             self._begun[missing.place] = 0
             pid, connection = self._zygote.birth(missing.place)
@@ -314,8 +314,16 @@ def _raise_timeout(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise TimeoutError("the deadline has passed")
 
 
-def _how(exitcode: int) -> str:
-    return f"was killed by {signal.Signals(-exitcode).name}" if exitcode < 0 else f"exited with code {exitcode}"
+def how(exitcode: int) -> str:
+    """How a process ended. Only SIGKILL comes from outside: mostly from a kernel that is short of memory."""
+    if exitcode >= 0:
+        return f"exited with code {exitcode}"
+    if exitcode == -signal.SIGKILL:
+        return "was killed by SIGKILL, mostly for lack of memory"
+    try:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-exitcode}"
 
 
 # ---- in the parent: its view of the others ----

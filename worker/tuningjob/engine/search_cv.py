@@ -5,6 +5,7 @@ where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_s
 """
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from types import CellType
 from typing import Any, Final, Self
 
 import joblib
+import numpy as np
+from joblib._utils import eval_expr
 from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
@@ -23,7 +26,7 @@ from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome, shares_anyt
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.processes import may_fork
 from tuningjob.engine.seeds import GlobalGenerators
-from tuningjob.engine.work import CellKey, Work
+from tuningjob.engine.work import CellKey, Work, dispatches_arrays
 
 _PARALLEL: Final = "parallel"
 _ESTIMATOR: Final = "base_estimator"
@@ -63,7 +66,7 @@ class _SharedWork:
         ) -> Any:  # noqa: ANN401
             return evaluate_candidates(candidate_params, cv, more_results)
 
-        evaluation = _Evaluation(self, estimator)
+        evaluation = _Evaluation(self, parallel.cell_contents, estimator)
         parallel.cell_contents = evaluation
         run(without_contexts, callback_ctx=callback_ctx)
         self._guard = evaluation.guard
@@ -93,8 +96,9 @@ class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc
 class _Evaluation:
     """Stands where scikit-learn's search has ``joblib.Parallel``."""
 
-    def __init__(self, search: _SharedWork, estimator: CellType) -> None:
+    def __init__(self, search: _SharedWork, parallel: Parallel, estimator: CellType) -> None:
         self._search = search
+        self._parallel = parallel
         self._estimator = estimator
         self.guard = GuardReport()
 
@@ -106,13 +110,14 @@ class _Evaluation:
         outcomes: dict[CellKey, Outcome] = {}
         for result in self._evaluate(work, cells):
             outcomes[result.cell] = result.outcome
-        return [outcomes[cell] for cell in cells]
+        return [outcomes[cell] for cell in cells] if outcomes else []
 
     def _evaluate(self, work: Work, cells: list[CellKey]) -> Iterable[Evaluated]:
-        if not cells:
+        asked = int(joblib.effective_n_jobs(self._search.n_jobs)) if cells else 0
+        if not cells or not self._dispatches_anything(asked):
             return
         backend, _ = get_active_backend()
-        processes = self._processes(type(backend).__name__)
+        processes = self._processes(asked, type(backend).__name__)
         if processes == 1:
             # draws from global generators come in scikit-learn's order, or not at all; so does all else that is not known
             if shares_anything(work):
@@ -125,15 +130,8 @@ class _Evaluation:
             with Engine(work, min(processes, len(cells))) as engine:
                 yield from self._drain(engine, cells)
         else:
-            # whatever backend the user has chosen
-            streams = getattr(backend, "supports_return_generator", False)
-            parallel = Parallel(
-                n_jobs=processes,
-                pre_dispatch=self._search.pre_dispatch,
-                batch_size=1,
-                return_as="generator_unordered" if streams else "list",
-            )
-            yield from self._drain(Engine(work, processes, parallel=parallel), cells)
+            with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
+                yield from self._drain(engine, cells)
 
     def _drain(
         self, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
@@ -149,8 +147,28 @@ class _Evaluation:
         self.guard = GuardReport(self.guard.groups + schedule.guarded, self.guard.trips + schedule.tripped)
         return True
 
-    def _processes(self, backend: str) -> int:
-        asked = int(joblib.effective_n_jobs(self._search.n_jobs))
+    def _joblibs(self, processes: int) -> Parallel:
+        """scikit-learn's own Parallel, with whatever backend the user has chosen: scikit-learn ends what it has begun."""
+        parallel = self._parallel
+        if processes != parallel._effective_n_jobs():
+            parallel.__exit__(None, None, None)
+            parallel.n_jobs = processes
+            parallel.__enter__()
+        parallel.batch_size = 1
+        streams = getattr(parallel._backend, "supports_return_generator", False)
+        parallel.return_generator, parallel.return_ordered = streams, not streams
+        return parallel
+
+    def _dispatches_anything(self, processes: int) -> bool:
+        """Whether joblib would begin with any fit; raises what it would raise. For one process it does not ask."""
+        amount = self._search.pre_dispatch
+        if processes == 1 or amount == "all":
+            return True
+        if isinstance(amount, str):
+            amount = eval_expr(amount.replace("n_jobs", str(processes)))
+        return next(itertools.islice((True,), int(amount)), False)
+
+    def _processes(self, asked: int, backend: str) -> int:
         allowed = allowed_cpus()
         if asked <= allowed or backend not in {"LokyBackend", "MultiprocessingBackend"}:
             return asked
@@ -199,7 +217,8 @@ def _work_of(estimator: Any, calls: list[_Call]) -> tuple[Work, list[CellKey]]: 
     for _, _, call in calls:
         cell = CellKey(call["candidate_progress"][0], call["split_progress"][0])
         candidates[cell.candidate] = call["parameters"]
-        splits[cell.split] = (call["train"], call["test"])
+        if cell.split not in splits:
+            splits[cell.split] = tuple(map(_indices, (call["train"], call["test"])))
         cells.append(cell)
     work = Work(
         estimator=estimator,
@@ -217,12 +236,21 @@ def _work_of(estimator: Any, calls: list[_Call]) -> tuple[Work, list[CellKey]]: 
     return work, cells
 
 
+def _indices(given: Any) -> Any:  # noqa: ANN401  whatever an iterable of splits has
+    """As ``_fit_and_score`` takes them: ranges, lists and masks are arrays by then."""
+    return given if dispatches_arrays() else np.asarray(given)
+
+
 def _closure_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The variables that an inner function shares with the one around it: name to cell."""
     return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
 
 
 def _has_callbacks(search: Any) -> bool:  # noqa: ANN401
-    return any(
-        hasattr(each, "_skl_callbacks") or hasattr(each, "_parent_callback_ctx") for each in nested_estimators(search)
-    )
+    try:
+        return any(
+            hasattr(each, "_skl_callbacks") or hasattr(each, "_parent_callback_ctx")
+            for each in nested_estimators(search)
+        )
+    except Exception:  # noqa: BLE001  whatever an estimator does when it is looked at
+        return False

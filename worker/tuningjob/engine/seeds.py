@@ -79,11 +79,21 @@ def is_repeatable(estimator: Any, shape: "tuple[int, ...] | None" = None) -> boo
 
     ``shape`` is that of the data that the estimator itself is given; estimators within others count as if it were unknown.
     """
+    try:
+        return _is_repeatable(estimator, shape, set())
+    except Exception:  # noqa: BLE001  whatever its own code does when it is looked at
+        return False
+
+
+def _is_repeatable(estimator: Any, shape: "tuple[int, ...] | None", seen: set[int]) -> bool:  # noqa: ANN401
+    if id(estimator) in seen:  # a part may refer back to its owner
+        return True
+    seen.add(id(estimator))
     if not is_seeded(estimator, shape):
         return False
     if isinstance(estimator, BaseEnsemble) and is_integer(getattr(estimator, "random_state", None)):
         return True  # it seeds what is within (_set_random_states)
-    return all(map(is_repeatable, estimators_within(estimator)))
+    return all(_is_repeatable(each, None, seen) for each in estimators_within(estimator))
 
 
 def is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator

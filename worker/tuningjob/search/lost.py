@@ -8,9 +8,10 @@ from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem
 
 _TOLD: Final = (
-    "WorkerDied: two pods died of this cell, the second one while it was fitted alone: mostly for lack of memory. It is not "
-    "tried a third time, and its scores are NaN. Give the pods more memory (spec.resources.memory), or take these parameters "
-    "out of the grid: {params}, split {split}"
+    "WorkerDied: two pods died of this cell, the second one while it was fitted alone. It is not tried a third time, and its "
+    "scores are NaN. The pods' logs say how they died: if they were killed (SIGKILL, OOMKilled), give the pods more memory "
+    "(spec.resources.memory); else the fit itself ends its process, so take these parameters out of the grid: {params}, "
+    "split {split}"
 )
 
 

@@ -149,9 +149,9 @@ class _Loop:
     def run(self) -> bool:
         try:
             return self._until_nothing_is_left()
-        except WorkerDied:
+        except WorkerDied as died:
             self._deliver()
-            raise
+            raise WorkerDied(f"{died} What was finished is kept.") from died
 
     def _until_nothing_is_left(self) -> bool:
         while True:

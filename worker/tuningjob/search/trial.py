@@ -161,7 +161,7 @@ class Trial:
     def _death(self, died: Died) -> str:
         if died.timed_out:
             return f"the fit took longer than {self._problem.spec.limits.fit_timeout_seconds} s"
-        return f"its process {died}, mostly for lack of memory"
+        return f"its process {died}"
 
     # in the child
 
