@@ -1,5 +1,6 @@
 """A search that was begun by other code is another search: what its fits gave is never given as what they would give now."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,21 @@ def test_without_a_change_a_search_that_was_stopped_goes_on(tmp_path: Path) -> N
     resumed = Run(search(leaves), tmp_path)
     assert resumed.kept_and_reused[0] >= 3
     assert resumed.said == []
+
+
+@pytest.mark.slow
+def test_of_a_search_that_told_no_code_nothing_is_kept(tmp_path: Path) -> None:
+    """As one that an older release has begun."""
+    own_module(tmp_path, 1)
+    Run(search([1, 2]), tmp_path)
+    with sqlite3.connect(tmp_path / "results/tuning.db") as database:
+        for table in ("cells", "units", "regions"):
+            database.execute(f"update {table} set search_id = 'trees-old'")
+        database.execute("update searches set id = 'trees-old', preflight = json_remove(preflight, '$.code')")
+    database.close()
+    again = Run(search([1, 2]), tmp_path)
+    assert again.kept_and_reused == (0, 0)
+    assert again.said == ["The earlier run did not tell its code: 10 finished fits of it are not taken over."]
 
 
 @pytest.mark.slow

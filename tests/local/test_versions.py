@@ -1,9 +1,10 @@
 """What a laptop keeps of each version, and what it takes over from one search to the next."""
 
+import functools
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,41 @@ def test_each_version_keeps_its_files_and_the_plain_ones_are_those_of_the_last_r
     assert json.loads((two_versions / "best_params.json").read_text()) == {"max_depth": 4, "n_estimators": 5}
     for name in RESULT_FILES:
         assert (two_versions / name).samefile(folder / name)
+
+
+def test_the_plain_files_are_never_those_of_two_searches(
+    two_versions: Path, search: dict[str, Any], inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever a run is ended while it puts them there."""
+    first, second = sorted((two_versions / "searches").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    search["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [2, 3], "max_depth": [1, 2]}
+    path, link = written(search, tmp_path), os.link
+
+    def origins() -> set[Path]:
+        there = [(folder, name) for folder in (first, second) for name in RESULT_FILES]
+        return {
+            folder
+            for folder, name in there
+            if (two_versions / name).exists() and (two_versions / name).samefile(folder / name)
+        }
+
+    def link_so_many(left: Iterator[int], source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        link(source, target)
+
+    assert origins() == {second}
+    for number in range(1, len(RESULT_FILES)):
+        for name in RESULT_FILES:
+            (two_versions / name).unlink(missing_ok=True)
+            link(second / name, two_versions / name)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "link", functools.partial(link_so_many, iter(range(number))))
+            inside("run", path)
+        assert origins() == {first}
+        assert not (two_versions / "artifacts.json").exists(), "it says that the others are there"
+    said(inside("run", path))
+    assert {name for name in RESULT_FILES if (two_versions / name).samefile(first / name)} == set(RESULT_FILES)
 
 
 @pytest.mark.slow

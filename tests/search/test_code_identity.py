@@ -1,7 +1,7 @@
 """The code that a class runs: every file of the user's and every version that it leads to, and nothing that it does not."""
 
 import functools
-import importlib
+import importlib.machinery
 import sys
 import types
 import zipfile
@@ -103,6 +103,16 @@ def test_modules_that_import_each_other_are_looked_at_once(folder: Path) -> None
 def test_a_file_of_the_users_may_have_the_name_of_one_of_pythons(folder: Path) -> None:
     write(folder, mine="import turtle\nclass T: pass", turtle="")
     assert names(code_of("mine.T")) == {"mine.py", "turtle.py"}
+
+
+def test_a_compiled_file_of_the_users_counts_by_its_bytes(folder: Path) -> None:
+    name = f"fast{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    write(folder, mine="class T:\n    def fit(self):\n        import fast")
+    (folder / name).write_bytes(b"\x7fELF one")
+    before = code_of("mine.T")
+    (folder / name).write_bytes(b"\x7fELF other")
+    after = code_of("mine.T")
+    assert [name for name in names(before) if before.parts[name] != after.parts[name]] == [name]
 
 
 # --- distributions
