@@ -57,6 +57,19 @@ def test_an_import_tells_what_to_install(plain: Path, name: str) -> None:
     assert stderr.endswith("is not installed): pip install 'tuningjob[local]'\n")
 
 
+def test_where_scikit_learn_is_and_no_command_line_files_are_read_and_the_audit_is_not(plain: Path) -> None:
+    installed = Path(yaml.__file__).parent.parent
+    code = (
+        f"import sys; sys.path.append({str(installed)!r}); sys.modules['click'] = None; import tuningjob\n"
+        "print(tuningjob.from_literals({'a': {'tuple': [1]}}))\ntuningjob.params('forest')"
+    )
+    status, stdout, stderr = python(plain, "-c", code)
+    assert (status, stdout) == (1, "{'a': (1,)}\n")
+    assert stderr.splitlines()[-1] == (
+        "ImportError: tuningjob.params needs the extra 'local' (click is not installed): pip install 'tuningjob[local]'"
+    )
+
+
 def test_the_manifest_is_read_all_the_same(plain: Path) -> None:
     code = f"from tuningjob.spec import load_file; print(load_file(__import__('pathlib').Path({str(ROOT / 'examples/iris-forest.yaml')!r})).metadata.name)"
     assert python(plain, "-c", code) == (0, "iris-forest\n", "")

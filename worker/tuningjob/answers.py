@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from tuningjob.errors import JournalError, ManifestRefused
+from tuningjob.extras import advice_for
 from tuningjob.search.written import from_literals
 from tuningjob.spec.wellknown import JOURNAL_FILE
 
@@ -36,9 +37,12 @@ def params(
 
     Raises UnknownModel, NotBlessed, JournalError or ServiceUnavailable, and ManifestRefused for a value that cannot be made.
     """
-    import click  # noqa: PLC0415  what reads a file alone needs no command line
+    try:  # what reads a file alone needs no command line
+        import click  # noqa: PLC0415
 
-    from tuningjob.cli.places import Where, chosen, opened  # noqa: PLC0415
+        from tuningjob.cli.places import Where, chosen, opened  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ImportError(advice_for(error, "tuningjob.params") or str(error)) from error
 
     place = None if where is None else str(where)
     is_service = place is not None and place.startswith(_SCHEMES)

@@ -25,6 +25,7 @@ MAX_FILE_BYTES: Final = 2**20
 # Digits of the largest number that a float holds, which is what JSON's readers make of a long integer.
 MAX_DIGITS: Final = 308
 _BEYOND: Final = 10**MAX_DIGITS
+_LONGEST_COUNTED: Final = 10_000
 _LONGEST_PATH: Final = 160
 _MUCH: Final = (
     "YAML's aliases count as what they stand for. Long lists are said by {range: …}, {linspace: …} or {logspace: …}."
@@ -116,8 +117,11 @@ def _utf8(text: str) -> int:
 
 
 def _digits(number: int) -> int:
-    """Decimal digits, one too many at times: str() refuses to count beyond 4,300."""
-    return 1 if -10 < number < 10 else 1 + math.floor(abs(number).bit_length() * math.log10(2))
+    """Decimal digits. Not by str(), which refuses beyond 4,300 of them; of a longer one, one too many at times."""
+    if -10 < number < 10:
+        return 1
+    digits = 1 + math.floor(abs(number).bit_length() * math.log10(2))
+    return digits - 1 if digits < _LONGEST_COUNTED and abs(number) < 10 ** (digits - 1) else digits
 
 
 def _joined(field: str, parts: Iterable[str | int]) -> str:
