@@ -37,7 +37,7 @@ from tests.operator.controllers import (
     memory_of,
 )
 from tests.operator.fake_cluster import Crash, FakeCluster, unreachable
-from tests.operator.world import NOON, Clock, World, make_settings, manifest
+from tests.operator.world import KEYS, NOON, Clock, World, make_settings, manifest
 from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal.artifacts import LocalStore
 from tuningjob.journal.records import (
@@ -202,6 +202,7 @@ class Stage(World):
         self.journal = open_sqlite(ensure_journal(folder / "tuning.db"), clock=self.clock.now)
         self.artifacts = LocalStore(folder / "artifacts", max_bytes=1 << 30)
         self.settings = make_settings(max_pods=MAX_PODS, max_cpu=MAX_CPU, max_memory=MAX_MEMORY)
+        self.keys = KEYS
         self.controllers = Controllers(self.cluster, self.clock.now)
         self.start_operator()
 

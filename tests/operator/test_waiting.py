@@ -325,7 +325,7 @@ async def test_what_dies_alone_for_memory_gets_a_job_of_larger_pods_once_the_res
     assert job["metadata"]["uid"] != first
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert parse_quantity(container["resources"]["limits"]["memory"]) == 2 * gib
-    assert container["resources"]["limits"] == container["resources"]["requests"]
+    assert container["resources"]["requests"] == container["resources"]["limits"] | {"ephemeral-storage": "0"}
     while (
         claim := world.journal.claim(world.uid(), index=0, slots=1, holding=set(), claimant="d", memory=2 * gib)
     ).unit:

@@ -48,6 +48,8 @@ def make_settings(**changes: Any) -> Settings:
         "liveness_port": 8081,
         "metrics_port": 8082,
         "artifacts_url": "file:///data/artifacts",
+        "max_artifact_bytes": 0,
+        "max_namespace_bytes": 0,
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
         "records_creators": True,
