@@ -224,7 +224,7 @@ class Journal(ABC):
 
     @abstractmethod
     def purge(self, deleted_before: dt.datetime) -> int:
-        """Remove the cells of searches that were deleted before; returns how many searches went."""
+        """Remove the cells of searches that were deleted before, a slice at a time; returns how many searches went."""
 
     @abstractmethod
     def report_counts(self, search_id: str) -> dict[int, int]:

@@ -169,7 +169,8 @@ def _is_busy(error: BaseException) -> bool:
     reraise=True,
 )
 def _prepare(connection: sqlite3.Connection) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # a log that a large transaction, or a long reader, has made grow is cut when it is begun anew
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -29,6 +29,7 @@ from tuningjob.journal.code import listed, other_code
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
+from tuningjob.journal.purge import Purge, remove
 from tuningjob.journal.records import (
     MAX_INDEX,
     TOO_MANY_FAILED_FITS,
@@ -208,7 +209,7 @@ class SqlJournal(Journal):
                     connection.execute(searches.update().where(searches.c.id == new.id).values(pods=new.pods))
                 return
             if row is not None:
-                _remove(connection, new.id)
+                remove(connection, new.id)
             connection.execute(
                 searches.insert().values(
                     id=new.id,
@@ -247,7 +248,7 @@ class SqlJournal(Journal):
             if new.id != row.id:
                 if _locked_row(connection, new.id) is not None:
                     raise JournalMismatch(f"the other search must be a new one, but {new.id} is there")
-                _remove(connection, new.id)  # one that was deleted
+                remove(connection, new.id)  # one that was deleted
                 again.copy(connection, row.id, new, self._clock())
             to_run = _locked_row(connection, new.id)
             if to_run is None:
@@ -594,12 +595,7 @@ class SqlJournal(Journal):
 
     def purge(self, deleted_before: dt.datetime) -> int:
         """See Journal."""
-        with self._database.writing() as connection:
-            old = select(searches.c.id).where(searches.c.deleted_at < deleted_before).with_for_update()
-            gone = list(connection.execute(old).scalars())
-            for search_id in gone:
-                _remove(connection, search_id)
-            return len(gone)
+        return Purge(self._database).run(deleted_before)
 
     # --- what tests and people ask
 
@@ -656,12 +652,6 @@ def _locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
     columns: list[Any] = [*_ROW, searches.c.walk]
     query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
     return connection.execute(query.with_for_update(key_share=True)).one_or_none()
-
-
-def _remove(connection: Connection, search_id: str) -> None:
-    for table in (cells, units, regions):
-        connection.execute(table.delete().where(table.c.search_id == search_id))
-    connection.execute(searches.delete().where(searches.c.id == search_id))
 
 
 def _ordinal(row: Row[Any], candidate: int, split: int) -> int:

@@ -1,0 +1,76 @@
+"""Removing the cells of searches that were deleted a while ago, a slice at a time: whoever writes meanwhile waits for one slice.
+
+One transaction for all of a million cells would hold SQLite's lock for seconds, and need a log as large as what it deletes.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from tuningjob.journal.database import Database
+from tuningjob.journal.schema import cells, regions, searches, units
+
+# Of a slice: it grows to so many cells while it takes less than the first, and shrinks when it takes more than the second.
+MOST_CELLS: Final = 10_000
+_LEAST_CELLS: Final = 100
+_FAST_SECONDS: Final = 0.025
+_SLOW_SECONDS: Final = 0.1
+# Between two slices others have the lock, for as long as the slice had it, and so long at least: they poll.
+_LEAST_PAUSE_SECONDS: Final = 0.02
+
+
+class Purge:
+    """One purge."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._sleep = sleep
+        self._cells = 1_000
+
+    def run(self, deleted_before: dt.datetime) -> int:
+        """How many searches went."""
+        old = searches.c.deleted_at < deleted_before
+        with self._database.reading() as connection:
+            ids = list(connection.execute(select(searches.c.id).where(old)).scalars())
+        for search_id in ids:
+            while self._slice(search_id, deleted_before):
+                pass
+        return len(ids)
+
+    def _slice(self, search_id: str, deleted_before: dt.datetime) -> bool:
+        """Whether something is left."""
+        with self._database.writing() as connection:
+            begun = self._clock()
+            mine = (searches.c.id == search_id) & (searches.c.deleted_at < deleted_before)
+            if connection.execute(select(searches.c.id).where(mine).with_for_update()).first() is None:
+                return False  # it was opened again, or another purge was faster
+            found = select(cells.c.ordinal).where(cells.c.search_id == search_id).order_by(cells.c.ordinal)
+            last = connection.execute(found.offset(self._cells - 1).limit(1)).scalar()
+            if last is None:
+                remove(connection, search_id)
+                return False
+            connection.execute(cells.delete().where(cells.c.search_id == search_id, cells.c.ordinal <= last))
+        took = self._clock() - begun
+        if took < _FAST_SECONDS:
+            self._cells = min(MOST_CELLS, 2 * self._cells)
+        elif took > _SLOW_SECONDS:
+            self._cells = max(_LEAST_CELLS, self._cells // 2)
+        self._sleep(max(_LEAST_PAUSE_SECONDS, took))
+        return True
+
+
+def remove(connection: Connection, search_id: str) -> None:
+    """All of a search, but for the audit."""
+    for table in (cells, units, regions):
+        connection.execute(table.delete().where(table.c.search_id == search_id))
+    connection.execute(searches.delete().where(searches.c.id == search_id))
