@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import gc
 import logging
+import operator
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,11 @@ async def start(
             reason = f"the API server must answer, but got {error}"
         except JournalError as error:
             reason = str(error)
+        except CannotStart:
+            raise
+        except Exception as error:  # whatever it is in, the next look may come by it; the log has where
+            reason = f"the first look at the cluster must succeed, but got {type(error).__name__}"
+            logger.exception("the first look failed")
         else:
             return
         logger.warning("not started yet", extra={"reason": reason})
@@ -134,7 +140,9 @@ async def run(settings: Settings) -> None:
     settings = replace(settings, key_ids=keys.ids, takes_old_tokens=settings.signing_key_file.exists())
     clock, cache = _SystemClock(), Cache()
     telemetry = Telemetry(cache)
-    queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, on_take=telemetry.waited)
+    queue: WorkQueue[Key] = WorkQueue(
+        clock=clock.monotonic, on_take=telemetry.waited, lane=operator.attrgetter("namespace")
+    )
     # whenever the results service has written, what this process had cached is void: more is memory and no speed
     journal = SqlJournal(settings.database_url, cache_kib=256)
     served = serving(telemetry.registry, settings.metrics_port)

@@ -16,6 +16,7 @@ from tuningjob.spec.manifest import load
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob_operator.placement import placement_problems
+from tuningjob_operator.reading import unreadable
 from tuningjob_operator.settings import Settings
 
 
@@ -48,7 +49,7 @@ class Admission:
 
 def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
     """Judge a TuningJob. Raises ManifestRefused with every problem that can be told at once."""
-    spec = load(body).spec
+    spec = read_spec(body)
     admission = measure(spec)
     problems = list(_cluster_problems(spec, settings))
     try:
@@ -58,6 +59,23 @@ def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
     if problems:
         raise ManifestRefused(problems)
     return admission
+
+
+def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
+    """The spec of a TuningJob. Raises ManifestRefused, whatever is in it and whatever reading it comes to."""
+    problem = unreadable(body)
+    if problem is not None:
+        raise ManifestRefused([problem])
+    try:
+        return load(body).spec
+    except ManifestRefused:
+        raise
+    except Exception as error:
+        # a fault of ours, which is to cost nobody but this TuningJob; without its text, which may be as large as the value
+        got = f"one that ends in {type(error).__name__}"
+        raise ManifestRefused(
+            [Problem("spec", "one that the operator can read", got, "Simplify its values, and report this.")]
+        ) from error
 
 
 def measure(spec: TuningJobSpec) -> Admission:
@@ -87,7 +105,7 @@ def ceiling_pods(spec: TuningJobSpec, settings: Settings, *, memory: Decimal | N
 def size_of_refused(body: Mapping[str, Any]) -> Size | None:
     """The size of a TuningJob that was refused, if it can be told."""
     try:
-        return size_of(load(body).spec)
+        return size_of(read_spec(body))
     except ManifestRefused:
         return None
 

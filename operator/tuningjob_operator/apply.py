@@ -17,7 +17,7 @@ from tuningjob.journal.records import EndedBy
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import build_secret
-from tuningjob_operator.cluster import AlreadyExists, Cluster, Conflict, NotFound
+from tuningjob_operator.cluster import AlreadyExists, ApiError, Cluster, Conflict, NotFound
 from tuningjob_operator.decision import (
     CreateJob,
     CreateToken,
@@ -41,8 +41,9 @@ logger = logging.getLogger(__name__)
 class LookAgain(Exception):
     """A step found the world to be other than observed."""
 
-    def __init__(self, *, results_name_taken: bool = False) -> None:
+    def __init__(self, *, results_name_taken: bool = False, results_refused: str | None = None) -> None:
         self.results_name_taken = results_name_taken
+        self.results_refused = results_refused
         super().__init__()
 
 
@@ -191,3 +192,9 @@ class Hands:
             if not is_owned_by(found, body):
                 # never overwrite what a user may not be allowed to write: say it, and leave it
                 raise LookAgain(results_name_taken=True) from None
+        except ApiError as error:
+            if not error.is_about_the_object:
+                raise
+            # what a worker has written must not keep its search from its end
+            logger.warning("the results were refused", extra={"error": str(error)})
+            raise LookAgain(results_refused=error.message) from None

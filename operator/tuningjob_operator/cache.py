@@ -5,14 +5,18 @@ never replaces a newer one, whichever way it came: our own write is often back b
 """
 
 import json
+import logging
+import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tuningjob_operator.objects import Body, Key, key_of, uid_of
 
+logger = logging.getLogger(__name__)
+
 
 class _Kept(NamedTuple):
-    """One body, as text: as the dict that it is, it would take six times the memory."""
+    """One body, as text, compressed: as the dict that it is, it would take twenty times the memory."""
 
     version: int
     uid: str
@@ -20,13 +24,13 @@ class _Kept(NamedTuple):
 
     @property
     def body(self) -> Body:
-        read: Body = json.loads(self.text)
+        read: Body = json.loads(zlib.decompress(self.text))
         return read
 
 
 def _keep(body: Body) -> _Kept:
     text = json.dumps(_slim(body), separators=(",", ":"), ensure_ascii=False).encode()
-    return _Kept(_version(body), uid_of(body), text)
+    return _Kept(_version(body), uid_of(body), zlib.compress(text, 1))
 
 
 class Store:
@@ -34,6 +38,7 @@ class Store:
 
     def __init__(self) -> None:
         self._bodies: dict[Key, _Kept] = {}
+        self._listed = 0  # the highest version of a listing so far
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -47,6 +52,11 @@ class Store:
         """Whether this very version of an object is known already: our own write is often back before its event."""
         known = self._bodies.get(key_of(body))
         return known is not None and known.version == _version(body) and known.uid == uid_of(body)
+
+    def uid(self, key: Key) -> str | None:
+        """The uid of the newest known body."""
+        known = self._bodies.get(key)
+        return None if known is None else known.uid
 
     def keys(self) -> tuple[Key, ...]:
         """Every key, as of now."""
@@ -76,8 +86,20 @@ class Store:
     def retain(
         self, items: Iterable[Body], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
     ) -> list[Body]:
-        """Take a full listing in; returns what vanished without an event (kopf emits no DELETED after a relist)."""
+        """Take a full listing in; returns what vanished without an event (kopf emits no DELETED after a relist).
+
+        A listing is never older than the one before, unless the cluster itself was taken back to an earlier day: then what is
+        known is of a future that will not be, and the listing counts.
+        """
         gone: list[Body] = []
+        version = _number(resource_version)
+        if 0 < version < self._listed:
+            logger.warning(
+                "the API server has gone back in time (its etcd was restored?): what was known of it is forgotten",
+                extra={"from_version": self._listed, "to_version": version},
+            )
+            self._bodies = {key: kept._replace(version=0) for key, kept in self._bodies.items()}
+        self._listed = version
         present: set[Key] = set()
         for body in items:
             present.add(key_of(body))
@@ -86,7 +108,7 @@ class Store:
                 gone.append(replaced)
         for key in self.keys():
             known = self._bodies[key]
-            if key not in present and covers(key) and _number(resource_version) >= known.version:
+            if key not in present and covers(key) and version >= known.version:
                 gone.append(self._bodies.pop(key).body)
         return gone
 
@@ -105,10 +127,11 @@ class Cache:
         replaced = self.tuningjobs.put(body)
         if replaced is not None:
             self.bury(key_of(replaced), uid_of(replaced))
-        known = self.tuningjobs.get(key_of(body))
+        key = key_of(body)
+        known = self.tuningjobs.uid(key)
         if known is not None:
-            self._keys[uid_of(known)] = key_of(known)
-        return key_of(body)
+            self._keys[known] = key
+        return key
 
     def remove_tuningjob(self, body: Body) -> Key:
         """A TuningJob is gone: its search is to be deleted from the journal."""

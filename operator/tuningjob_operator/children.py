@@ -2,11 +2,12 @@
 
 import base64
 import datetime as dt
-import gzip
 import hashlib
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from tuningjob.spec.status import Condition
 from tuningjob.spec.wellknown import (
@@ -21,9 +22,14 @@ from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, ui
 
 # etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
 MAX_RESULT_BYTES: Final = 900 * 1024
-# A text that is longer than this will not fit when compressed either, and is not worth reading.
-MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
+# Of what is compressed, a longer text will not fit either, and is not worth reading; of the two others, which people read.
+MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 1024 * 1024
+# What base64 makes of more does not fit.
+MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
 RESULT_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+_CHUNK_BYTES: Final = 256 * 1024
+_GZIP: Final = 31  # zlib's number for its largest window and gzip's header
 _MAX_EVENT_MESSAGE: Final = 1_024
 
 
@@ -43,10 +49,48 @@ def build_secret(tuningjob: Mapping[str, Any], token: str, *, key_id: str, ca: b
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """What the results service has of a finished search. ``oversized`` were too long to be read at all."""
+    """What the results service has of a finished search, the table of all candidates by gzip.
+
+    ``oversized`` were too long to be read at all.
+    """
 
     contents: Mapping[str, bytes]
     oversized: tuple[str, ...] = ()
+
+
+def read_files(open_file: Callable[[str], BinaryIO]) -> ResultFiles:
+    """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 2 MiB are in memory."""
+    contents: dict[str, bytes] = {}
+    oversized: list[str] = []
+    for name in RESULT_FILES:
+        try:
+            with open_file(name) as file:
+                content = _packed(file) if name == CV_RESULTS_CSV_FILE else _whole(file)
+        except FileNotFoundError:
+            continue
+        if content is None:
+            oversized.append(name)
+        else:
+            contents[name] = content
+    return ResultFiles(contents, tuple(oversized))
+
+
+def _whole(file: BinaryIO) -> bytes | None:
+    content = file.read(MAX_TEXT_BYTES + 1)
+    return content if len(content) <= MAX_TEXT_BYTES else None
+
+
+def _packed(file: BinaryIO) -> bytes | None:
+    """By gzip, while it is read; None as soon as it is too long. Without a time: the same results are the same bytes."""
+    packer = zlib.compressobj(wbits=_GZIP)
+    packed, read = bytearray(), 0
+    while chunk := file.read(_CHUNK_BYTES):
+        read += len(chunk)
+        packed += packer.compress(chunk)
+        if read > MAX_TABLE_BYTES or len(packed) > MAX_PACKED_BYTES:
+            return None
+    packed += packer.flush()
+    return bytes(packed) if len(packed) <= MAX_PACKED_BYTES else None
 
 
 @dataclass(frozen=True)
@@ -69,11 +113,12 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Results:
             left_out.append(f"{name} ({'too large' if name in files.oversized else 'not there'})")
             continue
         if name == CV_RESULTS_CSV_FILE:
-            # mtime=0: the same results are the same bytes
-            packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
+            packed = base64.b64encode(content).decode()
             size, target, key, value = len(packed), binary, f"{name}.gz", packed
         else:
-            size, target, key, value = len(content), data, name, content.decode(errors="replace")
+            text = content.decode(errors="replace")
+            # as it goes over the wire: a byte may be six there
+            size, target, key, value = len(json.dumps(text, ensure_ascii=False).encode()), data, name, text
         if size > room:
             left_out.append(f"{name} (too large)")
             continue

@@ -4,11 +4,18 @@ The one way from the reconcile to an API server: ``kube.KubeCluster`` in a pod, 
 Adding a method here means adding a verb to the chart's RBAC, and to ``REQUIRED_ACCESS`` below, which is checked at start.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Protocol
 
 from tuningjob.spec.wellknown import GROUP, PLURAL
 from tuningjob_operator.objects import Body
+
+_ABOUT_THE_OBJECT: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+_TOO_LARGE: Final = "request is too large"  # etcd's words, in an answer of status 500
 
 
 class ApiError(Exception):
@@ -19,6 +26,11 @@ class ApiError(Exception):
         self.reason = reason  # metav1.Status.reason, e.g. NotFound, AlreadyExists, Conflict, Forbidden
         self.message = message
         super().__init__(f"{status} {reason}: {message}")
+
+    @property
+    def is_about_the_object(self) -> bool:
+        """Whether the very object that was sent is refused, for what is in it or for its size: it will be the next time, too."""
+        return self.status in _ABOUT_THE_OBJECT or _TOO_LARGE in self.message
 
 
 class NotFound(ApiError):
@@ -37,7 +49,7 @@ class Conflict(ApiError):
 class Listing:
     """Objects as they were at one resourceVersion."""
 
-    items: tuple[Body, ...]
+    items: Sequence[Body]
     resource_version: str
 
 
@@ -99,6 +111,9 @@ class Cluster(Protocol):
 
     async def list_tuningjobs(self, namespace: str | None) -> Listing:
         """All of a namespace, or of the cluster. NotFound: the CRD is not installed."""
+
+    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+        """One TuningJob, with its spec if that is within bounds: a list has it only where it is small (``reading``)."""
 
     async def list_jobs(self, namespace: str | None) -> Listing:
         """The Jobs that carry our label."""

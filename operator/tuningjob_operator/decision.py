@@ -47,9 +47,15 @@ class Observed:
     progress: Progress | None = None  # None: not opened in the journal
     admitted: TuningJobSpec | None = None  # the journal's copy of the spec: what runs
     files: ResultFiles | None = None  # of a search that is complete
+    frozen_changes: tuple[str, ...] | None = (
+        None  # what of the spec differs from the admitted one; None: not compared yet
+    )
     results_name_taken: bool = False  # somebody else's ConfigMap has our name
+    results_refused: str | None = None  # why the API server does not take the ConfigMap
     service_trouble: str | None = None  # why the results service does not answer
     has_new_deaths: bool = False  # the journal has counted some since pods were last looked at
+    looks_in: float | None = None  # seconds until pods are looked at again for that; None: there is nothing new, or now
+    scales_in: float = 0.0  # seconds until the Job may be told again how many deaths it is to outlive
     unready_seconds: float = 0.0  # for how long fewer pods have been ready than the Job is to have
     looked: frozenset[Look] = frozenset()
     pods: tuple[Body, ...] = ()

@@ -1,36 +1,46 @@
 """``Cluster`` over aiohttp, which kopf brings, and the credentials for it and for kopf.
 
 Without the official client: it is 28 MiB in memory and 126 on the disk, of which a session, a token and a certificate would be
-used, and kopf has those. Bodies are plain JSON in and out.
+used, and kopf has those. Bodies are plain JSON in and out; what comes in is cut to its bounds before it is decoded (``reading``).
 
 Tokens expire: a pod's is read again every minute, and on a 401 everything is built anew, once.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar, overload
 from urllib.parse import quote
 
 import aiohttp
 import kopf
+from pydantic_core import from_json
 
-from tuningjob.spec.wellknown import GROUP, PLURAL, VERSION
+from tuningjob.spec.bounds import MAX_SPEC_BYTES
+from tuningjob.spec.wellknown import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from tuningjob_operator import names
+from tuningjob_operator.aside import LARGE_BYTES, READING
 from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
 from tuningjob_operator.job import sized
 from tuningjob_operator.objects import Body
+from tuningjob_operator.reading import KEPT_SPEC_BYTES, Splitter, slim
 
 logger = logging.getLogger(__name__)
 
+R = TypeVar("R")
+
 REQUEST_SECONDS: Final = 30
 _PAGE: Final = 100
+# Of the answer to a list: so much is looked through before the loop has its turn.
+_CHUNK_BYTES: Final = 64 * 2**10
 _METHODS: Final = {
     "get": "GET",
     "list": "GET",
@@ -39,6 +49,7 @@ _METHODS: Final = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
+_IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion")
 _JSON: Final = "application/json"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _APIS: Final = {  # any other resource: the core group
@@ -125,30 +136,49 @@ class KubeCluster:
         name: str = "",
         *,
         body: Body | None = None,
-        query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
     ) -> Body:
-        """One call, and once more with new credentials if they were refused. ``resource`` may name a subresource."""
+        """One call. ``resource`` may name a subresource."""
         path = _path(resource, namespace, name)
+
+        async def read(response: aiohttp.ClientResponse) -> Body:
+            text = await response.read()
+            return await read_slim(text)
+
+        return await self._ask(verb, resource, path, read, body=body, content_type=content_type)
+
+    async def _ask(
+        self,
+        verb: str,
+        resource: str,
+        path: str,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[R]],
+        *,
+        body: Body | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = _JSON,
+    ) -> R:
+        """One call, and once more with new credentials if they were refused. ``read``: what is made of a good answer."""
         try:
-            return await self._call_once(verb, resource, path, body=body, query=query, content_type=content_type)
+            return await self._ask_once(verb, resource, path, read, body=body, query=query, content_type=content_type)
         except ApiError as error:
             if error.status != HTTPStatus.UNAUTHORIZED:
                 raise
         logger.info("the API server refused the credentials: reading them again")
         await self._reset()
-        return await self._call_once(verb, resource, path, body=body, query=query, content_type=content_type)
+        return await self._ask_once(verb, resource, path, read, body=body, query=query, content_type=content_type)
 
-    async def _call_once(
+    async def _ask_once(
         self,
         verb: str,
         resource: str,
         path: str,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[R]],
         *,
         body: Body | None,
         query: Mapping[str, str] | None,
         content_type: str,
-    ) -> Body:
+    ) -> R:
         session = self._connected()
         headers = {"Accept": _JSON, **self._credentials, **({"Content-Type": content_type} if body is not None else {})}
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
@@ -157,40 +187,60 @@ class KubeCluster:
             async with session.request(
                 _METHODS[verb], f"{self._server}{path}", params=query, data=data, headers=headers
             ) as response:
-                text = await response.read()
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    text = await response.read()
+                    status = response.status
+                    raise _error(status, text)
+                answer = await read(response)
                 status = response.status
+                return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
+        except ValueError as error:
+            raise ApiError(status, "Unreadable", f"the answer to {verb} {resource}: {error}") from error
         finally:
             self._on_call(verb, resource, status, time.monotonic() - began)
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise _error(status, text)
-        parsed: Body = json.loads(text)
-        return parsed
 
-    async def _list(self, resource: str, kind: str, namespace: str | None, *, labels: str = "") -> Listing:
-        # items of a list of built-in kinds come without these two
-        typed = {"apiVersion": _api(resource).removeprefix("/apis/").removeprefix("/api/"), "kind": kind}
-        items: list[Body] = []
-        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
+    async def _list(self, resource: str, kind: str, namespace: str | None, **query: str) -> Listing:
+        items: list[bytes] = []
+        pages = {"limit": str(_PAGE), **query}
+
+        async def read(response: aiohttp.ClientResponse) -> Body:
+            splitter = Splitter()
+            items.extend([zlib.compress(await _cut(text, kind), 1) async for text in split(splitter, response.content)])
+            rest: Body = from_json(splitter.rest)
+            return rest
+
         while True:
-            found = await self._call("list", resource, namespace, query=query)
-            for item in found["items"]:
-                # half of the bytes of a body, and nobody here reads them
-                item["metadata"].pop("managedFields", None)
-                items.append({**typed, **item})
+            found = await self._ask("list", resource, _path(resource, namespace, ""), read, query=pages)
             metadata = found.get("metadata", {})
             if not metadata.get("continue"):
-                return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
-            query["continue"] = metadata["continue"]
+                return Listing(_Packed(items, resource, kind), str(metadata.get("resourceVersion", "")))
+            pages["continue"] = metadata["continue"]
 
     async def list_tuningjobs(self, namespace: str | None) -> Listing:
         """See Cluster."""
-        return await self._list(PLURAL, "TuningJob", namespace)
+        return await self._list(PLURAL, KIND, namespace)
+
+    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+        """See Cluster. By a list of one: no right is needed for it that the operator does not have."""
+        splitter = Splitter()
+
+        async def read(response: aiohttp.ClientResponse) -> list[Body]:
+            return [
+                await read_slim(text, kind=KIND, spec_bytes=MAX_SPEC_BYTES)
+                async for text in split(splitter, response.content)
+            ]
+
+        only = {"fieldSelector": f"metadata.name={name}"}
+        found = await self._ask("list", PLURAL, _path(PLURAL, namespace, ""), read, query=only)
+        if not found:
+            raise NotFound(HTTPStatus.NOT_FOUND, "NotFound", f"the TuningJob {namespace}/{name} is not there")
+        return found[0]
 
     async def list_jobs(self, namespace: str | None) -> Listing:
         """See Cluster."""
-        return await self._list("jobs", "Job", namespace, labels=names.MANAGED_SELECTOR)
+        return await self._list("jobs", "Job", namespace, labelSelector=names.MANAGED_SELECTOR)
 
     async def get_job(self, namespace: str, name: str) -> Body:
         """See Cluster."""
@@ -218,19 +268,19 @@ class KubeCluster:
 
     async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return (await self._list("pods", "Pod", namespace, labels=f"{names.LABEL_UID}={uid}")).items
+        return tuple((await self._list("pods", "Pod", namespace, labelSelector=f"{names.LABEL_UID}={uid}")).items)
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return (await self._list("resourcequotas", "ResourceQuota", namespace)).items
+        return tuple((await self._list("resourcequotas", "ResourceQuota", namespace)).items)
 
     async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return (await self._list("limitranges", "LimitRange", namespace)).items
+        return tuple((await self._list("limitranges", "LimitRange", namespace)).items)
 
     async def list_nodes(self) -> tuple[Body, ...]:
         """See Cluster."""
-        return (await self._list("nodes", "Node", None)).items
+        return tuple((await self._list("nodes", "Node", None)).items)
 
     async def create_secret(self, body: Body) -> None:
         """See Cluster."""
@@ -245,8 +295,14 @@ class KubeCluster:
         await self._call("create", "configmaps", _namespace(body), body=body)
 
     async def replace_status(self, body: Body) -> Body:
-        """See Cluster. A PUT: a merge patch would leave behind the keys that a new `best.params` no longer has."""
-        return await self._call("update", f"{PLURAL}/status", _namespace(body), body["metadata"]["name"], body=body)
+        """See Cluster.
+
+        A PUT: a merge patch would leave behind the keys that a new `best.params` no longer has. Without the spec, which the API
+        server keeps as it is: however large that is, its status can be told.
+        """
+        metadata = {field: body["metadata"][field] for field in _IDENTITY if field in body["metadata"]}
+        told = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": body["status"]}
+        return await self._call("update", f"{PLURAL}/status", _namespace(body), metadata["name"], body=told)
 
     async def delete_tuningjob(self, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
         """See Cluster."""
@@ -263,7 +319,7 @@ class KubeCluster:
 
     async def list_leases(self, labels: str) -> tuple[Body, ...]:
         """See lease.Leases."""
-        return (await self._list("leases", "Lease", None, labels=labels)).items
+        return tuple((await self._list("leases", "Lease", None, labelSelector=labels)).items)
 
     async def create_lease(self, body: Body) -> Body:
         """See lease.Leases."""
@@ -292,6 +348,54 @@ class KubeCluster:
         return bool(answer.get("status", {}).get("allowed"))
 
 
+async def split(splitter: Splitter, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The items of a list, as they come in: one is in memory at a time, however many there are."""
+    async for chunk in content.iter_chunked(_CHUNK_BYTES):
+        for item in splitter.feed(chunk):
+            yield item
+        await asyncio.sleep(0)
+
+
+async def read_slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> Body:
+    """An object, cut to its bounds and then decoded. Raises ValueError for what is none."""
+    body: Body = from_json(await _cut(text, kind, spec_bytes))
+    return body
+
+
+async def _cut(text: bytes, kind: str, spec_bytes: int = KEPT_SPEC_BYTES) -> bytes:
+    if len(text) <= LARGE_BYTES:
+        return slim(text, kind=kind, spec_bytes=spec_bytes)
+    return await READING.run(slim, text, kind=kind, spec_bytes=spec_bytes)
+
+
+def typed(item: Body, resource: str, kind: str) -> Body:
+    """An item of a list, with the two fields that those of built-in kinds come without."""
+    return {"apiVersion": _api(resource).removeprefix("/apis/").removeprefix("/api/"), "kind": kind, **item}
+
+
+class _Packed(Sequence[Body]):
+    """Items of a list, decoded one by one when they are looked at: thousands of them at once would be all of our memory."""
+
+    def __init__(self, items: Sequence[bytes], resource: str, kind: str) -> None:
+        self._items = items
+        self._resource = resource
+        self._kind = kind
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Body: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Body]: ...
+
+    def __getitem__(self, index: int | slice) -> Body | Sequence[Body]:
+        if isinstance(index, slice):
+            return _Packed(self._items[index], self._resource, self._kind)
+        return typed(from_json(zlib.decompress(self._items[index])), self._resource, self._kind)
+
+
 def _namespace(body: Body) -> str:
     return str(body["metadata"]["namespace"])
 
@@ -316,9 +420,9 @@ def _deletion(propagation: str, **preconditions: str) -> Body:
 
 
 def _error(status: int, text: bytes) -> ApiError:
-    reason, message = "", text.decode(errors="replace")
+    reason, message = "", text[:2_000].decode(errors="replace")
     with contextlib.suppress(ValueError, AttributeError):
-        told = json.loads(text)
+        told = from_json(text)
         reason, message = told.get("reason", reason), told.get("message", message)
     if status == HTTPStatus.NOT_FOUND:
         return NotFound(status, reason, message)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from tuningjob.errors import JournalError, UnknownSearch
+from tuningjob.errors import JournalError
 from tuningjob.journal import Journal
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.cluster import ApiError, Cluster, Conflict, Listing
@@ -31,6 +31,8 @@ PURGE_SECONDS: Final = 3_600.0
 RESYNC_SECONDS: Final = 300.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
+# So many in a row are no other's write any more: what is known of the object is wrong.
+MANY_CONFLICTS: Final = 5
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 Outcome = Literal["done", "conflict", "failed"]
@@ -60,7 +62,12 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
     except Conflict:
         # somebody wrote in between; their event is on its way
         outcome = "conflict"
-        queue.failed(key)
+        delay = queue.failed(key)
+        if queue.failures(key) >= MANY_CONFLICTS:
+            logger.warning(
+                "the pass met a conflict again and again",
+                extra={"conflicts": queue.failures(key), "again_in_seconds": round(delay, 1)},
+            )
     except (ApiError, JournalError) as error:
         delay = queue.failed(key)
         logger.warning("the pass failed", extra={"error": str(error), "again_in_seconds": round(delay, 1)})
@@ -138,11 +145,11 @@ class Resync:
     async def resync(self) -> None:
         """One full look. Raises ApiError and JournalError."""
         # The journal is read first: a search in it has, or had, a TuningJob that the listing then shows, or not.
-        revisions = await asyncio.to_thread(self._journal.revisions)
+        places = await asyncio.to_thread(self._journal.places)
         for namespace in self._namespaces or (None,):
             self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
             self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
-        await self._bury_orphans(revisions)
+        self._bury_orphans(places)
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
             self._queue.add(key)
         self._succeeded_at = self._clock.monotonic()
@@ -161,16 +168,10 @@ class Resync:
             listing.items, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
         )
 
-    async def _bury_orphans(self, revisions: dict[str, int]) -> None:
-        for uid in revisions:
-            if self._cache.key_of_uid(uid) is not None:
-                continue
-            try:
-                progress = await asyncio.to_thread(self._journal.progress, uid)
-            except UnknownSearch:
-                continue  # a pass deleted it since the revisions were read
-            if not self._namespaces or progress.namespace in self._namespaces:
-                key = Key(progress.namespace, progress.name)
+    def _bury_orphans(self, places: dict[str, tuple[str, str]]) -> None:
+        for uid, (namespace, name) in places.items():
+            if self._cache.key_of_uid(uid) is None and (not self._namespaces or namespace in self._namespaces):
+                key = Key(namespace, name)
                 self._cache.bury(key, uid)
                 self._queue.add(key)
 

@@ -16,13 +16,13 @@ from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Preflight
 from tuningjob.sizing import size_warning
 from tuningjob.spec.grid import parse_search
 from tuningjob.spec.live import frozen_changes, with_live_fields
-from tuningjob.spec.manifest import dump_spec, load
+from tuningjob.spec.manifest import dump_spec
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob.spec.status import EstimateStatus, TuningJobStatus
 from tuningjob_operator import names, workforce
 from tuningjob_operator import status as st
-from tuningjob_operator.admission import Admission, admit, remeasure, size_of_refused
+from tuningjob_operator.admission import Admission, admit, read_spec, remeasure, size_of_refused
 from tuningjob_operator.children import build_results
 from tuningjob_operator.conditions import find, is_true
 from tuningjob_operator.decision import (
@@ -45,6 +45,7 @@ from tuningjob_operator.objects import (
     worker_selector,
 )
 from tuningjob_operator.settings import Settings
+from tuningjob_operator.words import heard, reason_of, shown, warnings_of
 from tuningjob_operator.workforce import End
 
 # The pods of a search that has ended go home by themselves; one that never came to work is sent.
@@ -64,12 +65,20 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         spec, admission = _admitted(observed, settings)
     except ManifestRefused as refused:
         return _refused(view, str(refused))
-    progress = observed.progress
+    progress = None if observed.progress is None else heard(observed.progress)
     admission = admission.within_memory(progress.preflight.pilot if progress and progress.preflight else None)
+    view = replace(view, observed=replace(observed, progress=progress))
     view = with_service(_sized(view, admission), observed.service_trouble)
     if progress is None:
         opening = OpenSearch(_new_search(observed.tuningjob, admission, settings))
         return _run(view, spec, admission, None, opening)
+    view = _counted(view, progress)
+    # before what workers say: nothing of that keeps a search from being cancelled
+    if progress.state is SearchState.RUNNING:
+        view = _resumed(view, spec)
+        ordered = _order_to_end(view, spec)
+        if ordered is not None:
+            return _end(view, ordered)
     found = estimate(progress)
     return _follow(_measured(view, progress, admission, found), spec, progress, admission, found)
 
@@ -154,11 +163,18 @@ def _frozen_changes(observed: Observed) -> list[str]:
     """What the API server cannot hold fast: values without a type. A spec that cannot be read has changed somewhere."""
     if observed.admitted is None:
         return []
+    if observed.frozen_changes is not None:
+        return list(observed.frozen_changes)
+    return list(changes_of(observed.admitted, observed.tuningjob))
+
+
+def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
+    """The fields of a TuningJob that must not differ from what was admitted, and do."""
     try:
-        wanted = load(observed.tuningjob).spec
+        wanted = read_spec(tuningjob)
     except ManifestRefused:
-        return ["spec"]
-    return frozen_changes(observed.admitted, wanted)
+        return ("spec",)
+    return tuple(frozen_changes(admitted, wanted))
 
 
 def with_service(view: View, trouble: str | None) -> View:
@@ -171,17 +187,20 @@ def with_service(view: View, trouble: str | None) -> View:
     return view.noted(names.RESULTS_SERVICE, is_true=False, reason=names.UNAVAILABLE, message=message)
 
 
-def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
-    """What the journal says of a search that is open."""
-    tried = parse_search(admission.spec.search)
+def _counted(view: View, progress: Progress) -> View:
+    """What the journal itself has counted of a search that is open."""
     begun = progress.preflight is not None or progress.done > 0
-    view = view.showing(
+    return view.showing(
         progress=st.progress_status(
             done=progress.done, failed=progress.failed, total=progress.total, reused=progress.reused
         ),
-        best=st.best_status(progress, tried),
         phase="Running" if begun else view.status.phase,
     )
+
+
+def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
+    """What workers have told of it."""
+    view = view.showing(best=st.best_status(progress, parse_search(admission.spec.search)))
     if found is not None:
         view = view.showing(
             estimate=estimate_status(
@@ -203,7 +222,7 @@ def _preflight_text(preflight: Preflight) -> str:
     if preflight.memory_bytes:
         held = math.ceil(preflight.memory_bytes / 2**20)
         found += f" Each pod holds up to {held} MiB of them, besides its libraries and what fits need for themselves."
-    return "\n".join((found, *preflight.warnings))
+    return "\n".join((found, *warnings_of(preflight)))
 
 
 # --- the middle
@@ -211,12 +230,8 @@ def _preflight_text(preflight: Preflight) -> str:
 
 def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
     """A search that is to go on, unless there is a reason to end it."""
-    if is_true(view.conditions, names.SUSPENDED) and not spec.suspend:
-        # as a Job's: the time before a suspension does not count
-        view = view.showing(start_time=timestamp(view.now)).noted(
-            names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
-        )
-    end = _reason_to_end(view, spec)
+    view = _resumed(view, spec)
+    end = _order_to_end(view, spec) or _plan_is_ready(view, spec)
     if end is None and spec.suspend:
         view = view.noted(
             names.SUSPENDED,
@@ -229,6 +244,19 @@ def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate 
         if isinstance(decided, Plan):
             return decided
         end = decided
+    return _end(view, end, *opening)
+
+
+def _resumed(view: View, spec: TuningJobSpec) -> View:
+    if spec.suspend or not is_true(view.conditions, names.SUSPENDED):
+        return view
+    # as a Job's: the time before a suspension does not count
+    return view.showing(start_time=timestamp(view.now)).noted(
+        names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
+    )
+
+
+def _end(view: View, end: End, *opening: Step) -> Plan:
     if end.reason not in names.ENDED_BY_MANIFEST:
         return _failed(view, end)
     # the journal first: no pod is given anything more, and whoever reads it after a crash comes to the same end
@@ -236,15 +264,17 @@ def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate 
     return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
 
-def _reason_to_end(view: View, spec: TuningJobSpec) -> End | None:
+def _order_to_end(view: View, spec: TuningJobSpec) -> End | None:
     """Why the search is to end now, by its manifest."""
-    progress = view.observed.progress
     if spec.cancel:
-        return End(names.CANCELLED, f"spec.cancel is true. {_so_far(progress)}")
-    late = _overdue(view, spec)
-    if late is not None or progress is None:
-        return late
-    if spec.mode == "Plan" and progress.preflight is not None:
+        return End(names.CANCELLED, f"spec.cancel is true. {_so_far(view.observed.progress)}")
+    return _overdue(view, spec)
+
+
+def _plan_is_ready(view: View, spec: TuningJobSpec) -> End | None:
+    """The end of a search that was to be planned, and no more."""
+    progress = view.observed.progress
+    if spec.mode == "Plan" and progress is not None and progress.preflight is not None:
         return End(names.PLAN_READY, _forecast_text(view.status.estimate, progress, view))
     return None
 
@@ -316,6 +346,8 @@ def _complete(view: View, progress: Progress) -> Plan:
     name = names.results_name(view.observed.tuningjob["metadata"]["name"])
     if view.observed.results_name_taken:
         message += f" The ConfigMap {name} is another owner's: the results are in the results service only."
+    elif view.observed.results_refused is not None:
+        message += f" The API server refused the ConfigMap {name}: the results are in the results service only."
     elif view.observed.files is not None:
         results = build_results(view.observed.tuningjob, view.observed.files)
         steps.append(PublishResults(results.configmap))
@@ -341,14 +373,15 @@ def _refused(view: View, message: str) -> Plan:
 def _refused_by_worker(view: View, progress: Progress) -> Plan:
     problems = progress.refusal.problems if progress.refusal else ()
     message = "\n".join(_problem_text(problem) for problem in problems)
-    reason = next((problem["reason"] for problem in problems if problem.get("reason")), names.MANIFEST_REFUSED)
+    told = next((problem["reason"] for problem in problems if problem.get("reason")), None)
+    reason = reason_of(told, names.MANIFEST_REFUSED)
     view = view.noted(names.PREFLIGHT, is_true=False, reason=reason, message=message)
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
 def _failed_in_journal(view: View, progress: Progress) -> Plan:
     """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
-    text = progress.failure or "The search failed."
+    text = shown(progress.failure or "") or "The search failed."
     # of a worker, whose text may begin with anything, there is no reason
     if progress.end_reason in names.ENDED_BY_MANIFEST:
         return _ended_by_manifest(view, End(progress.end_reason, text.removeprefix(f"{progress.end_reason}: ")))
@@ -370,7 +403,8 @@ def _failed(view: View, end: End) -> Plan:
 
 def _problem_text(problem: Mapping[str, str]) -> str:
     advice = f" {problem['advice']}" if problem.get("advice") else ""
-    return f"{problem.get('field', 'spec')}: must be {problem.get('must_be', '?')}, but got {problem.get('got', '?')}.{advice}"
+    text = f"{problem.get('field', 'spec')}: must be {problem.get('must_be', '?')}, but got {problem.get('got', '?')}.{advice}"
+    return shown(text)
 
 
 def _after_the_end(view: View, old: TuningJobStatus) -> Plan:

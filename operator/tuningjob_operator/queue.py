@@ -2,7 +2,8 @@
 
 Promises: a key that waits is there once, however often it was added; a key is never handed to two workers at a time;
 a key that is added while it is worked on is worked on again afterwards; a key whose work failed comes back later and
-later, with jitter, up to a cap; nothing that was added is lost.
+later, with jitter, up to a cap; nothing that was added is lost. Keys wait in lanes, and the lanes take turns: however many wait
+in one, the first of another is soon taken.
 
 ``Backlog`` is the state machine: no clock and no event loop, time comes as an argument. ``WorkQueue`` lets workers wait
 on it. Neither knows what a key means, and neither runs any work.
@@ -11,7 +12,7 @@ on it. Neither knows what a key means, and neither runs any work.
 import asyncio
 import heapq
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
@@ -25,19 +26,30 @@ def _untold(_seconds: float) -> None:
     """Nobody wants to know."""
 
 
+def _one_lane(_key: Hashable) -> Hashable:
+    """All keys are alike."""
+    return None
+
+
 class Backlog(Generic[K]):
     """What waits, what is delayed, what is being worked on. ``now`` is any clock that does not go backwards.
 
     ``on_take`` is told how many seconds a key that is taken has waited since it was added, or since its delay was over.
+    ``lane`` says in which lane a key waits.
     """
 
     def __init__(
-        self, *, jitter: Callable[[], float] = random.random, on_take: Callable[[float], None] = _untold
+        self,
+        *,
+        jitter: Callable[[], float] = random.random,
+        on_take: Callable[[float], None] = _untold,
+        lane: Callable[[K], Hashable] = _one_lane,
     ) -> None:
         self._jitter = jitter  # in [0, 1)
         self._on_take = on_take
-        self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()  # what is in _ready
+        self._lane = lane
+        self._lanes: OrderedDict[Hashable, deque[K]] = OrderedDict()  # none is empty; the first one's turn is next
+        self._waiting: set[K] = set()  # what is in _lanes
         self._working: set[K] = set()
         self._dirty: set[K] = set()  # added while being worked on
         self._since: dict[K, float] = {}  # when what is waiting or dirty was added first
@@ -48,7 +60,7 @@ class Backlog(Generic[K]):
 
     def __len__(self) -> int:
         """Keys that wait for a worker now."""
-        return len(self._ready)
+        return len(self._waiting)
 
     def add(self, key: K, now: float) -> None:
         """Work on the key as soon as may be."""
@@ -72,9 +84,12 @@ class Backlog(Generic[K]):
     def take(self, now: float) -> K | None:
         """A key to work on, or None. Its delays are void from here on: the work will say when it wants to come again."""
         self._promote(now)
-        if not self._ready:
+        if not self._lanes:
             return None
-        key = self._ready.popleft()
+        lane, ready = self._lanes.popitem(last=False)
+        key = ready.popleft()
+        if ready:
+            self._lanes[lane] = ready
         self._waiting.discard(key)
         self._working.add(key)
         self._due.pop(key, None)
@@ -97,6 +112,10 @@ class Backlog(Generic[K]):
         self.add_after(key, delay, now)
         return delay
 
+    def failures(self, key: K) -> int:
+        """How often in a row the work on the key has failed."""
+        return self._failures.get(key, 0)
+
     def next_due(self) -> float | None:
         """When a delayed key becomes ready, if any is delayed."""
         self._drop_stale()
@@ -111,7 +130,7 @@ class Backlog(Generic[K]):
     def _queue(self, key: K) -> None:
         if key not in self._waiting:
             self._waiting.add(key)
-            self._ready.append(key)
+            self._lanes.setdefault(self._lane(key), deque()).append(key)
 
     def _promote(self, now: float) -> None:
         while (due := self.next_due()) is not None and due <= now:
@@ -133,8 +152,9 @@ class WorkQueue(Generic[K]):
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         on_take: Callable[[float], None] = _untold,
+        lane: Callable[[K], Hashable] = _one_lane,
     ) -> None:
-        self._backlog: Backlog[K] = Backlog(jitter=jitter, on_take=on_take)
+        self._backlog: Backlog[K] = Backlog(jitter=jitter, on_take=on_take, lane=lane)
         self._clock = clock
         self._changed = asyncio.Event()
 
@@ -169,6 +189,10 @@ class WorkQueue(Generic[K]):
         delay = self._backlog.failed(key, self._clock())
         self._changed.set()
         return delay
+
+    def failures(self, key: K) -> int:
+        """See Backlog."""
+        return self._backlog.failures(key)
 
     def take_nowait(self) -> K | None:
         """A key to work on if one is ready now."""

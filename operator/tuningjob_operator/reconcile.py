@@ -8,13 +8,16 @@ went home had reported before, so a finished Job beside an unfinished journal is
 import asyncio
 import contextlib
 import datetime as dt
+import functools
+import json
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from tuningjob.errors import JournalError, UnknownSearch
+from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
 from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.journal.records import Progress, SearchState
@@ -23,19 +26,17 @@ from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob_operator import names, workforce
 from tuningjob_operator import status as st
+from tuningjob_operator.admitted import AdmittedSpecs
 from tuningjob_operator.apply import Hands, LookAgain
+from tuningjob_operator.aside import LARGE_BYTES, PLANNING
 from tuningjob_operator.cache import Cache
-from tuningjob_operator.children import (
-    MAX_TEXT_BYTES,
-    RESULT_FILES,
-    ResultFiles,
-    build_event,
-)
-from tuningjob_operator.cluster import ApiError, Cluster, NotFound
+from tuningjob_operator.children import build_event, read_files
+from tuningjob_operator.cluster import ApiError, Cluster, Conflict, NotFound
 from tuningjob_operator.conditions import transitions
-from tuningjob_operator.decision import DeleteTuningJob, Look, Observed, Plan, View
-from tuningjob_operator.objects import Body, Key, uid_of
-from tuningjob_operator.plan import plan, with_service
+from tuningjob_operator.decision import DeleteTuningJob, Look, Observed, Plan, ScaleJob, View
+from tuningjob_operator.objects import Body, Key, clip, generation_of, uid_of
+from tuningjob_operator.plan import changes_of, plan, with_service
+from tuningjob_operator.reading import is_large, is_partial, unreadable
 from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
 from tuningjob_operator.surroundings import SurroundingsCache
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 # made again.
 _MAX_LOOKS: Final = 12
 
+
+# A worker's claims move neither a look at pods nor a change of its Job more often.
+PACE_SECONDS: Final = 10.0
 
 # What somebody must change before it can succeed.
 _REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -107,10 +111,14 @@ class Reconciler:
         )
         # Hints that a restart may lose: admitted specs (they never change), when progress was last published, since when
         # pods have been missing, and which deaths were looked into.
-        self._admitted: dict[str, TuningJobSpec] = {}
+        self._admitted = AdmittedSpecs()
+        self._frozen_changes: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._published: dict[str, float] = {}
         self._short_since: dict[str, float] = {}
-        self._deaths_looked_into: dict[str, int] = {}
+        self._deaths_looked_into: dict[str, tuple[int, float]] = {}
+        self._scaled: dict[str, float] = {}
+        # Answers are some MiB each, while they are on their way: one at a time.
+        self._publishing = asyncio.Semaphore(1)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""
@@ -128,17 +136,27 @@ class Reconciler:
 
     async def _pass(self, key: Key, body: Body) -> float | None:
         observed = await self._observe(key, body)
+        is_complete = observed.progress is not None and observed.progress.state is SearchState.COMPLETE
+        async with self._publishing if is_complete else contextlib.nullcontext():
+            return await self._carry_out(key, await self._with_files(observed))
+
+    async def _carry_out(self, key: Key, observed: Observed) -> float | None:
+        body = observed.tuningjob
         for _ in range(_MAX_LOOKS):
-            planned = plan(observed, self._settings, self._clock.now())
+            planned = await self._planned(observed)
             if planned.look is not None:
                 observed = await self._look(key, observed, planned.look)
                 continue
             try:
                 for step in planned.steps:
                     await self._hands.apply(body, step)
+                    if isinstance(step, ScaleJob):
+                        self._scaled[uid_of(body)] = self._clock.monotonic()
             except LookAgain as again:
                 taken = observed.results_name_taken or again.results_name_taken
-                observed = replace(await self._observe(key, body), results_name_taken=taken)
+                refused = again.results_refused or observed.results_refused
+                observed = await self._with_files(await self._observe(key, body))
+                observed = replace(observed, results_name_taken=taken, results_refused=refused)
                 continue
             except ApiError as error:
                 if error.status in _REFUSALS:
@@ -149,6 +167,31 @@ class Reconciler:
                 return None
             return await self._publish(body, planned)
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
+
+    async def _planned(self, observed: Observed) -> Plan:
+        """The plan; of what is large, from a thread of its own."""
+        now = self._clock.now()
+        spec_bytes = self._admitted.bytes_of(uid_of(observed.tuningjob))
+        try:
+            if observed.files or is_large(observed.tuningjob) or spec_bytes > LARGE_BYTES:
+                return await PLANNING.run(plan, observed, self._settings, now)
+            return plan(observed, self._settings, now)
+        except Exception as error:
+            await self._tell_of_a_fault(observed.tuningjob, error)
+            raise
+
+    async def _tell_of_a_fault(self, body: Body, error: Exception) -> None:
+        """Of ours, which something in this TuningJob has brought to light. It is tried again, later and later."""
+        status = st.read_status(body)
+        if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
+            return
+        message = (
+            f"The operator could not plan for this TuningJob ({type(error).__name__}): see its log, and report this. It tries "
+            "again later. To end the search now, delete the TuningJob."
+        )
+        view = self._view(body, status).noted(names.ADMITTED, is_true=False, reason=names.FAULT, message=message)
+        with contextlib.suppress(ApiError):
+            await self._publish(body, view.planned())
 
     async def _tell_of_a_refusal(self, body: Body, planned: Plan, error: ApiError) -> None:
         """Of a policy of the cluster's own, say. It is tried again later: whoever made the policy may change it."""
@@ -179,7 +222,15 @@ class Reconciler:
         )
 
     async def _delete_search(self, uid: str) -> None:
-        for hints in (self._admitted, self._published, self._short_since, self._deaths_looked_into):
+        self._admitted.pop(uid)
+        hints: dict[str, Any]
+        for hints in (
+            self._frozen_changes,
+            self._published,
+            self._short_since,
+            self._deaths_looked_into,
+            self._scaled,
+        ):
             hints.pop(uid, None)
         await asyncio.to_thread(self._journal.delete, uid)
         keeps_files = await asyncio.to_thread(self._journal.audit.keeps, uid)
@@ -201,16 +252,56 @@ class Reconciler:
             service_trouble=self._service.trouble,
             unready_seconds=self._unready_seconds(uid, is_short=workforce.is_short_of_pods(job, body)),
         )
-        if progress is None:
-            return observed
-        observed = replace(
+        admitted = None if progress is None else await self._admitted_spec(uid)
+        if progress is None or admitted is None:
+            # what is to be admitted must be seen whole
+            return replace(observed, tuningjob=await self._whole(key, body))
+        found = replace(observed, admitted=admitted, frozen_changes=await self._compared(key, body, admitted))
+        return self._with_deaths(found, uid, progress)
+
+    async def _whole(self, key: Key, body: Body) -> Body:
+        """A TuningJob with its spec, if anybody is to read that. Raises Conflict where it is not what it was."""
+        if not is_partial(body) or unreadable(body) is not None:
+            return body
+        try:
+            found = await self._cluster.get_tuningjob(key.namespace, key.name)
+        except NotFound:
+            found = {}
+        if not found or uid_of(found) != uid_of(body):
+            raise Conflict(HTTPStatus.CONFLICT, "Conflict", "the TuningJob is no longer there")
+        return found
+
+    async def _compared(self, key: Key, body: Body, admitted: TuningJobSpec) -> tuple[str, ...]:
+        """What of the spec is not as it was admitted; found out once for each change of it."""
+        uid, generation = uid_of(body), generation_of(body)
+        known = self._frozen_changes.get(uid)
+        if known is None or known[0] != generation:
+            whole = await self._whole(key, body)
+            if is_large(whole):
+                changes = await PLANNING.run(changes_of, admitted, whole)
+            else:
+                changes = changes_of(admitted, whole)
+            known = self._frozen_changes[uid] = (generation, changes)
+        return known[1]
+
+    def _with_deaths(self, observed: Observed, uid: str, progress: Progress) -> Observed:
+        """Whether pods are to be looked at for deaths, or the Job told of them, and how soon: a worker can make up any number."""
+        now = self._clock.monotonic()
+        deaths, looked = self._deaths_looked_into.get(uid, (0, -math.inf))
+        looks_in = None if progress.deaths <= deaths else max(0.0, looked + PACE_SECONDS - now)
+        return replace(
             observed,
-            admitted=await self._admitted_spec(uid),
-            has_new_deaths=progress.deaths > self._deaths_looked_into.get(uid, 0),
+            has_new_deaths=looks_in == 0,
+            looks_in=looks_in or None,
+            scales_in=max(0.0, self._scaled.get(uid, -math.inf) + PACE_SECONDS - now),
         )
-        if progress.state is SearchState.COMPLETE:
-            return replace(observed, files=await asyncio.to_thread(self._result_files, uid))
-        return observed
+
+    async def _with_files(self, observed: Observed) -> Observed:
+        progress = observed.progress
+        if progress is None or progress.state is not SearchState.COMPLETE:
+            return observed
+        open_file = functools.partial(self._artifacts.open, progress.id)
+        return replace(observed, files=await asyncio.to_thread(read_files, open_file))
 
     def _unready_seconds(self, uid: str, *, is_short: bool) -> float:
         if not is_short:
@@ -226,7 +317,8 @@ class Reconciler:
             case Look.PODS:
                 pods = await self._cluster.list_worker_pods(key.namespace, uid=uid_of(observed.tuningjob))
                 if observed.progress is not None:
-                    self._deaths_looked_into[uid_of(observed.tuningjob)] = observed.progress.deaths
+                    seen = (observed.progress.deaths, self._clock.monotonic())
+                    self._deaths_looked_into[uid_of(observed.tuningjob)] = seen
                 return replace(observed, looked=looked, pods=pods)
             case Look.SURROUNDINGS:
                 around = await self._surroundings.of(key.namespace)
@@ -238,27 +330,20 @@ class Reconciler:
         except UnknownSearch:
             return None
 
-    async def _admitted_spec(self, uid: str) -> TuningJobSpec:
+    async def _admitted_spec(self, uid: str) -> TuningJobSpec | None:
+        """The journal's copy of the spec; None for one that this release does not read: what the TuningJob says then counts."""
         known = self._admitted.get(uid)
-        if known is None:
+        if known is not None:
+            return known
+        try:
             search = await asyncio.to_thread(self._journal.search, uid)
-            known = self._admitted[uid] = load_spec(search.spec)
-        return known
-
-    def _result_files(self, uid: str) -> ResultFiles:
-        contents: dict[str, bytes] = {}
-        oversized: list[str] = []
-        for name in RESULT_FILES:
-            try:
-                with self._artifacts.open(uid, name) as file:
-                    content = file.read(MAX_TEXT_BYTES + 1)
-            except FileNotFoundError:
-                continue
-            if len(content) > MAX_TEXT_BYTES:
-                oversized.append(name)
-            else:
-                contents[name] = content
-        return ResultFiles(contents, tuple(oversized))
+            size = len(json.dumps(search.spec))
+            spec = await PLANNING.run(load_spec, search.spec) if size > LARGE_BYTES else load_spec(search.spec)
+        except (ManifestRefused, ValueError, RecursionError) as error:
+            logger.warning("the journal's spec was not read", extra={"error": clip(str(error), 1_000)})
+            return None
+        self._admitted.put(uid, spec, size)
+        return spec
 
     async def _publish(self, body: Body, planned: Plan) -> float | None:
         """Write the status if it is worth it, and only then tell of what changed in it."""
@@ -271,7 +356,7 @@ class Reconciler:
         if delay > 0:
             return delay if planned.wake_after is None else min(delay, planned.wake_after)
         try:
-            written = await self._cluster.replace_status({**body, "status": st.dump_status(new)})
+            written = await self._write_status(body, new)
         except NotFound:
             # deleted meanwhile, and its event may have come before our last write's answer: it is no ghost of ours
             self._cache.remove_tuningjob(body)
@@ -280,6 +365,16 @@ class Reconciler:
         self._cache.put_tuningjob(written)
         await self._tell(written, old, new)
         return planned.wake_after
+
+    async def _write_status(self, body: Body, status: TuningJobStatus) -> Body:
+        """As much of it as the object has room for: a spec may fill all that etcd takes."""
+        try:
+            return await self._cluster.replace_status({**body, "status": st.dump_status(status)})
+        except ApiError as error:
+            if not error.is_about_the_object:
+                raise
+            logger.warning("the status was refused: writing the least of it", extra={"error": clip(str(error), 1_000)})
+        return await self._cluster.replace_status({**body, "status": st.dump_status(st.least(status))})
 
     async def _tell(self, body: Body, old: TuningJobStatus, new: TuningJobStatus) -> None:
         for condition in transitions(st.conditions_of(old), st.conditions_of(new)):

@@ -20,12 +20,16 @@ from tuningjob.spec.status import (
     ProgressStatus,
     TuningJobStatus,
 )
+from tuningjob_operator import names
 from tuningjob_operator.admission import Admission
-from tuningjob_operator.conditions import Conditions, is_terminal
+from tuningjob_operator.conditions import Conditions, find, is_terminal, summary
+from tuningjob_operator.objects import clip
+from tuningjob_operator.words import showable
 
 MAX_STEPS: Final = 8
 MIN_INTERVAL_SECONDS: Final = 3.0
 _INT64: Final = 2**63
+_LEAST_MESSAGE: Final = 200
 
 
 def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
@@ -39,6 +43,20 @@ def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
 def dump_status(status: TuningJobStatus) -> dict[str, Any]:
     """The status as the API server takes it."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def least(status: TuningJobStatus) -> TuningJobStatus:
+    """As much of a status as is said of an object that has no room for more: the end, or else what is wrong, in a sentence."""
+    conditions = conditions_of(status)
+    said = [each for kind in (*names.TERMINAL, *names.GOOD_NEWS) if (each := find(conditions, kind)) is not None][:1]
+    short = [each.model_copy(update={"message": clip(each.message, _LEAST_MESSAGE)}) for each in said]
+    return TuningJobStatus(
+        phase=status.phase,
+        conditions=short or None,
+        message=summary(short),
+        observed_generation=status.observed_generation,
+        completion_time=status.completion_time,
+    )
 
 
 def conditions_of(status: TuningJobStatus) -> Conditions:
@@ -103,6 +121,8 @@ def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestSta
     # JSON has no NaN; a search whose best is none has failed anyway
     if not math.isfinite(score):
         return None
+    if params is not None and not showable(params):
+        params = None  # the ConfigMap has the answer, whole
     return BestStatus(index=index, score=score, params=None if params is None else _spell_nulls(params))
 
 

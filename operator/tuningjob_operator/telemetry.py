@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from tuningjob.journal.records import Progress, SearchState
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.loops import Outcome
+from tuningjob_operator.words import heard
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _NEW: Final = "Pending"  # a TuningJob that no pass has seen has no phase yet
@@ -98,6 +99,7 @@ class Telemetry:
         if progress is None:
             self._counted[search] = _Counted()
             return
+        progress = heard(progress)
         now = _Counted(
             fits=progress.done - progress.reused,
             failed=progress.failed,

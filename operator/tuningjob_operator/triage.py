@@ -4,6 +4,7 @@ Pods are read only when a Job's status says that something has been wrong for a 
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ PATIENCE_SECONDS: Final = 30.0
 # A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
 LOST_AFTER: Final = dt.timedelta(seconds=30)
 _OF_ITS_OWN_WILL: Final = frozenset({ExitCode.SERVICE_UNAVAILABLE, ExitCode.TERMINATED})
+_INDEX: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _SLOW_IS_FINE: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -71,10 +73,10 @@ def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
 
 
 def index_of(pod: Mapping[str, Any]) -> int | None:
-    """The completion index of a pod of an Indexed Job."""
+    """The completion index of a pod of an Indexed Job; None of what else somebody may have given our label."""
     metadata = pod["metadata"]
-    told = (metadata.get("annotations") or {}).get(names.ANNOTATION_INDEX)
-    return int(told) if told is not None else None
+    told = str((metadata.get("annotations") or {}).get(names.ANNOTATION_INDEX, ""))
+    return int(told) if _INDEX.fullmatch(told) else None
 
 
 def _trouble_of(pod: Body, now: dt.datetime) -> tuple[str, str]:

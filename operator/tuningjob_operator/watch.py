@@ -10,7 +10,7 @@ from typing import Any, Final
 import kopf
 
 from tuningjob.spec.wellknown import GROUP, PLURAL, VERSION
-from tuningjob_operator import names
+from tuningjob_operator import kopf_reading, names
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.kube import REQUEST_SECONDS, login
 from tuningjob_operator.loops import RESYNC_SECONDS, STALE_RESYNCS, Resync
@@ -40,7 +40,8 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 def make_settings() -> kopf.OperatorSettings:
-    """The settings of kopf."""
+    """The settings of kopf, which reads objects with our bounds from here on."""
+    kopf_reading.install()
     settings = kopf.OperatorSettings()
     # neither namespaces nor CRDs are watched: no rights are needed for them, and a 403 on them delays the start by a minute
     settings.scanning.disabled = True

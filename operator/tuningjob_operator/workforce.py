@@ -50,6 +50,8 @@ FOREIGN_SECONDS: Final = 30.0
 QUOTA_SECONDS: Final = 15.0
 # A Job that is being deleted goes with its last pod; that is an event. In case it gets lost:
 DELETION_SECONDS: Final = 30.0
+# However many candidates kill their pods: a Job that outlives any number of deaths has no end.
+MAX_DEATHS: Final = 1_000
 _GAVE_UP: Final = "BackoffLimitExceeded"
 
 
@@ -248,7 +250,7 @@ def _wanted(view: View, admission: Admission, found: Estimate | None, memory: De
 def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
     """A Job that runs: of its size, and its pods at work."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
-    deaths = progress.deaths if progress else 0
+    deaths = _deaths(progress, job)
     target, steps = has, [*opening]
     is_ours_to_size = admission.spec.queue_name is None
     if is_ours_to_size:
@@ -265,14 +267,25 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
         # its size is Kueue's, but within the ceilings, whoever changed it; and of what it has started Kueue lets nobody change it
         return view.planned(*steps, DeleteJob(uid_of(job)))
     # never lowered: pods that died before may be more than a smaller Job outlives
-    deaths = max(deaths, int(job["spec"].get("backoffLimit", 0)) - RETRIES_PER_POD * target)
-    told = sized(target, deaths=deaths)
-    outgrown = job["spec"].get("backoffLimit", 0) < told["backoffLimit"] or _completions(job) != target
-    if is_ours_to_size and (target != has or outgrown):
+    limit = int(job["spec"].get("backoffLimit", 0))
+    deaths = max(deaths, limit - RETRIES_PER_POD * target)
+    is_outgrown = limit < sized(target, deaths=deaths)["backoffLimit"]
+    if is_outgrown and view.observed.scales_in > 0 and _status(job, "failed") < limit:
+        # it outlives one more, and is told of all together
+        is_outgrown, view = False, view.waking(view.observed.scales_in)
+    if is_ours_to_size and (target != has or is_outgrown or _completions(job) != target):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
     elif _left_behind(progress, job):
         steps.append(GiveBack(_completions(job)))
     return _watched(view, job, admission, *steps)
+
+
+def _deaths(progress: Progress | None, job: Body) -> int:
+    """Deaths that the Job is to outlive: those that the journal has dealt with, as far as Kubernetes has seen pods die.
+
+    The journal counts claimants, whose names are a worker's to choose.
+    """
+    return min(progress.deaths if progress else 0, _status(job, "failed"), MAX_DEATHS)
 
 
 def _target(view: View, job: Body, admission: Admission, found: Estimate | None) -> int:
@@ -303,6 +316,7 @@ def _left_behind(progress: Progress | None, job: Body) -> bool:
 
 def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
     """Say why pods are not at work, once that lasts; and whose end was no fit's fault."""
+    view = view.waking(view.observed.looks_in)
     if view.observed.has_new_deaths:
         asked = view.wanting(Look.PODS)
         if asked is not None:
@@ -355,7 +369,7 @@ def _resume(view: View, job: Body, *opening: Step) -> Plan:
 def _after_failure(view: View, job: Body) -> Plan | End:
     progress = view.observed.progress
     condition = find_condition(job, "Failed") or {}
-    enough = sized(_completions(job), deaths=progress.deaths if progress else 0)["backoffLimit"]
+    enough = sized(_completions(job), deaths=_deaths(progress, job))["backoffLimit"]
     if condition.get("reason") == _GAVE_UP and job["spec"].get("backoffLimit", 0) < enough:
         # it died of candidates that the journal knows how to deal with, while nobody was here to raise its limit
         return view.planned(DeleteJob(uid_of(job)))
@@ -456,7 +470,8 @@ def _pods_of(job: Mapping[str, Any] | None) -> int:
 
 def _memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:
     """Bytes of each pod of a Job that is there."""
-    containers = job["spec"]["template"]["spec"]["containers"]
+    pod: Mapping[str, Any] = (job["spec"].get("template") or {}).get("spec") or {}
+    containers: list[Mapping[str, Any]] = pod.get("containers") or []
     told: Mapping[str, Any] = next((each for each in containers if each["name"] == names.CONTAINER), {})
     limit = ((told.get("resources") or {}).get("limits") or {}).get("memory")
     return Decimal(admission.memory_bytes) if limit is None else parse_quantity(limit)

@@ -69,6 +69,9 @@ class FakeCluster:
     async def list_tuningjobs(self, namespace: str | None) -> Listing:
         return self._listing("TuningJob", namespace)
 
+    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+        return self._answer("list TuningJob", lambda: self._read("TuningJob", namespace, name))
+
     async def list_jobs(self, namespace: str | None) -> Listing:
         return self._listing("Job", namespace)
 
@@ -104,13 +107,13 @@ class FakeCluster:
         return self._answer("list pods", found)
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
-        return self._listing("ResourceQuota", namespace).items
+        return tuple(self._listing("ResourceQuota", namespace).items)
 
     async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
-        return self._listing("LimitRange", namespace).items
+        return tuple(self._listing("LimitRange", namespace).items)
 
     async def list_nodes(self) -> tuple[Body, ...]:
-        return self._listing("Node", None).items
+        return tuple(self._listing("Node", None).items)
 
     async def create_secret(self, body: Body) -> None:
         self._answer("create secret", lambda: self._create(body))

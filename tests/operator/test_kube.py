@@ -98,14 +98,17 @@ async def test_a_tuningjob_is_deleted_as_it_was_seen(server: ApiServer) -> None:
     assert body["preconditions"] == {"uid": "u", "resourceVersion": "7"}
 
 
-async def test_a_status_is_put_whole(server: ApiServer) -> None:
-    body: Body = {"metadata": {"namespace": "ns", "name": "forest"}, "status": {"phase": "Pending"}}
-    server.answers = [(200, body)]
+async def test_a_status_is_put_whole_and_nothing_else(server: ApiServer) -> None:
+    metadata = {"namespace": "ns", "name": "forest", "uid": "u", "resourceVersion": "7"}
+    typed = {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob"}
+    told: Body = {**typed, "metadata": metadata, "status": {"phase": "Pending"}}
+    server.answers = [(200, told)]
     async with KubeCluster() as cluster:
-        assert await cluster.replace_status(body) == body
+        body = {**told, "metadata": {**metadata, "generation": 2}, "spec": {"parallelism": 3}}
+        assert await cluster.replace_status(body) == told
 
     path = "/apis/tuningjob.dev/v1alpha1/namespaces/ns/tuningjobs/forest/status"
-    assert server.requests == [("PUT", path, "application/json", body)]
+    assert server.requests == [("PUT", path, "application/json", told)]
 
 
 async def test_a_listing_is_read_page_by_page(server: ApiServer) -> None:
@@ -228,7 +231,7 @@ async def test_every_call_is_counted_with_its_verb_its_resource_its_status_and_i
     async with KubeCluster(on_call=lambda *call: counted.append(call)) as cluster:
         await cluster.list_tuningjobs(None)
         with pytest.raises(Conflict):
-            await cluster.replace_status({"metadata": {"namespace": "ns", "name": "forest"}})
+            await cluster.replace_status({"metadata": {"namespace": "ns", "name": "forest"}, "status": {}})
 
     assert [call[:3] for call in counted] == [
         ("list", "tuningjobs", 200),

@@ -1,6 +1,7 @@
 """The small pure rooms: conditions, status, failures, children, the cache, the logs."""
 
 import base64
+import io
 import json
 import logging
 import random
@@ -15,7 +16,7 @@ from tuningjob.spec.status import BestStatus, Condition, ProgressStatus, TuningJ
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import logs, names
 from tuningjob_operator.cache import Cache, Store
-from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret
+from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret, read_files
 from tuningjob_operator.failure import explain
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.status import dump_status, publication_delay, read_status
@@ -172,9 +173,9 @@ class TestChildren:
         assert secret["metadata"]["name"] == f"forest-token-0123abcd-{tuningjob()['metadata']['uid']}"
 
     def test_results_are_the_same_bytes_each_time(self) -> None:
-        files = ResultFiles({"cv_results.csv": b"a,b\n" * 1000})
+        first, again = (read_files(lambda _: io.BytesIO(b"a,b\n" * 1000)) for _ in range(2))
 
-        assert build_results(tuningjob(), files) == build_results(tuningjob(), files)
+        assert build_results(tuningjob(), first) == build_results(tuningjob(), again)
 
     def test_what_does_not_fit_is_left_out_and_named(self) -> None:
         noise = random.Random(0).randbytes(800 * 1024)

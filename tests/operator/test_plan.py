@@ -93,11 +93,11 @@ STEPS = {
     "a Job of its size is left alone": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND)), []),
     "a Job is never made smaller": (observe(job=job(parallelism=3), progress=progress(preflight=FOUND, done=17)), []),
     "a Job is to outlive the deaths that the journal counts": (
-        observe(job=job(parallelism=3), progress=progress(preflight=FOUND, deaths=2)),
+        observe(job=job(parallelism=3, failed=2), progress=progress(preflight=FOUND, deaths=2)),
         ["ScaleJob"],
     ),
     "a Job that outlives them is left alone": (
-        observe(job=job(parallelism=3, deaths=2), progress=progress(preflight=FOUND, deaths=2)),
+        observe(job=job(parallelism=3, deaths=2, failed=2), progress=progress(preflight=FOUND, deaths=2)),
         [],
     ),
     "with little left to do a single pod goes on": (

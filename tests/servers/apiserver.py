@@ -56,6 +56,21 @@ class ApiServer:
     def token_of(self, name: str) -> str:
         return self._tokens[name]
 
+    def kubeconfig(self, user: str = ADMIN) -> Path:
+        """A file for clients of this user."""
+        path = self._root / f"{user}.kubeconfig"
+        cluster = {"server": self.url, "certificate-authority": str(self.ca_file)}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": self.token_of(user)}}],
+        }
+        path.write_text(json.dumps(content))
+        return path
+
     def create(self) -> None:
         """Make the keys and the list of users."""
         self._openssl("genrsa", "-out", "sa.key", "2048")

@@ -5,7 +5,6 @@ the API server are Kubernetes' own. Pods become ready at once, and stay so until
 """
 
 import contextlib
-import json
 import shutil
 import tempfile
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster.harness import binaries
-from tests.servers.apiserver import ADMIN, ApiServer, Refused
+from tests.servers.apiserver import ApiServer, Refused
 from tests.servers.missing import missing
 
 _SECONDS: Final = 60
@@ -40,21 +39,6 @@ class KwokCluster(ApiServer):
         super().__init__(root, users=tuple(users), options=tuple(options))
         self._nodes = [f"fake-{number}" for number in range(nodes)]
         self._cpu = cpu
-
-    def kubeconfig(self, user: str = ADMIN) -> Path:
-        """A file for clients of this user."""
-        path = self._root / f"{user}.kubeconfig"
-        cluster = {"server": self.url, "certificate-authority": str(self.ca_file)}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "kwok",
-            "contexts": [{"name": "kwok", "context": {"cluster": "kwok", "user": user}}],
-            "clusters": [{"name": "kwok", "cluster": cluster}],
-            "users": [{"name": user, "user": {"token": self.token_of(user)}}],
-        }
-        path.write_text(json.dumps(content))
-        return path
 
     def start(self) -> None:
         """Start everything, and wait until every node is ready."""

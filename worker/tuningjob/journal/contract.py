@@ -106,6 +106,10 @@ class Journal(ABC):
         """
 
     @abstractmethod
+    def places(self) -> dict[str, tuple[str, str]]:
+        """Namespace and name of every search that is not deleted, whenever it ended."""
+
+    @abstractmethod
     def revisions(self) -> dict[str, int]:
         """Of the searches that still run or ended a short while ago: id → revision. Cheap: made to be polled."""
 

@@ -331,6 +331,12 @@ class SqlJournal(Journal):
         with self._database.reading() as connection:
             return {row.id: row.revision for row in connection.execute(query)}
 
+    def places(self) -> dict[str, tuple[str, str]]:
+        """See Journal."""
+        query = select(searches.c.id, searches.c.namespace, searches.c.name).where(searches.c.deleted_at.is_(None))
+        with self._database.reading() as connection:
+            return {row.id: (row.namespace, row.name) for row in connection.execute(query)}
+
     def set_preflight(self, search_id: str, preflight: Preflight) -> None:
         """See Journal."""
         with self._locked(search_id) as (connection, row):

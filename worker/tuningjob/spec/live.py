@@ -33,9 +33,12 @@ def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> Tun
     Whatever else was edited, even to what cannot be read, does not matter. Mutable fields that cannot be read change nothing.
     """
     live = {str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS}
+    wanted = {name: value for name, value in current.items() if name in live}
+    if wanted == admitted.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(MUTABLE_FIELDS)):
+        return admitted
     frozen = {name: value for name, value in dump_spec(admitted).items() if name not in live}
     try:
-        return load_spec({**frozen, **{name: value for name, value in current.items() if name in live}})
+        return load_spec({**frozen, **wanted})
     except ManifestRefused:
         return admitted
 

@@ -1,0 +1,32 @@
+"""Work that takes longer than the event loop can wait: on a thread beside it, one piece after the other.
+
+One piece, so that what is large is in memory once, whoever wrote it. In a thread that computes, Python lets the loop have its
+turn every few milliseconds. These threads are not those that wait for the journal: that may take half a minute.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+# Text of so many bytes is read, and planned for, in a few milliseconds: a thread would take as long.
+LARGE_BYTES: Final = 16 * 2**10
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Aside:
+    """One thread, which computes what it is asked to in turn."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What ``work`` returns, or raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+
+# Objects that come in have a thread of their own: what is slow to plan for does not keep them from being seen.
+READING: Final = Aside("reading")
+PLANNING: Final = Aside("planning")

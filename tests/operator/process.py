@@ -1,0 +1,102 @@
+"""The operator as a process of its own, as its container starts it, within the memory that the chart gives it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.servers.apiserver import ApiServer
+from tests.servers.ports import free_port
+
+LIMIT_BYTES: Final = 256 * 2**20  # of the chart's operator.resources.memory
+_CGROUPS: Final = Path("/sys/fs/cgroup/memory")
+
+
+class OperatorProcess:
+    """Started by ``start``; ``folder`` is its volume, which outlives it."""
+
+    def __init__(self, server: ApiServer, folder: Path, user: str, **environment: str) -> None:
+        self._folder = folder
+        self.log = folder / "operator.log"
+        self.health = free_port()
+        self._environment = {
+            **os.environ,
+            "KUBECONFIG": str(server.kubeconfig(user)),
+            "TUNINGJOB_DATA_DIR": str(folder),
+            "TUNINGJOB_WORKER_IMAGE": "tuningjob/worker:test",
+            "TUNINGJOB_LIVENESS_PORT": str(self.health),
+            "TUNINGJOB_METRICS_PORT": str(free_port()),
+            "TUNINGJOB_RESULTS_PORT": str(free_port()),
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [*_within_the_limit(), sys.executable, "-m", "tuningjob_operator"]
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        assert self._process is not None
+        return self._process.poll()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that it ever held."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+
+    def is_healthy(self) -> bool:
+        """Whether its probe answers in the second that the chart gives it."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/healthz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(40)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+@contextlib.contextmanager
+def running(server: ApiServer, folder: Path, user: str, **environment: str) -> Iterator[OperatorProcess]:
+    """One that runs, and is gone at the end."""
+    process = OperatorProcess(server, folder, user, **environment)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop()
+
+
+def _within_the_limit() -> list[str]:
+    """How to be in a cgroup of the chart's size, where this machine lets us make one; ``peak_bytes`` tells anywhere."""
+    group = _CGROUPS / f"tuningjob-test-{os.getpid()}"
+    try:
+        group.mkdir(exist_ok=True)
+        (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
+    except OSError:
+        return []
+    return ["sh", "-c", 'echo $$ >"$0"/cgroup.procs && exec "$@"', str(group)]

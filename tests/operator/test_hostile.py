@@ -1,0 +1,219 @@
+"""A tenant who writes whatever an API server takes, beside one who is honest: the real operator, on a real API server.
+
+What ended every operator by one object before, by name, and then whatever hypothesis comes up with. The operator has the memory
+that the chart gives it.
+"""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.operator.process import OperatorProcess, running
+from tests.operator.world import manifest
+from tests.servers import apiserver
+from tests.servers.apiserver import ADMIN, ApiServer, Refused
+from tuningjob_operator.objects import Body
+from tuningjob_operator.reading import members
+
+ROOT: Final = Path(__file__).parents[2]
+TUNINGJOBS: Final = "/apis/tuningjob.dev/v1alpha1/namespaces/{}/tuningjobs"
+EVIL, GOOD = "evil", "good"
+# Within this an honest TuningJob has its first status. By itself it is some 50 ms.
+PROMPT_SECONDS: Final = 2.0
+PEAK_BYTES: Final = 200 * 2**20
+# What one object may hold, as etcd has it.
+ETCD_BYTES: Final = 1_572_864
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ApiServer]:
+    with apiserver.running("operator") as found:
+        crd = yaml.safe_load((ROOT / "crds" / "tuningjobs.yaml").read_text())
+        found.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
+        binding = {"metadata": {"name": "operator"}, "roleRef": role, "subjects": [subject]}
+        found.create_object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+        for namespace in (EVIL, GOOD):
+            found.create_object("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        wait_for(lambda: takes_tuningjobs(found), seconds=30)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    with running(server, tmp_path_factory.mktemp("operator"), "operator") as process:
+        wait_for(process.is_healthy, seconds=60)
+        yield process
+
+
+def wait_for(is_so: Callable[[], bool], *, seconds: float) -> float:
+    """How long it took."""
+    began = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def takes_tuningjobs(server: ApiServer) -> bool:
+    with contextlib.suppress(Refused):
+        server.call("GET", TUNINGJOBS.format(GOOD))
+        return True
+    return False
+
+
+def named(name: str, namespace: str, **spec: Any) -> Body:
+    body = manifest(name, **spec)
+    return {**body, "metadata": {**body["metadata"], "namespace": namespace}}
+
+
+def ask(server: ApiServer, method: str, path: str, text: bytes | None = None) -> tuple[int, bytes]:
+    """A request and an answer as text: what a tenant wrote is more than Python's decoder takes."""
+    context = ssl.create_default_context(cafile=str(server.ca_file))
+    connection = http.client.HTTPSConnection(server.url.removeprefix("https://"), timeout=60, context=context)
+    headers = {"Authorization": f"Bearer {server.token_of(ADMIN)}", "Content-Type": "application/json"}
+    with contextlib.closing(connection):
+        connection.request(method, path, text, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def post(server: ApiServer, text: bytes) -> int:
+    """POST of what no honest client would write; returns the status."""
+    return ask(server, "POST", TUNINGJOBS.format(EVIL), text)[0]
+
+
+def delete(server: ApiServer, name: str) -> None:
+    assert ask(server, "DELETE", f"{TUNINGJOBS.format(EVIL)}/{name}")[0] == 200
+
+
+def hostile(name: str, value: bytes) -> bytes:
+    """A TuningJob with this JSON as a parameter of its estimator, whatever Python's own encoder says to it."""
+    body = named(name, EVIL, estimator={"class": "sklearn.svm.SVC", "params": {"class_weight": "HERE"}})
+    return json.dumps(body).encode().replace(b'"HERE"', value)
+
+
+def status_of(server: ApiServer, namespace: str, name: str) -> Body:
+    _, text = ask(server, "GET", f"{TUNINGJOBS.format(namespace)}/{name}")
+    told = members(text).get(b"status")
+    status: Body = {} if told is None else json.loads(told.text)
+    return status
+
+
+NUMBERS = itertools.count()
+
+
+def first_status_seconds(server: ApiServer) -> float:
+    """Of an honest TuningJob that is created now."""
+    name = f"honest-{next(NUMBERS)}"
+    server.create_object(TUNINGJOBS.format(GOOD), named(name, GOOD))
+    return wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=30)
+
+
+def assert_unharmed(server: ApiServer, operator: OperatorProcess) -> None:
+    # a machine that runs other tests, too, is as many times slower as it has more to do than it can
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert first_status_seconds(server) < PROMPT_SECONDS * busy
+    assert operator.exit_code is None
+    assert operator.peak_bytes < PEAK_BYTES
+
+
+def wide(item: bytes, size: int) -> bytes:
+    return b"[" + b",".join([item] * (size // (len(item) + 1))) + b"]"
+
+
+CASES = {
+    "a value that is nested 400 deep": b"[" * 400 + b"1" + b"]" * 400,
+    "a value that is nested 985 deep": b"[" * 985 + b"1" + b"]" * 985,
+    "a value that is nested as deep as an API server takes": b'{"a":' * 4_900 + b"1" + b"}" * 4_900,
+    "350 KB of small maps": wide(b'{"a":0}', 350_000),
+    "1 MB of small maps": wide(b'{"a":0}', 1_000_000),
+    "1.4 MB of empty lists": wide(b"[]", 1_400_000),
+    "1.4 MB of zeros": wide(b"0", 1_400_000),
+    "just what is read, of empty maps": wide(b"{}", 250_000),
+    "just what is read, of numbers beyond any float": wide(b"9" * 300, 250_000),
+    "a text of 250 KB": b'"' + b"x" * 250_000 + b'"',
+}
+
+
+@pytest.mark.parametrize("value", CASES.values(), ids=CASES.keys())
+def test_an_object_that_ended_the_operator_is_refused_and_nobody_else_is_concerned(
+    server: ApiServer, operator: OperatorProcess, value: bytes
+) -> None:
+    name = f"case-{next(NUMBERS)}"
+    created = post(server, hostile(name, value))
+    assert_unharmed(server, operator)
+    if created == 201:
+        wait_for(lambda: status_of(server, EVIL, name).get("phase") in {"Failed", "Pending"}, seconds=30)
+        ended = [each for each in status_of(server, EVIL, name)["conditions"] if each["type"] == "Failed"]
+        assert [each["reason"] for each in ended] in ([], ["ManifestRefused"])
+
+
+def test_an_object_that_has_no_room_for_its_status_harms_nobody(server: ApiServer, operator: OperatorProcess) -> None:
+    for room in (0, 300, 2_000, 4_000):
+        text = hostile(f"full-{next(NUMBERS)}", b'"HERE"')
+        # etcd counts what the API server adds to metadata, too: managedFields have some 1 KB
+        post(server, text.replace(b"HERE", b"x" * (ETCD_BYTES - len(text) - 1_500 - room)))
+    assert_unharmed(server, operator)
+
+
+def test_the_operator_comes_up_beside_all_of_them(server: ApiServer, operator: OperatorProcess) -> None:
+    for number in range(3):
+        post(server, hostile(f"again-{number}-{next(NUMBERS)}", wide(b'{"a":0}', 1_400_000)))
+        post(server, hostile(f"again-{number}-{next(NUMBERS)}", b"[" * 985 + b"1" + b"]" * 985))
+    operator.stop()
+    operator.start()
+    wait_for(operator.is_healthy, seconds=60)
+    first_status_seconds(server)  # with all that it finds when it starts
+    assert_unharmed(server, operator)
+
+
+def test_a_refused_object_can_be_deleted(server: ApiServer, operator: OperatorProcess) -> None:
+    name = f"gone-{next(NUMBERS)}"
+    post(server, hostile(name, wide(b"0", 1_400_000)))
+    wait_for(lambda: status_of(server, EVIL, name).get("phase") == "Failed", seconds=30)
+    delete(server, name)
+    assert_unharmed(server, operator)
+
+
+SCALARS = st.sampled_from(
+    [b"0", b"null", b"true", b'""', b"1e308", b"-0.0", b"9" * 400, b'"\\ud800"', b'"\\u0000"', b'"}]"', b'"\xc3\xa9"']
+)
+SHAPES: Final[dict[str, Callable[[bytes, int], bytes]]] = {
+    "deep lists": lambda scalar, size: b"[" * (size // 100) + scalar + b"]" * (size // 100),
+    "deep maps": lambda scalar, size: b'{"a":' * (size // 200) + scalar + b"}" * (size // 200),
+    "wide lists": wide,
+    "wide maps": lambda scalar, size: wide(b'{"a":%b}' % scalar, size),
+    "many keys": lambda scalar, size: (
+        b"{" + b",".join(b'"%d":%b' % (key, scalar) for key in range(size // (len(scalar) + 9))) + b"}"
+    ),
+    "long keys": lambda scalar, size: b'{"%b":%b}' % (b"k" * size, scalar),
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(shape=st.sampled_from(list(SHAPES)), scalar=SCALARS, size=st.integers(1, 1_450_000))
+def test_whatever_a_tenant_writes_an_honest_one_is_served(
+    server: ApiServer, operator: OperatorProcess, shape: str, scalar: bytes, size: int
+) -> None:
+    name = f"made-up-{next(NUMBERS)}"
+    created = post(server, hostile(name, SHAPES[shape](scalar, size)))
+    assert_unharmed(server, operator)
+    if created == 201:
+        wait_for(lambda: "phase" in status_of(server, EVIL, name), seconds=30)
+        delete(server, name)
