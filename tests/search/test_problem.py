@@ -233,6 +233,16 @@ def test_a_parameter_that_such_a_class_refuses_is_refused(takes_any: dict[str, A
     )
 
 
+def test_where_any_name_is_taken_one_that_is_nearly_a_listed_one_is_warned_of(takes_any: dict[str, Any]) -> None:
+    assert not [text for text in prepared(takes_any).warnings if "ParameterUnknown" in text]
+    takes_any["spec"]["estimator"]["params"]["max_depht"] = 3
+    takes_any["spec"]["search"]["grid"]["parameters"] = {"mox_depth": [1, 2]}
+    assert [text for text in prepared(takes_any).warnings if "ParameterUnknown" in text] == [
+        "ParameterUnknown: spec.estimator.params.max_depht: TakesAny takes any name, and does not list 'max_depht'. Did you mean 'max_depth'?",
+        "ParameterUnknown: spec.search.grid.parameters.mox_depth: TakesAny takes any name, and does not list 'mox_depth'. Did you mean 'max_depth'?",
+    ]
+
+
 def test_it_may_be_drawn_stand_in_a_pipeline_and_be_put_there_by_the_grid(takes_any: dict[str, Any]) -> None:
     model = {"name": "model", **takes_any["spec"]["estimator"]}
     takes_any["spec"]["estimator"] = {

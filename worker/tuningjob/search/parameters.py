@@ -1,5 +1,7 @@
 """Names and values of parameters, fixed ones and those that are tried, held to the estimators that they are meant for."""
 
+import difflib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -112,6 +114,34 @@ def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name
     of_a_step = min((each for each in known if each.endswith(f"__{name}")), key=len, default=None)
     advice = nearest(name, known) if of_a_step is None else f"Did you mean {of_a_step!r}?"
     return Problem(field, wanted, shown(name), advice, Reason.PARAMETER_UNKNOWN)
+
+
+def misspelt_names(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401  an estimator
+    """Warnings about names that are nearly one that a class lists, where the class takes any name."""
+    named = [(f"spec.estimator.params.{name}", estimator, name) for name in spec.estimator.params]
+    for i, step in enumerate(spec.estimator.pipeline or []):
+        owner = owner_of(estimator, f"{step.name}__")
+        named += [(f"spec.estimator.pipeline[{i}].params.{name}", owner, name) for name in step.params]
+    for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
+        named += [
+            (f"{space.field(i)}.{name}", *holder) for name in each for holder in _holders(estimator, values, name)[:1]
+        ]
+    for field, owner, name in named:
+        known = _listed(type(owner)) if _is_estimator(owner) and "__" not in name else []
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if close and name not in known:
+            yield (
+                f"{Reason.PARAMETER_UNKNOWN}: {field}: {type(owner).__name__} takes any name, and does not list {name!r}. "
+                f"Did you mean {close[0]!r}?"
+            )
+
+
+def _listed(cls: type[Any]) -> list[str]:
+    """Names that a class lists before anything is set, and those of its signature."""
+    try:
+        return [*cls().get_params(deep=False), *inspect.signature(cls).parameters]
+    except Exception:  # noqa: BLE001  the user's own
+        return []
 
 
 def means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator

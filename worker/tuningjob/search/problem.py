@@ -33,7 +33,7 @@ from tuningjob.search.code_identity import SearchCode, code_of_search, named_cla
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.identity import Identities, digest_of_splits
-from tuningjob.search.parameters import doubtful_values, fixed_problems, refused_values, space_problems
+from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
 from tuningjob.search.roles import roles
@@ -140,6 +140,7 @@ class SearchProblem:
         if self.spec.data.path is not None and self.spec.data.features is None:
             yield from roles(tried, self.data.X)
         yield from doubtful_values(self.spec, self.estimator, self.space)
+        yield from misspelt_names(self.spec, self.estimator, self.space)
         yield from self._small_space()
 
     def _unknown_code(self) -> Iterator[str]:
