@@ -237,9 +237,14 @@ def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
     iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
+    iris_forest["spec"] |= {"resources": {"cpu": "1"}, "parallelism": 1}
     done = inside("run", written(iris_forest, tmp_path))
     assert done.returncode == 0
-    assert "5 fits failed; their scores are NaN." in done.stderr
+    assert (
+        "5 fits failed; their scores are NaN. 5 with InvalidParameterError: The 'n_estimators' parameter" in done.stderr
+    )
+    assert "The first of them is candidate 0: {'n_estimators': -1}." in done.stderr
+    assert " in 1 process; " in done.stdout
 
 
 def test_a_search_of_more_failed_fits_than_its_manifest_allows_exits_3_and_with_a_higher_limit_goes_on(

@@ -6,10 +6,11 @@ import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.local.commands import Ended
+from tests.local.commands import Ended, written
 from tests.local.makers import Place, a_journal
 
 pytestmark = pytest.mark.slow
@@ -110,6 +111,22 @@ def test_a_diff_shows_what_two_versions_differ_in_and_nothing_else(place: Place,
         "versions.scikit-learn  1.9.1         1.9.2\n"
         "params.degree          —             3\n"
     )
+
+
+def test_a_diff_of_two_metrics_says_so_at_each_score_and_that_of_two_grids_what_was_searched(
+    iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
+) -> None:
+    spec = iris_forest["spec"]
+    spec["estimator"] = {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}}
+    for scoring, depths in (("f1_macro", [1, 2]), ("recall_macro", [2, 3, 4])):
+        spec["scoring"] = scoring
+        spec["search"]["grid"]["parameters"] = {"max_depth": depths}
+        assert inside("run", written(iris_forest, tmp_path)).returncode == 0
+    told = inside("diff", "iris-forest", 1, 2).stdout
+    (score,) = (line for line in told.splitlines() if line.startswith("score "))
+    assert re.fullmatch(r"score +0\.\d+ \(f1_macro\) +0\.\d+ \(recall_macro\)", score)
+    assert re.search(r"^spec\.search\.grid\.parameters\.max_depth +\[1, 2\] +\[2, 3, 4\]$", told, re.MULTILINE)
+    assert "spec.estimator" not in told
 
 
 def test_a_diff_for_machines_leaves_out_what_a_version_has_not(place: Place, ask: Ask) -> None:

@@ -101,6 +101,19 @@ def test_an_estimator_that_cannot_take_the_data_is_refused_with_what_to_do(
     assert advice in problem.advice
 
 
+@pytest.mark.parametrize(("value", "error"), [(np.inf, "Input X contains infinity"), (np.nan, "Input X contains NaN")])
+def test_one_row_that_no_fit_can_take_is_found_among_many(tmp_path: Path, value: float, error: str) -> None:
+    frame = pd.DataFrame({"width": RNG.normal(size=ROWS), "bit": RNG.integers(0, 2, ROWS)})
+    frame.loc[201, "width"] = value
+    frame.to_parquet(tmp_path / "t.parquet")
+    table: dict[str, Any] = {"folder": tmp_path}
+    problem = refusal({"C": [1, 2]}, estimator=LOGISTIC, data=data("bit"), **table)
+    assert error in problem.advice
+    if np.isnan(value):
+        boosting = "sklearn.ensemble.HistGradientBoostingClassifier"
+        refuse_what_cannot_succeed(small({"max_iter": [2]}, estimator=boosting, data=data("bit"), **table))
+
+
 def test_an_outlier_detector_is_told_the_labels_that_it_predicts(table: dict[str, Any]) -> None:
     problem = refusal(
         {"n_estimators": [3, 4]}, estimator="sklearn.ensemble.IsolationForest", scoring="f1", data=data("bit"), **table

@@ -123,6 +123,10 @@ class HttpAudit:
         """Every bless and rollback, the first one first. Raises UnknownModel."""
         return self._get(_BLESSINGS, "models", model_key, "blessings")
 
+    def searched(self, row: AuditRow) -> dict[str, Any] | None:  # noqa: ARG002  as a journal's
+        """The spec of a version's search: the results service tells nobody."""
+        return None
+
     def files(self, row: AuditRow) -> list[FileEntry]:
         """The files of a version; none where they are kept no more."""
         return self._get(_FILES, "models", row.model_key, "versions", row.version, "artifacts")

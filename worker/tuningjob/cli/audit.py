@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MAX_WHY: Final = 1_024
 _DIGEST_LETTERS: Final = 12
 _ABSENT: Final = "—"
+# The parts of a spec that say what was searched.
+_SEARCHED: Final = ("estimator", "search", "crossValidation", "data")
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 _version_argument = click.argument("version", type=VERSION)
@@ -115,7 +117,9 @@ def _version_in_use(audit: Place, key: str) -> int | None:
 def diff(key: str, before: int, after: int, where: Where, *, as_json: bool) -> None:
     """Show what two versions of a model key differ in."""
     with opened(where, key) as audit:
-        old, new = _described(audit.version(key, before)), _described(audit.version(key, after))
+        rows = audit.version(key, before), audit.version(key, after)
+        specs = [audit.searched(row) for row in rows]
+        old, new = (_described(row, spec if all(specs) else None) for row, spec in zip(rows, specs, strict=True))
     changed = {
         name: {side: row[name] for side, row in (("before", old), ("after", new)) if name in row}
         for name in dict.fromkeys([*old, *new])
@@ -127,23 +131,42 @@ def diff(key: str, before: int, after: int, where: Where, *, as_json: bool) -> N
     if not changed:
         out.print(f"{key}: versions {before} and {after} are the same.")
         return
+    metrics = changed.get("metric", {})
     print_table(
         ("", f"version {before}", f"version {after}"),
         [
-            (plain(name), *(_shown(name, sides[side]) if side in sides else _ABSENT for side in ("before", "after")))
+            (plain(name), *(_side(name, sides, side, metrics) for side in ("before", "after")))
             for name, sides in changed.items()
         ],
     )
 
 
-def _described(row: "AuditRow") -> dict[str, Any]:
-    """A version as one flat map: what it found, then what it was made of. What nobody recorded is left out."""
+def _side(name: str, sides: Mapping[str, Any], side: str, metrics: Mapping[str, str]) -> str:
+    if side not in sides:
+        return _ABSENT
+    # scores of two metrics are not to be compared
+    metric = f" ({plain(metrics[side])})" if name in {"score", "std"} and side in metrics else ""
+    return _shown(name, sides[side]) + metric
+
+
+def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A version as one flat map: what it found, what was searched, then what it was made of. What nobody recorded is left out."""
     found: dict[str, Any] = {f"params.{name}": value for name, value in sorted(row.best_params.items())}
     found |= {"score": row.score, "std": row.std, "metric": row.metric, "fits": row.fits}
     found |= {"failed_fits": row.failed_fits, "duration_seconds": round(row.duration_seconds, 3)}
+    found |= {f"spec.{name}": value for part in _SEARCHED if spec for name, value in _flat(part, spec.get(part))}
     made_of = ("data_digest", "split_digest", "estimator_digest", "image", "seed", "created_by")
     found |= {name: getattr(row, name) for name in made_of if getattr(row, name)}
     return found | {f"versions.{name}": version for name, version in sorted(row.versions.items())}
+
+
+def _flat(name: str, value: object, depth: int = 3) -> Iterator[tuple[str, object]]:
+    """Down to the values of a single parameter: search.grid.parameters.C."""
+    if isinstance(value, Mapping) and depth:
+        for inner, each in sorted(value.items()):
+            yield from _flat(f"{name}.{inner}", each, depth - 1)
+    elif value is not None:
+        yield name, value
 
 
 def _same(one: object, other: object) -> bool:

@@ -15,12 +15,12 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from tuningjob.cli.console import warn
-from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel
+from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel, UnknownSearch
 from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, ExitCode
 
 if TYPE_CHECKING:
     from tuningjob.downloads import FileEntry
-    from tuningjob.journal.contract import Audit
+    from tuningjob.journal.contract import Audit, Journal
     from tuningjob.journal.records import AuditRow, Blessing
 
 RESULTS: Final = Path("results")
@@ -61,6 +61,9 @@ class Place(Protocol):
     def blessings(self, model_key: str) -> "list[Blessing]":
         """Every bless and rollback, the first one first. Raises UnknownModel."""
 
+    def searched(self, row: "AuditRow") -> dict[str, Any] | None:
+        """The spec of a version's search; None where nobody knows it any more."""
+
     def files(self, row: "AuditRow") -> "list[FileEntry]":
         """The files of a version; none where they are kept no more."""
 
@@ -70,12 +73,13 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class JournalPlace:
-    """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies."""
+    """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies; ``journal`` has the searches."""
 
     audit: "Audit"
     namespace: str
     who: str
     folder: Path | None = None
+    journal: "Journal | None" = None
 
     def models(self) -> list[str]:
         """See Place."""
@@ -114,6 +118,13 @@ class JournalPlace:
         if not found:
             self.version(model_key, 1)
         return found
+
+    def searched(self, row: "AuditRow") -> dict[str, Any] | None:
+        """See Place."""
+        try:
+            return self.journal.search(row.search_id).spec if self.journal is not None else None
+        except UnknownSearch:
+            return None
 
     def files(self, row: "AuditRow") -> "list[FileEntry]":
         """See Place."""
@@ -260,7 +271,7 @@ def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
     journal = SqlJournal(url)
     try:
         folder = None if path is None else path.absolute().parent
-        yield JournalPlace(journal.audit, where.namespace or _LAPTOPS_NAMESPACE, user(), folder)
+        yield JournalPlace(journal.audit, where.namespace or _LAPTOPS_NAMESPACE, user(), folder, journal)
     finally:
         journal.close()
 

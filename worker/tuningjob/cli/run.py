@@ -17,10 +17,13 @@ from tuningjob.spec.wellknown import LEADERBOARD_FILE
 
 if TYPE_CHECKING:
     from tuningjob.local import Forecast, Outcome
+    from tuningjob.search.results import Results
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _LEADERBOARD_ROWS = 10
 _MIB: Final = 2**20
+_MOST_ERRORS: Final = 3
+_ERROR_LETTERS: Final = 300
 _TITLES: Final = {
     "rank_test_score": "rank",
     "mean_test_score": "mean",
@@ -154,7 +157,7 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
     for text, count in outcome.warnings.most_common(5):
         warn(f"{text} (×{count:,})")
     if outcome.answer.failed_fits:
-        warn(f"{outcome.answer.failed_fits:,} fits failed; their scores are NaN.")
+        warn(_failures(outcome.results, outcome.answer.failed_fits))
     fitted = outcome.answer.fit_seconds_total
     done = outcome.size.fits - outcome.kept - outcome.reused
     others = [f"{count:,} {how}" for count, how in ((outcome.kept, "kept"), (outcome.reused, "reused")) if count]
@@ -168,6 +171,19 @@ def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
         f"Version {outcome.version} of {model_key(manifest)}. Results: {output}",
         soft_wrap=True,
     )
+
+
+def _failures(results: "Results", failed: int) -> str:
+    """How many fits failed, of what, and where to look."""
+    told = f"{failed:,} {'fit' if failed == 1 else 'fits'} failed; their scores are NaN."
+    for error, count in results.errors.most_common(_MOST_ERRORS):
+        told += f" {count:,} with {error[:_ERROR_LETTERS]}{'…' if len(error) > _ERROR_LETTERS else '.'}"
+    if len(results.errors) > _MOST_ERRORS:
+        told += f" And {len(results.errors) - _MOST_ERRORS} other errors."
+    if results.first_failed is not None:
+        params = str(results.cv_results["params"][results.first_failed])
+        told += f" The first of them is candidate {results.first_failed}: {params[:_ERROR_LETTERS]}."
+    return told
 
 
 def _show_forecast(forecast: "Forecast") -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from tuningjob.engine import AtWork, CellKey, Evaluated, Work, held_bytes
 from tuningjob.journal.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.reasons import exception_in
 
 SCORE: Final = "score"
 _SCORING_FAILED: Final = "Scoring failed"
@@ -106,9 +107,13 @@ def _shortened(warning: str) -> str:
 
 
 def _end_of(traceback: str) -> str:
-    """The end of a traceback: that is where the reason stands."""
-    return (
-        traceback
-        if len(traceback) <= MAX_ERROR_LENGTH
-        else _ELLIPSIS + traceback[-(MAX_ERROR_LENGTH - len(_ELLIPSIS)) :]
-    )
+    """The end of a traceback, where the reason stands; of a reason that is longer than that its beginning, with its kind."""
+    if len(traceback) <= MAX_ERROR_LENGTH:
+        return traceback
+    room = MAX_ERROR_LENGTH - len(_ELLIPSIS)
+    reason = exception_in(traceback)
+    if len(traceback) - reason > room:
+        # with the frame before it, by which it is found again
+        frame = max(traceback.rfind("\n  File ", 0, reason) + 1, reason - room // 2)
+        return f"{_ELLIPSIS}{traceback[frame : frame + room - 1]}…"
+    return _ELLIPSIS + traceback[-room:]

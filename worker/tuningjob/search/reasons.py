@@ -12,6 +12,7 @@ from tuningjob.spec.literals import shown
 _LONGEST: Final = 1_000
 # A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.
 _EXCEPTION: Final = re.compile(r'^ +File "[^\n]*", line \d+.*\n(?: [^\n]*\n)*(?P<exception>(?=\S))', re.MULTILINE)
+_MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")  # of an exception: numpy.exceptions.
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -71,7 +72,7 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
 
 def reason_of(traceback: str) -> str:
     """The exception that a traceback ends with, in one line: its kind and the beginning of its text."""
-    text = " ".join(traceback[exception_in(traceback) :].split())
+    text = _MODULE.sub("", " ".join(traceback[exception_in(traceback) :].split()))
     return shortened(ADDRESS.sub("", text).rstrip(".")) if text else traceback
 
 

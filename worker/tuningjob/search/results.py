@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -24,12 +25,14 @@ from tuningjob.errors import SearchFailed
 from tuningjob.journal.records import CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
+from tuningjob.search.reasons import exception_in, reason_of, shortened
 from tuningjob.search.written import json_of, literal_of, to_literals
 from tuningjob.spec import wellknown
 from tuningjob.spec.literals import told
 
 LEADERBOARD_ROWS: Final = 100
 _TRACEBACK_LINES: Final = 12
+_MOST_ERRORS: Final = 100  # that are told apart
 SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV
 # What joblib is told for spec.artifacts.compression. Its own level, 3: on a forest the highest ones took 3 to 25 times as
 # long for 6 to 18 % less (docs/artifacts.md).
@@ -38,13 +41,18 @@ _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("g
 
 @dataclass(frozen=True)
 class Results:
-    """``cv_results`` is scikit-learn's cv_results_; the best candidate is chosen as scikit-learn chooses it."""
+    """``cv_results`` is scikit-learn's cv_results_; the best candidate is chosen as scikit-learn chooses it.
+
+    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did.
+    """
 
     cv_results: dict[str, Any]
     best_index: int
     best_params: dict[str, Any]
     failed_fits: int
     fit_seconds_total: float
+    errors: "Counter[str]"
+    first_failed: int | None
 
     @property
     def best_score(self) -> float:
@@ -61,6 +69,8 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
     outcomes: list[dict[str, Any]] = []
     first_error: str | None = None
+    first_failed: int | None = None
+    errors: Counter[str] = Counter()
     failed = 0
     seconds = 0.0
     for cell in cells:
@@ -68,7 +78,11 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         seconds += cell.fit_seconds + cell.score_seconds
         if cell.error is not None:
             failed += 1
-            first_error = first_error or cell.error
+            reason = reason_of(cell.error)
+            if reason in errors or len(errors) < _MOST_ERRORS:
+                errors[reason] += 1
+            if first_error is None:
+                first_error, first_failed = cell.error, cell.candidate
     if failed == len(outcomes):
         raise SearchFailed(every_fit_failed(failed, first_error or ""))
     search = _search_of(problem)
@@ -77,7 +91,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
         table = search._format_results(list(problem.candidates), len(problem.splits), outcomes)
     best = int(search._select_best_index(True, SCORE, table))  # noqa: FBT003  and its own choice
-    return Results(table, best, table["params"][best], failed, seconds)
+    return Results(table, best, table["params"][best], failed, seconds, errors, first_failed)
 
 
 def fitted_search(
@@ -114,7 +128,11 @@ def _search_of(problem: SearchProblem) -> SearchCV:
 
 def every_fit_failed(count: int, traceback: str) -> str:
     """The reason of a search without an answer, with the end of the first traceback."""
-    end = "\n".join(traceback.strip().split("\n")[-_TRACEBACK_LINES:])
+    traceback = traceback.strip()
+    lines = traceback.split("\n")
+    # of a reason of many lines its first, which has its kind
+    first = min(max(0, len(lines) - _TRACEBACK_LINES), traceback.count("\n", 0, exception_in(traceback)))
+    end = "\n".join(shortened(line) for line in lines[first : first + _TRACEBACK_LINES])
     return f"all {count} fits failed; the first one ended with:\n{end}"
 
 

@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from sklearn.base import is_classifier
 
 from tuningjob.engine import Work, one_thread
 from tuningjob.engine.evaluate import Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
 from tuningjob.search.cells import result_of, with_warnings, work_of
+from tuningjob.search.data import Dataset
 from tuningjob.search.problem import SearchProblem, Split
 from tuningjob.search.reasons import reason_of, told
 
 _GOLDEN: Final = 0.6180339887498949
 _KIB: Final = 1024
+_FEW: Final = 4
+_MOST_NUMBERS: Final = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,31 @@ def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
 
 
-def _subsample(problem: SearchProblem, split: int, rows: int) -> Split:
-    """So many of a split's training rows, and as large a share of its test rows; each class has its share."""
+def _subsample(problem: SearchProblem, split: int, rows: int, odd: "np.ndarray[Any, Any]") -> Split:
+    """So many of a split's training rows, and as large a share of its test rows; each class has its share.
+
+    Beside them stand those ``odd`` rows that the split has, for what many rows fail of may be in one of them.
+    """
     train, test = (np.asarray(side) for side in problem.splits[split])
     share = rows / len(train)
-    return _spaced(problem, train, rows), _spaced(problem, test, max(2, round(share * len(test))))
+    sampled = (train, rows), (test, max(2, round(share * len(test))))
+    fewer_train, fewer_test = (np.union1d(_spaced(problem, side, n), np.intersect1d(side, odd)) for side, n in sampled)
+    return (fewer_train if rows < len(train) else train), (fewer_test if rows < len(train) else test)
+
+
+def _odd_rows(data: Dataset) -> "np.ndarray[Any, Any]":
+    """A few rows that have an infinity or something missing; none where these are too many numbers to look at."""
+    infinite, missing = np.zeros(data.samples, dtype=bool), np.zeros(data.samples, dtype=bool)
+    X, y = data.X, data.y
+    if data.samples * data.features <= _MOST_NUMBERS and isinstance(X, pd.DataFrame | np.ndarray) and np.ndim(X) == 2:
+        for i in range(data.features):
+            column = X.iloc[:, i] if isinstance(X, pd.DataFrame) else X[:, i]
+            missing |= np.asarray(pd.isna(column), dtype=bool)
+            if column.dtype.kind == "f":
+                infinite |= np.isinf(np.asarray(column, dtype=np.float64))
+    if np.ndim(y) == 1 and len(y) == data.samples:
+        missing |= np.asarray(pd.isna(y), dtype=bool)
+    return np.concatenate([np.flatnonzero(mask)[:_FEW] for mask in (infinite, missing)])
 
 
 def _spaced(problem: SearchProblem, side: "np.ndarray[Any, Any]", rows: int) -> "np.ndarray[Any, Any]":
@@ -129,6 +153,7 @@ class Trial:
         self._chosen = chosen
         self._until = time.monotonic() + seconds
         self._room = _room(memory_bytes)
+        self._odd = _odd_rows(problem.data)
         self._is_set_up = False
         self._processes: Processes[_Task, Measured] = Processes(self._work, 1)
 
@@ -194,7 +219,7 @@ class Trial:
 
     def _work_of(self, task: _Task) -> Work:
         whole = work_of(self._problem)
-        rows = _subsample(self._problem, task.split, task.rows)
+        rows = _subsample(self._problem, task.split, task.rows, self._odd)
         return replace(whole, candidates=[self._chosen[task.candidate]], splits=[rows])
 
 
