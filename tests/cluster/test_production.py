@@ -61,10 +61,22 @@ def test_files_may_be_on_a_claim_of_their_own(
 class Production:
     """What the release stands on."""
 
+    cluster: Cluster
     postgres: Postgres
     database: str
     bucket: BucketServer
     authority: Path
+
+    def install(self, *settings: str) -> None:
+        """Upgrade the release to it, and to what else is set."""
+        chart.install(
+            self.cluster,
+            f"databaseSecret={DATABASE}",
+            f"artifacts.url={self.bucket.url}/team",
+            f"artifacts.credentialsSecret={CREDENTIALS}",
+            f"tls.secretName={TLS}",
+            *settings,
+        )
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Past the journal."""
@@ -89,14 +101,9 @@ def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.Temp
         for name, data in ((TLS, pair), (CREDENTIALS, credentials), (DATABASE, {"url": url.encode()})):
             cluster.apply(secret(name, data), namespace=release.namespace)
         try:
-            chart.install(
-                cluster,
-                f"databaseSecret={DATABASE}",
-                f"artifacts.url={bucket.url}/team",
-                f"artifacts.credentialsSecret={CREDENTIALS}",
-                f"tls.secretName={TLS}",
-            )
-            yield Production(database_server, database, bucket, folder / "ca.crt")
+            found = Production(cluster, database_server, database, bucket, folder / "ca.crt")
+            found.install()
+            yield found
         finally:
             chart.install(cluster)
             cluster.kubectl("delete", "secret", TLS, CREDENTIALS, DATABASE, namespace=release.namespace)
@@ -164,3 +171,55 @@ def test_no_log_tells_a_credential(production: Production, jobs: TuningJobs) -> 
     assert postgres.PASSWORD not in said
     assert buckets.SECRET_KEY not in said
     assert production.postgres.url(production.database, address=HOST_ADDRESS) not in said
+
+
+# --- two of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(production: Production) -> Iterator[Production]:
+    """With a second replica; and back to one."""
+    production.install("replicas=2")
+    yield production
+    production.install()
+
+
+def worker(cluster: Cluster, release: Release) -> str:
+    """The pod whose operator works."""
+    lease = cluster.get("lease", release.name, namespace=release.namespace) or {}
+    return str(lease.get("spec", {}).get("holderIdentity", "")).rpartition("/")[2]
+
+
+def test_a_standby_takes_over_within_15_seconds_and_an_upgrade_with_a_new_key_leaves_no_gap(
+    two: Production, jobs: TuningJobs, release: Release, forest: Document
+) -> None:
+    cluster = jobs.cluster
+    jobs.apply(forest)
+    jobs.wait_for("iris-forest", lambda status: (status.get("progress") or {}).get("done", 0) >= 10)
+
+    first = worker(cluster, release)
+    cluster.kubectl("delete", "pod", first, "--grace-period=0", "--force", namespace=release.namespace)
+    killed = time.monotonic()
+    cluster.wait_for(
+        "another one works", lambda: worker(cluster, release) not in {"", first}, namespace=release.namespace
+    )
+    # 8 s in which the Lease was not renewed, a look each 2 s, and kubectl's own time
+    assert time.monotonic() - killed < 15
+
+    two.install("replicas=2", "signingKey.generation=another")
+    jobs.wait_for("iris-forest", is_complete, timeout_seconds=180)
+    assert jobs.report_counts("iris-forest") == {1: 90}
+    assert_equal_to_scikit_learn(jobs, forest)
+    # those that had begun kept their token, of the former key
+    (secret,) = [
+        found["metadata"]["name"]
+        for found in cluster.items("secrets", namespace=jobs.namespace)
+        if "-token-" in found["metadata"]["name"]
+    ]
+    forest["metadata"]["name"] = "later"
+    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [5], "max_depth": [1, 2]}
+    jobs.apply(forest)
+    jobs.wait_for("later", is_complete)
+    made = {found["metadata"]["name"] for found in cluster.items("secrets", namespace=jobs.namespace)}
+    (later,) = [name for name in made if name.startswith("later-token-")]
+    assert later.split("-")[2] != secret.removeprefix("iris-forest-token-").split("-")[0]
