@@ -1,5 +1,6 @@
 """docs/audit.md is true: what its commands print is what the page shows."""
 
+import json
 import os
 import re
 import sqlite3
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
 
-from tests.local.makers import Place
+from tests.local.makers import Place, a_journal
 
 PAGE = Path(__file__).parents[2] / "docs/audit.md"
 ANYTHING = "…"
@@ -88,6 +91,23 @@ def test_the_requests_of_the_page_are_answered_as_it_shows(service_place: Place,
             found = ran(command, tmp_path, TUNINGJOB_SERVER=service_place.options[1], ETAG=etag)
             assert as_shown(found, shown), "\n".join([command, *found])
             etag = etag or "".join(line.partition(": ")[2] for line in found if line.lower().startswith("etag: "))
+
+
+def test_what_the_page_reads_in_python_is_read(
+    service_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ({"svc__C": {"float": 10}}, {"svc__class_weight": {"dict": [[0, 1], [1, 2]]}})
+    with a_journal(tmp_path / "results/breast-cancer-svc") as journal_place:
+        for place, namespace in ((journal_place, "default"), (service_place, "team")):
+            for params in answers:
+                place.add("breast-cancer-svc", namespace=namespace, best_params=params)
+        journal_place.journal.audit.bless(namespace="default", model_key="breast-cancer-svc", version=1, who="ada")
+    (tmp_path / "best_params.json").write_text(json.dumps(answers[0]))
+    monkeypatch.chdir(tmp_path)
+    names = {"pipeline": Pipeline([("svc", SVC())]), "json": json, "Path": Path}
+    (block,) = blocks("In Python", "python")
+    exec(block.replace("https://tuningjob.example.com", service_place.options[1]), names)
+    assert repr(names["pipeline"].get_params()["svc"]) == "SVC(C=10.0)"
 
 
 def test_every_column_of_the_table_is_told(service_place: Place) -> None:

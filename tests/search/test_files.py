@@ -312,9 +312,10 @@ def test_what_the_documentation_shows_works(
         (downloaded / name).rename(downloaded / "forest-v3" / name)
     monkeypatch.chdir(downloaded)
     names: dict[str, Any] = {"X": load_wine().data}
-    assert len(SHOWN) == 2
+    assert len(SHOWN) == 3
     for block in SHOWN:
         exec(block, names)
+    assert names["frame"]["param_n_neighbors"].tolist() == [1, 5]
     assert "{'n_neighbors': 1}" in capsys.readouterr().out
     assert isinstance(names["model"]._fit_X, np.memmap)
     np.testing.assert_array_equal(names["model"].predict(names["X"]), names["search"].predict(names["X"]))
