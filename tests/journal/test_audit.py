@@ -1,14 +1,17 @@
 """The audit: versions that are never changed, and which of them is in use since when, by whom, and why."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, Float, Integer, String, text
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
-from tuningjob.errors import NotBlessed, UnknownModel
+from tuningjob.errors import JournalError, NotBlessed, UnknownModel
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.records import Act
+from tuningjob.journal.schema import metadata
 from tuningjob.journal.sql import SqlJournal
 
 KEY = {"namespace": "team", "model_key": "forest"}
@@ -141,3 +144,44 @@ def test_parameters_that_an_older_release_took_in_of_any_length_end_nobody(audit
     found = audit.page(**KEY, after=2, limit=10)
     assert [(row.version, row.best_params) for row in found] == [(3, {"C": 3}), (101, {})]
     assert [row.version for row in audit.page(**KEY, after=0, limit=2)] == [1, 2]
+
+
+# --- a person's name -------------------------------------------------------------------------------------------------
+
+
+def test_a_persons_name_gives_way_to_a_pseudonym_and_all_else_stays(audit: Audit, journal: SqlJournal) -> None:
+    audit.bless(**KEY, version=1, who="ada", why="first")
+    audit.bless(**KEY, version=2, who="grace", why="better")
+    before = audit.history(**KEY)
+    erased = audit.erase_person("ada")
+    assert (erased.versions, erased.blessings) == (3, 1)
+    assert erased.pseudonym.startswith("erased-")
+    assert audit.history(**KEY) == [replace(row, created_by=erased.pseudonym) for row in before]
+    assert [each.who for each in audit.blessings(**KEY)] == [erased.pseudonym, "grace"]
+    with journal._database.reading() as connection:
+        assert connection.execute(text("SELECT pseudonym, versions, blessings FROM erasures")).all() == [
+            (erased.pseudonym, 3, 1)
+        ]
+
+
+def another(column: Column[Any]) -> str:
+    """What is not in the column."""
+    if isinstance(column.type, Integer | Float):
+        return f"COALESCE({column.name}, 0) + 1"
+    return f"COALESCE({column.name}, '') || 'x'" if isinstance(column.type, String) else "'2000-01-01 00:00:00'"
+
+
+@pytest.mark.parametrize(("table", "person"), [("hyperparameter_audit", "created_by"), ("blessings", "who")])
+def test_no_column_can_be_changed_but_a_name_and_that_to_a_pseudonym_alone(
+    audit: Audit, journal: SqlJournal, table: str, person: str
+) -> None:
+    audit.bless(**KEY, version=1, who="ada")
+    changes = [
+        f"{person} = 'erased-x', {column.name} = {another(column)}"
+        for column in metadata.tables[table].columns
+        if column.name != person
+    ]
+    for change in [f"{person} = 'mallory'", *changes]:
+        with pytest.raises(JournalError, match="is append-only"), journal._database.writing() as connection:
+            connection.execute(text(f"UPDATE {table} SET {change}"))
+    assert audit.version(**KEY, version=1).created_by == "ada"

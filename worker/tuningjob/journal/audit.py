@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -14,8 +15,8 @@ from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database
-from tuningjob.journal.records import Act, Answer, AuditRow, Blessing, Preflight
-from tuningjob.journal.schema import audit, blessings
+from tuningjob.journal.records import Act, Answer, AuditRow, Blessing, Erasure, Preflight
+from tuningjob.journal.schema import audit, blessings, erasures, searches
 from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
@@ -172,6 +173,18 @@ class SqlAudit(Audit):
             )
             for row in connection.execute(select(blessings).where(mine).order_by(blessings.c.number))
         ]
+
+    def erase_person(self, name: str) -> Erasure:
+        """See Audit."""
+        pseudonym = f"erased-{secrets.token_hex(6)}"
+        with self._database.writing() as connection:
+            counts = [
+                connection.execute(column.table.update().where(column == name).values({column: pseudonym})).rowcount
+                for column in (audit.c.created_by, blessings.c.who, searches.c.created_by)
+            ]
+            told = {"pseudonym": pseudonym, "versions": counts[0], "blessings": counts[1]}
+            connection.execute(erasures.insert().values(at=self._clock(), **told))
+        return Erasure(pseudonym=pseudonym, versions=counts[0], blessings=counts[1])
 
     def keeps(self, search_id: str) -> bool:
         """See Audit."""

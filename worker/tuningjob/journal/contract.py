@@ -34,7 +34,7 @@ same transaction, so that it depends on no one's watching how the search ends.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
 
-*The audit is append-only*: no version and no blessing is ever changed or removed.
+*The audit is append-only*: no version and no blessing is ever changed or removed, but for a person's name (``erase_person``).
 """
 
 import datetime as dt
@@ -53,6 +53,7 @@ from tuningjob.journal.records import (
     CellResult,
     Claim,
     EndedBy,
+    Erasure,
     NewSearch,
     Preflight,
     Progress,
@@ -285,6 +286,10 @@ class Audit(ABC):
     @abstractmethod
     def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
         """Every bless and rollback of a model key, the first one first."""
+
+    @abstractmethod
+    def erase_person(self, name: str) -> Erasure:
+        """Have a pseudonym wherever this person is named, in every namespace; there is no way back. That it was done is kept."""
 
     @abstractmethod
     def keeps(self, search_id: str) -> bool:

@@ -397,6 +397,15 @@ class AuditRow:
     reused_from: dict[str, int] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Erasure:
+    """A person's name that gave way to a pseudonym, in so many versions and blessings."""
+
+    pseudonym: str
+    versions: int
+    blessings: int
+
+
 class Act(StrEnum):
     """How a version came to be the blessed one."""
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -225,4 +225,14 @@ blessings = Table(
     Column("who", String(253), nullable=False),
     Column("why", String(1024), nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+# Whose name was taken out of the audit is not here; that a name was, when, and in how many rows, is.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("pseudonym", String(32), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("versions", BigInteger, nullable=False),
+    Column("blessings", BigInteger, nullable=False),
 )
