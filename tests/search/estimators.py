@@ -163,6 +163,20 @@ class Picky(DecisionTreeClassifier):
         return fitted
 
 
+class Sampler(BaseEstimator):
+    """A step as imbalanced-learn's samplers are."""
+
+    def fit_resample(self, X: Any, y: Any) -> Any:
+        return X, y
+
+
+class Offline(DecisionTreeClassifier):
+    """A tree that asks somebody who does not answer."""
+
+    def fit(self, X: Any, y: Any) -> "Offline":
+        raise ConnectionRefusedError("nobody is there")
+
+
 class Starved(DecisionTreeClassifier):
     """A tree for which there is never memory enough."""
 

@@ -208,7 +208,7 @@ def test_a_fit_that_takes_its_time_is_not_waited_for() -> None:
     assert children_of(os.getpid()) == before
 
 
-@pytest.mark.parametrize("estimator", ["Deadly", "Insatiable"])
-def test_a_fit_that_is_killed_or_runs_out_of_memory_refuses_nothing(estimator: str) -> None:
+@pytest.mark.parametrize("estimator", ["Deadly", "Insatiable", "Starved", "Offline"])
+def test_a_fit_that_is_killed_or_lacks_memory_or_a_network_refuses_nothing(estimator: str) -> None:
     problem = small({"max_depth": [1, 2]}, estimator=f"tests.search.estimators.{estimator}")
     refuse_what_cannot_succeed(problem, memory_bytes=2**29)

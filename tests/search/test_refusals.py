@@ -286,6 +286,7 @@ SCALED = [{"name": "scale", "class": "sklearn.preprocessing.StandardScaler"}, {"
         ({"ngram_range": [[1, 1], [1, 2]]}, {"estimator": VECTORISER, "params": {}}, "no value of the list is valid. Write {tuple: [1, 1]}."),
         ({"lowercase": [True]}, {"estimator": VECTORISER, "params": {"ngram_range": [1, 2]}}, "scikit-learn would refuse every fit. Write {tuple: [1, 2]}."),
         ({"validate": [True]}, {"estimator": "sklearn.preprocessing.FunctionTransformer", "params": {"func": "numpy.log1p"}}, "A manifest cannot name a function: make a class of your own that calls it"),
+        ({"m__max_depth": [1]}, {"pipeline": [{"name": "s", "class": "tests.search.estimators.Sampler"}, {"name": "m", "class": TREE}]}, "in the place of pipeline write class: imblearn.pipeline.Pipeline, params: {steps: [[name, {class: …}], …]}."),
         ({"max_depth": [1]}, {"scoring": "rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
         ({"max_depth": [1]}, {"scoring": "neg_rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
         ({"max_depth": [1]}, {"scoring": "fbeta"}, "It needs a beta, which no name has: tuningjob.GridSearchCV takes make_scorer(fbeta_score, beta=2)."),

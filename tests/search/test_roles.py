@@ -36,7 +36,8 @@ def told(*estimators: Any, **columns: Any) -> list[str]:
         ("fold", RNG.integers(0, 5, ROWS), "a fold"),
         ("Unnamed: 0", np.arange(ROWS), "a row's number"),
         ("index", np.arange(ROWS), "a row's number"),
-        ("customer", np.arange(1000, 1000 + ROWS), "another value in each row"),
+        ("customer", np.arange(1000, 1000 + ROWS), "an id"),
+        ("ticket", np.arange(1000, 1000 + ROWS), "another value in each row"),
         ("sku", [f"A{i}" for i in range(ROWS)], "another value in each row"),
     ],
 )
@@ -74,7 +75,8 @@ def test_a_column_that_a_column_transformer_leaves_out_is_no_feature() -> None:
 
 
 def test_rows_of_the_same_patient_are_told() -> None:
-    (warning,) = told(patient=[f"P{i % 60:03}" for i in range(ROWS)])
+    leftover, warning = told(patient=[f"P{i % 60:03}" for i in range(ROWS)])
+    assert "patient (an id)" in leftover
     assert warning.startswith(
         "RelatedRows: patient has 60 values in 200 rows: rows of the same patient are trained on and tested with alike"
     )

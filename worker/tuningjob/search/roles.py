@@ -52,7 +52,7 @@ def _can_be_compared(column: "pd.Series[Any]") -> bool:
 def _role_of(name: str, column: "pd.Series[Any]") -> str | None:
     if _ROW.fullmatch(name):
         return "a row's number"
-    if _is_id(name):
+    if _is_id(name) or (_WHO.fullmatch(name) and not pd.api.types.is_float_dtype(column) and column.nunique() > _FEW):
         return "an id"
     if _WEIGHT.fullmatch(name):
         return "a weight"

@@ -7,6 +7,7 @@ seconds, memory, or why it failed.
 import contextlib
 import math
 import os
+import re
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,11 @@ from tuningjob.search.reasons import reason_of, told
 
 _GOLDEN: Final = 0.6180339887498949
 _KIB: Final = 1024
+# What may be so in this process at this time alone: of memory, processes, networks, clocks.
+_BY_CHANCE: Final = re.compile(
+    r"MemoryError|bad_alloc|bad allocation|out of memory|[Cc]annot allocate|can't start new thread|Resource temporarily|"
+    r"Connection\w*Error|Timeout|URLError|TerminatedWorkerError|BrokenProcessPool|No space left"
+)
 _FEW: Final = 4
 _MOST_NUMBERS: Final = 20_000_000
 
@@ -36,7 +42,7 @@ _MOST_NUMBERS: Final = 20_000_000
 class Measured:
     """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed.
 
-    ``is_certain``: it failed by an exception of its own; not for lack of time or memory, and its process lives.
+    ``is_certain``: it failed by an exception of its own; not for lack of time, memory or a network, and its process lives.
     ``in_scoring``: the fit itself succeeded.
     """
 
@@ -213,7 +219,7 @@ class Trial:
                         at_work * (cell.fit_seconds + cell.score_seconds),
                         _own_bytes(),
                         error,
-                        is_certain=error is not None and "MemoryError" not in error,
+                        is_certain=error is not None and _BY_CHANCE.search(error) is None,
                         in_scoring=error is not None and step.outcome["fit_error"] is None,
                     )
 
