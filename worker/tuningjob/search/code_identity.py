@@ -187,7 +187,7 @@ class CodeReader:
 
 
 def things_in(*values: Any) -> Iterator[Any]:  # noqa: ANN401  estimators, parameters' values
-    """The classes and functions of all that is found in estimators and their parameters, each once.
+    """The classes and functions of all that is found in estimators and their parameters.
 
     Whatever the user's own objects raise is theirs to raise elsewhere; what refers back to itself is looked at once.
     """
@@ -255,7 +255,8 @@ def code_of_search(
     A module that is named may only hand on a class of another one, and change it on the way.
     """
     reader = CodeReader(told)
-    things = list(things_in(*estimators))
+    # a class is met once for each of its objects
+    things = list({id(thing): thing for thing in things_in(*estimators)}.values())
     covered = {above for thing in things for module in modules_of(thing) for above in _with_parents(module)}
     handing_on = {path.rpartition(".")[0] for path in paths} - covered - {""}
     beside = reduce(or_, map(reader.of, things_in(*others)), reader.of_modules(handing_on))
