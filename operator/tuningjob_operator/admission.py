@@ -16,7 +16,7 @@ from tuningjob.spec.manifest import load
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob_operator.placement import placement_problems
-from tuningjob_operator.reading import unreadable
+from tuningjob_operator.reading import as_written, unreadable
 from tuningjob_operator.settings import Settings
 
 
@@ -67,7 +67,7 @@ def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
     if problem is not None:
         raise ManifestRefused([problem])
     try:
-        return load(body).spec
+        return load(as_written(body)).spec
     except ManifestRefused:
         raise
     except Exception as error:

@@ -260,6 +260,11 @@ def is_large(body: Mapping[str, Any]) -> bool:
     return SPEC_BYTES in body
 
 
+def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A TuningJob without the marks that were made here."""
+    return {name: value for name, value in body.items() if name not in {LEFT_OUT, SPEC_BYTES}}
+
+
 def unreadable(body: Mapping[str, Any]) -> Problem | None:
     """Why the spec that was left out of this TuningJob will not be read by anybody; None if it only was not kept."""
     told = body.get(LEFT_OUT)

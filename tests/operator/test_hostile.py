@@ -115,6 +115,11 @@ def status_of(server: ApiServer, namespace: str, name: str) -> Body:
     return status
 
 
+def job_of(server: ApiServer, namespace: str, name: str) -> int:
+    """The status of a GET of its Job."""
+    return ask(server, "GET", f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}")[0]
+
+
 NUMBERS = itertools.count()
 
 
@@ -162,6 +167,21 @@ def test_an_object_that_ended_the_operator_is_refused_and_nobody_else_is_concern
         wait_for(lambda: status_of(server, EVIL, name).get("phase") in {"Failed", "Pending"}, seconds=30)
         ended = [each for each in status_of(server, EVIL, name)["conditions"] if each["type"] == "Failed"]
         assert [each["reason"] for each in ended] in ([], ["ManifestRefused"])
+
+
+def test_an_honest_search_may_have_a_large_spec(server: ApiServer, operator: OperatorProcess) -> None:
+    name = f"large-{next(NUMBERS)}"
+    parameters = {"criterion": [f"{number:06}" for number in range(12_000)], "max_depth": [1, 2]}
+    body = named(name, GOOD, search={"grid": {"parameters": parameters}})
+    server.create_object(TUNINGJOBS.format(GOOD), body)
+    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=30)
+    wait_for(lambda: job_of(server, GOOD, name) == 200, seconds=30)
+    assert_unharmed(server, operator)
+
+    path = f"{TUNINGJOBS.format(GOOD)}/{name}"
+    whole = server.call("GET", path)
+    server.call("PUT", path, {**whole, "spec": {**whole["spec"], "cancel": True}})
+    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Failed", seconds=30)
 
 
 def test_an_object_that_has_no_room_for_its_status_harms_nobody(server: ApiServer, operator: OperatorProcess) -> None:
