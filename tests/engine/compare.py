@@ -1,5 +1,6 @@
 """scikit-learn's search and ours, side by side."""
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -57,7 +58,8 @@ def assert_same_search(
         if hasattr(theirs, name):
             assert repr(getattr(ours, name)) == repr(getattr(theirs, name)), name
     if hasattr(theirs, "best_estimator_") and hasattr(theirs, "predict"):
-        assert_same_bits(ours.predict(X), theirs.predict(X), "predictions of the refitted estimator")
+        answers = [_answer(search, copy.deepcopy(X)) for search in (ours, theirs)]
+        assert_same_bits(answers[0], answers[1], "predictions of the refitted estimator")
     return ours
 
 
@@ -79,10 +81,22 @@ def assert_same_results(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> N
 def _fitted(search: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        np.random.seed(0)  # whatever draws unseeded draws the same
         try:
-            return search.fit(X, y, **fit_params)
+            # some write into what they are given, the last fit of all into the caller's own
+            return search.fit(copy.deepcopy(X), copy.deepcopy(y), **copy.deepcopy(dict(fit_params)))
         except Exception as error:  # noqa: BLE001  to be compared
             return error
+
+
+def _answer(search: Any, X: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.random.seed(0)
+        try:
+            return search.predict(X)
+        except Exception as error:  # noqa: BLE001  to be compared
+            return repr(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags, TargetTags, TransformerTags
 
 
 class DrawingTransform(TransformerMixin, BaseEstimator):
@@ -139,6 +140,14 @@ def scorer_that_clones(estimator: Any, X: Any, y: Any) -> float:
     return float(np.mean(clone(estimator).fit(X, y).predict(X) == y))
 
 
+def scorer_that_scores_twice(estimator: Any, X: Any, y: Any) -> float:
+    return float(estimator.score(X, y)) + float(estimator.score(X, y))
+
+
+def scorer_that_draws(estimator: Any, X: Any, y: Any) -> float:
+    return float(estimator.score(X, y)) + float(np.random.normal())
+
+
 def metric_that_writes(y: Any, predicted: Any) -> float:
     score = float(accuracy_score(y, predicted))
     y[:2] = y[-1]
@@ -168,6 +177,59 @@ class Large:
 
     def __del__(self) -> None:
         type(self).alive -= 1
+
+
+class Slotted:
+    """A transformer that has no ``__dict__``."""
+
+    __slots__ = ("factor", "mean_")
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def __sklearn_tags__(self) -> Tags:
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=TransformerTags())
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"factor": self.factor}
+
+    def set_params(self, **params: Any) -> "Slotted":
+        self.factor = params.get("factor", self.factor)
+        return self
+
+    def fit(self, X: Any, y: Any = None) -> "Slotted":
+        self.mean_ = np.asarray(X).mean()
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return (np.asarray(X) - self.mean_) * self.factor
+
+
+class Part(BaseEstimator):
+    """Knows its owner."""
+
+    def __init__(self, owner: Any = None) -> None:
+        self.owner = owner
+
+
+class Cyclic(TransformerMixin, BaseEstimator):
+    """A transformer of which a part refers back to it."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self.part = Part(self)
+
+    def fit(self, X: Any, y: Any = None) -> "Cyclic":
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return np.asarray(X) * self.factor
+
+
+def shifted(X: Any) -> Any:
+    X = np.array(X, dtype=float)
+    X[:, 0] += 1.0
+    return X
 
 
 class Owner(LogisticRegression):

@@ -3,10 +3,15 @@
 A quick profile runs with the other tests; ``TUNINGJOB_EXAMPLES=2000`` runs as many as it says.
 """
 
+import contextlib
+import importlib
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,11 +58,15 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tests.engine.compare import assert_same_search
+from tests.engine.fresh import in_a_fresh_process
 
 pytestmark = pytest.mark.slow
 
+LOKYS_OWN = "loky, not forked"
 EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))
 Space = dict[str, list[Any]]
+# None: in this process. Those of loky are forks where nothing has threads: see the test of them.
+BACKENDS = [None, None, None, "loky", LOKYS_OWN, "threading", "multiprocessing", "sequential"]
 NEIGHBORS: Space = {"n_neighbors": [1, 2, 3, 5, 8, 400], "weights": ["uniform", "distance"], "p": [1, 2]}
 TREE: Space = {
     "max_depth": [None, 1, 2, 3, 12, 30],
@@ -172,6 +181,8 @@ class Data:
                 X = sparse.csr_matrix(np.where(np.abs(X) < 0.4, 0, X))
             case "frame":
                 X, y = pd.DataFrame(X, columns=[f"f{i}" for i in range(self.features)]), pd.Series(y)
+            case "int32":
+                X, y = X.astype(np.float32), y.astype(np.int32 if classes else np.float32)
             case "strings" if classes:
                 y = np.array(["no", "yes", "maybe"])[y]
             case "ints":
@@ -179,7 +190,7 @@ class Data:
         return X, y
 
 
-FORMS = ["plain", "plain", "float32", "fortran", "sparse", "frame", "strings", "ints"]
+FORMS = ["plain", "plain", "float32", "fortran", "sparse", "frame", "strings", "ints", "int32"]
 DATA = st.builds(
     Data,
     seed=st.integers(0, 2**16),
@@ -199,26 +210,39 @@ def grids(draw: st.DrawFn, space: Space, prefix: str = "", most: int = 3) -> Spa
     return {prefix + name: draw(values[name]) for name in names}
 
 
+def _foreign() -> Any:
+    # seconds of imports, which the fast suite does without
+    return importlib.import_module("tests.engine.foreign")
+
+
 @st.composite
-def estimators(draw: st.DrawFn, *, classes: bool) -> tuple[Any, Any]:
+def estimators(draw: st.DrawFn, *, classes: bool, foreign: bool = False) -> tuple[Any, Any]:
     """An estimator and its grid: alone, at the end of a pipeline, or with steps replaced by others."""
     catalog = CLASSIFIERS if classes else REGRESSORS
+    transformers = TRANSFORMERS
+    if foreign:
+        others = _foreign()
+        catalog = catalog[:8] + 2 * (others.FOREIGN_CLASSIFIERS if classes else others.FOREIGN_REGRESSORS)
+        transformers = TRANSFORMERS[:3] + others.FOREIGN_TRANSFORMERS
     final, space = draw(st.sampled_from(catalog))
     shape = draw(st.sampled_from(["alone", "alone", "pipeline", "pipeline", "union", "columns", "replaced", "nested"]))
     if shape == "alone":
         return final, draw(grids(space))
-    first, first_space = draw(st.sampled_from(TRANSFORMERS))
-    second, second_space = draw(st.sampled_from(TRANSFORMERS))
+    first, first_space = draw(st.sampled_from(transformers))
+    second, second_space = draw(st.sampled_from(transformers))
     if shape == "union":
         score = f_classif if classes else f_regression
         first = FeatureUnion([("pca", PCA(svd_solver="full")), ("best", SelectKBest(score))])
         first_space = {"pca__n_components": [1, 2], "best__k": [1, 2, "all"]}
-    elif shape == "columns":
+    elif shape == "columns" and not foreign:
         first = ColumnTransformer([("a", StandardScaler(), [0]), ("b", MinMaxScaler(), [1])], remainder="passthrough")
         first_space = {"a__with_mean": [True, False], "b__feature_range": [(0, 1), (0, 2)]}
     elif shape == "nested":
         first = Pipeline([("x", first), ("y", SelectPercentile(f_classif if classes else f_regression))])
         first_space = {"y__percentile": [30, 60, 100], **{f"x__{name}": values for name, values in first_space.items()}}
+    elif foreign and shape == "columns":
+        first = ColumnTransformer([("a", first, [0]), ("b", second, [1])], remainder="passthrough")
+        first_space = {f"a__{name}": values for name, values in first_space.items()}
     pipeline = Pipeline([("first", first), ("second", second), ("model", final)])
     grid = {
         **draw(grids(first_space, "first__", 2)),
@@ -248,20 +272,46 @@ def splitters(draw: st.DrawFn, *, classes: bool) -> Any:
     return draw(st.sampled_from(choices))
 
 
-@settings(
+class OnlyIterable:
+    """Splits that can be iterated, and nothing else."""
+
+    def __init__(self, splits: Sequence[Any]) -> None:
+        self._splits = splits
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._splits)
+
+
+def odd_splits(samples: int) -> list[Any]:
+    """Iterables of pairs of what selects rows."""
+    rows, half = np.arange(samples), samples // 2
+    return [
+        [(range(half), range(half, samples)), (range(half, samples), range(half))],
+        [(rows % 3 == 0, rows % 3 > 0)],
+        [(rows[::2], rows[1::2]), (rows[1::2], rows[::2])],
+        OnlyIterable([(rows[::2], rows[1::2])]),
+        [(rows[:half].tolist(), rows[half:][::-1]), (rows[half:], rows[:half])],
+    ]
+
+
+SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-@given(st.data())
-def test_any_search_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
+
+
+def any_search(data: st.DataObject, *, foreign: bool, n_jobs: int, backend: str | None = None) -> None:
+    """One search, drawn and held to scikit-learn's."""
     classes = data.draw(st.booleans())
     X, y = data.draw(DATA).make(classes=classes)
-    estimator, grid = data.draw(estimators(classes=classes))
-    cv = data.draw(splitters(classes=classes))
-    scoring = data.draw(st.sampled_from(SCORERS[classes]))
+    estimator, grid = data.draw(estimators(classes=classes, foreign=foreign))
     samples = X.shape[0]
+    cv = data.draw(st.one_of(splitters(classes=classes), st.sampled_from(odd_splits(samples) if foreign else [2])))
+    # draws from global generators are scikit-learn's in one process alone
+    alone = n_jobs == 1
+    scoring = data.draw(st.sampled_from(SCORERS[classes] + (_foreign().ODD_SCORERS[classes, alone] if foreign else [])))
     fit_params: dict[str, Any] = {}
     if isinstance(cv, GroupKFold | LeaveOneGroupOut):
         fit_params["groups"] = np.arange(samples) % 3
@@ -269,19 +319,47 @@ def test_any_search_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
         name = "model__sample_weight" if isinstance(estimator, Pipeline) else "sample_weight"
         fit_params[name] = np.linspace(0.5, 2, samples)
     multi = isinstance(scoring, list | dict)
-    assert_same_search(
-        estimator,
-        grid,
-        X,
-        y,
-        n_jobs=data.draw(st.sampled_from([1, 1, 1, 2])),
-        cv=cv,
-        scoring=scoring,
-        refit=next(iter(scoring)) if multi else data.draw(st.booleans()),
-        return_train_score=data.draw(st.booleans()),
-        error_score=data.draw(st.sampled_from([np.nan, np.nan, np.nan, -1.0, "raise"])),
-        fit_params=fit_params,
-    )
+    with contextlib.ExitStack() as chosen:
+        if backend is not None:
+            chosen.enter_context(joblib.parallel_config(backend=backend.split(",")[0]))
+        if backend == LOKYS_OWN:
+            chosen.enter_context(patch("tuningjob.engine.search_cv.may_fork", return_value=False))
+        assert_same_search(
+            estimator,
+            grid,
+            X,
+            y,
+            n_jobs=n_jobs,
+            cv=cv,
+            scoring=scoring,
+            refit=next(iter(scoring)) if multi else data.draw(st.booleans()),
+            return_train_score=data.draw(st.booleans()),
+            error_score=data.draw(st.sampled_from([np.nan, np.nan, np.nan, -1.0, "raise"])),
+            fit_params=fit_params,
+        )
+
+
+@SETTINGS
+@given(st.data())
+def test_any_search_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
+    any_search(data, foreign=False, n_jobs=data.draw(st.sampled_from([1, 1, 1, 2])))
+
+
+@SETTINGS
+@given(st.data())
+def test_any_search_of_what_is_not_known_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
+    backend = data.draw(st.sampled_from(BACKENDS))
+    any_search(data, foreign=True, n_jobs=1 if backend is None else 2, backend=backend)
+
+
+@in_a_fresh_process
+def test_any_search_in_forks_is_scikit_learns_to_the_bit() -> None:
+    @settings(SETTINGS, max_examples=min(max(1, EXAMPLES // 8), 25), database=None)
+    @given(st.data())
+    def search_in_forks(data: st.DataObject) -> None:
+        any_search(data, foreign=data.draw(st.booleans()), n_jobs=2)
+
+    search_in_forks()
 
 
 def test_clusterers_and_outlier_detectors_need_no_y() -> None:
