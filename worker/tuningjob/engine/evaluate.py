@@ -16,7 +16,6 @@ from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
 from tuningjob.engine.lean import lean
 from tuningjob.engine.memo import Memo
-from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import deadline
 from tuningjob.engine.seeds import is_repeatable
 from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
@@ -110,7 +109,6 @@ class Evaluator:
                 else:
                     outcome = self._outcome(step, fold, memo if step.position in known else None)
                 outcomes[step.position] = outcome
-                tell_end(self.work, CellKey(candidates[step.position], split), outcome)
                 yield Evaluated(CellKey(candidates[step.position], split), outcome)
 
     def _outcome(self, step: Fitted, fold: Fold, memo: Memo | None) -> Outcome:
@@ -149,7 +147,6 @@ class Evaluator:
             cell = CellKey(candidate, split)
             if work.timeout is not None:
                 yield AtWork((cell,))
-            tell_start(work, cell)
             with deadline(work.timeout):
                 outcome = _fit_and_score(
                     clone(work.estimator),
@@ -167,7 +164,6 @@ class Evaluator:
                     return_times=True,
                     error_score=work.error_score,
                 )
-            tell_end(work, cell, outcome)
             yield Evaluated(cell, outcome)
 
     def _fold_of(self, split: int) -> Fold:

@@ -1,4 +1,7 @@
-"""What ``verbose`` prints of each fit, in scikit-learn's words (``_fit_and_score``)."""
+"""What ``verbose`` prints of each fit, in scikit-learn's words (``_fit_and_score``).
+
+By the process of the search, as results come in: those that evaluate them may fit a candidate with others, or twice, to compare.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -24,6 +24,7 @@ from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
 from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome, shares_anything
 from tuningjob.engine.fingerprint import nested_estimators
+from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import may_fork
 from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays
@@ -100,6 +101,7 @@ class _Evaluation:
         self._search = search
         self._parallel = parallel
         self._estimator = estimator
+        self._told: set[CellKey] = set()
         self.guard = GuardReport()
 
     def __call__(self, calls: Iterable[_Call]) -> list[Outcome]:
@@ -107,6 +109,7 @@ class _Evaluation:
         with _uncloned(self._estimator):
             listed = list(calls)
         work, cells = _work_of(self._estimator.cell_contents, listed)
+        self._told.clear()
         outcomes: dict[CellKey, Outcome] = {}
         for result in self._evaluate(work, cells):
             outcomes[result.cell] = result.outcome
@@ -122,19 +125,19 @@ class _Evaluation:
             # draws from global generators come in scikit-learn's order, or not at all; so does all else that is not known
             if shares_anything(work):
                 generators = GlobalGenerators()
-                if (yield from self._drain(Engine(work, 0), cells, generators.have_moved)):
+                if (yield from self._drain(work, Engine(work, 0), cells, generators.have_moved)):
                     return
                 generators.restore()
-            yield from _one_by_one(work, cells)
+            yield from self._one_by_one(work, cells)
         elif type(backend).__name__ == "LokyBackend" and may_fork():
             with Engine(work, min(processes, len(cells))) as engine:
-                yield from self._drain(engine, cells)
+                yield from self._drain(work, engine, cells)
         else:
             with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
-                yield from self._drain(engine, cells)
+                yield from self._drain(work, engine, cells)
 
     def _drain(
-        self, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
+        self, work: Work, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
     ) -> Generator[Evaluated, None, bool]:
         """Results, until there are no more or ``is_in_vain``; returns whether there are no more."""
         engine.add(cells)
@@ -142,10 +145,30 @@ class _Evaluation:
             results = engine.wait()
             if is_in_vain():
                 return False
-            yield from results
+            for result in results:
+                self._tell(work, result)
+                yield result
         schedule = engine.schedule
         self.guard = GuardReport(self.guard.groups + schedule.guarded, self.guard.trips + schedule.tripped)
         return True
+
+    def _one_by_one(self, work: Work, cells: Iterable[CellKey]) -> Iterable[Evaluated]:
+        evaluator = Evaluator(work)
+        for cell in cells:
+            if cell not in self._told:
+                tell_start(work, cell)
+            for step in evaluator.evaluate(cell.split, [cell.candidate], plain=True):
+                if isinstance(step, Evaluated):
+                    self._tell(work, step, has_started=True)
+                    yield step
+
+    def _tell(self, work: Work, result: Evaluated, *, has_started: bool = False) -> None:
+        """Both lines of a cell, once: a fit that serves several, or is compared with another, is none of its own."""
+        if result.cell not in self._told:
+            self._told.add(result.cell)
+            if not has_started:
+                tell_start(work, result.cell)
+            tell_end(work, result.cell, result.outcome)
 
     def _joblibs(self, processes: int) -> Parallel:
         """scikit-learn's own Parallel, with whatever backend the user has chosen: scikit-learn ends what it has begun."""
@@ -179,14 +202,6 @@ class _Evaluation:
             stacklevel=2,
         )
         return allowed
-
-
-def _one_by_one(work: Work, cells: Iterable[CellKey]) -> Iterable[Evaluated]:
-    evaluator = Evaluator(work)
-    for cell in cells:
-        for step in evaluator.evaluate(cell.split, [cell.candidate], plain=True):
-            if isinstance(step, Evaluated):
-                yield step
 
 
 class _Unclonable:
