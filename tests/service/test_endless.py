@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journal.makers import a_search
+from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tests.service.server import Service
 from tests.service.test_api import detail, sha256
+from tuningjob.errors import ArtifactRefused
+from tuningjob.journal.records import MAX_ERROR_LENGTH, SearchState
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.connections import Crowd, guarded
 from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused
@@ -214,3 +216,34 @@ def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: 
     )
     assert response.status_code == 422
     assert "must leave the files of its search at 500 bytes at most" in detail(response)
+
+
+def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tight = Room(max_bytes=0, patience_seconds=0.05)
+    service.stop()
+    monkeypatch.setattr("tuningjob_operator.service.app.Room", lambda: tight)
+    service.start()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        tight._give_back(2**20)  # somebody has finished meanwhile
+
+    with service.client(sleep=sleep) as client:
+        cells = Pod(client, slots=30).must_claim().cells
+        reported = client.report(index=0, results=[a_result(cell, error="E" * MAX_ERROR_LENGTH) for cell in cells])
+    assert reported == len(cells)
+    assert len(slept) == 1
+    assert slept[0] > 2, "Retry-After: 2, and some more"
+
+
+def test_an_answer_that_is_too_large_is_no_reason_to_try_again(service: Service) -> None:
+    with service.client() as client:
+        Pod(client).work()
+        with pytest.raises(ArtifactRefused, match="must be of at most 65,536 bytes as JSON"):
+            client.complete(an_answer(best_params={"class_weight": {str(number): 1.5 for number in range(9_000)}}))
+        with pytest.raises(ArtifactRefused, match="must be of at most 262,144 bytes"):
+            client.complete(an_answer(best_params={"a": "x" * 300_000}))
+        assert client.search().state is SearchState.RUNNING

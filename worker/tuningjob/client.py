@@ -188,8 +188,14 @@ class HttpSearchJournal:
             start += len(page)
 
     def complete(self, answer: Answer) -> int:
-        """See Journal.complete."""
-        response = self._request("POST", "/v1/complete", headers=_JSON, content=_ANSWER.dump_json(answer))
+        """See Journal.complete. Raises ArtifactRefused for an answer that is too large: that of another pod would be, too."""
+        response = self._request(
+            "POST",
+            "/v1/complete",
+            headers=_JSON,
+            content=_ANSWER.dump_json(answer),
+            refused={413: ArtifactRefused, 422: ArtifactRefused},
+        )
         return int(response.json()["version"])
 
     def fail(self, reason: str) -> None:
