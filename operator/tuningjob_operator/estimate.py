@@ -5,6 +5,7 @@ the square root of n. What is measured first is what is expected to take longest
 too high than too low at the beginning.
 """
 
+import contextlib
 import datetime as dt
 import math
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ _GUESS: Final = 4.0
 # A pod that would work for a shorter time is not worth its start: container, imports and data took 3 to 5 s here.
 LEAST_POD_SECONDS: Final = 5.0
 _MIB: Final = 2**20
+_TIME: Final = "%H:%MZ"
+_DATE: Final = "%Y-%m-%d %H:%MZ"
+# Without its date an end is told only so long before: half a day after it has passed it is still told from one to come.
+_SOON: Final = dt.timedelta(hours=12)
+_MINUTE: Final = dt.timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +74,18 @@ def useful_pods(found: Estimate | None, n_jobs: int) -> int | None:
     return max(1, math.ceil(found.left.high / (n_jobs * LEAST_POD_SECONDS)))
 
 
+def seconds_left(found: Estimate, at_a_time: int) -> float:
+    """Until the last fit ends, with so many of them at a time."""
+    return min(found.left.expected / at_a_time, 1e9)
+
+
 def estimate_status(found: Estimate, *, pods: int, n_jobs: int, now: dt.datetime, runs: bool) -> EstimateStatus:
     """As the status shows it. ``runs``: pods are at work, so that an end can be told."""
     at_a_time = pods * n_jobs
     total = _plus(found.left, found.spent)
     progress = found.progress
     pilot = progress.preflight.pilot if progress.preflight is not None else None
-    ends = now + dt.timedelta(seconds=min(found.left.expected / at_a_time, 1e9))
+    ends = now + dt.timedelta(seconds=seconds_left(found, at_a_time))
     return EstimateStatus(
         cpu_hours=_shown(total, 1 / 3600),
         wall_seconds=_shown(total, 1 / at_a_time),
@@ -89,7 +100,17 @@ def estimate_status(found: Estimate, *, pods: int, n_jobs: int, now: dt.datetime
 
 def _clock(moment: dt.datetime, now: dt.datetime) -> str:
     utc = moment.astimezone(dt.UTC)
-    return utc.strftime("%H:%MZ") if moment - now < dt.timedelta(days=1) else utc.strftime("%Y-%m-%d %H:%MZ")
+    return utc.strftime(_TIME) if moment - now < _SOON else utc.strftime(_DATE)
+
+
+def has_passed(completes_at: str, now: dt.datetime) -> bool:
+    """Whether an end that was told, and told to the minute, lies in the past: it was wrong then."""
+    with contextlib.suppress(ValueError):
+        return now - dt.datetime.strptime(completes_at, _DATE).replace(tzinfo=dt.UTC) >= _MINUTE
+    with contextlib.suppress(ValueError):
+        told = dt.datetime.strptime(f"{now.astimezone(dt.UTC):%Y-%m-%d} {completes_at}", _DATE).replace(tzinfo=dt.UTC)
+        return _MINUTE <= (now - told) % dt.timedelta(days=1) < _SOON
+    return False
 
 
 def _ratio(high: float, low: float) -> float:

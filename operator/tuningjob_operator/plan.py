@@ -35,7 +35,7 @@ from tuningjob_operator.decision import (
     Step,
     View,
 )
-from tuningjob_operator.estimate import Estimate, estimate, estimate_status
+from tuningjob_operator.estimate import Estimate, estimate, estimate_status, has_passed, seconds_left
 from tuningjob_operator.objects import (
     Body,
     clip,
@@ -51,6 +51,7 @@ from tuningjob_operator.workforce import End
 # The pods of a search that has ended go home by themselves; one that never came to work is sent.
 FAREWELL_SECONDS: Final = 30.0
 _MAX_CREATOR: Final = 253  # as the audit keeps it
+_END_IS_TOLD_TO: Final = 60.0  # seconds
 
 
 def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
@@ -202,19 +203,26 @@ def _measured(view: View, progress: Progress, admission: Admission, found: Estim
     """What workers have told of it."""
     view = view.showing(best=st.best_status(progress, parse_search(admission.spec.search)))
     if found is not None:
-        view = view.showing(
-            estimate=estimate_status(
-                found,
-                pods=admission.pods,
-                n_jobs=admission.n_jobs,
-                now=view.now,
-                runs=bool(view.status.active_pods) and progress.state is SearchState.RUNNING,
-            )
-        )
+        view = _estimated(view, progress, admission, found)
     if progress.preflight is None:
         return view
     reason = names.PASSED_WITH_WARNINGS if progress.preflight.warnings else names.PASSED
     return view.noted(names.PREFLIGHT, reason=reason, message=_preflight_text(progress.preflight))
+
+
+def _estimated(view: View, progress: Progress, admission: Admission, found: Estimate) -> View:
+    """With what the search will take. An end that has passed was wrong: it is unknown until there is more to tell it from."""
+    told = view.status.estimate.completes_at if view.status.estimate is not None else None
+    runs = bool(view.status.active_pods) and progress.state is SearchState.RUNNING
+    is_overdue = told is not None and has_passed(told, view.now)
+    shown = estimate_status(
+        found, pods=admission.pods, n_jobs=admission.n_jobs, now=view.now, runs=runs and not is_overdue
+    )
+    view = view.showing(estimate=shown)
+    if shown.completes_at is None:
+        return view
+    # what is told of it may be all that happens until then
+    return view.waking(seconds_left(found, admission.pods * admission.n_jobs) + _END_IS_TOLD_TO)
 
 
 def _preflight_text(preflight: Preflight) -> str:

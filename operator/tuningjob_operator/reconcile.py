@@ -350,7 +350,7 @@ class Reconciler:
         uid, old, new = uid_of(body), st.read_status(body), planned.status
         now = self._clock.monotonic()
         since = now - self._published.get(uid, -st.MIN_INTERVAL_SECONDS)
-        delay = st.publication_delay(old, new, seconds_since_last=since)
+        delay = st.publication_delay(old, new, seconds_since_last=since, now=self._clock.now())
         if delay is None:
             return planned.wake_after
         if delay > 0:

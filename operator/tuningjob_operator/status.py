@@ -4,6 +4,7 @@ Publishing is rationed: whoever watches a search wants the steps of it, not its 
 A TuningJob costs at most MAX_STEPS status writes for progress, however many cells it has.
 """
 
+import datetime as dt
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,11 +24,13 @@ from tuningjob.spec.status import (
 from tuningjob_operator import names
 from tuningjob_operator.admission import Admission
 from tuningjob_operator.conditions import Conditions, find, is_terminal, summary
+from tuningjob_operator.estimate import has_passed
 from tuningjob_operator.objects import clip
 from tuningjob_operator.words import showable
 
 MAX_STEPS: Final = 8
 MIN_INTERVAL_SECONDS: Final = 3.0
+FIRST_FITS_SECONDS: Final = 60.0
 _INT64: Final = 2**63
 _LEAST_MESSAGE: Final = 200
 
@@ -135,21 +138,27 @@ def _spell_nulls(value: Any) -> Any:  # noqa: ANN401  any JSON value
     return value
 
 
-def publication_delay(old: TuningJobStatus, new: TuningJobStatus, *, seconds_since_last: float) -> float | None:
+def publication_delay(
+    old: TuningJobStatus, new: TuningJobStatus, *, seconds_since_last: float, now: dt.datetime
+) -> float | None:
     """In how many seconds ``new`` is to be written over ``old``: 0 for now, None for never.
 
-    At once: whatever is said once in a life (phase, conditions, plan, results, the end). In steps and not more often
-    than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that moment.
+    At once: whatever is said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
+    told and has passed. In steps and not more often than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that
+    moment. The first step is that of the first fits, where they let people wait.
     """
     if old == new:
         return None
-    if _lasting(old) != _lasting(new):
+    told = old.estimate.completes_at if old.estimate is not None else None
+    if _lasting(old) != _lasting(new) or (told is not None and has_passed(told, now)):
         return 0.0
     if has_ended(new):
         # all that still moves: the pods going home. Once more, when the last has gone.
         return 0.0 if new.active_pods == 0 else None
     before = old.progress.done if old.progress is not None else 0
-    if new.progress is None or new.progress.done - before < math.ceil(new.progress.total / MAX_STEPS):
+    done = new.progress.done if new.progress is not None else before
+    is_first = not before and done > 0 and seconds_since_last >= FIRST_FITS_SECONDS
+    if new.progress is None or (done - before < math.ceil(new.progress.total / (MAX_STEPS - 1)) and not is_first):
         return None
     return max(0.0, MIN_INTERVAL_SECONDS - seconds_since_last)
 

@@ -1,5 +1,6 @@
 """What a search will take: the pilot's word first, the search's own fits more and more."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Pilot, Preflight, Progress, SearchState, Spread
 from tuningjob.sizing import n_jobs_within
 from tuningjob_operator.admission import admit
-from tuningjob_operator.estimate import Estimate, estimate, estimate_status, useful_pods
+from tuningjob_operator.estimate import Estimate, estimate, estimate_status, has_passed, useful_pods
 from tuningjob_operator.status import plan_status
 
 PILOT = Pilot(
@@ -79,6 +80,37 @@ def test_an_end_beyond_today_is_told_with_its_date() -> None:
     found = estimated(total=1_000_000)
 
     assert estimate_status(found, pods=1, n_jobs=10, now=NOON, runs=True).completes_at == "2026-01-03 19:33Z"
+
+
+@pytest.mark.parametrize(
+    ("told", "has_passed_at_noon"),
+    [
+        ("12:00Z", False),  # the minute is not over
+        ("11:59Z", True),
+        ("00:01Z", True),
+        ("12:01Z", False),
+        ("23:59Z", False),
+        ("2026-01-01 11:59Z", True),
+        ("2025-12-31 23:59Z", True),
+        ("2026-01-02 00:30Z", False),
+        ("whenever", False),
+    ],
+)
+def test_whether_an_end_that_was_told_has_passed(told: str, has_passed_at_noon: bool) -> None:
+    assert has_passed(told, NOON) is has_passed_at_noon
+
+
+@given(st.floats(0, 1e8), st.floats(0, 11.9 * 3_600))
+def test_what_is_told_has_not_passed_before_its_time_and_has_a_minute_after(left: float, later: float) -> None:
+    end = NOON + dt.timedelta(seconds=left)
+    told = estimate_status(estimated(pilot=None, done=1, total=2, measured=1, cell_seconds=left), **ONE).completes_at
+    assert told is not None
+    assert not has_passed(told, end)
+    assert not has_passed(told, max(NOON, end - dt.timedelta(seconds=later)))
+    assert has_passed(told, end + dt.timedelta(seconds=120 + later / 2))
+
+
+ONE: Any = {"pods": 1, "n_jobs": 1, "now": NOON, "runs": True}
 
 
 def test_no_end_is_told_while_no_pod_runs() -> None:

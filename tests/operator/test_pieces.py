@@ -12,7 +12,7 @@ import pytest
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import ended, tuningjob
 from tests.operator.world import NOON
-from tuningjob.spec.status import BestStatus, Condition, ProgressStatus, TuningJobStatus
+from tuningjob.spec.status import BestStatus, Condition, EstimateStatus, ProgressStatus, SpreadStatus, TuningJobStatus
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import logs, names
 from tuningjob_operator.cache import Cache, Store
@@ -70,13 +70,37 @@ def at(done: int, total: int = 100, **fields: Any) -> TuningJobStatus:
     return TuningJobStatus.model_validate({"phase": "Running", "progress": progress} | fields)
 
 
+def ending(completes_at: str | None) -> EstimateStatus:
+    spread = SpreadStatus(low=1.0, expected=1.0, high=1.0)
+    return EstimateStatus(
+        cpu_hours=spread,
+        wall_seconds=spread,
+        memory_mib_per_process=None,
+        memory_mib_per_pod=None,
+        seconds_per_fit=spread,
+        measured_fits=5,
+        basis="5 fits of the search",
+        completes_at=completes_at,
+    )
+
+
 COMPLETE = [condition(names.COMPLETE)]
 BEST = BestStatus(index=1, score=0.5, params={})
 PUBLICATIONS = {
     "nothing changed": (at(5), at(5), 100.0, None),
     "a cell more": (at(5), at(6), 100.0, None),
-    "a step": (at(0), at(13), 100.0, 0.0),
-    "a step too soon after the last": (at(0), at(13), 1.0, 2.0),
+    "a step": (at(5), at(20), 100.0, 0.0),
+    "less than a step": (at(5), at(19), 100.0, None),
+    "the first cells of many, where one waits for them": (at(0), at(1), 60.0, 0.0),
+    "the first cells of many, soon": (at(0), at(1), 30.0, None),
+    "another end that is expected": (at(5, estimate=ending("12:30Z")), at(6, estimate=ending("12:40Z")), 100.0, None),
+    "that the end is unknown which has passed": (
+        at(5, estimate=ending("11:58Z")),
+        at(5, estimate=ending(None)),
+        0.0,
+        0.0,
+    ),
+    "a step too soon after the last": (at(0), at(15), 1.0, 2.0),
     "another best within a step": (at(5), at(6, best=BEST), 100.0, None),
     "another number of pods within a step": (at(5), at(5, active_pods=2), 100.0, None),
     "another phase, however soon": (at(0, phase="Pending"), at(0), 0.0, 0.0),
@@ -98,7 +122,7 @@ PUBLICATIONS = {
 
 @pytest.mark.parametrize(("old", "new", "since", "want"), PUBLICATIONS.values(), ids=PUBLICATIONS.keys())
 def test_publishing(old: TuningJobStatus, new: TuningJobStatus, since: float, want: float | None) -> None:
-    assert publication_delay(old, new, seconds_since_last=since) == want
+    assert publication_delay(old, new, seconds_since_last=since, now=NOON) == want
 
 
 def test_a_status_survives_the_way_over_the_api_server() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.operator.world import NOON, make_settings, manifest
-from tuningjob.journal.records import Answer, Best, Preflight, Progress, Refusal, SearchState
+from tuningjob.journal.records import Answer, Best, Pilot, Preflight, Progress, Refusal, SearchState, Spread
 from tuningjob.spec.manifest import load
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import names
@@ -252,3 +252,29 @@ def test_a_large_search_is_warned_of_where_it_is_admitted() -> None:
 
     assert found is not None
     assert found.message.startswith("401 candidates × 2 folds = 802 fits. 802 fits are more than 500")
+
+
+@pytest.mark.parametrize(("told", "is_known"), [("11:50Z", False), ("12:10Z", True)])
+def test_an_end_that_was_told_and_has_passed_is_unknown_and_one_to_come_is_looked_at_then(
+    told: str, is_known: bool
+) -> None:
+    pilot = Pilot(
+        cell_seconds=Spread(low=60, expected=60, high=60),
+        process_bytes=Spread(low=1, expected=1, high=1),
+        pod_bytes=1,
+        cells=2,
+    )
+    running = progress(preflight=replace(FOUND, pilot=pilot), done=2, measured=2, cell_seconds=120.0)
+    first = plan(observe(job=job(parallelism=3, active=3, ready=3), progress=running), SETTINGS, NOON)
+    assert first.status.estimate is not None
+    assert first.status.estimate.completes_at is not None
+    body = tuningjob()
+    body["status"] = dump_status(
+        first.status.model_copy(update={"estimate": first.status.estimate.model_copy(update={"completes_at": told})})
+    )
+    then = plan(observe(tuningjob=body, job=job(parallelism=3, active=3, ready=3), progress=running), SETTINGS, NOON)
+    assert then.status.estimate is not None
+    assert (then.status.estimate.completes_at is not None) is is_known
+    if is_known:
+        assert then.wake_after is not None
+        assert 60 < then.wake_after <= 60 + 16 * 60

@@ -30,7 +30,7 @@ from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
-from tuningjob.search.stop import Stop
+from tuningjob.search.stop import Stop, Terminated
 from tuningjob.sizing import Size, check_limit, n_jobs_of, pods_of, size_of
 from tuningjob.spec import TuningJob, dump_spec
 from tuningjob.spec.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER
@@ -121,7 +121,18 @@ def _run(
         on_cells=watcher.cells,
         on_reused=watcher.reused,
     )
-    return _search(journal, attempt, worker, size=size, output=output, watcher=watcher)
+    with _told_what_is_kept(journal, attempt.id, size):
+        return _search(journal, attempt, worker, size=size, output=output, watcher=watcher)
+
+
+@contextmanager
+def _told_what_is_kept(journal: Journal, search_id: str, size: Size) -> Iterator[None]:
+    """Whoever is asked to stop in here is told what the journal has by then."""
+    try:
+        yield
+    except Terminated as stopped:
+        stopped.kept, stopped.fits = journal.progress(search_id).done, size.fits
+        raise
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The group of all commands, and what their errors come to."""
 
+import signal
+
 import click
 
 from tuningjob import __version__
@@ -52,5 +54,15 @@ def _explain(error: BaseException) -> ExitCode:
         if isinstance(error, _BAD_USE):
             return ExitCode.REFUSED
         return ExitCode.SERVICE_UNAVAILABLE if isinstance(error, ServiceUnavailable) else ExitCode.FAILED
-    err.print("Stopped. What was finished is kept: the same command goes on from there.")
-    return ExitCode.TERMINATED
+    err.print(_stopped(error))
+    return ExitCode.TERMINATED if getattr(error, "signal", 0) == signal.SIGTERM else ExitCode.INTERRUPTED
+
+
+def _stopped(error: BaseException) -> str:
+    """What is left of a command that was stopped: what the journal has by now, not what was hoped for."""
+    kept = getattr(error, "kept", None)
+    if kept is None:
+        return "Stopped."
+    if not kept:
+        return "Stopped before a fit was finished: the same command begins anew."
+    return f"Stopped. {kept:,} of {getattr(error, 'fits', 0):,} fits are kept: the same command goes on from there."

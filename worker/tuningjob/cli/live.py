@@ -1,20 +1,38 @@
 """What is seen of a search while it runs."""
 
+import datetime as dt
+import math
 from typing import Self
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from tuningjob.cli.console import err
 from tuningjob.journal.records import CellResult
 from tuningjob.sizing import Size
+
+
+class TimeLeft(ProgressColumn):
+    """What is left at the pace of this run: of all its fits, for they come in bursts, and not of what it had from others."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Unknown until a fit is in."""
+        fitted = task.fields["fitted"]
+        if not fitted or task.elapsed is None:
+            return Text("-:--:--", style="progress.remaining")
+        left = ((task.total or 0) - task.completed) * task.elapsed / fitted
+        return Text(str(dt.timedelta(seconds=math.ceil(left))), style="progress.remaining")
 
 
 class LiveView:
@@ -27,11 +45,12 @@ class LiveView:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeLeft(),
             TextColumn("{task.fields[failed]}"),
             console=err,
         )
         self._task: TaskID | None = None
+        self._fitted = 0
         self._failed = 0
 
     def __enter__(self) -> Self:
@@ -50,13 +69,15 @@ class LiveView:
             f"{size.candidates:,} candidates × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}."
         )
         self._bar.start()
-        self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, failed="")
+        self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, failed="")
 
     def cells(self, results: list[CellResult]) -> None:
         """See local.Watcher."""
         if self._task is not None:
+            self._fitted += len(results)
             self._failed += sum(result.error is not None for result in results)
-            self._bar.update(self._task, advance=len(results), failed=f"{self._failed} failed" if self._failed else "")
+            failed = f"{self._failed} failed" if self._failed else ""
+            self._bar.update(self._task, advance=len(results), fitted=self._fitted, failed=failed)
 
     def reused(self, count: int) -> None:
         """See local.Watcher."""

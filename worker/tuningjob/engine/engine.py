@@ -111,6 +111,11 @@ class Engine:
         """Whether more cells would be welcome, for no process to be idle soon."""
         return self.schedule.pending < self.schedule.processes
 
+    @property
+    def keeps_time(self) -> bool:
+        """Whether ``wait`` looks at its timeout; else what is to be done soon is to be done before."""
+        return self._processes is not None
+
     def wait(self, timeout: float | None = None) -> list[Evaluated]:
         """Results, as soon as there are any, or none after ``timeout`` seconds (which only processes of its own look at).
 

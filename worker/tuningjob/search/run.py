@@ -250,7 +250,8 @@ class _Loop:
             self.worker.on_cells(list(results))
 
     def _sending_is_due(self) -> bool:
-        late = self.worker.clock() - self.sent_at >= REPORT_SECONDS
+        # where the engine may not come back for as long as a task takes, nothing waits for it
+        late = self.worker.clock() - self.sent_at >= REPORT_SECONDS or not self.engine.keeps_time
         return bool(self.finished) and (late or len(self.finished) >= REPORT_CELLS)
 
     def _send(self) -> None:

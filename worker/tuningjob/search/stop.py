@@ -16,7 +16,16 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Terminated(BaseException):
-    """Somebody asked this worker to stop: what was finished is reported, the rest is another's."""
+    """Somebody asked this worker to stop: what was finished is reported, the rest is another's.
+
+    ``signal`` is how it was asked (0: by no signal); of a search on this machine, ``kept`` of its ``fits`` are in the journal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal = 0
+        self.kept: int | None = None
+        self.fits = 0
 
 
 class Stop:
@@ -73,14 +82,19 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """In here SIGTERM and Ctrl-C are requests to stop."""
+        """In here SIGTERM and Ctrl-C are requests to stop; Terminated has the signal that came first."""
+        came: list[int] = []
 
-        def handle(_signal: int, _frame: FrameType | None) -> None:
+        def handle(number: int, _frame: FrameType | None) -> None:
+            came.append(number)
             self.request()
 
         before = {number: signal.signal(number, handle) for number in _SIGNALS}
         try:
             yield
+        except Terminated as terminated:
+            terminated.signal = came[0] if came else 0
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

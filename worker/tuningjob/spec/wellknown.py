@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     REFUSED = 2  # the manifest (or the data it names) cannot be searched: fail at once, with the reason
     FAILED = 3  # the search ran and has no answer: fail at once, with the reason
     SERVICE_UNAVAILABLE = 4  # the results service stayed away: the pod is replaced
+    INTERRUPTED = 130  # Ctrl-C was obeyed, on a laptop, and what was finished is kept
     TERMINATED = 143  # SIGTERM was obeyed, finished cells were reported: a free retry
 
 

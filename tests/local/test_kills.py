@@ -1,0 +1,84 @@
+"""A search on this machine that is killed at any moment: what it had finished a second before is kept."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local.commands import TUNINGJOB, written
+from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, SEARCHES, Log
+from tests.truth import assert_equal_to_the_bit, sklearn_search_of
+from tuningjob import local
+from tuningjob.journal.sql import open_sqlite
+from tuningjob.search.stop import Stop
+from tuningjob.spec import load
+
+pytestmark = pytest.mark.slow
+
+SIZES = {"a nested axis": 600, "no nested axis": 150}
+CODES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def kept(folder: Path) -> dict[int, int]:
+    """How many cells the journal has, by how often each was reported."""
+    journal = open_sqlite(folder / "results/nearest/tuning.db")
+    try:
+        (search,) = journal.revisions()
+        return journal.report_counts(search)
+    finally:
+        journal.close()
+
+
+def killed(folder: Path, how: signal.Signals, *, after: float, log: Path) -> tuple[Log, float, str]:
+    """A life of the search that ends so many seconds after its first fit; its log, its end and what it said."""
+    process = subprocess.Popen(
+        [*TUNINGJOB, "run", "job.yaml"],
+        cwd=folder,
+        env=os.environ | {LOG: str(log), FIT_SECONDS: "0.08", "PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told = Log(log, process.pid)
+    until = time.monotonic() + 60
+    while not told.finished(time.monotonic()):
+        assert time.monotonic() < until, "waited a minute for a fit"
+        time.sleep(0.05)
+    time.sleep(after)
+    moment = time.monotonic()
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == CODES[how], said
+    return told, moment, said
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", SEARCHES)
+def test_killed_at_random_it_keeps_what_was_finished_a_second_before_and_ends_as_scikit_learn(
+    name: str, seed: int, tmp_path: Path
+) -> None:
+    document: dict[str, Any] = SEARCHES[name]
+    written(document, tmp_path)
+    chance = random.Random(seed)
+    before = 0
+    for life, how in enumerate(chance.sample(list(CODES), 2)):
+        log, moment, said = killed(tmp_path, how, after=chance.uniform(0.5, 3.0), log=tmp_path / f"{life}.log")
+        counts = kept(tmp_path)
+        assert set(counts) <= {1}, "no cell was fitted twice"
+        done = counts.get(1, 0)
+        # asked to stop it hands in all that is believed; killed, what is older than a report may be late
+        latest = moment - (LATEST_SECONDS if how is signal.SIGKILL else 0.1)
+        assert done - before >= log.finished(latest)
+        before = done
+        if how is not signal.SIGKILL:
+            assert f"Stopped. {done} of {SIZES[name]} fits are kept: the same command goes on from there." in said
+
+    job = load(document)
+    outcome = local.run(job, folder=tmp_path, output=tmp_path / "results/nearest", stop=Stop())
+    assert outcome.kept == before > 0
+    assert_equal_to_the_bit(outcome.results.cv_results, sklearn_search_of(job.spec)[1].cv_results_)
