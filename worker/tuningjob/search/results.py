@@ -28,7 +28,7 @@ from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import exception_in, reason_of, shortened
 from tuningjob.search.written import json_of, literal_of, to_literals
 from tuningjob.spec import wellknown
-from tuningjob.spec.literals import told
+from tuningjob.spec.spelling import told
 
 LEADERBOARD_ROWS: Final = 100
 _TRACEBACK_LINES: Final = 12

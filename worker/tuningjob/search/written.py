@@ -23,11 +23,10 @@ from tuningjob.spec.literals import (
     Scalar,
     TupleOf,
     Unwritten,
-    params_to_json,
     parse_params,
     shown,
-    to_json,
 )
+from tuningjob.spec.spelling import params_to_json, to_json
 
 # Python's levels: a map of a class has two of JSON's, and a tuple, too. 15 estimators inside each other are written.
 _MOST_LEVELS: Final = 30

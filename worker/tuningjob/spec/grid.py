@@ -18,7 +18,6 @@ from tuningjob.spec.literals import (
     Literal,
     Values,
     count_values,
-    params_to_json,
     parse_distribution,
     parse_values,
     readable,
@@ -26,6 +25,7 @@ from tuningjob.spec.literals import (
     value_at,
 )
 from tuningjob.spec.models import RandomSearch, Search
+from tuningjob.spec.spelling import params_to_json
 
 GRID: Final = "spec.search.grid.parameters"
 SAMPLE: Final = "spec.search.random.parameters"

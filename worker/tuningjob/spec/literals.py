@@ -6,13 +6,14 @@ whole range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, s
 A random search may also draw from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``.
 
 This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
-turns a literal into the Python value.
+turns a literal into the Python value, ``tuningjob.search.written`` a value into the literal, and ``tuningjob.spec.spelling``
+writes it.
 """
 
 import math
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -99,13 +100,11 @@ _NOT_ONE_VALUE: Final = {
     **dict.fromkeys(_DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
     "repr": "stands where a search had a value that no manifest can write.",
 }
-_TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
-_LONGEST_TOLD: Final = 1_000
+TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
 _TOO_LONG_TO_READ: Final = 10**23
 # An integer beyond is not one that JSON's readers agree on.
 _MOST: Final = 2**53
-_INT64_BOUND: Final = 2**63
-_INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
+INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
 
 
 def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
@@ -196,7 +195,7 @@ def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Literal:
         if tag == "dict":
             return _parse_pairs(body, field, room)
     for key in value:
-        if _INT_TEXT.match(key):
+        if INT_TEXT.match(key):
             raise refuse(
                 f"{field}.{key}",
                 "a key that is a word: JSON turns every key into a string",
@@ -370,75 +369,3 @@ def _spaced_at(spaced: Spaced, position: int) -> float:
         return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
     except OverflowError:  # numpy's is infinite, too
         return math.inf
-
-
-def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value
-    """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
-    match literal:
-        case Scalar(value=value):
-            return _scalar_to_json(value, tagged=literal.tagged)
-        case ListOf(items=items) | TupleOf(items=items):
-            listed = [to_json(item) for item in items]
-            return listed if isinstance(literal, ListOf) else {"tuple": listed}
-        case DictOf(pairs=pairs):
-            return _pairs_to_json(pairs)
-        case ObjectOf(class_path=class_path, params=params):
-            return {"class": class_path, **({"params": params_to_json(params)} if params else {})}
-        case Unwritten(text=text):
-            return {"repr": text}
-
-
-def _pairs_to_json(pairs: Sequence[tuple[Literal, Literal]]) -> dict[str, Any]:
-    names = [key.value for key, _ in pairs if isinstance(key, Scalar) and isinstance(key.value, str)]
-    if len(set(names)) == len(pairs) and _is_plain_map(names):
-        return params_to_json(zip(names, (value for _, value in pairs), strict=True))
-    return {"dict": [[to_json(key), to_json(value)] for key, value in pairs]}
-
-
-def params_to_json(params: Iterable[tuple[str, Literal]]) -> dict[str, Any]:
-    """Names and literals as a map. A null is spelt out there: the API server drops a key that has none."""
-    written = ((name, to_json(literal)) for name, literal in params)
-    return {name: {"none": True} if value is None else value for name, value in written}
-
-
-def _is_plain_map(names: Collection[str]) -> bool:
-    """Whether a map with these keys is read as a dict, and not as a literal, nor refused."""
-    is_object = "class" in names and set(names) <= {"class", "params"}
-    is_tagged = len(names) == 1 and not _TAGS.isdisjoint(names)
-    return not is_object and not is_tagged and not any(_INT_TEXT.match(name) for name in names)
-
-
-def _scalar_to_json(value: Plain, *, tagged: bool) -> Any:  # noqa: ANN401  a JSON value
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        if not -_INT64_BOUND <= value < _INT64_BOUND:
-            return {"int": str(value)}
-        return {"int": value} if tagged else value
-    if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
-        return {"float": str(value)}
-    if value.is_integer() and -_INT64_BOUND <= value < _INT64_BOUND:
-        return {"float": int(value)}  # an API server makes an integer of it
-    return value
-
-
-def told(literal: Literal) -> str:
-    """A literal for people, as Python would write it; text alone is bare. An estimator is its class and what it was given."""
-    return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
-
-
-def _told(literal: Literal) -> str:
-    match literal:
-        case Scalar(value=value):
-            return shown(value, _LONGEST_TOLD)
-        case ListOf(items=items):
-            return f"[{', '.join(map(_told, items))}]"
-        case TupleOf(items=items):
-            return f"({', '.join(map(_told, items))}{',' if len(items) == 1 else ''})"
-        case DictOf(pairs=pairs):
-            return f"{{{', '.join(f'{_told(key)}: {_told(value)}' for key, value in pairs)}}}"
-        case ObjectOf(class_path=class_path, params=params):
-            inside = ", ".join(f"{name}={_told(value)}" for name, value in params)
-            return f"{class_path.rpartition('.')[2]}({inside})" if params else class_path.rpartition(".")[2]
-        case Unwritten(text=text):
-            return text
