@@ -7,7 +7,7 @@ never replaces a newer one, whichever way it came: our own write is often back b
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from tuningjob_operator.objects import Body, Key, key_of, uid_of
@@ -83,15 +83,12 @@ class Store:
         """Forget whatever is known under the key."""
         self._bodies.pop(key, None)
 
-    def retain(
-        self, items: Iterable[Body], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
-    ) -> list[Body]:
-        """Take a full listing in; returns what vanished without an event (kopf emits no DELETED after a relist).
+    def listed(self, resource_version: str) -> None:
+        """A full listing of this version is about to be taken in.
 
         A listing is never older than the one before, unless the cluster itself was taken back to an earlier day: then what is
         known is of a future that will not be, and the listing counts.
         """
-        gone: list[Body] = []
         version = _number(resource_version)
         if 0 < version < self._listed:
             logger.warning(
@@ -100,12 +97,13 @@ class Store:
             )
             self._bodies = {key: kept._replace(version=0) for key, kept in self._bodies.items()}
         self._listed = version
-        present: set[Key] = set()
-        for body in items:
-            present.add(key_of(body))
-            replaced = self.put(body)
-            if replaced is not None:
-                gone.append(replaced)
+
+    def vanished(
+        self, present: Collection[Key], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
+    ) -> list[Body]:
+        """Forget, and return, what a full listing has no longer (kopf emits no DELETED after a relist)."""
+        version = _number(resource_version)
+        gone: list[Body] = []
         for key in self.keys():
             known = self._bodies[key]
             if key not in present and covers(key) and version >= known.version:

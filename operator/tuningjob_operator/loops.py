@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, Literal
 
 from tuningjob.errors import JournalError
@@ -19,7 +19,7 @@ from tuningjob.journal import Journal
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.cluster import ApiError, Cluster, Conflict, Listing
 from tuningjob_operator.logs import current_tuningjob
-from tuningjob_operator.objects import Key, key_of, uid_of
+from tuningjob_operator.objects import Body, Key, key_of, uid_of
 from tuningjob_operator.queue import WorkQueue
 from tuningjob_operator.reconcile import Clock
 
@@ -31,6 +31,7 @@ PURGE_SECONDS: Final = 3_600.0
 RESYNC_SECONDS: Final = 300.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
+_TURN: Final = 20  # objects that are taken in at a time
 # So many in a row are no other's write any more: what is known of the object is wrong.
 MANY_CONFLICTS: Final = 5
 
@@ -147,25 +148,33 @@ class Resync:
         # The journal is read first: a search in it has, or had, a TuningJob that the listing then shows, or not.
         places = await asyncio.to_thread(self._journal.places)
         for namespace in self._namespaces or (None,):
-            self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
-            self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
+            await self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
+            await self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
         self._bury_orphans(places)
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
             self._queue.add(key)
         self._succeeded_at = self._clock.monotonic()
 
-    def _take_tuningjobs(self, namespace: str | None, listing: Listing) -> None:
-        for body in self._cache.tuningjobs.retain(
-            listing.items, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+    async def _take_tuningjobs(self, namespace: str | None, listing: Listing) -> None:
+        self._cache.tuningjobs.listed(listing.resource_version)
+        present: set[Key] = set()
+        async for body in _in_turns(listing.items):
+            present.add(key_of(body))
+            self._cache.put_tuningjob(body)
+        for body in self._cache.tuningjobs.vanished(
+            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
         ):
             self._cache.bury(key_of(body), uid_of(body))
             self._queue.add(key_of(body))
-        for body in listing.items:
-            self._cache.put_tuningjob(body)
 
-    def _take_jobs(self, namespace: str | None, listing: Listing) -> None:
-        self._cache.jobs.retain(
-            listing.items, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+    async def _take_jobs(self, namespace: str | None, listing: Listing) -> None:
+        self._cache.jobs.listed(listing.resource_version)
+        present: set[Key] = set()
+        async for body in _in_turns(listing.items):
+            present.add(key_of(body))
+            self._cache.jobs.put(body)
+        self._cache.jobs.vanished(
+            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
         )
 
     def _bury_orphans(self, places: dict[str, tuple[str, str]]) -> None:
@@ -208,6 +217,14 @@ class Purger:
             except Exception as error:  # noqa: BLE001  the database is away: an hour later is as good
                 logger.warning("deleted searches were not purged", extra={"error": str(error)})
             await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _in_turns(bodies: Sequence[Body]) -> AsyncIterator[Body]:
+    """Each of them; there may be thousands, so others have their turn in between."""
+    for number, body in enumerate(bodies):
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
+        yield body
 
 
 def _covers(namespace: str | None, key: Key) -> bool:

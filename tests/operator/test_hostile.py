@@ -172,7 +172,7 @@ def test_an_object_that_ended_the_operator_is_refused_and_nobody_else_is_concern
 def test_an_honest_search_may_have_a_large_spec(server: ApiServer, operator: OperatorProcess) -> None:
     name = f"large-{next(NUMBERS)}"
     parameters = {"criterion": [f"{number:06}" for number in range(12_000)], "max_depth": [1, 2]}
-    body = named(name, GOOD, search={"grid": {"parameters": parameters}})
+    body = named(name, GOOD, search={"grid": {"parameters": parameters}}, limits={"maxFits": 100_000})
     server.create_object(TUNINGJOBS.format(GOOD), body)
     wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=30)
     wait_for(lambda: job_of(server, GOOD, name) == 200, seconds=30)

@@ -257,21 +257,21 @@ class TestCache:
         store.put(version(3, name="a"))
         store.put(version(4, name="b"))
 
-        gone = store.retain([version(4, name="b")], resource_version="7")
+        gone = store.vanished({Key("n", "b")}, resource_version="7")
         assert [body["metadata"]["name"] for body in gone] == ["a"]
 
     def test_what_came_after_a_listing_was_made_stays(self) -> None:
         store = Store()
         store.put(version(9))
 
-        assert store.retain([], resource_version="7") == []
+        assert store.vanished((), resource_version="7") == []
         assert len(store) == 1
 
     def test_a_listing_of_one_namespace_says_nothing_of_another(self) -> None:
         store = Store()
         store.put(version(3))
 
-        assert store.retain([], resource_version="7", covers=lambda key: key.namespace == "other") == []
+        assert store.vanished((), resource_version="7", covers=lambda key: key.namespace == "other") == []
 
     def test_a_namesake_buries_the_one_before(self) -> None:
         cache = Cache()

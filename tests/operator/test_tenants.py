@@ -336,7 +336,7 @@ async def test_a_cluster_that_was_restored_to_an_earlier_day_is_believed(world: 
     world.cluster.apply(manifest())
     await world.settle()
     world.cache.tuningjobs.put({**world.cluster.tuningjob("forest"), "metadata": _of_the_future(world)})
-    world.cache.tuningjobs.retain([], resource_version="999999", covers=lambda _: False)
+    world.cache.tuningjobs.listed("999999")
     assert world.cache.tuningjobs.uid(Key("default", "forest"))
     await world.resync.resync()
 
