@@ -20,11 +20,20 @@ class Aside:
     """One thread, which computes what it is asked to in turn."""
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What ``work`` returns, or raises."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    def close(self) -> None:
+        """End the thread; there is another if it is asked for."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
 
 
 # Objects that come in have a thread of their own: what is slow to plan for does not keep them from being seen.
