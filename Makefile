@@ -54,6 +54,10 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 	$(PY) -m benchmarks.rivals
 	$(PY) -m benchmarks.engine --date $$(date +%F)
 
+.PHONY: bench-fixed-costs
+bench-fixed-costs: venv ## measure what a search costs beside its fits, write benchmarks/results/fixed-costs.md (two minutes)
+	$(PY) -m benchmarks.fixed_costs --date $$(date +%F)
+
 .PHONY: bench-start
 bench-start: venv ## measure from kubectl apply to the first fit against a bare Job, on the cluster of `make cluster-up`
 	$(PY) -m benchmarks.start --date $$(date +%F)

@@ -242,6 +242,7 @@ SEARCHES: Mapping[str, tuple[Any, Any, Mapping[str, Any]]] = {
     "parts that refer back as values": (Pipeline(scaled), {"model": [Owner(0), Owner(1)]}, {}),
     "parts that refer back in a list": (Constant(what=[Owner()]), {"label": [0, 1]}, {}),
     "no __dict__": (Slotted(), {"label": [0, 1, 2]}, {}),
+    "no __dict__ as a pipeline's last step": (Pipeline([("scale", StandardScaler()), ("model", Slotted())]), {}, {}),
     "no __dict__ in a pipeline": (
         Pipeline([("step", Slotted()), ("model", LogisticRegression())]),
         {"model__C": [0.1, 1.0]},
