@@ -21,7 +21,7 @@ class OperatorProcess:
     """Started by ``start``; ``folder`` is its volume, which outlives it."""
 
     def __init__(self, server: ApiServer, folder: Path, user: str, **environment: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self.log = folder / "operator.log"
         self.health = free_port()
         self._environment = {

@@ -9,6 +9,7 @@ import http.client
 import itertools
 import json
 import os
+import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tests.operator.process import OperatorProcess, running
 from tests.operator.world import manifest
 from tests.servers import apiserver
 from tests.servers.apiserver import ADMIN, ApiServer, Refused
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.objects import Body
 from tuningjob_operator.reading import members
 
@@ -211,6 +213,66 @@ def test_a_refused_object_can_be_deleted(server: ApiServer, operator: OperatorPr
     assert_unharmed(server, operator)
 
 
+def poison(operator: OperatorProcess, search: str, **columns: str) -> None:
+    """What a release without bounds took in from a worker."""
+    changes = ", ".join(f"{name} = ?" for name in columns)
+    with contextlib.closing(sqlite3.connect(operator.folder / "tuning.db", timeout=30)) as database, database:
+        database.execute(
+            f"UPDATE searches SET revision = revision + 1, {changes} WHERE id = ?", (*columns.values(), search)
+        )
+
+
+def opened(server: ApiServer) -> tuple[str, str]:
+    """Name and uid of a TuningJob of the tenant's whose search is open."""
+    name = f"poisoned-{next(NUMBERS)}"
+    uid = server.create_object(TUNINGJOBS.format(EVIL), named(name, EVIL))["metadata"]["uid"]
+    wait_for(lambda: status_of(server, EVIL, name).get("phase") == "Pending", seconds=30)
+    return name, uid
+
+
+ENDED = {"state": "Complete", "finished_at": "2026-01-01 00:00:00.000000"}
+SPREAD = '{"low": 0, "expected": "Infinity", "high": "NaN"}'
+WORDS: dict[str, dict[str, str]] = {
+    "an answer of 2 MB": {**ENDED, "answer": f'{{"best_params": {{"a": [{"0," * 10**6}0]}}}}'},
+    "an answer of 12 MB": {**ENDED, "answer": f'{{"best_params": {{"a": [{"0," * 6 * 10**6}0]}}}}'},
+    "an answer that is nested 900 deep": {**ENDED, "answer": f'{{"best_params": {"[" * 900}{"]" * 900}}}'},
+    "an infinite pilot": {
+        "preflight": f'{{"data_digest": "d", "samples": 1, "features": 1, "versions": {{}}, "pilot": {{"cell_seconds": {SPREAD}, '
+        f'"process_bytes": {SPREAD}, "pod_bytes": 1, "cells": 1}}}}'
+    },
+    "a reason of 4,000 characters": {
+        "state": "Refused",
+        "refusal": f'{{"problems": [{{"reason": "{"x" * 4_000}", "got": "\\ud800"}}]}}',
+    },
+}
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS.keys())
+def test_what_a_worker_once_said_neither_ends_the_operator_nor_stays_when_the_tuningjob_goes(
+    server: ApiServer, operator: OperatorProcess, words: dict[str, str]
+) -> None:
+    name, uid = opened(server)
+    poison(operator, uid, **words)
+    path = f"{TUNINGJOBS.format(EVIL)}/{name}"
+
+    def is_cancelled() -> bool:
+        with contextlib.suppress(Refused):  # a conflict with the operator's own write
+            body = server.call("GET", path)
+            if not body["spec"].get("cancel"):
+                server.call("PUT", path, {**body, "spec": {**body["spec"], "cancel": True}})
+        return status_of(server, EVIL, name).get("phase") in {"Failed", "Complete"}
+
+    wait_for(is_cancelled, seconds=30)
+    operator.stop()
+    delete(server, name)
+    operator.start()
+    wait_for(operator.is_healthy, seconds=60)
+    with contextlib.closing(SqlJournal(f"sqlite:///{operator.folder / 'tuning.db'}")) as journal:
+        wait_for(lambda: uid not in journal.places(), seconds=30)
+    first_status_seconds(server)  # with all that it finds when it starts
+    assert_unharmed(server, operator)
+
+
 SCALARS = st.sampled_from(
     [b"0", b"null", b"true", b'""', b"1e308", b"-0.0", b"9" * 400, b'"\\ud800"', b'"\\u0000"', b'"}]"', b'"\xc3\xa9"']
 )
@@ -237,3 +299,9 @@ def test_whatever_a_tenant_writes_an_honest_one_is_served(
     if created == 201:
         wait_for(lambda: "phase" in status_of(server, EVIL, name), seconds=30)
         delete(server, name)
+
+
+def test_a_tenant_with_hundreds_of_tuningjobs_delays_nobody(server: ApiServer, operator: OperatorProcess) -> None:
+    for _ in range(300):
+        post(server, json.dumps(named(f"one-of-many-{next(NUMBERS)}", EVIL)).encode())
+    assert_unharmed(server, operator)

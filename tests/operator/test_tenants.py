@@ -378,20 +378,20 @@ def test_a_key_waits_for_no_more_than_one_key_of_each_other_lane(
 async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured beside the same work in the loop itself, as machines differ."""
+    """Measured in seconds of the loop's own thread, as a machine that is busy takes its turns, too."""
     values = [[f"value-{number}"] for number in range(7_000)]
     body = manifest("large", search={"grid": {"parameters": {"criterion": values}}}, limits={"maxFits": 100_000})
     gaps: list[float] = []
 
     async def heartbeat() -> None:
         for _ in itertools.count():
-            began = time.perf_counter()
+            began = time.thread_time()
             await asyncio.sleep(0.001)
-            gaps.append(time.perf_counter() - began)
+            gaps.append(time.thread_time() - began)
 
-    began = time.perf_counter()
+    began = time.thread_time()
     load(body)
-    at_once = time.perf_counter() - began
+    at_once = time.thread_time() - began
     put = world.cache.tuningjobs.put
     monkeypatch.setattr(world.cache.tuningjobs, "put", lambda body: put({**body, SPEC_BYTES: 250_000}))
     beating = asyncio.create_task(heartbeat())
@@ -400,4 +400,4 @@ async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     beating.cancel()
 
     assert world.condition("Admitted", "large") is not None, world.status("large")
-    assert max(gaps) < max(0.05, at_once / 2)
+    assert max(gaps) < min(0.05, at_once), (max(gaps), at_once)
