@@ -132,7 +132,6 @@ def test_an_outlier_detector_is_told_the_labels_that_it_predicts(table: dict[str
 def test_what_xgboost_cannot_be_given_is_refused(
     table: dict[str, Any], params: dict[str, Any], target: str, advice: str
 ) -> None:
-    pytest.importorskip("xgboost")
     problem = refusal(
         {"max_depth": [2, 3]}, estimator="xgboost.XGBClassifier", params=params, data=data(target), **table
     )
