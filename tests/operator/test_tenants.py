@@ -26,6 +26,7 @@ from tuningjob.journal.records import (
     Spread,
 )
 from tuningjob.spec.manifest import load
+from tuningjob_operator import reconcile
 from tuningjob_operator import status as status_
 from tuningjob_operator.children import MAX_RESULT_BYTES, build_results, read_files
 from tuningjob_operator.cluster import ApiError
@@ -191,6 +192,28 @@ async def test_a_spec_that_is_not_cached_is_fetched_until_it_is_admitted(
     world.cluster.edit("forest", cancel=True)
     await world.settle()
     assert world.condition("Failed") is not None
+
+
+async def test_a_fault_of_our_own_is_told_and_costs_nobody_but_the_tuningjob_that_brings_it_to_light(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(seen: Observed, *rest: Any) -> Any:
+        if seen.tuningjob["metadata"]["name"] == "evil":
+            raise RecursionError
+        return plan(seen, *rest)
+
+    monkeypatch.setattr(reconcile, "plan", faulty)
+    world.cluster.apply(manifest("evil"))
+    world.cluster.apply(manifest("good"))
+    await world.settle()
+
+    told = world.condition("Admitted", "evil")
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("False", "OperatorFault")
+    assert world.cluster.job("good")
+    monkeypatch.undo()
+    await world.later(200)
+    assert world.cluster.job("evil")
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
