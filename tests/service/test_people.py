@@ -208,6 +208,25 @@ def test_the_files_of_a_version_are_read_with_their_digests(service: Service, vi
     assert response.headers["x-content-sha256"] == digest
 
 
+def test_a_file_that_was_changed_after_its_version_was_completed_is_not_given_out(
+    service: Service, viewer: httpx.Client
+) -> None:
+    honest, evil = (sha256(data)["X-Content-Sha256"] for data in (b"honest", b"EVIL"))
+    service.journal.open_search(a_search())
+    with service.journal.placing(
+        "search-a", service.artifacts.put("search-a", "model.joblib", [b"honest"], sha256=honest)
+    ):
+        pass
+    finish(service)
+    assert viewer.get(f"{MODEL}/versions/1/artifacts/model.joblib").content == b"honest"
+    service.artifacts.put("search-a", "model.joblib", [b"EVIL"], sha256=evil)
+    response = viewer.get(f"{MODEL}/versions/1/artifacts/model.joblib")
+    assert response.status_code == 409
+    assert "must be the file that version 1 of forest was completed with" in detail(response)
+    told = viewer.get(f"{MODEL}/versions/1").json()
+    assert told["files"] == [{"name": "model.joblib", "size_bytes": 6, "sha256": honest}]
+
+
 def test_a_file_that_is_not_there_is_not_found_and_one_that_cannot_be_is_refused(
     service: Service, viewer: httpx.Client
 ) -> None:

@@ -188,7 +188,7 @@ def _add_artifacts(router: APIRouter, audit: Audit, artifacts: ArtifactStore, me
     @router.get(
         "/{key}/versions/{version}/artifacts/{name}",
         response_class=StreamingResponse,
-        responses={200: bytes_of("The file; its digest is in the header X-Content-Sha256.")},
+        responses={200: bytes_of("The file; its digest is in the header X-Content-Sha256."), **refusals(409)},
     )
     def file(caller: Caller, key: Key, version: Version, name: FileName) -> Response:
         row = audit.version(namespace=caller.namespace, model_key=key, version=version)
@@ -199,6 +199,12 @@ def _add_artifacts(router: APIRouter, audit: Audit, artifacts: ArtifactStore, me
             raise HTTPException(
                 404, f"Version {version} of {key} must have the file {name}, but it has not. {advice}"
             ) from None
+        if row.files is not None and stored not in row.files:
+            content.close()
+            raise HTTPException(
+                409,
+                f"{name} must be the file that version {version} of {key} was completed with, but somebody has changed it.",
+            )
         metrics.artifact_bytes.labels("out").inc(stored.size_bytes)
         headers = {"X-Content-Sha256": stored.sha256, "Content-Length": str(stored.size_bytes)}
         return StreamingResponse(blocks(content), media_type="application/octet-stream", headers=headers)
