@@ -6,6 +6,7 @@ import time
 import tracemalloc
 import warnings
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -418,3 +419,26 @@ def test_a_cloned_copy_of_this_searches_parameters_is_what_it_was() -> None:
     estimator = logistic(StandardScaler())
     search = tuningjob.GridSearchCV(estimator, REGULARISATION, cv=KFold(2)).fit(X, y)
     assert repr(clone(search)) == repr(tuningjob.GridSearchCV(estimator, REGULARISATION, cv=KFold(2)))
+
+
+@pytest.mark.parametrize("wrap", [lambda step: step, lambda step: FeatureUnion([("a", step)])], ids=["step", "union"])
+def test_what_is_known_is_fitted_once_for_each_fold_and_asked_once_for_its_rows(wrap: Any) -> None:
+    calls: Counter[str] = Counter()
+    fit, transform = MinMaxScaler.fit, MinMaxScaler.transform
+
+    def counted_fit(self: Any, *args: Any) -> Any:
+        calls["fits"] += 1
+        return fit(self, *args)
+
+    def counted_transform(self: Any, *args: Any) -> Any:
+        calls["transforms"] += 1
+        return transform(self, *args)
+
+    pipeline = logistic(wrap(MinMaxScaler()), StandardScaler())
+    grid = {**REGULARISATION, "step1__with_mean": [True, False]}
+    with patch.object(MinMaxScaler, "fit", counted_fit), patch.object(MinMaxScaler, "transform", counted_transform):
+        tuningjob.GridSearchCV(pipeline, grid, cv=3, scoring=SEVERAL, refit=False).fit(X, y)
+    of_the_guard = 1
+    assert calls["fits"] == 3 + of_the_guard
+    # the training rows when it is fitted, and the test rows; the guard asks scikit-learn's way, for each metric
+    assert calls["transforms"] == 3 * 2 + 1 + len(SEVERAL) - 1

@@ -90,8 +90,10 @@ _FUNCTIONS: Final = frozenset({chi2, f_classif, f_regression, r_regression})
 _TYPES: Final = frozenset({bool, int, float, str, object})
 # Set to anything but these, the data are written into: what a later step or the train score is given changes with them.
 _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
-# Attributes that are no parameters: the requests of metadata are scikit-learn's own objects.
-_NO_PARAMETERS: Final = frozenset({"_metadata_request"})
+# What a pipeline sets on a step while it fits it: for its callbacks, and of no effect on the fit.
+CONTEXT: Final = "_parent_callback_ctx"
+# Attributes that are no parameters, but scikit-learn's own objects.
+_NO_PARAMETERS: Final = frozenset({"_metadata_request", CONTEXT})
 # More than this and a copy for each candidate costs more than sharing gives: they are cloned and fitted one after the other.
 _MOST_BYTES: Final = 2**16
 _MOST_ITEMS: Final = 2_000

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
-from tuningjob.engine.known import is_known
+from tuningjob.engine.known import CONTEXT, is_known
 from tuningjob.engine.rules.base import rules_for
 from tuningjob.engine.rules.views import ByInput
 from tuningjob.engine.seeds import is_repeatable
@@ -100,12 +100,13 @@ class Memo:
         )
         rule = rules_for(type(transformer)).transform
         keep = (X, y, metadata)
+        whole = of_estimator(transformer, without={CONTEXT})
         if rule is None or weight is not None or metadata or not rule.applies(transformer, X):
-            return self._shared((fingerprint(transformer), given), keep, fit)
+            return self._shared((whole, given), keep, fit)
 
-        narrow = of_estimator(transformer, without=rule.parameters)
+        narrow = of_estimator(transformer, without={*rule.parameters, CONTEXT})
         widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
-        return self._shared((fingerprint(transformer), given), keep, lambda: rule.derive(widest.value, transformer, X))
+        return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X))
 
     def transform(self, fitted: Any, X: Any) -> Any:  # noqa: ANN401
         """What a fitted transformer makes of rows; remembered if its fit is."""
