@@ -120,6 +120,15 @@ def test_revisions_name_the_running_and_the_recently_ended(journal: SqlJournal, 
     assert set(journal.revisions()) == {"running"}
 
 
+def test_places_name_every_search_until_it_is_deleted(journal: SqlJournal, clock: Clock) -> None:
+    for search in ("running", "ended", "deleted"):
+        journal.open_search(a_search(search))
+    journal.fail("ended", "why")
+    journal.delete("deleted")
+    clock.pass_time(days=400)
+    assert journal.places() == dict.fromkeys(("running", "ended"), (a_search().namespace, a_search().name))
+
+
 def test_the_revision_grows_with_what_the_operator_shows(opened: SqlJournal) -> None:
     seen = [opened.revisions()["search-a"]]
 
