@@ -35,13 +35,23 @@ LEFT_OUT: Final = "leftOut"
 # Of a spec that would be left out of the cache, and is there: how large it is.
 SPEC_BYTES: Final = "specBytes"
 
-_TEXT: Final = rb'"(?:[^"\\]++|\\.)*+"'
-# A list or a map with none inside, which may be thousands: what is passed over is passed over by the regular expression alone.
-_FLAT: Final = rb'\[(?:[^"\[\]{}]++|%b)*+\]|\{(?:[^"\[\]{}]++|%b)*+\}' % (_TEXT, _TEXT)
-# The next bracket that counts: behind texts, whose brackets do not, and behind what is flat.
-_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|%b|%b)*+([\[\]{}])' % (_TEXT, _FLAT), re.DOTALL)
+# Repeated so that little is kept to go back to (a megabyte of escapes takes no memory): possessive, or a bounded number of times.
+# A possessive group may end in its middle, and leave the place wrong, in Python before 3.11.5 (python/cpython#106052): here only
+# the group of escapes is one, and what must follow it tells.
+_TEXT: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Neither text nor bracket, and then with texts among it, whose brackets do not count.
+_PLAIN: Final = rb'[^"\[\]{}]*+'
+_PASSED: Final = rb"%b(?:%b%b){0,200}" % (_PLAIN, _TEXT, _PLAIN)
+# A list or a map with none inside, and a run of these: what is passed over is passed over by the regular expression alone.
+_FLAT_LIST: Final = rb"\[%b\]" % _PASSED
+_FLAT_MAP: Final = rb"\{%b\}" % _PASSED
+_RUNS: Final = {
+    ord("["): re.compile(rb"(?:%b%b){1,100}" % (_FLAT_LIST, _PLAIN), re.DOTALL),
+    ord("{"): re.compile(rb"(?:%b%b){1,100}" % (_FLAT_MAP, _PLAIN), re.DOTALL),
+}
+_TO_BRACKET: Final = re.compile(_PASSED, re.DOTALL)
 # Of a text that comes in chunks, whose end may be in the next: what is flat, texts, and brackets.
-_TOKEN: Final = re.compile(rb'(%b)|"(?:[^"\\]++|\\.)*+("?)|[\[\]{}]' % _FLAT, re.DOTALL)
+_TOKEN: Final = re.compile(rb'(%b|%b)|"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[\[\]{}]' % (_FLAT_LIST, _FLAT_MAP), re.DOTALL)
 _STRING: Final = re.compile(_TEXT, re.DOTALL)
 _SCALAR: Final = re.compile(rb"[^\s,\]}]+")
 _BLANK: Final = re.compile(rb"[\s,:]*")
@@ -102,15 +112,21 @@ def _end_of_value(text: bytes, at: int) -> tuple[int, int]:
         if scalar is None:
             raise ValueError(f"must be a value at byte {at}")
         return scalar.end(), 0
-    depth = deepest = 1
-    for bracket in _BRACKET.finditer(text, at + 1):
-        if text[bracket.end() - 1] in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-            if depth == 0:
-                return bracket.end(), deepest + 1
+    depth, deepest, place = 1, 1, at + 1
+    while passed := _TO_BRACKET.match(text, place):
+        before, place = place, passed.end()
+        if text[place : place + 1] == b'"' and place > before:
+            continue  # so many texts at a time
+        if text[place : place + 1] not in {b"[", b"]", b"{", b"}"}:
+            break
+        run = _RUNS[text[place]].match(text, place) if text[place] in _RUNS else None
+        if run is not None:
+            place = run.end()
+            continue
+        depth += 1 if text[place] in _RUNS else -1
+        deepest, place = max(deepest, depth), place + 1
+        if depth == 0:
+            return place, deepest + 1
     raise ValueError(f"must be a whole value at byte {at}")
 
 

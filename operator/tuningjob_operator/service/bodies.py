@@ -23,7 +23,7 @@ MAX_CONTAINERS: Final = 60_000
 _SMALL: Final = 8 * 2**10
 # A string is one token, also one that does not end: nothing is looked at twice. N and I begin NaN and Infinity, which are no
 # JSON: such numbers travel as strings.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},NI]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},NI]', re.DOTALL)
 _OPENING, _CLOSING, _COMMA, _NO_NUMBER = b"[{", b"]}", b","[0], b"NI"
 
 
