@@ -296,7 +296,7 @@ def test_a_killed_worker_loses_only_the_task_that_it_was_at() -> None:
         os.kill(killed, signal.SIGKILL)
         events = all_events(pool)
     assert endings(events) == {lost: Died(lost, -signal.SIGKILL), behind: Finished(behind)}
-    assert str(endings(events)[lost]) == "was killed by SIGKILL"
+    assert str(endings(events)[lost]) == "was killed by SIGKILL, mostly for lack of memory"
     assert values_of(events, behind) != [killed]
 
 
