@@ -26,8 +26,8 @@ USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has
 RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
 # Nothing is promised of a node's disk. The scratch volume is mostly empty, and a request would keep pods off nodes with small
-# disks and out of Kueue's queues, which take no resource that they do not list. A pod that fills more than its limit is evicted,
-# it alone. If a node's disk runs short, the kubelet first evicts what uses more than it asked for: ours, not a neighbour's.
+# disks. A pod that fills more than its limit is evicted, it alone. If a node's disk runs short, the kubelet first evicts what
+# uses more than it asked for: ours, not a neighbour's.
 DISK_REQUEST: Final = "0"
 # Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
@@ -183,10 +183,7 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
             *_environment(admission, settings, memory_bytes(memory)),
         ],
         # equal, always: the scheduler promises what the pod may use, and nothing beyond it is ever used
-        "resources": {
-            "requests": {**resources, "ephemeral-storage": DISK_REQUEST},
-            "limits": {**resources, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
-        },
+        "resources": _resources(resources, spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -199,6 +196,19 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
             *([{"name": "data", "mountPath": names.DATA_DIR, "readOnly": True}] if has_volume else []),
             *(_mount(volume) for volume in spec.pod.volumes or []),
         ],
+    }
+
+
+def _resources(resources: Mapping[str, str], spec: TuningJobSpec) -> Body:
+    """With a limit of the disk, but not in a queue: Kueue admits no pod that names a resource which its queues do not list.
+
+    There the sizes of its volumes alone bound a pod: its root is read-only, and the kubelet rotates its log.
+    """
+    if spec.queue_name is not None:
+        return {"requests": dict(resources), "limits": dict(resources)}
+    return {
+        "requests": {**resources, "ephemeral-storage": DISK_REQUEST},
+        "limits": {**resources, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
     }
 
 

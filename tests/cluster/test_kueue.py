@@ -48,11 +48,14 @@ class Queue:
     def cluster_queue(self) -> str:
         return self.jobs.namespace
 
-    def create(self, *, pods: int) -> None:
-        """With a quota for so many pods."""
+    def create(self, *, pods: int, with_disk: bool = False) -> None:
+        """With a quota for so many pods. ``with_disk``: of what a TuningJob has that names no queue, too."""
         cpu, memory = {"nominalQuota": str(POD_CPU * pods)}, {"nominalQuota": f"{POD_MIB * pods}Mi"}
         resources = [{"name": "cpu", **cpu}, {"name": "memory", **memory}]
-        group = {"coveredResources": ["cpu", "memory"], "flavors": [{"name": "any-node", "resources": resources}]}
+        if with_disk:
+            resources.append({"name": "ephemeral-storage", "nominalQuota": "1Gi"})
+        covered = [resource["name"] for resource in resources]
+        group = {"coveredResources": covered, "flavors": [{"name": "any-node", "resources": resources}]}
         self.jobs.cluster.apply(
             {"apiVersion": API, "kind": "ResourceFlavor", "metadata": {"name": "any-node"}},
             {
@@ -105,14 +108,14 @@ def queue(kueue: Cluster, jobs: TuningJobs) -> Iterator[Queue]:
 def default_queue(kueue: Cluster, jobs: TuningJobs) -> Iterator[Queue]:
     """The same, by the name that Kueue takes for a namespace's default."""
     assert jobs.cluster is kueue
-    with created(Queue(jobs, "default")) as queue:
+    with created(Queue(jobs, "default"), with_disk=True) as queue:
         yield queue
 
 
 @contextlib.contextmanager
-def created(queue: Queue) -> Iterator[Queue]:
+def created(queue: Queue, *, with_disk: bool = False) -> Iterator[Queue]:
     try:
-        queue.create(pods=2)
+        queue.create(pods=2, with_disk=with_disk)
         yield queue
     finally:
         queue.delete()

@@ -93,13 +93,13 @@ REFUSED: dict[str, tuple[Document, str, str]] = {
         "ScorerMismatch",
         "neg_log_loss needs predict_proba",
     ),
+    "holes": ({"estimator": SVC, "search": GRID_C, **on("holes.csv")}, "EveryFitFails", "NaN"),
+    "words": (on("words.csv"), "EveryFitFails", "could not convert string to float"),
 }
 WARNED: dict[str, tuple[Document, str]] = {
     "unseeded": ({"estimator": {"class": "sklearn.tree.DecisionTreeClassifier"}}, "UnseededEstimator"),
     "unscaled": ({"estimator": SVC, "search": GRID_C, **on("raw.csv")}, "ScaleSensitiveUnscaled"),
     "standardised": ({"estimator": SVC, "search": GRID_C, **on("standard.csv")}, "AlreadyStandardised"),
-    "holes": ({"estimator": SVC, "search": GRID_C, **on("holes.csv")}, "MissingValues"),
-    "words": (on("words.csv"), "NonNumericData"),
     "some-invalid": ({"search": {"grid": {"parameters": {"max_depth": [-1, 2]}}}}, "ParameterInvalid"),
     "rare": (on("few.csv"), "ClassCounts"),
 }

@@ -130,7 +130,7 @@ def test_the_release_may_be_taken_back_to_one_namespace_in_the_middle_of_a_searc
     reaching = copy.deepcopy(small)
     reaching["metadata"]["name"] = "reaching"
     reaching["spec"].update(REFERENCES["spec.pod.env[].secret"])
-    optional = ("createdBy.enabled", "references.check", "userRoles.enabled")
+    optional = ("createdBy.enabled", "references.check", "userRoles.enabled", "confineOperator.enabled")
     with temporary_namespace(cluster, f"{jobs.namespace}-elsewhere") as elsewhere:
         jobs.apply(big)
         jobs.wait_for("big", half_done)

@@ -100,7 +100,11 @@ class TuningJobs:
     def _ask(self, name: str) -> dict[str, dict[str, int]]:
         uid = self.get(name)["metadata"]["uid"]
         pods = self.cluster.items("pods", "-l", self.operator_pods, namespace=self.release.namespace)
-        pod = next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        pod = next(
+            pod
+            for pod in pods
+            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") == "Running"
+        )
         words = ("exec", pod["metadata"]["name"], "-c", "results", "--", "python", "-c", _ASK, uid)
         answer: dict[str, dict[str, int]] = json.loads(self.cluster.kubectl(*words, namespace=self.release.namespace))
         return answer
