@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 RESULTS = TypeAdapter(list[CellResult])
 PODS, CELLS = 20, 1_000
-CEILING = 400 * 2**20
+CEILING = 448 * 2**20
 HOSTILE = [
     b'{"index":0,"results":[' + b'{"":0},' * (2**23 // 7) + b"0]}",
     b'{"index":0,"results":[' + b"0," * (2**22 - 20) + b"0]}",
