@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import tuningjob
+from tests.engine.fresh import in_a_fresh_process
 from tests.local.commands import Ended, written
 from tests.local.makers import Place, a_journal
 from tests.truth import sklearn_search_of
+from tuningjob.engine.processes import may_fork
 from tuningjob.errors import JournalError, NotBlessed, UnknownModel
 from tuningjob.spec import load
 
@@ -130,3 +133,13 @@ def test_what_a_search_leaves_behind_is_read_back_as_scikit_learn_has_it(
                     assert repr(value) == repr(params.get(column.removeprefix("param_"), pd.NA))
             elif column.endswith("_score"):
                 np.testing.assert_array_equal(found[column].to_numpy(), np.asarray(values))
+
+
+@in_a_fresh_process
+def test_results_are_read_without_threads_so_that_a_search_after_it_may_fork() -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cv_results.parquet"
+        pd.DataFrame({"params": ['{"C": 1}'], "param_C": [1], "mean_test_score": [0.5]}).to_parquet(path)
+        before = may_fork()
+        tuningjob.read_results(path)
+        assert (before, may_fork()) == (True, True)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tuningjob.errors import JournalError, ManifestRefused
 from tuningjob.extras import advice_for
+from tuningjob.search.tables import parquet_frame
 from tuningjob.search.written import from_literals
 from tuningjob.spec.wellknown import JOURNAL_FILE
 
@@ -72,7 +73,7 @@ def read_results(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
+        frame = parquet_frame(path)
     else:
         # as text: a score has all its digits, and pandas' own reading may be off by the last bit
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

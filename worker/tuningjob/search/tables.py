@@ -42,12 +42,16 @@ def read_csv(path: Path, name: str) -> pd.DataFrame:
 def read_parquet(path: Path, name: str) -> pd.DataFrame:
     """A Parquet file. ``name`` is the path in the manifest. Raises ManifestRefused."""
     try:
-        # as pandas.read_parquet, without the threads that Arrow would start: after these nothing may be forked
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
-            return frame
+        return parquet_frame(path)
     except Exception as error:
         raise _unreadable("a parquet file that can be read", name, f"Reading it says: {error}.") from error
+
+
+def parquet_frame(path: Path) -> pd.DataFrame:
+    """As pandas.read_parquet, without the threads that Arrow would start: after these nothing may be forked."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+        return frame
 
 
 def lacks_header(columns: list[str]) -> bool:
