@@ -16,12 +16,12 @@ import numpy as np
 import sklearn
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
-from sklearn.feature_selection import chi2, f_classif, f_regression, r_regression
 from sklearn.metrics import silhouette_score
 from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.fingerprint import is_estimator
+from tuningjob.engine.named import public_name
 from tuningjob.engine.rules.base import Rules, rules_for
 
 _PROVED_ON: Final = ("1.9.",)
@@ -86,7 +86,9 @@ _CLASSES: Final[Mapping[str, str]] = {
 }
 
 _PLAIN: Final = frozenset({str, bytes, int, float, complex, bool, type(None), range, slice, np.dtype})
-_FUNCTIONS: Final = frozenset({chi2, f_classif, f_regression, r_regression})
+_FUNCTIONS: Final = frozenset(
+    f"sklearn.feature_selection.{name}" for name in ("chi2", "f_classif", "f_regression", "r_regression")
+)
 _TYPES: Final = frozenset({bool, int, float, str, object})
 # Set to anything but these, the data are written into: what a later step or the train score is given changes with them.
 _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
@@ -164,13 +166,8 @@ def is_a_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
 def _is_listed(kind: type) -> bool:
     if not str(sklearn.__version__).startswith(_PROVED_ON):
         return False
-    module = ".".join(kind.__module__.split(".")[:2])
-    listed = kind.__name__ in _CLASSES.get(module, "").split()
-    return listed and kind.__module__.startswith("sklearn.") and _finds_itself(kind)
-
-
-def _finds_itself(kind: type) -> bool:
-    return getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+    module, _, name = (public_name(kind) or "").rpartition(".")
+    return name in _CLASSES.get(module, "").split()
 
 
 def _is_plain(value: Any, depth: int) -> bool:  # noqa: ANN401, PLR0911  any parameter's value, a kind at a time
@@ -189,7 +186,7 @@ def _is_plain(value: Any, depth: int) -> bool:  # noqa: ANN401, PLR0911  any par
         )
     if isinstance(value, type):
         return value in _TYPES or issubclass(value, np.generic)
-    if kind is np.ufunc or (kind is FunctionType and value in _FUNCTIONS):
+    if kind is np.ufunc or (kind is FunctionType and public_name(value) in _FUNCTIONS):
         return True
     return (kind is make_column_selector or _is_known_class(kind)) and _is_known_by_its_values(value, depth)
 

@@ -2,23 +2,14 @@
 
 import pickle
 import random
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.ensemble import (
-    BaseEnsemble,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    StackingClassifier,
-    StackingRegressor,
-)
-from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier
-from sklearn.preprocessing import KBinsDiscretizer, QuantileTransformer
-from sklearn.svm import SVC, LinearSVC, NuSVC, OneClassSVM
 
 from tuningjob.engine.fingerprint import estimators_within, is_integer
+from tuningjob.engine.named import public_name
 
 _Draws = Callable[[Any, "tuple[int, ...] | None"], bool]
 
@@ -54,23 +45,23 @@ def _histogram_boosting_draws(boosting: Any, shape: "tuple[int, ...] | None") ->
 
 
 # Estimators with a random_state that some of their settings never look at: True if the settings at hand do.
-_DRAWS: Final[dict[type, _Draws]] = {
-    PCA: _pca_draws,
-    LogisticRegression: lambda e, _: e.solver not in {"lbfgs", "newton-cg", "newton-cholesky"},
-    Ridge: lambda e, _: e.solver in {"sag", "saga"},
-    RidgeClassifier: lambda e, _: e.solver in {"sag", "saga"},
-    Lasso: lambda e, _: e.selection != "cyclic",
-    ElasticNet: lambda e, _: e.selection != "cyclic",
-    SVC: lambda e, _: e.probability is True,
-    NuSVC: lambda e, _: e.probability is True,
-    OneClassSVM: lambda _e, _s: False,
-    LinearSVC: lambda e, _: e.dual is not False,
-    QuantileTransformer: _more_rows_than_its_subsample,
-    KBinsDiscretizer: _more_rows_than_its_subsample,
-    HistGradientBoostingClassifier: _histogram_boosting_draws,
-    HistGradientBoostingRegressor: _histogram_boosting_draws,
-    StackingClassifier: lambda _e, _s: False,
-    StackingRegressor: lambda _e, _s: False,
+_DRAWS: Final[dict[str, _Draws]] = {
+    "sklearn.decomposition.PCA": _pca_draws,
+    "sklearn.linear_model.LogisticRegression": lambda e, _: e.solver not in {"lbfgs", "newton-cg", "newton-cholesky"},
+    "sklearn.linear_model.Ridge": lambda e, _: e.solver in {"sag", "saga"},
+    "sklearn.linear_model.RidgeClassifier": lambda e, _: e.solver in {"sag", "saga"},
+    "sklearn.linear_model.Lasso": lambda e, _: e.selection != "cyclic",
+    "sklearn.linear_model.ElasticNet": lambda e, _: e.selection != "cyclic",
+    "sklearn.svm.SVC": lambda e, _: e.probability is True,
+    "sklearn.svm.NuSVC": lambda e, _: e.probability is True,
+    "sklearn.svm.OneClassSVM": lambda _e, _s: False,
+    "sklearn.svm.LinearSVC": lambda e, _: e.dual is not False,
+    "sklearn.preprocessing.QuantileTransformer": _more_rows_than_its_subsample,
+    "sklearn.preprocessing.KBinsDiscretizer": _more_rows_than_its_subsample,
+    "sklearn.ensemble.HistGradientBoostingClassifier": _histogram_boosting_draws,
+    "sklearn.ensemble.HistGradientBoostingRegressor": _histogram_boosting_draws,
+    "sklearn.ensemble.StackingClassifier": lambda _e, _s: False,
+    "sklearn.ensemble.StackingRegressor": lambda _e, _s: False,
 }
 
 
@@ -91,16 +82,23 @@ def _is_repeatable(estimator: Any, shape: "tuple[int, ...] | None", seen: set[in
     seen.add(id(estimator))
     if not is_seeded(estimator, shape):
         return False
-    if isinstance(estimator, BaseEnsemble) and is_integer(getattr(estimator, "random_state", None)):
+    if _is_an_ensemble(estimator) and is_integer(getattr(estimator, "random_state", None)):
         return True  # it seeds what is within (_set_random_states)
     return all(_is_repeatable(each, None, seen) for each in estimators_within(estimator))
+
+
+def _is_an_ensemble(estimator: Any) -> bool:  # noqa: ANN401
+    base = getattr(
+        sys.modules.get("sklearn.ensemble"), "BaseEnsemble", None
+    )  # not imported: nothing is an instance of it
+    return base is not None and isinstance(estimator, base)
 
 
 def is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator
     """Whether the estimator itself, those within it aside, draws no random numbers but by an integer seed."""
     if not hasattr(estimator, "random_state") or is_integer(estimator.random_state):
         return True
-    draws = _DRAWS.get(type(estimator))
+    draws = _DRAWS.get(public_name(type(estimator)) or "")
     return draws is not None and not draws(estimator, shape)
 
 

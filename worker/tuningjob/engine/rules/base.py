@@ -115,20 +115,42 @@ _KINDS: Final[dict[str, type[Rule]]] = {
     "ceiling": Ceiling,
 }
 _NONE: Final = Rules()
+# The modules of this package by the part of scikit-learn that they have rules for: a search imports those of its own
+# estimators, because each imports its part of scikit-learn, which costs a new process more than many a fit.
+MODULES: Final[Mapping[str, str]] = {
+    "sklearn.decomposition": "pca",
+    "sklearn.ensemble": "adaboost bagging forest gradient_boosting hist_gradient_boosting tree_depth tree_growth",
+    "sklearn.feature_selection": "select_k_best",
+    "sklearn.linear_model": "iterations ridge",
+    "sklearn.neighbors": "neighbors",
+    "sklearn.neural_network": "iterations_of_networks",
+    "sklearn.svm": "iterations svm_iterations svm_kernel",
+    "sklearn.tree": "pruning tree_depth tree_growth",
+}
 _rules: Final[dict[type, Rules]] = {}
 _R = TypeVar("_R", bound=type[Rule])
 
 
 def register(rule: _R) -> _R:
-    """Add a rule (a class without arguments; usable as a decorator). A later one for the same class and kind takes over."""
+    """Add a rule (a class without arguments; usable as a decorator). A later one for the same class and kind takes over.
+
+    The rules of this package are imported when they are first needed, so they never take over from others.
+    """
     for name, kind in _KINDS.items():
         if issubclass(rule, kind):
             made = rule()
             changed: dict[str, Any] = {name: made}
             for estimator in made.estimators if made.is_proved_here() else ():
-                _rules[estimator] = replace(_rules.get(estimator, _NONE), **changed)
+                known = _rules.get(estimator, _NONE)
+                present = getattr(known, name)
+                if present is None or not _is_ours(rule) or _is_ours(type(present)):
+                    _rules[estimator] = replace(known, **changed)
             return rule
     raise TypeError(f"a rule must be one of {[kind.__name__ for kind in _KINDS.values()]}, but got {rule!r}")
+
+
+def _is_ours(rule: type[Rule]) -> bool:
+    return rule.__module__.startswith(f"{_PACKAGE}.")
 
 
 @cache
@@ -136,23 +158,41 @@ def load_rules() -> None:
     """Import every rule of this package, and those that other packages offer. Once."""
     for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}."):
         importlib.import_module(module.name)
+    _load_entry_points()
+
+
+@cache
+def _load_entry_points() -> None:
     for entry in entry_points(group=ENTRY_POINTS):
         entry.load()
 
 
+@cache
+def _load_rules_about(part: str) -> None:
+    for name in MODULES.get(part, "").split():
+        importlib.import_module(f"{_PACKAGE}.{name}")
+
+
 def rules_for(estimator: type) -> Rules:
     """The rules for an estimator's exact class, as far as they were proved on the version at hand."""
-    load_rules()
+    module = getattr(estimator, "__module__", None)
+    if type(module) is str:
+        _load_rules_about(".".join(module.split(".")[:2]))
+    _load_entry_points()
     return _rules.get(estimator, _NONE)
 
 
 def rules_by_hand() -> list[type[Rule]]:
     """Those that no other process finds by itself."""
-    known = {module.name for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}.")}
-    return [type(rule) for rule in all_rules() if type(rule).__module__ not in known]
+    _load_entry_points()
+    return [type(rule) for rule in _registered() if not _is_ours(type(rule))]
 
 
 def all_rules() -> list[Rule]:
     """Every rule that holds here, once each."""
     load_rules()
+    return _registered()
+
+
+def _registered() -> list[Rule]:
     return list(dict.fromkeys(rule for rules in _rules.values() for rule in vars(rules).values() if rule is not None))

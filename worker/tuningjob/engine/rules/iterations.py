@@ -1,6 +1,6 @@
 """A limit of iterations does nothing to a fit that ends before it."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from sklearn.linear_model import (
@@ -11,7 +11,6 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import LinearSVC, LinearSVR
 
 from tuningjob.engine.fingerprint import is_integer
@@ -28,15 +27,13 @@ class Iterations(Ceiling):
     used as many as that, so nothing below it is claimed.
     """
 
-    estimators = (
+    estimators: ClassVar[tuple[type, ...]] = (
         LogisticRegression,
         Lasso,
         ElasticNet,
         SGDClassifier,
         SGDRegressor,
         Perceptron,
-        MLPClassifier,
-        MLPRegressor,
         LinearSVC,
         LinearSVR,
     )

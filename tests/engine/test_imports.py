@@ -1,0 +1,57 @@
+"""A search imports no more of scikit-learn than scikit-learn's own does, and finds the same rules as if it had imported all."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tuningjob.engine.rules.base import MODULES, all_rules
+
+_SEARCH = """
+import json, sys
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from {module} import GridSearchCV
+X, y = make_classification(60, random_state=0)
+GridSearchCV(LogisticRegression(), {{"C": [0.1, 1.0]}}, cv=2, n_jobs=1).fit(X, y)
+print(json.dumps([name for name in sys.modules if name.startswith("sklearn.") and name.count(".") == 1]))
+"""
+_RULES = """
+import json
+from sklearn.utils.discovery import all_estimators
+from tuningjob.engine.rules.base import load_rules, rules_for
+{first}
+print(json.dumps({{name: repr([type(rule).__name__ for rule in vars(rules_for(kind)).values()])
+                  for name, kind in all_estimators()}}))
+"""
+
+
+def _answer(code: str) -> object:
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(run.stdout)
+
+
+@pytest.mark.slow  # new processes
+def test_a_search_imports_no_part_of_scikit_learn_that_its_own_search_does_not() -> None:
+    ours = _answer(_SEARCH.format(module="tuningjob.engine.search_cv"))
+    theirs = _answer(_SEARCH.format(module="sklearn.model_selection"))
+    assert isinstance(ours, list)
+    assert isinstance(theirs, list)
+    heavy = {"ensemble", "neighbors", "tree", "svm", "decomposition", "neural_network"}
+    assert {f"sklearn.{name}" for name in heavy} & set(ours) <= set(theirs)
+
+
+@pytest.mark.slow  # new processes
+def test_rules_that_are_imported_when_needed_are_those_of_all() -> None:
+    assert _answer(_RULES.format(first="")) == _answer(_RULES.format(first="load_rules()"))
+
+
+def test_each_module_of_rules_is_said_to_be_about_the_parts_that_its_rules_are_for() -> None:
+    rules = [rule for rule in all_rules() if type(rule).__module__.startswith("tuningjob.engine.rules.")]
+    real = {
+        (".".join(kind.__module__.split(".")[:2]), type(rule).__module__.rpartition(".")[2])
+        for rule in rules
+        for kind in rule.estimators
+    }
+    assert {(part, name) for part, names in MODULES.items() for name in names.split()} == real
