@@ -9,6 +9,7 @@ import logging
 import operator
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -88,6 +89,18 @@ async def check_leases(cluster: Cluster, settings: Settings) -> None:
     ]
     if missing:
         raise CannotStart(f"The operator's service account must be allowed to: {'; '.join(missing)}.")
+
+
+async def until_answered(ask: Callable[[], Awaitable[None]]) -> None:
+    """Ask until the API server answers. It may be away for longer than this container would be started again for."""
+    while True:
+        try:
+            await ask()
+        except ApiError as error:
+            logger.warning("the API server does not answer", extra={"error": str(error)})
+            await asyncio.sleep(_START_PAUSE_SECONDS)
+        else:
+            return
 
 
 async def start(
@@ -178,7 +191,7 @@ async def run(settings: Settings) -> None:
             clock=clock,
         )
         async with healthy_while_standing_by(settings.liveness_port):
-            await check_leases(cluster, settings)
+            await until_answered(lambda: check_leases(cluster, settings))
             await leadership.acquire()
         await start(cluster, resync, namespaces, with_nodes=settings.checks_nodes)
         logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})

@@ -40,7 +40,7 @@ SETTLE_SECONDS: Final = 10.0
 
 
 class LeadershipLost(Exception):
-    """The release's own Lease could not be renewed in time: another replica may begin."""
+    """Another replica has the release's own Lease."""
 
 
 class Leases(Protocol):
@@ -118,6 +118,7 @@ class Hold:
         self._renewed_at: float | None = None
         self._usable_at = 0.0
         self._told = ""
+        self.is_taken = False
 
     @property
     def is_held(self) -> bool:
@@ -131,15 +132,20 @@ class Hold:
 
     async def renew(self) -> None:
         """Take it if nobody has it, or keep it. Raises nothing: what went wrong is to be tried again."""
-        began = self._clock.monotonic()
+        began, was_held = self._clock.monotonic(), self.is_held
         try:
             self._lease = await self._take()
         except (Conflict, AlreadyExists, NotFound):
-            self._lease = None  # somebody came between
+            # somebody came between, or a write of ours that had no answer: the next look tells
+            self._lease = None
+            return
         except ApiError as error:
             logger.warning("a Lease was not renewed", extra={"namespace": self.namespace, "error": str(error)})
             return
-        self._renewed_at = None if self._lease is None else began
+        if not was_held:
+            self._begin()  # also when it was ours and ran out: others may have begun since
+        self.is_taken = self._lease is None
+        self._renewed_at = None if self.is_taken else began
 
     async def give_back(self) -> None:
         """Let the next one begin at once."""
@@ -154,7 +160,6 @@ class Hold:
         try:
             found = await self._leases.get_lease(self.namespace, self._name)
         except NotFound:
-            self._begin()
             return await self._leases.create_lease(self._renewed(None))
         holder = self._watchman.holder(found)
         is_free = holder in {"", self._identity} or (
@@ -166,7 +171,6 @@ class Hold:
             self._told = holder
             return None
         self._told = ""
-        self._begin()
         return await self._leases.replace_lease(self._renewed(found))
 
     def _begin(self) -> None:
@@ -228,6 +232,8 @@ class Leadership:
         """Whether TuningJobs of this namespace are ours to work on now."""
         if not self._release:
             return True
+        if not self._own.is_held:
+            return False
         if self._sees_all:
             is_fresh = self._clock.monotonic() - self._looked_at < FRESH_SECONDS
             return is_fresh and namespace not in self._others and self._has_all
@@ -255,8 +261,9 @@ class Leadership:
         while True:
             if self._release:
                 await asyncio.gather(*(hold.renew() for hold in (self._own, *self._scopes.values())))
-                if not self._own.is_held:
-                    raise LeadershipLost(f"the Lease of {self._release} could not be renewed in time")
+                # while the API server is away nobody works, and nobody can take over: no reason to end
+                if self._own.is_taken:
+                    raise LeadershipLost(f"another replica has the Lease of {self._release}")
             if self._release and self._sees_all and self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
                 await self._look()
             if (now := self._state()) != before:

@@ -215,8 +215,22 @@ async def test_who_cannot_renew_stops_before_another_begins(server: Server) -> N
         await pass_time(server, 0.25)
         assert not (one.allows("team") and two.allows("team"))
     assert two.allows("team")
+    one.line.is_cut = False
+    await pass_time(server, 5)
     assert isinstance(one.error(), LeadershipLost)
     await stop(one, two)
+
+
+async def test_an_api_server_that_is_away_stops_the_work_and_ends_nobody(server: Server) -> None:
+    one = Operator(server, "system/tj", "a")
+    await run(server, (one,))
+    one.line.is_cut = True
+    await pass_time(server, 60)
+    assert (one.allows("team"), one.error()) == (False, None)
+    one.line.is_cut = False
+    await pass_time(server, 5)
+    assert one.allows("team")
+    await stop(one)
 
 
 async def test_of_two_releases_that_watch_everything_one_works(server: Server) -> None:
