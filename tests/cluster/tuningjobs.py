@@ -99,15 +99,24 @@ class TuningJobs:
 
     def _ask(self, name: str) -> dict[str, dict[str, int]]:
         uid = self.get(name)["metadata"]["uid"]
-        pods = self.cluster.items("pods", "-l", self.operator_pods, namespace=self.release.namespace)
-        pod = next(
-            pod
-            for pod in pods
-            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") == "Running"
+        pod = self.cluster.wait_for(
+            "a pod of the operator's that runs", self._running_operator, namespace=self.release.namespace
         )
         words = ("exec", pod["metadata"]["name"], "-c", "results", "--", "python", "-c", _ASK, uid)
         answer: dict[str, dict[str, int]] = json.loads(self.cluster.kubectl(*words, namespace=self.release.namespace))
         return answer
+
+    def _running_operator(self) -> Document | None:
+        pods = self.cluster.items("pods", "-l", self.operator_pods, namespace=self.release.namespace)
+        running = (
+            pod
+            for pod in pods
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(
+                each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", [])
+            )
+        )
+        return next(running, None)
 
     def pod(self, name: str, script: str, *, claim: str, stdin: bool = False) -> Document:
         """A plain pod of the worker's image with a claim at /data, admitted under `restricted`."""
