@@ -7,6 +7,7 @@ import functools
 import gc
 import logging
 import operator
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -140,8 +141,16 @@ def check_settings(settings: Settings) -> None:
         )
 
 
+def end_early() -> None:
+    """Heed SIGTERM until kopf does: the first process of a container ignores it, and a stand-by may be one for days."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  called from a coroutine
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM, or until one of the parts ends. Raises what that part raised."""
+    """Run until SIGTERM, or until one of the parts ends. Raises what that part raised; CancelledError for an early SIGTERM."""
+    end_early()
     # What the imports left stays. Without it among what is counted, garbage (kopf's bodies have cycles) is looked for as soon as
     # there is a little; the second time makes the collector count anew.
     gc.collect()

@@ -9,6 +9,7 @@ import http.client
 import itertools
 import json
 import os
+import signal
 import sqlite3
 import ssl
 import time
@@ -192,6 +193,30 @@ def test_an_object_that_has_no_room_for_its_status_harms_nobody(server: ApiServe
         # etcd counts what the API server adds to metadata, too: managedFields have some 1 KB
         post(server, text.replace(b"HERE", b"x" * (ETCD_BYTES - len(text) - 1_500 - room)))
     assert_unharmed(server, operator)
+
+
+def test_the_operator_ends_soon_when_it_is_told_to(server: ApiServer, tmp_path: Path) -> None:
+    """A pod that takes its whole grace goes on deciding meanwhile, and keeps its successor waiting."""
+    release = {"TUNINGJOB_RELEASE": "good/tj", "TUNINGJOB_POD_NAME": "tj-0"}
+    with running(server, tmp_path, "operator", **release) as process:
+        wait_for(lambda: any(line["message"] == "started" for line in process.lines()), seconds=60)
+        wait_for(process.is_healthy, seconds=60)
+        began = time.monotonic()
+        process.stop()
+        assert time.monotonic() - began < 8
+        assert not [line for line in process.lines() if line["level"] == "error"]
+
+
+def test_a_standby_ends_when_it_is_told_to(server: ApiServer, tmp_path: Path) -> None:
+    """Not by Python's own handling: the first process of a container has none."""
+    lease = {"metadata": {"name": "held"}, "spec": {"holderIdentity": "good/held/another", "renewTime": None}}
+    ask(server, "POST", "/apis/coordination.k8s.io/v1/namespaces/good/leases", json.dumps(lease).encode())
+    with running(server, tmp_path, "operator", TUNINGJOB_RELEASE="good/held", TUNINGJOB_POD_NAME="tj-0") as process:
+        wait_for(lambda: any(line["message"] == "standing by" for line in process.lines()), seconds=60)
+        assert process.is_healthy()
+        os.kill(process.pid, signal.SIGTERM)
+        wait_for(lambda: process.exit_code is not None, seconds=5)
+        assert process.exit_code == 0
 
 
 def test_the_operator_comes_up_beside_all_of_them(server: ApiServer, operator: OperatorProcess) -> None:
