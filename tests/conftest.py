@@ -7,12 +7,17 @@ cap_threads()
 # ruff: noqa: E402
 import copy
 import gc
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tuningjob.engine.processes import threads
 from tuningjob.spec.canonical import read_file
 
 # the real servers, each started when the first test asks for it
@@ -44,6 +49,23 @@ def iris_forest() -> dict[str, Any]:
 def breast_cancer_svc() -> dict[str, Any]:
     """examples/breast-cancer-svc.yaml as a document, to be changed."""
     return copy.deepcopy(read_file(EXAMPLES / "breast-cancer-svc.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """A module ends the threads that it started: in a process with threads, the engine forks nothing for the modules after it."""
+    before = threads()
+    yield
+    # not imported here: what no test has used is not there to be ended
+    if (loky := sys.modules.get("joblib.externals.loky.reusable_executor")) is not None and loky._executor is not None:
+        loky._executor.shutdown(wait=True, kill_workers=True)
+    deadline = time.monotonic() + 10
+    # a thread that Python has joined is the kernel's for a moment longer
+    while (left := {number: name for number, name in threads().items() if number not in before}) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    assert not left, f"these threads were left behind (Python's: {threading.enumerate()}): {left}"
 
 
 def pytest_collection_finish() -> None:

@@ -257,11 +257,19 @@ def may_fork() -> bool:
 
     Counts the kernel's threads: those of an OpenMP or BLAS library that has started count as well.
     """
-    try:
-        names = [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
-    except OSError:  # no /proc: nobody can tell
-        return False
-    return sys.platform == "linux" and len([name for name in names if name not in _SAFE_THREADS]) == 1
+    return sys.platform == "linux" and len(threads()) == 1
+
+
+def threads() -> dict[int, str]:
+    """The kernel's threads of this process by their numbers, with their names, without those that a fork can bear.
+
+    Without /proc there are none to be seen, not even the main thread.
+    """
+    found = {}
+    for thread in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found[int(thread.name)] = (thread / "comm").read_text().strip()
+    return {number: name for number, name in found.items() if name not in _SAFE_THREADS}
 
 
 def flush() -> None:
