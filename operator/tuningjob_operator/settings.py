@@ -43,7 +43,7 @@ class Settings:
     max_namespace_bytes: int
     # for how long the cells of a deleted search may still be reused
     retention: dt.timedelta
-    # tls.crt, tls.key, ca.crt; None: plain HTTP
+    # ca.crt, and for the results service its pair of tls.crt and tls.key, or ca.key to make that by; None: plain HTTP
     tls_dir: Path | None
     # whether the annotation tuningjob.dev/created-by is the API server's word: the chart's admission policies hold it to that
     records_creators: bool
@@ -59,6 +59,9 @@ class Settings:
     key_ids: tuple[str, ...] = ()
     # whether the key is among them that releases signed with whose Secrets named no key
     takes_old_tokens: bool = False
+    # whom the results service makes its own certificates for, and how long each is good; none: tls.crt is somebody else's
+    tls_names: tuple[str, ...] = ()
+    tls_life: dt.timedelta = dt.timedelta(days=30)
 
     @property
     def signing_key_file(self) -> Path:
@@ -124,6 +127,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         pod_name=environ.get("TUNINGJOB_POD_NAME", ""),
         lease_namespace=environ.get("TUNINGJOB_LEASE_NAMESPACE", "kube-system"),
         signing_key_dir=Path(signing_key_dir) if signing_key_dir else None,
+        tls_names=_list(environ.get("TUNINGJOB_TLS_NAMES", "")),
+        tls_life=dt.timedelta(days=float(environ.get("TUNINGJOB_TLS_DAYS", "30"))),
     )
 
 

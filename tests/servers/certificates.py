@@ -10,7 +10,8 @@ _KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 def make_authority(folder: Path, *names: str) -> None:
     """ca.key and ca.crt; what it signs later is for these names, such as ``IP:127.0.0.1``."""
     folder.mkdir(exist_ok=True)
-    _openssl(folder, "req", "-x509", *_KEY, "-subj", "/CN=test", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt")
+    words = ("-days", "2", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.crt")
+    _openssl(folder, "req", "-x509", *_KEY, "-subj", "/CN=test", *words)
     (folder / "san").write_text(f"subjectAltName={','.join(names)}\n")
 
 

@@ -1,4 +1,6 @@
-"""TLS by a mounted Secret: spoken by the process as it is started, verified by its authority, renewed without a restart."""
+"""TLS: spoken by the process as it is started, verified by its authority, renewed without a restart. test_own_certificate has the
+certificates that the service makes for itself.
+"""
 
 import asyncio
 import logging
@@ -17,7 +19,7 @@ from tests.journal.makers import a_search
 from tests.servers.certificates import make_authority, make_certificate
 from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator import tokens
-from tuningjob_operator.service.tls import Certificate
+from tuningjob_operator.service.tls import MountedCertificate
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +50,13 @@ def mount(authority: Path, name: str, folder: Path, *, key_of: str = "") -> None
 
 
 @contextmanager
-def serving(data: Path, tls: Path) -> Iterator[int]:
+def serving(data: Path, tls: Path, **more: str) -> Iterator[int]:
     """The results service's own process, speaking TLS; its port."""
     environment = os.environ | {
         "TUNINGJOB_DATA_DIR": str(data),
         "TUNINGJOB_RESULTS_PORT": "0",
         "TUNINGJOB_TLS_DIR": str(tls),
+        **more,
     }
     command = [sys.executable, "-m", "tuningjob_operator.service"]
     with subprocess.Popen(
@@ -100,11 +103,11 @@ async def common_name(port: int, ca: Path) -> str:
 
 
 async def test_a_renewed_certificate_is_shown_to_new_connections(authority: Path, mounted: Path) -> None:
-    certificate = Certificate(mounted)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+    certificate = MountedCertificate(mounted)
+    certificate.look_seconds = 0.01
+    context = certificate.context()
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    watching = asyncio.create_task(certificate.watch(context, every_seconds=0.01))
+    watching = asyncio.create_task(certificate.watch(context))
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert await common_name(port, authority / "ca.crt") == "one"
@@ -121,7 +124,8 @@ async def test_a_renewed_certificate_is_shown_to_new_connections(authority: Path
 def test_what_is_no_pair_leaves_the_old_one_in_use(
     authority: Path, mounted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    certificate, context = Certificate(mounted), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate = MountedCertificate(mounted)
+    context = certificate.context()
     assert certificate.renew(context) is False
     mount(authority, "two", mounted, key_of="one")
     with caplog.at_level(logging.WARNING):
@@ -134,7 +138,7 @@ def test_what_is_no_pair_leaves_the_old_one_in_use(
 
 def test_a_folder_without_a_pair_is_refused_at_the_start(authority: Path, mounted: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must hold tls\.crt and tls\.key that belong together"):
-        Certificate(tmp_path)
+        MountedCertificate(tmp_path)
     mount(authority, "one", mounted, key_of="two")
     with pytest.raises(ValueError, match="that belong together"):
-        Certificate(mounted)
+        MountedCertificate(mounted)

@@ -19,7 +19,7 @@ from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.connections import guarded
 from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
 from tuningjob_operator.service.probes import room_in
-from tuningjob_operator.service.tls import Certificate
+from tuningjob_operator.service.tls import Certificate, MountedCertificate, OwnCertificate
 from tuningjob_operator.settings import Settings, read_settings
 
 logger = logging.getLogger("tuningjob_operator.service")
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; running requests are answered first. Raises what keeps it from starting."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    certificate = None if settings.tls_dir is None else Certificate(settings.tls_dir)
+    certificate = _certificate(settings)
     journal = SqlJournal(settings.database_url)
     try:
         artifacts = open_store(
@@ -50,6 +50,15 @@ def serve(settings: Settings) -> None:
         asyncio.run(_serve(settings, journal, artifacts, certificate))
     finally:
         journal.close()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """What it proves its name by; None: it speaks plain HTTP."""
+    if settings.tls_dir is None:
+        return None
+    if settings.tls_names:
+        return OwnCertificate(settings.tls_dir, settings.tls_names, life=settings.tls_life)
+    return MountedCertificate(settings.tls_dir)
 
 
 def _look_at(artifacts: ArtifactStore) -> None:
@@ -83,8 +92,7 @@ async def _serve(
         access_log=False,
         log_config=None,
         ws="none",
-        ssl_certfile=None if certificate is None else certificate.certificate_file,
-        ssl_keyfile=None if certificate is None else certificate.key_file,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context(),
     )
     config.load()
     # what is there by now stays: to look through it for garbage, again and again, kept requests waiting for 70 ms

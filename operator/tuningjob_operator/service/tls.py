@@ -1,22 +1,65 @@
-"""The service's certificate: as a Secret of type kubernetes.io/tls is mounted, and taken anew when it was renewed."""
+"""The service's certificate, and its change without a restart: new connections are shown the new one, open ones go on.
+
+There are two kinds: MountedCertificate is a Secret of type kubernetes.io/tls that somebody else makes and renews, OwnCertificate
+is made by the service itself, by the authority that the chart has made.
+"""
 
 import asyncio
+import datetime as dt
 import logging
 import ssl
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+
+from tuningjob_operator.service.authority import Authority
 
 _log = logging.getLogger(__name__)
 # The kubelet brings a changed Secret to the volume within a minute or two; a certificate is renewed days before its end.
 LOOK_SECONDS: Final = 30.0
+# After so much of its life a certificate of our own is replaced; the rest is for clocks that differ, and for us to be away.
+_USE: Final = 2 / 3
+_LOOKS_IN_A_LIFE: Final = 30
+# Whoever runs the chart has so long to have the authority renewed.
+_NOTICE: Final = dt.timedelta(days=365)
 
 
-class Certificate:
-    """``tls.crt`` and ``tls.key`` of a folder. Raises ValueError for a folder that holds no such pair."""
+class Certificate(ABC):
+    """What the service proves its name by. Raises ValueError when it is made of what is none."""
+
+    look_seconds = LOOK_SECONDS
+
+    def context(self) -> ssl.SSLContext:
+        """What a server speaks TLS by."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._load(context)
+        return context
+
+    async def watch(self, context: ssl.SSLContext) -> None:
+        """Renew it for ever."""
+        while True:
+            await asyncio.sleep(self.look_seconds)
+            self.renew(context)
+
+    @abstractmethod
+    def renew(self, context: ssl.SSLContext) -> bool:
+        """Load a new one into ``context`` if it is time for that; returns whether it was.
+
+        One that is no good leaves the old one in use.
+        """
+
+    @abstractmethod
+    def _load(self, context: ssl.SSLContext) -> None: ...
+
+
+class MountedCertificate(Certificate):
+    """``tls.crt`` and ``tls.key`` of a folder, whenever they have changed."""
 
     def __init__(self, folder: Path) -> None:
-        self.certificate_file = folder / "tls.crt"
-        self.key_file = folder / "tls.key"
+        self._certificate_file = folder / "tls.crt"
+        self._key_file = folder / "tls.key"
         self._seen = self._state()
         try:
             self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
@@ -25,14 +68,8 @@ class Certificate:
                 f"{folder}: must hold tls.crt and tls.key that belong together, but got: {error}"
             ) from None
 
-    async def watch(self, context: ssl.SSLContext, *, every_seconds: float = LOOK_SECONDS) -> None:
-        """Load the pair into ``context`` whenever it has changed, for ever. New connections see it, open ones go on."""
-        while True:
-            await asyncio.sleep(every_seconds)
-            self.renew(context)
-
     def renew(self, context: ssl.SSLContext) -> bool:
-        """Load the pair if it has changed; returns whether it was. One that is none leaves the old one in use."""
+        """See Certificate."""
         state = self._state()
         if state == self._seen:
             return False
@@ -48,14 +85,73 @@ class Certificate:
         return True
 
     def _load(self, context: ssl.SSLContext) -> None:
-        context.load_cert_chain(self.certificate_file, self.key_file)
+        context.load_cert_chain(self._certificate_file, self._key_file)
 
     def _state(self) -> tuple[tuple[int, int], ...]:
-        def of(path: Path) -> tuple[int, int]:
-            try:
-                found = path.stat()
-            except OSError:
-                return (0, 0)
-            return (found.st_ino, found.st_mtime_ns)
+        return _state_of(self._certificate_file, self._key_file)
 
-        return (of(self.certificate_file), of(self.key_file))
+
+class OwnCertificate(Certificate):
+    """Made by the authority in ``folder`` (``ca.crt``, ``ca.key``), and made anew after two thirds of its ``life``.
+
+    ``names`` are the server's DNS names and addresses. The certificate's key is nowhere but in this process: another process
+    makes itself another one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        *,
+        life: dt.timedelta,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._folder = folder
+        self._names = tuple(names)
+        self._life = life
+        self._clock = clock
+        self.look_seconds = min(LOOK_SECONDS, life.total_seconds() / _LOOKS_IN_A_LIFE)
+        self._make()
+
+    def renew(self, context: ssl.SSLContext) -> bool:
+        """See Certificate."""
+        if self._clock() < self._renew_at and self._state() == self._seen:
+            return False
+        try:
+            self._make()
+        except ValueError as error:
+            _log.warning("no new certificate was made: %s", error)
+            return False
+        self._load(context)
+        return True
+
+    def _make(self) -> None:
+        seen, now = self._state(), self._clock()
+        authority = Authority.read(self._folder)
+        issued = authority.issue(self._names, now=now, life=self._life)
+        self._pem, self._seen = issued.pem, seen
+        self._renew_at = now + _USE * (issued.ends - now)
+        _log.info("made a certificate that is good until %s", issued.ends.isoformat())
+        if authority.ends - now < _NOTICE:
+            _log.warning("the authority ends at %s: `helm upgrade` makes it anew", authority.ends.isoformat())
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        # OpenSSL's way in that Python has is a file; it is for this user alone, and gone at once
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self._pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+
+    def _state(self) -> tuple[tuple[int, int], ...]:
+        return _state_of(self._folder / "ca.crt", self._folder / "ca.key")
+
+
+def _state_of(*paths: Path) -> tuple[tuple[int, int], ...]:
+    def of(path: Path) -> tuple[int, int]:
+        try:
+            found = path.stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_ino, found.st_mtime_ns)
+
+    return tuple(map(of, paths))
