@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.journal.records import Pilot
+from tuningjob.protocol.records import Pilot
 from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_of
 from tuningjob.spec.manifest import load
 from tuningjob.spec.models import TuningJobSpec

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
-from tuningjob.journal.records import EndedBy
+from tuningjob.protocol.records import EndedBy
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import build_secret

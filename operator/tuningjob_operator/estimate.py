@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from tuningjob.journal.records import Progress, Spread
+from tuningjob.protocol.records import Progress, Spread
 from tuningjob.spec.status import EstimateStatus, SpreadStatus
 
 PILOT_WEIGHT: Final = 8

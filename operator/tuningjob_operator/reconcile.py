@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
 from tuningjob.journal import Journal
 from tuningjob.journal.artifacts import ArtifactStore
-from tuningjob.journal.records import Progress, SearchState
+from tuningjob.protocol.records import Progress, SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus

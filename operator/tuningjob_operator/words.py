@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from tuningjob.journal.records import Pilot, Preflight, Progress, Spread
+from tuningjob.protocol.records import Pilot, Preflight, Progress, Spread
 from tuningjob.spec.bounds import problems_of
 
 # A century in seconds, and an exbibyte: more is no measurement.

@@ -7,8 +7,8 @@ import pytest
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer
 from tuningjob.errors import JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Axis, Block, Cell, Next, SearchState
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Axis, Block, Cell, Next, SearchState
 
 ALL = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 FAILED = [Cell(0, 1), Cell(0, 2), Cell(4, 0), Cell(5, 4)]

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.journal.makers import a_preflight, a_search
 from tuningjob.errors import JournalMismatch
-from tuningjob.journal.code import MAX_PARTS, Change, Parts, bounded, changes, digest_of, listed
-from tuningjob.journal.records import Preflight
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.code import MAX_PARTS, Change, Parts, bounded, changes, digest_of, listed
+from tuningjob.protocol.records import Preflight
 
 ONE, OTHER = digest_of(b"one"), digest_of(b"other")
 

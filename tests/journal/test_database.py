@@ -23,8 +23,8 @@ from tests.servers.missing import missing
 from tests.servers.postgres import PASSWORD, Postgres, find_programs, running
 from tuningjob.errors import JournalError
 from tuningjob.journal.database import Database
-from tuningjob.journal.records import Cell
 from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.protocol.records import Cell
 
 SPLITS = 5
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.journal.makers import Pod, a_result, a_search
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Cell, Unit
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Cell, Unit
 
 
 @pytest.fixture

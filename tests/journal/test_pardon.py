@@ -5,8 +5,8 @@ import pytest
 from tests.journal.makers import a_result, a_search
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.deaths import Verdict, Victim, dump_victims, load_victims, pardoned, verdict
-from tuningjob.journal.records import Unit
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Unit
 
 SMALL, LARGE = 2**30, 4 * 2**30
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.journal.makers import Pod, a_result, a_search
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Next, Unit
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Next, Unit
 
 SMALL, MIDDLE, LARGE = 2**30, 2 * 2**30, 4 * 2**30
 NAMES = (f"pod-{number}" for number in count())

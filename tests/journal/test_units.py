@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.journal.test_walk import block
-from tuningjob.journal.records import Cell
 from tuningjob.journal.units import UNIT_SECONDS, Stretch, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import MAX_UNIT, Walk
+from tuningjob.protocol.records import Cell
 
 
 class Queue:

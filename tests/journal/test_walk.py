@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningjob.journal.records import Axis, Block, Cell
 from tuningjob.journal.walk import MAX_UNIT, Walk, is_sound
+from tuningjob.protocol.records import Axis, Block, Cell
 
 
 def block(*sizes: int, start: int = 0, order: tuple[int, ...] | None = None, together: int = 0) -> Block:

@@ -15,7 +15,7 @@ from tests.local.makers import Place
 from tuningjob.audit_client import HttpAudit
 from tuningjob.downloads import FileEntry
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, ServiceUnavailable, UnknownModel
-from tuningjob.journal.records import AuditRow
+from tuningjob.protocol.records import AuditRow
 
 Answer = tuple[int, bytes]
 

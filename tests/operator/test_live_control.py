@@ -6,7 +6,7 @@ import pytest
 
 from tests.operator.fake_cluster import Crash
 from tests.operator.world import World, manifest
-from tuningjob.journal.records import SearchState
+from tuningjob.protocol.records import SearchState
 from tuningjob_operator.objects import Body
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.operator.world import NOON, make_settings, manifest
-from tuningjob.journal.records import Answer, Best, Pilot, Preflight, Progress, Refusal, SearchState, Spread
+from tuningjob.protocol.records import Answer, Best, Pilot, Preflight, Progress, Refusal, SearchState, Spread
 from tuningjob.spec.manifest import load
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import names

@@ -7,7 +7,7 @@ import pytest
 
 from tests.operator.world import KEYS, World, manifest
 from tuningjob.errors import UnknownSearch
-from tuningjob.journal.records import Refusal
+from tuningjob.protocol.records import Refusal
 from tuningjob_operator.objects import timestamp
 
 

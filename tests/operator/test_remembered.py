@@ -9,7 +9,7 @@ import pytest
 
 from tests.operator.world import World, manifest
 from tuningjob.errors import UnknownSearch
-from tuningjob.journal.records import AuditRow, CellIdentity, CellResult
+from tuningjob.protocol.records import AuditRow, CellIdentity, CellResult
 from tuningjob_operator.loops import Purger
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.objects import Body

@@ -40,7 +40,8 @@ from tests.operator.fake_cluster import Crash, FakeCluster, unreachable
 from tests.operator.world import KEYS, NOON, Clock, World, make_settings, manifest
 from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal.artifacts import LocalStore
-from tuningjob.journal.records import (
+from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.protocol.records import (
     Answer,
     CellResult,
     Next,
@@ -51,7 +52,6 @@ from tuningjob.journal.records import (
     Spread,
     Unit,
 )
-from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.cluster import ApiError, Conflict, NotFound

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.operator.world import NOON, World, make_settings, manifest
-from tuningjob.journal.records import (
+from tuningjob.protocol.records import (
     Answer,
     Pilot,
     Preflight,

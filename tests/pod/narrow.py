@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tuningjob import client, pod
-from tuningjob.journal.records import CellResult
+from tuningjob.protocol.records import CellResult
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.run import Worker
 

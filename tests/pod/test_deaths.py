@@ -14,8 +14,8 @@ import yaml
 from tests.pod.pods import SEARCH, Pods
 from tests.search.searches import small
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
-from tuningjob.journal.records import Cell, SearchState
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.protocol.records import Cell, SearchState
 from tuningjob.search.results import gather
 from tuningjob.spec import load
 

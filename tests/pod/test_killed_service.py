@@ -14,8 +14,8 @@ from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import SEARCH, Pods
 from tests.service.process import Process
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
-from tuningjob.journal.records import SearchState
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import SearchState
 from tuningjob.search.results import gather
 from tuningjob.spec import load
 from tuningjob_operator import tokens

@@ -15,7 +15,7 @@ from tests.pod.pods import SEARCH, Pods
 from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.errors import JournalError
-from tuningjob.journal.records import SearchState
+from tuningjob.protocol.records import SearchState
 from tuningjob.search.results import gather
 from tuningjob.spec import load
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import SEARCH, Pods
-from tuningjob.journal.records import Pilot, Preflight, SearchState, Spread
+from tuningjob.protocol.records import Pilot, Preflight, SearchState, Spread
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.problem import prepare
 from tuningjob.spec import load

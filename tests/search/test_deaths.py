@@ -14,8 +14,8 @@ from tests.processes import children_of
 from tests.search.searches import journal_in, opened, small, worker
 from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob.errors import WorkerDied
-from tuningjob.journal.records import Cell, CellResult, Unit
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Cell, CellResult, Unit
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import gather
 from tuningjob.search.run import Worker

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuningjob.engine import CellKey
 from tuningjob.engine.evaluate import Evaluated
-from tuningjob.journal.records import MAX_ERROR_LENGTH
+from tuningjob.protocol.records import MAX_ERROR_LENGTH
 from tuningjob.search.cells import result_of
 from tuningjob.search.reasons import reason_of
 from tuningjob.search.results import every_fit_failed

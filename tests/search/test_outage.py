@@ -11,8 +11,8 @@ import pytest
 from tests.search.searches import journal_in, opened, small, worker
 from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob.errors import JournalError, ServiceUnavailable
-from tuningjob.journal.records import CellResult, Claim
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import CellResult, Claim
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.results import gather
 from tuningjob.search.stop import Stop, Terminated

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.journal.makers import a_result
-from tuningjob.journal.records import MAX_ERROR_LENGTH, Cell, CellResult
+from tuningjob.protocol.records import MAX_ERROR_LENGTH, Cell, CellResult
 from tuningjob.search.outbox import Outbox
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import children_of
 from tests.search.searches import small
-from tuningjob.journal.records import Pilot
+from tuningjob.protocol.records import Pilot
 from tuningjob.search.cells import work_of
 from tuningjob.search.pilot import cost_of, estimate_of, measure
 from tuningjob.search.problem import SearchProblem

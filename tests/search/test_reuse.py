@@ -8,8 +8,8 @@ import pytest
 
 from tests.search.searches import journal_in, opened, small, worker
 from tests.truth import assert_equal_to_the_bit, sklearn_search
-from tuningjob.journal.records import CellResult
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import CellResult
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import gather
 

@@ -11,8 +11,8 @@ import pytest
 from tests.processes import children_of
 from tests.search.searches import journal_in, opened, small, worker
 from tuningjob.errors import SearchFailed, WorkerDied
-from tuningjob.journal.records import CellResult, SearchState
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import CellResult, SearchState
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.stop import Stop, Terminated
 

@@ -14,8 +14,8 @@ from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
 from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.artifacts import LocalStore
-from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Shares
 from tuningjob_operator import tokens
 from tuningjob_operator.service import make_app
 from tuningjob_operator.service.connections import guarded

@@ -19,8 +19,8 @@ from tests.journal.makers import Pod, a_search, an_answer
 from tests.service.server import Service
 from tuningjob.client import HttpSearchJournal
 from tuningjob.errors import ArtifactRefused
-from tuningjob.journal.records import SearchState
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.protocol.records import SearchState
 from tuningjob_operator import tokens
 from tuningjob_operator.service.border import MAX_JSON_BYTES
 

@@ -27,7 +27,8 @@ from tests.service.server import Service
 from tuningjob.client import HttpSearchJournal
 from tuningjob.errors import ArtifactRefused, JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import (
+from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
     MAX_ERROR_LENGTH,
@@ -40,7 +41,6 @@ from tuningjob.journal.records import (
     SearchState,
     Unit,
 )
-from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

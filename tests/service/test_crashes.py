@@ -14,8 +14,8 @@ from tests.journal.makers import a_preflight, a_result, a_search, an_answer, sco
 from tests.servers import postgres
 from tests.service.process import Process
 from tuningjob.client import HttpSearchJournal
-from tuningjob.journal.records import Cell, Next, SearchState
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Cell, Next, SearchState
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

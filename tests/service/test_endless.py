@@ -14,7 +14,7 @@ from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tests.service.server import Service
 from tests.service.test_api import detail, sha256
 from tuningjob.errors import ArtifactRefused
-from tuningjob.journal.records import MAX_ERROR_LENGTH, SearchState
+from tuningjob.protocol.records import MAX_ERROR_LENGTH, SearchState
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.connections import Crowd, guarded
 from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused

@@ -13,7 +13,7 @@ import pytest
 from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.service.conftest import calling
 from tests.service.server import Service, routes_of
-from tuningjob.journal.records import SearchState
+from tuningjob.protocol.records import SearchState
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

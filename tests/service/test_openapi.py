@@ -14,7 +14,7 @@ from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.servers.postgres import Postgres
 from tests.service.server import Service, routes_of
 from tests.service.test_api import sha256
-from tuningjob.journal.records import SearchState
+from tuningjob.protocol.records import SearchState
 
 CHECKS = (
     "not_a_server_error",

@@ -19,7 +19,7 @@ from tests.service.server import Service
 from tests.service.test_api import detail, sha256
 from tuningjob.errors import JournalError
 from tuningjob.journal.artifacts import LocalStore
-from tuningjob.journal.records import Cell
+from tuningjob.protocol.records import Cell
 from tuningjob_operator.service import probes
 from tuningjob_operator.service.probes import GOOD_FOR_SECONDS, Readiness, room_in
 

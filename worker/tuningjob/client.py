@@ -33,7 +33,7 @@ from tuningjob.errors import (
     UnknownSearch,
 )
 from tuningjob.journal.artifacts import Artifact, blocks
-from tuningjob.journal.records import (
+from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
     MAX_ERROR_LENGTH,

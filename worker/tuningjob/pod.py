@@ -37,8 +37,8 @@ from tuningjob.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
-from tuningjob.journal.code import listed, other_code
-from tuningjob.journal.records import Answer, Preflight, Refusal, Search, SearchState
+from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.records import Answer, Preflight, Refusal, Search, SearchState
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.probe import refuse_what_cannot_succeed

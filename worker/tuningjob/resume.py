@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
-from tuningjob.journal.code import listed, other_code
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import NewSearch, SearchState
+from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.records import NewSearch, SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.spec import dump_spec
 

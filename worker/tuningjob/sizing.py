@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.journal.records import Pilot
+from tuningjob.protocol.records import Pilot
 from tuningjob.spec.grid import GRID, Grid, Sample, can_be_drawn, parse_search
 from tuningjob.spec.literals import readable
 from tuningjob.spec.models import MOST_ITERATIONS, TuningJobSpec

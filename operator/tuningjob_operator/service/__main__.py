@@ -11,8 +11,8 @@ import uvicorn
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.artifacts import ArtifactStore, open_store
 from tuningjob.journal.contract import Journal
-from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.records import Shares
 from tuningjob_operator import tokens
 from tuningjob_operator.logs import CHATTERERS
 from tuningjob_operator.service.app import make_app

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tuningjob.journal.artifacts import Artifact, ArtifactStore, Upload, blocks
 from tuningjob.journal.contract import Journal, SearchJournal
-from tuningjob.journal.records import (
+from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
     MAX_ERROR_LENGTH,

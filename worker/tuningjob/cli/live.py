@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tuningjob.cli.console import err
-from tuningjob.journal.records import CellResult
+from tuningjob.protocol.records import CellResult
 from tuningjob.sizing import Size
 
 

@@ -21,7 +21,7 @@ from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT
 if TYPE_CHECKING:
     from tuningjob.downloads import FileEntry
     from tuningjob.journal.contract import Audit, Journal
-    from tuningjob.journal.records import AuditRow, Blessing
+    from tuningjob.protocol.records import AuditRow, Blessing
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"

@@ -28,10 +28,10 @@ from tuningjob.journal.deaths import (
     pardoned,
     verdict,
 )
-from tuningjob.journal.records import Block, Cell, Preflight, Unit
 from tuningjob.journal.schema import regions, searches, units
 from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import Walk
+from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 
 _ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int])
 _PREFLIGHT: Final = TypeAdapter(Preflight)

@@ -44,7 +44,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tuningjob.journal.artifacts import Artifact
-from tuningjob.journal.records import (
+from tuningjob.protocol.records import (
     Answer,
     AuditRow,
     Blessing,

@@ -25,12 +25,15 @@ from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.audit import SqlAudit, is_kept, remember
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claimant, Claims, walk_of
-from tuningjob.journal.code import listed, other_code
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
 from tuningjob.journal.purge import Purge, remove
-from tuningjob.journal.records import (
+from tuningjob.journal.schema import cells, regions, schema_version, searches, units
+from tuningjob.journal.values import MAX_READABLE, readable, storable
+from tuningjob.journal.walk import is_sound
+from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.records import (
     MAX_INDEX,
     TOO_MANY_FAILED_FITS,
     Answer,
@@ -50,9 +53,6 @@ from tuningjob.journal.records import (
     Shares,
     Whereabouts,
 )
-from tuningjob.journal.schema import cells, regions, schema_version, searches, units
-from tuningjob.journal.values import MAX_READABLE, readable, storable
-from tuningjob.journal.walk import is_sound
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from tuningjob.journal.records import Block, Cell
+from tuningjob.protocol.records import Block, Cell
 
 MAX_UNIT: Final = 1_024  # cells: a second of the quickest fits, and a claim of a few milliseconds
 MAX_REGIONS: Final = 256

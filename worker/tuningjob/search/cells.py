@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tuningjob.engine import AtWork, CellKey, Evaluated, Work, held_bytes
-from tuningjob.journal.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
+from tuningjob.protocol.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import exception_in
 

@@ -24,7 +24,7 @@ from operator import or_
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from tuningjob.journal.code import digest_of
+from tuningjob.protocol.code import digest_of
 from tuningjob.search.imports import imported
 from tuningjob.search.installed import Installed, canonical, named, owner
 

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from tuningjob.errors import SearchFailed
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
+from tuningjob.protocol.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
 from tuningjob.search.outbox import Outbox
 
 # An errand that takes longer is left behind with its thread: the process is about to end.

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import PurePath
 from typing import Final
 
-from tuningjob.journal.code import digest_of
+from tuningjob.protocol.code import digest_of
 
 # Where the name of the module tells nothing about that of the distribution, and who asks is in a hurry.
 _KNOWN: Final = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "yaml": "PyYAML"}

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from tuningjob.journal.records import Cell, CellResult
+from tuningjob.protocol.records import Cell, CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem
 

@@ -11,7 +11,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.rules.base import rules_for
-from tuningjob.journal.records import Axis, Block
+from tuningjob.protocol.records import Axis, Block
 
 _Key = tuple[int, int, int, str]
 

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from pydantic import TypeAdapter
 
-from tuningjob.journal.records import CellResult
+from tuningjob.protocol.records import CellResult
 
 # A result takes about a kilobyte in memory, ten where its fit failed; a quarter of a kilobyte as a line of the file.
 MEMORY_CELLS: Final = 2_000

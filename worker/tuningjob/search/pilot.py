@@ -31,7 +31,7 @@ from tuningjob.engine.arrays import size_of
 from tuningjob.engine.forecast import Forecast
 from tuningjob.engine.processes import may_fork
 from tuningjob.errors import WorkerDied
-from tuningjob.journal.records import Pilot, Spread
+from tuningjob.protocol.records import Pilot, Spread
 from tuningjob.search.cells import work_of
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem

@@ -26,8 +26,8 @@ from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.journal.code import bounded, listed
-from tuningjob.journal.records import Preflight
+from tuningjob.protocol.code import bounded, listed
+from tuningjob.protocol.records import Preflight
 from tuningjob.search.build import build_estimator
 from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
 from tuningjob.search.data import Dataset, load_data

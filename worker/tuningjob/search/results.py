@@ -22,7 +22,7 @@ from tuningjob import __version__
 from tuningjob.downloads import FileEntry, Sidecar
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.errors import SearchFailed
-from tuningjob.journal.records import CellResult
+from tuningjob.protocol.records import CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import exception_in, reason_of, shortened

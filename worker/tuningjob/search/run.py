@@ -18,7 +18,7 @@ from sklearn.base import clone
 from tuningjob.engine import Engine, Evaluated, one_thread
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.journal.records import Answer, Cell, CellResult, Next, Unit
+from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Unit
 from tuningjob.search.cells import (
     count_warnings,
     identities_of,

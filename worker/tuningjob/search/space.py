@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
 
-from tuningjob.journal.records import Block
+from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of
 from tuningjob.spec.grid import GRID, SAMPLE, parse_search

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field
 
 if TYPE_CHECKING:
-    from tuningjob.journal.records import Preflight
+    from tuningjob.protocol.records import Preflight
 
 MAX_PARTS: Final = 200
 MAX_NAME: Final = 200

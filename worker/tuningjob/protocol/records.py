@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
 from tuningjob.journal.artifacts import Artifact
-from tuningjob.journal.code import Parts
+from tuningjob.protocol.code import Parts
 
 _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
