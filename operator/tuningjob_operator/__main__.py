@@ -17,8 +17,8 @@ from typing import Final
 
 import kopf
 
+from tuningjob.artifacts.store import open_store
 from tuningjob.errors import JournalError
-from tuningjob.journal.artifacts import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, loops, tokens, watch
 from tuningjob_operator.cache import Cache

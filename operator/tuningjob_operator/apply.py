@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.journal import Journal
-from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.protocol.records import EndedBy
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache

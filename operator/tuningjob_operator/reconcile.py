@@ -17,9 +17,9 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
+from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
 from tuningjob.journal import Journal
-from tuningjob.journal.artifacts import ArtifactStore
 from tuningjob.protocol.records import Progress, SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec

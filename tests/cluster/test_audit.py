@@ -16,7 +16,7 @@ from tests.cluster.people import Person, person, port_forward
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
-from tuningjob.downloads import load_model
+from tuningjob.artifacts.downloads import load_model
 from tuningjob.spec import load
 
 pytestmark = pytest.mark.cluster

@@ -22,7 +22,7 @@ from tests.servers import buckets, postgres
 from tests.servers.buckets import BucketServer
 from tests.servers.certificates import make_authority, make_certificate
 from tests.servers.postgres import Postgres
-from tuningjob.downloads import load_model
+from tuningjob.artifacts.downloads import load_model
 
 pytestmark = pytest.mark.cluster
 

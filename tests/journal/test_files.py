@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
+from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
-from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import AuditRow, Shares
 

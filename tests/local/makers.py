@@ -10,8 +10,8 @@ from typing import Any
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tests.journal.template import ensure_journal
 from tests.service.server import Service
-from tuningjob.downloads import FileEntry, Sidecar
-from tuningjob.journal.artifacts import Artifact, LocalStore, blocks
+from tuningjob.artifacts.downloads import FileEntry, Sidecar
+from tuningjob.artifacts.store import Artifact, LocalStore, blocks
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 
 FILES = {"best_params.json": b'{"C": 1}\n', "cv_results.csv": b"a,b\n1,2\n", "model.joblib": b"\x80\x04 a model"}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.local.makers import Place
+from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.audit_client import HttpAudit
-from tuningjob.downloads import FileEntry
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, ServiceUnavailable, UnknownModel
 from tuningjob.protocol.records import AuditRow
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.local.commands import Ended
 from tests.local.makers import FILES, Place
-from tuningjob.downloads import FileEntry, Sidecar
+from tuningjob.artifacts.downloads import FileEntry, Sidecar
 
 pytestmark = pytest.mark.slow
 

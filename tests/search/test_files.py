@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from tests.conftest import ROOT
 from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob import __version__, local
-from tuningjob.downloads import Sidecar, check_files, load_model
+from tuningjob.artifacts.downloads import Sidecar, check_files, load_model
 from tuningjob.errors import ArtifactRefused, ManifestRefused
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.stop import Stop
@@ -338,7 +338,7 @@ def test_a_compressed_model_cannot_be_mapped_and_is_read_with_a_warning(tmp_path
 @pytest.mark.slow
 def test_checking_a_download_imports_no_library_that_could_unpickle_it(downloaded: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tuningjob.downloads import check_files; "
+        "import sys; from pathlib import Path; from tuningjob.artifacts.downloads import check_files; "
         f"check_files(Path({str(downloaded)!r})); "
         "print(sorted({'joblib', 'sklearn', 'numpy', 'pickle'} & sys.modules.keys()))"
     )

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
+from tuningjob.artifacts.store import LocalStore
 from tuningjob.client import HttpSearchJournal
-from tuningjob.journal.artifacts import LocalStore
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Shares
 from tuningjob_operator import tokens

@@ -17,8 +17,8 @@ from tests.servers.missing import missing
 from tests.service.conftest import calling
 from tests.service.server import Service
 from tests.service.test_api import detail, sha256
+from tuningjob.artifacts.store import LocalStore
 from tuningjob.errors import JournalError
-from tuningjob.journal.artifacts import LocalStore
 from tuningjob.protocol.records import Cell
 from tuningjob_operator.service import probes
 from tuningjob_operator.service.probes import GOOD_FOR_SECONDS, Readiness, room_in

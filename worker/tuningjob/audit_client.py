@@ -19,7 +19,7 @@ import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
 
-from tuningjob.downloads import FileEntry
+from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,

@@ -24,6 +24,7 @@ import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
 
+from tuningjob.artifacts.store import Artifact, blocks
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,
@@ -32,7 +33,6 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownSearch,
 )
-from tuningjob.journal.artifacts import Artifact, blocks
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tuningjob.downloads import FileEntry
+from tuningjob.artifacts.downloads import FileEntry
+from tuningjob.artifacts.store import Artifact
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
-from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, NewSearch, Preflight, Progress, SearchState

@@ -8,8 +8,8 @@ from typing import Final
 
 import uvicorn
 
+from tuningjob.artifacts.store import ArtifactStore, open_store
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
-from tuningjob.journal.artifacts import ArtifactStore, open_store
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Shares

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from tuningjob.journal.artifacts import ArtifactStore
+from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.journal.contract import Journal
 from tuningjob.protocol.records import Shares
 from tuningjob_operator.service import people, probes, workers

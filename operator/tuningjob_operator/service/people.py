@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
 
-from tuningjob.journal.artifacts import Artifact, ArtifactStore, blocks
+from tuningjob.artifacts.store import Artifact, ArtifactStore, blocks
 from tuningjob.journal.contract import Audit
 from tuningjob.protocol.records import AuditRow, Blessing
 from tuningjob_operator.service.bodies import Takes

@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
-from tuningjob.journal.artifacts import Artifact, ArtifactStore, Upload, blocks
+from tuningjob.artifacts.store import Artifact, ArtifactStore, Upload, blocks
 from tuningjob.journal.contract import Journal, SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,

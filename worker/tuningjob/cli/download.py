@@ -14,7 +14,7 @@ from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
-    from tuningjob.downloads import FileEntry
+    from tuningjob.artifacts.downloads import FileEntry
     from tuningjob.protocol.records import AuditRow
 
 _UNKNOWN_VERSIONS: Final = (
@@ -89,7 +89,7 @@ def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[FileEntry]", fol
     They are fetched and checked in a folder of their own, and only then get their places, the one with the digests last: where
     that one is, the others are. A run that was interrupted goes on from the files that are in place.
     """
-    from tuningjob.downloads import check_files  # noqa: PLC0415  what downloads nothing starts without it
+    from tuningjob.artifacts.downloads import check_files  # noqa: PLC0415  what downloads nothing starts without it
 
     folder.mkdir(parents=True, exist_ok=True)
     missing = [entry for entry in wanted if not _is_there(folder / entry.name, entry) or entry.name == SIDECAR_FILE]
@@ -108,7 +108,7 @@ def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[FileEntry]", fol
 
 def _is_there(path: Path, entry: "FileEntry") -> bool:
     """Whether a file was downloaded before. Raises BadUse where another is in its place."""
-    from tuningjob.downloads import FileEntry  # noqa: PLC0415
+    from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415
 
     if not path.exists():
         return False

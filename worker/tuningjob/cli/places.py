@@ -19,7 +19,7 @@ from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem,
 from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, ExitCode
 
 if TYPE_CHECKING:
-    from tuningjob.downloads import FileEntry
+    from tuningjob.artifacts.downloads import FileEntry
     from tuningjob.journal.contract import Audit, Journal
     from tuningjob.protocol.records import AuditRow, Blessing
 
@@ -128,14 +128,14 @@ class JournalPlace:
 
     def files(self, row: "AuditRow") -> "list[FileEntry]":
         """See Place."""
-        from tuningjob.downloads import FileEntry  # noqa: PLC0415  what asks for no files starts without it
+        from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415  what asks for no files starts without it
 
         folder = self._folder_of(row)
         return [FileEntry.of(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
 
     def fetch(self, row: "AuditRow", entry: "FileEntry", target: Path) -> None:
         """See Place."""
-        from tuningjob.downloads import FileEntry  # noqa: PLC0415
+        from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415
 
         folder = self._folder_of(row)
         if folder is not None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, func, select
 
+from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import NotBlessed, UnknownModel
-from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database

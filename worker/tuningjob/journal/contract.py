@@ -43,7 +43,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from tuningjob.journal.artifacts import Artifact
+from tuningjob.artifacts.store import Artifact
 from tuningjob.protocol.records import (
     Answer,
     AuditRow,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
+from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
-from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import SearchState, Shares
 

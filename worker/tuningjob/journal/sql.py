@@ -19,9 +19,9 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, bindparam, func, select
 
+from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal import again, files
-from tuningjob.journal.artifacts import Artifact
 from tuningjob.journal.audit import SqlAudit, is_kept, remember
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claimant, Claims, walk_of

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
-from tuningjob.journal.artifacts import Artifact
+from tuningjob.artifacts.store import Artifact
 from tuningjob.protocol.code import Parts
 
 _WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")

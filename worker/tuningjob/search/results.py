@@ -19,7 +19,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 
 from tuningjob import __version__
-from tuningjob.downloads import FileEntry, Sidecar
+from tuningjob.artifacts.downloads import FileEntry, Sidecar
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.errors import SearchFailed
 from tuningjob.protocol.records import CellResult

@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from tuningjob.errors import ArtifactsUnavailable, TuningJobError
-from tuningjob.journal.artifacts import (
+from tuningjob.artifacts.store import (
     Artifact,
     ArtifactStore,
     blocks,
@@ -29,6 +28,7 @@ from tuningjob.journal.artifacts import (
     part_below,
     sweep_parts,
 )
+from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 
 _SHA256: Final = "sha256"
 # What of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.

@@ -3,7 +3,7 @@
 They live beside the journal, not in it: a model may be larger than all rows together. A file is there whole and with the
 digest that its sender promised, or it is not there at all. What a file holds is never looked at, let alone unpickled.
 
-``ArtifactStore`` is the contract; ``LocalStore`` keeps it on a volume, ``journal.buckets`` in S3 or Google Cloud Storage,
+``ArtifactStore`` is the contract; ``LocalStore`` keeps it on a volume, ``artifacts.buckets`` in S3 or Google Cloud Storage,
 and ``open_store`` chooses by URL. One process writes (the results service); any number may read meanwhile.
 """
 
@@ -303,7 +303,7 @@ def open_store(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0)
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes, reserve=reserve)
-    from tuningjob.journal import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
+    from tuningjob.artifacts import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
 
     return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch, reserve=reserve)
 
