@@ -14,7 +14,7 @@ from tests.local.makers import Place
 from tests.servers.postgres import Postgres
 from tuningjob.cli.places import user
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.kubeconfig import KubeconfigRefused, KubeContext, current_context
+from tuningjob.remote.kubeconfig import KubeconfigRefused, KubeContext, current_context
 
 Inside = Callable[..., Ended]
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.journal.makers import a_search
 from tests.service.server import Service
-from tuningjob.client import HttpSearchJournal
+from tuningjob.remote.worker import HttpSearchJournal
 
 
 def calling(service: Service, token: str | None = None) -> Iterator[httpx.Client]:

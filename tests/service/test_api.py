@@ -17,10 +17,10 @@ import pytest
 
 from tests.journal.makers import Pod, a_search, an_answer
 from tests.service.server import Service
-from tuningjob.client import HttpSearchJournal
 from tuningjob.errors import ArtifactRefused
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import SearchState
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.service.border import MAX_JSON_BYTES
 

@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 
 from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.service.server import Service
-from tuningjob.client import HttpSearchJournal
 from tuningjob.errors import ArtifactRefused, JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
 from tuningjob.journal.contract import SearchJournal
 from tuningjob.journal.sql import SqlJournal
@@ -41,6 +40,7 @@ from tuningjob.protocol.records import (
     SearchState,
     Unit,
 )
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

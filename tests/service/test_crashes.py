@@ -13,9 +13,9 @@ import pytest
 from tests.journal.makers import a_preflight, a_result, a_search, an_answer, score_of
 from tests.servers import postgres
 from tests.service.process import Process
-from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, Next, SearchState
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

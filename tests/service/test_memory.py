@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from tests.journal.makers import a_preflight, a_result, a_search
 from tests.service.process import Process
-from tuningjob.client import HttpSearchJournal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, CellResult
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tuningjob.client import HttpSearchJournal
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,
@@ -39,6 +38,7 @@ from tuningjob.errors import (
 )
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import Answer, Preflight, Refusal, Search, SearchState
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.probe import refuse_what_cannot_succeed

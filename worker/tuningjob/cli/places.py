@@ -330,7 +330,7 @@ def _no_journal(name: str, got: str) -> BadUse:
 def _service(url: str, where: Where) -> Iterator[Place]:
     import ssl  # noqa: PLC0415  the network's libraries only where there is a network
 
-    from tuningjob.audit_client import HttpAudit  # noqa: PLC0415
+    from tuningjob.remote.audit import HttpAudit  # noqa: PLC0415
 
     split = urlsplit(url)
     if split.scheme not in {"http", "https"} or not split.hostname:
@@ -355,7 +355,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _person(where: Where) -> tuple[str, str]:
     """The token and the namespace of whoever asks; what neither option nor environment tell, their kubeconfig does."""
-    from tuningjob.kubeconfig import KubeconfigRefused, current_context, read_token  # noqa: PLC0415
+    from tuningjob.remote.kubeconfig import KubeconfigRefused, current_context, read_token  # noqa: PLC0415
 
     try:
         given = read_token(where.token_file) if where.token_file else os.environ.get(ENV_TOKEN, "").strip()
