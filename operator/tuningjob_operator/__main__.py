@@ -137,7 +137,7 @@ def check_settings(settings: Settings) -> None:
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise CannotStart(
             f"{settings.ca_file} must be the authority that signed the results service's certificate, but is not there. "
-            "The Secret of the chart's tls.secretName needs the key ca.crt."
+            "The Secret of the chart's tls.secretName, or of its tls.issuerRef, needs the key ca.crt."
         )
 
 
@@ -159,7 +159,12 @@ async def run(settings: Settings) -> None:
     # As many on a node of 64 CPUs as here: each thread has a connection and an arena of its own, and there is one writer anyway.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="journal"))
     keys = tokens.read_keys(settings.signing_key_dir, settings.signing_key_file)
-    settings = replace(settings, key_ids=keys.ids, takes_old_tokens=settings.signing_key_file.exists())
+    settings = replace(
+        settings,
+        key_ids=keys.ids,
+        takes_old_tokens=settings.signing_key_file.exists(),
+        ca=None if settings.ca_file is None else settings.ca_file.read_bytes(),
+    )
     clock, cache = _SystemClock(), Cache()
     telemetry = Telemetry(cache)
     queue: WorkQueue[Key] = WorkQueue(
@@ -211,6 +216,14 @@ async def run(settings: Settings) -> None:
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
         tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service)]
         tasks.append(asyncio.create_task(leadership.hold(lambda: queue.add_all(cache.tuningjobs.keys()))))
+        if settings.ca_file is not None and settings.ca is not None:
+
+            def trust(ca: bytes) -> None:
+                reconciler.trust(ca)
+                queue.add_all(cache.tuningjobs.keys())
+
+            authority = loops.AuthorityWatch(settings.ca_file, known=settings.ca, on_change=trust)
+            tasks.append(asyncio.create_task(authority.run()))
         tasks.append(
             asyncio.create_task(
                 kopf.operator(

@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import assert_never
 
 from tuningjob.artifacts.store import ArtifactStore
@@ -34,6 +33,7 @@ from tuningjob_operator.decision import (
     SuspendJob,
 )
 from tuningjob_operator.objects import Body, Key, is_owned_by, uid_of
+from tuningjob_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +58,14 @@ class Hands:
         artifacts: ArtifactStore,
         cache: Cache,
         keys: tokens.Keys,
-        ca_file: Path | None,
+        settings: Settings,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
         self._artifacts = artifacts
         self._cache = cache
         self._keys = keys
-        self._ca_file = ca_file
+        self.settings = settings
 
     async def apply(self, body: Body, step: Step) -> None:
         """One step for this TuningJob. Raises LookAgain, ApiError and JournalError."""
@@ -123,13 +123,11 @@ class Hands:
 
     async def _create_token(self, body: Body) -> None:
         token = tokens.issue(self._keys, uid_of(body))
-        # read each time: a renewed authority is for the searches that come after it
-        ca_file = self._ca_file
-        ca = None if ca_file is None else await asyncio.to_thread(ca_file.read_bytes)
+        secret = build_secret(body, token, secret_id=self.settings.secret_ids[0], ca=self.settings.ca)
         try:
-            await self._cluster.create_secret(build_secret(body, token, key_id=self._keys.ids[0], ca=ca))
+            await self._cluster.create_secret(secret)
         except AlreadyExists:
-            # its name holds our uid and our key's, and it is immutable: a pass before this one made it
+            # its name says what is in it, and it is immutable: a pass before this one made it
             logger.debug("the token is there")
 
     async def _create_job(self, job: Body) -> None:

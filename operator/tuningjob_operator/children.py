@@ -33,9 +33,9 @@ _GZIP: Final = 31  # zlib's number for its largest window and gzip's header
 _MAX_EVENT_MESSAGE: Final = 1_024
 
 
-def build_secret(tuningjob: Mapping[str, Any], token: str, *, key_id: str, ca: bytes | None = None) -> Body:
+def build_secret(tuningjob: Mapping[str, Any], token: str, *, secret_id: str, ca: bytes | None = None) -> Body:
     """The Secret that the worker pods mount: the token, and whom the service's certificate must be signed by."""
-    name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob), key_id)
+    name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob), secret_id)
     contents = {names.TOKEN_KEY: token.encode(), **({names.CA_KEY: ca} if ca is not None else {})}
     return {
         "apiVersion": "v1",

@@ -86,11 +86,23 @@ def sized(pods: int, *, deaths: int = 0) -> Body:
     return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods + deaths}
 
 
+def has_address(job: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the pods of a Job that is there look for the results service where it is, by https where it speaks that."""
+    containers = job["spec"]["template"]["spec"]["containers"]
+    variables = next((each.get("env") or [] for each in containers if each["name"] == names.CONTAINER), [])
+    told = {each["name"]: each.get("value") for each in variables}
+    trusts = wellknown.ENV_CA_FILE in told
+    return told.get(wellknown.ENV_RESULTS_URL) == settings.results_url and trusts is (settings.ca is not None)
+
+
 def has_good_token(job: Mapping[str, Any], tuningjob: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether the pods of a Job that is there have a token that one of the installation's keys has signed."""
+    """Whether the pods of a Job that is there have a token that one of the installation's keys has signed.
+
+    In one Secret with it is whom to trust as the results service: another authority is another Secret.
+    """
     name, uid = tuningjob["metadata"]["name"], uid_of(tuningjob)
-    accepted = {names.token_name(name, uid, key_id) for key_id in settings.key_ids}
-    if settings.takes_old_tokens:
+    accepted = {names.token_name(name, uid, secret_id) for secret_id in settings.secret_ids}
+    if settings.takes_old_tokens and settings.ca is None:
         accepted.add(names.old_token_name(name, uid))
     volumes = job["spec"]["template"]["spec"].get("volumes") or []
     return all(volume["secret"]["secretName"] in accepted for volume in volumes if volume["name"] == TOKEN_VOLUME)
@@ -137,7 +149,7 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
                 "name": TOKEN_VOLUME,
                 "secret": {
                     "secretName": names.token_name(
-                        tuningjob["metadata"]["name"], uid_of(tuningjob), settings.key_ids[0]
+                        tuningjob["metadata"]["name"], uid_of(tuningjob), settings.secret_ids[0]
                     ),
                     "defaultMode": 0o440,
                 },
@@ -225,7 +237,7 @@ def _environment(admission: Admission, settings: Settings, memory: int) -> Itera
         "HOME": "/tmp",  # noqa: S108
         "JOBLIB_TEMP_FOLDER": "/tmp",  # noqa: S108
     }
-    if settings.tls_dir is not None:
+    if settings.ca is not None:
         values[wellknown.ENV_CA_FILE] = f"{names.TOKEN_DIR}/{names.CA_KEY}"
     if any(True for _ in _data_volume(admission.spec)):
         values[wellknown.ENV_DATA_DIR] = names.DATA_DIR

@@ -12,6 +12,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from tuningjob.errors import JournalError
@@ -29,6 +30,7 @@ WORKERS: Final = 16
 POLL_SECONDS: Final = 1.0
 PURGE_SECONDS: Final = 3_600.0
 RESYNC_SECONDS: Final = 300.0
+AUTHORITY_SECONDS: Final = 30.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
 _TURN: Final = 20  # objects that are taken in at a time
@@ -192,6 +194,33 @@ class Resync:
                 await self.resync()
             except Exception as error:  # noqa: BLE001  the probe tells when this goes on for too long
                 logger.warning("the resync failed", extra={"error": str(error)})
+
+
+class AuthorityWatch:
+    """Tells of another authority of the results service's certificate: the kubelet brings it while the operator runs."""
+
+    def __init__(self, file: Path, *, known: bytes, on_change: Callable[[bytes], None]) -> None:
+        self._file = file
+        self._known = known
+        self._on_change = on_change
+
+    def look(self) -> None:
+        """One look. A file that cannot be read, or is empty, is none."""
+        try:
+            found = self._file.read_bytes()
+        except OSError as error:
+            logger.warning("the results service's authority was not read", extra={"error": str(error)})
+            return
+        if found and found != self._known:
+            self._known = found
+            logger.info("the results service has another authority")
+            self._on_change(found)
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(AUTHORITY_SECONDS)
 
 
 class Purger:

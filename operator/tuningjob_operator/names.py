@@ -68,6 +68,9 @@ NODE_LOST: Final = "NodeLost"  # PodsReady=False; the other reasons there are Ku
 QUEUED: Final = "Queued"  # PodsReady=False: Kueue has not admitted them
 NOT_CREATED: Final = "PodsNotCreated"  # PodsReady=False
 TOKEN_REPLACED: Final = "TokenReplaced"  # noqa: S105  PodsReady=False: the Job's token is of a key that is gone
+SERVICE_MOVED: Final = (
+    "ServiceMoved"  # PodsReady=False: the Job's pods have another address, or trust another authority
+)
 NO_SERVICE: Final = (
     "ResultsServiceUnreachable"  # PodsReady=False: from the pods; ResultsService is as the operator sees it
 )
@@ -104,13 +107,14 @@ def results_name(name: str) -> str:
     return f"{name}-results"
 
 
-def token_name(name: str, uid: str, key_id: str) -> str:
+def token_name(name: str, uid: str, secret_id: str) -> str:
     """The Secret with the search's token.
 
-    It holds the uid, so that a TuningJob made again under its old name never meets the old token, and the name of the key, so
-    that a new key means a new Secret: the operator may create Secrets, but neither read nor change one.
+    It holds the uid, so that a TuningJob made again under its old name never meets the old token, and one of
+    Settings.secret_ids, so that a new key, or another authority of the service's certificate, means a new Secret: the operator
+    may create Secrets, but neither read nor change one.
     """
-    return f"{name}-token-{key_id}-{uid}"
+    return f"{name}-token-{secret_id}-{uid}"
 
 
 def old_token_name(name: str, uid: str) -> str:

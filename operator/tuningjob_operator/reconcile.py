@@ -101,7 +101,7 @@ class Reconciler:
             artifacts=artifacts,
             cache=cache,
             keys=keys,
-            ca_file=settings.ca_file,
+            settings=settings,
         )
         self._clock = clock
         self._service = service
@@ -119,6 +119,10 @@ class Reconciler:
         self._scaled: dict[str, float] = {}
         # Answers are some MiB each, while they are on their way: one at a time.
         self._publishing = asyncio.Semaphore(1)
+
+    def trust(self, ca: bytes) -> None:
+        """From now on pods are to trust this authority: those that have another one are made again, each at its next pass."""
+        self._settings = self._hands.settings = replace(self._settings, ca=ca)
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""

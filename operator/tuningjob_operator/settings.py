@@ -1,6 +1,7 @@
 """What the chart tells the operator and the results service, by environment. The one place that reads it."""
 
 import datetime as dt
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,8 +56,10 @@ class Settings:
     lease_namespace: str
     # the mounted Secret with the keys that tokens of searches are signed with; None: one key, on the volume
     signing_key_dir: Path | None
-    # what tokens.Keys.ids says of those keys, once they are read: the names of the tokens' Secrets hold the first one
+    # what tokens.Keys.ids says of those keys, once they are read
     key_ids: tuple[str, ...] = ()
+    # what is in ca_file, once it is read
+    ca: bytes | None = None
     # whether the key is among them that releases signed with whose Secrets named no key
     takes_old_tokens: bool = False
     # whom the results service makes its own certificates for, and how long each is good; none: tls.crt is somebody else's
@@ -77,6 +80,18 @@ class Settings:
     def own_results_url(self) -> str:
         """The results service's probe: it runs in the same pod."""
         return f"{'http' if self.tls_dir is None else 'https'}://127.0.0.1:{self.results_port}/readyz"
+
+    @property
+    def secret_ids(self) -> tuple[str, ...]:
+        """What names the Secrets that searches' pods have: by the key of the token in it, and whom it says to trust.
+
+        8 hex digits for each key that is accepted, the current one's first.
+        """
+        if self.ca is None:
+            return self.key_ids
+        return tuple(
+            hashlib.sha256(b"%b\0%b" % (key_id.encode(), self.ca)).hexdigest()[: len(key_id)] for key_id in self.key_ids
+        )
 
     @property
     def ca_file(self) -> Path | None:

@@ -31,7 +31,7 @@ from tuningjob_operator.decision import (
 )
 from tuningjob_operator.estimate import Estimate, useful_pods
 from tuningjob_operator.failure import explain, lacked_the_service
-from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, has_good_token, sized
+from tuningjob_operator.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, has_address, has_good_token, sized
 from tuningjob_operator.objects import (
     Body,
     find_condition,
@@ -139,8 +139,8 @@ def run(view: View, admission: Admission, found: Estimate | None, *opening: Step
         return _begin(view, admission, found, *opening)
     if wait := _until_the_name_is_free(job, tuningjob):
         return view.waking(wait).planned(*opening)
-    if not has_good_token(job, tuningjob, view.settings):
-        return _with_new_token(view, job, *opening)
+    if not has_address(job, view.settings) or not has_good_token(job, tuningjob, view.settings):
+        return _made_again(view, job, *opening)
     if has_condition(job, "Failed") or has_condition(job, "Complete"):
         return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
     if job["spec"].get("suspend"):
@@ -155,13 +155,22 @@ def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
     return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None
 
 
-def _with_new_token(view: View, job: Body, *opening: Step) -> Plan:
-    """A Job's pods cannot be given another Secret: it is made again."""
-    message = (
-        "The key that tokens of searches are signed with was replaced, and the pods had a token of the old one. They are made "
-        "again with a new token, and what they finished is kept."
+_MOVED: Final = (
+    "The results service is at another address, or was turned to or from TLS. The pods are made again with the new one, and what "
+    "they finished is kept."
+)
+_REPLACED: Final = (
+    "The key that tokens of searches are signed with was replaced, or the authority of the results service's certificate, and "
+    "the pods had the old one. They are made again with the new one, and what they finished is kept."
+)
+
+
+def _made_again(view: View, job: Body, *opening: Step) -> Plan:
+    """A Job's pods cannot be given another Secret or another address: it is made again."""
+    reason, message = (
+        (names.TOKEN_REPLACED, _REPLACED) if has_address(job, view.settings) else (names.SERVICE_MOVED, _MOVED)
     )
-    view = view.noted(names.PODS_READY, is_true=False, reason=names.TOKEN_REPLACED, message=message)
+    view = view.noted(names.PODS_READY, is_true=False, reason=reason, message=message)
     return view.planned(*opening, DeleteJob(uid_of(job)))
 
 

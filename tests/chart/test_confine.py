@@ -88,7 +88,7 @@ def test_what_the_operator_makes_is_taken(kubernetes: ApiServer, owner: Manifest
     token = tokens.issue(KEYS, owner["metadata"]["uid"])
     made = (
         job,
-        build_secret(owner, token, key_id=KEYS.ids[0], ca=b"ca"),
+        build_secret(owner, token, secret_id=KEYS.ids[0], ca=b"ca"),
         build_results(owner, ResultFiles({"best_params.json": b"{}"})).configmap,
     )
     assert [send(kubernetes, body) for body in made] == ["", "", ""]
@@ -153,7 +153,7 @@ def test_a_stolen_token_makes_nothing_in(kubernetes: ApiServer, job: Manifest, n
 
 
 def test_a_stolen_token_makes_no_secret_but_a_searchs(kubernetes: ApiServer, owner: Manifest) -> None:
-    secret = build_secret(owner, "t", key_id=KEYS.ids[0])
+    secret = build_secret(owner, "t", secret_id=KEYS.ids[0])
     bootstrap = copy.deepcopy(secret) | {"type": "bootstrap.kubernetes.io/token"}
     renamed = copy.deepcopy(secret)
     renamed["metadata"]["name"] = "database"
@@ -164,7 +164,7 @@ def test_a_stolen_token_makes_no_secret_but_a_searchs(kubernetes: ApiServer, own
 def test_nobody_else_places_a_secret_where_the_operator_would_take_it_for_its_own(
     kubernetes: ApiServer, owner: Manifest, job: Manifest
 ) -> None:
-    secret = build_secret(owner, "t", key_id=KEYS.ids[0])
+    secret = build_secret(owner, "t", secret_id=KEYS.ids[0])
     told = send(kubernetes, secret, user=ADMIN)
     assert f"is the name of the Secret of a search, which {OPERATOR} alone may create" in told
     secret["metadata"]["name"] = "database"

@@ -189,7 +189,7 @@ def test_a_failed_job_is_explained_when(pods: list[Body], reason: str, lines: li
 
 class TestChildren:
     def test_the_secret_is_immutable_and_the_same_each_time(self) -> None:
-        secret = build_secret(tuningjob(), "tj1.a.b", key_id="0123abcd")
+        secret = build_secret(tuningjob(), "tj1.a.b", secret_id="0123abcd")
 
         assert well_formed(secret) == secret
         assert secret["immutable"] is True

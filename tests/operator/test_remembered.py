@@ -164,9 +164,7 @@ async def test_without_retention_they_are_purged_at_the_next_pass(world: World) 
 
 
 async def test_worker_pods_are_given_the_authority_of_the_services_certificate(tmp_path: Path) -> None:
-    (tmp_path / "tls").mkdir()
-    (tmp_path / "tls" / "ca.crt").write_bytes(b"the authority")
-    world = World(tmp_path, tls_dir=tmp_path / "tls", results_url="https://results:8080")
+    world = World(tmp_path, ca=b"the authority", results_url="https://results:8080")
     world.cluster.apply(manifest())
     await world.settle()
     (secret,) = world.cluster.of_kind("Secret")

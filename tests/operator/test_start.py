@@ -35,7 +35,9 @@ async def test_nodes_are_asked_for_only_where_they_are_looked_at(world: World) -
 
 def test_a_certificate_without_its_authority_is_told_before_any_search_begins(tmp_path: Path) -> None:
     settings = make_settings(tls_dir=tmp_path)
-    with pytest.raises(CannotStart, match=r"ca\.crt must be the authority .* needs the key ca\.crt"):
+    with pytest.raises(
+        CannotStart, match=r"ca\.crt must be the authority .* of its tls\.issuerRef, needs the key ca\.crt"
+    ):
         check_settings(settings)
     (tmp_path / "ca.crt").touch()
     check_settings(settings)
