@@ -195,7 +195,6 @@ async def run(settings: Settings) -> None:
         resync = loops.Resync(
             cluster=cluster, journal=journal, cache=cache, queue=queue, clock=clock, namespaces=namespaces
         )
-        telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds)
         leadership = Leadership(
             cluster,
             release=settings.release,
@@ -204,6 +203,7 @@ async def run(settings: Settings) -> None:
             cluster_namespace=settings.lease_namespace,
             clock=clock,
         )
+        telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds, leads=lambda: leadership.leads)
         async with healthy_while_standing_by(settings.liveness_port):
             await until_answered(lambda: check_leases(cluster, settings))
             await leadership.acquire()
@@ -262,6 +262,7 @@ def main() -> int:
     logs.configure()
     try:
         settings = read_settings()
+        logs.set_level(settings.log_level)
         check_settings(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(asyncio.CancelledError):

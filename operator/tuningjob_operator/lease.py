@@ -240,6 +240,11 @@ class Leadership:
         return namespace in self._scopes and self._scopes[namespace].is_usable
 
     @property
+    def leads(self) -> bool:
+        """Whether this is the replica of its release that works, and the others stand by."""
+        return not self._release or self._own.is_held
+
+    @property
     def _has_all(self) -> bool:
         return all(hold.is_usable for hold in self._scopes.values())
 

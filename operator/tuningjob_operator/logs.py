@@ -10,7 +10,8 @@ from typing import Any, Final
 current_tuningjob: Final[ContextVar[str | None]] = ContextVar("current_tuningjob", default=None)
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_KOPFS: Final = frozenset({"settings", "k8s_skip", "k8s_ref"})  # what kopf puts on its records, for its own formatters
+# what kopf and uvicorn put on their records, for their own formatters
+_FOREIGN: Final = frozenset({"settings", "k8s_skip", "k8s_ref", "color_message"})
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         about = current_tuningjob.get() or _kopfs_object(record)
         if about is not None:
             line["tuningjob"] = about
-        extras = vars(record).keys() - _STANDARD - _KOPFS
+        extras = vars(record).keys() - _STANDARD - _FOREIGN
         line |= {name: getattr(record, name) for name in sorted(extras)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -39,15 +40,28 @@ def _kopfs_object(record: logging.LogRecord) -> str | None:
     return f"{reference.get('namespace')}/{reference.get('name')}" if reference else None
 
 
-# alembic names each of its plugins at each start
-CHATTERERS: Final = ("alembic.runtime.plugins",)
+LEVELS: Final = ("debug", "info", "warning", "error")
+OURS: Final = ("tuningjob", "tuningjob_operator")
+# kopf says "succeeded" for each event of each object, and with aiohttp for each probe; alembic names its plugins at each start
+CHATTERERS: Final = ("kopf.objects", "kopf.activities", "aiohttp.access", "alembic.runtime.plugins")
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure() -> None:
     """Send everything to stderr, as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    # kopf says "succeeded" for each event of each object, and with aiohttp for each probe
-    for name in ("kopf.objects", "kopf.activities", "aiohttp.access", *CHATTERERS):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level("info")
+
+
+def set_level(name: str) -> None:
+    """Log from this level on, one of LEVELS.
+
+    ``debug`` is for our own loggers: those of a bucket's or a database's client tell what they send, credentials with it.
+    """
+    level = logging.getLevelNamesMapping()[name.upper()]
+    logging.getLogger().setLevel(max(level, logging.INFO))
+    for ours in OURS:
+        logging.getLogger(ours).setLevel(level)
+    for chatterer in CHATTERERS:
+        logging.getLogger(chatterer).setLevel(max(level, logging.WARNING))

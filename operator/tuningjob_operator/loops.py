@@ -86,7 +86,9 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
         queue.done(key, again_after=again_after)
     finally:
         if outcome is not None:
-            on_pass(outcome, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            logger.debug("the pass ended", extra={"outcome": outcome, "seconds": round(seconds, 4)})
+            on_pass(outcome, seconds)
         current_tuningjob.reset(name)
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tuningjob.spec.quantity import parse_quantity
+from tuningjob_operator.logs import LEVELS
 from tuningjob_operator.placement import Ceilings, Lifetimes
 
 
@@ -65,6 +66,8 @@ class Settings:
     # whom the results service makes its own certificates for, and how long each is good; none: tls.crt is somebody else's
     tls_names: tuple[str, ...] = ()
     tls_life: dt.timedelta = dt.timedelta(days=30)
+    # from where on is logged, one of logs.LEVELS
+    log_level: str = "info"
 
     @property
     def signing_key_file(self) -> Path:
@@ -138,6 +141,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
+        log_level=_level(environ.get("TUNINGJOB_LOG_LEVEL", "info")),
         release=environ.get("TUNINGJOB_RELEASE", ""),
         pod_name=environ.get("TUNINGJOB_POD_NAME", ""),
         lease_namespace=environ.get("TUNINGJOB_LEASE_NAMESPACE", "kube-system"),
@@ -149,6 +153,12 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(each for each in text.split(",") if each)
+
+
+def _level(text: str) -> str:
+    if text not in LEVELS:
+        raise ValueError(f"TUNINGJOB_LOG_LEVEL: must be one of {', '.join(LEVELS)}, but got {text!r}")
+    return text
 
 
 def _seconds(text: str) -> int | None:

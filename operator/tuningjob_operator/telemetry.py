@@ -71,12 +71,15 @@ class Telemetry:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"tuningjob_{name}", text, labels, registry=self.registry)
 
-    def show(self, *, queue: Sized, resync_age: Callable[[], float]) -> None:
-        """Show what the queue and the resync know of themselves. Once."""
+    def show(self, *, queue: Sized, resync_age: Callable[[], float], leads: Callable[[], bool]) -> None:
+        """Show what the queue, the resync and the Lease know of themselves. Once."""
         depth = Gauge("tuningjob_queue_depth", "Keys that are ready, and wait for a worker.", registry=self.registry)
         depth.set_function(lambda: len(queue))
         age = Gauge("tuningjob_resync_age_seconds", "Since the last full look that succeeded.", registry=self.registry)
-        age.set_function(resync_age)
+        # a stand-by looks at nothing, and is not to be woken for
+        age.set_function(lambda: resync_age() if leads() else 0.0)
+        leading = Gauge("tuningjob_leading", "1 if this operator works, 0 while it stands by.", registry=self.registry)
+        leading.set_function(leads)
 
     def waited(self, seconds: float) -> None:
         """A worker took a key that had been ready for so long."""

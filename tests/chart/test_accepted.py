@@ -7,8 +7,8 @@ from tests.servers.apiserver import ApiServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-# its CRD is the Prometheus operator's
-UNKNOWN = {"PodMonitor"}
+# their CRDs are the Prometheus operator's and the Gateway API's
+UNKNOWN = {"PodMonitor", "PrometheusRule", "HTTPRoute"}
 PEERS = '[{"namespaceSelector":{"matchLabels":{"team":"serving"}}},{"ipBlock":{"cidr":"10.0.0.0/8"}}]'
 
 
@@ -37,8 +37,17 @@ def create(server: ApiServer, body: Manifest) -> None:
             'networkPolicy.egress=[{"ports":[{"protocol":"TCP","port":988,"endPort":990}]}]',
             f'networkPolicy.workers.egress=[{{"to":{PEERS}}}]',
         ),
+        (
+            *("ingress.enabled=true", 'ingress.hosts=["a.example.com","*.example.com"]', "ingress.tlsSecret=public"),
+            *("ingress.annotations.x=y", "commonLabels.team=ml", "fullnameOverride=search", "runtimeClassName=gvisor"),
+            *("serviceAccount.create=false", "serviceAccount.name=mine", f"images.operatorDigest=sha256:{64 * 'a'}"),
+            *("probes.results.startup.initialDelaySeconds=3", "dnsPolicy=None", 'dnsConfig.nameservers=["10.0.0.10"]'),
+            'extraVolumes=[{"name":"db-ca","configMap":{"name":"db-ca"}}]',
+            'extraVolumeMounts=[{"name":"db-ca","mountPath":"/etc/db","readOnly":true}]',
+            'hostAliases=[{"ip":"10.0.0.1","hostnames":["db"]}]',
+        ),
     ],
-    ids=["by default", "production", "two namespaces"],
+    ids=["by default", "production", "two namespaces", "a house with rules"],
 )
 def test_every_object_is_taken(render: Render, kubernetes: ApiServer, settings: tuple[str, ...]) -> None:
     for found in render(*settings):

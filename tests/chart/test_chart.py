@@ -581,8 +581,8 @@ def test_the_pod_is_placed_as_the_values_say(render: Render) -> None:
 
 
 def leaves(values: Any, path: str = "") -> dict[str, Any]:
-    """Values by their dotted names; each container's resources and each destination as it is."""
-    is_whole = path.startswith("resources.") and path.count(".") == 2
+    """Values by their dotted names; each container's resources, each probe and each destination as it is."""
+    is_whole = path.startswith(("resources.", "probes.")) and path.count(".") == (2 if path[0] == "r" else 3)
     if isinstance(values, dict) and values and not is_whole and values.keys() != {"to", "ports"}:
         return {name: leaf for key, value in values.items() for name, leaf in leaves(value, f"{path}{key}.").items()}
     return {path.rstrip("."): values}

@@ -2,14 +2,17 @@
 
 import json
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.chart.conftest import CHART, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
 from tuningjob_operator.cache import Cache
+from tuningjob_operator.loops import Outcome
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.telemetry import Telemetry
 
@@ -70,8 +73,61 @@ def test_with_a_certificate_it_verifies_the_results_service_by_its_name(render: 
 
 
 def test_there_is_neither_by_default(objects: list[Manifest]) -> None:
-    assert of_kind(objects, "PodMonitor") == []
+    assert of_kind(objects, "PodMonitor") == of_kind(objects, "PrometheusRule") == []
     assert not [found for found in of_kind(objects, "ConfigMap") if "dashboard" in found["metadata"]["name"]]
+
+
+# --- alerts ----------------------------------------------------------------------------------------------------------
+
+ALERTS = CHART / "files" / "alerts.yaml"
+
+
+@pytest.fixture(scope="module")
+def alerts() -> list[Manifest]:
+    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    found: list[Manifest] = group["rules"]
+    return found
+
+
+def test_a_prometheus_rule_has_the_alerts_of_the_file(render: Render, alerts: list[Manifest]) -> None:
+    rule = the(
+        render("monitoring.prometheusRule.enabled=true", "monitoring.prometheusRule.labels.release=prometheus"),
+        "PrometheusRule",
+    )
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"] == {"groups": [{"name": "tuningjob", "rules": alerts}]}
+
+
+def test_every_alert_says_how_bad_it_is_and_what_it_means(alerts: list[Manifest]) -> None:
+    for alert in alerts:
+        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+        assert alert["annotations"].keys() == {"summary", "description"}
+    assert len({alert["alert"] for alert in alerts}) == len(alerts)
+    told = Path("docs/observability.md").read_text(encoding="utf-8")
+    assert not [alert["alert"] for alert in alerts if f"`{alert['alert']}`" not in told]
+
+
+def test_every_alert_is_on_metrics_and_labels_that_the_code_exposes(
+    alerts: list[Manifest], metrics: dict[str, set[str]]
+) -> None:
+    for query in (alert["expr"] for alert in alerts):
+        assert names_in(query), query
+        assert names_in(query) <= metrics.keys(), query
+        matched = re.findall(r"([a-z_]+)(?:=~|=)\"", query)
+        left_out = [each for group in re.findall(r"without \(([a-z_, ]+)\)", query) for each in group.split(", ")]
+        assert {*matched, *left_out} <= known_labels(), query
+
+
+def test_every_status_and_outcome_that_an_alert_asks_for_is_one_that_there_is(alerts: list[Manifest]) -> None:
+    asked = {label: value for alert in alerts for label, value in re.findall(r'([a-z_]+)="([^"]+)"', alert["expr"])}
+    assert asked["outcome"] in get_args(Outcome)
+    assert asked["phase"] in telemetry_phases()
+
+
+def telemetry_phases() -> set[str]:
+    """The phases that TuningJobs are counted by."""
+    (family,) = [found for found in Telemetry(Cache()).registry.collect() if found.name == "tuningjob_tuningjobs"]
+    return {sample.labels["phase"] for sample in family.samples}
 
 
 # --- the dashboard ---------------------------------------------------------------------------------------------------
@@ -115,7 +171,7 @@ def exposed(registry: CollectorRegistry) -> dict[str, set[str]]:
 def metrics() -> dict[str, set[str]]:
     """Of both processes, with a sample of each, so that labels are seen."""
     service, operator = Metrics(), Telemetry(Cache())
-    operator.show(queue=[], resync_age=lambda: 0.0)
+    operator.show(queue=[], resync_age=lambda: 0.0, leads=lambda: True)
     found = exposed(service.registry) | exposed(operator.registry)
     assert generate_latest(service.registry)
     return found
@@ -129,12 +185,17 @@ def test_every_metric_of_the_dashboard_is_one_that_the_code_exposes(
         assert names_in(query) <= metrics.keys(), query
 
 
-def test_every_grouping_of_the_dashboard_is_by_labels_that_the_code_knows(dashboard: dict[str, Any]) -> None:
-    service, operator = Metrics(), Telemetry(Cache())
+def known_labels() -> set[str]:
+    """Of all that the two processes expose."""
     known = {"le", "phase"}
-    for owner in (service, operator):
+    for owner in (Metrics(), Telemetry(Cache())):
         for found in vars(owner).values():
             known |= set(getattr(found, "_labelnames", ()))
+    return known
+
+
+def test_every_grouping_of_the_dashboard_is_by_labels_that_the_code_knows(dashboard: dict[str, Any]) -> None:
+    known = known_labels()
     for query in queries(dashboard):
         by = {label for group in re.findall(r"by \(([a-z_, ]+)\)", query) for label in group.split(", ")}
         assert by <= known, query

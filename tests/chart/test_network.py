@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.chart.conftest import Helm, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
@@ -112,6 +113,34 @@ def test_the_operators_pod_reaches_what_the_values_name(
     egress = policies(render(*settings))["tuningjob-system"]["egress"]
     assert ports_of(egress) == [DNS, API_SERVER, *more]
     assert not [rule for rule in egress if "to" in rule]
+
+
+def asked_ports(url: str) -> set[int]:
+    """Where libpq would go, as SQLAlchemy hands the URL to it."""
+    parsed = make_url(url)
+    _, options = parsed.get_dialect()().create_connect_args(parsed)
+    hosts = str(options.get("host", "")).split(",")
+    ports = str(options.get("port", "")).split(",")
+    return {int(port or 5432) for host, port in zip(hosts, ports, strict=True) if not host.startswith("/")}
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "user:hid@db/n",
+        "user:hid@db:6000/n?host=",
+        "user:hid5:1@[2001:db8::1]:6000/n",
+        "user:hid@/n?host=one:6432&host=two:6432&target_session_attrs=read-write",
+        "user:hid@/n?host=one:5432&host=two:6432",
+        "user:hid@/n?target_session_attrs=any&host=one&host=two:6432",
+        "user:hid@/n?host=one%3A7001&host=two%3A7002",
+        "user:hid@/n?host=one,two&port=7001,7002",
+    ],
+)
+def test_it_reaches_every_server_that_a_database_url_names(render: Render, rest: str) -> None:
+    url = f"postgresql+psycopg://{rest}"
+    (rule,) = policies(render(f"databaseUrl={url.replace(',', chr(92) + ',')}"))["tuningjob-system"]["egress"][2:]
+    assert {port["port"] for port in rule["ports"]} == asked_ports(url)
 
 
 def test_addresses_may_be_named(render: Render) -> None:

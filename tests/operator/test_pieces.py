@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tuningjob_operator.cache import Cache, Store
 from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret, read_files
 from tuningjob_operator.failure import explain
 from tuningjob_operator.objects import Body, Key
+from tuningjob_operator.settings import read_settings
 from tuningjob_operator.status import dump_status, publication_delay, read_status
 
 LATER = NOON.replace(hour=13)
@@ -298,3 +300,35 @@ def test_each_log_line_is_an_object_with_the_tuningjobs_name() -> None:
     logs.current_tuningjob.reset(token)
 
     assert (line["message"], line["pods"], line["tuningjob"]) == ("scaled it", 3, "default/forest")
+
+
+@pytest.fixture
+def _levels_as_before() -> Iterator[None]:
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in (*logs.OURS, *logs.CHATTERERS))]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("_levels_as_before")
+@pytest.mark.parametrize(
+    ("level", "ours", "others"),
+    [
+        # a bucket's client logs its signatures at debug
+        ("debug", logging.DEBUG, logging.INFO),
+        ("info", logging.INFO, logging.INFO),
+        ("error", logging.ERROR, logging.ERROR),
+    ],
+)
+def test_a_level_is_everybodys_and_debug_is_ours_alone(level: str, ours: int, others: int) -> None:
+    logs.set_level(level)
+    for name in ("tuningjob.journal.sql", "tuningjob_operator.loops"):
+        assert logging.getLogger(name).getEffectiveLevel() == ours
+    assert logging.getLogger("botocore.auth").getEffectiveLevel() == others
+    assert logging.getLogger("kopf.objects").getEffectiveLevel() == max(others, logging.WARNING)
+
+
+def test_a_level_that_is_none_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ValueError, match="must be one of debug, info, warning, error, but got 'loud'"):
+        read_settings({"TUNINGJOB_LOG_LEVEL": "loud"})

@@ -98,9 +98,18 @@ async def test_pods_are_counted_over_all_jobs(world: World, scraped: Scraped) ->
     assert await scraped.value("tuningjob_active_pods") == 2
 
 
+async def test_a_stand_by_says_that_it_is_one_and_is_not_taken_for_blind(scraped: Scraped) -> None:
+    is_leading = False
+    scraped.telemetry.show(queue=[], resync_age=lambda: 5_000.0, leads=lambda: is_leading)
+    assert await scraped.value("tuningjob_leading") == await scraped.value("tuningjob_resync_age_seconds") == 0
+    is_leading = True
+    assert await scraped.value("tuningjob_leading") == 1
+    assert await scraped.value("tuningjob_resync_age_seconds") == 5_000
+
+
 async def test_the_queue_tells_its_depth_and_how_long_keys_waited(world: World, scraped: Scraped) -> None:
     queue: WorkQueue[Key] = WorkQueue(clock=world.clock.monotonic, on_take=scraped.telemetry.waited)
-    scraped.telemetry.show(queue=queue, resync_age=lambda: 7.0)
+    scraped.telemetry.show(queue=queue, resync_age=lambda: 7.0, leads=lambda: True)
     queue.add(KEY)
     queue.add_after(Key("default", "later"), 3.0)
     world.clock.seconds += 4.0

@@ -306,6 +306,7 @@ def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path
     journal.open_search(a_search())
     journal.close()
     environment = os.environ | {"TUNINGJOB_DATA_DIR": str(tmp_path), "TUNINGJOB_RESULTS_PORT": "0"}
+    environment |= {"TUNINGJOB_LOG_LEVEL": "debug"}
     command = [sys.executable, "-m", "tuningjob_operator.service"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -319,6 +320,9 @@ def test_the_process_serves_from_its_settings_and_ends_on_sigterm(tmp_path: Path
                 assert client.search().id == "search-a"
             process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()
+            told = [json.loads(line) for line in rest.splitlines()]
+            (answered,) = [line for line in told if line["message"] == "answered"]
+            assert (answered["route"], answered["status"], answered["search"]) == ("/v1/search", 200, "search-a")
             assert process.wait(timeout=30) in {0, -signal.SIGTERM}
             assert "Traceback" not in rest
         finally:
@@ -333,8 +337,8 @@ def test_a_file_that_is_no_journal_is_told_and_left_as_it_is(tmp_path: Path) -> 
     command = [sys.executable, "-m", "tuningjob_operator.service"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert "cannot start: " in ended.stdout
-    assert "file is not a database" in ended.stdout
+    assert "cannot start: " in ended.stderr
+    assert "file is not a database" in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert (tmp_path / "tuning.db").read_bytes() == b"not a database" * 1_000
 

@@ -1,6 +1,8 @@
 {{/* The name of everything: the release's, with the chart's in it. */}}
 {{- define "tuningjob.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
 {{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
@@ -18,6 +20,28 @@ app.kubernetes.io/component: control-plane
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "tuningjob.serviceAccount" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.name: must be the name of the account that is there, because serviceAccount.create is false, but got none" }}
+{{- end }}
+{{- default (include "tuningjob.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* The reference of an image from {image, digest}. */}}
+{{- define "tuningjob.image" -}}
+{{- if and .digest (contains "@" .image) }}
+{{- fail (printf "images: must have one digest of an image, but got two for %s" .image) }}
+{{- end }}
+{{- .image }}{{ with .digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- define "tuningjob.operatorImage" -}}
+{{ include "tuningjob.image" (dict "image" .Values.images.operator "digest" .Values.images.operatorDigest) }}
 {{- end -}}
 
 {{/* Of the pod that `helm test` runs: the control plane's Service and policy must not select it. */}}
@@ -93,6 +117,8 @@ capabilities:
   value: /data
 - name: TUNINGJOB_SIGNING_KEY_DIR
   value: /var/run/secrets/signing-key
+- name: TUNINGJOB_LOG_LEVEL
+  value: {{ .Values.logging.level }}
 {{- with include "tuningjob.databaseSecret" . }}
 - name: TUNINGJOB_DATABASE_URL
   valueFrom:
@@ -136,6 +162,9 @@ envFrom:
 {{- end }}
 {{- if .Values.artifacts.credentialsSecret }}
 - {name: artifacts, mountPath: /var/run/secrets/artifacts, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -260,6 +289,36 @@ app.kubernetes.io/managed-by: tuningjob
   {{- with .to }}
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end -}}
+
+{{/*
+The ports of the servers that databaseUrl names, as JSON; of a server without one, and of a Secret, networkPolicy.database.ports. The ways
+to name several (libpq's, and SQLAlchemy's): host one:5432,two:5433 in the place of the one; ?host=one:5432&host=two:5433;
+?host=one,two&port=5432,5433. A host that begins with a slash is a socket's folder.
+*/}}
+{{- define "tuningjob.databasePorts" -}}
+{{- $named := regexReplaceAll "^[^/]*//([^/@]*@)?" .Values.databaseUrl "" }}
+{{- $hosts := list }}
+{{- range splitList "," (regexFind "^[^/?]*" $named) }}{{ $hosts = append $hosts . }}{{ end }}
+{{- $ports := list }}
+{{- range splitList "&" (regexReplaceAll "^[^?]*[?]?" $named "") }}
+{{- $value := regexReplaceAll "^[^=]*=" . "" | replace "%3A" ":" | replace "%2C" "," | replace "%2F" "/" }}
+{{- if hasPrefix "host=" . }}
+{{- range splitList "," $value }}{{ $hosts = append $hosts . }}{{ end }}
+{{- else if hasPrefix "port=" . }}
+{{- range splitList "," $value }}{{ with . }}{{ $ports = append $ports (int .) }}{{ end }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $others := empty $ports | ternary .Values.networkPolicy.database.ports $ports }}
+{{- range without $hosts "" }}
+{{- if not (hasPrefix "/" .) }}
+{{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" }}
+{{- if $port }}{{ $ports = append $ports (int $port) }}{{ else }}{{ $ports = concat $ports $others }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $numbers := list }}
+{{- range empty $ports | ternary $others $ports }}{{ $numbers = append $numbers (int .) }}{{ end }}
+{{- $numbers | uniq | toJson }}
 {{- end -}}
 
 {{/* DNS, which is asked by UDP first. */}}

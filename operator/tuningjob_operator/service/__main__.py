@@ -13,8 +13,7 @@ from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Shares
-from tuningjob_operator import tokens
-from tuningjob_operator.logs import CHATTERERS
+from tuningjob_operator import logs, tokens
 from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.connections import guarded
 from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
@@ -110,11 +109,11 @@ async def _serve(
 
 def main() -> int:
     """The exit code."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in CHATTERERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logs.configure()
     try:
-        serve(read_settings())
+        settings = read_settings()
+        logs.set_level(settings.log_level)
+        serve(settings)
     except (TuningJobError, ValueError) as error:
         logger.critical("cannot start: %s", error)
         return 1

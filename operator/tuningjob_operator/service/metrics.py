@@ -3,6 +3,7 @@
 No label has values that a caller could make up: routes are templates, methods and states are lists.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningjob.protocol.records import CellResult
 from tuningjob_operator.service.border import OPEN_PATHS
+
+logger = logging.getLogger(__name__)
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -97,4 +100,9 @@ class Measured:
             # starlette's own routes (OpenAPI's) leave no trace
             route = scope["path"] if scope["path"] in OPEN_PATHS else route
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._requests.labels(method, route, str(status)).observe(time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            self._requests.labels(method, route, str(status)).observe(seconds)
+            if logger.isEnabledFor(logging.DEBUG):
+                told = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
+                search = scope.get("state", {}).get("search_id")
+                logger.debug("answered", extra=told if search is None else {**told, "search": search})
