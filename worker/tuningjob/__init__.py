@@ -3,7 +3,7 @@
 The library: the manifest's models (``spec``), its size (``sizing``), the journal (``journal``), the engine that evaluates
 candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
 pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``. What a finished search answered:
-``params``, ``from_literals``, ``read_results``.
+``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be imported: docs/api.md.
 """
 
 from importlib import import_module
@@ -13,14 +13,16 @@ from tuningjob.extras import advice_for
 
 if TYPE_CHECKING:
     from tuningjob.answers import from_literals, params, read_results
+    from tuningjob.artifacts.downloads import load_model
     from tuningjob.engine.search_cv import GridSearchCV, RandomizedSearchCV
 
 __version__ = "0.1.0"
-__all__ = ["GridSearchCV", "RandomizedSearchCV", "__version__", "from_literals", "params", "read_results"]
+__all__ = ["GridSearchCV", "RandomizedSearchCV", "__version__", "from_literals", "load_model", "params", "read_results"]
 _HOMES = {
     "GridSearchCV": "tuningjob.engine.search_cv",
     "RandomizedSearchCV": "tuningjob.engine.search_cv",
     "from_literals": "tuningjob.answers",
+    "load_model": "tuningjob.artifacts.downloads",
     "params": "tuningjob.answers",
     "read_results": "tuningjob.answers",
 }

@@ -20,6 +20,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+__all__ = [
+    "ArtifactRefused",
+    "ArtifactsUnavailable",
+    "JournalError",
+    "JournalMismatch",
+    "ManifestRefused",
+    "NoRoom",
+    "NotBlessed",
+    "Problem",
+    "SearchFailed",
+    "ServiceUnavailable",
+    "TuningJobError",
+    "UnknownModel",
+    "UnknownSearch",
+    "WorkerDied",
+]
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -4,16 +4,6 @@ A module of this package that registers a rule is all that it takes; rules of ot
 ``tuningjob.rules`` (a module that registers them when it is imported), or registered in a notebook by ``register``.
 """
 
-from tuningjob.engine.rules.base import (
-    Ceiling,
-    Inert,
-    NestedFit,
-    NestedTransform,
-    Rule,
-    Rules,
-    load_rules,
-    register,
-    rules_for,
-)
+from tuningjob.engine.rules.base import Ceiling, Inert, NestedFit, NestedTransform, Rule, register
 
-__all__ = ["Ceiling", "Inert", "NestedFit", "NestedTransform", "Rule", "Rules", "load_rules", "register", "rules_for"]
+__all__ = ["Ceiling", "Inert", "NestedFit", "NestedTransform", "Rule", "register"]
