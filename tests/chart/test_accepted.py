@@ -26,6 +26,7 @@ def create(server: ApiServer, body: Manifest) -> None:
     "settings",
     [
         (),
+        ("tls.enabled=false",),
         (
             *("databaseUrl=postgresql://db/tuningjob", "artifacts.url=gs://models", "tls.secretName=tls"),
             *("artifacts.credentialsSecret=bucket", "monitoring.dashboard.enabled=true"),
@@ -47,7 +48,7 @@ def create(server: ApiServer, body: Manifest) -> None:
             'hostAliases=[{"ip":"10.0.0.1","hostnames":["db"]}]',
         ),
     ],
-    ids=["by default", "production", "two namespaces", "a house with rules"],
+    ids=["by default", "without TLS", "production", "two namespaces", "a house with rules"],
 )
 def test_every_object_is_taken(render: Render, kubernetes: ApiServer, settings: tuple[str, ...]) -> None:
     for found in render(*settings):

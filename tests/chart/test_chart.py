@@ -94,8 +94,16 @@ def test_the_results_service_has_of_kubernetes_the_api_servers_authority_alone(o
 # --- TLS, the database, the bucket, Prometheus -----------------------------------------------------------------------
 
 
-def test_with_a_certificate_everything_speaks_https(render: Render) -> None:
-    objects = render("tls.secretName=results-tls")
+WAYS = pytest.mark.parametrize(
+    "settings",
+    [(), ("tls.secretName=results-tls",), ("tls.issuerRef.name=ours",)],
+    ids=["own", "a Secret", "cert-manager"],
+)
+
+
+@WAYS
+def test_everything_speaks_https(render: Render, settings: tuple[str, ...]) -> None:
+    objects = render(*settings)
     operator, results = (containers_of(objects)[name] for name in ("operator", "results"))
     assert settings_of(operator).results_url == "https://tuningjob-results.tuningjob-system.svc:8080"
     for container in (operator, results):
@@ -103,22 +111,78 @@ def test_with_a_certificate_everything_speaks_https(render: Render) -> None:
         assert mounts_of(container)[str(tls_dir)] in {"tls", "tls-ca"}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert results[probe]["httpGet"]["scheme"] == "HTTPS"
-    assert the(objects, "Service")["spec"]["ports"][0]["name"] == "https"
+    (port,) = the(objects, "Service")["spec"]["ports"]
+    assert (port["name"], port["appProtocol"]) == ("https", "https")
     assert the(objects, "Service")["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
 
 
-def test_only_the_results_service_holds_the_key_of_its_certificate(render: Render) -> None:
-    objects = render("tls.secretName=results-tls")
+@WAYS
+def test_only_the_results_service_holds_a_key(render: Render, settings: tuple[str, ...]) -> None:
+    objects = render(*settings)
     operator, results = (containers_of(objects)[name] for name in ("operator", "results"))
     volumes = volumes_of(objects)
-    of_results = volumes[mounts_of(results)["/var/run/secrets/tls"]]["secret"]
-    of_operator = volumes[mounts_of(operator)["/var/run/secrets/tls"]]["secret"]
-    assert (of_results["secretName"], "items" in of_results) == ("results-tls", False)
-    assert (of_operator["secretName"], of_operator["items"]) == ("results-tls", [{"key": "ca.crt", "path": "ca.crt"}])
+    secret = volumes[mounts_of(results)["/var/run/secrets/tls"]]["secret"]
+    assert (secret["secretName"], "items" in secret) == (
+        "results-tls" if "secretName" in str(settings) else "tuningjob-tls" if settings else "tuningjob-ca",
+        False,
+    )
+    handed_on = volumes[mounts_of(operator)["/var/run/secrets/tls"]]
+    ((kind, source),) = handed_on.items()
+    assert source["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    assert (kind, source.get("name")) == ("secret", None) if settings else ("configMap", "tuningjob-ca")
 
 
-def test_without_one_they_speak_http(objects: list[Manifest]) -> None:
+def test_the_results_service_makes_its_own_certificate_only_by_the_charts_authority(render: Render) -> None:
+    own = settings_of(containers_of(render("tls.days=7", "tls.names={results.example.com}"))["results"])
+    name = "tuningjob-results.tuningjob-system"
+    assert own.tls_life == dt.timedelta(days=7)
+    assert set(own.tls_names) == {
+        *("tuningjob-results", name, f"{name}.svc", f"{name}.svc.cluster.local", "results.example.com"),
+        *("localhost", "127.0.0.1", "::1"),
+    }
+    for settings in ("tls.secretName=results-tls", "tls.issuerRef.name=ours"):
+        objects = render(settings)
+        assert settings_of(containers_of(objects)["results"]).tls_names == ()
+        assert "tuningjob-ca" not in {found["metadata"]["name"] for found in objects}
+
+
+def test_cert_manager_is_asked_for_a_certificate_of_the_same_names(render: Render) -> None:
+    objects = render("tls.issuerRef.name=ours", "tls.issuerRef.kind=ClusterIssuer", "tls.days=90")
+    spec = the(objects, "Certificate")["spec"]
+    assert spec["issuerRef"] == {"name": "ours", "kind": "ClusterIssuer"}
+    assert (spec["secretName"], spec["duration"], spec["renewBefore"]) == ("tuningjob-tls", "2160h", "720h")
+    own = settings_of(containers_of(render())["results"])
+    assert [*spec["dnsNames"], *spec["ipAddresses"]] == list(own.tls_names)
+
+
+def test_whom_to_trust_may_be_read_by_everybody_and_the_key_by_nobody(render: Render) -> None:
+    objects = render()
+    (rules,) = [found["rules"] for found in of_kind(objects, "Role") if found["metadata"]["name"] == "tuningjob-ca"]
+    assert rules == [
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["tuningjob-ca"], "verbs": ["get"]}
+    ]
+    (configmap,) = [found for found in of_kind(objects, "ConfigMap") if found["metadata"]["name"] == "tuningjob-ca"]
+    assert configmap["data"].keys() == {"ca.crt"}
+    assert "PRIVATE" not in configmap["data"]["ca.crt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("tls.secretName=a", "tls.issuerRef.name=b"), "must be one of the two, but got both"),
+        (("tls.secretName=a", "tls.enabled=false"), "must be true with tls.secretName or tls.issuerRef, but got false"),
+    ],
+)
+def test_two_ways_at_once_are_refused(template: Helm, settings: tuple[str, ...], said: str) -> None:
+    result = template(*settings)
+    assert result.returncode != 0
+    assert said in result.stderr
+
+
+def test_with_tls_turned_off_they_speak_http(render: Render) -> None:
+    objects = render("tls.enabled=false")
     results = containers_of(objects)["results"]
+    assert "tuningjob-ca" not in {found["metadata"]["name"] for found in objects}
     assert results["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
     assert settings_of(results).tls_dir is None
     assert not [name for name in volumes_of(objects) if name.startswith("tls")]
@@ -126,7 +190,8 @@ def test_without_one_they_speak_http(objects: list[Manifest]) -> None:
 
 def test_a_database_url_may_be_in_a_secret_that_is_there_already(render: Render, template: Helm) -> None:
     objects = render("databaseSecret=mine")
-    assert [secret["metadata"]["name"] for secret in of_kind(objects, "Secret")] == ["tuningjob-signing-key"]
+    made = {secret["metadata"]["name"] for secret in of_kind(objects, "Secret")}
+    assert made == {"tuningjob-ca", "tuningjob-signing-key"}
     for container in containers_of(objects).values():
         (variable,) = [found for found in container["env"] if found["name"] == "TUNINGJOB_DATABASE_URL"]
         assert variable["valueFrom"]["secretKeyRef"] == {"name": "mine", "key": "url"}
@@ -302,7 +367,7 @@ def test_worker_pods_are_told_the_address_of_the_service(objects: list[Manifest]
     (port,) = service["spec"]["ports"]
     url = settings_of(containers_of(objects)["operator"]).results_url
     assert (
-        url == f"http://{name}.{namespace}.svc:{port['port']}" == "http://tuningjob-results.tuningjob-system.svc:8080"
+        url == f"https://{name}.{namespace}.svc:{port['port']}" == "https://tuningjob-results.tuningjob-system.svc:8080"
     )
     assert service["spec"]["selector"].items() <= pod_of(objects)["metadata"]["labels"].items()
     assert port["targetPort"] in {port["name"] for port in containers_of(objects)["results"]["ports"]}
@@ -310,7 +375,7 @@ def test_worker_pods_are_told_the_address_of_the_service(objects: list[Manifest]
 
 def test_a_database_url_is_kept_in_a_secret(render: Render) -> None:
     objects = render("databaseUrl=postgresql://user:hidden@db/tuningjob")
-    (database, _) = of_kind(objects, "Secret")
+    (database,) = [found for found in of_kind(objects, "Secret") if "stringData" in found]
     assert database["stringData"] == {"url": "postgresql://user:hidden@db/tuningjob"}
     for container in containers_of(objects).values():
         (variable,) = [found for found in container["env"] if found["name"] == "TUNINGJOB_DATABASE_URL"]
@@ -539,7 +604,9 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ("artifacts.secret=x", "/artifacts"),
         ("retentionDays=-1", "/retentionDays"),
         ("tls.secretName=My_Secret", "/tls/secretName"),
-        ("tls.enabled=true", "/tls"),
+        ("tls.self=true", "/tls"),
+        ("tls.days=0", "/tls/days"),
+        ("tls.issuerRef.kind=Issuer", "/tls/issuerRef"),
         ("metrics.annotations=perhaps", "/metrics/annotations"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
         ("monitoring.podMonitor.labels.release=1", "/monitoring/podMonitor/labels/release"),
@@ -607,7 +674,7 @@ def test_another_release_name_names_everything_after_itself(helm: Helm) -> None:
     objects = [document for document in yaml.safe_load_all(result.stdout) if document]
     names = {found["metadata"]["name"] for found in objects if found["kind"] != "CustomResourceDefinition"}
     assert all(name.startswith("search-tuningjob") for name in names), names
-    assert "http://search-tuningjob-results.a.svc:8080" in str(the(objects, "Deployment"))
+    assert "https://search-tuningjob-results.a.svc:8080" in str(the(objects, "Deployment"))
 
 
 def test_an_old_kubernetes_is_refused(helm: Helm) -> None:

@@ -29,7 +29,7 @@ def test_its_pod_runs_the_program_without_a_right(render: Render) -> None:
     assert container["args"][0].strip() == PROGRAM.read_text(encoding="utf-8").strip()
     assert container["image"] == containers_of(objects)["operator"]["image"]
     url = settings_of(containers_of(objects)["operator"]).results_url
-    assert container["env"] == [{"name": "TUNINGJOB_RESULTS_URL", "value": url}]
+    assert container["env"][0] == {"name": "TUNINGJOB_RESULTS_URL", "value": url}
     account = pod["spec"]["serviceAccountName"]
     assert account == "tuningjob-test"
     bindings = (found for found in objects if found["kind"].endswith("RoleBinding"))
@@ -60,11 +60,20 @@ def test_its_objects_are_there_only_while_it_runs(render: Render) -> None:
     assert not [found for found in without if "helm.sh/hook" in found["metadata"].get("annotations", {})]
 
 
-def test_with_a_certificate_it_is_told_whom_to_trust_and_not_the_key(render: Render) -> None:
-    spec = the(render("tls.secretName=results-tls"), "Pod")["spec"]
+@pytest.mark.parametrize(
+    ("settings", "kind"), [((), "configMap"), (("tls.secretName=results-tls",), "secret")], ids=["own", "a Secret"]
+)
+def test_it_is_told_whom_to_trust_and_not_the_key(render: Render, settings: tuple[str, ...], kind: str) -> None:
+    spec = the(render(*settings), "Pod")["spec"]
     assert spec["containers"][0]["env"][1] == {"name": "TUNINGJOB_CA_FILE", "value": "/var/run/secrets/tls/ca.crt"}
     (volume,) = spec["volumes"]
-    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    assert volume[kind]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
+def test_without_tls_there_is_nobody_to_trust(render: Render) -> None:
+    spec = the(render("tls.enabled=false"), "Pod")["spec"]
+    assert [each["name"] for each in spec["containers"][0]["env"]] == ["TUNINGJOB_RESULTS_URL"]
+    assert "volumes" not in spec
 
 
 # --- the program -----------------------------------------------------------------------------------------------------

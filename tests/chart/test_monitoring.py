@@ -38,9 +38,9 @@ def annotations(found: Manifest) -> dict[str, str]:
 def test_annotations_name_both_ports_one_on_the_pod_and_one_on_the_service(objects: list[Manifest]) -> None:
     metrics = settings_of(containers_of(objects)["operator"]).metrics_port
     results = settings_of(containers_of(objects)["results"]).results_port
-    same = {"scrape": "true", "path": "/metrics", "scheme": "http"}
-    assert annotations(pod_of(objects)) == {**same, "port": str(metrics)}
-    assert annotations(the(objects, "Service")) == {**same, "port": str(results)}
+    same = {"scrape": "true", "path": "/metrics"}
+    assert annotations(pod_of(objects)) == {**same, "port": str(metrics), "scheme": "http"}
+    assert annotations(the(objects, "Service")) == {**same, "port": str(results), "scheme": "https"}
 
 
 def test_annotations_may_be_left_out(render: Render) -> None:
@@ -60,14 +60,24 @@ def test_a_pod_monitor_names_both_ports_of_the_operators_pod(render: Render) -> 
     named = {port["name"] for found in containers_of(objects).values() for port in found["ports"]}
     assert endpoints(monitor).keys() == {"metrics", "results"} <= named
     for found in endpoints(monitor).values():
-        assert (found["path"], found["scheme"], found["interval"]) == ("/metrics", "http", "30s")
+        assert (found["path"], found["interval"]) == ("/metrics", "30s")
 
 
-def test_with_a_certificate_it_verifies_the_results_service_by_its_name(render: Render) -> None:
-    found = endpoints(the(render(POD_MONITOR, "tls.secretName=results-tls"), "PodMonitor"))
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ((), {"configMap": {"name": "tuningjob-ca", "key": "ca.crt"}}),  # the Secret of this name has a key
+        (("tls.secretName=results-tls",), {"secret": {"name": "results-tls", "key": "ca.crt"}}),
+        (("tls.issuerRef.name=ours",), {"secret": {"name": "tuningjob-tls", "key": "ca.crt"}}),
+    ],
+)
+def test_it_verifies_the_results_service_by_its_name(
+    render: Render, settings: tuple[str, ...], source: Manifest
+) -> None:
+    found = endpoints(the(render(POD_MONITOR, *settings), "PodMonitor"))
     assert (found["metrics"]["scheme"], found["results"]["scheme"]) == ("http", "https")
     assert found["results"]["tlsConfig"] == {
-        "ca": {"secret": {"name": "results-tls", "key": "ca.crt"}},
+        "ca": source,
         "serverName": "tuningjob-results.tuningjob-system.svc",
     }
 
@@ -140,7 +150,8 @@ def dashboard() -> dict[str, Any]:
 
 
 def test_the_config_map_is_what_grafanas_sidecar_looks_for(render: Render, dashboard: dict[str, Any]) -> None:
-    config_map = the(render("monitoring.dashboard.enabled=true", "monitoring.dashboard.folder=Search"), "ConfigMap")
+    objects = render("monitoring.dashboard.enabled=true", "monitoring.dashboard.folder=Search")
+    (config_map,) = [found for found in of_kind(objects, "ConfigMap") if "dashboard" in found["metadata"]["name"]]
     assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert config_map["metadata"]["annotations"] == {"grafana_folder": "Search"}
     ((name, text),) = config_map["data"].items()

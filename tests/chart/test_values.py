@@ -39,7 +39,7 @@ def test_everything_may_be_named(render: Render) -> None:
     names = {found["metadata"]["name"] for found in objects if found["kind"] != "CustomResourceDefinition"}
     assert all(name.startswith("search") for name in names), names
     operator = settings_of(containers_of(objects)["operator"])
-    assert operator.results_url == "http://search-results.tuningjob-system.svc:8080"
+    assert operator.results_url == "https://search-results.tuningjob-system.svc:8080"
     assert operator.release == "tuningjob-system/search"
 
 
@@ -59,7 +59,8 @@ def test_a_service_account_that_is_there_is_given_the_rights_and_held_to_them(re
     assert [found["metadata"]["name"] for found in of_kind(objects, "ServiceAccount")] == ["tuningjob-test"]
     assert pod_of(objects)["spec"]["serviceAccountName"] == "mine"
     bindings = [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]
-    assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"mine"}
+    accounts = [found for binding in bindings for found in binding["subjects"] if found["kind"] == "ServiceAccount"]
+    assert {found["name"] for found in accounts} == {"mine"}
     (policy,) = [
         found
         for found in of_kind(objects, "ValidatingAdmissionPolicy")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.harness.client import Cluster, Manifest
+from tests.cluster.harness.layout import RELEASE, SYSTEM_NAMESPACE
 from tests.cluster.harness.release import Release
 from tests.local.commands import Ended, tuningjob
 
@@ -38,7 +39,8 @@ class Person:
     def runs(self, *arguments: object, cwd: Path) -> Ended:
         """``tuningjob``, as they would on their laptop."""
         mine = {"TUNINGJOB_SERVER": self.server, "TUNINGJOB_TOKEN": self.token, "KUBECONFIG": os.devnull}
-        return tuningjob(*arguments, "-n", self.namespace, cwd=cwd, **mine)
+        ca_file = write_authority(self.cluster, cwd / "ca.crt")
+        return tuningjob(*arguments, "-n", self.namespace, cwd=cwd, **mine, TUNINGJOB_CA_FILE=str(ca_file or ""))
 
 
 def person(cluster: Cluster, namespace: str, name: str, *, role: str, server: str) -> Person:
@@ -57,8 +59,18 @@ def person(cluster: Cluster, namespace: str, name: str, *, role: str, server: st
     return Person(cluster, namespace, name, token, server)
 
 
+def write_authority(cluster: Cluster, file: Path) -> Path | None:
+    """Whom to trust as the results service, as the chart's README says that one gets it; None: the chart has no own authority."""
+    words = ("get", "configmap", f"{RELEASE}-ca", "--ignore-not-found", "--output=jsonpath={.data.ca\\.crt}")
+    certificate = cluster.kubectl(*words, namespace=SYSTEM_NAMESPACE)
+    if not certificate:
+        return None
+    file.write_text(certificate, encoding="utf-8")
+    return file
+
+
 @contextlib.contextmanager
-def port_forward(cluster: Cluster, release: Release, *, scheme: str = "http") -> Iterator[str]:
+def port_forward(cluster: Cluster, release: Release, *, scheme: str = "https") -> Iterator[str]:
     """`kubectl port-forward` to the results service, as the documentation says it: the service's URL on this machine."""
     words = cluster.command("port-forward", f"service/{release.name}-results", ":8080", namespace=release.namespace)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=sys.stderr, text=True) as forwarding:

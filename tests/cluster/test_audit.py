@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
-from tests.cluster.people import Person, person, port_forward
+from tests.cluster.people import Person, person, port_forward, write_authority
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
@@ -183,7 +183,14 @@ def test_a_process_that_serves_is_told_what_is_blessed_once(
     url = f"{server}/v1/namespaces/{jobs.namespace}/models/flowers/params"
 
     def ask(*headers: str) -> tuple[str, str]:
-        words = ["curl", "--silent", "--show-error", "--dump-header", "-", "-H", f"Authorization: Bearer {alice.token}"]
+        words = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--cacert",
+            str(write_authority(jobs.cluster, tmp_path / "ca.crt")),
+        ]
+        words += ["--dump-header", "-", "-H", f"Authorization: Bearer {alice.token}"]
         for header in headers:
             words += ["-H", header]
         said = subprocess.run([*words, url], capture_output=True, text=True, check=True, timeout=30).stdout

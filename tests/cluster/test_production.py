@@ -151,7 +151,7 @@ def test_a_search_outlives_its_database_its_bucket_and_its_service(
     assert {name.rpartition("/")[2] for name in production.bucket.objects()} >= {"model.joblib", "search.joblib"}
 
     # what was stored is what is handed out, over TLS, to whoever knows the authority
-    with port_forward(jobs.cluster, release, scheme="https") as server:
+    with port_forward(jobs.cluster, release) as server:
         alice = person(jobs.cluster, jobs.namespace, "alice", role="edit", server=server)
         untrusting = alice.runs("history", "iris-forest", cwd=tmp_path)
         assert untrusting.returncode == 4

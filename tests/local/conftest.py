@@ -13,7 +13,7 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of whoever runs the tests, nothing is known to them: no kubeconfig, no token."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LOGNAME", "ada")
-    for name in ("KUBECONFIG", "TUNINGJOB_SERVER", "TUNINGJOB_TOKEN"):
+    for name in ("KUBECONFIG", "TUNINGJOB_SERVER", "TUNINGJOB_TOKEN", "TUNINGJOB_CA_FILE"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -101,19 +101,34 @@ def test_nobody_listening_is_unavailable_too() -> None:
         audit.rollback("forest", why="")
 
 
-def test_a_certificate_that_nobody_here_trusts_is_told_at_once_and_its_authority_may_be_named(tmp_path: Path) -> None:
-    certificate, time = tmp_path / "tls.pem", Time()
+@pytest.fixture
+def crt(tmp_path: Path) -> Path:
+    """A certificate for this machine; with its key in tls.pem beside it."""
     key, crt = tmp_path / "key.pem", tmp_path / "crt.pem"
     words = ("-subj", "/CN=results", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", crt)
     new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *words)
     subprocess.run(new, check=True, capture_output=True)
-    certificate.write_bytes(key.read_bytes() + crt.read_bytes())
-    with answering(MODELS, certificate=certificate) as (url, _):
+    (tmp_path / "tls.pem").write_bytes(key.read_bytes() + crt.read_bytes())
+    return crt
+
+
+def test_a_certificate_that_nobody_here_trusts_is_told_at_once_and_its_authority_may_be_named(crt: Path) -> None:
+    time = Time()
+    with answering(MODELS, certificate=crt.with_name("tls.pem")) as (url, _):
         with client(url, time) as audit, pytest.raises(ServiceUnavailable, match="by --ca-file"):
             audit.models()
         assert time.now == 0.0
         with HttpAudit(url, "token-of-ada", namespace="team", ca_file=crt) as audit:
             assert audit.models() == ["forest"]
+
+
+def test_who_speaks_http_to_a_service_that_speaks_tls_is_told_the_scheme(crt: Path) -> None:
+    with (
+        answering(MODELS, certificate=crt.with_name("tls.pem")) as (url, _),
+        client(url.replace("https", "http")) as audit,
+        pytest.raises(ServiceUnavailable, match="begins with https"),
+    ):
+        audit.models()
 
 
 def test_a_rollback_that_may_have_been_done_is_not_sent_twice() -> None:

@@ -199,6 +199,11 @@ def test_a_file_that_is_no_certificate_is_told(inside: Inside, tmp_path: Path, m
     done = inside("models", "--server", "https://127.0.0.1:1", "--ca-file", "ca.crt")
     assert done.returncode == 2
     assert "--ca-file: must be a file of certificates as PEM, but got" in done.stderr
+    for named in ("ca.crt", "nowhere.crt"):
+        monkeypatch.setenv("TUNINGJOB_CA_FILE", named)
+        done = inside("models", "--server", "https://127.0.0.1:1")
+        assert done.returncode == 2
+        assert "TUNINGJOB_CA_FILE: must be a file of certificates as PEM, but got" in done.stderr
 
 
 # --- a journal in Postgres

@@ -130,7 +130,7 @@ capabilities:
 - name: TUNINGJOB_ARTIFACTS_URL
   value: {{ . | quote }}
 {{- end }}
-{{- if .Values.tls.secretName }}
+{{- if include "tuningjob.tls" . }}
 - name: TUNINGJOB_TLS_DIR
   value: /var/run/secrets/tls
 {{- end }}
@@ -168,8 +168,50 @@ envFrom:
 {{- end }}
 {{- end -}}
 
+{{/* Whose the results service's certificate is: own (it makes one itself), issuer (cert-manager's), secret (yours); empty: plain HTTP. */}}
+{{- define "tuningjob.tls" -}}
+{{- with .Values.tls }}
+{{- if and .secretName .issuerRef }}
+{{- fail "tls.secretName and tls.issuerRef: must be one of the two, but got both" }}
+{{- end }}
+{{- if .enabled }}
+{{- if .secretName }}secret{{ else if .issuerRef }}issuer{{ else }}own{{ end }}
+{{- else if or .secretName .issuerRef }}
+{{- fail "tls.enabled: must be true with tls.secretName or tls.issuerRef, but got false" }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "tuningjob.scheme" -}}
-{{ if .Values.tls.secretName }}https{{ else }}http{{ end }}
+{{ if include "tuningjob.tls" . }}https{{ else }}http{{ end }}
+{{- end -}}
+
+{{/* The chart's own authority: a Secret with its key, and a ConfigMap that everybody may read. */}}
+{{- define "tuningjob.authority" -}}
+{{ include "tuningjob.fullname" . }}-ca
+{{- end -}}
+
+{{/* The Secret that the results service has its certificate from. */}}
+{{- define "tuningjob.tlsSecret" -}}
+{{- $kind := include "tuningjob.tls" . }}
+{{- if eq $kind "own" }}{{ include "tuningjob.authority" . }}{{ else if eq $kind "issuer" }}{{ include "tuningjob.fullname" . }}-tls{{ else }}{{ .Values.tls.secretName }}{{ end }}
+{{- end -}}
+
+{{/* Whom to trust as the results service, as a volume: without a key. */}}
+{{- define "tuningjob.caVolume" -}}
+name: tls-ca
+{{- if eq (include "tuningjob.tls" .) "own" }}
+configMap: {name: {{ include "tuningjob.authority" . }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- else }}
+secret: {secretName: {{ include "tuningjob.tlsSecret" . }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end -}}
+
+{{/* By what names the results service is called; those of this machine are for kubectl port-forward. */}}
+{{- define "tuningjob.tlsNames" -}}
+{{- $name := include "tuningjob.results" . }}
+{{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) }}
+{{- concat $inside (list "localhost") .Values.tls.names | toJson }}
 {{- end -}}
 
 {{/*

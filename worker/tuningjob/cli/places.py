@@ -16,7 +16,15 @@ import click
 
 from tuningjob.cli.console import warn
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel, UnknownSearch
-from tuningjob.spec.wellknown import ENV_SERVER, ENV_TOKEN, JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, ExitCode
+from tuningjob.spec.wellknown import (
+    ENV_CA_FILE,
+    ENV_SERVER,
+    ENV_TOKEN,
+    JOURNAL_FILE,
+    RESULT_FILES,
+    SEARCHES_FOLDER,
+    ExitCode,
+)
 
 if TYPE_CHECKING:
     from tuningjob.artifacts.downloads import FileEntry
@@ -186,6 +194,12 @@ class Where:
             raise BadUse("--journal, --server: must be one of the two, but got both. Leave one out.")
         return None if self.journal else self.server or os.environ.get(ENV_SERVER) or None
 
+    @property
+    def trusted(self) -> Path | None:
+        """The file of whom to trust as the results service; None: whom this machine trusts."""
+        named = os.environ.get(ENV_CA_FILE)
+        return self.ca_file or (Path(named) if named else None)
+
 
 def where_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every command about finished searches has, handed on as ``where``."""
@@ -200,7 +214,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--ca-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="The authority that signed the service's certificate, as PEM.",
+        help=f"The authority that signed the service's certificate, as PEM [${ENV_CA_FILE}].",
     )
     @click.option(
         "--token-file",
@@ -339,9 +353,10 @@ def _service(url: str, where: Where) -> Iterator[Place]:
         warn(f"{url}: your token goes there unencrypted. Use https:// or `kubectl port-forward`.")
     token, namespace = _person(where)
     try:
-        audit = HttpAudit(url, token, namespace=namespace, ca_file=where.ca_file)
-    except ssl.SSLError as error:
-        raise BadUse(str(Problem("--ca-file", "a file of certificates as PEM", str(error)))) from None
+        audit = HttpAudit(url, token, namespace=namespace, ca_file=where.trusted)
+    except (ssl.SSLError, FileNotFoundError) as error:
+        name = "--ca-file" if where.ca_file else ENV_CA_FILE
+        raise BadUse(str(Problem(name, "a file of certificates as PEM", str(error)))) from None
     with audit:
         yield audit
 

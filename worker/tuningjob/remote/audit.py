@@ -197,6 +197,8 @@ class HttpAudit:
         )
         if _is_untrusted(error):
             advice = " Name the authority that signed its certificate by --ca-file."
+        elif isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and self._url.startswith("http://"):
+            advice += " If it speaks TLS, its URL begins with https://."
         return ServiceUnavailable(f"{self._url}: must be a results service that answers, but got: {error}.{advice}")
 
     def _refusal(self, response: httpx.Response) -> TuningJobError:
