@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.servers import postgres
+from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Axis, Block, NewSearch, Preflight
+from tuningjob.protocol.records import Axis, Block, Preflight
 from tuningjob_operator import tokens
 
 _RESULTS = Path(__file__).parent / "results" / "journal.md"

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.journal import Journal
-from tuningjob.protocol.records import EndedBy
+from tuningjob.journal.records import EndedBy
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import build_secret

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from tuningjob.protocol.records import NewSearch, Progress
+from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob_operator.children import ResultFiles

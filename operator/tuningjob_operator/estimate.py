@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from tuningjob.protocol.records import Progress, Spread
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import Spread
 from tuningjob.spec.status import EstimateStatus, SpreadStatus
 
 PILOT_WEIGHT: Final = 8

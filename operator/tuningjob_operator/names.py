@@ -5,7 +5,7 @@ Each says who writes it and who reads it. Names that a worker reads too live in 
 
 from typing import Final
 
-from tuningjob.protocol.records import TOO_MANY_FAILED_FITS
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS
 from tuningjob.spec.wellknown import GROUP
 
 # Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.protocol.records import TOO_MANY_FAILED_FITS, NewSearch, Preflight, Progress, SearchState
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Progress
+from tuningjob.protocol.records import Preflight, SearchState
 from tuningjob.sizing import size_warning
 from tuningjob.spec.grid import parse_search
 from tuningjob.spec.live import frozen_changes, with_live_fields

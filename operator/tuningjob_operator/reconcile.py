@@ -20,7 +20,8 @@ from typing import Any, Final, Protocol
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
 from tuningjob.journal import Journal
-from tuningjob.protocol.records import Progress, SearchState
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.status import TuningJobStatus

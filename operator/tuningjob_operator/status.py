@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from tuningjob.protocol.records import Progress
+from tuningjob.journal.records import Progress
 from tuningjob.sizing import Size, n_jobs_of
 from tuningjob.spec.grid import Grid, Sample
 from tuningjob.spec.status import (

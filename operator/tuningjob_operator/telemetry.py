@@ -23,7 +23,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tuningjob.protocol.records import Progress, SearchState
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import SearchState
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.loops import Outcome
 from tuningjob_operator.words import heard

@@ -10,7 +10,8 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from tuningjob.protocol.records import Pilot, Preflight, Progress, Spread
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import Pilot, Preflight, Spread
 from tuningjob.spec.bounds import problems_of
 
 # A century in seconds, and an exbibyte: more is no measurement.

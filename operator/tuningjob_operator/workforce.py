@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from tuningjob.protocol.records import Progress
+from tuningjob.journal.records import Progress
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob_operator import names
 from tuningjob_operator.admission import Admission, ceiling_pods

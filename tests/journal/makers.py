@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuningjob.journal.contract import SearchJournal
-from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, NewSearch, Next, Preflight, Unit
+from tuningjob.journal.records import NewSearch
+from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Next, Preflight, Unit
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 

@@ -17,9 +17,10 @@ from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
-from tuningjob.protocol.records import Axis, Block, Cell, EndedBy, Next, Refusal, Search, SearchState
+from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, Search, SearchState
 
 ALL_CELLS = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 

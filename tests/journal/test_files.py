@@ -7,8 +7,8 @@ import pytest
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
+from tuningjob.journal.records import AuditRow, Shares
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import AuditRow, Shares
 
 MODEL = Artifact("model.joblib", 700, "a" * 64)
 EVIL = Artifact("model.joblib", 700, "e" * 64)

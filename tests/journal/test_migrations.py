@@ -24,9 +24,10 @@ from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import is_journal, prepare
+from tuningjob.journal.records import Best, EndedBy
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Best, Cell, EndedBy, Next, SearchState, Unit
+from tuningjob.protocol.records import Cell, Next, SearchState, Unit
 
 pytestmark = pytest.mark.slow
 

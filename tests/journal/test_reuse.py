@@ -8,8 +8,9 @@ import pytest
 from tests.journal.makers import Clock, Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalMismatch, UnknownSearch
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Cell, CellIdentity, CellResult, NewSearch, Next
+from tuningjob.protocol.records import Cell, CellIdentity, CellResult, Next
 
 
 def identity(cell: Cell) -> str:

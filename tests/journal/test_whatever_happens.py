@@ -21,8 +21,9 @@ from hypothesis.stateful import (
 
 from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.journal.test_walk import block
+from tuningjob.journal.records import Progress
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Block, Cell, CellIdentity, Next, Progress, SearchState, Unit
+from tuningjob.protocol.records import Block, Cell, CellIdentity, Next, SearchState, Unit
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import pytest
 from tests.local.makers import Place
 from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, ServiceUnavailable, UnknownModel
-from tuningjob.protocol.records import AuditRow
+from tuningjob.journal.records import AuditRow
 from tuningjob.remote.audit import HttpAudit
 
 Answer = tuple[int, bytes]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operator.world import NOON, make_settings, manifest
-from tuningjob.protocol.records import Pilot, Preflight, Progress, SearchState, Spread
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import Pilot, Preflight, SearchState, Spread
 from tuningjob.sizing import n_jobs_within
 from tuningjob_operator.admission import admit
 from tuningjob_operator.estimate import Estimate, estimate, estimate_status, has_passed, useful_pods

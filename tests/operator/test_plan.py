@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.operator.world import NOON, make_settings, manifest
-from tuningjob.protocol.records import Answer, Best, Pilot, Preflight, Progress, Refusal, SearchState, Spread
+from tuningjob.journal.records import Best, Progress
+from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob.spec.manifest import load
 from tuningjob_operator import conditions as cs
 from tuningjob_operator import names

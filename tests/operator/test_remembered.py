@@ -9,7 +9,8 @@ import pytest
 
 from tests.operator.world import World, manifest
 from tuningjob.errors import UnknownSearch
-from tuningjob.protocol.records import AuditRow, CellIdentity, CellResult
+from tuningjob.journal.records import AuditRow
+from tuningjob.protocol.records import CellIdentity, CellResult
 from tuningjob_operator.loops import Purger
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.objects import Body

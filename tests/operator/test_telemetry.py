@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from tests.operator.world import World, manifest
-from tuningjob.protocol.records import Progress, SearchState
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import SearchState
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.cluster import ApiError, Conflict
 from tuningjob_operator.logs import JsonFormatter

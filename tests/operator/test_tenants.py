@@ -17,15 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.operator.world import NOON, World, make_settings, manifest
-from tuningjob.protocol.records import (
-    Answer,
-    Pilot,
-    Preflight,
-    Progress,
-    Refusal,
-    SearchState,
-    Spread,
-)
+from tuningjob.journal.records import Progress
+from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob.spec.manifest import load
 from tuningjob_operator import reconcile
 from tuningjob_operator import status as status_

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.service.server import Service
-from tuningjob.protocol.records import NewSearch
+from tuningjob.journal.records import NewSearch
 from tuningjob.sizing import size_of
 from tuningjob.spec import dump_spec, load
 

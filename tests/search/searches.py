@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.journal.template import ensure_journal
+from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal, open_sqlite
-from tuningjob.protocol.records import NewSearch
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
 from tuningjob.artifacts.store import LocalStore
+from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Shares
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.service import make_app

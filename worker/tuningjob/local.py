@@ -20,8 +20,9 @@ from tuningjob.artifacts.store import Artifact
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.journal.sql import open_sqlite
-from tuningjob.protocol.records import Answer, CellResult, NewSearch, Preflight, Progress, SearchState
+from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchState
 from tuningjob.resume import Attempt, begin
 from tuningjob.search.beside import importable
 from tuningjob.search.cells import preflight_of

@@ -13,8 +13,9 @@ from itertools import count
 from typing import Any, Final
 
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import NewSearch
 from tuningjob.protocol.code import listed, other_code
-from tuningjob.protocol.records import NewSearch, SearchState
+from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.spec import dump_spec
 

@@ -11,8 +11,8 @@ import uvicorn
 from tuningjob.artifacts.store import ArtifactStore, open_store
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.contract import Journal
+from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.records import Shares
 from tuningjob_operator import logs, tokens
 from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.connections import guarded

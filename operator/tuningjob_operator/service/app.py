@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.journal.contract import Journal
-from tuningjob.protocol.records import Shares
+from tuningjob.journal.records import Shares
 from tuningjob_operator.service import people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 
 from tuningjob.artifacts.store import Artifact, ArtifactStore, blocks
 from tuningjob.journal.contract import Audit
-from tuningjob.protocol.records import AuditRow, Blessing
+from tuningjob.journal.records import AuditRow, Blessing
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import Metrics

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tuningjob.artifacts.store import Artifact, ArtifactStore, Upload, blocks
 from tuningjob.journal.contract import Journal, SearchJournal
+from tuningjob.journal.records import Shares
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
@@ -31,7 +32,6 @@ from tuningjob.protocol.records import (
     Preflight,
     Refusal,
     Search,
-    Shares,
 )
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.metrics import Metrics

@@ -15,7 +15,7 @@ from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
     from tuningjob.artifacts.downloads import FileEntry
-    from tuningjob.protocol.records import AuditRow
+    from tuningjob.journal.records import AuditRow
 
 _UNKNOWN_VERSIONS: Final = (
     f"it has no {SIDECAR_FILE}: whether its library versions differ from the ones here is not known."

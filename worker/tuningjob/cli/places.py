@@ -29,7 +29,7 @@ from tuningjob.spec.wellknown import (
 if TYPE_CHECKING:
     from tuningjob.artifacts.downloads import FileEntry
     from tuningjob.journal.contract import Audit, Journal
-    from tuningjob.protocol.records import AuditRow, Blessing
+    from tuningjob.journal.records import AuditRow, Blessing
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"

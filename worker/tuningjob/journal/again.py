@@ -13,9 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, literal, select
 
 from tuningjob.journal.claims import walk_of
+from tuningjob.journal.records import NewSearch
 from tuningjob.journal.schema import cells, regions, searches, units
 from tuningjob.journal.values import readable
-from tuningjob.protocol.records import Cell, CellResult, NewSearch, SearchState
+from tuningjob.protocol.records import Cell, CellResult, SearchState
 
 _RESULT: Final = TypeAdapter(CellResult)
 _PAGE: Final = 5_000

@@ -15,9 +15,10 @@ from tuningjob.errors import NotBlessed, UnknownModel
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database
+from tuningjob.journal.records import Act, AuditRow, Blessing, Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
 from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
-from tuningjob.protocol.records import Act, Answer, AuditRow, Blessing, Erasure, Preflight
+from tuningjob.protocol.records import Answer, Preflight
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])

@@ -28,9 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tuningjob.journal.records import Best
 from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import null_if_nan
-from tuningjob.protocol.records import Best, CellResult
+from tuningjob.protocol.records import CellResult
 
 # one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter, whatever its length
 _POSTGRES: Final = "postgresql"

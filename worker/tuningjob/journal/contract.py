@@ -44,24 +44,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from tuningjob.artifacts.store import Artifact
-from tuningjob.protocol.records import (
-    Answer,
-    AuditRow,
-    Blessing,
-    Cell,
-    CellIdentity,
-    CellResult,
-    Claim,
-    EndedBy,
-    Erasure,
-    NewSearch,
-    Preflight,
-    Progress,
-    Refusal,
-    Search,
-    Shares,
-    Whereabouts,
-)
+from tuningjob.journal.records import AuditRow, Blessing, EndedBy, Erasure, NewSearch, Progress, Shares, Whereabouts
+from tuningjob.protocol.records import Answer, Cell, CellIdentity, CellResult, Claim, Preflight, Refusal, Search
 
 
 class Journal(ABC):

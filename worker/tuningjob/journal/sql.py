@@ -29,29 +29,23 @@ from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import prepare
 from tuningjob.journal.purge import Purge, remove
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, Best, EndedBy, NewSearch, Progress, Shares, Whereabouts
 from tuningjob.journal.schema import cells, regions, schema_version, searches, units
 from tuningjob.journal.values import MAX_READABLE, readable, storable
 from tuningjob.journal.walk import is_sound
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import (
     MAX_INDEX,
-    TOO_MANY_FAILED_FITS,
     Answer,
-    Best,
     Cell,
     CellIdentity,
     CellResult,
     Claim,
-    EndedBy,
-    NewSearch,
     Next,
     Preflight,
-    Progress,
     Refusal,
     Search,
     SearchState,
-    Shares,
-    Whereabouts,
 )
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.

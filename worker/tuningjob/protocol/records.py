@@ -1,7 +1,10 @@
-"""What the journal holds and hands out, as plain records.
+"""What workers and the journal tell each other, as plain records.
 
 The same records are the bodies of the results service's HTTP API: pydantic reads and writes them at that border, with the
 bounds given here. Floats cross JSON unharmed: Python's repr round-trips, and NaN and infinities travel as strings.
+
+During an upgrade a worker and a service of two releases talk to each other. So a new field needs a default, and must be left out
+of what is sent as long as it has it (a release that does not know the field refuses it).
 """
 
 import math
@@ -12,10 +15,9 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
-from tuningjob.artifacts.store import Artifact
 from tuningjob.protocol.code import Parts
 
-_WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
+WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
 Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
 Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
@@ -32,8 +34,6 @@ MAX_ERROR_LENGTH: Final = 8_192
 # of each problem of a refusal and each warning: whole sentences, and the end of a traceback
 MAX_TEXT_LENGTH: Final = 8_192
 MAX_PARAMS_BYTES: Final = 64 * 2**10
-# How the failure of a search begins that passed its spec's limits.maxFailedFits; the reason of its condition, too.
-TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"
 Digest = Annotated[str, Field(max_length=128)]
 Identity = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Claimant = Annotated[str, Field(pattern=r"^[-A-Za-z0-9_.]*$", max_length=128)]
@@ -72,49 +72,11 @@ class SearchState(StrEnum):
     REFUSED = "Refused"
 
 
-class EndedBy(StrEnum):
-    """Whose word it is that a search has ended; only the operator and the journal have words of their own for why."""
-
-    WORKER = "Worker"
-    OPERATOR = "Operator"
-    JOURNAL = "Journal"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """How many bytes the files of one search, and of one namespace, may have; 0: any number."""
-
-    search_bytes: int = 0
-    namespace_bytes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewSearch:
-    """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
-
-    ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty where nobody knows.
-    ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than they began with.
-    """
-
-    id: str
-    namespace: str
-    name: str
-    model_key: str
-    spec: dict[str, Any]
-    candidates: int
-    splits: int
-    pods: int = 1
-    image: str = ""
-    created_by: str = ""
-    artifacts: str = ""
-    memory_limit: int = 0
-
-
 @dataclass(frozen=True, order=True)
 class Cell:
     """One candidate × one split."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     candidate: Ordinal
     split: Ordinal
 
@@ -128,7 +90,7 @@ class CellResult:
     one fit to the next.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     candidate: Ordinal
     split: Ordinal
     test_scores: Scores
@@ -149,7 +111,7 @@ class CellResult:
 class CellIdentity:
     """A cell that is about to be evaluated, and the identity that its result will have."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     candidate: Ordinal
     split: Ordinal
     identity: Identity
@@ -164,7 +126,7 @@ class Unit:
     not evaluated.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     id: int
     cells: tuple[Cell, ...]
     alone: bool = False
@@ -183,7 +145,7 @@ class Next(StrEnum):
 class Claim:
     """The answer to a claim."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     next: Next
     unit: Unit | None = None
 
@@ -195,7 +157,7 @@ class Axis:
     ``together``: fits along it are done as one, and are best not parted.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     size: Annotated[int, Field(ge=1, lt=2**63)]
     stride: Annotated[int, Field(ge=1, lt=2**63)]
     together: bool = False
@@ -207,7 +169,7 @@ class Block:
     last the ones that are done together.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     start: Ordinal
     axes: Annotated[tuple[Axis, ...], Field(max_length=256)]
 
@@ -216,7 +178,7 @@ class Block:
 class Spread:
     """An estimate: what is expected, and between what it will most likely be."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     low: Amount
     expected: Amount
     high: Amount
@@ -231,7 +193,7 @@ class Pilot:
     ``full`` of them on all the rows of a split.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     cell_seconds: Spread
     process_bytes: Spread
     pod_bytes: Ordinal
@@ -252,7 +214,7 @@ class Preflight:
     is None where no fit could be measured.
     """
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     data_digest: Digest
     split_digest: Digest = ""
     estimator_digest: Digest = ""
@@ -274,7 +236,7 @@ class Preflight:
 class Search:
     """What a worker must know to take part. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     id: str
     namespace: str
     name: str
@@ -289,7 +251,7 @@ class Search:
 class Answer:
     """The outcome of a complete search."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     best_index: Ordinal
     best_score: float
     best_std: float
@@ -304,126 +266,7 @@ class Answer:
 class Refusal:
     """Why a worker cannot search what the manifest names. Each problem: field, must_be, got, advice."""
 
-    __pydantic_config__ = _WIRE
+    __pydantic_config__ = WIRE
     problems: Annotated[
         tuple[Annotated[dict[Name, Text], Field(max_length=16)], ...], Field(min_length=1, max_length=64)
     ]
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Of which TuningJob a search is; ``revision`` grows with every change."""
-
-    namespace: str
-    name: str
-    revision: int
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best of the candidates whose every split is in. ``score`` is the mean over splits."""
-
-    index: int
-    score: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant.
-
-    ``ended_by`` says who ended it, if it has ended; ``end_reason`` is that one's own word for why, always empty of a worker,
-    and then ``failure`` is ``<reason>: <message>``. What a worker's ``failure`` begins with means nothing.
-
-    ``measured`` cells took ``cell_seconds`` in all. ``last_holder`` is the highest index that holds something unfinished (a unit,
-    or the right to finish the search). ``starved`` units killed pods of at most ``starved_bytes``, and wait for one with more.
-    None and 0 once the search has ended.
-    """
-
-    id: str
-    namespace: str
-    name: str
-    state: SearchState
-    revision: int
-    done: int
-    failed: int
-    total: int
-    reused: int = 0
-    deaths: int = 0
-    cell_seconds: float = 0.0
-    measured: int = 0
-    last_holder: int | None = None
-    starved: int = 0
-    starved_bytes: int = 0
-    preflight: Preflight | None = None
-    best: Best | None = None
-    answer: Answer | None = None
-    model_version: int | None = None
-    refusal: Refusal | None = None
-    failure: str | None = None
-    ended_by: EndedBy | None = None
-    end_reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditRow:
-    """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC.
-
-    ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
-    taken over from them. None: of a release that did not keep it.
-    """
-
-    __pydantic_config__ = _WIRE
-    namespace: str
-    model_key: str
-    version: int
-    search_id: str
-    best_params: dict[str, Any]
-    score: float
-    metric: str
-    std: float
-    fits: int
-    failed_fits: int
-    duration_seconds: float
-    finished_at: str
-    data_digest: str
-    split_digest: str = ""
-    estimator_digest: str = ""
-    image: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    seed: str = ""
-    created_by: str = ""
-    artifacts: str = ""
-    files: tuple[Artifact, ...] | None = None
-    reused_from: dict[str, int] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Erasure:
-    """A person's name that gave way to a pseudonym, in so many versions and blessings."""
-
-    pseudonym: str
-    versions: int
-    blessings: int
-
-
-class Act(StrEnum):
-    """How a version came to be the blessed one."""
-
-    BLESS = "bless"
-    ROLLBACK = "rollback"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blessing:
-    """One entry of a model key's history of blessings: ``to_version`` is the one in use from ``at`` (ISO 8601, UTC) on."""
-
-    __pydantic_config__ = _WIRE
-    namespace: str
-    model_key: str
-    number: int
-    act: Act
-    from_version: int | None
-    to_version: int
-    who: str
-    why: str
-    at: str

@@ -28,7 +28,7 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownModel,
 )
-from tuningjob.protocol.records import AuditRow, Blessing
+from tuningjob.journal.records import AuditRow, Blessing
 
 T = TypeVar("T")
 PATIENCE_SECONDS: Final = 15.0
