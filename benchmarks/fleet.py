@@ -28,6 +28,7 @@ from tests.servers.ports import free_port
 from tuningjob.artifacts.store import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Pilot, Preflight, Spread
+from tuningjob.protocol.requests import ClaimRequest, Report
 
 Body = dict[str, Any]
 OPERATOR: Final = "operator"  # as the API server knows it
@@ -262,20 +263,20 @@ class Workers:
 
     def preflight(self, search: str) -> None:
         """The first pod's finding."""
-        self._journal.set_preflight(search, _PREFLIGHT)
+        self._journal.view(search).set_preflight(_PREFLIGHT)
 
     def fit(self, search: str, cells: int, *, pods: int) -> None:
         """So many cells, the pods taking turns."""
         index, idle = 0, 0
         while cells > 0 and idle < pods:
-            claim = self._journal.claim(search, index=index, slots=1, holding=set())
+            claim = self._journal.view(search).claim(ClaimRequest(index=index, slots=1, holding=set()))
             if claim.next is Next.FINISH:
                 return
             if claim.unit is None:
                 idle += 1  # what is left, others hold
             else:
                 idle, taken = 0, claim.unit.cells[:cells]
-                self._journal.report(search, index=index, results=[_result(cell) for cell in taken])
+                self._journal.view(search).report(Report(index=index, results=[_result(cell) for cell in taken]))
                 cells -= len(taken)
             index = (index + 1) % pods
 
@@ -288,7 +289,7 @@ class Workers:
             best_index=0, best_score=0.9, best_std=0.01, best_params={"C": 1.0}, metric="score", failed_fits=0,
             refit_seconds=1.0, fit_seconds_total=80.0,
         )  # fmt: skip
-        self._journal.complete(search, answer)
+        self._journal.view(search).complete(answer)
 
     def go_home(self, pods: Sequence[Body]) -> None:
         """Every pod ends well."""

@@ -229,7 +229,7 @@ def _open(journal: SqlJournal, size: str) -> str:
     )  # fmt: skip
     axes = (Axis(size=first, stride=second * third), Axis(size=second, stride=third), Axis(size=third, stride=1))
     blocks = (Block(start=0, axes=axes),)
-    journal.set_preflight(search, Preflight(data_digest="d", samples=1, features=1, versions={}, blocks=blocks))
+    journal.view(search).set_preflight(Preflight(data_digest="d", samples=1, features=1, versions={}, blocks=blocks))
     return search
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from tuningjob.artifacts.store import ArtifactStore
-from tuningjob.journal import Journal
 from tuningjob.journal.records import EndedBy
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.children import build_secret
@@ -54,7 +54,7 @@ class Hands:
         self,
         *,
         cluster: Cluster,
-        journal: Journal,
+        journal: SqlJournal,
         artifacts: ArtifactStore,
         cache: Cache,
         keys: tokens.Keys,
@@ -89,7 +89,7 @@ class Hands:
                 logger.info("gave back what pods left", extra={"first_index": first})
             case Release(indexes=indexes):
                 for index in indexes:
-                    await asyncio.to_thread(self._journal.leave, uid_of(body), index=index)
+                    await asyncio.to_thread(self._journal.view(uid_of(body)).leave, index=index)
                 logger.info("released the work of lost pods", extra={"indexes": indexes})
             case Pardon(pods=pods):
                 await asyncio.to_thread(self._journal.pardon, uid_of(body), pods)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tuningjob.errors import JournalError
-from tuningjob.journal import Journal
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.cluster import ApiError, Cluster, Conflict, Listing
 from tuningjob_operator.logs import current_tuningjob
@@ -95,7 +95,7 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
 class JournalPoller:
     """Adds the keys of searches that changed in the journal."""
 
-    def __init__(self, *, journal: Journal, cache: Cache, queue: WorkQueue[Key]) -> None:
+    def __init__(self, *, journal: SqlJournal, cache: Cache, queue: WorkQueue[Key]) -> None:
         self._journal = journal
         self._cache = cache
         self._queue = queue
@@ -128,7 +128,7 @@ class Resync:
         self,
         *,
         cluster: Cluster,
-        journal: Journal,
+        journal: SqlJournal,
         cache: Cache,
         queue: WorkQueue[Key],
         clock: Clock,
@@ -228,7 +228,7 @@ class AuthorityWatch:
 class Purger:
     """Removes the cells of searches that were deleted long ago: until then, other searches may reuse them."""
 
-    def __init__(self, *, journal: Journal, clock: Clock, retention: dt.timedelta) -> None:
+    def __init__(self, *, journal: SqlJournal, clock: Clock, retention: dt.timedelta) -> None:
         self._journal = journal
         self._clock = clock
         self._retention = retention

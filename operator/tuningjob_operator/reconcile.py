@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
-from tuningjob.journal import Journal
 from tuningjob.journal.records import Progress
+from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import SearchState
 from tuningjob.spec.manifest import load_spec
 from tuningjob.spec.models import TuningJobSpec
@@ -82,7 +82,7 @@ class Reconciler:
         self,
         *,
         cluster: Cluster,
-        journal: Journal,
+        journal: SqlJournal,
         artifacts: ArtifactStore,
         cache: Cache,
         settings: Settings,
@@ -341,7 +341,7 @@ class Reconciler:
         if known is not None:
             return known
         try:
-            search = await asyncio.to_thread(self._journal.search, uid)
+            search = await asyncio.to_thread(self._journal.view(uid).search)
             size = len(json.dumps(search.spec))
             spec = await PLANNING.run(load_spec, search.spec) if size > LARGE_BYTES else load_spec(search.spec)
         except (ManifestRefused, ValueError, RecursionError) as error:

@@ -4,9 +4,10 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuningjob.journal.contract import SearchJournal
 from tuningjob.journal.records import NewSearch
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Next, Preflight, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -106,10 +107,12 @@ class Pod:
         return self._ask().next
 
     def _ask(self) -> Claim:
-        return self.journal.claim(index=self.index, slots=self.slots, holding=self.holding, memory=self.memory)
+        return self.journal.claim(
+            ClaimRequest(index=self.index, slots=self.slots, holding=self.holding, memory=self.memory)
+        )
 
     def report(self, *cells: Cell) -> int:
-        return self.journal.report(index=self.index, results=[a_result(cell) for cell in cells])
+        return self.journal.report(Report(index=self.index, results=[a_result(cell) for cell in cells])).new
 
     def finish(self, unit: Unit) -> None:
         self.report(*unit.cells)

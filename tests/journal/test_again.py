@@ -6,9 +6,9 @@ import pytest
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer
 from tuningjob.errors import JournalMismatch, UnknownSearch
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Axis, Block, Cell, Next, SearchState
+from tuningjob.protocol.requests import Report
 
 ALL = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 FAILED = [Cell(0, 1), Cell(0, 2), Cell(4, 0), Cell(5, 4)]
@@ -16,7 +16,7 @@ FAILED = [Cell(0, 1), Cell(0, 2), Cell(4, 0), Cell(5, 4)]
 PREFLIGHT = a_preflight(blocks=(Block(start=0, axes=(Axis(size=2, stride=1), Axis(size=3, stride=2, together=True))),))
 
 
-def work(journal: Journal, search: str, *, failing: Collection[Cell] = (), until: int = 1_000) -> list[Cell]:
+def work(journal: SqlJournal, search: str, *, failing: Collection[Cell] = (), until: int = 1_000) -> list[Cell]:
     """What one worker evaluates, at most so many cells; it leaves in good order."""
     pod, evaluated = Pod(journal.view(search), slots=2), list[Cell]()
     while len(evaluated) < until and (unit := pod.claim()) is not None:
@@ -26,15 +26,15 @@ def work(journal: Journal, search: str, *, failing: Collection[Cell] = (), until
             )
             for cell in unit.cells
         ]
-        journal.report(search, index=0, results=results)
+        journal.view(search).report(Report(index=0, results=results))
         evaluated += unit.cells
-    journal.leave(search, index=0)
+    journal.view(search).leave(index=0)
     return evaluated
 
 
-def begun(journal: Journal, search: str = "search-a") -> None:
+def begun(journal: SqlJournal, search: str = "search-a") -> None:
     journal.open_search(a_search(search, pods=1))
-    journal.set_preflight(search, PREFLIGHT)
+    journal.view(search).set_preflight(PREFLIGHT)
 
 
 @pytest.mark.parametrize("how", ["failed", "stopped"])
@@ -50,14 +50,14 @@ def test_a_search_goes_on_with_its_failed_cells_alone(journal: SqlJournal, clock
     assert (again.state, again.failure, again.ended_by, again.end_reason) == (SearchState.RUNNING, None, None, "")
     assert (again.done, again.failed) == (len(first) - len(failed), 0)
     clock.pass_time(seconds=100)
-    journal.set_preflight("search-a", PREFLIGHT)
+    journal.view("search-a").set_preflight(PREFLIGHT)
     clock.pass_time(seconds=5)
     second = work(journal, "search-a")
     assert sorted(second) == sorted({*ALL} - {*first} | {*failed})
     assert Pod(journal.view("search-a")).asks() is Next.FINISH
-    journal.complete("search-a", an_answer())
-    assert [result.cell for result in journal.results("search-a")] == ALL
-    assert all(result.error is None for result in journal.results("search-a"))
+    journal.view("search-a").complete(an_answer())
+    assert [result.cell for result in journal.view("search-a").results()] == ALL
+    assert all(result.error is None for result in journal.view("search-a").results())
     (version,) = journal.audit.history(namespace="team", model_key="forest")
     assert version.duration_seconds == 5, "of this run alone"
 
@@ -65,15 +65,15 @@ def test_a_search_goes_on_with_its_failed_cells_alone(journal: SqlJournal, clock
 def test_of_a_complete_search_another_is_made_and_the_version_stays(journal: SqlJournal) -> None:
     begun(journal)
     work(journal, "search-a", failing=FAILED)
-    journal.complete("search-a", an_answer(failed_fits=4))
+    journal.view("search-a").complete(an_answer(failed_fits=4))
     before = journal.progress("search-a")
     with pytest.raises(JournalMismatch, match="a complete search stays as it is"):
         journal.begin_again("search-a", a_search())
 
     assert journal.begin_again("search-a", a_search("search-b", created_by="eve", artifacts="file:///b")) == 26
-    journal.set_preflight("search-b", PREFLIGHT)
+    journal.view("search-b").set_preflight(PREFLIGHT)
     assert sorted(work(journal, "search-b")) == FAILED
-    assert journal.complete("search-b", an_answer()) == 2
+    assert journal.view("search-b").complete(an_answer()) == 2
     assert journal.progress("search-a") == before
     one, two = journal.audit.history(namespace="team", model_key="forest")
     assert (one.search_id, one.failed_fits) == ("search-a", 4)
@@ -93,10 +93,10 @@ def test_a_search_that_is_there_is_never_written_over(journal: SqlJournal) -> No
 def test_another_attempt_takes_the_place_of_one_that_was_given_up(journal: SqlJournal) -> None:
     begun(journal)
     work(journal, "search-a", failing=FAILED)
-    journal.complete("search-a", an_answer(failed_fits=4))
+    journal.view("search-a").complete(an_answer(failed_fits=4))
     for _ in range(2):
         assert journal.begin_again("search-a", a_search("search-b")) == 26
-        journal.set_preflight("search-b", PREFLIGHT)
+        journal.view("search-b").set_preflight(PREFLIGHT)
         assert sorted(work(journal, "search-b", failing=FAILED)) == FAILED
         journal.delete("search-b")
     assert journal.named("team", "forest") == ["search-a"]

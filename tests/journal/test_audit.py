@@ -9,7 +9,7 @@ from sqlalchemy import Column, Float, Integer, String, text
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tuningjob.errors import JournalError, NotBlessed, UnknownModel
-from tuningjob.journal.contract import Audit
+from tuningjob.journal.audit import SqlAudit
 from tuningjob.journal.records import Act
 from tuningjob.journal.schema import metadata
 from tuningjob.journal.sql import SqlJournal
@@ -18,26 +18,25 @@ KEY = {"namespace": "team", "model_key": "forest"}
 
 
 @pytest.fixture
-def audit(journal: SqlJournal) -> Audit:
+def audit(journal: SqlJournal) -> SqlAudit:
     """Three versions of the forest."""
     for number in (1, 2, 3):
         journal.open_search(
             a_search(f"search-{number}", image="worker:7", created_by="ada", artifacts=f"s3://b/{number}")
         )
-        journal.set_preflight(
-            f"search-{number}",
-            a_preflight(split_digest="s" * 32, estimator_digest="e" * 32, seed='{"random_state": 0}'),
+        journal.view(f"search-{number}").set_preflight(
+            a_preflight(split_digest="s" * 32, estimator_digest="e" * 32, seed='{"random_state": 0}')
         )
         Pod(journal.view(f"search-{number}")).work()
-        journal.complete(f"search-{number}", an_answer(best_params={"C": number}))
+        journal.view(f"search-{number}").complete(an_answer(best_params={"C": number}))
     return journal.audit
 
 
-def in_use(audit: Audit) -> int:
+def in_use(audit: SqlAudit) -> int:
     return audit.blessed(**KEY).version
 
 
-def test_a_version_tells_where_its_parameters_come_from(audit: Audit) -> None:
+def test_a_version_tells_where_its_parameters_come_from(audit: SqlAudit) -> None:
     row = audit.version(**KEY, version=2)
     assert (row.best_params, row.search_id) == ({"C": 2}, "search-2")
     assert (row.image, row.created_by, row.artifacts) == ("worker:7", "ada", "s3://b/2")
@@ -45,18 +44,18 @@ def test_a_version_tells_where_its_parameters_come_from(audit: Audit) -> None:
     assert audit.history(**KEY)[1] == row
 
 
-def test_models_are_listed_by_namespace(audit: Audit) -> None:
+def test_models_are_listed_by_namespace(audit: SqlAudit) -> None:
     assert audit.models("team") == ["forest"]
     assert audit.models("other") == []
     assert audit.history(namespace="other", model_key="forest") == []
 
 
-def test_nothing_is_in_use_before_it_is_blessed(audit: Audit) -> None:
+def test_nothing_is_in_use_before_it_is_blessed(audit: SqlAudit) -> None:
     with pytest.raises(NotBlessed, match="none was ever blessed"):
         audit.blessed(**KEY)
 
 
-def test_blessing_puts_a_version_into_use_and_is_remembered(audit: Audit, clock: Clock) -> None:
+def test_blessing_puts_a_version_into_use_and_is_remembered(audit: SqlAudit, clock: Clock) -> None:
     blessing = audit.bless(**KEY, version=2, who="ada", why="better recall")
     assert in_use(audit) == 2
     assert (blessing.act, blessing.from_version, blessing.to_version) == (Act.BLESS, None, 2)
@@ -64,13 +63,13 @@ def test_blessing_puts_a_version_into_use_and_is_remembered(audit: Audit, clock:
     assert audit.blessings(**KEY) == [blessing]
 
 
-def test_blessing_what_is_in_use_changes_nothing(audit: Audit) -> None:
+def test_blessing_what_is_in_use_changes_nothing(audit: SqlAudit) -> None:
     first = audit.bless(**KEY, version=2, who="ada")
     assert audit.bless(**KEY, version=2, who="bob", why="again") == first
     assert len(audit.blessings(**KEY)) == 1
 
 
-def test_a_rollback_goes_to_what_was_in_use_before_and_again_to_what_was_before_that(audit: Audit) -> None:
+def test_a_rollback_goes_to_what_was_in_use_before_and_again_to_what_was_before_that(audit: SqlAudit) -> None:
     for version in (1, 3, 2):
         audit.bless(**KEY, version=version, who="ada")
     back = audit.rollback(**KEY, who="bob", why="slow")
@@ -81,7 +80,7 @@ def test_a_rollback_goes_to_what_was_in_use_before_and_again_to_what_was_before_
     assert [each.number for each in audit.blessings(**KEY)] == [1, 2, 3, 4, 5]
 
 
-def test_after_a_rollback_a_new_blessing_comes_on_top_of_what_is_in_use_then(audit: Audit) -> None:
+def test_after_a_rollback_a_new_blessing_comes_on_top_of_what_is_in_use_then(audit: SqlAudit) -> None:
     audit.bless(**KEY, version=1, who="ada")
     audit.bless(**KEY, version=2, who="ada")
     audit.rollback(**KEY, who="ada")
@@ -91,7 +90,7 @@ def test_after_a_rollback_a_new_blessing_comes_on_top_of_what_is_in_use_then(aud
 
 
 @pytest.mark.parametrize(("versions", "got"), [([], "none"), ([2], "only version 2")])
-def test_what_was_blessed_once_or_never_cannot_be_rolled_back(audit: Audit, versions: list[int], got: str) -> None:
+def test_what_was_blessed_once_or_never_cannot_be_rolled_back(audit: SqlAudit, versions: list[int], got: str) -> None:
     for version in versions:
         audit.bless(**KEY, version=version, who="ada")
     with pytest.raises(NotBlessed, match=f"blessed twice to be rolled back, but got {got}"):
@@ -99,7 +98,7 @@ def test_what_was_blessed_once_or_never_cannot_be_rolled_back(audit: Audit, vers
     assert len(audit.blessings(**KEY)) == len(versions)
 
 
-def test_a_key_or_a_version_that_is_not_there_is_told_with_what_is(audit: Audit) -> None:
+def test_a_key_or_a_version_that_is_not_there_is_told_with_what_is(audit: SqlAudit) -> None:
     unknown = {"namespace": "team", "model_key": "tree"}
     for ask in (
         lambda: audit.version(**unknown, version=1),
@@ -115,14 +114,14 @@ def test_a_key_or_a_version_that_is_not_there_is_told_with_what_is(audit: Audit)
     assert audit.blessings(**KEY) == []
 
 
-def test_the_files_of_a_search_are_kept_once_it_was_blessed_even_after_a_rollback(audit: Audit) -> None:
+def test_the_files_of_a_search_are_kept_once_it_was_blessed_even_after_a_rollback(audit: SqlAudit) -> None:
     audit.bless(**KEY, version=1, who="ada")
     audit.bless(**KEY, version=2, who="ada")
     audit.rollback(**KEY, who="ada")
     assert [audit.keeps(f"search-{number}") for number in (1, 2, 3)] == [True, True, False]
 
 
-def test_the_audit_outlives_the_searches(audit: Audit, journal: SqlJournal, clock: Clock) -> None:
+def test_the_audit_outlives_the_searches(audit: SqlAudit, journal: SqlJournal, clock: Clock) -> None:
     before = audit.history(**KEY)
     journal.delete("search-1")
     clock.pass_time(days=1)
@@ -130,7 +129,9 @@ def test_the_audit_outlives_the_searches(audit: Audit, journal: SqlJournal, cloc
     assert audit.history(**KEY) == before
 
 
-def test_parameters_that_an_older_release_took_in_of_any_length_end_nobody(audit: Audit, journal: SqlJournal) -> None:
+def test_parameters_that_an_older_release_took_in_of_any_length_end_nobody(
+    audit: SqlAudit, journal: SqlJournal
+) -> None:
     columns = "namespace, model_key, search_id, metric, fits, failed_fits, duration_seconds, finished_at, data_digest, versions"
     poison = json.dumps({"a": "x" * 2**21})
     with journal._database.writing() as connection:
@@ -149,7 +150,7 @@ def test_parameters_that_an_older_release_took_in_of_any_length_end_nobody(audit
 # --- a person's name -------------------------------------------------------------------------------------------------
 
 
-def test_a_persons_name_gives_way_to_a_pseudonym_and_all_else_stays(audit: Audit, journal: SqlJournal) -> None:
+def test_a_persons_name_gives_way_to_a_pseudonym_and_all_else_stays(audit: SqlAudit, journal: SqlJournal) -> None:
     audit.bless(**KEY, version=1, who="ada", why="first")
     audit.bless(**KEY, version=2, who="grace", why="better")
     before = audit.history(**KEY)
@@ -173,7 +174,7 @@ def another(column: Column[Any]) -> str:
 
 @pytest.mark.parametrize(("table", "person"), [("hyperparameter_audit", "created_by"), ("blessings", "who")])
 def test_no_column_can_be_changed_but_a_name_and_that_to_a_pseudonym_alone(
-    audit: Audit, journal: SqlJournal, table: str, person: str
+    audit: SqlAudit, journal: SqlJournal, table: str, person: str
 ) -> None:
     audit.bless(**KEY, version=1, who="ada")
     changes = [

@@ -34,19 +34,19 @@ def journal(journal: SqlJournal) -> SqlJournal:
 def test_a_worker_with_other_code_than_the_first_is_refused(
     journal: SqlJournal, first: dict[str, str], second: dict[str, str], told: str
 ) -> None:
-    journal.set_preflight("search-a", a_preflight(code=first))
-    journal.set_preflight("search-a", a_preflight(code=first))
+    journal.view("search-a").set_preflight(a_preflight(code=first))
+    journal.view("search-a").set_preflight(a_preflight(code=first))
     with pytest.raises(JournalMismatch) as refused:
-        journal.set_preflight("search-a", a_preflight(code=second))
+        journal.view("search-a").set_preflight(a_preflight(code=second))
     assert str(refused.value) == f"must be the code that the search began with, but got {told}."
 
 
 def test_what_a_worker_of_another_release_does_not_tell_is_not_compared(journal: SqlJournal) -> None:
-    journal.set_preflight("search-a", a_preflight())
-    journal.set_preflight("search-a", a_preflight(code={"mine.py": ONE}))
-    journal.set_preflight("search-a", a_preflight(versions={"scikit-learn": "1.9.1", "lightgbm": "4.6.0"}))
+    journal.view("search-a").set_preflight(a_preflight())
+    journal.view("search-a").set_preflight(a_preflight(code={"mine.py": ONE}))
+    journal.view("search-a").set_preflight(a_preflight(versions={"scikit-learn": "1.9.1", "lightgbm": "4.6.0"}))
     with pytest.raises(JournalMismatch, match=r"scikit-learn 1\.9\.1 → 1\.9\.2"):
-        journal.set_preflight("search-a", a_preflight(versions={"scikit-learn": "1.9.2"}))
+        journal.view("search-a").set_preflight(a_preflight(versions={"scikit-learn": "1.9.2"}))
 
 
 def test_without_code_a_preflight_travels_as_it_did_before() -> None:

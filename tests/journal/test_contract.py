@@ -16,16 +16,16 @@ from sqlalchemy import create_engine
 from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
 from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, Search, SearchState
+from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply
 
 ALL_CELLS = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 
 
-def pod(journal: Journal, index: int = 0, *, slots: int = 1, search: str = "search-a") -> Pod:
+def pod(journal: SqlJournal, index: int = 0, *, slots: int = 1, search: str = "search-a") -> Pod:
     return Pod(journal.view(search), index=index, slots=slots)
 
 
@@ -46,15 +46,15 @@ def finished(opened: SqlJournal) -> SqlJournal:
 
 def test_a_search_is_handed_out_as_it_was_opened(opened: SqlJournal) -> None:
     new = a_search()
-    assert opened.search("search-a") == Search(
+    assert opened.view("search-a").search() == Search(
         id="search-a", namespace="team", name="forest", spec=new.spec, candidates=6, splits=5, state=SearchState.RUNNING
     )
 
 
 def test_opening_a_search_again_keeps_all_but_its_pods(opened: SqlJournal) -> None:
-    before = opened.search("search-a")
+    before = opened.view("search-a").search()
     opened.open_search(a_search(name="another", spec={}, candidates=1, pods=30))
-    assert opened.search("search-a") == before
+    assert opened.view("search-a").search() == before
     assert len(pod(opened).must_claim().cells) == 1, "half of a thirtieth of 30 cells"
 
 
@@ -75,19 +75,19 @@ def test_a_search_whose_pods_are_all_away_is_cut_for_one(opened: SqlJournal) -> 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda journal: journal.search("none"),
+        lambda journal: journal.view("none").search(),
         lambda journal: journal.progress("none"),
-        lambda journal: journal.set_preflight("none", a_preflight()),
-        lambda journal: journal.claim("none", index=0, slots=1, holding=set()),
-        lambda journal: journal.report("none", index=0, results=[]),
-        lambda journal: list(journal.results("none")),
+        lambda journal: journal.view("none").set_preflight(a_preflight()),
+        lambda journal: journal.view("none").claim(ClaimRequest(index=0, slots=1, holding=set())),
+        lambda journal: journal.view("none").report(Report(index=0, results=[])),
+        lambda journal: list(journal.view("none").results()),
         lambda journal: journal.give_back("none", first=0),
-        lambda journal: journal.leave("none", index=0),
+        lambda journal: journal.view("none").leave(index=0),
         lambda journal: journal.pardon("none", ["pod-1"]),
         lambda journal: journal.set_pods("none", 1),
-        lambda journal: journal.complete("none", an_answer()),
+        lambda journal: journal.view("none").complete(an_answer()),
         lambda journal: journal.fail("none", "why"),
-        lambda journal: journal.refuse("none", Refusal(problems=({"field": "spec"},))),
+        lambda journal: journal.view("none").refuse(Refusal(problems=({"field": "spec"},))),
     ],
 )
 def test_a_search_that_is_not_there_is_unknown(journal: SqlJournal, ask: Any) -> None:
@@ -96,20 +96,20 @@ def test_a_search_that_is_not_there_is_unknown(journal: SqlJournal, ask: Any) ->
 
 
 def test_a_deleted_search_is_forgotten_with_its_cells_but_its_audit_row_stays(finished: SqlJournal) -> None:
-    finished.complete("search-a", an_answer())
+    finished.view("search-a").complete(an_answer())
     finished.delete("search-a")
     with pytest.raises(UnknownSearch):
-        finished.search("search-a")
+        finished.view("search-a").search()
     assert finished.report_counts("search-a") == {}
     assert [row.version for row in finished.audit.history(namespace="team", model_key="forest")] == [1]
 
 
 def test_a_deleted_search_may_be_opened_and_completed_again(finished: SqlJournal) -> None:
-    finished.complete("search-a", an_answer())
+    finished.view("search-a").complete(an_answer())
     finished.delete("search-a")
     finished.open_search(a_search())
     pod(finished).work()
-    assert finished.complete("search-a", an_answer()) == 2
+    assert finished.view("search-a").complete(an_answer()) == 2
 
 
 def test_revisions_name_the_running_and_the_recently_ended(journal: SqlJournal, clock: Clock) -> None:
@@ -137,21 +137,21 @@ def test_the_revision_grows_with_what_the_operator_shows(opened: SqlJournal) -> 
         seen.append(opened.revisions()["search-a"])
         return seen[-1] > seen[-2]
 
-    opened.set_preflight("search-a", a_preflight())
+    opened.view("search-a").set_preflight(a_preflight())
     assert grown()
     worker = pod(opened)
     worker.report(worker.must_claim().cells[0])
     assert grown()
-    opened.leave("search-a", index=0)
+    opened.view("search-a").leave(index=0)
     assert grown()
     worker.restarted().must_claim()
     opened.give_back("search-a", first=0)
     assert grown()
     worker.restarted().work()
     assert grown()
-    opened.leave("search-a", index=0)
+    opened.view("search-a").leave(index=0)
     assert grown(), "the right to finish is free"
-    opened.complete("search-a", an_answer())
+    opened.view("search-a").complete(an_answer())
     assert grown()
     assert opened.progress("search-a").revision == seen[-1]
 
@@ -160,17 +160,17 @@ def test_the_revision_grows_with_what_the_operator_shows(opened: SqlJournal) -> 
 
 
 def test_the_first_preflight_is_kept(opened: SqlJournal) -> None:
-    opened.set_preflight("search-a", a_preflight(warnings=("first",)))
-    opened.set_preflight("search-a", a_preflight(warnings=("second",)))
+    opened.view("search-a").set_preflight(a_preflight(warnings=("first",)))
+    opened.view("search-a").set_preflight(a_preflight(warnings=("second",)))
     assert opened.progress("search-a").preflight == a_preflight(warnings=("first",))
-    assert opened.search("search-a").preflight == a_preflight(warnings=("first",)), "later pods know it"
+    assert opened.view("search-a").search().preflight == a_preflight(warnings=("first",)), "later pods know it"
 
 
 @pytest.mark.parametrize("other", [a_preflight(data_digest="e" * 64), a_preflight(versions={"scikit-learn": "1.8.0"})])
 def test_a_preflight_of_other_data_or_versions_is_refused(opened: SqlJournal, other: Any) -> None:
-    opened.set_preflight("search-a", a_preflight())
+    opened.view("search-a").set_preflight(a_preflight())
     with pytest.raises(JournalMismatch, match="the search began with"):
-        opened.set_preflight("search-a", other)
+        opened.view("search-a").set_preflight(other)
     assert opened.progress("search-a").preflight == a_preflight()
 
 
@@ -207,8 +207,8 @@ def test_the_next_pod_of_an_index_first_resumes_what_the_one_before_left(opened:
 def test_a_claim_whose_reply_was_lost_comes_again(opened: SqlJournal) -> None:
     worker = pod(opened)
     held = worker.must_claim()
-    lost = opened.claim("search-a", index=0, slots=1, holding={held.id}).unit
-    again = opened.claim("search-a", index=0, slots=1, holding={held.id}).unit
+    lost = opened.view("search-a").claim(ClaimRequest(index=0, slots=1, holding={held.id})).unit
+    again = opened.view("search-a").claim(ClaimRequest(index=0, slots=1, holding={held.id})).unit
     assert again == lost
 
 
@@ -247,7 +247,7 @@ def test_giving_back_twice_or_nothing_changes_nothing(opened: SqlJournal) -> Non
     for _ in range(2):
         before = opened.progress("search-a")
         opened.give_back("search-a", first=2)
-        opened.leave("search-a", index=0)
+        opened.view("search-a").leave(index=0)
         assert opened.progress("search-a") == before
     assert pod(opened, 1).must_claim() == held
 
@@ -263,7 +263,7 @@ def test_all_indexes_from_the_first_one_that_is_gone_give_back_what_they_hold(op
 
 def test_what_a_pod_leaves_in_good_order_is_anybodys_at_once(opened: SqlJournal) -> None:
     left = pod(opened, 1).must_claim()
-    opened.leave("search-a", index=1)
+    opened.view("search-a").leave(index=1)
     assert opened.progress("search-a").last_holder is None
     assert pod(opened, 0).must_claim() == left
     assert not set(pod(opened, 1).must_claim().cells) & set(left.cells)
@@ -272,7 +272,7 @@ def test_what_a_pod_leaves_in_good_order_is_anybodys_at_once(opened: SqlJournal)
 def test_a_million_candidates_are_claimed_without_rows_for_them(opened: SqlJournal, database_url: str) -> None:
     opened.open_search(a_search("huge", candidates=1_000_000, splits=10, pods=100))
     block = Block(start=0, axes=(Axis(size=1_000, stride=1_000), Axis(size=1_000, stride=1)))
-    opened.set_preflight("huge", a_preflight(blocks=(block,)))
+    opened.view("huge").set_preflight(a_preflight(blocks=(block,)))
     pod(opened, search="huge").must_claim()
     engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
@@ -288,25 +288,25 @@ def test_a_million_candidates_are_claimed_without_rows_for_them(opened: SqlJourn
 def test_the_walk_of_the_first_preflight_is_the_order_of_claims(journal: SqlJournal) -> None:
     journal.open_search(a_search(pods=1))
     turned = Block(start=0, axes=(Axis(size=3, stride=1), Axis(size=2, stride=3)))
-    journal.set_preflight("search-a", a_preflight(blocks=(turned,)))
+    journal.view("search-a").set_preflight(a_preflight(blocks=(turned,)))
     claimed = pod(journal).must_claim().cells
     assert [cell.candidate for cell in claimed if cell.split == 0] == [0, 3, 1, 4, 2, 5]
     assert sorted(claimed) == ALL_CELLS
     pod(journal).report(*claimed)
-    assert [result.cell for result in journal.results("search-a")] == ALL_CELLS, "and not that of results"
+    assert [result.cell for result in journal.view("search-a").results()] == ALL_CELLS, "and not that of results"
 
 
 def test_where_fits_take_longest_is_handed_out_first_once_it_is_known(journal: SqlJournal) -> None:
     journal.open_search(a_search(candidates=64, splits=1, pods=8))
     axes = (Axis(size=2, stride=32), Axis(size=32, stride=1))
-    journal.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=axes),)))
+    journal.view("search-a").set_preflight(a_preflight(blocks=(Block(start=0, axes=axes),)))
     worker = pod(journal)
     claimed = []
     while unit := worker.claim():
         claimed += [cell.candidate for cell in unit.cells]
         # the upper half of the second axis is a hundred times as dear
         results = [a_result(cell, fit_seconds=100.0 if cell.candidate % 32 >= 16 else 1.0) for cell in unit.cells]
-        journal.report("search-a", index=0, results=results)
+        journal.view("search-a").report(Report(index=0, results=results))
     assert sorted(claimed) == list(range(64))
     second_row = [candidate for candidate in claimed if candidate >= 32]
     assert sum(candidate >= 48 for candidate in second_row[:16]) >= 14, "it was measured in the first row"
@@ -314,7 +314,7 @@ def test_where_fits_take_longest_is_handed_out_first_once_it_is_known(journal: S
 
 def test_blocks_that_do_not_name_each_candidate_once_are_refused(opened: SqlJournal) -> None:
     with pytest.raises(JournalMismatch, match="must name each of the 6 candidates once"):
-        opened.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=(Axis(size=5, stride=1),)),)))
+        opened.view("search-a").set_preflight(a_preflight(blocks=(Block(start=0, axes=(Axis(size=5, stride=1),)),)))
     assert opened.progress("search-a").preflight is None
 
 
@@ -333,17 +333,19 @@ def test_a_second_report_changes_nothing_but_the_count_of_reports(opened: SqlJou
     cell = worker.must_claim().cells[0]
     worker.report(cell)
     before = opened.progress("search-a")
-    opened.report("search-a", index=7, results=[a_result(cell, test_scores={"accuracy": -1.0}, error="boom")])
+    opened.view("search-a").report(
+        Report(index=7, results=[a_result(cell, test_scores={"accuracy": -1.0}, error="boom")])
+    )
     assert opened.progress("search-a") == before
-    assert list(opened.results("search-a")) == [a_result(cell)]
+    assert list(opened.view("search-a").results()) == [a_result(cell)]
     assert opened.report_counts("search-a") == {2: 1}
 
 
 def test_the_first_of_two_results_of_a_cell_in_one_report_counts(opened: SqlJournal) -> None:
     cell = pod(opened).must_claim().cells[0]
     first, second = a_result(cell), a_result(cell, test_scores={"accuracy": -1.0})
-    assert opened.report("search-a", index=0, results=[first, second]) == 1
-    assert list(opened.results("search-a")) == [first]
+    assert opened.view("search-a").report(Report(index=0, results=[first, second])).new == 1
+    assert list(opened.view("search-a").results()) == [first]
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_results_come_in_the_order_candidate_then_split(opened: SqlJournal) -> N
     units = [worker.must_claim(), worker.must_claim()]
     for unit in reversed(units):
         worker.report(*reversed(unit.cells))
-    cells = [result.cell for result in opened.results("search-a")]
+    cells = [result.cell for result in opened.view("search-a").results()]
     assert cells == [cell for unit in units for cell in unit.cells]
 
 
@@ -381,11 +383,11 @@ def test_results_are_paged_alike_with_and_without_gaps(opened: SqlJournal, *, al
     pod(opened, 1).work()
     if all_in:
         pod(opened).finish(first)
-    everything = list(opened.results("search-a"))
+    everything = list(opened.view("search-a").results())
     assert len(everything) == (30 if all_in else 30 - len(first.cells))
-    assert list(opened.results("search-a", start=4, limit=7)) == everything[4:11]
-    assert list(opened.results("search-a", start=20)) == everything[20:]
-    assert list(opened.results("search-a", start=1000, limit=5)) == []
+    assert list(opened.view("search-a").results(start=4, limit=7)) == everything[4:11]
+    assert list(opened.view("search-a").results(start=20)) == everything[20:]
+    assert list(opened.view("search-a").results(start=1000, limit=5)) == []
 
 
 def test_progress_counts_cells_and_failed_fits_and_shows_the_best_whole_candidate(opened: SqlJournal) -> None:
@@ -393,8 +395,8 @@ def test_progress_counts_cells_and_failed_fits_and_shows_the_best_whole_candidat
     assert cells[-1] == Cell(3, 0)
     results = [a_result(cell) for cell in cells if cell.candidate < 2 or cell.split > 0]
     failed = a_result(Cell(0, 0), test_scores={"accuracy": math.nan}, error="Traceback")
-    opened.report("search-a", index=0, results=[failed])
-    opened.report("search-a", index=0, results=results)
+    opened.view("search-a").report(Report(index=0, results=[failed]))
+    opened.view("search-a").report(Report(index=0, results=results))
     progress = opened.progress("search-a")
     assert (progress.done, progress.failed, progress.total) == (len(results), 1, 30)
     mean = sum(score_of(Cell(1, split)) for split in range(5)) / 5
@@ -408,7 +410,7 @@ def test_a_candidate_whose_mean_is_no_number_is_not_the_best(journal: SqlJournal
     journal.open_search(a_search(candidates=1, splits=2))
     unit = pod(journal, slots=2).must_claim()
     results = [a_result(cell, test_scores={"accuracy": score}) for cell, score in zip(unit.cells, scores, strict=True)]
-    journal.report("search-a", index=0, results=results)
+    journal.view("search-a").report(Report(index=0, results=results))
     assert journal.progress("search-a").best is None
 
 
@@ -424,14 +426,14 @@ def test_results_come_back_equal_to_the_bit(test: float, train: float, seconds: 
         journal.open_search(a_search(candidates=1, splits=1))
         cell = pod(journal).must_claim().cells[0]
         sent = a_result(cell, test_scores={"a": test}, train_scores={"a": train}, fit_seconds=seconds, error=error)
-        journal.report("search-a", index=0, results=[sent])
-        assert [repr(result) for result in journal.results("search-a")] == [repr(sent)]
+        journal.view("search-a").report(Report(index=0, results=[sent]))
+        assert [repr(result) for result in journal.view("search-a").results()] == [repr(sent)]
     finally:
         journal.close()
 
 
 def test_progress_tells_what_cells_cost(opened: SqlJournal) -> None:
-    opened.set_preflight("search-a", a_preflight(blocks=(Block(start=0, axes=(Axis(size=6, stride=1),)),)))
+    opened.view("search-a").set_preflight(a_preflight(blocks=(Block(start=0, axes=(Axis(size=6, stride=1),)),)))
     assert (opened.progress("search-a").cell_seconds, opened.progress("search-a").measured) == (0.0, 0)
     pod(opened).work()
     progress = opened.progress("search-a")
@@ -452,7 +454,7 @@ def test_progress_tells_the_last_index_that_holds_something(opened: SqlJournal) 
     assert last() is None
     pod(opened, 5).work()
     assert last() == 5, "it finishes"
-    opened.complete("search-a", an_answer())
+    opened.view("search-a").complete(an_answer())
     assert last() is None, "an ended search keeps nobody"
 
 
@@ -460,11 +462,13 @@ def test_the_report_that_passes_max_failed_fits_ends_the_search_also_with_its_la
     spec = {"limits": {"maxFailedFits": 2}}
     journal.open_search(a_search(spec=spec))
     cells = [cell for unit in iter(pod(journal, slots=30).claim, None) for cell in unit.cells]
-    journal.report("search-a", index=0, results=[a_result(cell, error="early") for cell in cells[:2]])
+    journal.view("search-a").report(Report(index=0, results=[a_result(cell, error="early") for cell in cells[:2]]))
     assert journal.progress("search-a").state is SearchState.RUNNING, "two may fail"
-    assert journal.report("search-a", index=0, results=[a_result(cell) for cell in cells[2:-1]]) == len(cells) - 3
+    sound = Report(index=0, results=[a_result(cell) for cell in cells[2:-1]])
+    assert journal.view("search-a").report(sound) == ReportReply(new=len(cells) - 3, state=SearchState.RUNNING)
 
-    assert journal.report("search-a", index=0, results=[a_result(cells[-1], error="Traceback\nlate\0")]) == 1
+    last = Report(index=0, results=[a_result(cells[-1], error="Traceback\nlate\0")])
+    assert journal.view("search-a").report(last) == ReportReply(new=1, state=SearchState.FAILED), "the reply says so"
     ended = journal.progress("search-a")
     assert (ended.state, ended.done, ended.failed) == (SearchState.FAILED, len(cells), 3)
     assert ended.failure == (
@@ -472,7 +476,7 @@ def test_the_report_that_passes_max_failed_fits_ends_the_search_also_with_its_la
     )
     assert pod(journal).asks() is Next.NOTHING
     with pytest.raises(JournalMismatch, match="must be running, but got Failed"):
-        journal.complete("search-a", an_answer())
+        journal.view("search-a").complete(an_answer())
 
 
 def test_failures_that_come_twice_or_after_the_end_change_no_end(journal: SqlJournal) -> None:
@@ -480,19 +484,21 @@ def test_failures_that_come_twice_or_after_the_end_change_no_end(journal: SqlJou
     cells = pod(journal, slots=30).must_claim().cells
     first = a_result(cells[0], error="first")
     for _ in range(3):
-        journal.report("search-a", index=0, results=[first])
+        journal.view("search-a").report(Report(index=0, results=[first]))
     assert journal.progress("search-a").state is SearchState.RUNNING, "it is one fit that failed"
 
     journal.fail("search-a", "Cancelled: by hand")
-    journal.report("search-a", index=0, results=[a_result(cell, error="more") for cell in cells])
+    more = Report(index=0, results=[a_result(cell, error="more") for cell in cells])
+    assert journal.view("search-a").report(more) == ReportReply(new=len(cells) - 1, state=SearchState.FAILED)
+    assert journal.view("search-a").report(more) == ReportReply(new=0, state=SearchState.FAILED), "nor is it forgotten"
     assert journal.progress("search-a").failure == "Cancelled: by hand"
 
 
 def test_who_takes_cells_in_may_ask_which_ones_were_new(opened: SqlJournal) -> None:
     cells = pod(opened).must_claim().cells
     results = [a_result(cell) for cell in cells]
-    assert opened.take_in("search-a", index=0, results=results[:1]) == results[:1]
-    assert opened.take_in("search-a", index=0, results=results[:2]) == results[1:2]
+    assert opened.view("search-a").take_in(Report(index=0, results=results[:1])).new == results[:1]
+    assert opened.view("search-a").take_in(Report(index=0, results=results[:2])).new == results[1:2]
 
 
 # --- finishing and ending -------------------------------------------------------------------------------------------
@@ -511,7 +517,7 @@ def test_finishing_is_claimed_by_one_index_once_every_cell_is_in(opened: SqlJour
 
 @pytest.mark.parametrize(
     "go",
-    [lambda journal: journal.give_back("search-a", first=0), lambda journal: journal.leave("search-a", index=0)],
+    [lambda journal: journal.give_back("search-a", first=0), lambda journal: journal.view("search-a").leave(index=0)],
     ids=["gone", "left"],
 )
 def test_finishing_goes_to_another_when_its_index_is_given_up(finished: SqlJournal, go: Any) -> None:
@@ -528,13 +534,13 @@ def test_a_search_is_not_complete_while_cells_are_missing(opened: SqlJournal) ->
     worker = pod(opened)
     worker.report(worker.must_claim().cells[0])
     with pytest.raises(JournalMismatch, match="must have all its 30 cells to be complete, but got 1"):
-        opened.complete("search-a", an_answer())
-    assert opened.search("search-a").state is SearchState.RUNNING
+        opened.view("search-a").complete(an_answer())
+    assert opened.view("search-a").search().state is SearchState.RUNNING
 
 
 def test_completing_twice_is_completing_once(finished: SqlJournal) -> None:
-    assert finished.complete("search-a", an_answer()) == 1
-    assert finished.complete("search-a", an_answer(best_index=0)) == 1
+    assert finished.view("search-a").complete(an_answer()) == 1
+    assert finished.view("search-a").complete(an_answer(best_index=0)) == 1
     assert finished.progress("search-a").answer == an_answer()
     assert len(finished.audit.history(namespace="team", model_key="forest")) == 1
 
@@ -550,16 +556,16 @@ def test_the_audit_counts_versions_by_namespace_and_model_key(journal: SqlJourna
     }.items():
         journal.open_search(a_search(search, **changes))
         pod(journal, search=search).work()
-        versions.append(journal.complete(search, an_answer()))
+        versions.append(journal.view(search).complete(an_answer()))
     assert versions == [1, 2, 1, 1, 3]
     assert [row.search_id for row in journal.audit.history(namespace="team", model_key="forest")] == ["a", "b", "e"]
 
 
 def test_an_audit_row_says_what_was_found_on_what_and_how_long_it_took(opened: SqlJournal, clock: Clock) -> None:
-    opened.set_preflight("search-a", a_preflight())
+    opened.view("search-a").set_preflight(a_preflight())
     clock.pass_time(seconds=90)
     pod(opened).work()
-    opened.complete("search-a", an_answer(failed_fits=2))
+    opened.view("search-a").complete(an_answer(failed_fits=2))
     (row,) = opened.audit.history(namespace="team", model_key="forest")
     assert (row.best_params, row.score, row.std, row.metric) == ({"C": 1, "kernel": "rbf"}, 0.9, 0.01, "accuracy")
     assert (row.fits, row.failed_fits, row.duration_seconds) == (30, 2, 90.0)
@@ -568,16 +574,16 @@ def test_an_audit_row_says_what_was_found_on_what_and_how_long_it_took(opened: S
 
 
 def test_an_answer_whose_deviation_is_nan_is_taken(finished: SqlJournal) -> None:
-    finished.complete("search-a", an_answer(best_score=-math.inf, best_std=math.nan))
+    finished.view("search-a").complete(an_answer(best_score=-math.inf, best_std=math.nan))
     (row,) = finished.audit.history(namespace="team", model_key="forest")
     assert row.score == -math.inf
     assert math.isnan(row.std)
 
 
-ENDINGS: dict[SearchState, Callable[[Journal], object]] = {
-    SearchState.COMPLETE: lambda journal: journal.complete("search-a", an_answer()),
+ENDINGS: dict[SearchState, Callable[[SqlJournal], object]] = {
+    SearchState.COMPLETE: lambda journal: journal.view("search-a").complete(an_answer()),
     SearchState.FAILED: lambda journal: journal.fail("search-a", "why"),
-    SearchState.REFUSED: lambda journal: journal.refuse("search-a", Refusal(problems=({"field": "spec"},))),
+    SearchState.REFUSED: lambda journal: journal.view("search-a").refuse(Refusal(problems=({"field": "spec"},))),
 }
 
 
@@ -595,7 +601,7 @@ def test_an_ended_search_never_changes_its_state_and_hands_out_nothing(
         else:
             end(finished)
     finished.give_back("search-a", first=0)
-    finished.leave("search-a", index=0)
+    finished.view("search-a").leave(index=0)
     finished.pardon("search-a", ["pod-1"])
     assert pod(finished).asks() is Next.NOTHING
     assert finished.progress("search-a") == ended
@@ -615,7 +621,7 @@ def test_a_reason_with_a_nul_in_it_is_kept_without(opened: SqlJournal) -> None:
 
 
 def test_results_that_are_not_read_to_their_end_leave_nothing_open(finished: SqlJournal) -> None:
-    reading = finished.results("search-a")
+    reading = finished.view("search-a").results()
     assert next(reading).cell == Cell(0, 0)
     reading.close()  # type: ignore[attr-defined]
     finished.delete("search-a")
@@ -623,7 +629,7 @@ def test_results_that_are_not_read_to_their_end_leave_nothing_open(finished: Sql
 
 def test_a_refusal_is_kept_as_it_was_told(opened: SqlJournal) -> None:
     problem = {"field": "spec.scoring", "must_be": "a scorer", "got": "'acuracy'", "advice": "Did you mean accuracy?"}
-    opened.refuse("search-a", Refusal(problems=(problem,)))
+    opened.view("search-a").refuse(Refusal(problems=(problem,)))
     assert opened.progress("search-a").refusal == Refusal(problems=(problem,))
 
 
@@ -643,7 +649,7 @@ def test_what_one_process_did_another_sees_at_once(opened: SqlJournal, open_jour
     other = open_journal()
     unit = pod(opened).must_claim()
     assert not set(pod(other, 1).must_claim().cells) & set(unit.cells)
-    other.report("search-a", index=0, results=[a_result(unit.cells[0])])
+    other.view("search-a").report(Report(index=0, results=[a_result(unit.cells[0])]))
     assert opened.progress("search-a").done == 1
 
 
@@ -701,20 +707,22 @@ def test_sixteen_at_once_down_to_the_last_cells_never_wait_for_each_other_in_a_c
         holding: set[int] = set()
         costs = random.Random(index)
         count = 0
-        while (unit := journal.claim(search, index=index, slots=1, holding=holding).unit) is not None:
+        while (
+            unit := journal.view(search).claim(ClaimRequest(index=index, slots=1, holding=holding)).unit
+        ) is not None:
             holding.add(unit.id)
             for start in range(0, len(unit.cells), 8):
                 # what is expected to take longest changes all the time, and with it where each looks first
                 cells = unit.cells[start : start + 8]
                 results = [a_result(cell, fit_seconds=cell.candidate * costs.random()) for cell in cells]
-                count += journal.report(search, index=index, results=results)
+                count += journal.view(search).report(Report(index=index, results=results)).new
         return count
 
     axes = (Axis(size=10, stride=10), Axis(size=10, stride=1))
     for number in range(4):
         search = f"search-{number}"
         journal.open_search(a_search(search, candidates=100, splits=5, pods=16))
-        journal.set_preflight(search, a_preflight(blocks=(Block(start=0, axes=axes),)))
+        journal.view(search).set_preflight(a_preflight(blocks=(Block(start=0, axes=axes),)))
         with ThreadPoolExecutor(16) as pool:
             # an error of the journal, such as a deadlock that the database has found, would come out here
             assert sum(pool.map(work, [search] * 16, range(16))) == 500

@@ -231,7 +231,7 @@ def test_damage_inside_is_a_journal_error_where_it_is_read(closed: Path) -> None
 
     def read() -> None:
         with closing(open_sqlite(closed)) as journal:
-            list(journal.results("search-a"))
+            list(journal.view("search-a").results())
 
     with untouched(closed), pytest.raises(JournalError, match="disk image is malformed"):
         read()
@@ -365,7 +365,9 @@ def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_when_there_is_room() -> N
         said = report_until_it_fails(journal, acknowledged)
         assert "the journal's database must answer, but got: database or disk is full" in said
         assert len(acknowledged) > 10
-        assert {result.cell for result in journal.results("search-a")} == acknowledged, "what is there can be read"
+        assert {result.cell for result in journal.view("search-a").results()} == acknowledged, (
+            "what is there can be read"
+        )
         with closing(open_sqlite(disk / "tuning.db")) as another:
             assert another.progress("search-a").done == len(acknowledged), "by another process, too"
         filler.unlink()
@@ -374,7 +376,7 @@ def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_when_there_is_room() -> N
         assert not acknowledged & set(unit.cells)
         pod.finish(unit)
         acknowledged.update(unit.cells)
-        assert {result.cell for result in journal.results("search-a")} == acknowledged
+        assert {result.cell for result in journal.view("search-a").results()} == acknowledged
 
 
 def test_a_new_journal_on_a_full_disk_is_refused_and_works_once_there_is_room() -> None:
@@ -401,7 +403,7 @@ def test_a_full_disk_under_postgres_loses_nothing_that_was_acknowledged() -> Non
         assert len(acknowledged) > 10
         filler.unlink()
         server.restart()
-        assert {result.cell for result in journal.results("search-a")} == acknowledged
+        assert {result.cell for result in journal.view("search-a").results()} == acknowledged
         pod = Pod(journal.view("search-a"))
         pod.finish(pod.must_claim())
 
@@ -418,7 +420,7 @@ def test_a_backup_of_a_sqlite_journal_at_work_is_a_journal(closed: Path) -> None
         works(journal, "search-c")
         with closing(open_sqlite(copy)) as restored:
             assert set(restored.revisions()) == {"search-a", "search-b"}
-            assert list(restored.results("search-b")) == list(journal.results("search-b"))
+            assert list(restored.view("search-b").results()) == list(journal.view("search-b").results())
             works(restored, "search-d")
 
 
@@ -431,12 +433,12 @@ def test_a_dump_of_a_postgres_journal_at_work_is_restored_into_an_empty_database
     with closing(SqlJournal(url)) as journal:
         works(journal)
         Pod(journal.view("search-a")).work()
-        journal.complete("search-a", an_answer())
+        journal.view("search-a").complete(an_answer())
         journal.audit.bless(namespace="team", model_key="forest", version=1, who="ada")
         subprocess.run([programs / "pg_dump", "--format=custom", f"--file={tmp_path}/dump", url], check=True)
         subprocess.run([programs / "pg_restore", f"--dbname={empty}", "--exit-on-error", tmp_path / "dump"], check=True)
         with closing(SqlJournal(empty)) as restored:
-            assert list(restored.results("search-a")) == list(journal.results("search-a"))
+            assert list(restored.view("search-a").results()) == list(journal.view("search-a").results())
             assert restored.audit.blessed(namespace="team", model_key="forest").version == 1
             works(restored, "search-b")
 
@@ -510,9 +512,9 @@ def test_what_was_acknowledged_survives_postgres_and_the_rest_is_done_after(end:
                 while len(load.errors) < failed + 3:  # while it is away, every writer is told
                     time.sleep(0.005)
                 server.start()
-                assert seen <= {result.cell for result in journal.results("search-a")}
+                assert seen <= {result.cell for result in journal.view("search-a").results()}
         everything = {Cell(candidate, split) for candidate in range(candidates) for split in range(SPLITS)}
-        assert {result.cell for result in journal.results("search-a")} == everything
+        assert {result.cell for result in journal.view("search-a").results()} == everything
         assert sum(journal.report_counts("search-a").values()) == len(everything)
         assert journal.progress("search-a").done == len(everything)
     assert all(re.match("the journal's database must answer, but got: ", error) for error in load.errors)

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.journal.makers import Pod, a_result, a_search
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def opened(journal: SqlJournal) -> SqlJournal:
     return journal
 
 
-def claim(journal: Journal, claimant: str, *, index: int = 0, holding: frozenset[int] = frozenset()) -> Unit:
-    unit = journal.claim("search-a", index=index, slots=4, holding=holding, claimant=claimant).unit
+def claim(journal: SqlJournal, claimant: str, *, index: int = 0, holding: frozenset[int] = frozenset()) -> Unit:
+    unit = journal.view("search-a").claim(ClaimRequest(index=index, slots=4, holding=holding, claimant=claimant)).unit
     assert unit is not None
     return unit
 
@@ -36,7 +36,7 @@ def test_a_unit_that_another_pod_died_with_does_not_touch_the_others(opened: Sql
 def test_the_first_unfinished_cell_of_a_unit_that_two_pods_died_with_is_lost(opened: SqlJournal) -> None:
     cells = claim(opened, "pod-1").cells
     claim(opened, "pod-2")
-    opened.report("search-a", index=0, results=[a_result(cells[0])])
+    opened.view("search-a").report(Report(index=0, results=[a_result(cells[0])]))
     unit = claim(opened, "pod-3")
     assert (unit.alone, unit.lost, unit.cells) == (True, cells[1], cells[1:])
 
@@ -46,11 +46,11 @@ def test_once_the_lost_cell_is_reported_the_rest_of_the_unit_gets_its_chance_alo
     claim(opened, "pod-2")
     lost = claim(opened, "pod-3").lost
     assert lost == cells[0]
-    opened.report("search-a", index=0, results=[a_result(lost, error="two pods died of it")])
+    opened.view("search-a").report(Report(index=0, results=[a_result(lost, error="two pods died of it")]))
     after_another_death = claim(opened, "pod-4")
     assert after_another_death.lost == cells[1], "that pod was fitting the next one, alone"
-    opened.report("search-a", index=0, results=[a_result(cells[1], error="and of this one")])
-    again = opened.claim("search-a", index=0, slots=4, holding=set(), claimant="pod-4").unit
+    opened.view("search-a").report(Report(index=0, results=[a_result(cells[1], error="and of this one")]))
+    again = opened.view("search-a").claim(ClaimRequest(index=0, slots=4, holding=set(), claimant="pod-4")).unit
     assert again is not None
     assert (again.alone, again.lost, again.cells) == (True, None, cells[2:])
 
@@ -66,13 +66,13 @@ def test_who_left_in_good_order_has_killed_nobody(opened: SqlJournal) -> None:
     for number in range(5):
         unit = claim(opened, f"pod-{number}")
         assert not unit.alone
-        opened.leave("search-a", index=0)
+        opened.view("search-a").leave(index=0)
 
 
 def test_a_unit_that_was_left_keeps_its_count(opened: SqlJournal) -> None:
     first = claim(opened, "pod-1")
     claim(opened, "pod-2")
-    opened.leave("search-a", index=0)
+    opened.view("search-a").leave(index=0)
     unit = claim(opened, "pod-7", index=1)
     assert (unit.id, unit.alone, unit.lost) == (first.id, True, None)
 
@@ -80,7 +80,7 @@ def test_a_unit_that_was_left_keeps_its_count(opened: SqlJournal) -> None:
 def test_leaving_is_only_for_the_units_of_the_index(opened: SqlJournal) -> None:
     claim(opened, "pod-1")
     claim(opened, "other", index=1)
-    opened.leave("search-a", index=1)
+    opened.view("search-a").leave(index=1)
     assert claim(opened, "pod-2").alone
 
 
@@ -100,7 +100,7 @@ def test_a_unit_that_is_given_back_keeps_its_count(opened: SqlJournal) -> None:
 def test_a_unit_that_is_finished_is_nobodys_death(opened: SqlJournal) -> None:
     Pod(opened.view("search-a")).work()
     assert opened.progress("search-a").done == 30
-    assert opened.claim("search-a", index=0, slots=1, holding=set(), claimant="pod-2").unit is None
+    assert opened.view("search-a").claim(ClaimRequest(index=0, slots=1, holding=set(), claimant="pod-2")).unit is None
 
 
 def test_a_death_of_a_pod_that_held_two_units_counts_for_both(opened: SqlJournal) -> None:

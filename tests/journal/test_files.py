@@ -19,7 +19,7 @@ TABLE = Artifact("leaderboard.csv", 200, "b" * 64)
 def worked(journal: SqlJournal) -> SqlJournal:
     """search-a has all its cells, and nobody has completed it."""
     journal.open_search(a_search())
-    journal.set_preflight("search-a", a_preflight())
+    journal.view("search-a").set_preflight(a_preflight())
     Pod(journal.view("search-a")).work()
     return journal
 
@@ -36,13 +36,13 @@ def version(journal: SqlJournal, number: int = 1) -> AuditRow:
 def test_the_audit_tells_the_digests_of_the_files_that_a_version_was_completed_with(worked: SqlJournal) -> None:
     for file in (EVIL, MODEL, TABLE):
         place(worked, file)
-    worked.complete("search-a", an_answer())
+    worked.view("search-a").complete(an_answer())
     assert version(worked).files == (TABLE, MODEL)
 
 
 def test_no_file_is_placed_once_its_search_is_complete(worked: SqlJournal) -> None:
     place(worked, MODEL)
-    worked.complete("search-a", an_answer())
+    worked.view("search-a").complete(an_answer())
     with pytest.raises(JournalMismatch, match="must be running to take files in, but got Complete"):
         place(worked, EVIL)
     assert version(worked).files == (MODEL,)
@@ -53,15 +53,15 @@ def test_a_search_does_not_complete_while_a_file_is_being_put_in_its_place(worke
         worked.placing("search-a", MODEL),
         pytest.raises(ArtifactsUnavailable, match=r"model.joblib: must be in its place before its search is complete"),
     ):
-        worked.complete("search-a", an_answer())
-    assert worked.complete("search-a", an_answer()) == 1
+        worked.view("search-a").complete(an_answer())
+    assert worked.view("search-a").complete(an_answer()) == 1
     assert version(worked).files == (MODEL,)
 
 
 def test_what_was_not_placed_is_not_in_the_audit(worked: SqlJournal) -> None:
     with pytest.raises(OSError, match="disk"), worked.placing("search-a", MODEL):
         raise OSError("the disk is full")
-    worked.complete("search-a", an_answer())
+    worked.view("search-a").complete(an_answer())
     assert version(worked).files is None
 
 
@@ -75,7 +75,7 @@ def test_who_died_while_it_placed_a_file_keeps_nobody_for_ever(worked: SqlJourna
     placing.__enter__()
     clock.now += dt.timedelta(hours=1, seconds=1)
     place(worked, MODEL)
-    assert worked.complete("search-a", an_answer()) == 1
+    assert worked.view("search-a").complete(an_answer()) == 1
 
 
 def test_the_files_of_a_search_have_their_share(worked: SqlJournal) -> None:
@@ -107,7 +107,7 @@ def test_files_that_are_kept_count_on(worked: SqlJournal) -> None:
     shares = Shares(namespace_bytes=1_000)
     worked.open_search(a_search("search-b"))
     place(worked, MODEL)
-    worked.complete("search-a", an_answer())
+    worked.view("search-a").complete(an_answer())
     worked.audit.bless(namespace="team", model_key="forest", version=1, who="ada")
     worked.delete("search-a")
     with pytest.raises(NoRoom):

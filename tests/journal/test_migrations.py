@@ -21,13 +21,13 @@ from tests.journal import first_schema
 from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalError, JournalMismatch
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.database import Database
 from tuningjob.journal.migrations import is_journal, prepare
 from tuningjob.journal.records import Best, EndedBy
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, Next, SearchState, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +100,7 @@ def migrated(first: str, open_journal: OpenJournal) -> SqlJournal:
     return open_journal(first)
 
 
-def work(journal: Journal, search: str, *indexes: int) -> list[Cell]:
+def work(journal: SqlJournal, search: str, *indexes: int) -> list[Cell]:
     return [cell for index in indexes for cell in Pod(journal.view(search), index=index).work()]
 
 
@@ -172,8 +172,8 @@ def test_a_running_search_of_the_first_schema_goes_on_where_it_was(migrated: Sql
     evaluated = [divmod(ordinal, 5) for ordinal in (*range(11, 16), *range(16, 30))]
     assert [(cell.candidate, cell.split) for cell in work(migrated, "running", 1)] == evaluated
     assert migrated.report_counts("running") == {1: CELLS}
-    assert migrated.claim("running", index=1, slots=1, holding=set()).next is Next.FINISH
-    assert migrated.complete("running", an_answer()) == 2
+    assert migrated.view("running").claim(ClaimRequest(index=1, slots=1, holding=set())).next is Next.FINISH
+    assert migrated.view("running").complete(an_answer()) == 2
 
 
 def test_a_pod_that_held_a_unit_through_the_upgrade_reports_it_and_goes_on(migrated: SqlJournal) -> None:
@@ -190,13 +190,13 @@ def test_what_ended_is_as_it_ended(migrated: SqlJournal) -> None:
     complete = migrated.progress("complete")
     assert (complete.state, complete.done, complete.model_version) == (SearchState.COMPLETE, CELLS, 1)
     assert complete.answer == an_answer()
-    results = list(migrated.results("complete"))
+    results = list(migrated.view("complete").results())
     assert [result.cell for result in results] == [Cell(*divmod(ordinal, 5)) for ordinal in range(CELLS)]
     assert results[0] == a_result(Cell(0, 0), test_scores={"accuracy": first_schema.score_of(0)})
     assert migrated.progress("failed").failure == "OutOfMemory"
     assert migrated.progress("refused").refusal is not None
     for ended in ("complete", "failed", "refused"):
-        assert migrated.claim(ended, index=0, slots=1, holding=set()).next is Next.NOTHING
+        assert migrated.view(ended).claim(ClaimRequest(index=0, slots=1, holding=set())).next is Next.NOTHING
 
 
 def test_the_best_whole_candidate_is_known_at_once(migrated: SqlJournal) -> None:
@@ -227,7 +227,11 @@ def test_units_of_the_second_schema_go_on_as_they_were(second: str, open_journal
     assert (before.deaths, before.last_holder, before.starved) == (3, 2, 0)
 
     def claim(index: int, claimant: str) -> Unit:
-        unit = journal.claim("claimed", index=index, slots=1, holding=set(), claimant=claimant, memory=2**30).unit
+        unit = (
+            journal.view("claimed")
+            .claim(ClaimRequest(index=index, slots=1, holding=set(), claimant=claimant, memory=2**30))
+            .unit
+        )
         assert unit is not None
         return unit
 
@@ -240,7 +244,7 @@ def test_units_of_the_second_schema_go_on_as_they_were(second: str, open_journal
     assert claim(3, "e").alone
     for index, name in enumerate(("d", "b", "c", "e")):
         unit = claim(index, name)
-        journal.report("claimed", index=index, results=[a_result(cell) for cell in unit.cells])
+        journal.view("claimed").report(Report(index=index, results=[a_result(cell) for cell in unit.cells]))
     assert len(work(journal, "claimed", 0)) == CELLS - 20
 
 
@@ -250,7 +254,9 @@ def test_a_unit_of_the_second_schema_is_starved_by_its_next_death_in_a_search_th
     journal = open_journal(second)
     run(second, f"UPDATE searches SET memory_limit = {2**40} WHERE id = 'claimed'")
     units = [
-        journal.claim("claimed", index=0, slots=1, holding=set(), claimant=claimant, memory=2**30).unit
+        journal.view("claimed")
+        .claim(ClaimRequest(index=0, slots=1, holding=set(), claimant=claimant, memory=2**30))
+        .unit
         for claimant in ("a", "d")
     ]
     assert [unit and unit.id for unit in units] == [0, 16], "given back, and not the one that d found to be starved"

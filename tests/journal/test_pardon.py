@@ -3,10 +3,10 @@
 import pytest
 
 from tests.journal.makers import a_result, a_search
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.deaths import Verdict, Victim, dump_victims, load_victims, pardoned, verdict
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Unit
+from tuningjob.protocol.requests import ClaimRequest, Report
 
 SMALL, LARGE = 2**30, 4 * 2**30
 
@@ -17,13 +17,17 @@ def opened(journal: SqlJournal) -> SqlJournal:
     return journal
 
 
-def claim(journal: Journal, claimant: str, *, index: int = 0, memory: int = SMALL) -> Unit:
-    unit = journal.claim("search-a", index=index, slots=4, holding=set(), claimant=claimant, memory=memory).unit
+def claim(journal: SqlJournal, claimant: str, *, index: int = 0, memory: int = SMALL) -> Unit:
+    unit = (
+        journal.view("search-a")
+        .claim(ClaimRequest(index=index, slots=4, holding=set(), claimant=claimant, memory=memory))
+        .unit
+    )
     assert unit is not None
     return unit
 
 
-def pardon(journal: Journal, *pods: str) -> None:
+def pardon(journal: SqlJournal, *pods: str) -> None:
     journal.pardon("search-a", pods)
 
 
@@ -73,7 +77,7 @@ def test_what_was_told_as_lost_stays_and_so_does_what_follows_of_it(opened: SqlJ
     unit = claim(opened, "a.1", memory=LARGE)
     claim(opened, "b.1", memory=LARGE)
     claim(opened, "c.1", memory=LARGE)
-    opened.report("search-a", index=0, results=[a_result(unit.cells[0], error="lost")])
+    opened.view("search-a").report(Report(index=0, results=[a_result(unit.cells[0], error="lost")]))
     pardon(opened, "a", "b")
     again = claim(opened, "c.1", memory=LARGE)
     assert (again.cells, again.alone, again.lost) == (unit.cells[1:], True, None)

@@ -24,6 +24,7 @@ from tests.journal.test_walk import block
 from tuningjob.journal.records import Progress
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Block, Cell, CellIdentity, Next, SearchState, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +110,7 @@ class LifeOfASearch(RuleBasedStateMachine):
             memory_limit=self.limit,
         )
         self.journal.open_search(self.new)
-        self.journal.set_preflight(self.new.id, a_preflight(blocks=blocks))
+        self.journal.view(self.new.id).set_preflight(a_preflight(blocks=blocks))
         self.claimants = [f"pod-{next(self.numbers)}.1" for _ in range(PODS)]
         self.holding: list[set[int]] = [set() for _ in range(PODS)]
         self.given: dict[int, Given] = {}
@@ -154,13 +155,14 @@ class LifeOfASearch(RuleBasedStateMachine):
 
     def ask(self, index: int) -> Unit | None:
         expected = self.expected(index)
-        claim = self.journal.claim(
-            self.new.id,
-            index=index,
-            slots=self.slots,
-            holding=self.holding[index],
-            claimant=self.claimants[index],
-            memory=self.sizes[index],
+        claim = self.journal.view(self.new.id).claim(
+            ClaimRequest(
+                index=index,
+                slots=self.slots,
+                holding=self.holding[index],
+                claimant=self.claimants[index],
+                memory=self.sizes[index],
+            )
         )
         unit = claim.unit
         if unit is None:
@@ -218,7 +220,7 @@ class LifeOfASearch(RuleBasedStateMachine):
 
     def report(self, index: int, cells: Collection[Cell]) -> None:
         results = [self.result(cell) for cell in cells]
-        assert self.journal.report(self.new.id, index=index, results=results) == len(cells)
+        assert self.journal.view(self.new.id).report(Report(index=index, results=results)).new == len(cells)
         self.have(cells)
         self.reports.update(cells)
 
@@ -233,14 +235,14 @@ class LifeOfASearch(RuleBasedStateMachine):
     def report_again(self, index: int, data: st.DataObject) -> None:
         cell = data.draw(st.sampled_from(sorted(self.finished)))
         changed = self.result(cell, test_scores={"accuracy": -1.0})
-        assert self.journal.report(self.new.id, index=index, results=[changed]) == 0
+        assert self.journal.view(self.new.id).report(Report(index=index, results=[changed])).new == 0
         self.reports[cell] += 1
 
     @rule(index=indexes)
     def reuse(self, index: int) -> None:
         cells = sorted(self.held(index))
         wanted = [CellIdentity(candidate=c.candidate, split=c.split, identity=identity_of(c)) for c in cells]
-        taken = set(self.journal.reuse(self.new.id, index=index, cells=wanted))
+        taken = set(self.journal.view(self.new.id).reuse(ReuseRequest(index=index, cells=wanted)))
         assert taken == set(cells) & self.known
         self.have(taken)
         self.reused |= taken
@@ -272,7 +274,7 @@ class LifeOfASearch(RuleBasedStateMachine):
 
     @rule(index=indexes, size=st.sampled_from(SIZES))
     def leave_and_be_replaced(self, index: int, size: int) -> None:
-        self.journal.leave(self.new.id, index=index)
+        self.journal.view(self.new.id).leave(index=index)
         self.free([index])
         self.die_and_be_replaced(index, size)
 
@@ -351,14 +353,14 @@ class LifeOfASearch(RuleBasedStateMachine):
         self.journal.give_back(self.new.id, first=1)
         last = Pod(self.journal.view(self.new.id), memory=max(self.limit, 1))
         assert not set(last.work()) & self.finished, "a cell that was acknowledged came again"
-        results = list(self.journal.results(self.new.id))
+        results = list(self.journal.view(self.new.id).results())
         assert [result.cell for result in results] == [
             Cell(c, s) for c in range(self.new.candidates) for s in range(self.splits)
         ]
         assert [replace(result, identity=None) for result in results] == [a_result(result.cell) for result in results]
         assert last.asks() is Next.FINISH
-        self.journal.complete(self.new.id, an_answer())
-        assert self.journal.search(self.new.id).state is SearchState.COMPLETE
+        self.journal.view(self.new.id).complete(an_answer())
+        assert self.journal.view(self.new.id).search().state is SearchState.COMPLETE
 
 
 def test_in_whatever_order_things_happen_every_cell_ends_with_exactly_one_result(journal: SqlJournal) -> None:

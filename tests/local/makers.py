@@ -60,7 +60,7 @@ class Place:
                 artifacts=artifacts,
             )
         )
-        self.journal.set_preflight(search, a_preflight(**(preflight or {})))
+        self.journal.view(search).set_preflight(a_preflight(**(preflight or {})))
         Pod(self.journal.view(search)).work()
         self.clock.pass_time(seconds=90)
         if with_files:
@@ -69,7 +69,7 @@ class Place:
                 entry = FileEntry.of(self.path_of(search, name))
                 with self.journal.placing(search, Artifact(entry.name, entry.size_bytes, entry.sha256)):
                     pass
-        self.journal.complete(search, an_answer(**answer))
+        self.journal.view(search).complete(an_answer(**answer))
         return search
 
     def files_of(self, search: str) -> Path:

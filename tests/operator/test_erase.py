@@ -19,7 +19,7 @@ def test_the_name_is_gone_and_the_command_says_from_where(
     with closing(open_sqlite(tmp_path / "tuning.db")) as journal:
         journal.open_search(a_search(created_by="ada@example.com"))
         Pod(journal.view("search-a")).work()
-        journal.complete("search-a", an_answer())
+        journal.view("search-a").complete(an_answer())
         assert erase.main() == 0
         assert "is in 1 versions and 0 blessings in the place of the name" in capsys.readouterr().out
         row = journal.audit.version(namespace="team", model_key="forest", version=1)

@@ -7,6 +7,7 @@ import pytest
 from tests.operator.fake_cluster import Crash
 from tests.operator.world import World, manifest
 from tuningjob.protocol.records import SearchState
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob_operator.objects import Body
 
 
@@ -51,7 +52,9 @@ async def test_more_parallelism_makes_the_same_job_larger(world: World) -> None:
 
 async def test_less_parallelism_gives_back_what_the_pods_that_went_had_held(world: World) -> None:
     await begun(world, parallelism=3)
-    held = [world.journal.claim(world.uid(), index=index, slots=1, holding=set()) for index in range(3)]
+    held = [
+        world.journal.view(world.uid()).claim(ClaimRequest(index=index, slots=1, holding=set())) for index in range(3)
+    ]
     assert all(claim.unit for claim in held)
     await change(world, parallelism=1)
     assert size(world) == (1, 1)
@@ -129,7 +132,7 @@ async def test_a_suspended_search_has_no_pods_and_goes_on_where_it_was(world: Wo
 
 async def test_what_killed_pods_of_a_suspended_search_had_held_is_no_death(world: World) -> None:
     await begun(world)
-    world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="killed")
+    world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="killed"))
     await change(world, suspend=True)
     assert world.journal.progress(world.uid()).last_holder == 2
     world.cluster.set_job_status(world.cluster.job("forest"), active=0, ready=0, terminating=0)
@@ -137,7 +140,7 @@ async def test_what_killed_pods_of_a_suspended_search_had_held_is_no_death(world
 
     assert world.journal.progress(world.uid()).last_holder is None
     await change(world, suspend=False)
-    world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="the next")
+    world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="the next"))
     assert world.journal.progress(world.uid()).deaths == 0
 
 
@@ -353,7 +356,9 @@ async def test_what_kueue_sent_home_without_a_word_has_died_of_nothing(world: Wo
     await world.cluster.suspend_job("default", "forest", uid=job["metadata"]["uid"], suspend=False)
     world.cluster.run_pods()
     await world.settle()
-    assert world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="forest-2-a").unit
+    assert (
+        world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="forest-2-a")).unit
+    )
     await world.cluster.suspend_job("default", "forest", uid=job["metadata"]["uid"], suspend=True)
     world.cluster.set_job_status(world.cluster.job("forest"), active=0, ready=0, terminating=1)
     await world.settle()
@@ -363,7 +368,9 @@ async def test_what_kueue_sent_home_without_a_word_has_died_of_nothing(world: Wo
     await world.settle()
 
     assert world.journal.progress(world.uid()).last_holder is None
-    assert world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="forest-2-b").unit
+    assert (
+        world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="forest-2-b")).unit
+    )
     assert world.journal.progress(world.uid()).deaths == 0
 
 

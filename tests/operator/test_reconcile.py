@@ -160,7 +160,7 @@ async def test_what_a_worker_refuses_is_said_in_its_words(world: World) -> None:
     world.cluster.apply(manifest())
     await world.settle()
     problem = {"field": "spec.estimator.class", "must_be": "importable", "got": "'sklearn.Nope'", "advice": ""}
-    world.journal.refuse(world.uid(), Refusal(problems=(problem,)))
+    world.journal.view(world.uid()).refuse(Refusal(problems=(problem,)))
     await world.settle()
 
     failed = world.condition("Failed")

@@ -11,6 +11,7 @@ from tests.operator.world import World, manifest
 from tuningjob.errors import UnknownSearch
 from tuningjob.journal.records import AuditRow
 from tuningjob.protocol.records import CellIdentity, CellResult
+from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob_operator.loops import Purger
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.objects import Body
@@ -66,7 +67,7 @@ async def test_a_creators_long_name_is_cut_to_what_the_audit_takes(world: World)
 def report_with_identity(world: World, name: str) -> None:
     """One cell of the search, with the identity that another search may have in common."""
     uid = world.uid(name)
-    unit = world.journal.claim(uid, index=0, slots=1, holding=set()).unit
+    unit = world.journal.view(uid).claim(ClaimRequest(index=0, slots=1, holding=set())).unit
     assert unit is not None
     cell = unit.cells[0]
     result = CellResult(
@@ -78,7 +79,7 @@ def report_with_identity(world: World, name: str) -> None:
         test_samples=75,
         identity=IDENTITY,
     )
-    world.journal.report(uid, index=0, results=[result])
+    world.journal.view(uid).report(Report(index=0, results=[result]))
 
 
 async def test_status_and_the_end_say_how_many_fits_were_reused(world: World) -> None:
@@ -90,10 +91,10 @@ async def test_status_and_the_end_say_how_many_fits_were_reused(world: World) ->
     await world.settle()
     world.preflight()
     uid = world.uid()
-    unit = world.journal.claim(uid, index=0, slots=1, holding=set()).unit
+    unit = world.journal.view(uid).claim(ClaimRequest(index=0, slots=1, holding=set())).unit
     assert unit is not None
     cells = [CellIdentity(candidate=cell.candidate, split=cell.split, identity=IDENTITY) for cell in unit.cells[:1]]
-    assert len(world.journal.reuse(uid, index=0, cells=cells)) == 1
+    assert len(world.journal.view(uid).reuse(ReuseRequest(index=0, cells=cells))) == 1
     while world.fit(1):
         pass
     world.answer()

@@ -52,6 +52,7 @@ from tuningjob.protocol.records import (
     Spread,
     Unit,
 )
+from tuningjob.protocol.requests import ClaimRequest, Report
 from tuningjob.spec.status import TuningJobStatus
 from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.cluster import ApiError, Conflict, NotFound
@@ -137,19 +138,20 @@ class Worker:
         found = Preflight(
             data_digest="d", samples=150, features=4, versions={"numpy": "2"}, pilot=pilot if with_pilot else None
         )
-        self.journal.set_preflight(self.search, found)
+        self.journal.view(self.search).set_preflight(found)
 
     def work(self, *, fails: bool = False) -> int | None:
         """Claim, or do the next piece of what was claimed. The exit code, if it ends by that."""
         unit = next(iter(self.holding.values()), None)
         if unit is None:
-            claim = self.journal.claim(
-                self.search,
-                index=self.index,
-                slots=SLOTS,
-                holding=set(self.holding),
-                claimant=f"{self.pod['metadata']['name']}.0",
-                memory=self.memory,
+            claim = self.journal.view(self.search).claim(
+                ClaimRequest(
+                    index=self.index,
+                    slots=SLOTS,
+                    holding=set(self.holding),
+                    claimant=f"{self.pod['metadata']['name']}.0",
+                    memory=self.memory,
+                )
             )
             if claim.next is Next.FINISH:
                 self.finish()
@@ -171,7 +173,7 @@ class Worker:
             test_samples=75,
             error=error,
         )
-        self.journal.report(self.search, index=self.index, results=[result])
+        self.journal.view(self.search).report(Report(index=self.index, results=[result]))
         left = unit.cells[1:]
         if left:
             self.holding[unit.id] = Unit(id=unit.id, cells=left, alone=unit.alone)
@@ -190,7 +192,7 @@ class Worker:
             refit_seconds=0.1,
             fit_seconds_total=18.0,
         )
-        self.journal.complete(self.search, answer)
+        self.journal.view(self.search).complete(answer)
 
 
 class Stage(World):
@@ -502,12 +504,12 @@ class Life(RuleBasedStateMachine):
             return False
         worker = self.workers.get(uid_of(pod)) or self.new_worker(pod)
         try:
-            if self.stage.journal.search(worker.search).state is not SearchState.RUNNING:
+            if self.stage.journal.view(worker.search).search().state is not SearchState.RUNNING:
                 code: int | None = ExitCode.DONE
             elif uid_of(pod) not in self.workers:
                 worker.begin(with_pilot=with_pilot)
                 self.workers[uid_of(pod)] = worker
-                is_plan = self.stage.journal.search(worker.search).spec.get("mode") == "Plan"
+                is_plan = self.stage.journal.view(worker.search).search().spec.get("mode") == "Plan"
                 code = ExitCode.DONE if is_plan else None
             else:
                 code = worker.work(fails=fails)
@@ -541,7 +543,7 @@ class Life(RuleBasedStateMachine):
         worker = self.workers.get(uid_of(pod))
         if worker is not None and code == ExitCode.TERMINATED:
             with contextlib.suppress(JournalError):
-                self.stage.journal.leave(worker.search, index=worker.index)
+                self.stage.journal.view(worker.search).leave(index=worker.index)
         self.controllers.exit(pod, code, disrupted=disrupted)
 
     @rule(obeys=st.booleans())
@@ -581,7 +583,7 @@ class Life(RuleBasedStateMachine):
         problem = {"field": "spec.data", "must_be": "there", "got": "nothing", "advice": "", "reason": "DataLoad"}
         with contextlib.suppress(JournalError):
             if refuses:
-                self.stage.journal.refuse(search, Refusal(problems=(problem,)))
+                self.stage.journal.view(search).refuse(Refusal(problems=(problem,)))
             else:
                 self.stage.journal.fail(search, "the refit failed")
         self.controllers.exit(pod, ExitCode.REFUSED if refuses else ExitCode.FAILED)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.operator.world import NOON, World, make_settings, manifest
 from tuningjob.journal.records import Progress
 from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.spec.manifest import load
 from tuningjob_operator import reconcile
 from tuningjob_operator import status as status_
@@ -312,7 +313,9 @@ async def test_names_that_workers_make_up_neither_raise_retries_nor_call_the_api
     before = len(world.cluster.calls)
     limit = world.cluster.job("forest")["spec"]["backoffLimit"]
     for number in range(40):
-        world.journal.claim(world.uid(), index=0, slots=1, holding=set(), claimant=f"made-up-{number}")
+        world.journal.view(world.uid()).claim(
+            ClaimRequest(index=0, slots=1, holding=set(), claimant=f"made-up-{number}")
+        )
         await world.later(1)
     assert world.journal.progress(world.uid()).deaths > 3
     assert world.cluster.job("forest")["spec"]["backoffLimit"] == limit

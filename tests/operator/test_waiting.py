@@ -9,6 +9,7 @@ from tests.operator.test_live_control import size
 from tests.operator.world import World, manifest
 from tuningjob.errors import JournalError
 from tuningjob.protocol.records import Cell, CellResult, Next, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob.spec.wellknown import ExitCode
 from tuningjob_operator.loops import work_on
@@ -163,7 +164,7 @@ async def test_the_work_of_a_pod_whose_node_is_lost_is_given_to_others(world: Wo
     for pod in controllers.pods():
         controllers.start(pod)
     await step(world, controllers)
-    lost = world.journal.claim(world.uid(), index=2, slots=1, holding=set(), claimant="lost")
+    lost = world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="lost"))
     assert lost.unit is not None
     world.cluster.replace(gone(controllers, index=2, world=world))
     for _ in range(5):
@@ -250,7 +251,7 @@ async def test_a_pod_that_could_not_say_goodbye_has_died_of_nothing(world: World
     assert again.alone, "nobody has looked at the pod yet"
     await step(world, controllers)
 
-    world.journal.report(world.uid(), index=0, results=[result(again.cells[0])])
+    world.journal.view(world.uid()).report(Report(index=0, results=[result(again.cells[0])]))
     later = claimed_by(pod, world)
     assert not later.alone
     assert set(later.cells) <= set(held.cells)
@@ -259,7 +260,11 @@ async def test_a_pod_that_could_not_say_goodbye_has_died_of_nothing(world: World
 def claimed_by(pod: Body, world: World) -> Unit:
     """A unit for the worker in a pod, which holds nothing that it knows of."""
     claimant = f"{pod['metadata']['name']}.0"
-    unit = world.journal.claim(world.uid(), index=index_of(pod), slots=1, holding=set(), claimant=claimant).unit
+    unit = (
+        world.journal.view(world.uid())
+        .claim(ClaimRequest(index=index_of(pod), slots=1, holding=set(), claimant=claimant))
+        .unit
+    )
     assert unit is not None
     return unit
 
@@ -300,7 +305,9 @@ async def test_a_journal_that_does_not_answer_is_told_of(world: World, monkeypat
 
 def die(world: World, claimant: str, memory: int) -> None:
     """A pod claims, and is killed with what it was given."""
-    claim = world.journal.claim(world.uid(), index=0, slots=1, holding=set(), claimant=claimant, memory=memory)
+    claim = world.journal.view(world.uid()).claim(
+        ClaimRequest(index=0, slots=1, holding=set(), claimant=claimant, memory=memory)
+    )
     assert claim.next is Next.EVALUATE
 
 
@@ -314,7 +321,11 @@ async def test_what_dies_alone_for_memory_gets_a_job_of_larger_pods_once_the_res
     first = world.cluster.job("forest")["metadata"]["uid"]
     die(world, "a", gib)
     die(world, "b", gib)
-    while (claim := world.journal.claim(world.uid(), index=0, slots=1, holding=set(), claimant="c", memory=gib)).unit:
+    while (
+        claim := world.journal.view(world.uid()).claim(
+            ClaimRequest(index=0, slots=1, holding=set(), claimant="c", memory=gib)
+        )
+    ).unit:
         report(world, claim.unit.cells)
     assert world.journal.progress(world.uid()).starved == 1
     controllers.exit(controllers.pods()[0], 0)
@@ -327,7 +338,9 @@ async def test_what_dies_alone_for_memory_gets_a_job_of_larger_pods_once_the_res
     assert parse_quantity(container["resources"]["limits"]["memory"]) == 2 * gib
     assert container["resources"]["requests"] == container["resources"]["limits"] | {"ephemeral-storage": "0"}
     while (
-        claim := world.journal.claim(world.uid(), index=0, slots=1, holding=set(), claimant="d", memory=2 * gib)
+        claim := world.journal.view(world.uid()).claim(
+            ClaimRequest(index=0, slots=1, holding=set(), claimant="d", memory=2 * gib)
+        )
     ).unit:
         report(world, claim.unit.cells)
     assert world.journal.progress(world.uid()).done == 18
@@ -335,7 +348,7 @@ async def test_what_dies_alone_for_memory_gets_a_job_of_larger_pods_once_the_res
 
 
 def report(world: World, cells: Any) -> None:
-    world.journal.report(world.uid(), index=0, results=list(map(result, cells)))
+    world.journal.view(world.uid()).report(Report(index=0, results=list(map(result, cells))))
 
 
 async def test_a_new_index_takes_the_work_of_a_lost_one_when_every_other_has_ended(
@@ -348,7 +361,7 @@ async def test_a_new_index_takes_the_work_of_a_lost_one_when_every_other_has_end
     for pod in controllers.pods():
         controllers.start(pod)
     await step(world, controllers)
-    world.journal.claim(world.uid(), index=1, slots=1, holding=set(), claimant="lost")
+    world.journal.view(world.uid()).claim(ClaimRequest(index=1, slots=1, holding=set(), claimant="lost"))
     world.fit(14, index=0)
     world.cluster.replace(gone(controllers, index=1, world=world))
     (other,) = [pod for pod in controllers.pods() if pod["metadata"]["name"].startswith("forest-0-")]

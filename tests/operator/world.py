@@ -10,6 +10,7 @@ from tests.operator.fake_cluster import FakeCluster
 from tuningjob.artifacts.store import LocalStore
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, Next, Preflight
+from tuningjob.protocol.requests import ClaimRequest, Report
 from tuningjob_operator.cache import Cache
 from tuningjob_operator.loops import JournalPoller, Resync, work_on
 from tuningjob_operator.objects import Body, Key
@@ -188,13 +189,13 @@ class World:
 
     def journal_preflight(self, name: str = "forest") -> None:
         found = Preflight(data_digest="d", samples=150, features=4, versions={"numpy": "2"})
-        self.journal.set_preflight(self.uid(name), found)
+        self.journal.view(self.uid(name)).set_preflight(found)
 
     def fit(self, cells: int, *, index: int = 0, name: str = "forest", error: str | None = None) -> int:
         """Fit at least so many cells, unless there are no more; returns how many."""
         uid, done = self.uid(name), 0
         while done < cells:
-            claim = self.journal.claim(uid, index=index, slots=1, holding=set())
+            claim = self.journal.view(uid).claim(ClaimRequest(index=index, slots=1, holding=set()))
             if claim.next is not Next.EVALUATE or claim.unit is None:
                 return done
             for cell in claim.unit.cells[: cells - done]:
@@ -208,7 +209,7 @@ class World:
                     test_samples=75,
                     error=error,
                 )
-                self.journal.report(uid, index=index, results=[result])
+                self.journal.view(uid).report(Report(index=index, results=[result]))
                 done += 1
         return done
 
@@ -219,8 +220,7 @@ class World:
             ("cv_results.csv", b"a\n1\n"),
         ):
             self.artifacts.put(self.uid(name), file, [content], sha256=hashlib.sha256(content).hexdigest())
-        self.journal.complete(
-            self.uid(name),
+        self.journal.view(self.uid(name)).complete(
             Answer(
                 best_index=8,
                 best_score=0.96,
@@ -230,7 +230,7 @@ class World:
                 failed_fits=failed_fits,
                 refit_seconds=0.1,
                 fit_seconds_total=18.0,
-            ),
+            )
         )
 
     async def live(self, *, seconds: float = 10.0) -> None:

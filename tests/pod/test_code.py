@@ -82,7 +82,7 @@ def test_pods_of_the_same_code_share_a_search_wherever_it_lies(
     with importable(tmp_path / "a"):
         problem = prepare(spec, tmp_path)
         want = sklearn_search(problem).cv_results_
-    assert_equal_to_the_bit(gather(problem, pods.service.journal.results(SEARCH)).cv_results, want)
+    assert_equal_to_the_bit(gather(problem, pods.service.journal.view(SEARCH).results()).cv_results, want)
 
 
 def test_a_search_that_a_pod_of_an_older_release_began_is_joined(
@@ -97,5 +97,5 @@ def test_a_search_that_a_pod_of_an_older_release_began_is_joined(
     known = {name: version for name, version in preflight.versions.items() if name != "my-trees"}
     assert len(known) == len(preflight.versions) - 1
     assert preflight.code == {"my-trees": "5.0"}
-    pods.service.journal.set_preflight(SEARCH, replace(preflight, versions=known, code={}))
+    pods.service.journal.view(SEARCH).set_preflight(replace(preflight, versions=known, code={}))
     assert pods.wait(pods.start(1, PYTHONPATH=str(folder)))[0] == 0

@@ -73,12 +73,12 @@ def assert_the_culprit_alone_failed(pods: Pods, how: str) -> None:
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     assert journal.progress(SEARCH).deaths >= 2
     assert journal.report_counts(SEARCH) == {1: 65}
-    (failed,) = [result for result in journal.results(SEARCH) if result.error is not None]
+    (failed,) = [result for result in journal.view(SEARCH).results() if result.error is not None]
     assert failed.cell == CULPRIT
     assert "spec.resources.memory" in str(failed.error)
     trees = sklearn_search(small({"max_depth": [*DEPTHS, 3, *DEPTHS]})).cv_results_
     problem = small(lethal(how)["spec"]["search"]["grid"]["parameters"], estimator="tests.pod.lethal.Lethal")
-    found = gather(problem, journal.results(SEARCH)).cv_results
+    found = gather(problem, journal.view(SEARCH).results()).cv_results
     for split in range(5):
         want = trees[f"split{split}_test_score"].copy()
         if split == CULPRIT.split:
@@ -100,7 +100,7 @@ def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, fores
     assert journal.progress(SEARCH).failed == 0
     assert journal.report_counts(SEARCH) == {1: 90}
     problem, want = sklearn_search_of(load(forest).spec)
-    assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
+    assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
 
 
 def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(forest: dict[str, Any], tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_a_search_through_50_kills_of_the_service_ends_with_scikit_learns_bits(
             if kills % 5 == 0:
                 pods.until("it takes more in", lambda done=done: service.journal.progress(SEARCH).done > done)
             time.sleep(chance.uniform(0, 0.6))
-            assert service.journal.search(SEARCH).state is SearchState.RUNNING, "all was done before the last kill"
+            assert service.journal.view(SEARCH).search().state is SearchState.RUNNING, (
+                "all was done before the last kill"
+            )
             service.process.kill()
             service.process.start()
             kills += 1
@@ -88,8 +90,8 @@ def test_a_search_through_50_kills_of_the_service_ends_with_scikit_learns_bits(
             each.kill()
             each.communicate()
     problem, want = sklearn_search_of(load(iris_forest).spec)
-    assert service.journal.search(SEARCH).state is SearchState.COMPLETE
-    assert_equal_to_the_bit(gather(problem, service.journal.results(SEARCH)).cv_results, want.cv_results_)
+    assert service.journal.view(SEARCH).search().state is SearchState.COMPLETE
+    assert_equal_to_the_bit(gather(problem, service.journal.view(SEARCH).results()).cv_results, want.cv_results_)
     # a report whose reply was lost is sent again; nothing is fitted again, and no pod was taken for dead
     assert service.journal.progress(SEARCH).failed == 0
     assert len(service.journal.audit.history(namespace="team", model_key="job")) == 1

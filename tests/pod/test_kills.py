@@ -44,4 +44,4 @@ def test_a_pod_killed_at_random_loses_a_second_and_what_it_had_in_flight(pods: P
         before = done
     assert pods.wait(pods.start(0, TUNINGJOB_N_JOBS="2"))[0] == 0
     problem, want = sklearn_search_of(load(document).spec)
-    assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
+    assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)

@@ -16,6 +16,7 @@ from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.errors import JournalError
 from tuningjob.protocol.records import SearchState
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.search.results import gather
 from tuningjob.spec import load
 
@@ -41,7 +42,7 @@ def assert_it_is_scikit_learns(pods: Pods, forest: dict[str, Any]) -> None:
     journal = pods.service.journal
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     problem, want = sklearn_search_of(load(forest).spec)
-    assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
+    assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
 
 
 @contextlib.contextmanager
@@ -124,7 +125,7 @@ def test_a_pod_that_is_asked_to_stop_in_an_outage_hands_in_what_it_has_when_the_
     code, said = pods.wait(pod)
     assert code == 143, said
     assert journal.progress(SEARCH).done == noted(notes)[0] >= 20
-    unit = journal.claim(SEARCH, index=0, slots=1, holding=set(), claimant="the next").unit
+    unit = journal.view(SEARCH).claim(ClaimRequest(index=0, slots=1, holding=set(), claimant="the next")).unit
     assert unit is not None
     assert not unit.alone
 

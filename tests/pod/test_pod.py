@@ -35,7 +35,7 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     assert journal.report_counts(SEARCH) == {1: 90}
     problem, want = sklearn_search_of(load(forest).spec)
-    assert_equal_to_the_bit(gather(problem, journal.results(SEARCH)).cv_results, want.cv_results_)
+    assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
     answer = journal.progress(SEARCH).answer
     assert answer is not None
     assert (answer.best_index, answer.best_score, answer.best_params) == (

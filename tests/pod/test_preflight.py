@@ -100,7 +100,7 @@ def test_n_jobs_is_lowered_until_the_pilots_processes_fit_the_pods_memory(pods: 
         pod_bytes=200 * MIB,
         cells=3,
     )
-    pods.service.journal.set_preflight(SEARCH, replace(found, pilot=pilot))
+    pods.service.journal.view(SEARCH).set_preflight(replace(found, pilot=pilot))
     code, said = pods.wait(pods.start(0, TUNINGJOB_N_JOBS="4", TUNINGJOB_MEMORY_BYTES=str(600 * MIB)))
     assert code == 0, said
     assert "n_jobs 2, lowered from 4 for the pod's memory" in said

@@ -64,7 +64,7 @@ def opened(journal: SqlJournal, problem: SearchProblem, *, pods: int = 1, search
             pods=pods,
         )
     )
-    journal.set_preflight(search_id, problem.preflight)
+    journal.view(search_id).set_preflight(problem.preflight)
 
 
 def worker(

@@ -3,7 +3,7 @@
 import math
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob.errors import WorkerDied
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, CellResult, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import gather
 from tuningjob.search.run import Worker
@@ -37,7 +38,7 @@ def problem(journal: SqlJournal) -> SearchProblem:
 
 
 def claimed(journal: SqlJournal, claimant: str) -> Unit:
-    unit = journal.claim("s", index=0, slots=2, holding=set(), claimant=claimant).unit
+    unit = journal.view("s").claim(ClaimRequest(index=0, slots=2, holding=set(), claimant=claimant)).unit
     assert unit is not None
     return unit
 
@@ -51,9 +52,9 @@ class Noted:
         self.reports: list[list[Cell]] = []
         ours.on_cells = lambda results: self.finished.extend(result.cell for result in results)
 
-    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
-        self.reports.append([result.cell for result in results])
-        acknowledged = self.inner.report(index=index, results=results)
+    def report(self, report: Report) -> ReportReply:
+        self.reports.append([result.cell for result in report.results])
+        acknowledged = self.inner.report(report)
         assert self.finished == [cell for report in self.reports for cell in report], "another one had begun meanwhile"
         return acknowledged
 
@@ -69,7 +70,9 @@ def test_a_unit_whose_claimant_died_is_done_one_cell_at_a_time_each_acknowledged
     ours.journal = noted = Noted(ours)
     assert ours.evaluate_all()
     assert noted.reports == [[cell] for cell in cells]
-    assert_equal_to_the_bit(gather(problem, journal.results("s")).cv_results, sklearn_search(problem).cv_results_)
+    assert_equal_to_the_bit(
+        gather(problem, journal.view("s").results()).cv_results, sklearn_search(problem).cv_results_
+    )
 
 
 @pytest.mark.slow
@@ -77,8 +80,8 @@ def test_what_is_at_work_is_ended_before_a_lonely_unit_begins_and_others_come_af
     """A unit given back by an index that died with it twice comes in the middle of others."""
     problem = small({"max_depth": list(range(1, 21))})
     opened(journal, problem, pods=3)
-    theirs = journal.claim("s", index=1, slots=2, holding=set(), claimant="1a").unit
-    again = journal.claim("s", index=1, slots=2, holding=set(), claimant="1b").unit
+    theirs = journal.view("s").claim(ClaimRequest(index=1, slots=2, holding=set(), claimant="1a")).unit
+    again = journal.view("s").claim(ClaimRequest(index=1, slots=2, holding=set(), claimant="1b")).unit
     assert theirs is not None
     assert again is not None
     assert again.alone
@@ -101,15 +104,15 @@ def test_the_cell_that_two_died_of_is_told_as_a_failed_fit_and_the_rest_is_evalu
 ) -> None:
     opened(journal, problem, search_id="elsewhere")
     worker(journal, problem, search_id="elsewhere").evaluate_all()
-    whole = {result.cell: result for result in journal.results("elsewhere")}
+    whole = {result.cell: result for result in journal.view("elsewhere").results()}
     claimed(journal, "the first")
     got_so_far = claimed(journal, "the second").cells[:3]
-    journal.report("s", index=0, results=[whole[cell] for cell in got_so_far])
+    journal.view("s").report(Report(index=0, results=[whole[cell] for cell in got_so_far]))
     culprit = claimed(journal, "the second").cells[0]
 
     assert worker(journal, problem, claimant="the third").evaluate_all()
 
-    (lost,) = [result for result in journal.results("s") if result.error is not None]
+    (lost,) = [result for result in journal.view("s").results() if result.error is not None]
     assert lost.cell == culprit
     assert "spec.resources.memory" in str(lost.error)
     assert (lost.fit_seconds, lost.test_samples) == (0, 30)
@@ -117,7 +120,7 @@ def test_the_cell_that_two_died_of_is_told_as_a_failed_fit_and_the_rest_is_evalu
     assert all(math.isnan(scores["score"]) for scores in (lost.test_scores, lost.train_scores))
     assert journal.progress("s").failed == 1
     assert journal.report_counts("s") == {1: 20}
-    assert_equal_but_for(culprit, gather(problem, journal.results("s")).cv_results, sklearn_search(problem))
+    assert_equal_but_for(culprit, gather(problem, journal.view("s").results()).cv_results, sklearn_search(problem))
 
 
 def assert_equal_but_for(cell: Cell, found: dict[str, Any], search: Any) -> None:
@@ -152,9 +155,9 @@ def test_who_is_asked_to_stop_again_and_again_has_died_of_nothing(journal: SqlJo
         stop = Stop()
         stopped_after(20, stop, worker(journal, problem, claimant=name, stop=stop))
     assert not claimed(journal, "four").alone
-    journal.leave("s", index=0)
+    journal.view("s").leave(index=0)
     assert worker(journal, problem, claimant="five").evaluate_all()
-    assert [result.error for result in journal.results("s")] == [None] * 300
+    assert [result.error for result in journal.view("s").results()] == [None] * 300
     assert journal.report_counts("s") == {1: 300}
 
 

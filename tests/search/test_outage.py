@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob.errors import JournalError, ServiceUnavailable
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import CellResult, Claim
+from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.results import gather
 from tuningjob.search.stop import Stop, Terminated
@@ -52,11 +53,11 @@ class Flaky:
             raise self.error
         return self.inner
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
-        return self._reached().claim(index=index, slots=slots, holding=holding, claimant=claimant, memory=memory)
+    def claim(self, request: ClaimRequest) -> Claim:
+        return self._reached().claim(request)
 
-    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
-        return self._reached().report(index=index, results=results)
+    def report(self, report: Report) -> ReportReply:
+        return self._reached().report(report)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reached(), name)
@@ -94,7 +95,9 @@ def test_an_outage_in_the_middle_costs_nothing_and_the_engine_goes_on_meanwhile(
     assert known[0] <= 100
     assert ours.outbox.spilled >= 50
     assert journal.report_counts("s") == {1: 500}
-    assert_equal_to_the_bit(gather(problem, journal.results("s")).cv_results, sklearn_search(problem).cv_results_)
+    assert_equal_to_the_bit(
+        gather(problem, journal.view("s").results()).cv_results, sklearn_search(problem).cv_results_
+    )
 
 
 class Watched(Outbox):
@@ -197,7 +200,7 @@ def test_who_is_asked_to_stop_in_an_outage_offers_what_is_finished_until_the_ser
         ours.evaluate_all()
     helper.join()
     assert journal.progress("s").done == finished.cells >= 200
-    unit = journal.claim("s", index=0, slots=2, holding=set(), claimant="second").unit
+    unit = journal.view("s").claim(ClaimRequest(index=0, slots=2, holding=set(), claimant="second")).unit
     assert unit is not None
     assert not unit.alone
 

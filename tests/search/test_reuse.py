@@ -10,6 +10,7 @@ from tests.search.searches import journal_in, opened, small, worker
 from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import CellResult
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import gather
 
@@ -41,7 +42,9 @@ def test_of_a_grid_that_is_extended_only_the_new_candidates_run(journal: SqlJour
     assert len(evaluated) == 15
     assert journal.progress("larger").reused == 10
     assert journal.report_counts("larger") == {0: 10, 1: 15}
-    assert_equal_to_the_bit(gather(larger, journal.results("larger")).cv_results, sklearn_search(larger).cv_results_)
+    assert_equal_to_the_bit(
+        gather(larger, journal.view("larger").results()).cv_results, sklearn_search(larger).cv_results_
+    )
 
 
 def test_a_search_that_is_known_as_a_whole_fits_nothing(journal: SqlJournal) -> None:
@@ -87,7 +90,7 @@ def test_cells_of_a_lonely_unit_are_reused_as_well(journal: SqlJournal) -> None:
     searched(journal, "first", small({"max_depth": [1, 2]}))
     problem = small({"max_depth": [1, 2, 3]}, reuse=True)
     opened(journal, problem)
-    journal.claim("s", index=0, slots=2, holding=set(), claimant="the first")
+    journal.view("s").claim(ClaimRequest(index=0, slots=2, holding=set(), claimant="the first"))
     ours = worker(journal, problem, claimant="the second")
     evaluated: list[CellResult] = []
     ours.on_cells = evaluated.extend

@@ -13,6 +13,7 @@ from tests.search.searches import journal_in, opened, small, worker
 from tuningjob.errors import SearchFailed, WorkerDied
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import CellResult, SearchState
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.stop import Stop, Terminated
 
@@ -75,7 +76,7 @@ def test_a_worker_that_is_asked_to_stop_reports_what_it_finished_and_another_goe
 def test_a_worker_with_nothing_to_claim_goes_home_and_leaves_finishing_to_who_is_at_work(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2]})
     opened(journal, problem)
-    journal.claim("s", index=1, slots=10, holding=set())
+    journal.view("s").claim(ClaimRequest(index=1, slots=10, holding=set()))
     assert not worker(journal, problem, index=0).evaluate_all()
     assert worker(journal, problem, index=1).evaluate_all()
 
@@ -130,7 +131,7 @@ def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> 
     problem = small({"n_estimators": [3], "n_jobs": [-1, 4]}, estimator="sklearn.ensemble.RandomForestClassifier")
     opened(journal, problem)
     assert worker(journal, problem).evaluate_all()
-    assert [cell.error for cell in journal.results("s")] == [None] * 10
+    assert [cell.error for cell in journal.view("s").results()] == [None] * 10
 
 
 @pytest.mark.slow
@@ -143,7 +144,7 @@ def test_a_fit_that_hangs_is_ended_after_fit_timeout_seconds_and_the_others_go_o
     )
     opened(journal, problem)
     assert worker(journal, problem).evaluate_all()
-    results = list(journal.results("s"))
+    results = list(journal.view("s").results())
     assert [result.error is None for result in results] == [True] * 4 + [False] * 4
     for result in results[4:]:
         assert str(result.error).startswith("TimeoutError: the fit took longer than 1 s")

@@ -99,7 +99,7 @@ def test_the_token_of_one_search_cannot_touch_another(service: Service, tmp_path
         a.upload("model.joblib", file)
         a.complete(an_answer())
     assert service.journal.progress("search-b") == before
-    assert list(service.journal.results("search-b")) == []
+    assert list(service.journal.view("search-b").results()) == []
     assert service.artifacts.list("search-b") == []
 
 
@@ -219,7 +219,7 @@ def test_what_is_no_json_is_refused(standing: Service, blunderer: httpx.Client, 
     response = blunderer.post("/v1/fail", content=body)
     assert response.status_code in {400, 422}, response.text
     assert detail(response)
-    assert standing.journal.search("search-a").state is SearchState.RUNNING
+    assert standing.journal.view("search-a").search().state is SearchState.RUNNING
 
 
 def test_a_mismatch_is_a_conflict_with_the_journals_sentence(mine: httpx.Client) -> None:
@@ -353,7 +353,7 @@ def test_a_pod_of_the_release_before_is_told_nothing_that_it_does_not_know(
     result = {**cell, "test_scores": {"score": 1.0}, "fit_seconds": 0.1, "score_seconds": 0.1, "test_samples": 3}
     mine.post("/v1/cells", json={"index": 0, "results": [{**result, "identity": "a" * 32}]})
     assert mine.get("/v1/cells").json() == [result]
-    assert [each.identity for each in service.journal.results("search-a")] == ["a" * 32]
+    assert [each.identity for each in service.journal.view("search-a").results()] == ["a" * 32]
 
 
 # --- what was blessed stays -----------------------------------------------------------------------------------------

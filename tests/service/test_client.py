@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.service.server import Service
 from tuningjob.errors import ArtifactRefused, JournalError, JournalMismatch, ServiceUnavailable, UnknownSearch
-from tuningjob.journal.contract import SearchJournal
+from tuningjob.journal.search import SqlSearch
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
@@ -40,6 +41,7 @@ from tuningjob.protocol.records import (
     SearchState,
     Unit,
 )
+from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
@@ -55,13 +57,13 @@ def a_life(journal: SearchJournal) -> Iterator[object]:
     yield left
     yield first.report(*left.cells[:2])
     identities = [CellIdentity(candidate=cell.candidate, split=cell.split, identity="0" * 32) for cell in left.cells]
-    yield journal.reuse(index=0, cells=identities)
+    yield journal.reuse(ReuseRequest(index=0, cells=identities))
     for claimant in ("the-first", "its-replacement", "another"):
-        yield journal.claim(index=0, slots=2, holding=set(), claimant=claimant, memory=2**30)
-    yield journal.claim(index=0, slots=2, holding=set(), claimant="too-small", memory=2**20)
-    yield journal.claim(index=0, slots=2, holding=set(), claimant="large-enough", memory=2**31)
+        yield journal.claim(ClaimRequest(index=0, slots=2, holding=set(), claimant=claimant, memory=2**30))
+    yield journal.claim(ClaimRequest(index=0, slots=2, holding=set(), claimant="too-small", memory=2**20))
+    yield journal.claim(ClaimRequest(index=0, slots=2, holding=set(), claimant="large-enough", memory=2**31))
     journal.leave(index=0)
-    yield journal.claim(index=0, slots=2, holding=set(), claimant="the-last", memory=2**40)
+    yield journal.claim(ClaimRequest(index=0, slots=2, holding=set(), claimant="the-last", memory=2**40))
     yield second.work()
     yield list(journal.results())
     yield first.restarted().work()
@@ -104,7 +106,7 @@ def test_a_result_crosses_the_wire_equal_to_the_bit(
     service.journal.delete("search-a")
     service.journal.open_search(a_search(candidates=1, splits=1))
     Pod(client).must_claim()
-    client.report(index=0, results=[sent])
+    client.report(Report(index=0, results=[sent]))
     # repr: NaN equals itself there, and -0.0 is not 0.0
     assert [repr(result) for result in client.results()] == [repr(sent)]
 
@@ -133,7 +135,7 @@ def test_a_report_whose_errors_are_longer_than_a_body_may_be_is_sent_in_parts(se
         claimed = [cell for unit in iter(worker.claim, None) for cell in unit.cells]
         # three bytes for each character
         failed = [a_result(cell, error="→" * MAX_ERROR_LENGTH) for cell in claimed]
-        assert client.report(index=0, results=failed) == 1_000
+        assert client.report(Report(index=0, results=failed)).new == 1_000
 
 
 def test_identities_are_asked_for_in_batches(service: Service) -> None:
@@ -142,27 +144,27 @@ def test_identities_are_asked_for_in_batches(service: Service) -> None:
         worker = Pod(client)
         claimed = [cell for unit in iter(worker.claim, None) for cell in unit.cells]
         named = {cell: f"{number:032x}" for number, cell in enumerate(claimed)}
-        client.report(index=0, results=[a_result(cell, identity=identity) for cell, identity in named.items()])
+        client.report(Report(index=0, results=[a_result(cell, identity=identity) for cell, identity in named.items()]))
         wanted = [
             CellIdentity(candidate=cell.candidate, split=cell.split, identity=identity)
             for cell, identity in named.items()
         ]
         assert len(wanted) == 1_400 > MAX_CELLS_PER_REPORT
-        assert sorted(client.reuse(index=0, cells=wanted)) == sorted(claimed)
+        assert sorted(client.reuse(ReuseRequest(index=0, cells=wanted))) == sorted(claimed)
 
 
 def test_many_threads_may_use_one_client(client: HttpSearchJournal) -> None:
     cells = Pod(client, slots=30).must_claim().cells
     with ThreadPoolExecutor(8) as threads:
-        done = [threads.submit(client.report, index=0, results=[a_result(cell)]) for cell in cells]
+        done = [threads.submit(client.report, Report(index=0, results=[a_result(cell)])) for cell in cells]
         asked = [threads.submit(client.search) for _ in range(30)]
-        assert sum(future.result() for future in done) == len(cells)
+        assert sum(future.result().new for future in done) == len(cells)
         assert {future.result().id for future in asked} == {"search-a"}
 
 
 def test_reporting_nothing_asks_nothing(client: HttpSearchJournal, service: Service) -> None:
     service.stop()
-    assert client.report(index=0, results=[]) == 0
+    assert client.report(Report(index=0, results=[])).new == 0
 
 
 def test_a_failure_is_told_with_the_end_of_a_long_reason(service: Service, client: HttpSearchJournal) -> None:
@@ -177,7 +179,7 @@ def test_a_refusal_is_told_as_it_is(service: Service, client: HttpSearchJournal)
     refusal = Refusal(problems=({"field": "spec.data.target", "must_be": "a column", "got": "'clas'"},))
     client.refuse(refusal)
     assert service.journal.progress("search-a").refusal == refusal
-    assert client.claim(index=0, slots=1, holding=set()) == Claim(next=Next.NOTHING)
+    assert client.claim(ClaimRequest(index=0, slots=1, holding=set())) == Claim(next=Next.NOTHING)
 
 
 # --- refusals come back as the journal's own errors ------------------------------------------------------------------
@@ -186,9 +188,9 @@ def test_a_refusal_is_told_as_it_is(service: Service, client: HttpSearchJournal)
 def test_a_mismatch_comes_back_with_the_journals_sentence(service: Service, client: HttpSearchJournal) -> None:
     outside = [a_result(Cell(0, 0))]
     with pytest.raises(JournalMismatch) as direct:
-        service.journal.report("search-a", index=0, results=outside)
+        service.journal.view("search-a").report(Report(index=0, results=outside))
     with pytest.raises(JournalMismatch) as over_http:
-        client.report(index=0, results=outside)
+        client.report(Report(index=0, results=outside))
     assert str(over_http.value) == str(direct.value)
 
 
@@ -270,35 +272,30 @@ def test_pauses_grow_to_a_bound_and_end_with_patience(service: Service) -> None:
     assert len(patience.pauses) < 20
 
 
-def test_a_database_that_does_not_answer_is_waited_for(service: Service) -> None:
-    working = service.journal.search
-
-    def broken(_search: str) -> object:
+def test_a_database_that_does_not_answer_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: SqlSearch) -> object:
         raise JournalError("the journal's database must answer, but got: database is locked")
 
-    def mended() -> None:
-        service.journal.search = working  # type: ignore[method-assign]
-
-    service.journal.search = broken  # type: ignore[method-assign,assignment]
-    patience = Patience(wakes={2: mended})
+    monkeypatch.setattr(SqlSearch, "search", broken)
+    patience = Patience(wakes={2: monkeypatch.undo})
     with patient_client(service, patience) as client:
         assert client.search().id == "search-a"
     assert len(patience.pauses) == 2
 
 
-def test_a_claim_whose_reply_was_lost_is_not_lost(service: Service) -> None:
+def test_a_claim_whose_reply_was_lost_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service took the claim and died before it answered: the client asks again and is given the same unit."""
     claimed: list[Claim] = []
-    working = service.journal.claim
+    working = SqlSearch.claim
 
-    def lose_the_reply(*args: object, **kwargs: object) -> Claim:
-        claimed.append(working(*args, **kwargs))  # type: ignore[arg-type]
-        service.journal.claim = working  # type: ignore[method-assign]
+    def lose_the_reply(search: SqlSearch, request: ClaimRequest) -> Claim:
+        claimed.append(working(search, request))
+        monkeypatch.undo()
         raise JournalError("the reply is lost")
 
-    service.journal.claim = lose_the_reply  # type: ignore[method-assign]
+    monkeypatch.setattr(SqlSearch, "claim", lose_the_reply)
     with patient_client(service, Patience()) as client:
-        assert client.claim(index=0, slots=1, holding=set()) == claimed[0]
+        assert client.claim(ClaimRequest(index=0, slots=1, holding=set())) == claimed[0]
 
 
 def test_who_waits_is_told_once_and_when_it_is_over(service: Service) -> None:
@@ -381,7 +378,7 @@ def test_a_service_that_asks_for_a_pause_is_given_it(
 def test_what_a_later_service_says_besides_is_passed_over() -> None:
     body = b'{"next":"Evaluate","unit":{"id":7,"cells":[{"candidate":1,"split":2}],"deadline":9},"news":[]}'
     with answering((200, {}), body=body) as url, HttpSearchJournal(url, "token") as client:
-        assert client.claim(index=0, slots=1, holding=set()) == Claim(
+        assert client.claim(ClaimRequest(index=0, slots=1, holding=set())) == Claim(
             next=Next.EVALUATE, unit=Unit(id=7, cells=(Cell(1, 2),))
         )
 

@@ -15,6 +15,7 @@ from tests.servers import postgres
 from tests.service.process import Process
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, Next, SearchState
+from tuningjob.protocol.requests import ClaimRequest, Report
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
@@ -47,7 +48,9 @@ class Reporter:
 
     def _work(self) -> None:
         while True:
-            claim = self.client.claim(index=self.index, slots=2, holding=set(), claimant=f"reporter-{self.index}")
+            claim = self.client.claim(
+                ClaimRequest(index=self.index, slots=2, holding=set(), claimant=f"reporter-{self.index}")
+            )
             if claim.unit is None:
                 self.sent_home_with = claim.next
                 return
@@ -55,7 +58,7 @@ class Reporter:
             while cells:
                 size = 500 if self.hurry.is_set() else self.random.randint(1, 8)
                 batch, cells = cells[:size], cells[size:]
-                self.client.report(index=self.index, results=[a_result(cell) for cell in batch])
+                self.client.report(Report(index=self.index, results=[a_result(cell) for cell in batch]))
                 self.acknowledged.update(batch)
                 # as fits would take their time; until all kills are done, there must be work left
                 self.hurry.wait(0.01)
@@ -118,14 +121,14 @@ def open_search(url: str, data: Path) -> str:
     """Make the search in the database at ``url``; returns its token."""
     with closing(SqlJournal(url)) as journal:
         journal.open_search(a_search(candidates=CANDIDATES, splits=SPLITS, pods=REPORTERS))
-        journal.set_preflight("search-a", a_preflight())
+        journal.view("search-a").set_preflight(a_preflight())
     key = tokens.read_keys(None, data / "signing.key")
     return tokens.issue(key, "search-a")
 
 
 def check_that_nothing_is_lost_or_doubled(url: str, reporters: list[Reporter], *, blows: int) -> None:
     with closing(SqlJournal(url)) as journal:
-        found = list(journal.results("search-a"))
+        found = list(journal.view("search-a").results())
         every = [Cell(candidate, split) for candidate in range(CANDIDATES) for split in range(SPLITS)]
         assert [result.cell for result in found] == every
         assert all(result.test_scores == {"accuracy": score_of(result.cell)} for result in found)
@@ -135,7 +138,7 @@ def check_that_nothing_is_lost_or_doubled(url: str, reporters: list[Reporter], *
         # no cell was handed to two: whoever was told that it is taken in is who it was taken in from
         assert sum(len(reporter.acknowledged) for reporter in reporters) == len(every)
         assert journal.reporters("search-a") == {each.index: len(each.acknowledged) for each in reporters}
-        assert journal.search("search-a").state is SearchState.COMPLETE
+        assert journal.view("search-a").search().state is SearchState.COMPLETE
         assert len(journal.audit.history(namespace="team", model_key="forest")) == 1
 
 

@@ -15,6 +15,7 @@ from tests.service.server import Service
 from tests.service.test_api import detail, sha256
 from tuningjob.errors import ArtifactRefused
 from tuningjob.protocol.records import MAX_ERROR_LENGTH, SearchState
+from tuningjob.protocol.requests import Report
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.connections import Crowd, guarded
 from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused
@@ -233,8 +234,10 @@ def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
 
     with service.client(sleep=sleep) as client:
         cells = Pod(client, slots=30).must_claim().cells
-        reported = client.report(index=0, results=[a_result(cell, error="E" * MAX_ERROR_LENGTH) for cell in cells])
-    assert reported == len(cells)
+        reported = client.report(
+            Report(index=0, results=[a_result(cell, error="E" * MAX_ERROR_LENGTH) for cell in cells])
+        )
+    assert reported.new == len(cells)
     assert len(slept) == 1
     assert slept[0] > 2, "Retry-After: 2, and some more"
 

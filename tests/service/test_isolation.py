@@ -78,7 +78,7 @@ def all_of(service: Service, letter: str) -> tuple[object, ...]:
     )
     return (
         *(repr(service.journal.progress(each)) for each in ids),
-        *(repr(list(service.journal.results(each))) for each in ids),
+        *(repr(list(service.journal.view(each).results())) for each in ids),
         *(service.journal.reporters(each) for each in ids),
         *(service.artifacts.list(each) for each in ids),
         repr(audit.history(**where)),
@@ -112,7 +112,7 @@ def test_a_token_for_one_search_can_do_nothing_to_another_whatever_it_asks(two: 
             for secret in ("search-b", "done-b", "model-b", "the model of b"):
                 assert secret not in response.text, (method, template)
             assert all_of(two, "b") == before, (method, template)
-    assert two.journal.search("search-b").state is SearchState.RUNNING
+    assert two.journal.view("search-b").search().state is SearchState.RUNNING
 
 
 @pytest.mark.parametrize("carrier", ["query", "header", "cookie", "body"])
@@ -207,6 +207,6 @@ def test_a_replayed_request_changes_nothing_more(tmp_path: Path) -> None:
             versions = [http.post("/v1/complete", json=answer).json() for _ in range(3)]
             assert versions == [{"version": 1}] * 3
             assert http.post("/v1/fail", json={"reason": "too late"}).status_code in {204, 409}
-            assert service.journal.search("search-a").state is SearchState.COMPLETE
+            assert service.journal.view("search-a").search().state is SearchState.COMPLETE
     finally:
         service.close()

@@ -13,6 +13,7 @@ from tests.journal.makers import a_preflight, a_result, a_search
 from tests.service.process import Process
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell, CellResult
+from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 
@@ -34,10 +35,12 @@ def claimed(tmp_path: Path) -> list[Cell]:
     """The cells of a search, all of them claimed."""
     with closing(SqlJournal(f"sqlite:///{tmp_path / 'tuning.db'}")) as journal:
         journal.open_search(a_search(candidates=PODS * CELLS, splits=1, pods=1))
-        journal.set_preflight("search-a", a_preflight())
+        journal.view("search-a").set_preflight(a_preflight())
         cells: list[Cell] = []
         holding: set[int] = set()
-        while (unit := journal.claim("search-a", index=0, slots=CELLS, holding=holding).unit) is not None:
+        while (
+            unit := journal.view("search-a").claim(ClaimRequest(index=0, slots=CELLS, holding=holding)).unit
+        ) is not None:
             holding.add(unit.id)
             cells += unit.cells
         return cells

@@ -111,7 +111,7 @@ def hold_to_the_schema(
 @pytest.mark.slow
 def test_schemathesis_finds_nothing_as_a_worker(lived_in: Service) -> None:
     hold_to_the_schema(lived_in, lived_in.token(), "--include-tag=workers", f"--exclude-path-regex={ENDING}")
-    assert lived_in.journal.search("search-a").state is SearchState.RUNNING
+    assert lived_in.journal.view("search-a").search().state is SearchState.RUNNING
 
 
 @pytest.mark.slow

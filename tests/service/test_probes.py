@@ -19,7 +19,9 @@ from tests.service.server import Service
 from tests.service.test_api import detail, sha256
 from tuningjob.artifacts.store import LocalStore
 from tuningjob.errors import JournalError
+from tuningjob.journal.search import SqlSearch
 from tuningjob.protocol.records import Cell
+from tuningjob.protocol.requests import Report
 from tuningjob_operator.service import probes
 from tuningjob_operator.service.probes import GOOD_FOR_SECONDS, Readiness, room_in
 
@@ -167,7 +169,7 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_what_was_is_kept(small_volum
             service.restart()
             assert http.get("/readyz").json() == {"status": "ready"}
             assert "tuningjob_journal_writable 1.0" in http.get("/metrics").text
-            assert {result.cell for result in service.journal.results("search-a")} >= taken
+            assert {result.cell for result in service.journal.view("search-a").results()} >= taken
             Pod(client).work()
             assert service.journal.report_counts("search-a").keys() <= {1, 2}
             assert service.journal.progress("search-a").done == 30
@@ -229,7 +231,7 @@ def test_the_numbers_follow_a_search(service: Service, mine: httpx.Client, http:
         unit = worker.must_claim()
         worker.report(*unit.cells[1:])
         failed = a_result(unit.cells[0], fit_seconds=7.0, score_seconds=2.0, error="ValueError")
-        client.report(index=0, results=[failed, *(a_result(cell) for cell in unit.cells[1:2])])
+        client.report(Report(index=0, results=[failed, *(a_result(cell) for cell in unit.cells[1:2])]))
     mine.put("/v1/artifacts/model.joblib", content=b"model", headers=sha256(b"model"))
     found = numbers(http)
     assert found["tuningjob_cells_taken_in_total",] == len(unit.cells)
@@ -244,11 +246,13 @@ def test_the_numbers_follow_a_search(service: Service, mine: httpx.Client, http:
     assert found["process_resident_memory_bytes",] > 0
 
 
-def test_a_journal_that_does_not_answer_is_counted(service: Service, mine: httpx.Client, http: httpx.Client) -> None:
-    def away(_search: str) -> object:
+def test_a_journal_that_does_not_answer_is_counted(
+    mine: httpx.Client, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_self: SqlSearch) -> object:
         raise JournalError("the journal's database must answer, but got: database is locked")
 
-    service.journal.search = away  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(SqlSearch, "search", away)
     assert mine.get("/v1/search").status_code == 503
     assert numbers(http)["tuningjob_unavailable_total", "JournalError"] == 1
 

@@ -19,9 +19,8 @@ from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.artifacts.store import Artifact
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import NewSearch, Progress
-from tuningjob.journal.sql import open_sqlite
+from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchState
 from tuningjob.resume import Attempt, begin
 from tuningjob.search.beside import importable
@@ -96,7 +95,7 @@ def run(
 
 
 def _run(
-    journal: Journal,
+    journal: SqlJournal,
     manifest: TuningJob,
     problem: SearchProblem,
     *,
@@ -127,7 +126,7 @@ def _run(
 
 
 @contextmanager
-def _told_what_is_kept(journal: Journal, search_id: str, size: Size) -> Iterator[None]:
+def _told_what_is_kept(journal: SqlJournal, search_id: str, size: Size) -> Iterator[None]:
     """Whoever is asked to stop in here is told what the journal has by then."""
     try:
         yield
@@ -190,7 +189,7 @@ def _files_of(output: Path, search_id: str) -> Path:
 
 
 def _search(
-    journal: Journal, attempt: Attempt, worker: Worker, *, size: Size, output: Path, watcher: Watcher
+    journal: SqlJournal, attempt: Attempt, worker: Worker, *, size: Size, output: Path, watcher: Watcher
 ) -> tuple[Outcome, Path]:
     before = journal.progress(attempt.id)
     preflight = preflight_of(worker.problem, worker.n_jobs)
@@ -199,7 +198,7 @@ def _search(
     if before.done == 0:
         with worker.stop.interruptible():
             refuse_what_cannot_succeed(worker.problem)
-    journal.set_preflight(attempt.id, preflight)
+    journal.view(attempt.id).set_preflight(preflight)
     started = time.monotonic()
     if before.done < size.fits:
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
@@ -233,11 +232,11 @@ def _search(
     return outcome, files
 
 
-def _finished(journal: Journal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
+def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
     """The results, the answer and its version. A version that has its files is not fitted again: they stay the ones it means."""
     whole = all((files / name).is_file() for name in RESULT_FILES)
     if before.answer is not None and before.model_version is not None and whole:
-        return gather(worker.problem, journal.results(before.id)), before.answer, before.model_version
+        return gather(worker.problem, journal.view(before.id).results()), before.answer, before.model_version
     finished = worker.finish(files, hand_in=lambda folder: _tell(journal, before.id, folder))
     for name in RESULT_FILES:
         with suppress(OSError):  # a link to it stands where users write: they shall not change a version by mistake
@@ -245,9 +244,9 @@ def _finished(journal: Journal, before: Progress, worker: Worker, files: Path) -
     return finished
 
 
-def _tell(journal: Journal, search_id: str, folder: Path) -> None:
+def _tell(journal: SqlJournal, search_id: str, folder: Path) -> None:
     """Have the journal know the files, so that their digests are in the audit: they are in their place already."""
-    if journal.search(search_id).state is not SearchState.RUNNING:
+    if journal.view(search_id).search().state is not SearchState.RUNNING:
         return  # a version whose files were removed: they are made again, and the audit says what the first ones were
     for name in RESULT_FILES:
         if (folder / name).is_file():

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final
 
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import NewSearch
+from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
@@ -55,7 +55,7 @@ def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def begin(
-    journal: Journal, problem: SearchProblem, make: Callable[[str], NewSearch], say: Callable[[str], None]
+    journal: SqlJournal, problem: SearchProblem, make: Callable[[str], NewSearch], say: Callable[[str], None]
 ) -> Attempt:
     """Open the search in the journal, or have the one of before go on.
 
@@ -104,13 +104,13 @@ def _tried_again(failed: int) -> str:
     return f"{_fits(failed, 'failed')} of the earlier run {'is' if failed == 1 else 'are'} tried again."
 
 
-def _changed(journal: Journal, problem: SearchProblem, known: Sequence[str]) -> Iterator[str]:
+def _changed(journal: SqlJournal, problem: SearchProblem, known: Sequence[str]) -> Iterator[str]:
     """Why nothing of the newest search of the same kind is kept, if something is there that could have been."""
     if problem.code.all.unknown:
         return  # a warning has said it
     mine, what = problem.preflight, _as_json(dump_spec(problem.spec))
     for search_id in known[:_MOST_COMPARED]:
-        earlier = journal.search(search_id)
+        earlier = journal.view(search_id).search()
         first = earlier.preflight
         if first is None or first.data_digest != mine.data_digest or _as_json(earlier.spec) != what:
             continue

@@ -10,7 +10,6 @@ import uvicorn
 
 from tuningjob.artifacts.store import ArtifactStore, open_store
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, tokens
@@ -69,7 +68,7 @@ def _look_at(artifacts: ArtifactStore) -> None:
 
 
 async def _serve(
-    settings: Settings, journal: Journal, artifacts: ArtifactStore, certificate: Certificate | None
+    settings: Settings, journal: SqlJournal, artifacts: ArtifactStore, certificate: Certificate | None
 ) -> None:
     server = find_api_server()
     app = make_app(

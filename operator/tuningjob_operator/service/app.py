@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from tuningjob.artifacts.store import ArtifactStore
-from tuningjob.journal.contract import Journal
 from tuningjob.journal.records import Shares
+from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.service import people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
@@ -27,7 +27,7 @@ from tuningjob_operator.tokens import Keys
 
 
 def make_app(
-    journal: Journal,
+    journal: SqlJournal,
     artifacts: ArtifactStore,
     keys: Keys,
     *,

@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
 
 from tuningjob.artifacts.store import Artifact, ArtifactStore, blocks
-from tuningjob.journal.contract import Audit
+from tuningjob.journal.audit import SqlAudit
 from tuningjob.journal.records import AuditRow, Blessing
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
@@ -87,7 +87,7 @@ def _person(
 Caller = Annotated[Person, Depends(_person)]
 
 
-def make_routes(audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
+def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
     """The routes below /v1/namespaces."""
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}/models",
@@ -101,7 +101,7 @@ def make_routes(audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> API
     return router
 
 
-def _add_history(router: APIRouter, audit: Audit) -> None:
+def _add_history(router: APIRouter, audit: SqlAudit) -> None:
     @router.get("")
     def models(caller: Caller) -> Models:
         return Models(models=audit.models(caller.namespace))
@@ -159,7 +159,7 @@ def _names(if_none_match: str, tag: str) -> bool:
     return "*" in given or tag in given
 
 
-def _add_blessings(router: APIRouter, audit: Audit) -> None:
+def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
     @router.get("/{key}/blessings", response_model=list[Blessing])
     def blessings(caller: Caller, key: Key) -> Response:
         found = audit.blessings(namespace=caller.namespace, model_key=key)
@@ -179,7 +179,7 @@ def _add_blessings(router: APIRouter, audit: Audit) -> None:
         return as_json(_BLESSING, audit.rollback(namespace=caller.namespace, model_key=key, who=who, why=body.why))
 
 
-def _add_artifacts(router: APIRouter, audit: Audit, artifacts: ArtifactStore, metrics: Metrics) -> None:
+def _add_artifacts(router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics) -> None:
     @router.get("/{key}/versions/{version}/artifacts", response_model=list[Artifact])
     def files(caller: Caller, key: Key, version: Version) -> Response:
         row = audit.version(namespace=caller.namespace, model_key=key, version=version)

@@ -132,7 +132,11 @@ def add_errors(app: FastAPI, metrics: Metrics) -> None:
 _REPR: Final = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxlong = 3, 80, 80
 # pydantic's words for what has no value to show, in this project's voice
-_WORDS: Final = {"missing": ("must be given", "nothing"), "extra_forbidden": ("must not be there", "")}
+_WORDS: Final = {
+    "missing": ("must be given", "nothing"),
+    "extra_forbidden": ("must not be there", ""),
+    "unexpected_keyword_argument": ("must not be there", ""),  # the same, of a record
+}
 
 
 def sentence_of(first: Mapping[str, Any], *within: str) -> str:

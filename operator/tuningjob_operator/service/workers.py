@@ -3,39 +3,34 @@
 The search of a request is its token's; no path and no body names one, so there is none to get wrong.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Security
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
 from tuningjob.artifacts.store import Artifact, ArtifactStore, Upload, blocks
-from tuningjob.journal.contract import Journal, SearchJournal
 from tuningjob.journal.records import Shares
+from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
-    MAX_CELLS_PER_REPORT,
-    MAX_ERROR_LENGTH,
-    MAX_SLOTS,
     Answer,
     Cell,
-    CellIdentity,
     CellResult,
     Claim,
-    Claimant,
-    Index,
-    Ordinal,
     Preflight,
     Refusal,
     Search,
 )
+from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.metrics import Metrics
-from tuningjob_operator.service.wire import Body, NoNul, as_json, bytes_of, refusals
+from tuningjob_operator.service.wire import NoNul, as_json, bytes_of, refusals
 
 _SEARCH: Final = TypeAdapter(Search)
 _CLAIM: Final = TypeAdapter(Claim)
@@ -44,58 +39,12 @@ _PIECE_BYTES: Final = 2**20
 _CELLS: Final = TypeAdapter(list[CellResult])
 _PLACES: Final = TypeAdapter(tuple[Cell, ...])
 _ARTIFACT: Final = TypeAdapter(Artifact)
+_REPORT_REPLY: Final = TypeAdapter(ReportReply)
+_COMPLETED: Final = TypeAdapter(Completed)
 # The border has checked it; here it is for OpenAPI.
 _TOKEN: Final = HTTPBearer(
     scheme_name="search", description="The token of one search, from its Secret.", auto_error=False
 )
-
-
-class ClaimRequest(Body):
-    """See Journal.claim. Pods of the releases before send no claimant, or no memory."""
-
-    index: Index
-    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
-    holding: Annotated[Set[int], Field(max_length=1_000)] = frozenset()
-    claimant: Claimant = ""
-    memory: Ordinal = 0
-
-
-class Leaving(Body):
-    """See Journal.leave."""
-
-    index: Index
-
-
-class ReuseRequest(Body):
-    """See Journal.reuse."""
-
-    index: Index
-    cells: Annotated[list[CellIdentity], Field(max_length=MAX_CELLS_PER_REPORT)]
-
-
-class Report(Body):
-    """See Journal.report."""
-
-    index: Index
-    results: Annotated[list[CellResult], Field(max_length=MAX_CELLS_PER_REPORT)]
-
-
-class TakenIn(Body):
-    """How many of the cells were new."""
-
-    new: int
-
-
-class Completed(Body):
-    """The version in the audit."""
-
-    version: int
-
-
-class Failure(Body):
-    """See Journal.fail."""
-
-    reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]
 
 
 _PREFLIGHT: Final = Takes[Preflight](Annotated[Preflight, NoNul])
@@ -108,7 +57,7 @@ _REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest)
 _REPORT: Final = Takes[Report](Report)
 
 
-def make_routes(journal: Journal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares) -> APIRouter:
+def make_routes(journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares) -> APIRouter:
     """The routes below /v1 that need a search's token."""
     router = APIRouter(
         prefix="/v1",
@@ -126,7 +75,7 @@ def _id(request: Request) -> str:
     return str(request.state.search_id)
 
 
-def _add_search(router: APIRouter, journal: Journal) -> None:
+def _add_search(router: APIRouter, journal: SqlJournal) -> None:
     def mine(request: Request) -> SearchJournal:
         return journal.view(_id(request))
 
@@ -138,9 +87,9 @@ def _add_search(router: APIRouter, journal: Journal) -> None:
     def preflight(request: Request, body: Annotated[Preflight, Depends(_PREFLIGHT)]) -> None:
         mine(request).set_preflight(body)
 
-    @router.post("/complete", responses=refusals(400, 409), openapi_extra=_ANSWER.openapi)
-    def complete(request: Request, body: Annotated[Answer, Depends(_ANSWER)]) -> Completed:
-        return Completed(version=mine(request).complete(body))
+    @router.post("/complete", response_model=Completed, responses=refusals(400, 409), openapi_extra=_ANSWER.openapi)
+    def complete(request: Request, body: Annotated[Answer, Depends(_ANSWER)]) -> Response:
+        return as_json(_COMPLETED, Completed(version=mine(request).complete(body)))
 
     @router.post("/fail", status_code=204, responses=refusals(400, 409), openapi_extra=_FAILURE.openapi)
     def fail(request: Request, body: Annotated[Failure, Depends(_FAILURE)]) -> None:
@@ -152,39 +101,32 @@ def _add_search(router: APIRouter, journal: Journal) -> None:
         mine(request).refuse(body)
 
 
-def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
+def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None:
     @router.post("/claims", response_model=Claim, responses=refusals(400, 409), openapi_extra=_CLAIM_REQUEST.openapi)
     def claim(request: Request, body: Annotated[ClaimRequest, Depends(_CLAIM_REQUEST)]) -> Response:
-        found = journal.claim(
-            _id(request),
-            index=body.index,
-            slots=body.slots,
-            holding=body.holding,
-            claimant=body.claimant,
-            memory=body.memory,
-        )
+        found = journal.view(_id(request)).claim(body)
         metrics.claims.labels(found.next.value).inc()
         # pods of the release before, which are still at work in an upgrade, know of no `alone`: told only when it is so
         return Response(_CLAIM.dump_json(found, exclude_defaults=True), media_type="application/json")
 
     @router.post("/leave", status_code=204, responses=refusals(400, 409), openapi_extra=_LEAVING.openapi)
     def leave(request: Request, body: Annotated[Leaving, Depends(_LEAVING)]) -> None:
-        journal.leave(_id(request), index=body.index)
+        journal.view(_id(request)).leave(index=body.index)
 
     @router.post(
         "/reuse", response_model=list[Cell], responses=refusals(400, 409), openapi_extra=_REUSE_REQUEST.openapi
     )
     def reuse(request: Request, body: Annotated[ReuseRequest, Depends(_REUSE_REQUEST)]) -> Response:
-        known = journal.reuse(_id(request), index=body.index, cells=body.cells)
+        known = journal.view(_id(request)).reuse(body)
         metrics.reused.inc(len(known))
         return as_json(_PLACES, known)
 
-    @router.post("/cells", responses=refusals(400, 409), openapi_extra=_REPORT.openapi)
-    def report(request: Request, body: Annotated[Report, Depends(_REPORT)]) -> TakenIn:
-        new = journal.take_in(_id(request), index=body.index, results=body.results)
-        metrics.take_in(new)
-        metrics.repeated.inc(len(body.results) - len(new))
-        return TakenIn(new=len(new))
+    @router.post("/cells", response_model=ReportReply, responses=refusals(400, 409), openapi_extra=_REPORT.openapi)
+    def report(request: Request, body: Annotated[Report, Depends(_REPORT)]) -> Response:
+        taken = journal.view(_id(request)).take_in(body)
+        metrics.take_in(taken.new)
+        metrics.repeated.inc(len(body.results) - len(taken.new))
+        return as_json(_REPORT_REPLY, ReportReply(new=len(taken.new), state=taken.state))
 
     @router.get("/cells", response_model=list[CellResult])
     def cells(
@@ -192,7 +134,7 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
         start: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CELLS_PER_PAGE)] = MAX_CELLS_PER_PAGE,
     ) -> Response:
-        first = journal.page(_id(request), start=start, limit=limit, max_bytes=_PIECE_BYTES)
+        first = journal.view(_id(request)).page(start=start, limit=limit, max_bytes=_PIECE_BYTES)
 
         def pieces() -> Iterator[bytes]:
             piece, left, begin = first, limit, start
@@ -201,7 +143,7 @@ def _add_cells(router: APIRouter, journal: Journal, metrics: Metrics) -> None:
                 yield (b"," if begin > start else b"") + _json(piece)[1:-1]
                 left, begin = left - len(piece), begin + len(piece)
                 # each in a transaction of its own: whoever reads slowly holds none
-                piece = journal.page(_id(request), start=begin, limit=left, max_bytes=_PIECE_BYTES) if left else []
+                piece = journal.view(_id(request)).page(start=begin, limit=left, max_bytes=_PIECE_BYTES) if left else []
             yield b"]"
 
         return StreamingResponse(pieces(), media_type="application/json")
@@ -213,7 +155,7 @@ def _json(page: Sequence[CellResult]) -> bytes:
 
 
 def _add_artifacts(
-    router: APIRouter, journal: Journal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares
+    router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares
 ) -> None:
     def place(search_id: str, upload: Upload) -> Artifact:
         # in one order with `complete`: a search may have ended while the file came in

@@ -28,8 +28,9 @@ from tuningjob.spec.wellknown import (
 
 if TYPE_CHECKING:
     from tuningjob.artifacts.downloads import FileEntry
-    from tuningjob.journal.contract import Audit, Journal
+    from tuningjob.journal.audit import SqlAudit
     from tuningjob.journal.records import AuditRow, Blessing
+    from tuningjob.journal.sql import SqlJournal
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
@@ -83,11 +84,11 @@ class Place(Protocol):
 class JournalPlace:
     """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies; ``journal`` has the searches."""
 
-    audit: "Audit"
+    audit: "SqlAudit"
     namespace: str
     who: str
     folder: Path | None = None
-    journal: "Journal | None" = None
+    journal: "SqlJournal | None" = None
 
     def models(self) -> list[str]:
         """See Place."""
@@ -130,7 +131,7 @@ class JournalPlace:
     def searched(self, row: "AuditRow") -> dict[str, Any] | None:
         """See Place."""
         try:
-            return self.journal.search(row.search_id).spec if self.journal is not None else None
+            return self.journal.view(row.search_id).search().spec if self.journal is not None else None
         except UnknownSearch:
             return None
 

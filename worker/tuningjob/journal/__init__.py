@@ -1,5 +1,1 @@
 """The journal: searches, units, cells and claims in SQL, and the audit table. Import-light: no numpy."""
-
-from tuningjob.journal.contract import Journal, SearchJournal
-
-__all__ = ["Journal", "SearchJournal"]

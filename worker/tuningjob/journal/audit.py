@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Row, func, select
 from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import NotBlessed, UnknownModel
 from tuningjob.journal.cells import Cells
-from tuningjob.journal.contract import Audit
 from tuningjob.journal.database import Database
 from tuningjob.journal.records import Act, AuditRow, Blessing, Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
@@ -29,25 +28,28 @@ _COLUMNS: Final = [
 ]
 
 
-class SqlAudit(Audit):
-    """See Audit."""
+class SqlAudit:
+    """The versioned memory of finished searches: ``hyperparameter_audit``, and who blessed which version when, and why.
+
+    Every method may raise JournalError, and UnknownModel for a key or a version that is not there.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], dt.datetime]) -> None:
         self._database = database
         self._clock = clock
 
     def models(self, namespace: str) -> list[str]:
-        """See Audit."""
+        """The model keys of a namespace, sorted."""
         query = select(audit.c.model_key).where(audit.c.namespace == namespace).distinct().order_by(audit.c.model_key)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
-        """See Audit."""
+        """The versions of a model key, the first one first; none for a key that is not there."""
         return self._rows(namespace, model_key, after=0, limit=None)
 
     def page(self, *, namespace: str, model_key: str, after: int, limit: int) -> list[AuditRow]:
-        """See Audit."""
+        """As ``history``, no more than ``limit``, of versions higher than ``after``."""
         return self._rows(namespace, model_key, after=after, limit=limit)
 
     def _rows(self, namespace: str, model_key: str, *, after: int, limit: int | None) -> list[AuditRow]:
@@ -61,7 +63,7 @@ class SqlAudit(Audit):
             return list(map(_row, connection.execute(query)))
 
     def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
-        """See Audit."""
+        """One version."""
         with self._database.reading() as connection:
             return self._version(connection, namespace, model_key, version)
 
@@ -79,7 +81,7 @@ class SqlAudit(Audit):
         raise UnknownModel(f"version of {model_key}: must be from 1 to {latest}, but got {version}.")
 
     def blessed(self, *, namespace: str, model_key: str) -> AuditRow:
-        """See Audit."""
+        """The version in use. Raises NotBlessed."""
         with self._database.reading() as connection:
             in_use = _stack(self._blessings(connection, namespace, model_key))
             if in_use:
@@ -88,7 +90,7 @@ class SqlAudit(Audit):
         raise NotBlessed(f"{model_key}: must have a version in use, but none was ever blessed. Bless one first.")
 
     def bless(self, *, namespace: str, model_key: str, version: int, who: str, why: str = "") -> Blessing:
-        """See Audit."""
+        """Put a version into use. Of the one that is in use already: changes nothing, returns how it came to be."""
         with self._database.writing() as connection:
             history = self._locked_history(connection, namespace, model_key, version)
             in_use = _stack(history)
@@ -97,7 +99,7 @@ class SqlAudit(Audit):
             return self._add(connection, history, namespace, model_key, act=Act.BLESS, to=version, who=who, why=why)
 
     def rollback(self, *, namespace: str, model_key: str, who: str, why: str = "") -> Blessing:
-        """See Audit."""
+        """Put the version into use again that was before the one in use. Raises NotBlessed if there is none."""
         with self._database.writing() as connection:
             history = self._locked_history(connection, namespace, model_key, 1)
             in_use = _stack(history)
@@ -154,7 +156,7 @@ class SqlAudit(Audit):
         return made
 
     def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
-        """See Audit."""
+        """Every bless and rollback of a model key, the first one first."""
         with self._database.reading() as connection:
             return self._blessings(connection, namespace, model_key)
 
@@ -176,7 +178,7 @@ class SqlAudit(Audit):
         ]
 
     def erase_person(self, name: str) -> Erasure:
-        """See Audit."""
+        """Have a pseudonym wherever this person is named, in every namespace; there is no way back. That it was done is kept."""
         pseudonym = f"erased-{secrets.token_hex(6)}"
         with self._database.writing() as connection:
             counts = [
@@ -188,13 +190,13 @@ class SqlAudit(Audit):
         return Erasure(pseudonym=pseudonym, versions=counts[0], blessings=counts[1])
 
     def keeps(self, search_id: str) -> bool:
-        """See Audit."""
+        """Whether a version of this search was ever blessed: its files are then kept when the search is deleted."""
         with self._database.reading() as connection:
             return is_kept(connection, search_id)
 
 
 def is_kept(connection: Connection, search_id: str) -> bool:
-    """See Audit.keeps."""
+    """See ``SqlAudit.keeps``."""
     same = (
         (blessings.c.namespace == audit.c.namespace)
         & (blessings.c.model_key == audit.c.model_key)

@@ -7,8 +7,7 @@ is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a
 import bisect
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -32,6 +31,7 @@ from tuningjob.journal.schema import regions, searches, units
 from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
+from tuningjob.protocol.requests import ClaimRequest
 
 _ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int])
 _PREFLIGHT: Final = TypeAdapter(Preflight)
@@ -135,17 +135,6 @@ def _walk(order: str, candidates: int, splits: int) -> Walk:
     return Walk(blocks, candidates, splits, parts)
 
 
-@dataclass(frozen=True)
-class Claimant:
-    """Who asks; see Journal.claim."""
-
-    index: int
-    slots: int
-    holding: Set[int]
-    name: str | None
-    memory: int
-
-
 def walk_of(row: Row[Any]) -> Walk:
     """The walk of a search whose regions are cut; of any other nothing was claimed yet. Raises JournalMismatch."""
     if row.walk is None:
@@ -163,58 +152,58 @@ class Claims:
 
     # --- giving
 
-    def next_unit(self, claimant: Claimant, *, patient: bool) -> Unit | None:
+    def next_unit(self, request: ClaimRequest, *, patient: bool) -> Unit | None:
         """What its index left, else what was given back, else a fresh one. None: there is nothing now.
 
         ``patient``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
         was starved, and is anybody's from the end of this transaction on; ask in another one.
         """
-        own = self._own(claimant)
+        own = self._own(request)
         if own is not None or self.has_freed:
             return own
-        unit = self._given_back(claimant, patient=patient)
-        return unit or self._fresh(walk_of(self._row), claimant, patient=patient)
+        unit = self._given_back(request, patient=patient)
+        return unit or self._fresh(walk_of(self._row), request, patient=patient)
 
-    def _own(self, claimant: Claimant) -> Unit | None:
-        for found in self._connection.execute(_OWN, {"search": self._row.id, "index": claimant.index}).all():
-            if found.id in claimant.holding:
+    def _own(self, request: ClaimRequest) -> Unit | None:
+        for found in self._connection.execute(_OWN, {"search": self._row.id, "index": request.index}).all():
+            if found.id in request.holding:
                 continue
             # the operator may give it back, or pardon its claimant, just now
-            this = {"search": self._row.id, "unit": found.id, "index": claimant.index}
+            this = {"search": self._row.id, "unit": found.id, "index": request.index}
             unit = self._connection.execute(_HELD_BY, this).one_or_none()
             if unit is None:
                 continue
-            return self._resumed(unit, claimant)
+            return self._resumed(unit, request)
         return None
 
-    def _resumed(self, unit: Row[Any], claimant: Claimant) -> Unit | None:
+    def _resumed(self, unit: Row[Any], request: ClaimRequest) -> Unit | None:
         """A unit of the claimant's index, that it does not hold: of a claimant before it, or of its own lost claim."""
         found = Verdict(unit.deaths, unit.starved)
-        has_died = bool(unit.claimant and claimant.name and unit.claimant != claimant.name)
+        has_died = bool(unit.claimant and request.claimant and unit.claimant != request.claimant)
         if has_died:
             victims = [*load_victims(unit.victims), Victim(unit.claimant, unit.memory)]
             found = verdict(victims, self._row.memory_limit)
             self._change(unit, deaths=found.deaths, starved=found.starved, victims=dump_victims(victims))
-        self.has_freed = found.starved > 0 and found.starved >= claimant.memory
+        self.has_freed = found.starved > 0 and found.starved >= request.memory
         if self.has_freed:
             self._change(unit, holder=None, claimant=None)
-        elif (unit.claimant, unit.memory) != (claimant.name, claimant.memory):
-            self._change(unit, claimant=claimant.name, memory=claimant.memory)
+        elif (unit.claimant or "", unit.memory) != (request.claimant, request.memory):
+            self._change(unit, claimant=request.claimant or None, memory=request.memory)
         if has_died or self.has_freed:
             self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": int(has_died)})
         return None if self.has_freed else self._unit(unit, found.deaths)
 
-    def _given_back(self, claimant: Claimant, *, patient: bool) -> Unit | None:
-        this = {"search": self._row.id, "memory": claimant.memory}
+    def _given_back(self, request: ClaimRequest, *, patient: bool) -> Unit | None:
+        this = {"search": self._row.id, "memory": request.memory}
         unit = self._connection.execute(_LOCK_GIVEN_BACK[patient], this).one_or_none()
         if unit is None:
             return None
-        self._change(unit, holder=claimant.index, claimant=claimant.name, memory=claimant.memory)
+        self._change(unit, holder=request.index, claimant=request.claimant or None, memory=request.memory)
         if unit.starved:
             self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": 0})
         return self._unit(unit, unit.deaths)
 
-    def _fresh(self, walk: Walk, claimant: Claimant, *, patient: bool) -> Unit | None:
+    def _fresh(self, walk: Walk, request: ClaimRequest, *, patient: bool) -> Unit | None:
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
         stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
@@ -233,15 +222,15 @@ class Claims:
                 seconds,
                 position,
                 pods=self._row.pods,
-                slots=claimant.slots,
+                slots=request.slots,
                 # who names its memory is a pod, which others may join; a laptop's one worker stays alone
-                elastic=claimant.memory > 0,
+                elastic=request.memory > 0,
                 is_piloted=piloted is not None,
             )
             self._connection.execute(_TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
             piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}
-            given = {"index": claimant.index, "by": claimant.name, "bytes": claimant.memory}
+            given = {"index": request.index, "by": request.claimant or None, "bytes": request.memory}
             self._connection.execute(_ADD_UNIT, {**piece, **given})
             return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
         return None
@@ -294,7 +283,7 @@ class Claims:
         return bool(found)
 
     def pardon(self, pods: Collection[str]) -> None:
-        """See Journal."""
+        """See ``SqlJournal.pardon``."""
         this = {"search": self._row.id}
         near = [unit.id for unit in self._connection.execute(_SUSPECTS, this) if _is_concerned(unit, pods)]
         if not near:

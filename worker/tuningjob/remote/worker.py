@@ -2,7 +2,7 @@
 
 A pod outlives a restart of the service: what fails on the way (no connection, a timeout, a 5xx, a 429) is tried again
 with growing, jittered pauses, never sooner than the service asks for (Retry-After), for as long as `patience_seconds`. Every
-request may be repeated, because the journal's methods may (see ``tuningjob.journal.contract``). A refusal (4xx) is final, and
+request may be repeated, because the journal's methods may (see ``tuningjob.protocol.contract``). A refusal (4xx) is final, and
 raised as the error that the journal itself would have raised.
 
 For any threads at once: a request keeps nothing here, and httpx's client is made for it.
@@ -13,7 +13,7 @@ import hashlib
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import override
 
 from tuningjob.artifacts.store import Artifact, blocks
 from tuningjob.errors import (
@@ -33,6 +34,7 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownSearch,
 )
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     MAX_CELLS_PER_REPORT,
@@ -40,13 +42,13 @@ from tuningjob.protocol.records import (
     MAX_TEXT_LENGTH,
     Answer,
     Cell,
-    CellIdentity,
     CellResult,
     Claim,
     Preflight,
     Refusal,
     Search,
 )
+from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
 from tuningjob.spec.wellknown import RESULT_FILES
 
 T = TypeVar("T")
@@ -64,12 +66,18 @@ _ATTEMPTS_IN_SILENCE: Final = 2
 # A report that is longer is sent in two: the service reads 8 MiB of a body, and takes in few long ones at a time.
 _MAX_BODY_BYTES: Final = 2 * 2**20
 
-# Bodies are written by pydantic, for NaN and infinities; httpx must be told what they are.
+# httpx must be told what it is.
 _JSON: Final = {"Content-Type": "application/json"}
 _SEARCH: Final = TypeAdapter(Search)
 _CLAIM: Final = TypeAdapter(Claim)
 _CELLS: Final = TypeAdapter(list[CellResult])
-_IDENTITIES: Final = TypeAdapter(list[CellIdentity])
+_CLAIM_REQUEST: Final = TypeAdapter(ClaimRequest)
+_LEAVING: Final = TypeAdapter(Leaving)
+_REUSE_REQUEST: Final = TypeAdapter(ReuseRequest)
+_REPORT: Final = TypeAdapter(Report)
+_REPORT_REPLY: Final = TypeAdapter(ReportReply)
+_COMPLETED: Final = TypeAdapter(Completed)
+_FAILURE: Final = TypeAdapter(Failure)
 _REUSED: Final = TypeAdapter(list[Cell])
 _PREFLIGHT: Final = TypeAdapter(Preflight)
 _ANSWER: Final = TypeAdapter(Answer)
@@ -86,7 +94,7 @@ class _TryAgain(Exception):
         self.after_seconds = after_seconds
 
 
-class HttpSearchJournal:
+class HttpSearchJournal(SearchJournal):
     """``SearchJournal`` over HTTP; at an https URL with a service that ``ca_file`` (PEM) vouches for, if given.
 
     ``say`` is told when the service does not answer, and when it does again. Every method may raise ServiceUnavailable after
@@ -131,53 +139,53 @@ class HttpSearchJournal:
     ) -> None:
         self.close()
 
+    @override
     def search(self) -> Search:
-        """The search of the token."""
         return self._parsed(_SEARCH, self._request("GET", "/v1/search"))
 
+    @override
     def set_preflight(self, preflight: Preflight) -> None:
-        """See Journal.set_preflight."""
         told = tuple(warning[:MAX_TEXT_LENGTH] for warning in preflight.warnings)
-        body = _PREFLIGHT.dump_json(replace(preflight, warnings=told))
-        self._request("PUT", "/v1/preflight", headers=_JSON, content=body)
+        self._send("PUT", "/v1/preflight", _PREFLIGHT, replace(preflight, warnings=told))
 
-    def claim(self, *, index: int, slots: int, holding: Set[int], claimant: str = "", memory: int = 0) -> Claim:
-        """See Journal.claim."""
-        body = {"index": index, "slots": slots, "holding": sorted(holding), "claimant": claimant, "memory": memory}
-        return self._parsed(_CLAIM, self._request("POST", "/v1/claims", json=body))
+    @override
+    def claim(self, request: ClaimRequest) -> Claim:
+        return self._parsed(_CLAIM, self._send("POST", "/v1/claims", _CLAIM_REQUEST, request))
 
+    @override
     def leave(self, *, index: int) -> None:
-        """See Journal.leave."""
-        self._request("POST", "/v1/leave", json={"index": index})
+        self._send("POST", "/v1/leave", _LEAVING, Leaving(index=index))
 
-    def reuse(self, *, index: int, cells: Sequence[CellIdentity]) -> tuple[Cell, ...]:
-        """See Journal.reuse; at most MAX_CELLS_PER_REPORT at a time."""
-        finished: list[Cell] = []
-        for start in range(0, len(cells), MAX_CELLS_PER_REPORT):
-            batch = _IDENTITIES.dump_json(list(cells[start : start + MAX_CELLS_PER_REPORT]))
-            body = b'{"index":%d,"cells":%b}' % (index, batch)
-            response = self._request("POST", "/v1/reuse", headers=_JSON, content=body)
-            known: list[Cell] = self._parsed(_REUSED, response)
-            finished += known
-        return tuple(finished)
+    @override
+    def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
+        known: list[Cell] = []
+        for start in range(0, len(request.cells), MAX_CELLS_PER_REPORT):
+            batch = replace(request, cells=request.cells[start : start + MAX_CELLS_PER_REPORT])
+            found: list[Cell] = self._parsed(_REUSED, self._send("POST", "/v1/reuse", _REUSE_REQUEST, batch))
+            known += found
+        return tuple(known)
 
-    def report(self, *, index: int, results: Sequence[CellResult]) -> int:
-        """See Journal.report; each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
-        new = 0
-        for start in range(0, len(results), MAX_CELLS_PER_REPORT):
-            new += self._report(index, list(results[start : start + MAX_CELLS_PER_REPORT]))
-        return new
+    @override
+    def report(self, report: Report) -> ReportReply:
+        """Each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
+        reply = ReportReply(new=0)
+        for start in range(0, len(report.results), MAX_CELLS_PER_REPORT):
+            batch = replace(report, results=report.results[start : start + MAX_CELLS_PER_REPORT])
+            reply = _both(reply, self._report(batch))
+        if report.results and reply.state is None:  # a service of the release before
+            return replace(reply, state=self.search().state)
+        return reply
 
-    def _report(self, index: int, batch: list[CellResult]) -> int:
-        cells = _CELLS.dump_json(batch)
-        if len(cells) > _MAX_BODY_BYTES and len(batch) > 1:
-            half = len(batch) // 2
-            return self._report(index, batch[:half]) + self._report(index, batch[half:])
-        body = b'{"index":%d,"results":%b}' % (index, cells)
-        return int(self._request("POST", "/v1/cells", headers=_JSON, content=body).json()["new"])
+    def _report(self, report: Report) -> ReportReply:
+        body = _REPORT.dump_json(report)
+        if len(body) > _MAX_BODY_BYTES and len(report.results) > 1:
+            half = len(report.results) // 2
+            halves = (replace(report, results=part) for part in (report.results[:half], report.results[half:]))
+            return _both(*map(self._report, halves))
+        return self._parsed(_REPORT_REPLY, self._request("POST", "/v1/cells", headers=_JSON, content=body))
 
+    @override
     def results(self) -> Iterator[CellResult]:
-        """See Journal.results; a page at a time."""
         start = 0
         while True:
             query = {"start": start, "limit": MAX_CELLS_PER_PAGE}
@@ -187,30 +195,26 @@ class HttpSearchJournal:
                 return
             start += len(page)
 
+    @override
     def complete(self, answer: Answer) -> int:
-        """See Journal.complete. Raises ArtifactRefused for an answer that is too large: that of another pod would be, too."""
-        response = self._request(
-            "POST",
-            "/v1/complete",
-            headers=_JSON,
-            content=_ANSWER.dump_json(answer),
-            refused={413: ArtifactRefused, 422: ArtifactRefused},
-        )
-        return int(response.json()["version"])
+        """Raises ArtifactRefused for an answer that is too large: that of another pod would be, too."""
+        refused: dict[int, type[TuningJobError]] = {413: ArtifactRefused, 422: ArtifactRefused}
+        return self._parsed(_COMPLETED, self._send("POST", "/v1/complete", _ANSWER, answer, refused=refused)).version
 
+    @override
     def fail(self, reason: str) -> None:
-        """See Journal.fail. Of a reason that is too long, the end is kept: that is where a traceback says what happened."""
+        """Of a reason that is too long, the end is kept: that is where a traceback says what happened."""
         # a NUL, which Postgres' text cannot hold, must not keep the reason from being told
-        self._request("POST", "/v1/fail", json={"reason": reason[-MAX_ERROR_LENGTH:].replace("\0", "")})
+        self._send("POST", "/v1/fail", _FAILURE, Failure(reason=reason[-MAX_ERROR_LENGTH:].replace("\0", "")))
 
+    @override
     def refuse(self, refusal: Refusal) -> None:
-        """See Journal.refuse. Of texts that are too long, the beginning is told."""
+        """Of texts that are too long, the beginning is told."""
         problems = tuple(
             {name: text[:MAX_TEXT_LENGTH].encode(errors="replace").decode() for name, text in problem.items()}
             for problem in refusal.problems
         )
-        body = _REFUSAL.dump_json(Refusal(problems=problems))
-        self._request("POST", "/v1/refuse", headers=_JSON, content=body)
+        self._send("POST", "/v1/refuse", _REFUSAL, Refusal(problems=problems))
 
     def upload(self, name: str, path: Path) -> Artifact:
         """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service does not take."""
@@ -232,6 +236,10 @@ class HttpSearchJournal:
         for name in RESULT_FILES:
             if (folder / name).exists():
                 self.upload(name, folder / name)
+
+    def _send(self, method: str, path: str, kind: TypeAdapter[T], record: T, **request: Any) -> httpx.Response:  # noqa: ANN401  as _request
+        """As ``_request``, with a record for a body: by pydantic, for NaN and infinities."""
+        return self._request(method, path, headers=_JSON, content=kind.dump_json(record), **request)
 
     def _request(
         self,
@@ -289,6 +297,10 @@ class HttpSearchJournal:
             return adapter.validate_json(response.content, extra="ignore")
         except ValidationError as error:
             raise JournalError(f"{self._url}: must be a results service of this version, but got: {error}") from error
+
+
+def _both(first: ReportReply, then: ReportReply) -> ReportReply:
+    return ReportReply(new=first.new + then.new, state=then.state)
 
 
 def _stream(path: Path) -> Iterator[bytes]:

@@ -14,12 +14,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from tuningjob.errors import SearchFailed
-from tuningjob.journal.contract import SearchJournal
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
+from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob.search.outbox import Outbox
 
 # An errand that takes longer is left behind with its thread: the process is about to end.
 _FAREWELL_SECONDS: Final = 1.0
+# Nothing more is wanted of a search that has ended so. (One that is complete may be told a cell again: that changes nothing.)
+_ENDED_IN_VAIN: Final = frozenset({SearchState.FAILED, SearchState.REFUSED})
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Sender:
     """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
 
     ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
-    anything of a unit is evaluated. ``failures_may_end_it``: spec.limits.maxFailedFits is given.
+    anything of a unit is evaluated.
     """
 
     index: int
@@ -45,14 +48,13 @@ class Sender:
     identities: Callable[[Sequence[Cell]], Mapping[Cell, str]]
     reuse: bool
     memory: int = 0
-    failures_may_end_it: bool = False
 
 
 class Courier:
     """Delivers what is sent and fetches what is asked for. Every method is the loop's, and none waits for the journal.
 
     What the journal raised is raised by ``check``, and ends the courier: its client has tried for as long as it may. So does
-    SearchFailed, once failed fits that were delivered have ended the search.
+    SearchFailed, if the reply to a report says that the search has ended without an answer.
     """
 
     def __init__(self, journal: SearchJournal, outbox: Outbox, sender: Sender) -> None:
@@ -155,22 +157,22 @@ class Courier:
         batch = self._outbox.first(MAX_CELLS_PER_REPORT)
         identities = self._sender.identities([result.cell for result in batch])
         named = [replace(result, identity=identities.get(result.cell)) for result in batch]
-        self._journal.report(index=self._sender.index, results=named)
+        reply = self._journal.report(Report(index=self._sender.index, results=named))
         self._outbox.remove(len(batch))
         self._let_go(result.cell for result in batch)
-        if self._sender.failures_may_end_it and any(result.error is not None for result in batch):
-            state = self._journal.search().state
-            if state is not SearchState.RUNNING:
-                raise SearchFailed(f"the search has ended: {state}")
+        if reply.state in _ENDED_IN_VAIN:
+            raise SearchFailed(f"the search has ended: {reply.state}")
 
     def _fetch(self) -> None:
         sender = self._sender
         claim = self._journal.claim(
-            index=sender.index,
-            slots=sender.slots,
-            holding=self._held.keys(),
-            claimant=sender.claimant,
-            memory=sender.memory,
+            ClaimRequest(
+                index=sender.index,
+                slots=sender.slots,
+                holding=frozenset(self._held),
+                claimant=sender.claimant,
+                memory=sender.memory,
+            )
         )
         known: frozenset[Cell] = frozenset()
         if claim.unit is not None:
@@ -190,7 +192,7 @@ class Courier:
         known: set[Cell] = set()
         for start in range(0, len(named), MAX_CELLS_PER_REPORT):
             batch = named[start : start + MAX_CELLS_PER_REPORT]
-            known.update(self._journal.reuse(index=self._sender.index, cells=batch))
+            known.update(self._journal.reuse(ReuseRequest(index=self._sender.index, cells=batch)))
         self._let_go(known)
         return frozenset(known)
 

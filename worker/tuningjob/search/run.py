@@ -17,7 +17,7 @@ from sklearn.base import clone
 
 from tuningjob.engine import Engine, Evaluated, one_thread
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
-from tuningjob.journal.contract import SearchJournal
+from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Unit
 from tuningjob.search.cells import (
     count_warnings,
@@ -47,7 +47,7 @@ _GLANCE_SECONDS: Final = 0.002
 
 @dataclass
 class Worker:
-    """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see Journal.claim.
+    """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see ClaimRequest.
     ``memory`` is the limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
@@ -82,7 +82,6 @@ class Worker:
             identities=lambda cells: identities_of(self.problem, cells),
             reuse=self.problem.spec.reuse,
             memory=self.memory,
-            failures_may_end_it=self.problem.spec.limits.max_failed_fits is not None,
         )
         with (
             contextlib.closing(self.outbox),

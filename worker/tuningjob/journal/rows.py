@@ -1,0 +1,126 @@
+"""A search's row: transactions on it, its columns, and the records that stand in them as JSON.
+
+On SQLite there is one writer at a time (BEGIN IMMEDIATE), and no more to be said. On Postgres the transactions of one search
+run side by side. Each begins by a share of the search's row, so that none meets a deletion half-way; rows are then locked
+in one order (cells, units, regions, the search), so that no two wait for each other; and claims pass by what others have
+locked (SKIP LOCKED).
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Connection, Row, bindparam, select
+
+from tuningjob.errors import UnknownSearch
+from tuningjob.journal.claims import Claims
+from tuningjob.journal.database import Database
+from tuningjob.journal.schema import searches
+from tuningjob.journal.values import MAX_READABLE, readable
+from tuningjob.protocol.records import SearchState
+
+R = TypeVar("R")
+
+# Made once, for the ways that thousands of cells take.
+_JOIN: Final = (
+    select(
+        *(searches.c[name] for name in ("id", "namespace", "state", "candidates", "splits", "pods", "walk")),
+        *(searches.c[name] for name in ("done", "finisher", "memory_limit")),
+    )
+    .where(searches.c.id == bindparam("search"), searches.c.deleted_at.is_(None))
+    .with_for_update(read=True, key_share=True)
+)
+
+# What a worker has written, and an older release let be of any length.
+_WORDS: Final = {
+    "preflight": 8 * MAX_READABLE,
+    "answer": MAX_READABLE,
+    "refusal": 4 * MAX_READABLE,
+    "failure": MAX_READABLE,
+}
+NO_WORDS: Final = [column for column in searches.columns if column.name not in {*_WORDS, "walk"}]
+ALL: Final = [*NO_WORDS, *(readable(searches.c[name], most) for name, most in _WORDS.items())]
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a record's class
+    return TypeAdapter(kind)
+
+
+def dump(record: object) -> str:
+    """A record as it stands in a column."""
+    kind: Any = type(record)
+    return _adapter(kind).dump_json(record).decode()
+
+
+def load(kind: type[R], text: str | None) -> R | None:
+    """The record in a column. None, too, for what an older release has taken in and this one would not."""
+    hashable: Any = kind
+    try:
+        return None if text is None else _adapter(hashable).validate_json(text)
+    except (ValidationError, ValueError, RecursionError):
+        return None
+
+
+@contextmanager
+def joined(database: Database, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
+    """A transaction on a search that will be there until its end; others may be at work on it. Raises UnknownSearch."""
+    with database.writing() as connection:
+        row = connection.execute(_JOIN, {"search": search_id}).one_or_none()
+        if row is None:
+            raise UnknownSearch(search_id)
+        yield connection, row
+
+
+@contextmanager
+def locked(database: Database, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
+    """A transaction that alone may change the search's row. Raises UnknownSearch."""
+    with database.writing() as connection:
+        row = locked_row(connection, search_id)
+        if row is None:
+            raise UnknownSearch(search_id)
+        yield connection, row
+
+
+def locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
+    """The row, which nobody else changes until the end of the transaction; None if there is none."""
+    columns: list[Any] = [*ALL, searches.c.walk]
+    query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+    return connection.execute(query.with_for_update(key_share=True)).one_or_none()
+
+
+def row_of(connection: Connection, search_id: str, columns: Sequence[Any] = NO_WORDS) -> Row[Any]:
+    """The row as it is now. Raises UnknownSearch."""
+    query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise UnknownSearch(search_id)
+    return row
+
+
+def change(connection: Connection, search_id: str, **values: object) -> None:
+    """Change the row, and its revision with it."""
+    mine = searches.update().where(searches.c.id == search_id)
+    connection.execute(mine.values(revision=searches.c.revision + 1, **values))
+
+
+def free(database: Database, search_id: str, first: int, last: int) -> None:
+    """The indexes from ``first`` to ``last`` hold nothing of the search any more."""
+    with joined(database, search_id) as (connection, row):
+        if row.state != SearchState.RUNNING.value:
+            return
+        held = Claims(connection, row).free(first, last)
+        finishing = searches.c.finisher.between(first, last) & (searches.c.state == SearchState.RUNNING.value)
+        mine = searches.update().where(searches.c.id == search_id)
+        connection.execute(mine.where(finishing).values(finisher=None, revision=searches.c.revision + 1))
+        if held:
+            change(connection, search_id)
+
+
+def end(database: Database, search_id: str, **values: object) -> None:
+    """Have the row say how a search has ended, if it has not ended yet."""
+    with locked(database, search_id) as (connection, row):
+        if row.state == SearchState.RUNNING.value:
+            change(connection, row.id, **values)

@@ -1,0 +1,337 @@
+"""One search in SQL, as its workers see it: what they ask of it, and what they tell."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, select
+from typing_extensions import override
+
+from tuningjob.errors import JournalMismatch
+from tuningjob.journal import files, rows
+from tuningjob.journal.audit import remember
+from tuningjob.journal.cells import Cells
+from tuningjob.journal.claims import Claims, walk_of
+from tuningjob.journal.database import Database
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, Best, EndedBy
+from tuningjob.journal.schema import cells, searches
+from tuningjob.journal.values import readable, storable
+from tuningjob.journal.walk import is_sound
+from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.contract import SearchJournal
+from tuningjob.protocol.records import (
+    Answer,
+    Cell,
+    CellIdentity,
+    CellResult,
+    Claim,
+    Next,
+    Preflight,
+    Refusal,
+    Search,
+    SearchState,
+)
+from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
+
+_PAGE: Final = 5_000
+_FEW: Final = 64
+_MAX_CELL: Final = 512 * 2**10
+# Made once, for the ways that thousands of cells take.
+_COUNT: Final = (
+    searches.update()
+    .where(searches.c.id == bindparam("search"))
+    .values(
+        revision=searches.c.revision + 1,
+        done=searches.c.done + bindparam("new"),
+        failed=searches.c.failed + bindparam("more_failed"),
+        reused=searches.c.reused + bindparam("more_reused"),
+    )
+    .returning(searches.c.best_index, searches.c.best_score, searches.c.failed, searches.c.state)
+)
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """Of a report: the results that were ``new``, and the ``state`` of the search by then."""
+
+    new: list[CellResult]
+    state: SearchState
+
+
+class SqlSearch(SearchJournal):
+    """``SearchJournal`` in SQL: see there for what every method promises. Made by ``SqlJournal.view``."""
+
+    def __init__(self, database: Database, search_id: str, clock: Callable[[], dt.datetime]) -> None:
+        self._database = database
+        self._id = search_id
+        self._clock = clock
+
+    @override
+    def search(self) -> Search:
+        with self._database.reading() as connection:
+            row = rows.row_of(connection, self._id, rows.ALL)
+        return Search(
+            id=row.id,
+            namespace=row.namespace,
+            name=row.name,
+            spec=json.loads(row.spec),
+            candidates=row.candidates,
+            splits=row.splits,
+            state=SearchState(row.state),
+            preflight=rows.load(Preflight, row.preflight),
+        )
+
+    @override
+    def set_preflight(self, preflight: Preflight) -> None:
+        with rows.locked(self._database, self._id) as (connection, row):
+            first = rows.load(Preflight, row.preflight)
+            if first is None:
+                if preflight.blocks and not is_sound(preflight.blocks, row.candidates):
+                    raise JournalMismatch(
+                        f"blocks: must name each of the {row.candidates} candidates once, but do not."
+                    )
+                rows.change(connection, row.id, preflight=rows.dump(preflight), started_at=self._clock())
+            elif first.data_digest != preflight.data_digest:
+                raise JournalMismatch(
+                    f"must be data of digest {first.data_digest}, as the search began with, but got {preflight.data_digest}."
+                )
+            elif other := other_code(first, preflight):
+                raise JournalMismatch(
+                    f"must be the code that the search began with, but got {listed([each.exact for each in other])}."
+                )
+
+    @override
+    def claim(self, request: ClaimRequest) -> Claim:
+        patient = False
+        while True:
+            with rows.joined(self._database, self._id) as (connection, row):
+                if row.state != SearchState.RUNNING.value:
+                    return Claim(next=Next.NOTHING)
+                claims = Claims(connection, row)
+                if row.walk is not None:
+                    unit = claims.next_unit(request, patient=patient)
+                    if unit is not None:
+                        return Claim(next=Next.EVALUATE, unit=unit)
+                    if patient and not claims.has_freed:
+                        return Claim(next=self._after_the_last(connection, row, request.index))
+            if row.walk is None:
+                self._cut()
+            elif not claims.has_freed:
+                patient = True
+
+    def _after_the_last(self, connection: Connection, row: Row[Any], index: int) -> Next:
+        """Nothing is left to be claimed: whether finishing falls to this index."""
+        if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
+            return Next.NOTHING
+        return Next.FINISH if self._may_finish(connection, index) else Next.NOTHING
+
+    def _cut(self) -> None:
+        """Have the regions cut: in a transaction of its own, for it locks the search before them."""
+        with rows.locked(self._database, self._id) as (connection, row):
+            if row.walk is None:
+                Claims(connection, row).cut()
+
+    def _may_finish(self, connection: Connection, index: int) -> bool:
+        row = rows.locked_row(connection, self._id)
+        if row is None or row.finisher not in {None, index} or row.state != SearchState.RUNNING.value:
+            return False
+        if row.finisher is None:
+            rows.change(connection, self._id, finisher=index)
+        return True
+
+    @override
+    def leave(self, *, index: int) -> None:
+        rows.free(self._database, self._id, index, index)
+
+    @override
+    def report(self, report: Report) -> ReportReply:
+        taken = self.take_in(report)
+        return ReportReply(new=len(taken.new), state=taken.state)
+
+    def take_in(self, report: Report) -> TakenIn:
+        """``report``, for who wants to know which results were new."""
+        with rows.joined(self._database, self._id) as (connection, row):
+            by_ordinal: dict[int, CellResult] = {}
+            for result in report.results:
+                by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), result)
+            mine = Cells(connection, self._id)
+            new = mine.insert(by_ordinal, index=report.index, now=self._clock())
+            mine.report_again(sorted(by_ordinal.keys() - new.keys()))
+            state = SearchState(row.state)
+            if new:
+                counted = _count(connection, row, new, reused=0)
+                state = SearchState(counted.state)
+                errors = (result.error for result in new.values() if result.error is not None)
+                error = next(errors, None)
+                if error is not None and self._ends_by_failures(connection, counted.failed, error):
+                    state = SearchState.FAILED
+            return TakenIn(list(new.values()), state)
+
+    def _ends_by_failures(self, connection: Connection, failed: int, error: str) -> bool:
+        """Whether so many failed fits end the search, just now: ``error`` is one that was reported with the last of them.
+
+        To be called after ``_count``, whose lock on the search's row is held.
+        """
+        running = (searches.c.id == self._id) & (searches.c.state == SearchState.RUNNING.value)
+        spec = connection.execute(select(searches.c.spec).where(running)).scalar_one_or_none()
+        most = None if spec is None else (json.loads(spec).get("limits") or {}).get("maxFailedFits")
+        if most is None or failed <= most:
+            return False
+        told = f"{failed} fits failed, and spec.limits.maxFailedFits is {most}. One of them ended with:\n{error}"
+        rows.change(
+            connection,
+            self._id,
+            state=SearchState.FAILED.value,
+            finished_at=self._clock(),
+            failure=storable(f"{TOO_MANY_FAILED_FITS}: {told}"),
+            ended_by=EndedBy.JOURNAL.value,
+            end_reason=TOO_MANY_FAILED_FITS,
+        )
+        return True
+
+    @override
+    def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
+        # what is known is looked up before anything is locked: it may take its time
+        with self._database.reading() as connection:
+            namespace = rows.row_of(connection, self._id).namespace
+            known = Cells(connection, self._id).known(namespace, {each.identity for each in request.cells})
+        with rows.joined(self._database, self._id) as (connection, row):
+            wanted: dict[int, CellIdentity] = {}
+            for each in request.cells:
+                wanted.setdefault(_ordinal(row, each.candidate, each.split), each)
+            mine = Cells(connection, self._id)
+            found = {
+                ordinal: (each, *known[each.identity]) for ordinal, each in wanted.items() if each.identity in known
+            }
+            new = mine.insert(
+                {
+                    ordinal: replace(result, candidate=each.candidate, split=each.split)
+                    for ordinal, (each, _, result) in found.items()
+                },
+                index=request.index,
+                now=self._clock(),
+                sources={ordinal: source for ordinal, (_, source, _) in found.items()},
+            )
+            if new:
+                _count(connection, row, new, reused=len(new))
+            return tuple(Cell(*divmod(ordinal, row.splits)) for ordinal in sorted(mine.finished(list(wanted))))
+
+    @override
+    def results(self, *, start: int = 0, limit: int | None = None) -> Iterator[CellResult]:
+        with self._database.reading() as connection, self._found(connection, start, limit, _PAGE) as found:
+            for result, _ in found:
+                yield result
+
+    def page(self, *, start: int, limit: int, max_bytes: int) -> list[CellResult]:
+        """As ``results``, of a bounded size: one at least, if there is one, and then no more than ``max_bytes`` of them."""
+        page: list[CellResult] = []
+        size = 0
+        with self._database.reading() as connection, self._found(connection, start, limit, _FEW) as found:
+            for result, length in found:
+                size += length
+                if page and size > max_bytes:
+                    break
+                page.append(result)
+        return page
+
+    @contextmanager
+    def _found(
+        self, connection: Connection, start: int, limit: int | None, at_once: int
+    ) -> Iterator[Iterator[tuple[CellResult, int]]]:
+        """Results, each with its size."""
+        row = rows.row_of(connection, self._id)
+        text = readable(cells.c.result, _MAX_CELL)
+        query = select(cells.c.ordinal, text).where(cells.c.search_id == self._id).order_by(cells.c.ordinal)
+        # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
+        gapless = row.done == row.candidates * row.splits
+        query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
+        # closed by whoever stops reading early, too: Postgres keeps the cursor as long as it is open
+        with connection.execution_options(yield_per=at_once).execute(query.limit(limit)) as found:
+            yield ((_result_of(*each, row.splits), len(each[1] or "")) for each in found)
+
+    @override
+    def complete(self, answer: Answer) -> int:
+        with rows.locked(self._database, self._id) as (connection, row):
+            if row.state == SearchState.COMPLETE.value:
+                return int(row.model_version)
+            if row.state != SearchState.RUNNING.value:
+                raise JournalMismatch(f"the search must be running, but got {row.state}")
+            total = row.candidates * row.splits
+            if row.done != total:
+                raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
+            now = self._clock()
+            placed = files.settled(connection, row.id, now)
+            version = remember(
+                connection, row, answer, now, preflight=rows.load(Preflight, row.preflight), placed=placed
+            )
+            rows.change(
+                connection,
+                row.id,
+                state=SearchState.COMPLETE.value,
+                finished_at=now,
+                answer=rows.dump(answer),
+                ended_by=EndedBy.WORKER.value,
+                model_version=version,
+            )
+            return version
+
+    @override
+    def fail(self, reason: str) -> None:
+        self._end(SearchState.FAILED, failure=storable(reason), end_reason="")
+
+    @override
+    def refuse(self, refusal: Refusal) -> None:
+        self._end(SearchState.REFUSED, refusal=rows.dump(refusal))
+
+    def _end(self, state: SearchState, **why: str) -> None:
+        told = {"state": state.value, "finished_at": self._clock(), "ended_by": EndedBy.WORKER.value}
+        rows.end(self._database, self._id, **told, **why)
+
+
+def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
+    found = rows.load(CellResult, text)
+    if found is not None:
+        return found
+    candidate, split = divmod(ordinal, splits)
+    error = "The result that an older release took in is too long to be read, or is none."
+    return CellResult(
+        candidate=candidate,
+        split=split,
+        test_scores={},
+        fit_seconds=0.0,
+        score_seconds=0.0,
+        test_samples=0,
+        error=error,
+    )
+
+
+def _ordinal(row: Row[Any], candidate: int, split: int) -> int:
+    """A cell's place in the order of results. Raises JournalMismatch for one that the search has not."""
+    if not (candidate < row.candidates and split < row.splits):
+        raise JournalMismatch(f"a reported cell must be one that was claimed, but got {Cell(candidate, split)}")
+    return int(candidate * row.splits + split)
+
+
+def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult], *, reused: int) -> Row[Any]:
+    """What new cells change: their units, what their regions are known to cost, and the search. In this order.
+
+    Returns the state of the search by now, and how many of its cells have failed.
+    """
+    walk, claims = walk_of(row), Claims(connection, row)
+    places = {walk.place(result.cell): result for result in new.values()}
+    claims.finished(list(places))
+    if not reused:
+        claims.measured({place: result.fit_seconds + result.score_seconds for place, result in places.items()})
+    failed = sum(result.error is not None for result in new.values())
+    counts = {"search": row.id, "new": len(new), "more_failed": failed, "more_reused": reused}
+    found = connection.execute(_COUNT, counts).one()
+    # from here on the search's row is ours: what others brought before is seen
+    before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)
+    best = Cells(connection, row.id).best({result.candidate for result in new.values()}, row.splits, before)
+    if best is not None:
+        mine = searches.update().where(searches.c.id == row.id)
+        connection.execute(mine.values(best_index=best.index, best_score=best.score))
+    return found

@@ -1,0 +1,97 @@
+"""The journal: the truth about progress, and the memory of finished searches. Its semantics, once.
+
+*Atomic*: every method is one transaction; a batch of cells is taken whole or not at all. What a method returned is on disk.
+
+*Idempotent*: opening a search, reporting a cell, completing and failing may be repeated, with the same effect as once. The
+first acknowledged result of a cell is the one that counts; a second report changes nothing but the count of reports.
+
+*Claims* belong to a completion index, not to a pod or a clock. A claimant names the units that it holds; any other
+unit of its index that is not finished (of the pod before it, or claimed in a reply that was lost) comes first.
+Then units that were given back, then fresh ones: from where the longest fits are expected, large at first, small at the
+tail, and of candidates that share the most. No two indexes hold one unit.
+
+*Leaving* frees everything: what an index holds unfinished, when its pod leaves in good order or is known to be gone
+(``give_back``), is anybody's at once, and so is the right to finish. It counts as no death, and makes none undone.
+
+*Deaths* are counted: a unit whose claimant neither finished nor left it, and whose index now has another claimant, comes
+again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the one that died
+had: nobody holds it, and it goes, alone, only to a claimant with more, to that one before anything else. If not, the
+one cell that it can be (the first that is not finished) is marked as ``lost``; once that is reported, the others of the
+unit get their chance, alone. So a cell is lost only at the most memory that there is. Who does not know its memory (0) has
+too little for a starved unit, and starves none.
+
+*Order*: results come by candidate, then split, whatever order they were reported in.
+
+*Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
+
+*Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
+same transaction, so that it depends on no one's watching how the search ends.
+
+*Files* of a search change while it runs, and never after: the audit's row of its version tells their digests.
+
+*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing; but for
+``begin_again``, which is a laptop's, and of a complete search makes another one.
+
+*Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
+
+*The audit is append-only*: no version and no blessing is ever changed or removed, but for a person's name (``erase_person``).
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Preflight, Refusal, Search
+from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
+
+
+class SearchJournal(Protocol):
+    """The journal as the workers of one search see it: over HTTP in a pod, directly on a laptop.
+
+    Every method may raise UnknownSearch, and JournalError.
+    """
+
+    def search(self) -> Search:
+        """What a worker must know to take part."""
+
+    def set_preflight(self, preflight: Preflight) -> None:
+        """Keep the first; raises JournalMismatch for a later one of other data, other versions or other code.
+
+        Versions and code are compared as far as both tell them.
+        """
+
+    def claim(self, request: ClaimRequest) -> Claim:
+        """The next unit for the one who asks.
+
+        NOTHING, too, while only starved units are left that need more memory than this claimant has.
+        """
+
+    def leave(self, *, index: int) -> None:
+        """The claimant goes in good order: what it leaves unfinished is for anybody, and has killed nobody.
+
+        The right to finish the search is given up, too.
+        """
+
+    def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
+        """Take over what is known: cells of the same identity that any search of the namespace has finished without an error.
+
+        Returns the ones that are finished by now. They count as reused, and as reported never. Raises JournalMismatch for a
+        cell that was not claimed.
+        """
+
+    def report(self, report: Report) -> ReportReply:
+        """Take finished cells in. Raises JournalMismatch for a cell outside the search."""
+
+    def results(self) -> Iterator[CellResult]:
+        """Every finished cell, in the order candidate, split."""
+
+    def complete(self, answer: Answer) -> int:
+        """End with an answer: writes the audit row, with the digests of the search's files, and returns its version.
+
+        Raises JournalMismatch while cells are missing, ArtifactsUnavailable while a file is being put in its place.
+        """
+
+    def fail(self, reason: str) -> None:
+        """End without an answer: why, in the words of the worker."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End because the manifest asks for what cannot be."""

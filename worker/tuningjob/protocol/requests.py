@@ -1,0 +1,91 @@
+"""What a worker asks of the journal, and what it is told: each the record that is sent, and the one that the journal takes."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer
+
+from tuningjob.protocol.records import (
+    MAX_CELLS_PER_REPORT,
+    MAX_ERROR_LENGTH,
+    MAX_SLOTS,
+    WIRE,
+    CellIdentity,
+    CellResult,
+    Claimant,
+    Index,
+    Ordinal,
+    SearchState,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRequest:
+    """The next unit is asked for, for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
+
+    ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it. Empty: nobody counts.
+    In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. ``memory`` is the limit of its
+    pod in bytes; 0 if there is none, or nobody knows it.
+    """
+
+    __pydantic_config__ = WIRE
+    index: Index
+    slots: Annotated[int, Field(ge=1, le=MAX_SLOTS)]
+    holding: Annotated[Set[int], Field(max_length=1_000), PlainSerializer(sorted)] = frozenset()
+    claimant: Claimant = ""
+    memory: Ordinal = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """The worker of ``index`` goes in good order."""
+
+    __pydantic_config__ = WIRE
+    index: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReuseRequest:
+    """Cells that ``index`` has claimed, each with the identity that its result would have."""
+
+    __pydantic_config__ = WIRE
+    index: Index
+    cells: Annotated[list[CellIdentity], Field(max_length=MAX_CELLS_PER_REPORT)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Cells that ``index`` has finished."""
+
+    __pydantic_config__ = WIRE
+    index: Index
+    results: Annotated[list[CellResult], Field(max_length=MAX_CELLS_PER_REPORT)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportReply:
+    """How many of the reported cells were ``new``, and in which ``state`` the search is by now.
+
+    ``state`` is None only on the wire: a service of the release before does not tell it, and its client asks.
+    """
+
+    __pydantic_config__ = WIRE
+    new: int
+    state: SearchState | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """The search is complete, and has this version in the audit."""
+
+    __pydantic_config__ = WIRE
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The search has failed: why, as a worker tells it."""
+
+    __pydantic_config__ = WIRE
+    reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]
