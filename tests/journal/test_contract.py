@@ -1,4 +1,4 @@
-"""The journal's contract: each sentence of tuningjob.journal.contract, as a test."""
+"""The journal's contract: each sentence of tuningjob.protocol.contract, as a test."""
 
 import math
 import multiprocessing

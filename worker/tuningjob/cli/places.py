@@ -47,7 +47,7 @@ class BadUse(click.ClickException):
 
 
 class Place(Protocol):
-    """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.contract.Audit``."""
+    """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.audit.SqlAudit``."""
 
     def models(self) -> list[str]:
         """See Audit."""
