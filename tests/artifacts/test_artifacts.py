@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from tests.servers import buckets as servers
 from tests.servers.buckets import BucketServer
 from tuningjob.artifacts.buckets import BucketStore
-from tuningjob.artifacts.store import Artifact, ArtifactStore, LocalStore, blocks, open_store
+from tuningjob.artifacts.store import ArtifactStore, LocalStore, blocks, open_store
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable
+from tuningjob.protocol.records import Artifact
 
 MODEL = "model.joblib"
 LIMIT_BYTES = 24 << 20

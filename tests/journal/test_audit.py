@@ -10,9 +10,9 @@ from sqlalchemy import Column, Float, Integer, String, text
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tuningjob.errors import JournalError, NotBlessed, UnknownModel
 from tuningjob.journal.audit import SqlAudit
-from tuningjob.journal.records import Act
 from tuningjob.journal.schema import metadata
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.audit import Act
 
 KEY = {"namespace": "team", "model_key": "forest"}
 

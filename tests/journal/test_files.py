@@ -5,10 +5,11 @@ import datetime as dt
 import pytest
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
-from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
-from tuningjob.journal.records import AuditRow, Shares
+from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.audit import AuditRow
+from tuningjob.protocol.records import Artifact
 
 MODEL = Artifact("model.joblib", 700, "a" * 64)
 EVIL = Artifact("model.joblib", 700, "e" * 64)

@@ -10,9 +10,10 @@ from typing import Any
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tests.journal.template import ensure_journal
 from tests.service.server import Service
-from tuningjob.artifacts.downloads import FileEntry, Sidecar
-from tuningjob.artifacts.store import Artifact, LocalStore, blocks
+from tuningjob.artifacts.downloads import Sidecar
+from tuningjob.artifacts.store import LocalStore, artifact_at, blocks
 from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.protocol.records import Artifact
 
 FILES = {"best_params.json": b'{"C": 1}\n', "cv_results.csv": b"a,b\n1,2\n", "model.joblib": b"\x80\x04 a model"}
 
@@ -66,7 +67,7 @@ class Place:
         if with_files:
             self.add_files(search)
             for name in (*FILES, "artifacts.json"):
-                entry = FileEntry.of(self.path_of(search, name))
+                entry = artifact_at(self.path_of(search, name))
                 with self.journal.placing(search, Artifact(entry.name, entry.size_bytes, entry.sha256)):
                     pass
         self.journal.view(search).complete(an_answer(**answer))
@@ -84,14 +85,14 @@ class Place:
         folder.mkdir(parents=True)
         for name, content in (FILES if files is None else files).items():
             (folder / name).write_bytes(content)
-        entries = tuple(FileEntry.of(path) for path in sorted(folder.iterdir()))
+        entries = tuple(artifact_at(path) for path in sorted(folder.iterdir()))
         made_by = {"scikit-learn": version("scikit-learn")} | {
             name.replace("_", "-"): made for name, made in versions.items()
         }
         (folder / "artifacts.json").write_text(Sidecar("0.1.0", "none", made_by, entries).dumps())
         if self.store:
             for path in folder.iterdir():
-                self.store.put(search, path.name, blocks(path.open("rb")), sha256=FileEntry.of(path).sha256)
+                self.store.put(search, path.name, blocks(path.open("rb")), sha256=artifact_at(path).sha256)
 
 
 @contextmanager

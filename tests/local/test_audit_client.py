@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.local.makers import Place
-from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, ServiceUnavailable, UnknownModel
-from tuningjob.journal.records import AuditRow
+from tuningjob.protocol.audit import AuditRow
+from tuningjob.protocol.records import Artifact
 from tuningjob.remote.audit import HttpAudit
 
 Answer = tuple[int, bytes]
@@ -188,14 +188,14 @@ def a_row() -> AuditRow:
 
 
 def test_a_file_that_broke_off_is_fetched_from_its_beginning(tmp_path: Path) -> None:
-    entry = FileEntry("model.joblib", 5, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")
+    entry = Artifact("model.joblib", 5, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824")
     with answering((503, b"he"), (200, b"hello")) as (url, _), client(url) as audit:
         audit.fetch(a_row(), entry, tmp_path / "model.joblib")
     assert (tmp_path / "model.joblib").read_bytes() == b"hello"
 
 
 def test_a_file_of_another_digest_is_refused(tmp_path: Path) -> None:
-    entry = FileEntry("model.joblib", 5, "0" * 64)
+    entry = Artifact("model.joblib", 5, "0" * 64)
     refused = pytest.raises(ArtifactRefused, match=r"model.joblib: must have the SHA-256 0000")
     with answering((200, b"hello")) as (url, _), client(url) as audit, refused:
         audit.fetch(a_row(), entry, tmp_path / "model.joblib")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.local.commands import Ended
 from tests.local.makers import FILES, Place
-from tuningjob.artifacts.downloads import FileEntry, Sidecar
+from tuningjob.artifacts.downloads import Sidecar
+from tuningjob.artifacts.store import artifact_at
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +137,7 @@ def test_a_file_that_was_swapped_with_all_that_tells_of_it_is_refused_by_the_aud
     sidecar = Sidecar.loads(told.read_bytes())
     model.unlink()  # with what a store keeps of its digest
     model.write_bytes(b"EVIL PICKLE")
-    entries = [FileEntry.of(model) if entry.name == model.name else entry for entry in sidecar.files]
+    entries = [artifact_at(model) if entry.name == model.name else entry for entry in sidecar.files]
     told.unlink()
     told.write_text(replace(sidecar, files=tuple(entries)).dumps())
     done = ask("download", "forest", "--version", 1)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.operator.world import World, manifest
 from tuningjob.errors import UnknownSearch
-from tuningjob.journal.records import AuditRow
+from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.records import CellIdentity, CellResult
 from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob_operator.loops import Purger

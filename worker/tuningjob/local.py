@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tuningjob.artifacts.downloads import FileEntry
-from tuningjob.artifacts.store import Artifact
+from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.records import NewSearch, Progress
@@ -250,8 +249,7 @@ def _tell(journal: SqlJournal, search_id: str, folder: Path) -> None:
         return  # a version whose files were removed: they are made again, and the audit says what the first ones were
     for name in RESULT_FILES:
         if (folder / name).is_file():
-            entry = FileEntry.of(folder / name)
-            with journal.placing(search_id, Artifact(entry.name, entry.size_bytes, entry.sha256)):
+            with journal.placing(search_id, artifact_at(folder / name)):
                 pass
 
 

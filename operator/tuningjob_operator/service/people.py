@@ -12,9 +12,10 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import Field, TypeAdapter
 
-from tuningjob.artifacts.store import Artifact, ArtifactStore, blocks
+from tuningjob.artifacts.store import ArtifactStore, blocks
 from tuningjob.journal.audit import SqlAudit
-from tuningjob.journal.records import AuditRow, Blessing
+from tuningjob.protocol.audit import AuditRow, Blessing
+from tuningjob.protocol.records import Artifact
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import Metrics

@@ -13,13 +13,14 @@ from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
-from tuningjob.artifacts.store import Artifact, ArtifactStore, Upload, blocks
+from tuningjob.artifacts.store import ArtifactStore, Upload, blocks
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
     Answer,
+    Artifact,
     Cell,
     CellResult,
     Claim,

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import fsspec
 
 from tuningjob.artifacts.store import (
-    Artifact,
     ArtifactStore,
     blocks,
     check_name,
@@ -29,6 +28,7 @@ from tuningjob.artifacts.store import (
     sweep_parts,
 )
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
+from tuningjob.protocol.records import Artifact
 
 _SHA256: Final = "sha256"
 # What of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.

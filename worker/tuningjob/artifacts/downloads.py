@@ -3,7 +3,6 @@
 Light on purpose: nothing is unpickled, and no library is imported, before its digest and its versions have been looked at.
 """
 
-import hashlib
 import json
 import platform
 import warnings
@@ -11,30 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from tuningjob.artifacts.store import artifact_at
 from tuningjob.errors import ArtifactRefused
+from tuningjob.protocol.records import Artifact
 from tuningjob.spec.wellknown import RESULT_FILES, SIDECAR_FILE
 
 _PYTHON: Final = "python"
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file as it was written. ``sha256`` is in lower-case hex."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """The file as it is now. Raises OSError."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return cls(path.name, file.tell(), digest)
 
 
 @dataclass(frozen=True)
@@ -48,7 +33,7 @@ class Sidecar:
     tuningjob: str
     compression: str
     versions: Mapping[str, str]
-    files: tuple[FileEntry, ...]
+    files: tuple[Artifact, ...]
 
     def dumps(self) -> str:
         """As JSON."""
@@ -108,8 +93,8 @@ def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | N
     return joblib.load(path, mmap_mode=mmap_mode)
 
 
-def _check(path: Path, want: FileEntry) -> None:
-    found = FileEntry.of(path)
+def _check(path: Path, want: Artifact) -> None:
+    found = artifact_at(path)
     if want.sha256 != found.sha256:
         raise ArtifactRefused(
             f"{path}: must be of {want.size_bytes:,} bytes with the SHA-256 {want.sha256}, "

@@ -15,12 +15,12 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
+from tuningjob.protocol.records import Artifact
 from tuningjob.spec.wellknown import RESULT_FILES
 
 # A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
@@ -33,15 +33,6 @@ _BETWEEN_CHECKS: Final = 16 << 20
 _MOST_RESERVED: Final = 10 << 30
 # The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
 _DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """One stored file. ``sha256`` is in lower-case hex."""
-
-    name: str
-    size_bytes: int
-    sha256: str
 
 
 class Upload:
@@ -306,6 +297,13 @@ def open_store(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0)
     from tuningjob.artifacts import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
 
     return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch, reserve=reserve)
+
+
+def artifact_at(path: Path) -> Artifact:
+    """The file as it is now. Raises OSError."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Artifact(path.name, file.tell(), digest)
 
 
 def check_search_id(search_id: str) -> None:

@@ -15,7 +15,7 @@ from tuningjob.spec.spelling import told
 from tuningjob.spec.wellknown import JOURNAL_FILE
 
 if TYPE_CHECKING:
-    from tuningjob.journal.records import AuditRow, Blessing
+    from tuningjob.protocol.audit import AuditRow, Blessing
 
 _MAX_WHY: Final = 1_024
 _DIGEST_LETTERS: Final = 12
@@ -78,7 +78,7 @@ def history(key: str, where: Where, *, as_json: bool) -> None:
         rows = audit.history(key)
         in_use = None if as_json else _version_in_use(audit, key)
     if as_json:
-        from tuningjob.journal.records import AuditRow  # noqa: PLC0415  what shows a table starts without it
+        from tuningjob.protocol.audit import AuditRow  # noqa: PLC0415  what shows a table starts without it
 
         print_json(list[AuditRow], rows)
         return
@@ -195,7 +195,7 @@ def blessings(key: str, where: Where, *, as_json: bool) -> None:
     with opened(where, key) as audit:
         found = audit.blessings(key)
     if as_json:
-        from tuningjob.journal.records import Blessing  # noqa: PLC0415  what shows a table starts without it
+        from tuningjob.protocol.audit import Blessing  # noqa: PLC0415  what shows a table starts without it
 
         print_json(list[Blessing], found)
         return
@@ -244,7 +244,7 @@ def _act(where: Where, key: str, act: "Callable[[Place], Blessing]", *, as_json:
     with opened(where, key) as audit:
         done = act(audit)
     if as_json:
-        from tuningjob.journal.records import Blessing  # noqa: PLC0415  what prints a sentence starts without it
+        from tuningjob.protocol.audit import Blessing  # noqa: PLC0415  what prints a sentence starts without it
 
         print_json(Blessing, done)
         return

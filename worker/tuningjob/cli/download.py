@@ -14,8 +14,8 @@ from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
-    from tuningjob.artifacts.downloads import FileEntry
-    from tuningjob.journal.records import AuditRow
+    from tuningjob.protocol.audit import AuditRow
+    from tuningjob.protocol.records import Artifact
 
 _UNKNOWN_VERSIONS: Final = (
     f"it has no {SIDECAR_FILE}: whether its library versions differ from the ones here is not known."
@@ -48,7 +48,7 @@ def download(key: str, version: int | None, output: Path | None, only: tuple[str
     out.print(f"Version {row.version} of {key}: {len(wanted)} files in {folder}")
 
 
-def _wanted(audit: Place, row: "AuditRow", only: Sequence[str]) -> "list[FileEntry]":
+def _wanted(audit: Place, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
     """What is to be fetched: with the digests and library versions of the others, whichever are asked for."""
     there = {entry.name: entry for entry in audit.files(row)}
     if not there:
@@ -71,7 +71,7 @@ def _wanted(audit: Place, row: "AuditRow", only: Sequence[str]) -> "list[FileEnt
     return wanted
 
 
-def _must_be_the_audits(row: "AuditRow", entry: "FileEntry") -> None:
+def _must_be_the_audits(row: "AuditRow", entry: "Artifact") -> None:
     """Raises ArtifactRefused for a file that was changed after its version was completed."""
     if row.files is None:
         return  # of a release whose audit kept no digests
@@ -83,7 +83,7 @@ def _must_be_the_audits(row: "AuditRow", entry: "FileEntry") -> None:
         )
 
 
-def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[FileEntry]", folder: Path) -> list[str]:
+def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[Artifact]", folder: Path) -> list[str]:
     """The files, whole and checked, in ``folder``; returns what is to be known of the library versions.
 
     They are fetched and checked in a folder of their own, and only then get their places, the one with the digests last: where
@@ -106,13 +106,13 @@ def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[FileEntry]", fol
     return warnings
 
 
-def _is_there(path: Path, entry: "FileEntry") -> bool:
+def _is_there(path: Path, entry: "Artifact") -> bool:
     """Whether a file was downloaded before. Raises BadUse where another is in its place."""
-    from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415
+    from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415
 
     if not path.exists():
         return False
-    if FileEntry.of(path) == entry:
+    if artifact_at(path) == entry:
         return True
     raise BadUse(f"--output: must be a folder without another {path.name}, but got {path.parent}. Give another.")
 

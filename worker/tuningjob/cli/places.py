@@ -27,10 +27,10 @@ from tuningjob.spec.wellknown import (
 )
 
 if TYPE_CHECKING:
-    from tuningjob.artifacts.downloads import FileEntry
     from tuningjob.journal.audit import SqlAudit
-    from tuningjob.journal.records import AuditRow, Blessing
     from tuningjob.journal.sql import SqlJournal
+    from tuningjob.protocol.audit import AuditRow, Blessing
+    from tuningjob.protocol.records import Artifact
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
@@ -73,10 +73,10 @@ class Place(Protocol):
     def searched(self, row: "AuditRow") -> dict[str, Any] | None:
         """The spec of a version's search; None where nobody knows it any more."""
 
-    def files(self, row: "AuditRow") -> "list[FileEntry]":
+    def files(self, row: "AuditRow") -> "list[Artifact]":
         """The files of a version; none where they are kept no more."""
 
-    def fetch(self, row: "AuditRow", entry: "FileEntry", target: Path) -> None:
+    def fetch(self, row: "AuditRow", entry: "Artifact", target: Path) -> None:
         """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
 
 
@@ -135,21 +135,21 @@ class JournalPlace:
         except UnknownSearch:
             return None
 
-    def files(self, row: "AuditRow") -> "list[FileEntry]":
+    def files(self, row: "AuditRow") -> "list[Artifact]":
         """See Place."""
-        from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415  what asks for no files starts without it
+        from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415  what asks for no files starts without it
 
         folder = self._folder_of(row)
-        return [FileEntry.of(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
+        return [artifact_at(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
 
-    def fetch(self, row: "AuditRow", entry: "FileEntry", target: Path) -> None:
+    def fetch(self, row: "AuditRow", entry: "Artifact", target: Path) -> None:
         """See Place."""
-        from tuningjob.artifacts.downloads import FileEntry  # noqa: PLC0415
+        from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415
 
         folder = self._folder_of(row)
         if folder is not None:
             shutil.copyfile(folder / entry.name, target)
-            found = FileEntry.of(target)
+            found = artifact_at(target)
             if found == entry:
                 return
         raise ArtifactRefused(f"{entry.name}: must stay as it is while it is copied, but it was changed. Try again.")

@@ -10,14 +10,14 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, func, select
 
-from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import NotBlessed, UnknownModel
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.database import Database
-from tuningjob.journal.records import Act, AuditRow, Blessing, Erasure
+from tuningjob.journal.records import Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
 from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
-from tuningjob.protocol.records import Answer, Preflight
+from tuningjob.protocol.audit import Act, AuditRow, Blessing
+from tuningjob.protocol.records import Answer, Artifact, Preflight
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
-from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, JournalMismatch, NoRoom
 from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
-from tuningjob.protocol.records import SearchState
+from tuningjob.protocol.records import Artifact, SearchState
 
 # A file that is larger than a share takes minutes to a bucket; whoever was to put it there is dead after so long.
 _PLACED_WITHIN: Final = dt.timedelta(hours=1)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, select
 
-from tuningjob.artifacts.store import Artifact
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal import again, files, rows
 from tuningjob.journal.audit import SqlAudit, is_kept
@@ -26,7 +25,7 @@ from tuningjob.journal.records import Best, EndedBy, NewSearch, Progress, Shares
 from tuningjob.journal.schema import cells, regions, schema_version, searches, units
 from tuningjob.journal.search import SqlSearch
 from tuningjob.journal.values import storable
-from tuningjob.protocol.records import MAX_INDEX, Answer, Preflight, Refusal, SearchState
+from tuningjob.protocol.records import MAX_INDEX, Answer, Artifact, Preflight, Refusal, SearchState
 
 # How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
 _RECENT: Final = dt.timedelta(days=7)

@@ -232,6 +232,15 @@ class Preflight:
     code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """One file of a search as it was stored, or written. ``sha256`` is in lower-case hex."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """What a worker must know to take part. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""

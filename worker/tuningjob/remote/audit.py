@@ -19,7 +19,6 @@ import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
 
-from tuningjob.artifacts.downloads import FileEntry
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,
@@ -28,7 +27,8 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownModel,
 )
-from tuningjob.journal.records import AuditRow, Blessing
+from tuningjob.protocol.audit import AuditRow, Blessing
+from tuningjob.protocol.records import Artifact
 
 T = TypeVar("T")
 PATIENCE_SECONDS: Final = 15.0
@@ -41,7 +41,7 @@ _BLESSING: Final = TypeAdapter(Blessing)
 _BLESSINGS: Final = TypeAdapter(list[Blessing])
 _MODELS: Final = TypeAdapter(dict[str, list[str]])
 _PARAMS: Final = TypeAdapter(dict[str, Any])
-_FILES: Final = TypeAdapter(list[FileEntry])
+_FILES: Final = TypeAdapter(list[Artifact])
 
 
 class _TryAgain(Exception):
@@ -127,11 +127,11 @@ class HttpAudit:
         """The spec of a version's search: the results service tells nobody."""
         return None
 
-    def files(self, row: AuditRow) -> list[FileEntry]:
+    def files(self, row: AuditRow) -> list[Artifact]:
         """The files of a version; none where they are kept no more."""
         return self._get(_FILES, "models", row.model_key, "versions", row.version, "artifacts")
 
-    def fetch(self, row: AuditRow, entry: FileEntry, target: Path) -> None:
+    def fetch(self, row: AuditRow, entry: Artifact, target: Path) -> None:
         """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
         path = self._path("models", row.model_key, "versions", row.version, "artifacts", entry.name)
         self._request("GET", path, receive=lambda response: _write(response, entry, target))
@@ -222,7 +222,7 @@ class HttpAudit:
             ) from error
 
 
-def _write(response: httpx.Response, entry: FileEntry, target: Path) -> None:
+def _write(response: httpx.Response, entry: Artifact, target: Path) -> None:
     digest = hashlib.sha256()
     with target.open("wb") as file:
         for chunk in response.iter_bytes():

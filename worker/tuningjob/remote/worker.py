@@ -25,7 +25,7 @@ import tenacity
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import override
 
-from tuningjob.artifacts.store import Artifact, blocks
+from tuningjob.artifacts.store import blocks
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,
@@ -41,6 +41,7 @@ from tuningjob.protocol.records import (
     MAX_ERROR_LENGTH,
     MAX_TEXT_LENGTH,
     Answer,
+    Artifact,
     Cell,
     CellResult,
     Claim,

@@ -19,7 +19,8 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 
 from tuningjob import __version__
-from tuningjob.artifacts.downloads import FileEntry, Sidecar
+from tuningjob.artifacts.downloads import Sidecar
+from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.errors import SearchFailed
 from tuningjob.protocol.records import CellResult
@@ -243,7 +244,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, fold
         tuningjob=__version__,
         compression=compression,
         versions=problem.versions | needed_to_load(search, compression),
-        files=tuple(FileEntry.of(folder / name) for name in writers),
+        files=tuple(artifact_at(folder / name) for name in writers),
     )
     _atomically(folder / wellknown.SIDECAR_FILE, lambda path: path.write_text(sidecar.dumps(), encoding="utf-8"))
 

@@ -1,0 +1,63 @@
+"""What the results service tells people, and what serves models: the versions of a model key, and who blessed which."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tuningjob.protocol.records import WIRE, Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRow:
+    """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC.
+
+    ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
+    taken over from them. None: of a release that did not keep it.
+    """
+
+    __pydantic_config__ = WIRE
+    namespace: str
+    model_key: str
+    version: int
+    search_id: str
+    best_params: dict[str, Any]
+    score: float
+    metric: str
+    std: float
+    fits: int
+    failed_fits: int
+    duration_seconds: float
+    finished_at: str
+    data_digest: str
+    split_digest: str = ""
+    estimator_digest: str = ""
+    image: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seed: str = ""
+    created_by: str = ""
+    artifacts: str = ""
+    files: tuple[Artifact, ...] | None = None
+    reused_from: dict[str, int] | None = None
+
+
+class Act(StrEnum):
+    """How a version came to be the blessed one."""
+
+    BLESS = "bless"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blessing:
+    """One entry of a model key's history of blessings: ``to_version`` is the one in use from ``at`` (ISO 8601, UTC) on."""
+
+    __pydantic_config__ = WIRE
+    namespace: str
+    model_key: str
+    number: int
+    act: Act
+    from_version: int | None
+    to_version: int
+    who: str
+    why: str
+    at: str
