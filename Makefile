@@ -23,10 +23,13 @@ venv: $(VENV)/installed ## the Python environment, from the lock file
 demo: venv ## run a search on this machine: local processes, SQLite
 	$(VENV)/bin/tuningjob run examples/breast-cancer-svc.yaml
 
-.PHONY: check
-check: venv ## ruff, mypy --strict, import-linter, and the generated files are up to date
+.PHONY: lint
+lint: venv ## ruff alone: a second
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+.PHONY: check
+check: lint ## ruff, mypy --strict, import-linter, and the generated files are up to date
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m tuningjob.spec.crd --check crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
@@ -35,19 +38,13 @@ check: venv ## ruff, mypy --strict, import-linter, and the generated files are u
 generate: venv ## write the generated files anew (the CRD, from the models)
 	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
-# Two processes side by side, and not pytest-xdist: the engine forks, which a process with threads does not.
-PYTEST = $(PY) -m pytest -q -p no:cacheprovider
-define side-by-side
-	$(1) $(2) & half=$$!; $(1) $(addprefix --ignore=,$(2)); rest=$$?; wait $$half && exit $$rest
-endef
-
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
-	$(call side-by-side,$(PYTEST) -m "not cluster and not slow",tests/engine tests/operator tests/spec)
+	$(PY) -m tests.parts --at-once 2 "engine operator spec" -- -m "not cluster and not slow"
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included
-	$(call side-by-side,$(PYTEST) --durations=25,tests/cluster)
+	$(PY) -m tests.parts --at-once 3 cluster engine "service pod" "operator spec" "local search" -- --durations=10
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

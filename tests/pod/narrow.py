@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tuningjob import client, pod
+from tuningjob import pod
 from tuningjob.protocol.records import CellResult
+from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.run import Worker
 
@@ -37,7 +38,7 @@ def main() -> int:
     """See tuningjob.pod."""
     patience = float(os.environ.get(PATIENCE_SECONDS, "600"))
     vars(pod).update(
-        HttpSearchJournal=partial(client.HttpSearchJournal, patience_seconds=patience),
+        HttpSearchJournal=partial(HttpSearchJournal, patience_seconds=patience),
         Worker=partial(Worker, outbox=Noting()),
     )
     return pod.main()

@@ -1,0 +1,133 @@
+"""All tests, in several pytest processes at once: ``python -m tests.parts [--at-once 3] [PART …] [-- pytest's options]``.
+
+Processes, and not pytest-xdist, whose workers have threads: the engine forks, which a process with threads does not do. A part is
+some folders of ``tests/`` (``"service pod"``); what no part names is the last one, so nothing is left out. The longest are named
+first, so that none is left alone at the end. More may run at once than there are CPUs, because most of them wait for much of
+their time: for pods, for servers that are killed and come back, for deadlines.
+
+Each part's output goes to ``build/tests/NAME.log``, and is printed whole, at its end, if the part failed.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+LOGS: Final = ROOT / "build" / "tests"
+OTHERS: Final = "others"
+_NOTHING_COLLECTED: Final = 5
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A part that has ended. ``cpu_seconds`` are its own and its children's, as far as it has waited for them."""
+
+    name: str
+    exit_code: int
+    wall_seconds: float
+    cpu_seconds: float
+    output: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing failed; a choice of tests (-m, -k) may leave nothing of a part."""
+        return self.exit_code in {0, _NOTHING_COLLECTED}
+
+    def __str__(self) -> str:
+        last = self.output.rstrip().rpartition("\n")[2].strip("= ") or f"ended with {self.exit_code}"
+        return f"{self.name}: {last} ({self.wall_seconds:.0f} s, of which {self.cpu_seconds:.0f} s of CPU)"
+
+
+def parts(tests: Path, named: Sequence[str]) -> dict[str, list[Path]]:
+    """What each part runs: together everything that pytest would find in ``tests``, each once."""
+    found = {name: [tests / folder for folder in name.split()] for name in named}
+    holding = {tests / path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
+    others = sorted(holding.difference(*found.values()))
+    return {**found, **({OTHERS: others} if others else {})}
+
+
+class Runner:
+    """Runs parts, and ends them when it is ended."""
+
+    def __init__(self, logs: Path, options: Sequence[str]) -> None:
+        self._logs = logs
+        self._options = options
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._is_ended = False
+
+    def run(self, name: str, paths: Sequence[Path]) -> Ended | None:
+        """None if the runner was ended before it began."""
+        log = self._logs / f"{name.replace(' ', '-')}.log"
+        began = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._options, *map(str, paths)]
+        with log.open("wb") as output:
+            with self._lock:
+                if self._is_ended:
+                    return None
+                # a group of its own, so that Ctrl-C reaches it once, through `end`: the second would cut its teardown short
+                process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, process_group=0)
+                self._running.add(process.pid)
+            say(f"{name}: begun, {log}")
+            _, status, used = os.wait4(process.pid, 0)
+            with self._lock:
+                self._running.discard(process.pid)
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        cpu = used.ru_utime + used.ru_stime
+        ended = Ended(name, code, time.monotonic() - began, cpu, log.read_text(errors="replace"))
+        say(str(ended) if ended.is_well else f"{ended.output}\nFAILED {ended}")
+        return ended
+
+    def end(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask every part to end, as Ctrl-C does: its servers, and the cluster, are taken down."""
+        with self._lock:
+            self._is_ended = True
+            for pid in self._running:
+                os.kill(pid, signal.SIGINT)
+
+
+def run(chosen: Mapping[str, Sequence[Path]], *, at_once: int, options: Sequence[str] = (), logs: Path = LOGS) -> int:
+    """Run the parts, so many at once; returns an exit code, 1 if one of them failed or did not run."""
+    logs.mkdir(parents=True, exist_ok=True)
+    runner = Runner(logs, options)
+    before = {number: signal.signal(number, runner.end) for number in (signal.SIGINT, signal.SIGTERM)}
+    began = time.monotonic()
+    try:
+        with ThreadPoolExecutor(at_once) as threads:
+            ended = list(threads.map(runner.run, chosen, chosen.values()))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    bad = [name for name, end in zip(chosen, ended, strict=True) if end is None or not end.is_well]
+    verdict = f"FAILED: {', '.join(bad)}" if bad else "all well"
+    say(f"{len(chosen)} parts in {time.monotonic() - began:.0f} s, {verdict}")
+    return 1 if bad else 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.parts", description=__doc__)
+    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="processes at a time (3)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="folders of tests/ that one process runs")
+    # argparse would take what comes after -- for parts
+    own, options = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, ())
+    arguments = parser.parse_args(own)
+    return run(parts(ROOT / "tests", arguments.parts), at_once=arguments.at_once, options=options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The parts in which all tests are run: together they are all tests, and what fails in one is seen."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.parts import OTHERS, ROOT, parts, run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three folders of tests: one that passes, one that fails, one of which ``-m`` leaves nothing."""
+    for name, text in {
+        "good": "def test_it(): print('never shown')",
+        "bad": "def test_it(): assert 'this' == 'that'",
+        "slow": "import pytest\n@pytest.mark.slow\ndef test_it(): assert False",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(text)
+    return tmp_path
+
+
+def test_the_parts_are_all_tests_each_once() -> None:
+    every = sorted((ROOT / "tests").rglob("test_*.py"))
+    found = parts(ROOT / "tests", ["engine", "service pod"])
+    files = [
+        file
+        for paths in found.values()
+        for path in paths
+        for file in ([path] if path.is_file() else path.rglob("test_*.py"))
+    ]
+    assert sorted(files) == every
+    assert list(found) == ["engine", "service pod", OTHERS]
+
+
+def test_a_folder_that_no_part_names_is_in_the_last_one(folder: Path) -> None:
+    assert parts(folder, ["good"]) == {"good": [folder / "good"], OTHERS: [folder / "bad", folder / "slow"]}
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = run(parts(folder, ["bad", "good"]), at_once=2, options=["-m", "not slow"], logs=folder / "logs")
+    told = capfd.readouterr().out
+    assert code == 1
+    assert "AssertionError: assert 'this' == 'that'" in told
+    assert "FAILED bad: 1 failed" in told
+    assert "\ngood: 1 passed" in told
+    assert "never shown" not in told
+    assert told.splitlines()[-1].endswith("FAILED: bad")
+
+
+@pytest.mark.slow
+def test_parts_that_pass_or_are_left_empty_are_well(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    chosen = {"good": [folder / "good"], "slow": [folder / "slow"]}
+    assert run(chosen, at_once=1, options=["-m", "not slow"], logs=folder / "logs") == 0
+    assert capfd.readouterr().out.splitlines()[-1].endswith("all well")
+
+
+@pytest.mark.slow
+def test_who_ends_it_ends_its_parts_and_begins_no_more(folder: Path) -> None:
+    (folder / "good" / "test_good.py").write_text(
+        "import pathlib, time\n\ndef test_it():\n"
+        f"    pathlib.Path({str(folder / 'began')!r}).touch()\n"
+        f"    try:\n        time.sleep(600)\n    finally:\n        pathlib.Path({str(folder / 'ended')!r}).touch()\n"
+    )
+    script = f"""
+import sys
+from pathlib import Path
+from tests.parts import run
+folder = Path({str(folder)!r})
+sys.exit(run({{"good": [folder / "good"], "bad": [folder / "bad"]}}, at_once=1, logs=folder / "logs"))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not (folder / "began").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 1
+    assert (folder / "ended").exists()
+    assert not (folder / "logs" / "bad.log").read_bytes()
