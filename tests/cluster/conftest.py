@@ -19,6 +19,7 @@ import pytest
 from .harness import bringup, teardown
 from .harness import release as product
 from .harness.client import Cluster, temporary_namespace
+from .harness.layout import KUBECONFIG
 from .harness.shell import HarnessError, NotReady
 from .tuningjobs import TuningJobs
 
@@ -48,6 +49,13 @@ def release(cluster: Cluster) -> product.Release:
     if "TUNINGJOB_KUBECONFIG" in os.environ:
         return product.Release()
     return product.install(cluster)
+
+
+@pytest.fixture(scope="session")
+def own_nodes(cluster: Cluster) -> None:
+    """For tests that cut a node off, stop the API server, or have pods reach a server on this machine."""
+    if cluster.kubeconfig != KUBECONFIG:
+        pytest.skip("the cluster that TUNINGJOB_KUBECONFIG names is left alone: this needs nodes of our own")
 
 
 @pytest.fixture

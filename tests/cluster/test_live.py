@@ -78,6 +78,7 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
     assert job["spec"]["completions"] == 1, "the same Job, smaller"
 
 
+@pytest.mark.usefixtures("own_nodes")
 def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
     jobs: TuningJobs, slow_forest: Document, tmp_path: Path
 ) -> None:

@@ -85,7 +85,12 @@ class Production:
 
 
 @pytest.fixture(scope="module")
-def production(cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+def production(
+    own_nodes: None,  # noqa: ARG001  pods reach servers on this machine
+    cluster: Cluster,
+    release: Release,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Production]:
     """The session's release, upgraded to it; and back at the end."""
     folder = tmp_path_factory.mktemp("production")
     make_authority(folder, f"DNS:{release.name}-results.{release.namespace}.svc", "IP:127.0.0.1")

@@ -124,6 +124,7 @@ def other_node(jobs: TuningJobs) -> Iterator[str]:
     jobs.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", f"node/{name}")
 
 
+@pytest.mark.usefixtures("own_nodes")
 def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
     jobs: TuningJobs, slow_forest: Document, other_node: str
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
     assert_equal_to_scikit_learn(jobs, slow_forest)
 
 
+@pytest.mark.usefixtures("own_nodes")
 def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
