@@ -10,14 +10,13 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
-import tenacity
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from tuningjob.errors import (
     ArtifactRefused,
@@ -29,9 +28,13 @@ from tuningjob.errors import (
 )
 from tuningjob.protocol.audit import AuditRow, Blessing
 from tuningjob.protocol.records import Artifact
+from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, detail_of, may_pass
 
 T = TypeVar("T")
 PATIENCE_SECONDS: Final = 15.0
+_PATIENCE: Final = Patience(
+    seconds=PATIENCE_SECONDS, first_pause_seconds=0.25, longest_pause_seconds=4.0, longest_asked_for_seconds=4.0
+)
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 _SHA256_HEADER: Final = "X-Content-Sha256"
 
@@ -44,11 +47,7 @@ _PARAMS: Final = TypeAdapter(dict[str, Any])
 _FILES: Final = TypeAdapter(list[Artifact])
 
 
-class _TryAgain(Exception):
-    """An answer that another attempt may better."""
-
-
-class HttpAudit:
+class HttpAudit(RetryingClient):
     """The audit of one namespace, over HTTP; see ``tuningjob.cli.places.Place``.
 
     Every method may raise ServiceUnavailable after ``patience_seconds`` without an answer, UnknownModel and NotBlessed as the
@@ -66,32 +65,20 @@ class HttpAudit:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._namespace = namespace
-        self._http = httpx.Client(
-            base_url=self._url,
-            headers={"Authorization": f"Bearer {token}"},
+        super().__init__(
+            url,
+            token,
             timeout=_TIMEOUT,
-            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
+            patience=replace(_PATIENCE, seconds=patience_seconds),
+            trust_env=True,
+            ca_file=ca_file,
+            clock=clock,
+            sleep=sleep,
         )
-        self._patience_seconds = patience_seconds
-        self._clock = clock
-        self._sleep = sleep
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        self._namespace = namespace
 
     def models(self) -> list[str]:
-        """See Audit.models."""
+        """See ``SqlAudit.models``."""
         return self._get(_MODELS, "models").get("models", [])
 
     def history(self, model_key: str) -> list[AuditRow]:
@@ -99,22 +86,22 @@ class HttpAudit:
         return self._get(_ROWS, "models", model_key, "versions")
 
     def version(self, model_key: str, version: int) -> AuditRow:
-        """See Audit.version."""
+        """See ``SqlAudit.version``."""
         return self._get(_ROW, "models", model_key, "versions", version)
 
     def blessed(self, model_key: str) -> AuditRow:
-        """See Audit.blessed."""
+        """See ``SqlAudit.blessed``."""
         with self._telling_what_is_unknown(model_key):
             found = self._get(_PARAMS, "models", model_key, "params")
         return self.version(model_key, int(found["version"]))
 
     def bless(self, model_key: str, version: int, *, why: str) -> Blessing:
-        """See Audit.bless; who: the token's user."""
+        """See ``SqlAudit.bless``; who: the token's user."""
         path = self._path("models", model_key, "bless")
         return self._parsed(_BLESSING, self._request("POST", path, json={"version": version, "why": why}))
 
     def rollback(self, model_key: str, *, why: str) -> Blessing:
-        """See Audit.rollback; who: the token's user."""
+        """See ``SqlAudit.rollback``; who: the token's user."""
         path = self._path("models", model_key, "rollback")
         with self._telling_what_is_unknown(model_key):
             return self._parsed(_BLESSING, self._request("POST", path, json={"why": why}, once=True))
@@ -163,29 +150,10 @@ class HttpAudit:
         **request: Any,  # noqa: ANN401  httpx's own
     ) -> httpx.Response:
         """An answer that is no refusal, received. ``once``: sent once at the most."""
-        started = self._clock()
-
-        def out_of_patience(_state: tenacity.RetryCallState) -> bool:
-            return self._clock() - started >= self._patience_seconds
-
-        def attempt() -> httpx.Response:
-            with self._http.stream(method, path, **request) as response:
-                if response.status_code == 429 or response.status_code >= 500:
-                    response.read()
-                    raise _TryAgain(_detail(response) or f"{response.status_code} {response.text[:200]}")
-                (receive if response.is_success else httpx.Response.read)(response)
-                return response
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_never_sent if once else _passes),
-            wait=tenacity.wait_random_exponential(multiplier=0.25, max=4.0),
-            stop=out_of_patience,
-            sleep=self._sleep,
-            reraise=True,
-        )
         try:
-            response = retrying(attempt)
-        except (httpx.TransportError, _TryAgain) as error:
+            response = self._answer(method, path, may_pass=_never_sent if once else _passes, receive=receive, **request)
+        except Unanswered as unanswered:
+            error = unanswered.error
             raise self._unavailable(error, unsure=once and not _never_sent(error)) from error
         if not response.is_success:
             raise self._refusal(response)
@@ -202,7 +170,7 @@ class HttpAudit:
         return ServiceUnavailable(f"{self._url}: must be a results service that answers, but got: {error}.{advice}")
 
     def _refusal(self, response: httpx.Response) -> TuningJobError:
-        detail = _detail(response)
+        detail = detail_of(response)
         if detail is None or (response.status_code == 404 and detail == "Not Found"):
             got = f"{response.status_code} {response.text[:200]!r}"
             return JournalError(f"{self._url}: must be a results service of this version, but got: {got}.")
@@ -210,16 +178,6 @@ class HttpAudit:
             return UnknownModel(detail)
         advice = " A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME)." if response.status_code == 401 else ""
         return JournalError(f"{self._url}: {detail}{advice}")
-
-    def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
-        try:
-            # a service of a later release may say more
-            return adapter.validate_json(response.content, extra="ignore")
-        except ValidationError as error:
-            first = error.errors()[0]["msg"]
-            raise JournalError(
-                f"{self._url}: must be a results service of this version, but got: {first}: {response.text[:80]!r}."
-            ) from error
 
 
 def _write(response: httpx.Response, entry: Artifact, target: Path) -> None:
@@ -236,7 +194,7 @@ def _write(response: httpx.Response, entry: Artifact, target: Path) -> None:
 
 def _passes(error: BaseException) -> bool:
     """Whether another attempt may do better."""
-    return isinstance(error, httpx.TransportError | _TryAgain) and not _is_untrusted(error)
+    return may_pass(error) and not _is_untrusted(error)
 
 
 def _never_sent(error: BaseException) -> bool:
@@ -249,11 +207,3 @@ def _is_untrusted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _detail(response: httpx.Response) -> str | None:
-    """The service's sentence; None if the answer holds none."""
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return None

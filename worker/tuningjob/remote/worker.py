@@ -1,28 +1,19 @@
 """The journal as a worker pod reaches it: the results service, over HTTP.
 
-A pod outlives a restart of the service: what fails on the way (no connection, a timeout, a 5xx, a 429) is tried again
-with growing, jittered pauses, never sooner than the service asks for (Retry-After), for as long as `patience_seconds`. Every
-request may be repeated, because the journal's methods may (see ``tuningjob.protocol.contract``). A refusal (4xx) is final, and
-raised as the error that the journal itself would have raised.
-
-For any threads at once: a request keeps nothing here, and httpx's client is made for it.
+A pod outlives a restart of the service (see ``remote.transport``). Every request may be repeated, because the journal's methods
+may (see ``tuningjob.protocol.contract``). A refusal (4xx) is final, and raised as the error that the journal itself would have
+raised.
 """
 
-import datetime as dt
 import hashlib
-import random
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
-import tenacity
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from typing_extensions import override
 
 from tuningjob.artifacts.store import blocks
@@ -50,20 +41,18 @@ from tuningjob.protocol.records import (
     Search,
 )
 from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
+from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, may_pass, sentence_of
 from tuningjob.spec.wellknown import RESULT_FILES
 
 T = TypeVar("T")
 PATIENCE_SECONDS: Final = 600.0
+_PATIENCE: Final = Patience(
+    seconds=PATIENCE_SECONDS, first_pause_seconds=0.5, longest_pause_seconds=20.0, longest_asked_for_seconds=60.0
+)
 # Connecting is quick or it fails; an answer may wait for the database's lock; a model takes its time block by block.
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
 # The answer to a file comes once the service has sent it on to its bucket.
 _FILE_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0, read=600.0)
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 20.0
-# Of what a service may ask for: a slip there must not put a pod to sleep.
-_LONGEST_RETRY_AFTER_SECONDS: Final = 60.0
-# One lost connection is no news.
-_ATTEMPTS_IN_SILENCE: Final = 2
 # A report that is longer is sent in two: the service reads 8 MiB of a body, and takes in few long ones at a time.
 _MAX_BODY_BYTES: Final = 2 * 2**20
 
@@ -87,15 +76,7 @@ _ARTIFACT: Final = TypeAdapter(Artifact)
 _REFUSED: Final[dict[int, type[TuningJobError]]] = {404: UnknownSearch, 409: JournalMismatch}
 
 
-class _TryAgain(Exception):
-    """An answer that another attempt may better, but not before so many seconds."""
-
-    def __init__(self, message: str, after_seconds: float) -> None:
-        super().__init__(message)
-        self.after_seconds = after_seconds
-
-
-class HttpSearchJournal(SearchJournal):
+class HttpSearchJournal(RetryingClient, SearchJournal):
     """``SearchJournal`` over HTTP; at an https URL with a service that ``ca_file`` (PEM) vouches for, if given.
 
     ``say`` is told when the service does not answer, and when it does again. Every method may raise ServiceUnavailable after
@@ -114,31 +95,17 @@ class HttpSearchJournal(SearchJournal):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url = url.rstrip("/")
-        # No proxy of the pod's environment: the service is in the cluster.
-        self._http = httpx.Client(
-            base_url=self._url,
-            headers={"Authorization": f"Bearer {token}"},
+        super().__init__(
+            url,
+            token,
             timeout=_TIMEOUT,
-            trust_env=False,
-            verify=True if ca_file is None else _trusting(ca_file),
+            patience=replace(_PATIENCE, seconds=patience_seconds),
+            trust_env=False,  # no proxy of the pod's environment: the service is in the cluster
+            ca_file=ca_file,
+            say=say,
+            clock=clock,
+            sleep=sleep,
         )
-        self._patience_seconds = patience_seconds
-        self._say = say
-        self._clock = clock
-        self._sleep = sleep
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @override
     def search(self) -> Search:
@@ -252,52 +219,17 @@ class HttpSearchJournal(SearchJournal):
         **request: Any,  # noqa: ANN401  httpx's own
     ) -> httpx.Response:
         """An answer that is no refusal. ``body`` makes a streamed body, anew for every attempt."""
-        started = self._clock()
-
-        def out_of_patience(_state: tenacity.RetryCallState) -> bool:
-            return self._clock() - started >= self._patience_seconds
-
-        def attempt() -> httpx.Response:
-            if body is not None:
-                request["content"] = body()
-            response = self._http.request(method, path, **request)
-            if response.status_code == 429 or response.status_code >= 500:
-                raise _TryAgain(f"{response.status_code} {_detail(response)}", _retry_after(response))
-            return response
-
-        def complain(state: tenacity.RetryCallState) -> None:
-            if state.attempt_number == _ATTEMPTS_IN_SILENCE:
-                self._say(
-                    f"{self._url} does not answer: {_reason(state)}; trying again for {self._patience_seconds:.0f} seconds"
-                )
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((httpx.TransportError, _TryAgain)),
-            wait=_pause,
-            stop=out_of_patience,
-            sleep=self._sleep,
-            before_sleep=complain,
-            reraise=True,
-        )
         try:
-            response = retrying(attempt)
-        except (httpx.TransportError, _TryAgain) as error:
+            # every request may be repeated, because the journal's methods may
+            response = self._answer(method, path, may_pass=may_pass, body=body, **request)
+        except Unanswered as unanswered:
             raise ServiceUnavailable(
-                f"{self._url}: must answer within {self._patience_seconds:.0f} seconds, but got: {error}"
-            ) from error
-        if retrying.statistics["attempt_number"] > _ATTEMPTS_IN_SILENCE:
-            self._say(f"{self._url} answers again, after {self._clock() - started:.0f} seconds")
+                f"{self._url}: must answer within {self._patience.seconds:.0f} seconds, but got: {unanswered}"
+            ) from unanswered.error
         if response.status_code >= 400:
             kind = (_REFUSED | (refused or {})).get(response.status_code, JournalError)
-            raise kind(_detail(response))
+            raise kind(sentence_of(response))
         return response
-
-    def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
-        try:
-            # a service of a later release may say more, while it is being upgraded
-            return adapter.validate_json(response.content, extra="ignore")
-        except ValidationError as error:
-            raise JournalError(f"{self._url}: must be a results service of this version, but got: {error}") from error
 
 
 def _both(first: ReportReply, then: ReportReply) -> ReportReply:
@@ -307,46 +239,3 @@ def _both(first: ReportReply, then: ReportReply) -> ReportReply:
 def _stream(path: Path) -> Iterator[bytes]:
     """The blocks of a file that is opened only when the first of them is asked for: an attempt may never get that far."""
     yield from blocks(path.open("rb"))
-
-
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
-
-
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Half to all of a doubling pause: a hundred pods that lost the service together do not come back together.
-
-    Where the service has asked for a pause, that comes on top.
-    """
-    pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(state.attempt_number - 1, 16))
-    reason = _reason(state)
-    asked_for = reason.after_seconds if isinstance(reason, _TryAgain) else 0.0
-    return asked_for + pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
-
-
-def _reason(state: tenacity.RetryCallState) -> BaseException | None:
-    return None if state.outcome is None else state.outcome.exception()
-
-
-def _retry_after(response: httpx.Response) -> float:
-    """The seconds of Retry-After (RFC 9110, 10.2.3), or until its date by the response's own; 0 where there is none to read."""
-    asked = response.headers.get("Retry-After", "")
-    try:
-        seconds = (
-            float(asked) if asked.isdecimal() else (_date(asked) - _date(response.headers["Date"])).total_seconds()
-        )
-    except (ValueError, KeyError, TypeError):
-        return 0.0
-    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_SECONDS)
-
-
-def _date(header: str) -> dt.datetime:
-    return parsedate_to_datetime(header)
-
-
-def _detail(response: httpx.Response) -> str:
-    """The service's sentence, or what came in its place."""
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{response.status_code} {response.text[:200]}"
