@@ -15,6 +15,7 @@ from tests.pod.pods import SEARCH, Pods
 from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.errors import JournalError
+from tuningjob.journal.search import SqlSearch
 from tuningjob.protocol.records import SearchState
 from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.search.results import gather
@@ -59,13 +60,11 @@ def database_is_away(service: Service) -> Iterator[None]:
     def away(*_: object, **__: object) -> Any:
         raise JournalError("the journal's database must answer, but got: connection refused")
 
-    names = ("claim", "take_in", "reuse", "leave", "search", "progress")
-    before = {name: getattr(service.journal, name) for name in names}
-    for name in names:
-        setattr(service.journal, name, away)
-    yield
-    for name, method in before.items():
-        setattr(service.journal, name, method)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(service.journal, "progress", away)
+        for name in ("claim", "take_in", "reuse", "leave", "search"):
+            patched.setattr(SqlSearch, name, away)
+        yield
 
 
 @pytest.mark.parametrize("away", [service_is_stopped, database_is_away])
