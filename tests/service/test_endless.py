@@ -1,6 +1,7 @@
 """Nothing waits for ever, and nobody's waiting is another's: heads, bodies, connections, turns, strangers."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -99,6 +100,31 @@ def test_a_body_that_does_not_go_on_is_a_408(service: Service, monkeypatch: pyte
             answer += part
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"must go on within 0.2 seconds" in answer
+
+
+CHUNKED = "POST /v1/fail HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # whose answer has begun when the rest of its body turns out to be none
+        "GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        # whose answer has not begun, and that nobody waits for
+        CHUNKED.format("nobody's"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_that_is_no_http_is_no_fault_of_the_service(
+    service: Service, caplog: pytest.LogCaptureFixture, said: str, at_once: bool
+) -> None:
+    with connect(service, said.encode() + (b"no chunk\r\n" if at_once else b"")) as connection:
+        answer = connection.recv(4_096)
+        with contextlib.suppress(OSError):  # it may have been closed by now
+            connection.sendall(b"no chunk\r\n")
+        assert is_closed(connection) or answer
+    assert httpx.get(f"{service.url}/healthz", trust_env=False).status_code == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_an_upload_that_is_interrupted_is_no_fault_of_the_service(

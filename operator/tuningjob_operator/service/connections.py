@@ -78,6 +78,17 @@ class Guarded(H11Protocol):
         if is_unread and self._deadline is None and not self.transport.is_closing():
             self._expect_a_head()
 
+    def send_400_response(self, msg: str) -> None:
+        """Of uvicorn, for what is no HTTP; here it is also an end of what is being answered, where there is such."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.abort()  # an answer has begun, and this can be none
+            return
+        super().send_400_response(msg)
+        if self._is_at_work():
+            cycle: Any = self.cycle
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     def _is_at_work(self) -> bool:
         cycle: Any = self.cycle
         return cycle is not None and not cycle.response_complete
