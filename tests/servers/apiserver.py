@@ -189,13 +189,13 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def running(*users: str) -> Iterator[ApiServer]:
+def running(*users: str, options: tuple[str, ...] = ()) -> Iterator[ApiServer]:
     """A server that runs, and is gone at the end. Fails or skips where its programs are not built."""
     if lacking := [name for name in ("etcd", "kube-apiserver") if not binaries.path(name).exists()]:
         missing(f"{', '.join(lacking)}: not built here. Get them with: make cluster-deps")
     root = Path(tempfile.mkdtemp(prefix="tuningjob-apiserver-"))
     try:
-        server = ApiServer(root, users=users)
+        server = ApiServer(root, users=users, options=options)
         server.create()
         try:
             server.start()
