@@ -1,5 +1,6 @@
 """The audit: versions that are never changed, and which of them is in use since when, by whom, and why."""
 
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -47,7 +48,10 @@ def test_a_version_tells_where_its_parameters_come_from(audit: SqlAudit) -> None
 def test_models_are_listed_by_namespace(audit: SqlAudit) -> None:
     assert audit.models("team") == ["forest"]
     assert audit.models("other") == []
-    assert audit.history(namespace="other", model_key="forest") == []
+    for ask in (audit.history, audit.blessings, functools.partial(audit.page, after=0, limit=1)):
+        with pytest.raises(UnknownModel, match="must be one of namespace other with a finished search"):
+            ask(namespace="other", model_key="forest")
+    assert audit.page(**KEY, after=3, limit=1) == []
 
 
 def test_nothing_is_in_use_before_it_is_blessed(audit: SqlAudit) -> None:

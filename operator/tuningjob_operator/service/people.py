@@ -16,6 +16,7 @@ from tuningjob.artifacts.store import ArtifactStore, blocks
 from tuningjob.journal.audit import SqlAudit
 from tuningjob.protocol.audit import AuditRow, Blessing
 from tuningjob.protocol.records import Artifact
+from tuningjob.spec.models import DNS_LABEL, MODEL_KEY
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import Metrics
@@ -36,9 +37,7 @@ _TOKEN: Final = HTTPBearer(
     auto_error=False,
 )
 
-_DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_MODEL_KEY: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-Key = Annotated[str, Path(pattern=_MODEL_KEY, max_length=253, description="spec.modelKey, else the TuningJob's name.")]
+Key = Annotated[str, Path(pattern=MODEL_KEY, max_length=253, description="spec.modelKey, else the TuningJob's name.")]
 Version = Annotated[int, Path(ge=1, lt=2**31)]
 FileName = Annotated[str, Path(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -79,7 +78,7 @@ _ROLLBACK: Final = Takes[RollbackRequest](RollbackRequest)
 
 def _person(
     request: Request,
-    namespace: Annotated[str, Path(pattern=_DNS_LABEL, max_length=63)],  # noqa: ARG001  for OpenAPI: the border's counts
+    namespace: Annotated[str, Path(pattern=DNS_LABEL, max_length=63)],  # noqa: ARG001  for OpenAPI: the border's counts
 ) -> Person:
     person: Person = request.state.person
     return person
@@ -127,10 +126,6 @@ def _add_history(router: APIRouter, audit: SqlAudit) -> None:
             yield b"]"
 
         first = rows(after, limit)
-        if not first:
-            audit.version(
-                namespace=caller.namespace, model_key=key, version=max(1, after)
-            )  # tells that the key is unknown
         return StreamingResponse(pieces(), media_type="application/json")
 
     @router.get("/{key}/versions/{version}", response_model=AuditRow)
@@ -164,8 +159,6 @@ def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
     @router.get("/{key}/blessings", response_model=list[Blessing])
     def blessings(caller: Caller, key: Key) -> Response:
         found = audit.blessings(namespace=caller.namespace, model_key=key)
-        if not found:
-            audit.version(namespace=caller.namespace, model_key=key, version=1)  # tells that the key is unknown
         return as_json(_BLESSINGS, found)
 
     @router.post("/{key}/bless", response_model=Blessing, responses=refusals(400), openapi_extra=_BLESS.openapi)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
 # without a query: none of SQLite's own options is ours
+_MAX_KEY: Final = 253
 _SQLITE_URL: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]+)")
-_MODEL_KEY: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?")
 
 
 class BadUse(click.ClickException):
@@ -95,8 +95,8 @@ class JournalPlace:
 
     def history(self, model_key: str) -> "list[AuditRow]":
         """See Place."""
-        found = self.audit.history(namespace=self.namespace, model_key=model_key)
-        return found or [self.version(model_key, 1)]
+        with self._telling_what_is_known(model_key):
+            return self.audit.history(namespace=self.namespace, model_key=model_key)
 
     def version(self, model_key: str, version: int) -> "AuditRow":
         """See Place."""
@@ -122,10 +122,8 @@ class JournalPlace:
 
     def blessings(self, model_key: str) -> "list[Blessing]":
         """See Place."""
-        found = self.audit.blessings(namespace=self.namespace, model_key=model_key)
-        if not found:
-            self.version(model_key, 1)
-        return found
+        with self._telling_what_is_known(model_key):
+            return self.audit.blessings(namespace=self.namespace, model_key=model_key)
 
     def searched(self, row: "AuditRow") -> dict[str, Any] | None:
         """See Place."""
@@ -237,7 +235,9 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _checked_key(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not _MODEL_KEY.fullmatch(value):
+    from tuningjob.spec.models import MODEL_KEY  # noqa: PLC0415  what is asked for no key starts without it
+
+    if len(value) > _MAX_KEY or not re.fullmatch(MODEL_KEY, value):
         raise BadUse(
             f"KEY: must be a model key (letters, digits, '-', '_' and '.'), but got {value[:80]!r}. "
             "`tuningjob models` lists them."

@@ -45,11 +45,11 @@ class SqlAudit:
             return list(connection.execute(query).scalars())
 
     def history(self, *, namespace: str, model_key: str) -> list[AuditRow]:
-        """The versions of a model key, the first one first; none for a key that is not there."""
+        """The versions of a model key, the first one first."""
         return self._rows(namespace, model_key, after=0, limit=None)
 
     def page(self, *, namespace: str, model_key: str, after: int, limit: int) -> list[AuditRow]:
-        """As ``history``, no more than ``limit``, of versions higher than ``after``."""
+        """As ``history``, no more than ``limit``, of versions higher than ``after``, which is one of them or 0."""
         return self._rows(namespace, model_key, after=after, limit=limit)
 
     def _rows(self, namespace: str, model_key: str, *, after: int, limit: int | None) -> list[AuditRow]:
@@ -60,7 +60,10 @@ class SqlAudit:
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return list(map(_row, connection.execute(query)))
+            found = list(map(_row, connection.execute(query)))
+            if not found:
+                self._version(connection, namespace, model_key, max(1, after))  # an unknown key is told as such
+            return found
 
     def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
         """One version."""
@@ -158,7 +161,10 @@ class SqlAudit:
     def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
         """Every bless and rollback of a model key, the first one first."""
         with self._database.reading() as connection:
-            return self._blessings(connection, namespace, model_key)
+            found = self._blessings(connection, namespace, model_key)
+            if not found:
+                self._version(connection, namespace, model_key, 1)  # an unknown key is told as such
+            return found
 
     def _blessings(self, connection: Connection, namespace: str, model_key: str) -> list[Blessing]:
         mine = (blessings.c.namespace == namespace) & (blessings.c.model_key == model_key)

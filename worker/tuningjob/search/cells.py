@@ -47,7 +47,7 @@ def key_of(cell: Cell) -> CellKey:
     return CellKey(cell.candidate, cell.split)
 
 
-def result_of(evaluated: Evaluated, identity: str | None = None) -> CellResult:
+def result_of(evaluated: Evaluated) -> CellResult:
     """A cell's result as the journal's. Scoring that failed is its error, as a fit that failed is."""
     outcome = evaluated.outcome
     error = outcome["fit_error"] or next(filter(_is_scoring_failure, evaluated.warnings), None)
@@ -62,7 +62,6 @@ def result_of(evaluated: Evaluated, identity: str | None = None) -> CellResult:
         score_seconds=max(0.0, outcome["score_time"]),
         test_samples=int(outcome["n_test_samples"]),
         error=None if error is None else _end_of(error),
-        identity=identity,
     )
 
 
