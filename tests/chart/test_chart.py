@@ -15,6 +15,7 @@ from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
 from tuningjob_operator.cluster import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Access, lease_access
 from tuningjob_operator.lease import SCOPE_NAME
+from tuningjob_operator.service.identity import find_audience
 
 pytestmark = pytest.mark.cluster
 
@@ -191,7 +192,7 @@ def test_with_tls_turned_off_they_speak_http(render: Render) -> None:
 def test_a_database_url_may_be_in_a_secret_that_is_there_already(render: Render, template: Helm) -> None:
     objects = render("databaseSecret=mine")
     made = {secret["metadata"]["name"] for secret in of_kind(objects, "Secret")}
-    assert made == {"tuningjob-ca", "tuningjob-signing-key"}
+    assert made == {"tuningjob-ca", "tuningjob-reviewer", "tuningjob-signing-key"}
     for container in containers_of(objects).values():
         (variable,) = [found for found in container["env"] if found["name"] == "TUNINGJOB_DATABASE_URL"]
         assert variable["valueFrom"]["secretKeyRef"] == {"name": "mine", "key": "url"}
@@ -415,9 +416,8 @@ def test_the_operator_may_do_in_all_namespaces_what_it_needs_and_no_more(objects
     (role,) = operator_role(objects, "ClusterRole")
     assert granted(role["rules"]) == REQUIRED | NODES | LEASES
     assert settings_of(containers_of(objects)["operator"]).checks_nodes is True
-    assert the(objects, "ClusterRoleBinding")["subjects"] == [
-        {"kind": "ServiceAccount", "name": "tuningjob", "namespace": "tuningjob-system"}
-    ]
+    (binding,) = operator_role(objects, "ClusterRoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "tuningjob", "namespace": "tuningjob-system"}]
     assert operator_role(objects, "Role") == []
 
 
@@ -454,7 +454,7 @@ def test_the_operator_may_take_its_leases_where_operators_meet_and_no_others(
 
 def test_with_watched_namespaces_the_rights_are_given_in_those_only(render: Render) -> None:
     watched = render('watchNamespaces=["one","two"]', "limits.checkNodes=true")
-    assert operator_role(watched, "ClusterRole") == of_kind(watched, "ClusterRoleBinding") == []
+    assert operator_role(watched, "ClusterRole") == operator_role(watched, "ClusterRoleBinding") == []
     roles = operator_role(watched, "Role")
     assert [role["metadata"]["namespace"] for role in roles] == ["one", "two"]
     bindings = operator_role(watched, "RoleBinding")
@@ -471,8 +471,8 @@ def test_with_watched_namespaces_nothing_need_be_cluster_wide(render: Render) ->
     )
     watched = 'watchNamespaces=["one","two"]'
     for kind in {found["kind"] for found in render(watched) if "namespace" not in found["metadata"]}:
-        assert kind in {"CustomResourceDefinition", "ClusterRole", *VALIDATING}
-    objects = render(watched, *(f"{name}=false" for name in optional))
+        assert kind in {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", *VALIDATING}
+    objects = render(watched, *(f"{name}=false" for name in optional), "people.audience=")
     assert {found["metadata"]["namespace"] for found in objects} == {"tuningjob-system", "one", "two"}
 
 
@@ -492,6 +492,7 @@ def test_users_have_tuningjobs_through_kubernetes_own_roles(objects: list[Manife
     }
     assert aggregated == {
         "tuningjob": set(),
+        "tuningjob-reviewer": set(),
         "tuningjob-view": {"view", "edit", "admin"},
         "tuningjob-edit": {"edit", "admin"},
     }
@@ -501,7 +502,38 @@ def test_users_have_tuningjobs_through_kubernetes_own_roles(objects: list[Manife
         "tuningjobs/scale",
     }
     without = [role["metadata"]["name"] for role in of_kind(render("userRoles.enabled=false"), "ClusterRole")]
-    assert without == ["tuningjob"]
+    assert without == ["tuningjob", "tuningjob-reviewer"]
+
+
+# --- tokens of an audience of their own: tests/service/test_audience has the reviews on a real API server ---------------
+
+
+def test_who_reviews_tokens_may_do_nothing_else_and_its_token_is_the_results_services_alone(
+    objects: list[Manifest], render: Render
+) -> None:
+    (role,) = [found for found in of_kind(objects, "ClusterRole") if found["metadata"]["name"] == "tuningjob-reviewer"]
+    assert granted(role["rules"]) == {
+        ("create", "authentication.k8s.io", "tokenreviews"),
+        ("create", "authorization.k8s.io", "subjectaccessreviews"),
+    }
+    operator, results = (containers_of(objects)[name] for name in ("operator", "results"))
+    told = {each["name"]: each.get("value") for each in results["env"]}
+    audience = find_audience({name: value for name, value in told.items() if value is not None})
+    assert audience is not None
+    assert (audience.name, audience.is_required) == ("tuningjob", False)
+    volume = volumes_of(objects)[mounts_of(results)[str(audience.token_file.parent)]]
+    assert (volume["secret"]["secretName"], volume["secret"]["optional"]) == ("tuningjob-reviewer", True)
+    assert "reviewer" not in str(operator)
+
+    strict = containers_of(render("people.clusterTokens=false"))["results"]
+    assert {"name": "TUNINGJOB_CLUSTER_TOKENS", "value": "false"} in strict["env"]
+
+
+def test_without_an_audience_there_is_nobody_to_review(render: Render, template: Helm) -> None:
+    assert "reviewer" not in str(render("people.audience="))
+    neither = template("people.audience=", "people.clusterTokens=false")
+    assert neither.returncode != 0
+    assert "people.clusterTokens: must be true without people.audience" in neither.stderr
 
 
 def test_the_readme_lists_the_operators_rights_completely() -> None:
@@ -606,6 +638,7 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ("tls.secretName=My_Secret", "/tls/secretName"),
         ("tls.self=true", "/tls"),
         ("tls.days=0", "/tls/days"),
+        ("people.audience=a b", "/people/audience"),
         ("tls.issuerRef.kind=Issuer", "/tls/issuerRef"),
         ("metrics.annotations=perhaps", "/metrics/annotations"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
@@ -738,6 +771,7 @@ def test_labels_annotations_a_priority_and_environment_may_be_added(render: Rend
     pod = pod_of(objects)
     assert (pod["metadata"]["labels"]["team"], pod["metadata"]["annotations"]["note"]) == ("ml", "x")
     assert pod["spec"]["priorityClassName"] == "high"
-    assert of_kind(objects, "ServiceAccount")[0]["metadata"]["annotations"] == {"role": "arn"}
+    accounts = {found["metadata"]["name"]: found["metadata"] for found in of_kind(objects, "ServiceAccount")}
+    assert accounts["tuningjob"]["annotations"] == {"role": "arn"}
     for container in containers_of(objects).values():
         assert {"name": "AWS_REGION", "value": "eu"} in container["env"]

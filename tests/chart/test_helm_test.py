@@ -66,14 +66,27 @@ def test_its_objects_are_there_only_while_it_runs(render: Render) -> None:
 def test_it_is_told_whom_to_trust_and_not_the_key(render: Render, settings: tuple[str, ...], kind: str) -> None:
     spec = the(render(*settings), "Pod")["spec"]
     assert spec["containers"][0]["env"][1] == {"name": "TUNINGJOB_CA_FILE", "value": "/var/run/secrets/tls/ca.crt"}
-    (volume,) = spec["volumes"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "tls-ca"]
     assert volume[kind]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
 
 
 def test_without_tls_there_is_nobody_to_trust(render: Render) -> None:
-    spec = the(render("tls.enabled=false"), "Pod")["spec"]
+    spec = the(render("tls.enabled=false", "people.audience="), "Pod")["spec"]
     assert [each["name"] for each in spec["containers"][0]["env"]] == ["TUNINGJOB_RESULTS_URL"]
     assert "volumes" not in spec
+
+
+def test_it_asks_with_a_token_that_is_good_for_the_results_service_alone(render: Render) -> None:
+    spec = the(render("people.audience=ours"), "Pod")["spec"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "token"]
+    assert volume["projected"]["sources"] == [{"serviceAccountToken": {"path": "token", "audience": "ours"}}]
+    (container,) = spec["containers"]
+    assert {"name": "TUNINGJOB_TOKEN_FILE", "value": f"{mounts_of_name(container, 'token')}/token"} in container["env"]
+
+
+def mounts_of_name(container: Manifest, name: str) -> str:
+    (path,) = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == name]
+    return str(path)
 
 
 # --- the program -----------------------------------------------------------------------------------------------------

@@ -56,11 +56,12 @@ def test_labels_are_put_on_everything_and_select_nothing(render: Render) -> None
 
 def test_a_service_account_that_is_there_is_given_the_rights_and_held_to_them(render: Render, template: Helm) -> None:
     objects = render("serviceAccount.create=false", "serviceAccount.name=mine")
-    assert [found["metadata"]["name"] for found in of_kind(objects, "ServiceAccount")] == ["tuningjob-test"]
+    made = {found["metadata"]["name"] for found in of_kind(objects, "ServiceAccount")}
+    assert made == {"tuningjob-reviewer", "tuningjob-test"}
     assert pod_of(objects)["spec"]["serviceAccountName"] == "mine"
     bindings = [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]
     accounts = [found for binding in bindings for found in binding["subjects"] if found["kind"] == "ServiceAccount"]
-    assert {found["name"] for found in accounts} == {"mine"}
+    assert {found["name"] for found in accounts} == {"mine", "tuningjob-reviewer"}
     (policy,) = [
         found
         for found in of_kind(objects, "ValidatingAdmissionPolicy")

@@ -43,8 +43,13 @@ class Person:
         return tuningjob(*arguments, "-n", self.namespace, cwd=cwd, **mine, TUNINGJOB_CA_FILE=str(ca_file or ""))
 
 
-def person(cluster: Cluster, namespace: str, name: str, *, role: str, server: str) -> Person:
-    """A new service account with one of the cluster's roles (view, edit) in the namespace."""
+def person(
+    cluster: Cluster, namespace: str, name: str, *, role: str, server: str, audience: str | None = None
+) -> Person:
+    """A new service account with one of the cluster's roles (view, edit) in the namespace.
+
+    ``audience``: what their token is good for; None: the API server, too.
+    """
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
     group = "rbac.authorization.k8s.io"
     binding = {
@@ -55,7 +60,8 @@ def person(cluster: Cluster, namespace: str, name: str, *, role: str, server: st
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     }
     cluster.apply(account, binding, namespace=namespace)
-    token = cluster.kubectl("create", "token", name, namespace=namespace).strip()
+    words = ("create", "token", name, *([] if audience is None else [f"--audience={audience}"]))
+    token = cluster.kubectl(*words, namespace=namespace).strip()
     return Person(cluster, namespace, name, token, server)
 
 

@@ -34,8 +34,11 @@ def server(cluster: Cluster, release: Release) -> Iterator[str]:
 
 @pytest.fixture
 def introduce(cluster: Cluster, namespace: str, server: str) -> Introduce:
-    """Somebody of the test's namespace, in a role."""
-    return lambda name, *, role: person(cluster, namespace, name, role=role, server=server)
+    """Somebody of the test's namespace, in a role. Who edits has a token that is good for the results service alone."""
+    audiences = {"edit": "tuningjob"}
+    return lambda name, *, role: person(
+        cluster, namespace, name, role=role, server=server, audience=audiences.get(role)
+    )
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ ACCOUNT = Path(os.environ.get("TUNINGJOB_TEST_ACCOUNT", "/var/run/secrets/kubern
 KUBERNETES = os.environ.get("TUNINGJOB_TEST_KUBERNETES", "https://kubernetes.default.svc")
 RESULTS = os.environ["TUNINGJOB_RESULTS_URL"]
 RESULTS_CA = os.environ.get("TUNINGJOB_CA_FILE")
+# of the results service's own audience; where it has none, the account's
+TOKEN = Path(os.environ.get("TUNINGJOB_TOKEN_FILE", ACCOUNT / "token"))
 PATIENCE_SECONDS = float(
     os.environ.get("TUNINGJOB_TEST_PATIENCE", "30")
 )  # a release may be tested while it still starts
@@ -71,7 +73,9 @@ def checks() -> Iterator[Check]:
     yield Check("no search is open without its token", f"{RESULTS}/v1/search", (401,), RESULTS_CA)
     # 200: somebody has given every service account the right to read TuningJobs
     models = f"{RESULTS}/v1/namespaces/{namespace}/models"
-    yield Check("who asks for models is known by the API server's word", models, (403, 200), RESULTS_CA, token)
+    yield Check(
+        "who asks for models is known by the API server's word", models, (403, 200), RESULTS_CA, TOKEN.read_text()
+    )
 
 
 def main() -> int:

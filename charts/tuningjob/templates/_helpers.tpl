@@ -207,6 +207,14 @@ secret: {secretName: {{ include "tuningjob.tlsSecret" . }}, defaultMode: 0440, i
 {{- end }}
 {{- end -}}
 
+{{/* The account that reviews tokens of an audience of our own; empty: such tokens are not taken. */}}
+{{- define "tuningjob.reviewer" -}}
+{{- if .Values.people.audience }}{{ include "tuningjob.fullname" . }}-reviewer
+{{- else if not .Values.people.clusterTokens }}
+{{- fail "people.clusterTokens: must be true without people.audience, because no other tokens are left, but got false" }}
+{{- end }}
+{{- end -}}
+
 {{/* By what names the results service is called; those of this machine are for kubectl port-forward. */}}
 {{- define "tuningjob.tlsNames" -}}
 {{- $name := include "tuningjob.results" . }}

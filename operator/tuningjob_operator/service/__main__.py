@@ -8,15 +8,14 @@ from typing import Final
 
 import uvicorn
 
-from tuningjob.artifacts.opening import open_store
-from tuningjob.artifacts.store import ArtifactStore
+from tuningjob.artifacts.store import ArtifactStore, open_store
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, tokens
 from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.connections import guarded
-from tuningjob_operator.service.identity import KubernetesPeople, find_api_server
+from tuningjob_operator.service.identity import KubernetesPeople, find_api_server, find_audience
 from tuningjob_operator.service.probes import room_in
 from tuningjob_operator.service.tls import Certificate, MountedCertificate, OwnCertificate
 from tuningjob_operator.settings import Settings, read_settings
@@ -76,7 +75,7 @@ async def _serve(
         journal,
         artifacts,
         tokens.read_keys(settings.signing_key_dir, settings.signing_key_file),
-        persons=None if server is None else KubernetesPeople(server),
+        persons=None if server is None else KubernetesPeople(server, audience=find_audience()),
         checks=(journal.check,),
         writing=(journal.check_writing, room_in(settings.data_dir)),
         shares=Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=settings.max_namespace_bytes),

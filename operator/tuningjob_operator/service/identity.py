@@ -1,13 +1,14 @@
-"""Who a person is, and what they may: the API server's word, asked with the person's own token.
+"""Who a person is, and what they may: the API server's word. So kubectl's rights are the rights.
 
-The service has no Kubernetes credentials. Who brings a token brings the right to ask about themselves: SelfSubjectReview
-(a TokenReview of oneself) tells the name, SelfSubjectAccessReview whether `kubectl` would be let do the same. So
-kubectl's rights are the rights, and there is nothing here that a thief of this service's credentials could ask.
+A token that is good for the API server (a kubeconfig's) brings the right to ask about itself: SelfSubjectReview tells the name,
+SelfSubjectAccessReview whether `kubectl` would be let do the same. A token of an audience of our own is good for nothing but this
+service, so it cannot: TokenReview and SubjectAccessReview are asked with a token of the service's, which can do nothing else.
 
 A token is sent to the API server and nowhere else: never logged, never stored. The cache knows its digest.
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 import logging
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiohttp
+from pydantic_core import from_json
 
 from tuningjob.spec.wellknown import GROUP, PLURAL
 
@@ -45,8 +47,8 @@ _MAX_PEERS: Final = 4_096
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _MAX_TOKEN_LENGTH: Final = 16_384
 _ANONYMOUS: Final = "system:anonymous"
-_SELF_REVIEW: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-_ACCESS_REVIEW: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_AUTHENTICATION: Final = "authentication.k8s.io/v1"
+_AUTHORIZATION: Final = "authorization.k8s.io/v1"
 
 
 class PersonRefused(Exception):
@@ -97,6 +99,44 @@ def find_api_server(environ: Mapping[str, str] = os.environ) -> ApiServer | None
     if not url:
         return None
     return ApiServer(url.rstrip("/"), ca_file if ca_file.exists() else None)
+
+
+@dataclass(frozen=True)
+class Audience:
+    """What tokens for this service alone are issued for.
+
+    ``token_file`` has the token to review them with, read anew each time: the kubelet replaces it. ``is_required``: tokens that
+    are good for the API server itself are not taken.
+    """
+
+    name: str
+    token_file: Path
+    is_required: bool = False
+
+    def is_of(self, token: str) -> bool:
+        """Whether ``token`` says to be for this audience. Whether it is true, the API server tells."""
+        _, _, rest = token.partition(".")
+        payload, _, _ = rest.partition(".")
+        try:
+            # pydantic's parser has an end to its depth
+            claims = from_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        except ValueError:
+            return False
+        told = claims.get("aud") if isinstance(claims, dict) else None
+        return self.name in (told if isinstance(told, list) else [told])
+
+    def own_token(self) -> str:
+        """Raises OSError."""
+        return self.token_file.read_text(encoding="utf-8").strip()
+
+
+def find_audience(environ: Mapping[str, str] = os.environ) -> Audience | None:
+    """What the chart tells of it; None: only tokens that are good for the API server are taken."""
+    name = environ.get("TUNINGJOB_AUDIENCE", "")
+    if not name:
+        return None
+    token_file = Path(environ.get("TUNINGJOB_REVIEWER_TOKEN_FILE", "/var/run/secrets/reviewer/token"))
+    return Audience(name, token_file, is_required=environ.get("TUNINGJOB_CLUSTER_TOKENS", "true") != "true")
 
 
 class Nobody:
@@ -174,11 +214,23 @@ class Door:
             self._peers.popitem(last=False)
 
 
+def _judged(name: str, may: Mapping[str, Any], attributes: Mapping[str, str]) -> _Verdict:
+    """What an access review came to."""
+    if may.get("allowed") is True:
+        return _Verdict(name=name)
+    verb, namespace = attributes["verb"], attributes["namespace"]
+    sentence = f"{name} must be allowed to {verb} {PLURAL}.{GROUP} in namespace {namespace}, but is not."
+    return _Verdict(name=name, refused=(403, sentence))
+
+
 class KubernetesPeople:
     """People as the API server knows them. Belongs to one event loop."""
 
-    def __init__(self, server: ApiServer, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, server: ApiServer, *, audience: Audience | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._server = server
+        self._audience = audience
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._door = Door(clock)
@@ -209,28 +261,51 @@ class KubernetesPeople:
             await session.close()
 
     async def _review(self, token: str, *, verb: str, namespace: str) -> _Verdict:
-        who = await self._ask(token, _SELF_REVIEW, "authentication.k8s.io/v1", "SelfSubjectReview", {})
+        attributes = {"group": GROUP, "resource": PLURAL, "verb": verb, "namespace": namespace}
+        if self._audience is not None and self._audience.is_of(token):
+            return await self._review_for(self._audience, token, attributes)
+        if self._audience is not None and self._audience.is_required:
+            advice = f"Try `kubectl create token SERVICEACCOUNT --audience {self._audience.name}`."
+            sentence = f"The token must be of the audience {self._audience.name}, but got another. {advice}"
+            return _Verdict(refused=(401, sentence))
+        who = await self._ask(token, _AUTHENTICATION, "SelfSubjectReview", {})
         if isinstance(who, _Verdict):
             return who
         name = str(who.get("userInfo", {}).get("username", ""))
         if name in {"", _ANONYMOUS}:
             return _Verdict(refused=(401, "The token must belong to somebody, but the API server knows nobody by it."))
-        attributes = {"group": GROUP, "resource": PLURAL, "verb": verb, "namespace": namespace}
-        spec = {"resourceAttributes": attributes}
-        may = await self._ask(token, _ACCESS_REVIEW, "authorization.k8s.io/v1", "SelfSubjectAccessReview", spec)
-        if isinstance(may, _Verdict):
-            return may
-        if may.get("allowed") is True:
-            return _Verdict(name=name)
-        sentence = f"{name} must be allowed to {verb} {PLURAL}.{GROUP} in namespace {namespace}, but is not."
-        return _Verdict(name=name, refused=(403, sentence))
+        may = await self._ask(token, _AUTHORIZATION, "SelfSubjectAccessReview", {"resourceAttributes": attributes})
+        return may if isinstance(may, _Verdict) else _judged(name, may, attributes)
 
-    async def _ask(
-        self, token: str, path: str, api_version: str, kind: str, spec: Mapping[str, Any]
-    ) -> dict[str, Any] | _Verdict:
-        """The status of a review of oneself, or the verdict if the API server did not let the person ask."""
+    async def _review_for(self, audience: Audience, token: str, attributes: Mapping[str, str]) -> _Verdict:
+        """Of a token of our own audience, which we must ask about with our own token."""
+        try:
+            own = audience.own_token()
+        except OSError as error:
+            raise self._unavailable(f"no token to review others with ({error.strerror})") from None
+        who = await self._ask(own, _AUTHENTICATION, "TokenReview", {"token": token, "audiences": [audience.name]})
+        if isinstance(who, _Verdict):
+            raise self._unavailable("no right to create TokenReviews")
+        # an API server that knows no audiences would name none
+        user, audiences = who.get("user") or {}, who.get("audiences") or []
+        if who.get("authenticated") is not True or audience.name not in audiences or not user.get("username"):
+            sentence = (
+                f"The token must be one of the audience {audience.name} that is good, but the API server says no."
+            )
+            return _Verdict(refused=(401, sentence))
+        spec = {"user": user["username"], **{key: user[key] for key in ("uid", "groups", "extra") if key in user}}
+        may = await self._ask(
+            own, _AUTHORIZATION, "SubjectAccessReview", {**spec, "resourceAttributes": dict(attributes)}
+        )
+        if isinstance(may, _Verdict):
+            raise self._unavailable("no right to create SubjectAccessReviews")
+        return _judged(str(user["username"]), may, attributes)
+
+    async def _ask(self, token: str, api_version: str, kind: str, spec: Mapping[str, Any]) -> dict[str, Any] | _Verdict:
+        """The status of a review, or the verdict if the API server did not let the token's owner ask."""
         body = {"apiVersion": api_version, "kind": kind, **({"spec": spec} if spec else {})}
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        path = f"/apis/{api_version}/{kind.lower()}s"
         try:
             session = await self._connected()
             # never after a redirect: the token is for one address

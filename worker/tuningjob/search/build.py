@@ -11,7 +11,6 @@ import scipy.stats
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path
@@ -202,7 +201,7 @@ def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of an
         raise ManifestRefused(problems)
     pipeline = Pipeline(steps)
     try:
-        check_steps(pipeline)
+        pipeline._validate_steps()
     except (TypeError, ValueError) as error:
         raise refused(
             Reason.ESTIMATOR_INVALID,

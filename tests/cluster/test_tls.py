@@ -1,0 +1,44 @@
+"""TLS comes to a release that had none, as by an upgrade, in the middle of a search; and certificates are renewed under it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.harness import release as chart
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
+from tests.cluster.test_search import assert_equal_to_scikit_learn, half_done, is_complete
+from tests.cluster.tuningjobs import TuningJobs
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def in_clear(cluster: Cluster, release: Release) -> Iterator[Release]:
+    """The session's release, without TLS; and back at the end."""
+    chart.install(cluster, "tls.enabled=false")
+    yield release
+    chart.install(cluster)
+
+
+def test_a_search_that_began_in_clear_goes_on_with_tls_and_lives_through_renewals(
+    in_clear: Release, jobs: TuningJobs, slow_forest: dict[str, Any]
+) -> None:
+    jobs.apply(slow_forest)
+    jobs.wait_for("forest", half_done)
+    (before,) = jobs.cluster.items("jobs", namespace=jobs.namespace)
+    # certificates of 15 seconds, another one each 10
+    chart.install(jobs.cluster, "tls.days=0.000175")
+    status = jobs.wait_for("forest", is_complete, timeout_seconds=180)
+
+    assert status["progress"]["failed"] == 0
+    # nothing that was finished before was fitted again
+    assert jobs.report_counts("forest") == {1: 90}
+    assert_equal_to_scikit_learn(jobs, slow_forest)
+    events = jobs.cluster.items("events", namespace=jobs.namespace)
+    assert "ServiceMoved" in {event["reason"] for event in events}
+    (after,) = jobs.cluster.items("jobs", namespace=jobs.namespace)
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    logs = jobs.cluster.kubectl("logs", f"deployment/{in_clear.name}", "-c", "results", namespace=in_clear.namespace)
+    assert logs.count("made a certificate that is good until") >= 3
