@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from tests.journal.makers import Clock
-from tests.journal.template import ensure_journal
+from tests.journal.template import ensure_journal, migrated_database
 from tests.servers.postgres import Postgres
 from tuningjob.journal.sql import SqlJournal
 
@@ -43,17 +43,42 @@ def make_postgres(postgres: Postgres) -> Iterator[Callable[[], str]]:
         yield make
 
 
+@pytest.fixture
+def copy_sqlite(tmp_path: Path) -> str:
+    """The URL of a SQLite file with an empty journal."""
+    return f"sqlite:///{ensure_journal(tmp_path / 'journal.db')}"
+
+
+@pytest.fixture
+def copy_postgres(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database in Postgres with an empty journal."""
+    name = postgres.copy_database(migrated_database(postgres))
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
-def make_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which database it is."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def make_database(request: pytest.FixtureRequest, kind: str) -> Callable[[], str]:
     """Makes a new, empty database each time that it is called; returns its URL."""
-    make: Callable[[], str] = request.getfixturevalue(f"make_{request.param}")
+    make: Callable[[], str] = request.getfixturevalue(f"make_{kind}")
     return make
 
 
 @pytest.fixture
-def database_url(make_database: Callable[[], str]) -> str:
-    """A new database, the one that ``journal`` is in."""
-    return make_database()
+def database_url(request: pytest.FixtureRequest, kind: str) -> str:
+    """A new database: the one that ``journal`` is in, or, for a test without it, an empty one."""
+    if "journal" in request.fixturenames:
+        url: str = request.getfixturevalue(f"copy_{kind}")
+        return url
+    make: Callable[[], str] = request.getfixturevalue("make_database")
+    return make()
 
 
 @pytest.fixture
@@ -70,8 +95,6 @@ def open_journal(request: pytest.FixtureRequest, clock: Clock) -> Iterator[OpenJ
 
 @pytest.fixture
 def journal(database_url: str, open_journal: OpenJournal) -> SqlJournal:
-    if database_url.startswith("sqlite:///"):
-        ensure_journal(Path(database_url.removeprefix("sqlite:///")))
     return open_journal(database_url)
 
 

@@ -1,10 +1,11 @@
-"""A new journal's file, already at the newest schema: to migrate one takes forty milliseconds, and a thousand tests begin so."""
+"""A new journal, already at the newest schema: to migrate one takes forty milliseconds, on Postgres 150, and a thousand tests begin so."""
 
 import functools
 import tempfile
 from pathlib import Path
 
-from tuningjob.journal.sql import open_sqlite
+from tests.servers.postgres import Postgres
+from tuningjob.journal.sql import SqlJournal, open_sqlite
 
 
 def ensure_journal(path: Path) -> Path:
@@ -21,3 +22,11 @@ def _migrated() -> bytes:
         path = Path(folder) / "tuning.db"
         open_sqlite(path).close()
         return path.read_bytes()
+
+
+@functools.cache
+def migrated_database(server: Postgres) -> str:
+    """The name of a database of this server with an empty journal, to be copied."""
+    name = server.create_database()
+    SqlJournal(server.url(name)).close()
+    return name

@@ -1,7 +1,7 @@
 """A real Postgres that the tests start themselves: a fresh cluster of data in a temporary folder, gone at the end.
 
-It does what it is told to: ``stop``, ``restart``, and ``kill`` as a power cut would (but for the disk's cache). It keeps fsync on:
-what it acknowledges is on the disk.
+It does what it is told to: ``stop``, ``restart``, and ``kill`` as a power cut would (but for the disk's cache). What it
+acknowledges is on the disk, unless it is made not to be ``durable``, as the session's is, which nobody kills.
 """
 
 import contextlib
@@ -28,15 +28,19 @@ USER: Final = "tuningjob"
 PASSWORD: Final = "must-not-be-told"
 LOOPBACK: Final = "127.0.0.1"
 _SECONDS: Final = 60
+_IN_MEMORY: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class Postgres:
     """One server with its data in ``root``, which it makes; on one port of the addresses, and a socket in ``root``."""
 
-    def __init__(self, root: Path, programs: Path, *, addresses: Sequence[str] = (LOOPBACK,)) -> None:
+    def __init__(
+        self, root: Path, programs: Path, *, addresses: Sequence[str] = (LOOPBACK,), durable: bool = True
+    ) -> None:
         self._root = root
         self._programs = programs
         self._addresses = addresses
+        self._durability = () if durable else _IN_MEMORY
         # Postgres refuses to run as root
         self._user = "postgres" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,7 +75,7 @@ class Postgres:
         assert self._process is None, "it runs"
         listen = f"listen_addresses={','.join(self._addresses)}"
         words: list[str | Path] = ["-D", self._root / "data", "-k", self._root, "-p", str(self.port), "-c", listen]
-        self._process = self._run("postgres", *words)
+        self._process = self._run("postgres", *words, *self._durability)
         deadline = time.monotonic() + _SECONDS
         while (fault := self._fault()) is not None:
             assert self._process.poll() is None, f"Postgres ended: {self.log[-4000:]}"
@@ -112,6 +116,19 @@ class Postgres:
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return name
 
+    def copy_database(self, template: str) -> str:
+        """A database like another one, which nobody is connected to. Returns its name."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        with self._connect("postgres") as connection:
+            connection.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Where the server is durable this waits for the disk; see ``empty_database``."""
+        with self._connect("postgres") as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
     def empty_database(self, name: str) -> None:
         """End the sessions of a database and have it back for ``create_database``: to drop it would wait for the disk."""
         with self._connect(name) as connection:
@@ -146,7 +163,9 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running(root: Path | None = None, *, addresses: Sequence[str] = (LOOPBACK,)) -> Iterator[Postgres]:
+def running(
+    root: Path | None = None, *, addresses: Sequence[str] = (LOOPBACK,), durable: bool = True
+) -> Iterator[Postgres]:
     """A server that runs, and is gone at the end with its data. Fails or skips where Postgres is not installed."""
     programs = find_programs()
     if programs is None:
@@ -156,7 +175,7 @@ def running(root: Path | None = None, *, addresses: Sequence[str] = (LOOPBACK,))
             # not pytest's tmp_path: its parents are for its user alone, and the path of a socket is short
             root = Path(tempfile.mkdtemp(prefix="tuningjob-postgres-"))
         stack.callback(shutil.rmtree, root)
-        server = Postgres(root, programs, addresses=addresses)
+        server = Postgres(root, programs, addresses=addresses, durable=durable)
         server.create()
         stack.callback(server.stop)
         server.start()
@@ -173,6 +192,6 @@ def find_programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A Postgres for the whole session, started when the first test asks for it."""
-    with running() as server:
+    """A Postgres for the whole session, started when the first test asks for it. Nobody kills it, so it need not wait for the disk."""
+    with running(durable=False) as server:
         yield server
