@@ -5,8 +5,8 @@ from typing import Final
 
 from tuningjob.spec.models import TuningJobSpec
 
-# Of specs as JSON, in all. As models they are up to thirty times as large; an ordinary one has 1 KiB.
-BUDGET_BYTES: Final = 2**20
+# Of specs as JSON, in all. As models, with what was parsed of them, up to sixty times as large; an ordinary one has 1 KiB.
+BUDGET_BYTES: Final = 2**19
 
 
 class AdmittedSpecs:

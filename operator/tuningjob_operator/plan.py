@@ -15,7 +15,6 @@ from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Progress
 from tuningjob.protocol.records import Preflight, SearchState
 from tuningjob.sizing import size_warning
-from tuningjob.spec.grid import parse_search
 from tuningjob.spec.live import frozen_changes, with_live_fields
 from tuningjob.spec.manifest import dump_spec
 from tuningjob.spec.models import TuningJobSpec
@@ -202,7 +201,7 @@ def _counted(view: View, progress: Progress) -> View:
 
 def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
     """What workers have told of it."""
-    view = view.showing(best=st.best_status(progress, parse_search(admission.spec.search)))
+    view = view.showing(best=st.best_status(progress, admission.spec.search.space))
     if found is not None:
         view = _estimated(view, progress, admission, found)
     if progress.preflight is None:

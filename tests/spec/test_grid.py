@@ -10,7 +10,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.search.build import build_space, materialise
-from tuningjob.spec.grid import GRID, SAMPLE, Grid, Sample, parse_grid, parse_search
+from tuningjob.spec.grid import GRID, SAMPLE, Grid, Sample, parse_grid
 from tuningjob.spec.models import GridSearch, RandomSearch, Search
 
 names = st.sampled_from(["C", "gamma", "kernel", "svc__C", "max_depth", "alpha"])
@@ -87,13 +87,13 @@ def test_all_problems_of_a_map_are_told_at_once() -> None:
 
 
 def sample_of(parameters: Any, iterations: int = 10) -> Sample:
-    found = parse_search(Search(random=RandomSearch(parameters=parameters, iterations=iterations)))
+    found = Search(random=RandomSearch(parameters=parameters, iterations=iterations)).space
     assert isinstance(found, Sample)
     return found
 
 
 def test_a_search_is_a_grid_or_a_sample() -> None:
-    assert isinstance(parse_search(Search(grid=GridSearch(parameters={"C": [1, 2]}))), Grid)
+    assert isinstance(Search(grid=GridSearch(parameters={"C": [1, 2]})).space, Grid)
     assert sample_of({"C": [1, 2]}).maps == parse_grid({"C": [1, 2]}).maps
 
 

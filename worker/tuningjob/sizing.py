@@ -10,7 +10,7 @@ from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.protocol.records import Pilot
-from tuningjob.spec.grid import GRID, Grid, Sample, can_be_drawn, parse_search
+from tuningjob.spec.grid import GRID, Grid, Sample, can_be_drawn
 from tuningjob.spec.literals import readable
 from tuningjob.spec.models import MOST_ITERATIONS, TuningJobSpec
 from tuningjob.spec.quantity import cpu_cores
@@ -33,8 +33,8 @@ class Size:
 
 
 def size_of(spec: TuningJobSpec) -> Size:
-    """The size of a search. Raises ManifestRefused for a grid that cannot be read."""
-    return Size(candidates=parse_search(spec.search).size, splits=spec.cross_validation.folds)
+    """The size of a search."""
+    return Size(candidates=spec.search.space.size, splits=spec.cross_validation.folds)
 
 
 def size_warning(size: Size) -> str | None:
@@ -58,10 +58,9 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if size.fits <= limit:
         return
     affordable = limit // size.splits
-    if spec.search.random is None:
+    if isinstance(spec.search.space, Grid):
         field, what = GRID, "grid"
-        ways = ["fewer values or folds"]
-        ways += _drawn_instead(parse_search(spec.search), affordable)
+        ways = ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]
     else:
         field, what = "spec.search.random.iterations", "search"
         ways = [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
@@ -70,9 +69,9 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     raise ManifestRefused([Problem(field, f"a {what} of at most {limit:,} fits ({owner})", got, advice)])
 
 
-def _drawn_instead(grid: Grid | Sample, affordable: int) -> Iterator[str]:
+def _drawn_instead(grid: Grid, affordable: int) -> Iterator[str]:
     """The advice to draw from a grid, if so much as one candidate can be afforded."""
-    if isinstance(grid, Grid) and affordable:
+    if affordable:
         drawn = Sample(grid.maps, min(affordable, MOST_ITERATIONS))
         how = "" if can_be_drawn(drawn) else "distributions and "
         yield f"spec.search.random with {how}iterations: {drawn.iterations} in place of the grid"

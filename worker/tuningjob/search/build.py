@@ -26,7 +26,6 @@ from tuningjob.spec.literals import (
     TupleOf,
     Unwritten,
     Values,
-    parse_params,
     shown,
 )
 from tuningjob.spec.models import Estimator
@@ -186,15 +185,13 @@ def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
 def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of any class
     """``spec.estimator`` as a scikit-learn estimator. Raises ManifestRefused with every problem."""
     if spec.class_ is not None:
-        params = parse_params(spec.params, "spec.estimator.params")
-        return make_estimator(spec.class_, params, "spec.estimator.class", "spec.estimator.params")
+        return make_estimator(spec.class_, spec.arguments.items, "spec.estimator.class", spec.arguments.field)
     steps: list[tuple[str, Any]] = []
     problems: list[Problem] = []
-    for i, step in enumerate(spec.pipeline or []):
-        field = f"spec.estimator.pipeline[{i}]"
+    for step in spec.steps:
+        given = step.arguments
         try:
-            params = parse_params(step.params, f"{field}.params")
-            steps.append((step.name, make_estimator(step.class_, params, f"{field}.class", f"{field}.params")))
+            steps.append((step.name, make_estimator(step.class_path, given.items, f"{step.field}.class", given.field)))
         except ManifestRefused as problem:
             problems += problem.problems
     if problems:

@@ -13,7 +13,7 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.search.tables import lacks_header, read_csv, read_parquet
-from tuningjob.spec.literals import parse_params, shown
+from tuningjob.spec.literals import shown
 from tuningjob.spec.models import Data
 from tuningjob.spec.refusals import nearest
 
@@ -72,12 +72,12 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
     if data.loader is None:
         raise ValueError("no loader")
     loader = load_attribute(data.loader, "spec.data.loader", kind="a loader")
-    arguments = {name: materialise(literal) for name, literal in parse_params(data.params, "spec.data.params")}
+    arguments = {name: materialise(literal) for name, literal in data.arguments.items}
     if data.loader.startswith("sklearn.datasets.make_") and not isinstance(arguments.get("random_state"), int):
         # every pod makes the data anew: without a seed each would search another data set
         raise refused(
             Reason.DATA_UNSEEDED,
-            "spec.data.params.random_state",
+            data.arguments.field_of("random_state"),
             "an integer",
             arguments.get("random_state"),
             "Every worker must make the same data.",

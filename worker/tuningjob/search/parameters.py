@@ -13,7 +13,7 @@ from tuningjob.search.build import takes
 from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
-from tuningjob.spec.literals import Distribution, Literal, Scalar, parse_params, shown
+from tuningjob.spec.literals import Arguments, Distribution, Literal, Scalar, shown
 from tuningjob.spec.models import TuningJobSpec
 from tuningjob.spec.refusals import nearest
 
@@ -22,12 +22,9 @@ from tuningjob.spec.refusals import nearest
 
 def fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  # noqa: ANN401  an estimator
     """Numbers that mean two things among the parameters that are given once."""
-    if spec.estimator.class_ is not None:
-        params = parse_params(spec.estimator.params, "spec.estimator.params")
-        yield from _ambiguous(estimator, "", params, "spec.estimator.params")
-    for i, step in enumerate(spec.estimator.pipeline or []):
-        field = f"spec.estimator.pipeline[{i}].params"
-        yield from _ambiguous(estimator, f"{step.name}__", parse_params(step.params, field), field)
+    yield from _ambiguous(estimator, "", spec.estimator.arguments)
+    for step in spec.estimator.steps:
+        yield from _ambiguous(estimator, f"{step.name}__", step.arguments)
 
 
 def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401  an estimator
@@ -45,11 +42,11 @@ def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: 
                     yield _ambiguity(f"{field}[{j}]", literal)
 
 
-def _ambiguous(estimator: Any, prefix: str, params: Sequence[tuple[str, Literal]], field: str) -> Iterator[Problem]:  # noqa: ANN401
-    for name, literal in params:
+def _ambiguous(estimator: Any, prefix: str, arguments: Arguments) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+    for name, literal in arguments.items:
         owners = _owners(estimator, {}, prefix + name)
         if any(means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
-            yield _ambiguity(f"{field}.{name}", literal)
+            yield _ambiguity(arguments.field_of(name), literal)
 
 
 def _owners(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:  # noqa: ANN401  estimators
@@ -118,10 +115,9 @@ def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name
 
 def misspelt_names(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401  an estimator
     """Warnings about names that are nearly one that a class lists, where the class takes any name."""
-    named = [(f"spec.estimator.params.{name}", estimator, name) for name in spec.estimator.params]
-    for i, step in enumerate(spec.estimator.pipeline or []):
-        owner = owner_of(estimator, f"{step.name}__")
-        named += [(f"spec.estimator.pipeline[{i}].params.{name}", owner, name) for name in step.params]
+    given = [(estimator, spec.estimator.arguments)]
+    given += [(owner_of(estimator, f"{step.name}__"), step.arguments) for step in spec.estimator.steps]
+    named = [(each.field_of(name), owner, name) for owner, each in given for name, _ in each.items]
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         named += [
             (f"{space.field(i)}.{name}", *holder) for name in each for holder in _holders(estimator, values, name)[:1]
@@ -264,10 +260,10 @@ def _is_set(name: str, values: Mapping[str, Sequence[Any]]) -> bool:
 
 
 def _fixed_field(spec: TuningJobSpec, name: str) -> str:
-    for i, step in enumerate(spec.estimator.pipeline or []):
+    for step in spec.estimator.steps:
         if name.startswith(f"{step.name}__"):
-            return f"spec.estimator.pipeline[{i}].params.{name[len(step.name) + 2 :]}"
-    return f"spec.estimator.params.{name}"
+            return step.arguments.field_of(name.removeprefix(f"{step.name}__"))
+    return spec.estimator.arguments.field_of(name)
 
 
 def _tried_values(

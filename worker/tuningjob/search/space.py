@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSample
 from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of
-from tuningjob.spec.grid import GRID, SAMPLE, parse_search
+from tuningjob.spec.grid import GRID, SAMPLE
 from tuningjob.spec.literals import Distribution, Values
 from tuningjob.spec.models import Search
 
@@ -91,7 +91,7 @@ class Space:
 
 def space_of(search: Search) -> Space:
     """Raises ManifestRefused for objects that cannot be made."""
-    written = parse_search(search).maps
+    written = search.space.maps
     return Space(search, written, build_space(written, _field_of(search)))
 
 

@@ -57,7 +57,7 @@ def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
     Classes that the parameters name are imported and made, exactly as those of a manifest are. Raises ManifestRefused for what no
     manifest could say.
     """
-    return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params")}
+    return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params").items}
 
 
 def literal_of(value: Any) -> Literal:  # noqa: ANN401  any value

@@ -24,7 +24,6 @@ from tuningjob.spec.literals import (
     refuse,
     value_at,
 )
-from tuningjob.spec.models import RandomSearch, Search
 from tuningjob.spec.spelling import params_to_json
 
 GRID: Final = "spec.search.grid.parameters"
@@ -123,23 +122,15 @@ class Sample:
         return self.iterations if self.combinations is None else min(self.iterations, self.combinations)
 
 
-def parse_search(search: Search) -> Grid | Sample:
-    """What ``spec.search`` tries. Raises ManifestRefused."""
-    if search.random is not None:
-        return _parse_sample(search.random)
-    if search.grid is None:  # the model's own check: there is one of the two
-        raise refuse("spec.search", "either a grid or random", None)
-    return parse_grid(search.grid.parameters)
-
-
 def parse_grid(parameters: Any, field: str = GRID) -> Grid:  # noqa: ANN401  any JSON-like value
-    """``spec.search.grid.parameters``: a map or a list of maps. Raises ManifestRefused."""
+    """``spec.search.grid.parameters``: a map, or a list of maps. Raises ManifestRefused."""
     maps = _parse_maps(parameters, field, _values)
     return Grid(tuple(SubGrid(tuple(each), tuple(each.values())) for each in maps))
 
 
-def _parse_sample(search: RandomSearch) -> Sample:
-    sample = Sample(_parse_maps(search.parameters, SAMPLE, _drawn_from), search.iterations)
+def parse_sample(parameters: Any, iterations: int) -> Sample:  # noqa: ANN401  any JSON-like value
+    """``spec.search.random.parameters``: a map, or a list of maps. Raises ManifestRefused."""
+    sample = Sample(_parse_maps(parameters, SAMPLE, _drawn_from), iterations)
     if sample.listed > MOST_LISTED:
         must_be = f"lists of at most {MOST_LISTED:,} values together"
         advice = "Draw from {randint: [low, high]}, {uniform: …} or {loguniform: …} instead."

@@ -214,9 +214,21 @@ def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
     return ObjectOf(class_path, _parse_params(params, f"{field}.params", room))
 
 
-def parse_params(params: Mapping[str, Any], field: str) -> tuple[tuple[str, Literal], ...]:
-    """A map of parameters, sorted by name. Raises ManifestRefused."""
-    return _parse_params(params, field, MAX_DEPTH)
+@dataclass(frozen=True)
+class Arguments:
+    """Parameters that are given once: the literal of each, sorted by name; ``field`` is where the manifest has them."""
+
+    field: str
+    items: tuple[tuple[str, Literal], ...]
+
+    def field_of(self, name: str) -> str:
+        """Where the manifest has one of them."""
+        return f"{self.field}.{name}"
+
+
+def parse_params(params: Mapping[str, Any], field: str) -> Arguments:
+    """A map of parameters. Raises ManifestRefused."""
+    return Arguments(field, _parse_params(params, field, MAX_DEPTH))
 
 
 def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tuple[str, Literal], ...]:

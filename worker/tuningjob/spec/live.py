@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, create_model
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.spec.manifest import dump_spec, load_spec
+from tuningjob.spec.canonical import canonical
 from tuningjob.spec.models import Model, TuningJobSpec
 
 # By their names in Python. Of these, `cancel` goes one way only.
@@ -27,20 +27,30 @@ CANCELLED: Final = (
 )
 
 
+def _live_fields() -> type[Model]:
+    """A model of the mutable fields alone: as they stand in the spec's own, with its defaults."""
+    whole = TuningJobSpec.model_fields
+    fields: dict[str, Any] = {name: (whole[name].rebuild_annotation(), whole[name]) for name in MUTABLE_FIELDS}
+    return create_model("LiveFields", __base__=Model, **fields)
+
+
+_LiveFields: Final = _live_fields()
+_NAMES: Final = {str(TuningJobSpec.model_fields[name].alias): name for name in MUTABLE_FIELDS}
+
+
 def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> TuningJobSpec:
     """``admitted`` with the mutable fields of ``current``, a spec as the API server has it: what the search is to do now.
 
-    Whatever else was edited, even to what cannot be read, does not matter. Mutable fields that cannot be read change nothing.
+    Whatever else was edited, even to what cannot be read, does not matter. Mutable fields that cannot be read change nothing. No
+    rule ties one of them to another field, so they are all that is looked at: what was parsed of ``admitted`` is kept.
     """
-    live = {str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS}
-    wanted = {name: value for name, value in current.items() if name in live}
-    if wanted == admitted.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(MUTABLE_FIELDS)):
-        return admitted
-    frozen = {name: value for name, value in dump_spec(admitted).items() if name not in live}
     try:
-        return load_spec({**frozen, **wanted})
-    except ManifestRefused:
+        wanted = canonical({name: value for name, value in current.items() if name in _NAMES})
+        found = _LiveFields.model_validate(wanted, by_alias=True, by_name=False)
+    except (ManifestRefused, ValidationError):
         return admitted
+    changed = {name: value for name in MUTABLE_FIELDS if (value := getattr(found, name)) != getattr(admitted, name)}
+    return admitted.model_copy(update=changed) if changed else admitted
 
 
 def frozen_changes(old: TuningJobSpec, new: TuningJobSpec) -> list[str]:

@@ -3,7 +3,7 @@
 The laptop and the operator both come through ``load``: the verdict is the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec import bounds
 from tuningjob.spec.canonical import canonical, read_file
-from tuningjob.spec.grid import parse_search
-from tuningjob.spec.literals import parse_params, shown
+from tuningjob.spec.literals import shown
 from tuningjob.spec.models import TuningJob, TuningJobSpec
 from tuningjob.spec.refusals import problem_of
 
@@ -50,31 +49,26 @@ def _validated(model: type[M], document: object, prefix: str) -> M:
         valid = model.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise ManifestRefused([problem_of(model, detail, prefix) for detail in error.errors()]) from None
-    problems = _untyped_problems(valid.spec if isinstance(valid, TuningJob) else valid)
+    problems = _parse(valid.spec if isinstance(valid, TuningJob) else valid)
     if problems:
         raise ManifestRefused(problems)
     return valid
 
 
-def _untyped_problems(spec: TuningJobSpec) -> list[Problem]:
-    """What is wrong with the values that the schema does not type: each is looked at, so that all are told at once."""
+def _parse(spec: TuningJobSpec) -> list[Problem]:
+    """Parse what the schema does not type, once: the models keep what came of it. Returns all that is wrong with it."""
     problems: list[Problem] = []
-    checks: list[tuple[Any, str]] = [
-        (spec.estimator.params, "spec.estimator.params"),
-        (spec.data.params, "spec.data.params"),
-    ]
-    checks += [
-        (step.params, f"spec.estimator.pipeline[{i}].params") for i, step in enumerate(spec.estimator.pipeline or [])
-    ]
-    for params, field in checks:
+    parsed: Sequence[Callable[[], object]] = (
+        lambda: spec.estimator.arguments,
+        lambda: spec.data.arguments,
+        lambda: spec.estimator.steps,
+        lambda: spec.search.space,
+    )
+    for each in parsed:
         try:
-            parse_params(params, field)
+            each()
         except ManifestRefused as refused:
             problems += refused.problems
-    try:
-        parse_search(spec.search)
-    except ManifestRefused as refused:
-        problems += refused.problems
     if spec.data.path is not None and spec.data.file_format is None:
         problems.append(
             Problem(

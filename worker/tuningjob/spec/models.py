@@ -1,7 +1,8 @@
 """The manifest: the one definition of a TuningJob. The CRD is generated from these models.
 
 Only the border is pydantic: names are camelCase as in Kubernetes, unknown fields are refused, everything is bounded.
-Untyped values (parameters) are parsed by ``literals`` and ``grid``; what needs scikit-learn to be judged is
+Values that have no type here (parameters) are parsed by ``literals`` and ``grid`` when they are first asked for, which is when a
+manifest is loaded, and kept: nobody else reads them unparsed. What needs scikit-learn to be judged is
 ``tuningjob.search.problem``'s.
 
 What is checked here, the API server checks too: by the schema, or by a rule in CEL beside the Python that says the same. The two
@@ -13,6 +14,7 @@ equality of the object that they are in compares them as data (``crd.freeze``).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -30,7 +32,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.spec import quantity
+from tuningjob.spec.grid import Grid, Sample, parse_grid, parse_sample
+from tuningjob.spec.literals import Arguments, parse_params
 from tuningjob.spec.quantity import parse_quantity
 from tuningjob.spec.wellknown import (
     API_VERSION,
@@ -249,6 +254,38 @@ class Estimator(Model):
             raise must_be("without params beside a pipeline", "Give them to its steps.")
         return self
 
+    @cached_property
+    def arguments(self) -> Arguments:
+        """What ``params`` say. Raises ManifestRefused."""
+        return parse_params(self.params, "spec.estimator.params")
+
+    @cached_property
+    def steps(self) -> tuple["ParsedStep", ...]:
+        """The steps of the pipeline; () of a single class. Raises ManifestRefused with the problems of all of them."""
+        steps: list[ParsedStep] = []
+        problems: list[Problem] = []
+        for i, step in enumerate(self.pipeline or []):
+            where = f"spec.estimator.pipeline[{i}]"
+            try:
+                arguments = parse_params(step.params, f"{where}.params")
+            except ManifestRefused as refused:
+                problems += refused.problems
+            else:
+                steps.append(ParsedStep(step.name, step.class_, where, arguments))
+        if problems:
+            raise ManifestRefused(problems)
+        return tuple(steps)
+
+
+@dataclass(frozen=True)
+class ParsedStep:
+    """A step of a pipeline; ``field`` is where the manifest has it."""
+
+    name: str
+    class_path: str
+    field: str
+    arguments: Arguments
+
 
 class GridSearch(Model):
     """Every combination of the values: scikit-learn's GridSearchCV."""
@@ -296,6 +333,14 @@ class Search(Model):
         if (self.grid is None) == (self.random is None):
             raise must_be("either a grid or random", "Give exactly one of the two.")
         return self
+
+    @cached_property
+    def space(self) -> Grid | Sample:
+        """What is tried. Raises ManifestRefused."""
+        if self.random is not None:
+            return parse_sample(self.random.parameters, self.random.iterations)
+        assert self.grid is not None  # noqa: S101  there is one of the two
+        return parse_grid(self.grid.parameters)
 
 
 class CrossValidation(Model):
@@ -414,6 +459,11 @@ class Data(Model):
         if self.features is not None and self.target in self.features:
             advice = f"Remove {self.target!r} from one of them."
             raise must_be("a column that is not among the features", advice, field="target", got=self.target)
+
+    @cached_property
+    def arguments(self) -> Arguments:
+        """What ``params`` say. Raises ManifestRefused."""
+        return parse_params(self.params, "spec.data.params")
 
     @property
     def file_format(self) -> str | None:
