@@ -13,14 +13,14 @@ from typing import Any, Final, Self
 
 import joblib
 import numpy as np
-from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from tuningjob.engine.evaluate import AtWork, Evaluated, Evaluator
+from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, how, may_fork
 from tuningjob.engine.rules.base import Rule, register, rules_by_hand
 from tuningjob.engine.schedule import Schedule, Task
+from tuningjob.engine.sklearn_private import MultimetricScorer, scorers_of, warn_if_unproved
 from tuningjob.engine.slices import SharedRows
 from tuningjob.engine.work import CellKey, Work, shared_rows
 from tuningjob.errors import WorkerDied
@@ -74,7 +74,9 @@ class Engine:
         self._tasks: dict[int, Task] = {}
         self._fitting: dict[int, AtWork] = {}
         self._open: set[int] = set()
-        self._processes = Processes(self._run_alone, processes) if forks else None
+        warn_if_unproved()
+        with PATCHES.in_force():  # what is forked in here is a worker of this search for life
+            self._processes = Processes(self._run_alone, processes) if forks else None
         self._parallel = parallel or (
             Parallel(n_jobs=processes, return_as="generator_unordered") if processes else None
         )
@@ -141,9 +143,10 @@ class Engine:
         task = self.schedule.take()
         if task is None:
             return
-        for step in self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain)):
-            if isinstance(step, Evaluated):
-                self.schedule.arrived(task, step)
+        with PATCHES.in_force():
+            for step in self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain)):
+                if isinstance(step, Evaluated):
+                    self.schedule.arrived(task, step)
         self.schedule.finished(task)
 
     # --- in others
@@ -188,7 +191,7 @@ class Engine:
         told = f"TimeoutError: the fit took longer than {work.timeout:g} s and was interrupted"
         if work.error_score == "raise":
             raise TimeoutError(f"{told} (parameters {work.candidates[cell.candidate]}, split {cell.split})")
-        metrics = work.scorer._scorers if isinstance(work.scorer, _MultimetricScorer) else None
+        metrics = scorers_of(work.scorer) if isinstance(work.scorer, MultimetricScorer) else None
         score = work.error_score if metrics is None else dict.fromkeys(metrics, work.error_score)
         return {
             "fit_error": told,
@@ -247,8 +250,9 @@ def _run_task(
         register(rule)
     evaluator = Evaluator(work)
     try:
-        steps = around(evaluator.evaluate(task.split, task.candidates, plain=task.plain))
-        return task.id, [step for step in steps if isinstance(step, Evaluated)]
+        with PATCHES.in_force():
+            steps = around(evaluator.evaluate(task.split, task.candidates, plain=task.plain))
+            return task.id, [step for step in steps if isinstance(step, Evaluated)]
     finally:
         evaluator.close()
 

@@ -9,16 +9,22 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection._validation import _fit_and_score, _score
 
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
+from tuningjob.engine.lean import PATCHES as LEAN_PATCHES
 from tuningjob.engine.lean import lean
+from tuningjob.engine.memo import PATCHES as MEMO_PATCHES
 from tuningjob.engine.memo import Memo
+from tuningjob.engine.patches import Patches
 from tuningjob.engine.processes import deadline
 from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.sklearn_private import fit_and_score, has_callbacks, is_proved, score
 from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
+
+# What is replaced of scikit-learn by a search, in each process that evaluates some of it.
+PATCHES: Final = Patches((*MEMO_PATCHES, *LEAN_PATCHES) if is_proved() else ())
 
 Outcome = dict[str, Any]
 # Values that make no estimator of another kind; a seed may be None, which is not among them.
@@ -74,7 +80,7 @@ class Evaluator:
                 shares = (
                     may_share(estimator)
                     and not wants_kernel(estimator)
-                    and not any(hasattr(each, "_skl_callbacks") for each in nested_estimators(estimator))
+                    and not any(map(has_callbacks, nested_estimators(estimator)))
                 )
             except Exception:  # noqa: BLE001  the plain way tells it as scikit-learn does
                 shares = False
@@ -138,7 +144,7 @@ class Evaluator:
         }
 
     def _scores(self, estimator: Any, side: Side, scorer: Any) -> Any:  # noqa: ANN401
-        return _score(estimator, side.X, side.y, scorer, side.params, self.work.error_score)
+        return score(estimator, side.X, side.y, scorer, side.params, self.work.error_score)
 
     def _plainly(self, split: int, candidates: Sequence[int]) -> Iterator[Evaluated | AtWork]:
         work = self.work
@@ -148,7 +154,7 @@ class Evaluator:
             if work.timeout is not None:
                 yield AtWork((cell,))
             with deadline(work.timeout):
-                outcome = _fit_and_score(
+                outcome = fit_and_score(
                     clone(work.estimator),
                     work.X,
                     work.y,

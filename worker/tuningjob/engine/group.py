@@ -17,6 +17,7 @@ from tuningjob.engine.processes import deadline
 from tuningjob.engine.rules.base import Ceiling, Inert, NestedFit, Rules, rules_for
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.sklearn_private import fit_prefix
 
 _T = TypeVar("_T")
 
@@ -106,7 +107,7 @@ class Fitter:
             yield Fitting(positions)
         try:
             with deadline(self.timeout):
-                Xt = freeze(_fit_prefix(first, X, y))
+                Xt = freeze(fit_prefix(first, X, y))
         except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
             yield from map(NotFitted, positions)
             return
@@ -135,7 +136,7 @@ class Fitter:
             yield Fitting(tuple(member.position for member in group))
         try:
             with deadline(self.timeout):
-                Xt = freeze(_fit_prefix(head, X, y))
+                Xt = freeze(fit_prefix(head, X, y))
             shared = may_overlap(Xt, X)
         except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
             shared = True
@@ -274,13 +275,6 @@ def _reached(ceiling: Ceiling, fitted: Any) -> float:  # noqa: ANN401
         return ceiling.reached(fitted)
     except Exception:  # noqa: BLE001  a rule of somebody's own: then nothing is said to be alike
         return math.inf
-
-
-def _fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
-    """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
-    context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
-    routed = pipeline._check_method_params(method="fit", props={})
-    return pipeline._fit(X, y, routed, raw_params={}, callback_ctx=context)
 
 
 def _depth_first(pipelines: Sequence[Member], count: Callable[[Any], int]) -> list[list[Member]]:

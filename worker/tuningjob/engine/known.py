@@ -13,18 +13,26 @@ from types import FunctionType
 from typing import Any, Final
 
 import numpy as np
-import sklearn
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
 from sklearn.metrics import silhouette_score
-from sklearn.metrics._scorer import _MultimetricScorer, _PassthroughScorer, _Scorer
 from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.fingerprint import is_estimator
 from tuningjob.engine.named import public_name
 from tuningjob.engine.rules.base import Rules, rules_for
+from tuningjob.engine.sklearn_private import (
+    CALLBACK_CONTEXT,
+    METADATA_REQUEST,
+    MultimetricScorer,
+    PassthroughScorer,
+    Scorer,
+    is_proved,
+    metric_arguments,
+    metric_of,
+    scorers_of,
+)
 
-_PROVED_ON: Final = ("1.9.",)
 _CLASSES: Final[Mapping[str, str]] = {
     "sklearn.calibration": "CalibratedClassifierCV",
     "sklearn.cluster": "Birch BisectingKMeans KMeans MeanShift MiniBatchKMeans",
@@ -92,10 +100,8 @@ _FUNCTIONS: Final = frozenset(
 _TYPES: Final = frozenset({bool, int, float, str, object})
 # Set to anything but these, the data are written into: what a later step or the train score is given changes with them.
 _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
-# What a pipeline sets on a step while it fits it: for its callbacks, and of no effect on the fit.
-CONTEXT: Final = "_parent_callback_ctx"
 # Attributes that are no parameters, but scikit-learn's own objects.
-_NO_PARAMETERS: Final = frozenset({"_metadata_request", CONTEXT})
+_NO_PARAMETERS: Final = frozenset({METADATA_REQUEST, CALLBACK_CONTEXT})
 # More than this and a copy for each candidate costs more than sharing gives: they are cloned and fitted one after the other.
 _MOST_BYTES: Final = 2**16
 _MOST_ITEMS: Final = 2_000
@@ -148,23 +154,23 @@ def can_share(estimator: Any) -> bool:  # noqa: ANN401  what a search is about
 
 def is_known_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
     """Whether a score is a function of the predictions: of scikit-learn's own metrics, or what the estimator says itself."""
-    if isinstance(scorer, _MultimetricScorer):
-        return all(map(is_known_scorer, scorer._scorers.values()))
-    if type(scorer) is _PassthroughScorer:
+    if isinstance(scorer, MultimetricScorer):
+        return all(map(is_known_scorer, scorers_of(scorer).values()))
+    if type(scorer) is PassthroughScorer:
         return True
-    return type(scorer) is _Scorer and _is_metric(scorer._score_func) and _is_plain(scorer._kwargs, _DEEPEST)
+    return type(scorer) is Scorer and _is_metric(metric_of(scorer)) and _is_plain(metric_arguments(scorer), _DEEPEST)
 
 
 def is_a_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
     """Whether it is scikit-learn's kind of scorer, which asks an estimator for predictions and does nothing else with it."""
-    if isinstance(scorer, _MultimetricScorer):
-        return all(map(is_a_scorer, scorer._scorers.values()))
-    return type(scorer) in {_Scorer, _PassthroughScorer}
+    if isinstance(scorer, MultimetricScorer):
+        return all(map(is_a_scorer, scorers_of(scorer).values()))
+    return type(scorer) in {Scorer, PassthroughScorer}
 
 
 @cache
 def _is_listed(kind: type) -> bool:
-    if not str(sklearn.__version__).startswith(_PROVED_ON):
+    if not is_proved():
         return False
     module, _, name = (public_name(kind) or "").rpartition(".")
     return name in _CLASSES.get(module, "").split()

@@ -1,19 +1,28 @@
 """The same answers with fewer questions: checks that cost more than a tiny fit, where their outcome is known.
 
 Measured on fits of a millisecond (iris, naive Bayes or a small tree) they were half of the time. Nothing here computes: scores
-are the bits that scikit-learn's functions give.
+are the bits that scikit-learn's functions give. ``PATCHES`` are in force while a search is (``engine.patches``).
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 
-import narwhals.stable.v2 as nw
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.metrics._scorer import _PassthroughScorer, _Scorer
 from sklearn.pipeline import Pipeline
+
+from tuningjob.engine.patches import Patch, inside
+from tuningjob.engine.sklearn_private import (
+    IS_FRAME,
+    IS_SERIES,
+    PARAM_NAMES,
+    PassthroughScorer,
+    Scorer,
+    is_plainly,
+    is_proved,
+)
 
 _LABELS: Final = frozenset("biuU")  # booleans, integers, text: of these accuracy asks nothing but equality
 
@@ -25,7 +34,7 @@ def lean(scorer: Any, estimator: Any, y: Any, params: Mapping[str, Any]) -> Call
     """
     if params or type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in _LABELS:
         return scorer  # type: ignore[no-any-return]
-    if _is_accuracy(scorer, estimator):
+    if is_proved() and _is_accuracy(scorer, estimator):
         return _accuracy
     return scorer  # type: ignore[no-any-return]
 
@@ -39,10 +48,9 @@ def _accuracy(estimator: Any, X: Any, y: Any) -> float:  # noqa: ANN401
 
 
 def _is_accuracy(scorer: Any, estimator: Any) -> bool:  # noqa: ANN401
-    if type(scorer) is _Scorer:
-        plain = scorer._score_func is accuracy_score and not scorer._kwargs and scorer._sign == 1
-        return plain and scorer._response_method == "predict"
-    return type(scorer) is _PassthroughScorer and _scores_by_accuracy(estimator)
+    if type(scorer) is Scorer:
+        return is_plainly(scorer, accuracy_score)
+    return type(scorer) is PassthroughScorer and _scores_by_accuracy(estimator)
 
 
 def _scores_by_accuracy(estimator: Any) -> bool:  # noqa: ANN401
@@ -51,30 +59,33 @@ def _scores_by_accuracy(estimator: Any) -> bool:  # noqa: ANN401
     return getattr(type(estimator), "score", None) is ClassifierMixin.score
 
 
-def _unless_array(is_frame: Callable[[Any], bool], value: Any) -> bool:  # noqa: ANN401
-    return type(value) is not np.ndarray and is_frame(value)
+# --- what is replaced while a search is in force
 
 
-_names_of: Final = BaseEstimator._get_param_names.__func__
+def _is_frame(value: Any) -> bool:  # noqa: ANN401
+    return type(value) is not np.ndarray and _into_dataframe(value)
+
+
+def _is_series(value: Any) -> bool:  # noqa: ANN401
+    return type(value) is not np.ndarray and _into_series(value)
 
 
 @cache
-def _known_names(kind: type) -> tuple[str, ...]:
+def _known_names(kind: type, init: object) -> tuple[str, ...]:  # noqa: ARG001  a class may be given another __init__
     return tuple(_names_of(kind))
 
 
-def _param_names(kind: type) -> list[str]:
-    return list(_known_names(kind))
+def _param_names(kind: Any) -> list[str]:  # noqa: ANN401  a class
+    return list(_known_names(kind, kind.__init__)) if inside() else _names_of(kind)
 
 
-def _install() -> None:
-    # scikit-learn 1.9 asks of every array whether it is a frame of one of nine libraries: a dozen times a fit, 30 µs each.
-    for name in ("is_into_dataframe", "is_into_series"):
-        asked = getattr(nw.dependencies, name)
-        if not isinstance(asked, partial):
-            setattr(nw.dependencies, name, partial(_unless_array, asked))
-    # ... and reads the signature of a class for every get_params: half a dozen times a fit, 70 µs each.
-    BaseEstimator._get_param_names = classmethod(_param_names)
+_into_dataframe: Final[Callable[[Any], bool]] = IS_FRAME.now
+_into_series: Final[Callable[[Any], bool]] = IS_SERIES.now
+_names_of: Final[Callable[[type], list[str]]] = PARAM_NAMES.now.__func__
 
-
-_install()
+PATCHES: Final = (
+    # scikit-learn 1.9 reads the signature of a class for every get_params: half a dozen times a fit, 70 µs each
+    Patch(PARAM_NAMES, classmethod(_param_names), _known_names.cache_clear),
+    # ... and asks of every array whether it is a frame of one of nine libraries: a dozen times a fit, 30 µs each
+    *((Patch(IS_FRAME, _is_frame), Patch(IS_SERIES, _is_series)) if is_proved("narwhals") else ()),
+)

@@ -1,14 +1,15 @@
 """Transformers fitted once: what two candidates' pipelines have in common on one fold is fitted for the first of them.
 
 scikit-learn fits every transformer of a Pipeline, a FeatureUnion and a ColumnTransformer through one function,
-``sklearn.pipeline._fit_transform_one``: the same one that ``Pipeline(memory=)`` caches. Remembering its results by (what the
-transformer is, the very objects that it is given) shares prefixes of pipelines, nested ones, branches and steps replaced by
-others. Nothing is hashed but parameters: data are compared by identity. Only what is known to be a function of its input is
-remembered (``engine.known``), and nothing is ever set on a transformer: what a remembered one makes of the fold's rows, which it
-is given again and again, is looked up where pipelines, unions and column transformers call it.
+``sklearn.pipeline._fit_transform_one``. Remembering its results by (what the transformer is, the very objects that it is given)
+shares prefixes of pipelines, nested ones, branches and steps replaced by others. That function and its kin (``PATCHES``) are
+replaced while a search is in force (``engine.patches``), and do what scikit-learn's do in a thread where no memo is active.
+
+Nothing is hashed but parameters: data are compared by identity. Only what is known to be a function of its input is remembered
+(``engine.known``), and nothing is ever set on a transformer: what a remembered one makes of the fold's rows, which it is given
+again and again, is looked up where pipelines, unions and column transformers call it.
 """
 
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -16,25 +17,33 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import sklearn.compose._column_transformer
-import sklearn.pipeline
 from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
-from tuningjob.engine.known import CONTEXT, is_known
+from tuningjob.engine.known import is_known
+from tuningjob.engine.patches import Patch
 from tuningjob.engine.rules.base import rules_for
 from tuningjob.engine.rules.views import ByInput
 from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.sklearn_private import (
+    CALLBACK_CONTEXT,
+    COLUMN_JOBS,
+    COLUMNS,
+    FIT_TRANSFORM_ONE,
+    PIPELINE_STEPS,
+    TRANSFORM_ONE,
+    fit_transform_one,
+    safe_indexing,
+    transform_one,
+)
 from tuningjob.engine.work import SMALLEST_MEMO
 
 # An ensemble of pipelines fits hundreds of transformers, each on rows of its own.
 _MOST_ENTRIES: Final = 256
 
-_fit_transform_one: Final = sklearn.pipeline._fit_transform_one
-_transform_one: Final = sklearn.pipeline._transform_one
-_iter: Final = Pipeline._iter
-_safe_indexing: Final = sklearn.compose._column_transformer._safe_indexing
+_steps_of: Final[Callable[..., Iterator[Any]]] = PIPELINE_STEPS.now
+_job_of: Final[Callable[..., Any]] = COLUMN_JOBS.now
 _active: Final = threading.local()
 
 
@@ -80,7 +89,7 @@ class Memo:
         """Xt and the fitted transformer, as scikit-learn's own function gives them."""
 
         def fit() -> tuple[Any, Any]:
-            Xt, fitted = _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
+            Xt, fitted = fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
             return Xt, fitted
 
         if id(transformer) in self._transforms:
@@ -100,11 +109,11 @@ class Memo:
         )
         rule = rules_for(type(transformer)).transform
         keep = (X, y, metadata)
-        whole = of_estimator(transformer, without={CONTEXT})
+        whole = of_estimator(transformer, without={CALLBACK_CONTEXT})
         if rule is None or weight is not None or metadata or not rule.applies(transformer, X):
             return self._shared((whole, given), keep, fit)
 
-        narrow = of_estimator(transformer, without={*rule.parameters, CONTEXT})
+        narrow = of_estimator(transformer, without={*rule.parameters, CALLBACK_CONTEXT})
         widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
         return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X))
 
@@ -119,7 +128,7 @@ class Memo:
 
     def columns(self, X: Any, key: Any) -> Any:  # noqa: ANN401
         """The columns that a ColumnTransformer gives to one of its transformers: the same object each time."""
-        subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: _safe_indexing(X, key, axis=1))
+        subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: safe_indexing(X, key, axis=1))
         return freeze(subset.value) if is_frozen(X) else subset.value
 
     def _shared(self, key: Hashable, keep: tuple[Any, ...], fit: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
@@ -202,7 +211,7 @@ def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
 ) -> Any:  # noqa: ANN401
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None:
-        return _fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
+        return fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
     return memo.fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
 
 
@@ -215,33 +224,35 @@ def _shared_transform_one(
 ) -> Any:  # noqa: ANN401
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None or weight is not None or not memo.remembers(transformer) or (params and params.transform):
-        return _transform_one(transformer, X, y, weight, params)
+        return transform_one(transformer, X, y, weight, params)
     return memo.transform(transformer, X)
 
 
-def _shared_iter(pipeline: Any, with_final: bool = True, filter_passthrough: bool = True) -> Iterator[Any]:  # noqa: ANN401, FBT001, FBT002
+def _shared_steps(pipeline: Any, with_final: bool = True, filter_passthrough: bool = True) -> Iterator[Any]:  # noqa: ANN401, FBT001, FBT002
     memo: Memo | None = getattr(_active, "memo", None)
-    steps: Iterator[Any] = _iter(pipeline, with_final, filter_passthrough)
+    steps: Iterator[Any] = _steps_of(pipeline, with_final, filter_passthrough)
     if memo is None or type(pipeline) is not Pipeline:
         return steps
     return ((at, name, _Remembered(step, memo) if memo.remembers(step) else step) for at, name, step in steps)
 
 
-def _shared_safe_indexing(X: Any, indices: Any, *, axis: int = 0) -> Any:  # noqa: ANN401
+def _shared_columns(X: Any, indices: Any, *, axis: int = 0) -> Any:  # noqa: ANN401
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None or axis != 1:
-        return _safe_indexing(X, indices, axis=axis)
+        return safe_indexing(X, indices, axis=axis)
     return memo.columns(X, indices)
 
 
-def _install() -> None:
-    # Once and for good, not while a memo is active: ColumnTransformer compares the function that it was given with the
-    # module's, and another thread's must not change in between. Without an active memo they are scikit-learn's own.
-    for module in ("sklearn.pipeline", "sklearn.compose._column_transformer"):
-        sys.modules[module]._fit_transform_one = _shared_fit_transform_one  # type: ignore[attr-defined]
-        sys.modules[module]._transform_one = _shared_transform_one  # type: ignore[attr-defined]
-    Pipeline._iter = _shared_iter
-    sklearn.compose._column_transformer._safe_indexing = _shared_safe_indexing
+def _shared_job(function: Any) -> Any:  # noqa: ANN401
+    memo: Memo | None = getattr(_active, "memo", None)
+    return _job_of(function if memo is None else _SHARED.get(function, function))
 
 
-_install()
+_SHARED: Final = {fit_transform_one: _shared_fit_transform_one, transform_one: _shared_transform_one}
+PATCHES: Final = (
+    Patch(FIT_TRANSFORM_ONE, _shared_fit_transform_one),
+    Patch(TRANSFORM_ONE, _shared_transform_one),
+    Patch(PIPELINE_STEPS, _shared_steps),
+    Patch(COLUMN_JOBS, _shared_job),
+    Patch(COLUMNS, _shared_columns),
+)

@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CellType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import joblib
 import numpy as np
-from joblib._utils import eval_expr
 from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
@@ -22,15 +21,21 @@ from sklearn.utils.parallel import Parallel
 
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
-from tuningjob.engine.evaluate import Evaluated, Evaluator, Outcome, shares_anything
+from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, Outcome, shares_anything
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import may_fork
 from tuningjob.engine.seeds import GlobalGenerators
+from tuningjob.engine.sklearn_private import (
+    eval_expr,
+    is_told_of_fits,
+    processes_of,
+    streams,
+    variables_of,
+    warn_if_unproved,
+)
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays
 
-_PARALLEL: Final = "parallel"
-_ESTIMATOR: Final = "base_estimator"
 # One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
 
@@ -52,9 +57,9 @@ class _SharedWork:
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:  # noqa: ANN401
         run: Callable[..., None] = super()._run_search  # type: ignore[misc]
-        closure = _closure_of(evaluate_candidates)
-        parallel, estimator = closure.get(_PARALLEL), closure.get(_ESTIMATOR)
-        if parallel is None or estimator is None or _has_callbacks(self):
+        warn_if_unproved()
+        variables = variables_of(evaluate_candidates)
+        if variables is None or _has_callbacks(self):
             # callbacks are told of each fit: there must be one for each candidate
             run(evaluate_candidates, callback_ctx=callback_ctx)
             return
@@ -67,6 +72,7 @@ class _SharedWork:
         ) -> Any:  # noqa: ANN401
             return evaluate_candidates(candidate_params, cv, more_results)
 
+        parallel, estimator = variables
         evaluation = _Evaluation(self, parallel.cell_contents, estimator)
         parallel.cell_contents = evaluation
         run(without_contexts, callback_ctx=callback_ctx)
@@ -111,8 +117,9 @@ class _Evaluation:
         work, cells = _work_of(self._estimator.cell_contents, listed)
         self._told.clear()
         outcomes: dict[CellKey, Outcome] = {}
-        for result in self._evaluate(work, cells):
-            outcomes[result.cell] = result.outcome
+        with PATCHES.in_force():
+            for result in self._evaluate(work, cells):
+                outcomes[result.cell] = result.outcome
         return [outcomes[cell] for cell in cells] if outcomes else []
 
     def _evaluate(self, work: Work, cells: list[CellKey]) -> Iterable[Evaluated]:
@@ -173,13 +180,13 @@ class _Evaluation:
     def _joblibs(self, processes: int) -> Parallel:
         """scikit-learn's own Parallel, with whatever backend the user has chosen: scikit-learn ends what it has begun."""
         parallel = self._parallel
-        if processes != parallel._effective_n_jobs():
+        if processes != processes_of(parallel):
             parallel.__exit__(None, None, None)
             parallel.n_jobs = processes
             parallel.__enter__()
         parallel.batch_size = 1
-        streams = getattr(parallel._backend, "supports_return_generator", False)
-        parallel.return_generator, parallel.return_ordered = streams, not streams
+        one_by_one = streams(parallel)
+        parallel.return_generator, parallel.return_ordered = one_by_one, not one_by_one
         return parallel
 
     def _dispatches_anything(self, processes: int) -> bool:
@@ -256,16 +263,8 @@ def _indices(given: Any) -> Any:  # noqa: ANN401  whatever an iterable of splits
     return given if dispatches_arrays() else np.asarray(given)
 
 
-def _closure_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The variables that an inner function shares with the one around it: name to cell."""
-    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-
-
 def _has_callbacks(search: Any) -> bool:  # noqa: ANN401
     try:
-        return any(
-            hasattr(each, "_skl_callbacks") or hasattr(each, "_parent_callback_ctx")
-            for each in nested_estimators(search)
-        )
+        return any(map(is_told_of_fits, nested_estimators(search)))
     except Exception:  # noqa: BLE001  whatever an estimator does when it is looked at
         return False

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._indexing import _safe_indexing
+
+from tuningjob.engine.sklearn_private import safe_indexing
 
 _Array = NDArray[Any]
 _Rows = NDArray[np.intp]
@@ -92,7 +93,7 @@ class SharedRows:
         X = self._X
         rows = _row_numbers(selection, len(X))
         # scikit-learn decides how the axes lie; the first one is always the outermost
-        sample = np.asarray(_safe_indexing(X, rows[:1]))
+        sample = np.asarray(safe_indexing(X, rows[:1]))
         strides = (sample.nbytes, *sample.strides[1:])
         if not len(rows):
             return _read_only(sample)

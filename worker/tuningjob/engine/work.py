@@ -9,13 +9,11 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.utils import get_tags
-from sklearn.utils._indexing import _safe_indexing
-from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.validation import _check_method_params, _num_samples
 
 from tuningjob.engine.arrays import freeze, size_of
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.known import is_known
+from tuningjob.engine.sklearn_private import BaseComposition, check_method_params, num_samples, safe_indexing
 from tuningjob.engine.slices import SharedRows
 
 # Whatever the data's size, a few small transformers may stay: branches of a FeatureUnion do not follow each other like a path.
@@ -71,9 +69,9 @@ class Side(NamedTuple):
 
         ``X``: that of the fold, where nobody may.
         """
-        y = None if work.y is None else _safe_indexing(work.y, indices)
-        params = _check_method_params(work.X, params=work.score_params, indices=indices)
-        return cls(_safe_indexing(work.X, indices) if X is None else X, y, params)
+        y = None if work.y is None else safe_indexing(work.y, indices)
+        params = check_method_params(work.X, params=work.score_params, indices=indices)
+        return cls(safe_indexing(work.X, indices) if X is None else X, y, params)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Fold:
     @property
     def test_samples(self) -> int:
         """Rows of the test side."""
-        return int(_num_samples(self.X_test))
+        return int(num_samples(self.X_test))
 
     @property
     def size(self) -> int:
@@ -121,7 +119,7 @@ def fold_of(work: Work, split: int) -> Fold:
     train, test = work.splits[split]
 
     def rows_of(data: Any, indices: "np.ndarray[Any, Any]") -> Any:  # noqa: ANN401
-        return None if data is None else freeze(_safe_indexing(data, indices))
+        return None if data is None else freeze(safe_indexing(data, indices))
 
     return Fold(
         split,
@@ -129,9 +127,9 @@ def fold_of(work: Work, split: int) -> Fold:
         rows_of(work.y, train),
         rows_of(work.X, test) if work.rows is None else work.rows.take(2 * split + 1),
         rows_of(work.y, test),
-        _frozen(work.fit_params, _check_method_params(work.X, params=work.fit_params, indices=train)),
-        _frozen(work.score_params, _check_method_params(work.X, params=work.score_params, indices=train)),
-        _frozen(work.score_params, _check_method_params(work.X, params=work.score_params, indices=test)),
+        _frozen(work.fit_params, check_method_params(work.X, params=work.fit_params, indices=train)),
+        _frozen(work.score_params, check_method_params(work.X, params=work.score_params, indices=train)),
+        _frozen(work.score_params, check_method_params(work.X, params=work.score_params, indices=test)),
     )
 
 
@@ -157,12 +155,12 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
     """
     whole = size_of(work.X)
     rows = max(
-        (whole * (len(train) + len(test)) // max(1, _num_samples(work.X)) for train, test in work.splits), default=0
+        (whole * (len(train) + len(test)) // max(1, num_samples(work.X)) for train, test in work.splits), default=0
     )
     # what is not known is given rows of its own
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE and is_known(work.estimator)
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
-    has_steps = any(isinstance(each, _BaseComposition) for each in nested_estimators(work.estimator))
+    has_steps = any(isinstance(each, BaseComposition) for each in nested_estimators(work.estimator))
     return whole + size_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
 
 

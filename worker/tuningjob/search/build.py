@@ -11,6 +11,7 @@ import scipy.stats
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path
@@ -198,7 +199,7 @@ def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of an
         raise ManifestRefused(problems)
     pipeline = Pipeline(steps)
     try:
-        pipeline._validate_steps()
+        check_steps(pipeline)
     except (TypeError, ValueError) as error:
         raise refused(
             Reason.ESTIMATOR_INVALID,

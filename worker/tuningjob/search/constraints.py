@@ -4,13 +4,14 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from typing import Any, Final
 
-from sklearn.utils._param_validation import (
+from tuningjob.engine.fingerprint import is_estimator
+from tuningjob.engine.sklearn_private import (
     InvalidParameterError,
+    constraints_of,
+    declares_constraints,
     make_constraint,
     validate_parameter_constraints,
 )
-
-from tuningjob.engine.fingerprint import is_estimator
 
 _UNCHECKED: Final = "no_validation"
 
@@ -25,7 +26,7 @@ def must_be(owner: Any, name: str, value: Any) -> str | None:  # noqa: ANN401  a
     if not constraints or any(is_satisfied_by(value) for is_satisfied_by in constraints):
         return None
     try:
-        validate_parameter_constraints(kind._parameter_constraints, {name: value}, kind.__name__)
+        validate_parameter_constraints(constraints_of(kind), {name: value}, kind.__name__)
     except InvalidParameterError as error:
         return str(error).partition(" must be ")[2].rpartition(". Got ")[0]
     return None
@@ -46,7 +47,7 @@ def invalid_within(estimator: Any) -> Iterator[tuple[str, Any, str]]:  # noqa: A
 
 @cache
 def _constraints_of(owner: Hashable, name: str) -> tuple[Callable[[Any], bool], ...]:
-    constraints = getattr(owner, "_parameter_constraints", {}).get(name, _UNCHECKED)
+    constraints = constraints_of(owner).get(name, _UNCHECKED)
     if constraints == _UNCHECKED or _fits_in_its_own_way(owner):
         return ()
     return tuple(make_constraint(constraint).is_satisfied_by for constraint in constraints)
@@ -55,7 +56,7 @@ def _constraints_of(owner: Hashable, name: str) -> tuple[Callable[[Any], bool], 
 def _fits_in_its_own_way(owner: Any) -> bool:  # noqa: ANN401  a class
     """Whether a class of others has a ``fit`` that came after the constraints it inherits: it may translate what it is given."""
     for each in owner.__mro__:
-        if "_parameter_constraints" in vars(each) or each.__module__.startswith("sklearn."):
+        if declares_constraints(each) or each.__module__.startswith("sklearn."):
             return False
         if "fit" in vars(each):
             return True

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import joblib
 import pandas as pd
-from sklearn.utils.validation import _num_samples
 
+from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
@@ -31,7 +31,7 @@ class Dataset:
     @property
     def samples(self) -> int:
         """Rows of X."""
-        return int(_num_samples(self.X))
+        return int(num_samples(self.X))
 
     @property
     def features(self) -> int:
@@ -51,7 +51,7 @@ def _check_lengths(X: Any, y: Any, data: Data) -> None:  # noqa: ANN401  whateve
     field = "spec.data.loader" if data.loader is not None else "spec.data.path"
     source = data.loader if data.loader is not None else data.path
     try:
-        rows, targets = _num_samples(X), _num_samples(y)
+        rows, targets = num_samples(X), num_samples(y)
     except TypeError as error:
         raise refused(
             Reason.DATA_LOAD, field, "a loader whose X and y have rows", source, f"scikit-learn says: {error}."

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, RealNotInt
-
+from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
 from tuningjob.search.build import takes
 from tuningjob.search.constraints import invalid_within, must_be
@@ -152,7 +151,7 @@ def means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: 
         or literal.value not in {0, 1}
     ):
         return False
-    constraints = getattr(type(owner), "_parameter_constraints", {}).get(name, ())
+    constraints = constraints_of(type(owner)).get(name, ())
     intervals = (
         [constraint for constraint in constraints if isinstance(constraint, Interval)]
         if isinstance(constraints, list)

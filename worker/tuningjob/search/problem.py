@@ -25,6 +25,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 
+from tuningjob.engine.sklearn_private import metric_of, response_methods
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.protocol.code import bounded, listed
 from tuningjob.protocol.records import Preflight
@@ -205,7 +206,7 @@ def _code(spec: TuningJobSpec, estimator: Any, space: Space, scorer: Any) -> Sea
     paths = [*named_classes([written["estimator"], written["search"]]), *filter(None, [spec.data.loader])]
     return code_of_search(
         estimators=[estimator, *(values for each in space.listed for values in each.values())],
-        others=[scorer, getattr(scorer, "_score_func", None)],
+        others=[scorer, metric_of(scorer)],
         paths=paths,
         told=library_versions(),
     )
@@ -274,8 +275,7 @@ def _scorer(spec: TuningJobSpec, estimator: Any, candidates: Sequence[Mapping[st
     if spec.scoring not in names:
         must_be = "the name of one of scikit-learn's scorers"
         raise refused(Reason.SCORER_UNKNOWN, field, must_be, spec.scoring, _scorer_meant(spec.scoring, names))
-    wanted = getattr(get_scorer(spec.scoring), "_response_method", "predict")
-    methods = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    methods = response_methods(get_scorer(spec.scoring))
     if methods != ("default",) and not any(
         hasattr(clone(estimator).set_params(**clone(params, safe=False)), method)
         for params in islice(candidates, _SCORER_SAMPLE)

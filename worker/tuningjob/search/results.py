@@ -22,6 +22,7 @@ from tuningjob import __version__
 from tuningjob.artifacts.downloads import Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
+from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
 from tuningjob.errors import SearchFailed
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.cells import SCORE
@@ -90,8 +91,8 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     with warnings.catch_warnings():
         # NaN scores are told as a number of failed fits, by whoever shows the results
         warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
-        table = search._format_results(list(problem.candidates), len(problem.splits), outcomes)
-    best = int(search._select_best_index(True, SCORE, table))  # noqa: FBT003  and its own choice
+        table = results_table(search, problem.candidates, len(problem.splits), outcomes)
+    best = best_index(search, SCORE, table)
     return Results(table, best, table["params"][best], failed, seconds, errors, first_failed)
 
 
@@ -103,7 +104,7 @@ def fitted_search(
 ) -> SearchCV:
     """The search as scikit-learn's ``fit`` would have left it: what knows a fitted search of its works with this one."""
     search = _search_of(problem)
-    search._checked_cv_orig = check_cv(search.cv, problem.data.y, classifier=is_classifier(problem.estimator))
+    keep_splitter(search, check_cv(search.cv, problem.data.y, classifier=is_classifier(problem.estimator)))
     search.n_splits_ = len(problem.splits)
     search.multimetric_ = False
     search.best_index_ = np.int64(results.best_index)

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.base import is_classifier
 
 from tuningjob.engine import Work, one_thread
-from tuningjob.engine.evaluate import Evaluated, Evaluator
+from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
 from tuningjob.search.cells import result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
@@ -206,7 +206,7 @@ class Trial:
         with contextlib.suppress(OSError):  # the peak is to be this fit's own
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         began, waited = time.monotonic(), _waited()
-        with one_thread():
+        with one_thread(), PATCHES.in_force():
             for step in with_warnings(Evaluator(self._work_of(task)).evaluate(0, [0], plain=True)):
                 if isinstance(step, Evaluated):
                     cell = result_of(step)

@@ -12,6 +12,7 @@ from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
+from tuningjob.engine.sklearn_private import check_by, checked_by_adaboost
 
 
 @register
@@ -72,7 +73,7 @@ def _decision(by_size: ByInput, made: Any, X: Any) -> Any:  # noqa: ANN401
 
 def _votes(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # noqa: ANN401
     """The weighted votes of the first learners, for each of ``sizes``."""
-    X = boosting._check_X(X)
+    X = checked_by_adaboost(boosting)(X)
     n_classes, classes = boosting.n_classes_, boosting.classes_[:, np.newaxis]
     votes: dict[int, Any] = {}
     total: Any = 0
@@ -85,7 +86,8 @@ def _votes(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # 
 
 def _with_shared_learners(boosting: Any, views: Sequence[Any]) -> None:  # noqa: ANN401
     # what is checked is one object for one X, or the learners would not know it again
-    checked = ByInput(boosting._check_X)
+    checked = ByInput(checked_by_adaboost(boosting))
     learners = [predicts(copy.copy(learner), "predict", ByInput(learner.predict)) for learner in boosting.estimators_]
     for made in views:
-        vars(made).update(_check_X=checked, estimators_=learners[: len(made.estimators_)])
+        check_by(made, checked)
+        made.estimators_ = learners[: len(made.estimators_)]

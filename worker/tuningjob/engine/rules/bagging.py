@@ -7,12 +7,12 @@ from typing import Any
 from joblib import effective_n_jobs
 from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
-from sklearn.ensemble._bagging import _parallel_decision_function, _parallel_predict_proba, _parallel_predict_regression
 from sklearn.utils.validation import validate_data
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
+from tuningjob.engine.sklearn_private import bag_decides, bag_predicts, bag_predicts_proba, first_seeds
 
 _Predict = Callable[[Any, Any, Any], Any]
 
@@ -47,7 +47,7 @@ class BaggedEstimators(NestedFit):
                 estimator,
                 estimators_=bag.estimators_[:size],
                 estimators_features_=bag.estimators_features_[:size],
-                _seeds=bag._seeds[:size],
+                **first_seeds(bag, size),
             )
             for method, by_size in sums.items() if alone else ():
                 predicts(made, method, partial(_mean, by_size, estimator.n_estimators))
@@ -60,12 +60,12 @@ def _mean(by_size: ByInput, size: Any, X: Any) -> Any:  # noqa: ANN401
 
 def _methods(bag: Any) -> dict[str, _Predict]:  # noqa: ANN401
     if not is_classifier(bag):
-        return {"predict": lambda each, features, X: _parallel_predict_regression(each, features, X, {})}
+        return {"predict": bag_predicts}
     methods: dict[str, _Predict] = {
-        "predict_proba": lambda each, features, X: _parallel_predict_proba(each, features, X, bag.n_classes_)
+        "predict_proba": lambda each, features, X: bag_predicts_proba(each, features, X, bag.n_classes_)
     }
     if hasattr(bag, "decision_function"):
-        methods["decision_function"] = lambda each, features, X: _parallel_decision_function(each, features, X, {})
+        methods["decision_function"] = bag_decides
     return methods
 
 
@@ -75,7 +75,7 @@ def _sums(bag: Any, sizes: Collection[int], predict: _Predict, X: Any) -> dict[i
     sums: dict[int, Any] = {}
     total: Any = 0
     for size, (each, features) in enumerate(zip(bag.estimators_, bag.estimators_features_, strict=True), start=1):
-        total = total + predict([each], [features], X)
+        total = total + predict(each, features, X)
         if size in sizes:
             sums[size] = total
     return sums

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import sklearn
 
+from tuningjob.engine.sklearn_private import PROVED_ON
+
 ENTRY_POINTS: Final = "tuningjob.rules"
 _PACKAGE: Final = "tuningjob.engine.rules"
 
@@ -25,7 +27,7 @@ class Rule(ABC):
     estimators: ClassVar[tuple[type, ...]]
     parameters: ClassVar[tuple[str, ...]]
     proof: ClassVar[str]
-    proved_on: ClassVar[tuple[str, ...]] = ("1.9.",)
+    proved_on: ClassVar[tuple[str, ...]] = PROVED_ON["scikit-learn"]
 
     def is_proved_here(self) -> bool:
         """Whether the proof was run on the version that is installed. A rule for another package's estimators overrides this."""

@@ -11,6 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomFo
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
+from tuningjob.engine.sklearn_private import checked_by_forest
 
 
 @register
@@ -46,7 +47,7 @@ def _of_size(by_size: ByInput, size: int, X: Any) -> Any:  # noqa: ANN401
 
 def _averages(forest: Any, X: Any, sizes: set[int]) -> dict[int, Any]:  # noqa: ANN401
     """The prediction of the first trees, for each of ``sizes``."""
-    X = forest._validate_X_predict(X)
+    X = checked_by_forest(forest, X)
     averages: dict[int, Any] = {}
     total: Any = None
     for size, tree in enumerate(forest.estimators_[: max(sizes)], start=1):

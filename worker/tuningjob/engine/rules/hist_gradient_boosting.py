@@ -4,13 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, view
+from tuningjob.engine.sklearn_private import first_iterations, raw_predictions
 
 
 @register
@@ -41,11 +40,10 @@ class HistogramIterations(NestedFit):
             yield view(
                 boosting,
                 estimator,
-                _predictors=boosting._predictors[:size],
                 # with that of no iteration at all before them, or empty: only early stopping asks for scores
                 train_score_=boosting.train_score_[: size + 1],
                 validation_score_=boosting.validation_score_[: size + 1],
-                _raw_predict=partial(_of_size, by_size, size),
+                **first_iterations(boosting, size, partial(_of_size, by_size, size)),
             )
 
 
@@ -55,15 +53,4 @@ def _of_size(by_size: ByInput, size: int, X: Any) -> Any:  # noqa: ANN401
 
 def _raw_predictions(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # noqa: ANN401
     """The raw predictions after the first iterations, for each of ``sizes``."""
-    X = boosting._preprocess_X(X, reset=False)
-    shape = (X.shape[0], boosting.n_trees_per_iteration_)
-    raw = np.zeros(shape, dtype=boosting._baseline_prediction.dtype, order="F")
-    raw += boosting._baseline_prediction
-    threads = _openmp_effective_n_threads()
-    predictions: dict[int, Any] = {}
-    done = 0
-    for size in sorted(sizes):
-        boosting._predict_iterations(X, boosting._predictors[done:size], raw, is_binned=False, n_threads=threads)
-        predictions[size] = raw.copy(order="F")
-        done = size
-    return predictions
+    return {size: raw.copy(order="F") for size, raw in raw_predictions(boosting, X, sorted(sizes))}

@@ -9,12 +9,18 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
+from tuningjob.engine.sklearn_private import (
+    ASKS_FOR_NEIGHBORS,
+    fitted_rows,
+    fitted_targets,
+    has_tree,
+    num_samples,
+    safe_indexing,
+)
 
 _METRICS: Final = {"minkowski", "euclidean", "l2", "manhattan", "cityblock", "l1", "chebyshev", "cosine"}
 # Brute force has the distance of one pair of rows at a time.
@@ -58,7 +64,7 @@ class NearestNeighbors(NestedFit):
         )
 
     def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
-        half = _num_samples(X) // 2
+        half = num_samples(X) // 2
 
         def asks_many(estimator: Any) -> bool:  # noqa: ANN401
             # the one place where a fit looks at n_neighbors: "auto" leaves the trees then
@@ -80,12 +86,14 @@ class _Query:
         samples = int(fitted.n_samples_fit_)
         width = min(widest + _MARGIN, samples)
         # every metric that trees are served for is at most the sum over the features
-        extent = 0.0 if fitted._tree is None else float(np.ptp(fitted._fit_X, axis=0).sum())
+        extent = float(np.ptp(fitted_rows(fitted), axis=0).sum()) if has_tree(fitted) else 0.0
 
         def ask(X: Any) -> _Neighbours:  # noqa: ANN401
             distances, indices = fitted.kneighbors(X, n_neighbors=width)
-            slack = 0.0 if fitted._tree is None else _ROUNDING * (distances[:, -1:] + extent)
-            return _Neighbours.of(distances, indices, fitted._y[indices], slack, all_of_them=width == samples)
+            slack = _ROUNDING * (distances[:, -1:] + extent) if has_tree(fitted) else 0.0
+            return _Neighbours.of(
+                distances, indices, fitted_targets(fitted)[indices], slack, all_of_them=width == samples
+            )
 
         self.fitted = fitted
         self.samples = samples
@@ -98,8 +106,7 @@ class _Query:
         size = int(estimator.n_neighbors)
         if size > self.samples:
             return own  # which raises, as it does in scikit-learn
-        # not "brute": that may count votes in a query of its own (ArgKminClassMode), to the same numbers
-        sliced = view(self.fitted, estimator, _fit_method="sliced")
+        sliced = view(self.fitted, estimator, **ASKS_FOR_NEIGHBORS)
         sliced.kneighbors = lambda X, *, return_distance=True: self.neighbours(X).nearest(size, return_distance)
         made = view(self.fitted, estimator)
         for method in ("predict", "predict_proba") if is_classifier(own) else ("predict",):
@@ -117,15 +124,15 @@ class _Query:
             return getattr(own, method)(X)
         result = getattr(sliced, method)(X)
         if len(unclear):
-            result[unclear] = getattr(own, method)(_safe_indexing(X, unclear))
+            result[unclear] = getattr(own, method)(safe_indexing(X, unclear))
         return result
 
 
 def _is_row_by_row(fitted: Any, X: Any) -> bool:  # noqa: ANN401
     """Whether what is found for some of the rows does not depend on the others."""
-    if fitted._tree is not None:
+    if has_tree(fitted):
         return True
-    given = (X, fitted._fit_X)
+    given = (X, fitted_rows(fitted))
     if not all(isinstance(rows, np.ndarray) and rows.flags.c_contiguous for rows in given):
         return False
     # of more rows ArgKmin deals them out otherwise (strategy="auto"), and ties end in another order

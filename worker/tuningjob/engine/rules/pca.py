@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.utils._set_output import _get_output_config
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedTransform, register
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.seeds import pca_solver
+from tuningjob.engine.sklearn_private import output_config
 
 
 @register
@@ -37,7 +37,7 @@ class PrincipalComponents(NestedTransform):
             # of fewer rows than features the covariance has more eigenvalues than a fit keeps, and the noise needs them
             (solver == "full" or (solver == "covariance_eigh" and smallest == X.shape[1]))
             and transformer.copy is True
-            and _get_output_config("transform", transformer)["dense"] == "default"
+            and output_config("transform", transformer)["dense"] == "default"
         )
 
     def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401, ARG002

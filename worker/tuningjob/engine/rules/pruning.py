@@ -11,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import view
+from tuningjob.engine.sklearn_private import prune
 
 
 @register
@@ -36,5 +37,5 @@ class Pruning(NestedFit):
         whole = copy.copy(estimators[0]).set_params(ccp_alpha=0.0).fit(X, y, **fit_params)
         for estimator in estimators:
             made = view(whole, estimator)
-            made._prune_tree()
+            prune(made)
             yield made

@@ -8,13 +8,19 @@ import numpy as np
 from scipy import linalg
 from sklearn.base import is_classifier
 from sklearn.linear_model import Ridge, RidgeClassifier
-from sklearn.linear_model._base import _preprocess_data, _rescale_data
-from sklearn.linear_model._ridge import _solve_cholesky_kernel
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
 
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.values import as_number
 from tuningjob.engine.rules.views import view
+from tuningjob.engine.sklearn_private import (
+    check_sample_weight,
+    prepared_ridge_data,
+    preprocess_data,
+    rescale_data,
+    set_intercept,
+    solve_cholesky_kernel,
+)
 
 _SOLVERS: Final = {"auto": "cholesky", "cholesky": "cholesky", "svd": "svd"}
 
@@ -66,25 +72,25 @@ def _unpenalised(fitted: Any, X: Any, y: Any, sample_weight: Any) -> Callable[[A
     """``Ridge.fit`` and ``RidgeClassifier.fit`` up to where ``alpha`` comes in, and a function that does the rest."""
     scratch = copy.copy(fitted)
     if is_classifier(fitted):
-        X, _, sample_weight, y = scratch._prepare_data(X, y, sample_weight, scratch.solver)
+        X, y, sample_weight = prepared_ridge_data(scratch, X, y, sample_weight)
     else:
         X, y = validate_data(
             scratch, X, y, dtype=[np.float64, np.float32], force_writeable=True, multi_output=True, y_numeric=True
         )
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
-    X, y, X_offset, y_offset, X_scale, _ = _preprocess_data(
+        sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype)
+    X, y, X_offset, y_offset, X_scale, _ = preprocess_data(
         X, y, fit_intercept=fitted.fit_intercept, copy=True, sample_weight=sample_weight, rescale_with_sw=False
     )
     y = y.reshape(-1, 1) if y.ndim == 1 else y
     if sample_weight is not None:
-        X, y, _ = _rescale_data(X, y, sample_weight)
+        X, y, _ = rescale_data(X, y, sample_weight)
     solve = (_by_svd if fitted.solver_ == "svd" else _by_cholesky)(X, y)
 
     def with_penalty(estimator: Any) -> Any:  # noqa: ANN401
         coef = solve(np.full(y.shape[1], float(estimator.alpha)))
         made = view(fitted, estimator, coef_=coef.reshape(-1) if y.shape[1] == 1 else coef)
-        made._set_intercept(X_offset, y_offset, X_scale)
+        set_intercept(made, X_offset, y_offset, X_scale)
         return made
 
     return with_penalty
@@ -94,7 +100,7 @@ def _by_cholesky(X: Any, y: Any) -> _Solve:  # noqa: ANN401
     """As ``_solve_cholesky`` and, of more features than rows, ``_solve_cholesky_kernel``."""
     if X.shape[1] > X.shape[0]:
         kernel = X @ X.T
-        return lambda alpha: (X.T @ _solve_cholesky_kernel(kernel, y, alpha, copy=True)).T
+        return lambda alpha: (X.T @ solve_cholesky_kernel(kernel, y, alpha, copy=True)).T
     gram, Xy = X.T @ X, X.T @ y
 
     def solve(alpha: Any) -> Any:  # noqa: ANN401

@@ -8,6 +8,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Ceiling, register
+from tuningjob.engine.sklearn_private import validates_probabilities
 
 _LARGEST: Final = 2**31 - 1  # C's int
 
@@ -27,4 +28,4 @@ class LibsvmIterations(Ceiling):
 
     def reached(self, fitted: Any) -> float:  # noqa: ANN401
         # the machines of its own cross-validation are limited too, and their iterations are not told
-        return math.inf if getattr(fitted, "_effective_probability", False) else float(np.max(fitted.n_iter_))
+        return math.inf if validates_probabilities(fitted) else float(np.max(fitted.n_iter_))

@@ -19,6 +19,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Ceiling, register
+from tuningjob.engine.sklearn_private import boosted_trees
 
 _DEEPEST: Final = np.iinfo(np.intp).max  # what the builders' own type holds; more than that is an error
 
@@ -61,8 +62,9 @@ class TreeDepth(Ceiling):
 
 
 def _depths(fitted: Any) -> Iterator[int]:  # noqa: ANN401
-    if hasattr(fitted, "_predictors"):
-        yield from (tree.get_max_depth() for iteration in fitted._predictors for tree in iteration)
+    boosted = boosted_trees(fitted)
+    if boosted is not None:
+        yield from (tree.get_max_depth() for tree in boosted)
     elif hasattr(fitted, "tree_"):
         yield fitted.tree_.max_depth
     else:

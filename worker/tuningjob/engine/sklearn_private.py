@@ -1,0 +1,395 @@
+"""The one door to what scikit-learn, joblib and narwhals do not promise: every private name of theirs that is used here.
+
+``PROVED_ON`` says on which versions these names were proved to mean what is said of them. On another version:
+
+- of scikit-learn: nothing is shared and nothing is replaced (``rules``, ``known``, ``patches`` and ``lean`` ask
+  ``is_proved``), so every fit is made by scikit-learn's own code: the same results, later;
+- of scikit-learn or joblib: ``GridSearchCV`` and ``RandomizedSearchCV`` leave the evaluation to scikit-learn's own search;
+- of narwhals: its two functions are not replaced.
+
+An ``UnprovedVersion`` warning says so once in a process. A missing name is an ImportError that says which versions to install.
+
+A test (tests/engine/test_one_door.py) and the linter (SLF001) hold that no other module imports or reads a private name of these
+packages. The names of a part of scikit-learn that is slow to import are imported when they are first used.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from types import CellType
+from typing import Any, Final, NamedTuple
+
+import joblib
+import narwhals
+import narwhals.stable.v2
+import numpy as np
+import sklearn
+import sklearn.base
+import sklearn.pipeline
+
+PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
+    "scikit-learn": ("1.9.",),
+    "joblib": ("1.6.",),
+    "narwhals": ("2.",),
+}
+_PACKAGES: Final = {"scikit-learn": sklearn, "joblib": joblib, "narwhals": narwhals}
+
+
+class UnprovedVersion(UserWarning):
+    """Nothing is shared because the installed version of a package was never proved: fits are scikit-learn's own, and slower."""
+
+
+@cache
+def is_proved(package: str = "scikit-learn") -> bool:
+    """Whether what is said here of a package was proved on the version of it that is installed."""
+    return str(_PACKAGES[package].__version__).startswith(PROVED_ON[package])
+
+
+@cache
+def warn_if_unproved() -> None:
+    """Say, once in a process, that a version was never proved, and what follows."""
+    if not all(map(is_proved, _PACKAGES)):
+        warnings.warn(
+            f"{_not_proved()} Results are the same, but work that candidates have in common may be done for each of them.",
+            UnprovedVersion,
+            stacklevel=3,
+        )
+
+
+def _not_proved() -> str:
+    return " ".join(
+        f"{name} {_PACKAGES[name].__version__} is installed, but tuningjob was proved on {name} "
+        f"{' and '.join(f'{beginning}*' for beginning in beginnings)}."
+        for name, beginnings in PROVED_ON.items()
+        if not is_proved(name)
+    )
+
+
+try:
+    from joblib._utils import eval_expr
+    from sklearn.compose import _column_transformer as column_transformer
+    from sklearn.linear_model._base import _preprocess_data as preprocess_data
+    from sklearn.linear_model._base import _rescale_data as rescale_data
+    from sklearn.linear_model._ridge import _solve_cholesky_kernel as solve_cholesky_kernel
+    from sklearn.metrics._scorer import _MultimetricScorer as MultimetricScorer
+    from sklearn.metrics._scorer import _PassthroughScorer as PassthroughScorer
+    from sklearn.metrics._scorer import _Scorer as Scorer
+    from sklearn.model_selection._validation import _fit_and_score as fit_and_score
+    from sklearn.model_selection._validation import _score as score
+    from sklearn.pipeline import _fit_transform_one as fit_transform_one
+    from sklearn.pipeline import _transform_one as transform_one
+    from sklearn.utils._indexing import _safe_indexing as safe_indexing
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
+    from sklearn.utils._param_validation import (
+        Interval,
+        InvalidParameterError,
+        RealNotInt,
+        make_constraint,
+        validate_parameter_constraints,
+    )
+    from sklearn.utils._set_output import _get_output_config as output_config
+    from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
+    from sklearn.utils.validation import _check_method_params as check_method_params
+    from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+    from sklearn.utils.validation import _num_samples as num_samples
+except ImportError as error:
+    raise ImportError(f"{error}. {_not_proved()}") from error
+
+__all__ = [
+    "BaseComposition",
+    "Interval",
+    "InvalidParameterError",
+    "MultimetricScorer",
+    "PassthroughScorer",
+    "RealNotInt",
+    "Scorer",
+    "check_method_params",
+    "check_sample_weight",
+    "column_transformer",
+    "eval_expr",
+    "fit_and_score",
+    "fit_transform_one",
+    "make_constraint",
+    "num_samples",
+    "openmp_threads",
+    "output_config",
+    "preprocess_data",
+    "rescale_data",
+    "safe_indexing",
+    "score",
+    "solve_cholesky_kernel",
+    "transform_one",
+    "validate_parameter_constraints",
+]
+
+# --- places where the engine puts functions of its own while a search is in force (``engine.patches``)
+
+
+class Place(NamedTuple):
+    """A name in a module or a class."""
+
+    owner: Any
+    name: str
+
+    @property
+    def now(self) -> Any:  # noqa: ANN401
+        """What stands there: of a class method, the object that was made by the decorator."""
+        return vars(self.owner)[self.name]
+
+    def put(self, value: Any) -> None:  # noqa: ANN401
+        """Have something else stand there."""
+        setattr(self.owner, self.name, value)
+
+
+# Pipelines and unions call it, by this name in their module. (A pipeline's memory caches a function that calls it.)
+FIT_TRANSFORM_ONE: Final = Place(sklearn.pipeline, "_fit_transform_one")
+TRANSFORM_ONE: Final = Place(sklearn.pipeline, "_transform_one")
+PIPELINE_STEPS: Final = Place(sklearn.pipeline.Pipeline, "_iter")
+# A column transformer compares the function that it was given with its module's, so that is left alone: what makes a job of it,
+# ``delayed``, is not compared with anything.
+COLUMN_JOBS: Final = Place(column_transformer, "delayed")
+COLUMNS: Final = Place(column_transformer, "_safe_indexing")
+PARAM_NAMES: Final = Place(sklearn.base.BaseEstimator, "_get_param_names")
+IS_FRAME: Final = Place(narwhals.stable.v2.dependencies, "is_into_dataframe")
+IS_SERIES: Final = Place(narwhals.stable.v2.dependencies, "is_into_series")
+
+# --- attributes of estimators that are no parameters of theirs
+
+# What a pipeline sets on a step while it fits it: for its callbacks, and of no effect on the fit.
+CALLBACK_CONTEXT: Final = "_parent_callback_ctx"
+CALLBACKS: Final = "_skl_callbacks"
+METADATA_REQUEST: Final = "_metadata_request"
+_CONSTRAINTS: Final = "_parameter_constraints"
+
+
+def has_callbacks(estimator: Any) -> bool:  # noqa: ANN401
+    """Whether somebody wants to be told of this estimator's own fits."""
+    return hasattr(estimator, CALLBACKS)
+
+
+def constraints_of(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401  a class
+    """What ``fit`` holds the parameters of a class to, by name; nothing for a class that is not scikit-learn's kind."""
+    constraints: Mapping[str, Any] = getattr(kind, _CONSTRAINTS, {})
+    return constraints
+
+
+def declares_constraints(kind: type) -> bool:
+    """Whether the class itself, those that it inherits from aside, says what its parameters are held to."""
+    return _CONSTRAINTS in vars(kind)
+
+
+# --- scorers
+
+
+def scorers_of(multimetric: Any) -> Mapping[str, Any]:  # noqa: ANN401  a MultimetricScorer
+    """The scorer of each metric."""
+    scorers: Mapping[str, Any] = multimetric._scorers
+    return scorers
+
+
+def metric_of(scorer: Any) -> Any:  # noqa: ANN401  a scorer, or a user's function
+    """The metric that a scorer calls; None where it has none."""
+    return getattr(scorer, "_score_func", None)
+
+
+def metric_arguments(scorer: Any) -> Mapping[str, Any]:  # noqa: ANN401  a Scorer
+    """What else a scorer hands to its metric."""
+    arguments: Mapping[str, Any] = scorer._kwargs
+    return arguments
+
+
+def is_plainly(scorer: Any, metric: Callable[..., Any]) -> bool:  # noqa: ANN401  a Scorer
+    """Whether a scorer is this metric of ``predict``'s answer, as it is: no arguments, no change of sign."""
+    return (
+        scorer._score_func is metric
+        and not scorer._kwargs
+        and scorer._sign == 1
+        and scorer._response_method == "predict"
+    )
+
+
+def response_methods(scorer: Any) -> tuple[str, ...]:  # noqa: ANN401  a scorer
+    """The methods of an estimator of which a scorer calls the first that there is."""
+    wanted = getattr(scorer, "_response_method", "predict")
+    return (wanted,) if isinstance(wanted, str) else tuple(wanted)
+
+
+# --- searches
+
+
+def variables_of(evaluate_candidates: Callable[..., Any]) -> tuple[CellType, CellType] | None:
+    """The variables of ``BaseSearchCV.fit`` that a search's evaluation reads: its ``joblib.Parallel``, and its estimator.
+
+    They are shared by ``fit`` and the inner function that it hands to ``_run_search``, for one call of ``fit``. None where they
+    are not found, and on a version that was never proved.
+    """
+    if not (is_proved("scikit-learn") and is_proved("joblib")):
+        return None
+    shared = dict(zip(evaluate_candidates.__code__.co_freevars, evaluate_candidates.__closure__ or (), strict=True))
+    parallel, estimator = shared.get("parallel"), shared.get("base_estimator")
+    return None if parallel is None or estimator is None else (parallel, estimator)
+
+
+def is_told_of_fits(estimator: Any) -> bool:  # noqa: ANN401
+    """Whether a callback of its own, or of a search around it, wants to be told of an estimator's fits."""
+    return has_callbacks(estimator) or hasattr(estimator, CALLBACK_CONTEXT)
+
+
+def results_table(search: Any, candidates: Sequence[Any], splits: int, outcomes: Sequence[Any]) -> dict[str, Any]:  # noqa: ANN401
+    """``cv_results_`` of what ``fit_and_score`` returned, candidate after candidate."""
+    table: dict[str, Any] = search._format_results(list(candidates), splits, outcomes)
+    return table
+
+
+def best_index(search: Any, metric: str, table: Mapping[str, Any]) -> int:  # noqa: ANN401
+    """The row of ``cv_results_`` that a search refits."""
+    return int(search._select_best_index(True, metric, table))  # noqa: FBT003
+
+
+def keep_splitter(search: Any, splitter: Any) -> None:  # noqa: ANN401
+    """Set on a search what its ``fit`` remembers of ``cv``."""
+    search._checked_cv_orig = splitter
+
+
+# --- joblib
+
+
+def processes_of(parallel: joblib.Parallel) -> int:
+    """How many processes a Parallel that was entered really has."""
+    return int(parallel._effective_n_jobs())
+
+
+def streams(parallel: joblib.Parallel) -> bool:
+    """Whether the backend of a Parallel that was entered can hand out results one by one."""
+    return bool(getattr(parallel._backend, "supports_return_generator", False))
+
+
+# --- pipelines
+
+
+def check_steps(pipeline: Any) -> None:  # noqa: ANN401  a Pipeline
+    """Raise what a pipeline's ``fit`` raises of steps that it cannot have."""
+    pipeline._validate_steps()
+
+
+def fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401  a Pipeline
+    """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
+    context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
+    routed = pipeline._check_method_params(method="fit", props={})
+    return pipeline._fit(X, y, routed, raw_params={}, callback_ctx=context)
+
+
+# --- what rules read and set: ensembles
+
+
+def checked_by_forest(forest: Any, X: Any) -> Any:  # noqa: ANN401
+    """X as a fitted forest hands it to its trees."""
+    return forest._validate_X_predict(X)
+
+
+def checked_by_adaboost(boosting: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """The function by which a fitted AdaBoost checks X before it asks its learners."""
+    check: Callable[[Any], Any] = boosting._check_X
+    return check
+
+
+def check_by(boosting: Any, check: Callable[[Any], Any]) -> None:  # noqa: ANN401
+    """Have an AdaBoost check X by another function."""
+    boosting._check_X = check
+
+
+def first_seeds(bag: Any, size: int) -> dict[str, Any]:  # noqa: ANN401
+    """The attribute of a fitted bag that has the seeds of its estimators, cut."""
+    return {"_seeds": bag._seeds[:size]}
+
+
+def bag_predicts(each: Any, features: Any, X: Any) -> Any:  # noqa: ANN401
+    """The sum of what one estimator of a BaggingRegressor predicts."""
+    from sklearn.ensemble._bagging import _parallel_predict_regression  # noqa: PLC0415  slow to import
+
+    return _parallel_predict_regression([each], [features], X, {})
+
+
+def bag_predicts_proba(each: Any, features: Any, X: Any, n_classes: int) -> Any:  # noqa: ANN401
+    """The sum of one estimator's class probabilities in a BaggingClassifier."""
+    from sklearn.ensemble._bagging import _parallel_predict_proba  # noqa: PLC0415  slow to import
+
+    return _parallel_predict_proba([each], [features], X, n_classes)
+
+
+def bag_decides(each: Any, features: Any, X: Any) -> Any:  # noqa: ANN401
+    """The sum of one estimator's decision function in a BaggingClassifier."""
+    from sklearn.ensemble._bagging import _parallel_decision_function  # noqa: PLC0415  slow to import
+
+    return _parallel_decision_function([each], [features], X, {})
+
+
+def first_iterations(boosting: Any, size: int, raw_predict: Callable[[Any], Any]) -> dict[str, Any]:  # noqa: ANN401
+    """The attributes of a fitted histogram boosting that make it one of its first iterations; ``raw_predict`` as it predicts."""
+    return {"_predictors": boosting._predictors[:size], "_raw_predict": raw_predict}
+
+
+def raw_predictions(boosting: Any, X: Any, sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:  # noqa: ANN401
+    """The raw predictions of a fitted histogram boosting after each of ``sizes`` iterations, in one array that is added to."""
+    X = boosting._preprocess_X(X, reset=False)
+    shape = (X.shape[0], boosting.n_trees_per_iteration_)
+    raw = np.zeros(shape, dtype=boosting._baseline_prediction.dtype, order="F")
+    raw += boosting._baseline_prediction
+    threads = openmp_threads()
+    done = 0
+    for size in sizes:
+        boosting._predict_iterations(X, boosting._predictors[done:size], raw, is_binned=False, n_threads=threads)
+        yield size, raw
+        done = size
+
+
+def boosted_trees(fitted: Any) -> list[Any] | None:  # noqa: ANN401
+    """The trees of a fitted histogram boosting; None of any other estimator."""
+    iterations = getattr(fitted, "_predictors", None)
+    return None if iterations is None else [tree for iteration in iterations for tree in iteration]
+
+
+# --- what rules read and set: neighbours, trees, machines
+
+
+def has_tree(fitted: Any) -> bool:  # noqa: ANN401
+    """Whether fitted neighbours are looked up in a tree rather than by brute force."""
+    return fitted._tree is not None
+
+
+def fitted_rows(fitted: Any) -> Any:  # noqa: ANN401
+    """The rows among which fitted neighbours are looked up."""
+    return fitted._fit_X
+
+
+def fitted_targets(fitted: Any) -> Any:  # noqa: ANN401
+    """The targets of those rows; of a classifier as indices of its classes."""
+    return fitted._y
+
+
+# Not "brute": that may count votes in a query of its own (ArgKminClassMode), to the same numbers.
+ASKS_FOR_NEIGHBORS: Final = {"_fit_method": "sliced"}
+
+
+def prune(tree: Any) -> None:  # noqa: ANN401
+    """Give a fitted tree, by its ``ccp_alpha``, another one that is pruned."""
+    tree._prune_tree()
+
+
+def validates_probabilities(machine: Any) -> bool:  # noqa: ANN401
+    """Whether a fitted support vector machine made others for a cross-validation of its own."""
+    return bool(getattr(machine, "_effective_probability", False))
+
+
+# --- what rules call: ridge regressions
+
+
+def prepared_ridge_data(ridge: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """X, the encoded y and the weights as ``RidgeClassifier.fit`` has them before it solves."""
+    X, _, sample_weight, y = ridge._prepare_data(X, y, sample_weight, ridge.solver)
+    return X, y, sample_weight
+
+
+def set_intercept(made: Any, X_offset: Any, y_offset: Any, X_scale: Any) -> None:  # noqa: ANN401
+    """Set ``intercept_`` of a linear model, and its coefficients in the units of X."""
+    made._set_intercept(X_offset, y_offset, X_scale)
