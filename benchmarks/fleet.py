@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers.kwok import KwokCluster
 from tests.servers.ports import free_port
-from tuningjob.artifacts.store import open_store
+from tuningjob.artifacts.opening import open_store
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Pilot, Preflight, Spread
 from tuningjob.protocol.requests import ClaimRequest, Report

@@ -17,7 +17,7 @@ from typing import Final
 
 import kopf
 
-from tuningjob.artifacts.store import open_store
+from tuningjob.artifacts.opening import open_store
 from tuningjob.errors import JournalError
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, loops, tokens, watch

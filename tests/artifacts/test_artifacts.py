@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from tests.servers import buckets as servers
 from tests.servers.buckets import BucketServer
 from tuningjob.artifacts.buckets import BucketStore
-from tuningjob.artifacts.store import ArtifactStore, LocalStore, blocks, open_store
+from tuningjob.artifacts.local import LocalStore
+from tuningjob.artifacts.opening import open_store
+from tuningjob.artifacts.store import ArtifactStore, blocks
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable
 from tuningjob.protocol.records import Artifact
 
@@ -270,7 +272,7 @@ def test_an_upload_whose_process_is_killed_is_seen_by_nobody_and_swept_away(stor
     code = f"""
 import os, signal
 from pathlib import Path
-from tuningjob.artifacts.store import open_store
+from tuningjob.artifacts.opening import open_store
 store = open_store({place.url!r}, max_bytes={LIMIT_BYTES}, scratch=Path({str(place.scratch)!r}))
 with store.upload("a", {MODEL!r}, sha256="0" * 64) as upload:
     upload.write(bytes(1 << 20))
@@ -499,7 +501,7 @@ def test_a_bucket_without_a_prefix_is_a_store(
 @pytest.mark.slow
 def test_who_keeps_files_on_a_volume_imports_no_client_of_buckets(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tuningjob.artifacts.store import open_store; "
+        "import sys; from pathlib import Path; from tuningjob.artifacts.opening import open_store; "
         f"open_store({tmp_path.as_uri()!r}, max_bytes=1, scratch=Path({str(tmp_path)!r})); "
         "print(sorted({'fsspec', 's3fs', 'gcsfs', 'botocore', 'aiohttp'} & sys.modules.keys()))"
     )

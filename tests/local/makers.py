@@ -11,7 +11,8 @@ from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
 from tests.journal.template import ensure_journal
 from tests.service.server import Service
 from tuningjob.artifacts.downloads import Sidecar
-from tuningjob.artifacts.store import LocalStore, artifact_at, blocks
+from tuningjob.artifacts.local import LocalStore
+from tuningjob.artifacts.store import artifact_at, blocks
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.protocol.records import Artifact
 

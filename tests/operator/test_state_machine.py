@@ -38,7 +38,7 @@ from tests.operator.controllers import (
 )
 from tests.operator.fake_cluster import Crash, FakeCluster, unreachable
 from tests.operator.world import KEYS, NOON, Clock, World, make_settings, manifest
-from tuningjob.artifacts.store import LocalStore
+from tuningjob.artifacts.local import LocalStore
 from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.protocol.records import (

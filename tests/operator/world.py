@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.journal.template import ensure_journal
 from tests.operator.fake_cluster import FakeCluster
-from tuningjob.artifacts.store import LocalStore
+from tuningjob.artifacts.local import LocalStore
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, Next, Preflight
 from tuningjob.protocol.requests import ClaimRequest, Report

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
-from tuningjob.artifacts.store import LocalStore
+from tuningjob.artifacts.local import LocalStore
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.remote.worker import HttpSearchJournal

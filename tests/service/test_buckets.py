@@ -11,7 +11,7 @@ from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.servers import buckets
 from tests.servers.buckets import BucketServer
 from tests.service.server import Service
-from tuningjob.artifacts.store import open_store
+from tuningjob.artifacts.opening import open_store
 from tuningjob.protocol.records import Artifact
 
 pytestmark = [pytest.mark.slow, *buckets.talks_to_buckets]

@@ -17,7 +17,7 @@ from tests.servers.missing import missing
 from tests.service.conftest import calling
 from tests.service.server import Service
 from tests.service.test_api import detail, sha256
-from tuningjob.artifacts.store import LocalStore
+from tuningjob.artifacts.local import LocalStore
 from tuningjob.errors import JournalError
 from tuningjob.journal.search import SqlSearch
 from tuningjob.protocol.records import Cell

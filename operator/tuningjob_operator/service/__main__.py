@@ -8,7 +8,8 @@ from typing import Final
 
 import uvicorn
 
-from tuningjob.artifacts.store import ArtifactStore, open_store
+from tuningjob.artifacts.opening import open_store
+from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal

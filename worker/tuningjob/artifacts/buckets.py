@@ -4,7 +4,7 @@ A file is collected on the service's volume while its digest is computed, and th
 making (a put, or an upload in parts that counts when it is completed): a bucket shows an object whole or not at all. The
 digest is kept with the object as metadata, so a listing reads no file.
 
-Imported by ``artifacts.open_store`` alone. To be used from any thread; fsspec has an event loop of its own.
+Imported by ``artifacts.opening`` alone. To be used from any thread; fsspec has an event loop of its own.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, cast
 from urllib.parse import urlsplit
 
 import fsspec
+from typing_extensions import override
 
 from tuningjob.artifacts.store import (
     ArtifactStore,
@@ -156,8 +157,9 @@ class BucketStore(ArtifactStore):
         with self._answering(exists=False):
             self._bucket: _Bucket = _S3() if scheme == "s3" else _Gcs()
 
+    @override
     def find(self, search_id: str, name: str) -> Artifact:
-        """See ArtifactStore. An object that somebody else has put there is read, for its digest."""
+        """An object that somebody else has put there is read, for its digest."""
         key = self._key(search_id, name)
         with self._answering():
             size, digest = self._bucket.stat(key)
@@ -165,32 +167,34 @@ class BucketStore(ArtifactStore):
                 digest = _digest_of(self._bucket.open(key))
             return Artifact(name, size, digest)
 
+    @override
     def open(self, search_id: str, name: str) -> BinaryIO:
-        """See ArtifactStore. While it is read, errors are those of the bucket's client."""
+        """While it is read, errors are those of the bucket's client."""
         key = self._key(search_id, name)
         with self._answering():
             return self._bucket.open(key)
 
+    @override
     def delete(self, search_id: str) -> None:
-        """See ArtifactStore."""
         check_search_id(search_id)
         with self._answering():
             for key in self._bucket.fs.find(f"{self._root}/{search_id}/"):
                 with suppress(FileNotFoundError):
                     self._bucket.fs.rm_file(key)
 
+    @override
     def sweep(self) -> None:
-        """See ArtifactStore. Parts of uploads that were never completed are for the bucket's own lifecycle rule."""
+        """Parts of uploads that were never completed are for the bucket's own lifecycle rule."""
         sweep_parts(self._scratch)
 
+    @override
     def check(self) -> None:
-        """See ArtifactStore."""
         bucket, prefix = self._names
         with self._answering(exists=False):
             self._bucket.probe(bucket, prefix)
 
+    @override
     def url(self, search_id: str) -> str:
-        """See ArtifactStore."""
         check_search_id(search_id)
         return f"{self._url}/{search_id}"
 
@@ -239,7 +243,7 @@ def _answering(url: str, *, exists: bool) -> Iterator[None]:
 
 
 def open_bucket(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> BucketStore:
-    """See ``artifacts.open_store``. Raises ValueError for a URL that is none of a bucket."""
+    """See ``artifacts.opening.open_store``. Raises ValueError for a URL that is none of a bucket."""
     parts = urlsplit(url)
     scheme = {"s3": "s3", "gs": "gs"}.get(parts.scheme)
     if scheme is None or not parts.hostname or parts.netloc != parts.hostname or parts.query or parts.fragment:

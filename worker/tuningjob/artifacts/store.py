@@ -3,21 +3,19 @@
 They live beside the journal, not in it: a model may be larger than all rows together. A file is there whole and with the
 digest that its sender promised, or it is not there at all. What a file holds is never looked at, let alone unpickled.
 
-``ArtifactStore`` is the contract; ``LocalStore`` keeps it on a volume, ``artifacts.buckets`` in S3 or Google Cloud Storage,
-and ``open_store`` chooses by URL. One process writes (the results service); any number may read meanwhile.
+``ArtifactStore`` is the contract; ``artifacts.local`` keeps it on a volume, ``artifacts.buckets`` in S3 or Google Cloud Storage,
+and ``artifacts.opening`` chooses by URL. One process writes (the results service); any number may read meanwhile.
 """
 
 import hashlib
 import os
 import re
 import secrets
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import unquote, urlsplit
 
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
 from tuningjob.protocol.records import Artifact
@@ -26,13 +24,11 @@ from tuningjob.spec.wellknown import RESULT_FILES
 # A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
 _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_UNFINISHED: Final = ".part"
+UNFINISHED: Final = ".part"
 _BLOCK_BYTES: Final = 1 << 20
 # how often the volume's room is looked at, and the most that is kept free of a large one
 _BETWEEN_CHECKS: Final = 16 << 20
 _MOST_RESERVED: Final = 10 << 30
-# The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
-_DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
 
 
 class Upload:
@@ -203,102 +199,6 @@ class ArtifactStore(ABC):
         """Make the whole file at ``part`` the one that is found. Raises ArtifactsUnavailable."""
 
 
-class LocalStore(ArtifactStore):
-    """Files below the folder ``root``, which is made when it is needed."""
-
-    def __init__(self, root: Path, *, max_bytes: int, reserve: float = 0.0) -> None:
-        super().__init__(max_bytes=max_bytes, reserve=reserve)
-        self._root = root
-
-    def path(self, search_id: str, name: str) -> Path:
-        """Where the file is, or would be."""
-        check_name(name)
-        return self._directory(search_id) / name
-
-    def find(self, search_id: str, name: str) -> Artifact:
-        """See ArtifactStore. A file that came without the attribute (from a backup, say) is read."""
-        with self.path(search_id, name).open("rb") as file:
-            try:
-                digest = os.getxattr(file.fileno(), _DIGEST_ATTRIBUTE).decode()
-            except OSError:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Artifact(name, os.fstat(file.fileno()).st_size, digest)
-
-    def open(self, search_id: str, name: str) -> BinaryIO:
-        """See ArtifactStore."""
-        return self.path(search_id, name).open("rb")
-
-    def delete(self, search_id: str) -> None:
-        """See ArtifactStore."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._directory(search_id))
-
-    def sweep(self) -> None:
-        """See ArtifactStore."""
-        for part in self._root.glob(f"*/.*{_UNFINISHED}"):
-            part.unlink(missing_ok=True)
-            with suppress(OSError):
-                part.parent.rmdir()
-
-    def check(self) -> None:
-        """See ArtifactStore."""
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            os.statvfs(self._root)
-        except OSError as error:
-            raise ArtifactsUnavailable(f"{self._root}: must be a folder for artifacts, but got {error}.") from error
-        if not os.access(self._root, os.W_OK | os.X_OK):
-            raise ArtifactsUnavailable(f"{self._root}: must be a folder that this process may write to, but is not.")
-
-    def url(self, search_id: str) -> str:
-        """See ArtifactStore."""
-        return self._directory(search_id).absolute().as_uri()
-
-    @contextmanager
-    def _incoming(self, search_id: str, name: str) -> Iterator[Path]:
-        directory = self._directory(search_id)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise no_room(name, error) from error
-        try:
-            with part_below(directory, name) as part:
-                yield part
-        finally:
-            with suppress(OSError):  # goes only if it is empty: nothing was ever stored
-                directory.rmdir()
-
-    def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
-        target = self.path(search_id, artifact.name)
-        try:
-            with part.open("rb") as file:
-                with suppress(OSError):
-                    os.setxattr(file.fileno(), _DIGEST_ATTRIBUTE, artifact.sha256.encode())
-                os.fsync(file.fileno())
-            part.replace(target)
-            _sync_directory(target.parent)
-        except OSError as error:
-            raise no_room(artifact.name, error) from error
-
-    def _directory(self, search_id: str) -> Path:
-        check_search_id(search_id)
-        return self._root / search_id
-
-
-def open_store(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> ArtifactStore:
-    """The store at ``file:///…``, ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
-
-    On their way to a bucket files are collected below the folder ``scratch``, which is the store's alone. Credentials come
-    from the environment, as the clients of AWS and of Google read it. Raises ValueError for another URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes, reserve=reserve)
-    from tuningjob.artifacts import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
-
-    return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch, reserve=reserve)
-
-
 def artifact_at(path: Path) -> Artifact:
     """The file as it is now. Raises OSError."""
     with path.open("rb") as file:
@@ -330,7 +230,7 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
 @contextmanager
 def part_below(directory: Path, name: str) -> Iterator[Path]:
     """A path of its own in ``directory`` for an unfinished file; gone at the end."""
-    part = directory / f".{name}.{secrets.token_hex(8)}{_UNFINISHED}"
+    part = directory / f".{name}.{secrets.token_hex(8)}{UNFINISHED}"
     try:
         yield part
     finally:
@@ -339,19 +239,10 @@ def part_below(directory: Path, name: str) -> Iterator[Path]:
 
 def sweep_parts(directory: Path) -> None:
     """Remove unfinished files directly below ``directory``."""
-    for part in directory.glob(f".*{_UNFINISHED}"):
+    for part in directory.glob(f".*{UNFINISHED}"):
         part.unlink(missing_ok=True)
 
 
 def no_room(name: str, error: OSError) -> ArtifactsUnavailable:
     """What is told when a volume does not take a file."""
     return ArtifactsUnavailable(f"{name}: must be written to the service's volume, but got {error}.")
-
-
-def _sync_directory(directory: Path) -> None:
-    """A rename survives a power cut once its directory is on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

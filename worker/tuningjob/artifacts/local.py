@@ -1,0 +1,110 @@
+"""The store of artifacts on a volume: a folder for each search."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from typing_extensions import override
+
+from tuningjob.artifacts.store import UNFINISHED, ArtifactStore, check_name, check_search_id, no_room, part_below
+from tuningjob.errors import ArtifactsUnavailable
+from tuningjob.protocol.records import Artifact
+
+# The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
+_DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
+
+
+class LocalStore(ArtifactStore):
+    """Files below the folder ``root``, which is made when it is needed."""
+
+    def __init__(self, root: Path, *, max_bytes: int, reserve: float = 0.0) -> None:
+        super().__init__(max_bytes=max_bytes, reserve=reserve)
+        self._root = root
+
+    def path(self, search_id: str, name: str) -> Path:
+        """Where the file is, or would be."""
+        check_name(name)
+        return self._directory(search_id) / name
+
+    @override
+    def find(self, search_id: str, name: str) -> Artifact:
+        """A file that came without the attribute (from a backup, say) is read."""
+        with self.path(search_id, name).open("rb") as file:
+            try:
+                digest = os.getxattr(file.fileno(), _DIGEST_ATTRIBUTE).decode()
+            except OSError:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Artifact(name, os.fstat(file.fileno()).st_size, digest)
+
+    @override
+    def open(self, search_id: str, name: str) -> BinaryIO:
+        return self.path(search_id, name).open("rb")
+
+    @override
+    def delete(self, search_id: str) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._directory(search_id))
+
+    @override
+    def sweep(self) -> None:
+        for part in self._root.glob(f"*/.*{UNFINISHED}"):
+            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.parent.rmdir()
+
+    @override
+    def check(self) -> None:
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            os.statvfs(self._root)
+        except OSError as error:
+            raise ArtifactsUnavailable(f"{self._root}: must be a folder for artifacts, but got {error}.") from error
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise ArtifactsUnavailable(f"{self._root}: must be a folder that this process may write to, but is not.")
+
+    @override
+    def url(self, search_id: str) -> str:
+        return self._directory(search_id).absolute().as_uri()
+
+    @contextmanager
+    def _incoming(self, search_id: str, name: str) -> Iterator[Path]:
+        directory = self._directory(search_id)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_room(name, error) from error
+        try:
+            with part_below(directory, name) as part:
+                yield part
+        finally:
+            with suppress(OSError):  # goes only if it is empty: nothing was ever stored
+                directory.rmdir()
+
+    def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
+        target = self.path(search_id, artifact.name)
+        try:
+            with part.open("rb") as file:
+                with suppress(OSError):
+                    os.setxattr(file.fileno(), _DIGEST_ATTRIBUTE, artifact.sha256.encode())
+                os.fsync(file.fileno())
+            part.replace(target)
+            _sync_directory(target.parent)
+        except OSError as error:
+            raise no_room(artifact.name, error) from error
+
+    def _directory(self, search_id: str) -> Path:
+        check_search_id(search_id)
+        return self._root / search_id
+
+
+def _sync_directory(directory: Path) -> None:
+    """A rename survives a power cut once its directory is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
