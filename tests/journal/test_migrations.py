@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.database import Database
-from tuningjob.journal.migrations import is_journal, prepare
+from tuningjob.journal.migrations import is_journal, prepare, why_none
 from tuningjob.journal.records import Best, EndedBy
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
@@ -284,9 +285,24 @@ def test_whether_there_is_a_journal_is_asked_without_making_one(make_database: C
         url = make_database()
         run(url, *begin)
         before = tables(url)
-        with closing(Database(url)) as database:
+        with closing(Database(url, look_only=True)) as database:
             assert is_journal(database) is want
+            assert why_none(database) == (None if want else "which is none")
         assert tables(url) == before
+
+
+def test_who_only_looks_makes_no_file_and_changes_none(tmp_path: Path) -> None:
+    with (
+        closing(Database(f"sqlite:///{tmp_path}/none.db", look_only=True)) as nothing,
+        pytest.raises(JournalError, match="unable to open database file"),
+    ):
+        is_journal(nothing)
+    (tmp_path / "empty.db").touch()
+    with closing(Database(f"sqlite:///{tmp_path}/empty.db", look_only=True)) as empty:
+        assert not is_journal(empty)
+        with pytest.raises(JournalError, match="readonly database"), empty.writing() as connection:
+            first_schema.make(connection)
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"empty.db": 0}
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
-_AUDIT_TABLE: Final = "hyperparameter_audit"
 # without a query: none of SQLite's own options is ours
 _MAX_KEY: Final = 253
 _SQLITE_URL: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]+)")
@@ -281,8 +280,7 @@ def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
         _must_be_there(path)
     from tuningjob.journal.sql import SqlJournal  # noqa: PLC0415  what needs no database starts without it
 
-    if path is None:
-        _must_be_a_journal(url)
+    _must_be_a_journal(url, None if path is None else str(path))
     journal = SqlJournal(url)
     try:
         folder = None if path is None else path.absolute().parent
@@ -310,28 +308,21 @@ def _must_be_there(path: Path) -> None:
         raise _no_journal(str(path), (error.strerror or str(error)).lower()) from None
     if not there:
         raise _no_journal(str(path), "which is a folder" if path.is_dir() else "where there is none")
-    import sqlite3  # noqa: PLC0415
-
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_AUDIT_TABLE,)).fetchone()
-    except sqlite3.Error as error:
-        raise _no_journal(str(path), str(error)) from None
-    if found is None:
-        raise _no_journal(str(path), "which is none")
 
 
-def _must_be_a_journal(url: str) -> None:
-    """The same, of a database in Postgres. Raises JournalError for one that does not answer, BadUse for what is no such URL."""
+def _must_be_a_journal(url: str, name: str | None) -> None:
+    """The same, of what is in the database. Raises JournalError for one that does not answer, BadUse for what is no such URL."""
     from tuningjob.journal.database import Database  # noqa: PLC0415
+    from tuningjob.journal.migrations import why_none  # noqa: PLC0415
 
     try:
-        database = Database(url)
+        database = Database(url, look_only=True)
     except JournalError as error:
         raise BadUse(f"--journal: {error}") from None
-    with closing(database), database.reading() as connection:
-        if connection.exec_driver_sql(f"SELECT to_regclass('{_AUDIT_TABLE}')").scalar() is None:
-            raise _no_journal(str(database), "which is none")
+    with closing(database):
+        why = why_none(database)
+    if why is not None:
+        raise _no_journal(name or str(database), why)
 
 
 def _no_journal(name: str, got: str) -> BadUse:

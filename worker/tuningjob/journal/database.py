@@ -38,13 +38,17 @@ _NO_DATABASE: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 class Database:
     """A database at a URL: ``sqlite:///file`` or ``postgresql://user:password@host/name``. Connects when it is needed.
 
-    Raises JournalError for any other URL.
+    ``look_only``: for who asks what is there, and must neither make nor change a file. Raises JournalError for any other URL.
     """
 
-    def __init__(self, url: str, *, cache_kib: int | None = None) -> None:
+    def __init__(self, url: str, *, cache_kib: int | None = None, look_only: bool = False) -> None:
         self._url = _parsed(url)
         memory = self._url.database in {None, "", ":memory:"}
-        self._file = None if memory or not self._is_sqlite else _File(Path(str(self._url.database)), cache_kib)
+        self._file = (
+            None
+            if memory or not self._is_sqlite
+            else _File(Path(str(self._url.database)), cache_kib, look_only=look_only)
+        )
         self.engine = _sqlite(self._url, self._file) if self._is_sqlite else _postgres(self._url)
         self._reader = self.engine.execution_options(**{_READ_ONLY: True})
         if not self._is_sqlite:
@@ -111,8 +115,9 @@ class Database:
 class _File:
     """A SQLite file. It is made once at most: SQLite would make one that has vanished anew, and go on with an empty journal."""
 
-    def __init__(self, path: Path, cache_kib: int | None) -> None:
+    def __init__(self, path: Path, cache_kib: int | None, *, look_only: bool) -> None:
         self._path = path.absolute()
+        self._look_only = look_only
         self._cache_kib = cache_kib
         self._opened: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -120,12 +125,14 @@ class _File:
     def connect(self) -> sqlite3.Connection:
         with self._lock:
             # a name may hold a question mark: as_uri escapes it
-            uri = f"{self._path.as_uri()}?mode={'rwc' if self._opened is None else 'rw'}"
+            mode = "ro" if self._look_only else "rwc" if self._opened is None else "rw"
+            uri = f"{self._path.as_uri()}?mode={mode}"
             connection = sqlite3.connect(
                 uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
             )
             try:
-                _prepare(connection)
+                if not self._look_only:
+                    _prepare(connection)
                 if self._cache_kib is not None:
                     connection.execute(f"PRAGMA cache_size=-{self._cache_kib:d}").close()
             except sqlite3.Error:

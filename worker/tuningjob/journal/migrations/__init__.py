@@ -9,15 +9,16 @@ the tables in ``schema.py``, and there REVISION and READ_SINCE. A test holds the
 """
 
 import importlib.metadata
+import sqlite3
 from collections.abc import Set
 from typing import Final
 
 from sqlalchemy import Connection, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from tuningjob.errors import JournalMismatch
+from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.database import Database
-from tuningjob.journal.schema import READ_SINCE, REVISION, metadata, schema_version
+from tuningjob.journal.schema import READ_SINCE, REVISION, audit, metadata, schema_version
 
 _FIRST: Final = "0001"
 # any number, the same in every release: who holds this lock migrates
@@ -38,7 +39,18 @@ def prepare(database: Database) -> None:
 def is_journal(database: Database) -> bool:
     """Whether there is a journal of any schema: for who only looks, and must make none. Raises JournalError."""
     with database.reading() as connection:
-        return inspect(connection).has_table(schema_version.name)
+        return inspect(connection).has_table(audit.name)
+
+
+def why_none(database: Database) -> str | None:
+    """Why a database that is there is no journal, as the end of a sentence; None if it is one. Raises JournalError."""
+    try:
+        return None if is_journal(database) else "which is none"
+    except JournalError as error:
+        found = getattr(error.__cause__, "orig", None)
+        if isinstance(found, sqlite3.Error):  # a file of something else
+            return str(found)
+        raise
 
 
 def _is_newest(database: Database) -> bool:
