@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -236,6 +237,8 @@ def test_two_searches_at_once_both_have_them_replaced_to_the_end_of_the_longer()
 
 def test_many_searches_in_threads_at_once_have_scikit_learns_scores() -> None:
     want = _theirs(_pipeline())
+    # scikit-learn's tasks set the process's filters, and put them back: of threads at once one warns that it has found none
+    warnings.simplefilter("ignore")
     with ThreadPoolExecutor(4) as threads:
         runs = [threads.submit(GridSearchCV(_pipeline(), _GRID, cv=2).fit, *_data()) for _ in range(8)]
         for run in runs:
@@ -244,6 +247,7 @@ def test_many_searches_in_threads_at_once_have_scikit_learns_scores() -> None:
 
 def test_a_search_in_threads_of_joblibs_has_scikit_learns_scores() -> None:
     want = _theirs(_pipeline())
+    warnings.simplefilter("ignore")  # as above
     with joblib.parallel_config(backend="threading"):
         ours = GridSearchCV(_pipeline(), _GRID, cv=2, n_jobs=2).fit(*_data())
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], want)

@@ -1,0 +1,148 @@
+"""What a worker does: task after task, telling what they yield; and what a task may call while it is at it."""
+
+import contextlib
+import math
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final, NoReturn
+
+from tuningjob.engine.processes.protocol import Error, TaskT, ValueT, WorkersEnd
+
+# So long a value may wait for others: a message for each that took a millisecond would cost the parent a twentieth of a core.
+_COMPANY_SECONDS: Final = 0.02
+_SHORTEST_SECONDS: Final = 1e-6  # setitimer takes 0 for "never"
+
+
+class _Outbox:
+    """What a worker has to tell about the task it is at."""
+
+    def __init__(self, connection: WorkersEnd) -> None:
+        self._connection = connection
+        self._ticket = 0
+        self._values: list[bytes] = []
+        self._sent = 0.0
+        self._stepped = 0.0
+
+    def begin(self, ticket: int) -> None:
+        self._ticket = ticket
+        self._sent = self._stepped = time.monotonic()
+
+    def step(self) -> None:
+        """Another step begins. If the one before was long, this may be, too: what has come is not to wait for it."""
+        now = time.monotonic()
+        if now - self._stepped >= _COMPANY_SECONDS:
+            self.flush()
+        self._stepped = now
+
+    def add(self, value: object) -> None:
+        self._values.append(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        if time.monotonic() - self._sent >= _COMPANY_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._values:
+            self._send(ended=False)
+
+    def end(self, error: Error | None) -> None:
+        self._send(ended=True, error=error)
+
+    def _send(self, *, ended: bool, error: Error | None = None) -> None:
+        try:
+            self._connection.send((self._ticket, self._values, ended, error))
+        except OSError:  # the parent has gone, and this process is about to be killed
+            os._exit(1)
+        self._values = []
+        self._sent = time.monotonic()
+
+
+_outbox: _Outbox | None = None  # there is one in a worker only
+
+
+def work(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview) -> None:
+    """Do tasks as they come, until the parent has closed its end; ``begun`` is where the ticket of each is written."""
+    global _outbox  # noqa: PLW0603  flush() and deadline() are called from deep inside of run
+    _outbox = _Outbox(connection)
+    while True:
+        try:
+            ticket, payload = connection.recv()
+        except (EOFError, OSError):
+            return
+        begun[0] = ticket
+        _outbox.begin(ticket)
+        error = None
+        try:
+            for value in run(pickle.loads(payload)):  # noqa: S301  our own parent's
+                _outbox.add(value)
+        except BaseException as exception:  # noqa: BLE001  a task that calls sys.exit() has failed; the worker goes on
+            error = _packed(exception)
+        # it will be killed one day, and what is still buffered would be lost
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        _outbox.end(error)
+
+
+def _packed(exception: BaseException) -> Error:
+    text = "".join(traceback.format_exception(exception))
+    try:
+        pickled = pickle.dumps(exception)
+        pickle.loads(pickled)  # noqa: S301  some can be pickled, but not made again
+    except Exception:  # noqa: BLE001  pickling calls the exception's own code, which may raise anything
+        pickled = pickle.dumps(RuntimeError(repr(exception)))
+    return pickled, text
+
+
+def flush() -> None:
+    """Have what the task has yielded so far sent to the parent now. Outside of a worker: nothing.
+
+    For use in ``run``, before a step that may take long or be fatal. Values are collected otherwise: they are sent with the
+    first one that comes later than 20 ms after the last sending, and when the task ends.
+    """
+    if _outbox is not None:
+        _outbox.flush()
+
+
+@contextlib.contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """The block, a step that may take long, must not take longer than this; None: as long as it likes.
+
+    In a worker the kernel kills the process, since code in C does not listen; what was yielded before is sent first, so the
+    parent sees it, and then Died with ``timed_out``. Elsewhere nobody may be killed: in the main thread Python code is
+    interrupted by TimeoutError, in another thread there is no deadline. Deadlines nest: the earlier one holds.
+    """
+    if _outbox is not None:
+        _outbox.step()
+    if seconds is None or (_outbox is None and threading.current_thread() is not threading.main_thread()):
+        yield
+        return
+    flush()
+    before = signal.signal(signal.SIGALRM, _raise_timeout if _outbox is None else signal.SIG_DFL)
+    try:
+        with _alarm(seconds):
+            yield
+    finally:
+        # None: a handler that is not Python's, which signal() cannot put back
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """SIGALRM if the block takes too long. One that was on its way already comes at its time, or right after the block."""
+    began = time.monotonic()
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_REAL, max(min(seconds, outer or math.inf), _SHORTEST_SECONDS))
+    try:
+        yield
+    finally:
+        left = max(outer - (time.monotonic() - began), _SHORTEST_SECONDS) if outer else 0
+        signal.setitimer(signal.ITIMER_REAL, left)
+
+
+def _raise_timeout(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise TimeoutError("the deadline has passed")
