@@ -42,3 +42,13 @@ def test_every_decision_has_its_anchor() -> None:
     ]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) == len(re.findall(r"(?m)^\d+\. ", (ROOT / "docs" / "design.md").read_text()))
+
+
+def test_every_path_that_a_page_names_is_there() -> None:
+    named = [
+        path
+        for page in (ROOT / "CONTRIBUTING.md", ROOT / "docs" / "pictures.md", ROOT / "docs" / "design.md")
+        for path in re.findall(r"`((?:tests|worker|operator|docs|examples|charts)/[\w./]+)`", page.read_text())
+    ]
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
