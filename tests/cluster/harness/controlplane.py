@@ -124,7 +124,7 @@ def _daemons() -> set[str]:
 
 
 def _kubectl(*words: str) -> tuple[str, ...]:
-    options = (f"--kubeconfig={KUBECONFIG}", f"--cache-dir={RUN}/cache/kubectl", "--request-timeout=5s")
+    options = (f"--kubeconfig={KUBECONFIG}", f"--cache-dir={RUN}/cache/kubectl", "--request-timeout=30s")
     return (str(binary("kubectl")), *options, *words)
 
 
