@@ -168,6 +168,15 @@ class ApiServer:
     def _openssl(self, *words: str) -> None:
         subprocess.run(["openssl", *words], cwd=self._root, check=True, capture_output=True, timeout=_SECONDS)
 
+    def run_controller(self, name: str) -> None:
+        """Start one of Kubernetes' own controllers."""
+        self._run(
+            "kube-controller-manager",
+            # no election, as it is alone; no port, as nobody asks it
+            *(f"--kubeconfig={self.kubeconfig()}", "--leader-elect=false", "--secure-port=0", f"--controllers={name}"),
+            *(f"--service-account-private-key-file={self._root}/sa.key", f"--root-ca-file={self.ca_file}"),
+        )
+
     def _run(self, program: str, *words: str) -> None:
         # nothing of the caller's environment: a proxy setting would send the API server astray
         with (self._root / f"{program}.log").open("ab") as log:
