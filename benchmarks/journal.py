@@ -165,7 +165,7 @@ class Reporter:
 
     def report(self, cells: list[dict[str, int]]) -> None:
         """All of them in one request."""
-        results = [_result(cell) for cell in cells]
+        results = [result_of(cell) for cell in cells]
         answer, seconds = self._ask("/v1/cells", {"index": self._index, "results": results})
         with _LOCK:
             self._load.reports.append(seconds)
@@ -185,7 +185,7 @@ class Reporter:
         return json.loads(answer), seconds
 
 
-def _result(cell: dict[str, int]) -> dict[str, object]:
+def result_of(cell: dict[str, int]) -> dict[str, object]:
     return {
         **cell,
         "test_scores": {"score": 0.5 + cell["candidate"] % 1000 / 2000},
@@ -198,32 +198,32 @@ def _result(cell: dict[str, int]) -> dict[str, object]:
 
 def measure(service: Service, journal: SqlJournal, name: str, size: str, seconds: float) -> Row:
     """Two searches of a size: one whose reporters want all they can get, one whose reporters are calm."""
-    search = _open(journal, size)
+    search = open_search(journal, size)
     started = time.perf_counter()
     Reporter(service, search, 0, until=started, load=Load()).claim()
     first_claim = time.perf_counter() - started
     # before the database has a backlog of its own, of pages to write and rows to vacuum
-    calm = _calm_load(service, _open(journal, size), seconds)
+    calm = _calm_load(service, open_search(journal, size), seconds)
     busy, took = _load(service, journal, search, seconds, Reporter.run)
     return Row(
         database=name,
         size=size,
         cells_per_second=busy.cells / took,
         claims_per_second=len(busy.claims) / took,
-        claim_p50=_quantile(calm.claims, 0.5),
-        claim_p99=_quantile(calm.claims, 0.99),
-        report_p99=_quantile(calm.reports, 0.99),
+        claim_p50=quantile(calm.claims, 0.5),
+        claim_p99=quantile(calm.claims, 0.99),
+        report_p99=quantile(calm.reports, 0.99),
         first_claim=first_claim,
         resident=service.resident_bytes,
     )
 
 
-def _open(journal: SqlJournal, size: str) -> str:
+def open_search(journal: SqlJournal, size: str, *, namespace: str = "benchmark") -> str:
     search = f"search-{secrets.token_hex(4)}"
     first, second, third = _SIZES[size]
     journal.open_search(
         NewSearch(
-            id=search, namespace="benchmark", name=search, model_key=search, spec={},
+            id=search, namespace=namespace, name=search, model_key=search, spec={},
             candidates=first * second * third, splits=_SPLITS, pods=_REPORTERS,
         )
     )  # fmt: skip
@@ -274,12 +274,12 @@ def _calm_load(service: Service, search: str, seconds: float) -> Load:
     )
 
 
-def _quantile(values: list[float], q: float) -> float:
+def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
 
 @contextmanager
-def _databases(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
+def databases(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         urls = {}
         if "SQLite" in names:
@@ -300,7 +300,7 @@ def main(*, seconds: float, names: tuple[str, ...], write: bool, date: str) -> N
     folder = Path(tempfile.mkdtemp(prefix="benchmark-journal-"))
     rows: list[Row] = []
     try:
-        with _databases(folder, names) as urls:
+        with databases(folder, names) as urls:
             for name, url in urls.items():
                 data = folder / f"data-{name}"
                 data.mkdir()

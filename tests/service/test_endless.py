@@ -20,7 +20,7 @@ from tuningjob.protocol.requests import Report
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.connections import Crowd, guarded
 from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused
-from tuningjob_operator.service.room import PER_SEARCH, SHORT_BYTES, NoTurn, Room
+from tuningjob_operator.service.room import PER_SEARCH, SHORT_BYTES, Desk, NoTurn, Room
 
 
 def serving(root: Path, crowd: Crowd) -> Iterator[Service]:
@@ -188,6 +188,43 @@ async def test_a_search_that_asks_without_end_keeps_its_neighbour_waiting_for_no
         pass
 
 
+async def test_long_bodies_of_namespaces_take_turns_and_none_has_all_the_room() -> None:
+    room, order = Room(max_bytes=400_000), []
+
+    async def ask(namespace: str, number: int) -> None:
+        async with room.taken(f"{namespace}-{number}", 100_000, namespace=namespace):
+            order.append((namespace, number))
+            await asyncio.sleep(0)
+
+    async with AsyncExitStack() as held:
+        for number in range(3):
+            await held.enter_async_context(room.taken(f"held-{number}", 100_000, namespace="loud"))
+        loud = [asyncio.create_task(ask("loud", number)) for number in range(9)]
+        await asyncio.sleep(0)
+        await ask("quiet", 0)
+        assert order == [("quiet", 0)], "a quarter is left to others"
+        await held.enter_async_context(room.taken("held-3", 100_000, namespace="other"))
+        quiet = asyncio.create_task(ask("quiet", 1))
+        await asyncio.sleep(0)
+    await asyncio.gather(*loud, quiet)
+    assert order.index(("quiet", 1)) <= 2
+    assert [number for namespace, number in order if namespace == "loud"] == list(range(9))
+
+
+async def test_who_gives_up_waiting_at_the_desk_leaves_it_to_others() -> None:
+    desk = Desk(at_once=1, per_namespace=1, patience_seconds=0.01)
+    await desk.enter("loud")
+    with pytest.raises(NoTurn):
+        await desk.enter("quiet")
+    waiting = asyncio.create_task(desk.enter("other"))
+    await asyncio.sleep(0)
+    desk.leave("loud")
+    waiting.cancel()  # it was given its turn a moment ago
+    await asyncio.gather(waiting, return_exceptions=True)
+    await desk.enter("quiet")
+    assert len(desk) == 0
+
+
 # --- strangers ----------------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +293,7 @@ def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        tight._give_back(2**20)  # somebody has finished meanwhile
+        tight._give_back("", 2**20)  # somebody has finished meanwhile
 
     with service.client(sleep=sleep) as client:
         cells = Pod(client, slots=30).must_claim().cells

@@ -21,7 +21,7 @@ from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
 from tuningjob_operator.service.metrics import Measured, Metrics
-from tuningjob_operator.service.room import Room
+from tuningjob_operator.service.room import Desk, Room
 from tuningjob_operator.service.wire import add_errors
 from tuningjob_operator.tokens import Keys
 
@@ -58,7 +58,15 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    app.add_middleware(Border, keys=keys, people=known, max_artifact_bytes=artifacts.max_bytes, room=Room())
+    app.add_middleware(
+        Border,
+        keys=keys,
+        people=known,
+        max_artifact_bytes=artifacts.max_bytes,
+        namespace_of=lambda search: journal.progress(search, words=False).namespace,
+        room=Room(),
+        desk=Desk(),
+    )
     app.add_middleware(Measured, metrics=metrics)  # the last one added is the outermost
     add_errors(app, metrics)
     readiness = probes.Readiness(checks, writing=writing, is_writable=metrics.writable.set)

@@ -6,16 +6,20 @@ Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, a
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tuningjob.errors import TuningJobError
+from tuningjob.journal.turns import behalf
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
-from tuningjob_operator.service.room import NoTurn, Room
+from tuningjob_operator.service.room import Desk, NoTurn, Room, Turn
 
 # What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
@@ -40,6 +44,8 @@ MAX_BODY_SECONDS: Final = 60.0
 MAX_UPLOAD_SECONDS: Final = 3_600.0
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _READS: Final = frozenset({"GET", "HEAD"})
+_MAX_KNOWN: Final = 10_000  # namespaces of searches that are kept in mind
+_COME_AGAIN: Final = "The service must work on a few requests at a time, and this one has waited. Send it again."
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class Border:
 
     Workers carry a search's token: ``request.state.search_id`` says of which search. People carry their Kubernetes token:
     ``request.state.person``. Deny by default: a path is open only if it is listed.
+
+    A request has a turn at the desk from when its body is there until its answer begins: slow senders and readers hold none.
+    ``namespace_of`` says which namespace a search is in.
     """
 
     def __init__(
@@ -71,14 +80,20 @@ class Border:
         keys: tokens.Keys,
         people: People,
         max_artifact_bytes: int,
+        namespace_of: Callable[[str], str],
         room: Room,
+        desk: Desk,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._app = app
         self._keys = keys
         self._people = people
         self._max_artifact_bytes = max_artifact_bytes
+        self._namespace_of = namespace_of
+        self._namespaces: dict[str, str] = {}
+        self._asking: CapacityLimiter | None = None
         self._room = room
+        self._desk = desk
         self._idle_seconds = idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,22 +114,56 @@ class Border:
             return
         seconds = MAX_UPLOAD_SECONDS if _is_file(scope) else MAX_BODY_SECONDS
         read = _limited(receive, limit, idle_seconds=self._idle_seconds, seconds=seconds)
-        search_id = scope["state"].get("search_id") if "state" in scope else None
-        if search_id is None:
+        if scope["path"] in OPEN_PATHS:
             await self._app(scope, read, send)
             return
+        search_id = scope["state"].get("search_id")
         try:
-            await self._in_turn(search_id, limit if size is None and _has_body(scope) else size or 0, scope, read, send)
+            if search_id is None:
+                await self._at_work(scope["state"]["person"].namespace, scope, read, send)
+            else:
+                size = limit if size is None and _has_body(scope) else size or 0
+                await self._in_turn(search_id, size, scope, read, send)
         except NoTurn:
-            sentence = "The service must work on a few long requests at a time, and this one has waited. Send it again."
-            await _refuse(503, sentence, scope, receive, send, Retry_After="2")
+            await _refuse(503, _COME_AGAIN, scope, receive, send, Retry_After="2")
 
     async def _in_turn(self, search_id: str, size: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises NoTurn, before anything was answered."""
+        namespace = await self._namespace(search_id)
         # files are streamed: they are never in memory, and take long
         who, size = (f"{search_id}/files", 0) if _is_file(scope) else (search_id, size)
-        async with self._room.taken(who, size):
-            await self._app(scope, receive, send)
+        async with self._room.taken(who, size, namespace=namespace):
+            await self._at_work(namespace, scope, receive, send)
+
+    async def _at_work(self, namespace: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises NoTurn, before anything was answered."""
+        on_behalf = behalf.set(namespace)
+        turn = Turn(self._desk, namespace)
+        try:
+            if _is_file(scope) and _has_body(scope):
+                await self._app(scope, receive, send)
+                return
+            if not _has_body(scope):
+                await turn.take()
+            await self._app(scope, _taking(turn, receive), _giving_back(turn, send))
+        finally:
+            turn.give_back()
+            behalf.reset(on_behalf)
+
+    async def _namespace(self, search_id: str) -> str:
+        """Of a search, asked for once; a search that is not there is a namespace of its own."""
+        known = self._namespaces.get(search_id)
+        if known is not None:
+            return known
+        self._asking = self._asking or CapacityLimiter(2)
+        try:
+            known = await to_thread.run_sync(self._namespace_of, search_id, limiter=self._asking)
+        except TuningJobError:
+            return f"/{search_id}"
+        if len(self._namespaces) >= _MAX_KNOWN:
+            self._namespaces.clear()
+        self._namespaces[search_id] = known
+        return known
 
     async def _admit(self, scope: Scope) -> int:
         """How many bytes of body the request may have. Raises _Refused."""
@@ -177,6 +226,31 @@ def _lingering(receive: Receive, send: Send) -> Send:
         await send({"type": "http.response.body", "body": b""})
 
     return send_and_read
+
+
+def _taking(turn: Turn, receive: Receive) -> Receive:
+    """``receive`` that waits for the turn once the body is there."""
+
+    async def received() -> Message:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            try:
+                await turn.take()
+            except NoTurn:
+                raise HTTPException(503, _COME_AGAIN, {"Retry-After": "2"}) from None
+        return message
+
+    return received
+
+
+def _giving_back(turn: Turn, send: Send) -> Send:
+    """``send`` that gives the turn back when the answer begins."""
+
+    async def sent(message: Message) -> None:
+        turn.give_back()
+        await send(message)
+
+    return sent
 
 
 def _limited(receive: Receive, limit: int, *, idle_seconds: float, seconds: float) -> Receive:

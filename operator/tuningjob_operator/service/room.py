@@ -1,20 +1,28 @@
-"""How much is in memory at a time, and whose: bodies are counted before they are read, and wait for their turn.
+"""How much is in memory and at work at a time, and whose: bodies are counted before they are read, and wait for their turn.
 
-Who waits has sent no more than the kernel keeps: a body that has no room yet is not read.
+Who waits for room has sent no more than the kernel keeps: a body that has no room yet is not read. Namespaces take turns, and
+none may have all there is, so that a storm of one is a delay of a few requests for another.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from tuningjob.journal.turns import Turns
+
 # Long bodies in all; what is made of one in memory is some three times of it.
 MAX_LONG_BYTES: Final = 32 * 2**20
+# Of that, what the bodies of one namespace may have.
+SHARE: Final = 0.75
 # A body of so many bytes is not counted: claims and everyday reports pass by the long ones.
 SHORT_BYTES: Final = 64 * 2**10
 # Requests of one search that are worked on at once, and bodies of files: its others wait in order, and its neighbours do not.
 PER_SEARCH: Final = 8
+# Requests that are worked on at once, on threads, and of one namespace. More are not faster: there is one processor.
+AT_WORK: Final = 16
+PER_NAMESPACE: Final = 4
 # How long a request waits for its turn, before it is asked to come again.
 PATIENCE_SECONDS: Final = 10.0
 
@@ -24,16 +32,19 @@ class NoTurn(Exception):
 
 
 class Room:
-    """Turns by search, and bytes in all; first come, first served. Belongs to one event loop."""
+    """Turns by search, and bytes by namespace. Belongs to one event loop."""
 
     def __init__(self, *, max_bytes: int = MAX_LONG_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._free = max_bytes
+        self._most_of_one = int(max_bytes * SHARE)
         self._patience_seconds = patience_seconds
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._taken: Counter[str] = Counter()
+        # none is empty; the first one's turn is next
+        self._waiting: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
         self._turns: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
 
     @asynccontextmanager
-    async def taken(self, who: str, body_bytes: int) -> AsyncIterator[None]:
+    async def taken(self, who: str, body_bytes: int, *, namespace: str = "") -> AsyncIterator[None]:
         """A turn of ``who``, and room for a body of so many bytes. Raises NoTurn."""
         size = body_bytes if body_bytes > SHORT_BYTES else 0
         turns, users = self._turns.setdefault(who, (asyncio.Semaphore(PER_SEARCH), []))
@@ -45,11 +56,11 @@ class Room:
             except TimeoutError:
                 raise NoTurn from None
             try:
-                await self._take(size)
+                await self._take(namespace, size)
                 try:
                     yield
                 finally:
-                    self._give_back(size)
+                    self._give_back(namespace, size)
             finally:
                 turns.release()
         finally:
@@ -57,29 +68,118 @@ class Room:
             if not users:
                 self._turns.pop(who, None)
 
-    async def _take(self, size: int) -> None:
-        if not size or (not self._waiting and size <= self._free):
-            self._free -= size
+    async def _take(self, namespace: str, size: int) -> None:
+        if not size:
             return
         mine = (size, asyncio.get_running_loop().create_future())
-        self._waiting.append(mine)
+        self._waiting.setdefault(namespace, deque()).append(mine)
+        self._let_in()
         try:
             async with asyncio.timeout(self._patience_seconds):
                 await mine[1]
         except BaseException as error:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-                self._give_back(0)  # who waits behind may fit
+            queue = self._waiting.get(namespace, deque())
+            if mine in queue:
+                queue.remove(mine)
+                if not queue:
+                    del self._waiting[namespace]
+                self._let_in()  # who waits behind may fit
             elif mine[1].done() and not mine[1].cancelled():
-                self._give_back(size)  # it was given at the last moment
+                self._give_back(namespace, size)  # it was given at the last moment
             if isinstance(error, TimeoutError):
                 raise NoTurn from None
             raise
 
-    def _give_back(self, size: int) -> None:
+    def _give_back(self, namespace: str, size: int) -> None:
         self._free += size
-        while self._waiting and self._waiting[0][0] <= self._free:
-            wanted, turn = self._waiting.popleft()
+        self._taken[namespace] -= size
+        if self._taken[namespace] <= 0:
+            del self._taken[namespace]
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Those for whom there is room: a long one that is next is waited for, however many short ones would fit."""
+        while (namespace := self._next()) is not None and self._waiting[namespace][0][0] <= self._free:
+            queue = self._waiting.pop(namespace)
+            wanted, turn = queue.popleft()
+            if queue:
+                self._waiting[namespace] = queue
             if not turn.done():
                 self._free -= wanted
+                self._taken[namespace] += wanted
                 turn.set_result(None)
+
+    def _next(self) -> str | None:
+        """The namespace whose turn it is, of those that have not had their share."""
+        return next((each for each in self._waiting if self._is_within_share(each)), None)
+
+    def _is_within_share(self, namespace: str) -> bool:
+        return (
+            self._taken[namespace] + self._waiting[namespace][0][0] <= self._most_of_one or not self._taken[namespace]
+        )
+
+
+class Desk:
+    """Requests at work: so many at once, and namespaces take turns. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        at_once: int = AT_WORK,
+        per_namespace: int = PER_NAMESPACE,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._turns: Turns[asyncio.Future[None]] = Turns(at_once=at_once, per_lane=per_namespace)
+        self._patience_seconds = patience_seconds
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._turns)
+
+    def at_work(self, namespace: str) -> int:
+        """Requests of a namespace that have their turn."""
+        return self._turns.at_work(namespace)
+
+    async def enter(self, namespace: str) -> None:
+        """Wait until it is this namespace's turn. Raises NoTurn."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._turns.ask(namespace, turn):
+            return
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await turn
+        except BaseException as error:
+            if not self._turns.forget(namespace, turn):
+                self.leave(namespace)  # it was given at the last moment
+            if isinstance(error, TimeoutError):
+                raise NoTurn from None
+            raise
+
+    def leave(self, namespace: str) -> None:
+        """One of this namespace's is done."""
+        turn = self._turns.leave(namespace)
+        # one that is done was cancelled a moment ago, and will find that it was given its turn, and hand it on
+        if turn is not None and not turn.done():
+            turn.set_result(None)
+
+
+class Turn:
+    """Of one request at a desk: taken once at the most, and given back as often as one likes."""
+
+    def __init__(self, desk: Desk, namespace: str) -> None:
+        self._desk = desk
+        self._namespace = namespace
+        self._is_taken = self._is_over = False
+
+    async def take(self) -> None:
+        """Raises NoTurn."""
+        if not self._is_taken and not self._is_over:
+            await self._desk.enter(self._namespace)
+            self._is_taken = True
+
+    def give_back(self) -> None:
+        """What is still to be done is no work for a thread, or its own."""
+        self._is_over = True
+        if self._is_taken:
+            self._is_taken = False
+            self._desk.leave(self._namespace)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from tuningjob.errors import JournalError
+from tuningjob.journal.turns import FairLock
 
 _BUSY_SECONDS: Final = 30
 _READ_ONLY: Final = "tuningjob_read_only"
@@ -55,8 +56,8 @@ class Database:
             # what SQLite's readers have by themselves: all that a transaction reads is of one moment
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         # Threads that wait for SQLite's write lock poll it, and the unlucky wait for seconds while others come and go: here
-        # they queue. Other processes still poll.
-        self._turn = threading.Lock() if self._is_sqlite else nullcontext()
+        # they queue, and namespaces take turns. Other processes still poll.
+        self._turn = FairLock() if self._is_sqlite else nullcontext()
 
     @property
     def _is_sqlite(self) -> bool:

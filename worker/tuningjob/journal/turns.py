@@ -1,0 +1,111 @@
+"""Whose turn it is: so many at once, and who waits takes turns by lane: however many wait in one, the next of another comes soon.
+
+``Turns`` decides and knows no thread; ``FairLock`` is a lock by it. The results service's lanes are namespaces.
+"""
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable
+from contextvars import ContextVar
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+# In whose lane the thread waits; the results service says it for each request.
+behalf: Final[ContextVar[str]] = ContextVar("behalf", default="")
+
+
+class Turns(Generic[T]):
+    """``at_once`` in all, ``per_lane`` of one lane; in a lane, first come, first served. Tickets stand for who asks."""
+
+    def __init__(self, *, at_once: int, per_lane: int) -> None:
+        self._free = at_once
+        self._per_lane = per_lane
+        self._at_work: Counter[Hashable] = Counter()
+        self._waiting: OrderedDict[Hashable, deque[T]] = OrderedDict()  # none is empty; the first one's turn is next
+
+    def __len__(self) -> int:
+        """Those that wait."""
+        return sum(map(len, self._waiting.values()))
+
+    def at_work(self, lane: Hashable) -> int:
+        """Those of a lane that have their turn."""
+        return self._at_work[lane]
+
+    def ask(self, lane: Hashable, ticket: T) -> bool:
+        """Whether it is its turn now. Else ``leave`` will tell."""
+        if self._free and self._may_begin(lane) and lane not in self._waiting:
+            self._begin(lane)
+            return True
+        self._waiting.setdefault(lane, deque()).append(ticket)
+        return False
+
+    def leave(self, lane: Hashable) -> T | None:
+        """One that was at work is done. Returns whose turn it is now."""
+        self._free += 1
+        self._at_work[lane] -= 1
+        if not self._at_work[lane]:
+            del self._at_work[lane]
+        following = next((each for each in self._waiting if self._may_begin(each)), None)
+        if following is None:
+            return None
+        tickets = self._waiting.pop(following)
+        ticket = tickets.popleft()
+        if tickets:
+            self._waiting[following] = tickets  # behind the others
+        self._begin(following)
+        return ticket
+
+    def forget(self, lane: Hashable, ticket: T) -> bool:
+        """One waits no longer. False: it did not wait any more, but had been given its turn."""
+        tickets = self._waiting.get(lane, deque())
+        if ticket not in tickets:
+            return False
+        tickets.remove(ticket)
+        if not tickets:
+            del self._waiting[lane]
+        return True
+
+    def _may_begin(self, lane: Hashable) -> bool:
+        return self._at_work[lane] < self._per_lane
+
+    def _begin(self, lane: Hashable) -> None:
+        self._free -= 1
+        self._at_work[lane] += 1
+
+
+class FairLock:
+    """A lock that threads have in turns, by the lane that they are in (``behalf``). Not to be taken twice by one thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._turns: Turns[threading.Lock] = Turns(at_once=1, per_lane=1)
+        self._lane = ""  # of whoever has it
+
+    def __enter__(self) -> None:
+        lane, mine = behalf.get(), threading.Lock()
+        mine.acquire()
+        with self._mutex:
+            is_ours = self._turns.ask(lane, mine)
+        if not is_ours:
+            self._wait(lane, mine)
+        self._lane = lane
+
+    def _wait(self, lane: str, mine: threading.Lock) -> None:
+        try:
+            mine.acquire()  # whoever hands the lock on releases it
+        except BaseException:  # the user's Ctrl-C
+            with self._mutex:
+                is_given = not self._turns.forget(lane, mine)
+            if is_given:
+                self._hand_on(lane)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._hand_on(self._lane)
+
+    def _hand_on(self, lane: str) -> None:
+        with self._mutex:
+            following = self._turns.leave(lane)
+        if following is not None:
+            following.release()
