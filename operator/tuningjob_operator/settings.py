@@ -40,9 +40,11 @@ class Settings:
     metrics_port: int
     # where files of finished searches are kept: file:///…, s3://bucket/prefix or gs://bucket/prefix
     artifacts_url: str
-    # what the files of one search, and of one namespace, may have together; 0: any number
+    # what the files of one search may have together; 0: any number
     max_artifact_bytes: int
+    # and of one namespace, or that part of the volume that they are on
     max_namespace_bytes: int
+    max_namespace_percent: int
     # for how long the cells of a deleted search may still be reused
     retention: dt.timedelta
     # ca.crt, and for the results service its pair of tls.crt and tls.key, or ca.key to make that by; None: plain HTTP
@@ -107,6 +109,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
     tls_dir = environ.get("TUNINGJOB_TLS_DIR")
     signing_key_dir = environ.get("TUNINGJOB_SIGNING_KEY_DIR")
+    namespace_bytes, namespace_percent = _namespace_bytes(environ.get("TUNINGJOB_MAX_NAMESPACE_BYTES", ""))
     return Settings(
         database_url=environ.get("TUNINGJOB_DATABASE_URL") or f"sqlite:///{data_dir / 'tuning.db'}",
         data_dir=data_dir,
@@ -137,7 +140,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         metrics_port=int(environ.get("TUNINGJOB_METRICS_PORT", "8082")),
         artifacts_url=environ.get("TUNINGJOB_ARTIFACTS_URL") or (data_dir / "artifacts").absolute().as_uri(),
         max_artifact_bytes=int(_quantity(environ.get("TUNINGJOB_MAX_ARTIFACT_BYTES", "")) or 0),
-        max_namespace_bytes=int(_quantity(environ.get("TUNINGJOB_MAX_NAMESPACE_BYTES", "")) or 0),
+        max_namespace_bytes=namespace_bytes,
+        max_namespace_percent=namespace_percent,
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
@@ -159,6 +163,16 @@ def _level(text: str) -> str:
     if text not in LEVELS:
         raise ValueError(f"TUNINGJOB_LOG_LEVEL: must be one of {', '.join(LEVELS)}, but got {text!r}")
     return text
+
+
+def _namespace_bytes(text: str) -> tuple[int, int]:
+    """Bytes, or percent of the volume."""
+    number, percent, rest = text.partition("%")
+    if not percent:
+        return int(_quantity(text) or 0), 0
+    if rest or not number.isdecimal() or not 0 < int(number) <= 100:
+        raise ValueError(f"TUNINGJOB_MAX_NAMESPACE_BYTES: must be a quantity or of 1% to 100%, but got {text!r}")
+    return 0, int(number)
 
 
 def _seconds(text: str) -> int | None:

@@ -73,6 +73,16 @@ def test_a_service_account_that_is_there_is_given_the_rights_and_held_to_them(re
     assert "serviceAccount.name: must be the name of the account that is there" in nameless.stderr
 
 
+def test_a_namespace_may_have_half_of_the_volume_or_what_is_said(objects: list[Manifest], render: Render) -> None:
+    def told(objects: list[Manifest]) -> tuple[int, int]:
+        settings = settings_of(containers_of(objects)["results"])
+        return settings.max_namespace_bytes, settings.max_namespace_percent
+
+    assert told(objects) == (0, 50)
+    assert told(render("limits.maxNamespaceBytes=20Gi")) == (20 * 2**30, 0)
+    assert told(render("limits.maxNamespaceBytes=")) == (0, 0)
+
+
 # --- logs, probes, the pod -------------------------------------------------------------------------------------------
 
 
@@ -161,6 +171,8 @@ def test_a_route_of_a_gateway_leads_to_the_same(render: Render) -> None:
     [
         ("images.operatorDigest=1234", "/images/operatorDigest"),
         ("logging.level=loud", "/logging/level"),
+        ("limits.maxNamespaceBytes=0%", "/limits/maxNamespaceBytes"),
+        ("limits.maxNamespaceBytes=101%", "/limits/maxNamespaceBytes"),
         ("logging.format=text", "/logging"),
         ("ingress.enabled=true", "/ingress/hosts"),
         ('ingress.hosts=["A.example.com"]', "/ingress/hosts/0"),

@@ -329,6 +329,14 @@ def test_a_level_is_everybodys_and_debug_is_ours_alone(level: str, ours: int, ot
     assert logging.getLogger("kopf.objects").getEffectiveLevel() == max(others, logging.WARNING)
 
 
+@pytest.mark.parametrize("text", ["0%", "101%", "half%", "5%0", "-1%", "1.5%"])
+def test_a_part_of_the_volume_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"TUNINGJOB_MAX_NAMESPACE_BYTES: must be a quantity or of 1% to 100%, but got"
+    ):
+        read_settings({"TUNINGJOB_MAX_NAMESPACE_BYTES": text})
+
+
 def test_a_level_that_is_none_is_refused_with_what_there_is() -> None:
     with pytest.raises(ValueError, match="must be one of debug, info, warning, error, but got 'loud'"):
         read_settings({"TUNINGJOB_LOG_LEVEL": "loud"})

@@ -51,6 +51,7 @@ def make_settings(**changes: Any) -> Settings:
         "artifacts_url": "file:///data/artifacts",
         "max_artifact_bytes": 0,
         "max_namespace_bytes": 0,
+        "max_namespace_percent": 0,
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
         "records_creators": True,

@@ -23,7 +23,9 @@ from tuningjob.journal.search import SqlSearch
 from tuningjob.protocol.records import Cell
 from tuningjob.protocol.requests import Report
 from tuningjob_operator.service import probes
+from tuningjob_operator.service.__main__ import shares_of
 from tuningjob_operator.service.probes import GOOD_FOR_SECONDS, Readiness, room_in
+from tuningjob_operator.settings import read_settings
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +197,29 @@ def test_what_is_left_of_a_volume_is_the_journals(small_volume: Path) -> None:
             assert service.journal.progress("search-a").done == 30
             ballast.unlink()
             assert http.put("/v1/artifacts/model.joblib", content=b"model", headers=model).status_code == 200
+    finally:
+        service.close()
+
+
+def test_a_namespace_has_its_part_of_the_volume_and_its_neighbour_the_rest(small_volume: Path) -> None:
+    service = Service(small_volume, max_artifact_bytes=2**30)
+    settings = read_settings({"TUNINGJOB_MAX_NAMESPACE_BYTES": "50%"})
+    service.shares = shares_of(settings, service.artifacts)
+    volume = os.statvfs(small_volume)
+    assert service.shares.namespace_bytes == volume.f_blocks * volume.f_frsize // 2
+    searches = {"one": "greedy", "two": "greedy", "three": "modest"}
+    for search, namespace in searches.items():
+        service.journal.open_search(a_search(search, namespace=namespace, name=search))
+    service.start()
+    model = b"x" * (3 * 2**20)
+    try:
+        with httpx.Client(base_url=service.url, trust_env=False) as http:
+            statuses = {}
+            for search in searches:
+                headers = {**sha256(model), "Authorization": f"Bearer {service.token(search)}"}
+                answer = http.put("/v1/artifacts/model.joblib", content=model, headers=headers)
+                statuses[search] = answer.status_code
+        assert statuses == {"one": 200, "two": 507, "three": 200}
     finally:
         service.close()
 

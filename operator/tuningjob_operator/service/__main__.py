@@ -60,6 +60,13 @@ def _certificate(settings: Settings) -> Certificate | None:
     return MountedCertificate(settings.tls_dir)
 
 
+def shares_of(settings: Settings, artifacts: ArtifactStore) -> Shares:
+    """What files may have. A part is of the volume as large as it is now; a bucket has no size."""
+    volume = artifacts.volume_bytes or 0
+    namespace_bytes = settings.max_namespace_bytes or volume * settings.max_namespace_percent // 100
+    return Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=namespace_bytes)
+
+
 def _look_at(artifacts: ArtifactStore) -> None:
     """Say at once what whoever brings the first file would else be told, hours from now."""
     try:
@@ -79,7 +86,7 @@ async def _serve(
         persons=None if server is None else KubernetesPeople(server, audience=find_audience()),
         checks=(journal.check,),
         writing=(journal.check_writing, room_in(settings.data_dir)),
-        shares=Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=settings.max_namespace_bytes),
+        shares=shares_of(settings, artifacts),
     )
     config = uvicorn.Config(
         app,

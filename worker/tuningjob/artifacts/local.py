@@ -25,6 +25,14 @@ class LocalStore(ArtifactStore):
         super().__init__(max_bytes=max_bytes, reserve=reserve)
         self._root = root
 
+    @property
+    @override
+    def volume_bytes(self) -> int:
+        """See ArtifactStore."""
+        there = next(folder for folder in (self._root, *self._root.absolute().parents) if folder.exists())
+        found = os.statvfs(there)
+        return found.f_blocks * found.f_frsize
+
     def path(self, search_id: str, name: str) -> Path:
         """Where the file is, or would be."""
         check_name(name)

@@ -163,6 +163,11 @@ class ArtifactStore(ABC):
                 found.append(self.find(search_id, name))
         return found
 
+    @property
+    def volume_bytes(self) -> int | None:
+        """The size of the volume that the files stay on; None: they stay on none."""
+        return None
+
     @abstractmethod
     def find(self, search_id: str, name: str) -> Artifact:
         """Size and digest of a file, without reading it where they are known. Raises FileNotFoundError."""
