@@ -111,7 +111,7 @@ def test_without_a_token_it_is_told_how_to_get_one(
     done = inside("models", "--server", "http://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "a Kubernetes token must be given, but got none." in done.stderr
-    assert "export TUNINGJOB_TOKEN=$(kubectl create token SERVICEACCOUNT)" in done.stderr
+    assert "export TUNINGJOB_TOKEN=$(kubectl create token SERVICEACCOUNT --audience tuningjob)" in done.stderr
     users = [{"name": "ada", "user": {"client-certificate-data": "…"}}]
     monkeypatch.setenv("KUBECONFIG", str(a_kubeconfig(tmp_path / "k", users=users)))
     done = inside("models", "--server", "http://127.0.0.1:1")
@@ -134,7 +134,7 @@ def test_a_token_that_nobody_knows_is_told_with_how_to_get_a_fresh_one(
     monkeypatch.setenv("TUNINGJOB_TOKEN", "stale")
     done = inside("models", *service_place.options)
     assert (done.returncode, done.stdout) == (3, "")
-    assert "A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME)." in done.stderr
+    assert "A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME --audience tuningjob)." in done.stderr
 
 
 def test_who_may_only_look_may_not_bless(service_place: Place, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -374,7 +374,8 @@ def _person(where: Where) -> tuple[str, str]:
         got = f"a kubeconfig context {context.name!r} whose user has none" if context else "none"
         raise BadUse(
             f"a Kubernetes token must be given, but got {got}. "
-            f"Set one: export {ENV_TOKEN}=$(kubectl create token SERVICEACCOUNT), or name its file by --token-file."
+            f"Set one: export {ENV_TOKEN}=$(kubectl create token SERVICEACCOUNT --audience tuningjob), "
+            "or name its file by --token-file."
         )
     return token, where.namespace or (context.namespace if context else None) or "default"
 

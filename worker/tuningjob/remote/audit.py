@@ -176,7 +176,11 @@ class HttpAudit(RetryingClient):
             return JournalError(f"{self._url}: must be a results service of this version, but got: {got}.")
         if response.status_code == 404:
             return UnknownModel(detail)
-        advice = " A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME)." if response.status_code == 401 else ""
+        advice = (
+            " A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME --audience tuningjob)."
+            if response.status_code == 401
+            else ""
+        )
         return JournalError(f"{self._url}: {detail}{advice}")
 
 
