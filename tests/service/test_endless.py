@@ -102,6 +102,51 @@ def test_a_body_that_does_not_go_on_is_a_408(service: Service, monkeypatch: pyte
     assert b"must go on within 0.2 seconds" in answer
 
 
+def with_long_results(service: Service) -> None:
+    """Eight megabytes of them: more than two kernels keep for a connection."""
+    service.journal.open_search(a_search("long", candidates=1_000, splits=1, pods=1))
+    pod = Pod(service.journal.view("long"), slots=1_000)
+    while (unit := pod.claim()) is not None:
+        results = [a_result(cell, error="E" * 8_000) for cell in unit.cells]
+        service.journal.view("long").report(Report(index=0, results=results))
+
+
+def ask_and_do_not_read(service: Service) -> socket.socket:
+    connection = socket.socket()
+    connection.settimeout(60)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect(("127.0.0.1", service.port))
+    head = f"GET /v1/cells HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {service.token('long')}\r\n\r\n"
+    connection.sendall(head.encode())
+    return connection
+
+
+def test_answers_that_nobody_reads_make_room_for_those_that_are_read(tmp_path: Path) -> None:
+    """They were kept for as long as their clients liked: 160 of them, of one tenant, took 800 MB."""
+    crowd = Crowd(most_unread=200_000)
+    for service in serving(tmp_path, crowd):
+        with_long_results(service)
+        with ExitStack() as opened:
+            for _ in range(5):
+                opened.enter_context(ask_and_do_not_read(service))
+            headers = {"Authorization": f"Bearer {service.token('long')}"}
+            answer = httpx.get(f"{service.url}/v1/cells", headers=headers, trust_env=False, timeout=60)
+            assert len(answer.json()) == 1_000
+            assert sum(each.unsent_bytes for each in list(crowd.unread)) <= crowd.most_unread
+
+
+def test_an_answer_of_which_nothing_is_read_is_not_kept_for_ever(tmp_path: Path) -> None:
+    crowd = Crowd(read_seconds=0.3)
+    for service in serving(tmp_path, crowd):
+        with_long_results(service)
+        with ask_and_do_not_read(service):
+            waiting = threading.Event()
+            while not crowd.peers:
+                waiting.wait(0.02)
+            while crowd.peers:  # until the service has closed it
+                waiting.wait(0.02)
+
+
 CHUNKED = "POST /v1/fail HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

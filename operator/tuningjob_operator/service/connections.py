@@ -1,7 +1,7 @@
-"""Connections that say nothing, and too many of them: uvicorn's protocol with an end to both.
+"""Connections that say nothing, that read nothing, and too many of them: uvicorn's protocol with an end to each.
 
-uvicorn waits for a request's head for as long as its sender likes, and takes as many connections as there are descriptors. Its
-own ``limit_concurrency`` would answer the kubelet's probes with 503, too.
+uvicorn waits for a request's head for as long as its sender likes, keeps an answer until its client has read it, and takes as
+many connections as there are descriptors. Its own ``limit_concurrency`` would answer the kubelet's probes with 503, too.
 """
 
 import asyncio
@@ -18,25 +18,42 @@ HEAD_SECONDS: Final = 10.0
 MAX_CONNECTIONS: Final = 1_000
 # A pod has an address of its own; behind an ingress all people have one.
 MAX_OF_A_PEER: Final = 250
+# How long an answer may wait without a byte of it being read.
+READ_SECONDS: Final = 30.0
+# Of answers that are not read as fast as they are written; what is made ready behind them takes some three times as much.
+MAX_UNREAD_BYTES: Final = 16 * 2**20
+# So much is in a buffer without anybody being slow: asyncio's own limit, beyond which it asks for a pause.
+_UNREMARKABLE_BYTES: Final = 64 * 2**10
 
 
 @dataclass(kw_only=True)
 class Crowd:
-    """The connections of one server: the ones that have never sent a whole request, the oldest first, and how many of whom."""
+    """The connections of one server, and how many of them each peer has.
+
+    ``silent`` have never sent a whole request, the oldest first. ``unread`` have an answer that is not read, the longest
+    wait first.
+    """
 
     head_seconds: float = HEAD_SECONDS
     most: int = MAX_CONNECTIONS
     most_of_a_peer: int = MAX_OF_A_PEER
     silent: OrderedDict[H11Protocol, None] = field(default_factory=OrderedDict)
     peers: Counter[str] = field(default_factory=Counter)
+    read_seconds: float = READ_SECONDS
+    most_unread: int = MAX_UNREAD_BYTES
+    unread: "OrderedDict[Guarded, None]" = field(default_factory=OrderedDict)
 
 
 class Guarded(H11Protocol):
-    """One connection. With too many open, the oldest silent one makes room; if there is none, the new one is closed."""
+    """One connection. With too many open, the oldest silent one makes room; if there is none, the new one is closed.
+
+    With too many bytes of answers that are not read, the one is closed that has waited for its reader longest.
+    """
 
     crowd: ClassVar[Crowd]
     _peer = ""
     _deadline: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -55,6 +72,7 @@ class Guarded(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Of asyncio."""
         self._expect_nothing()
+        self._expect_no_reading()
         self.crowd.silent.pop(self, None)
         self.crowd.peers[self._peer] -= 1
         if self.crowd.peers[self._peer] <= 0:
@@ -73,10 +91,31 @@ class Guarded(H11Protocol):
     def on_response_complete(self) -> None:
         """Of uvicorn."""
         super().on_response_complete()
+        # TLS asks for no pause when it is given all at once
+        if self.unsent_bytes > _UNREMARKABLE_BYTES:
+            self._expect_reading()
         # a body that nobody reads any more must not be sent for ever, nor the rest of a head that has begun
         is_unread = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
         if is_unread and self._deadline is None and not self.transport.is_closing():
             self._expect_a_head()
+
+    def pause_writing(self) -> None:
+        """Of asyncio."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """Of asyncio."""
+        self._expect_no_reading()
+        super().resume_writing()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the kernel has not taken yet of what was written."""
+        transport: Any = self.transport
+        # asyncio's TLS has a transport of its own below, and no public way to it
+        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+        return sum(each.get_write_buffer_size() for each in (transport, below) if each is not None)
 
     def send_400_response(self, msg: str) -> None:
         """Of uvicorn, for what is no HTTP; here it is also an end of what is being answered, where there is such."""
@@ -92,6 +131,44 @@ class Guarded(H11Protocol):
     def _is_at_work(self) -> bool:
         cycle: Any = self.cycle
         return cycle is not None and not cycle.response_complete
+
+    def _expect_reading(self) -> None:
+        if self._reading is None and not self.transport.is_closing():
+            self.crowd.unread[self] = None
+            self._look_again(self.unsent_bytes)
+            self._make_room()
+
+    def _expect_no_reading(self) -> None:
+        self.crowd.unread.pop(self, None)
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _look_again(self, unsent_bytes: int) -> None:
+        self._reading = self.loop.call_later(self.crowd.read_seconds, self._has_read, unsent_bytes)
+
+    def _has_read(self, before: int) -> None:
+        unsent_bytes = self.unsent_bytes
+        if not unsent_bytes:
+            self._expect_no_reading()
+        elif unsent_bytes < before:
+            self._look_again(unsent_bytes)
+        else:
+            self.leave()
+
+    def _make_room(self) -> None:
+        waiting = {each: each.unsent_bytes for each in self.crowd.unread}
+        too_many = sum(waiting.values()) - self.crowd.most_unread
+        for each, unsent_bytes in waiting.items():
+            if too_many <= 0:
+                return
+            each.leave()
+            too_many -= unsent_bytes
+
+    def leave(self) -> None:
+        """Close it at once, with what was not sent."""
+        self._expect_no_reading()
+        self.transport.abort()
 
     def _expect_a_head(self) -> None:
         self._deadline = self.loop.call_later(self.crowd.head_seconds, self._end)

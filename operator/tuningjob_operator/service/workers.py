@@ -39,7 +39,7 @@ _CLAIM: Final = TypeAdapter(Claim)
 # only repeated if one of them fails.
 _CELLS_AT_ONCE: Final = 100
 # so much of a page is in memory at a time
-_PIECE_BYTES: Final = 2**20
+_PIECE_BYTES: Final = 2**17
 _CELLS: Final = TypeAdapter(list[CellResult])
 _PLACES: Final = TypeAdapter(tuple[Cell, ...])
 _ARTIFACT: Final = TypeAdapter(Artifact)
@@ -142,10 +142,8 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None
         start: Annotated[int, Query(ge=0, lt=2**63)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_CELLS_PER_PAGE)] = MAX_CELLS_PER_PAGE,
     ) -> Response:
-        first = journal.view(_id(request)).page(start=start, limit=limit, max_bytes=_PIECE_BYTES)
-
-        def pieces() -> Iterator[bytes]:
-            piece, left, begin = first, limit, start
+        def pieces(piece: list[CellResult]) -> Iterator[bytes]:
+            left, begin = limit, start
             yield b"["
             while piece:
                 yield (b"," if begin > start else b"") + _json(piece)[1:-1]
@@ -154,7 +152,8 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None
                 piece = journal.view(_id(request)).page(start=begin, limit=left, max_bytes=_PIECE_BYTES) if left else []
             yield b"]"
 
-        return StreamingResponse(pieces(), media_type="application/json")
+        first = journal.view(_id(request)).page(start=start, limit=limit, max_bytes=_PIECE_BYTES)
+        return StreamingResponse(pieces(first), media_type="application/json")
 
 
 def _json(page: Sequence[CellResult]) -> bytes:
