@@ -1,13 +1,19 @@
 """The key that tokens of searches are signed with, through installations and upgrades by the real helm, on a real API server."""
 
 import base64
+import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chart.conftest import CHART, Helm, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, volumes_of
+from tests.cluster.harness import binaries
+from tests.documents import commands_of
 from tests.servers.apiserver import ADMIN, ApiServer
 
 pytestmark = pytest.mark.cluster
@@ -69,6 +75,31 @@ def test_a_new_generation_is_a_new_key_beside_the_former_one(installed: Install)
     assert installed("signingKey.generation=2", "signingKey.keepFormer=false") == {
         "signing.key": rotated["signing.key"]
     }
+
+
+@pytest.mark.slow
+def test_a_key_that_was_restored_as_the_page_says_can_still_be_changed(
+    installed: Install, kubernetes: ApiServer, tmp_path: Path
+) -> None:
+    def types(pattern: str) -> None:
+        (command,) = [line for line in commands_of("database.md", "Backup and restore") if re.search(pattern, line)]
+        named = command.replace("-n tuningjob-system", f"-n {NAMESPACE}").replace(" tuningjob-", " keys-tuningjob-")
+        environment = {
+            "KUBECONFIG": str(kubernetes.kubeconfig()),
+            "PATH": f"{binaries.path('kubectl').parent}:{os.environ['PATH']}",
+        }
+        subprocess.run(["bash", "-c", named], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    first = installed()
+    types("get secret .*> keys.yaml")
+    installed.uninstall()  # type: ignore[attr-defined]
+    for name in ("signing-key", "ca"):
+        kubernetes.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/secrets/keys-tuningjob-{name}")
+    types("-f keys.yaml")
+
+    assert installed() == first
+    rotated = installed("signingKey.generation=2", "tls.generation=2")
+    assert rotated["former.key"] == first["signing.key"] != rotated["signing.key"]
 
 
 @pytest.mark.parametrize(
