@@ -141,6 +141,9 @@ def test_the_results_service_makes_its_own_certificate_only_by_the_charts_author
         *("tuningjob-results", name, f"{name}.svc", f"{name}.svc.cluster.local", "results.example.com"),
         *("localhost", "127.0.0.1", "::1"),
     }
+    # what helm takes for text, because it is no whole number
+    brief = settings_of(containers_of(render("tls.days=0.5"))["results"])
+    assert brief.tls_life == dt.timedelta(hours=12)
     for settings in ("tls.secretName=results-tls", "tls.issuerRef.name=ours"):
         objects = render(settings)
         assert settings_of(containers_of(objects)["results"]).tls_names == ()
