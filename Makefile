@@ -44,7 +44,7 @@ test-fast: venv ## the tests of about a minute: without the cluster's and the sl
 
 .PHONY: test
 test: venv cluster-deps ## all tests, those on the real two-node cluster included
-	$(PY) -m tests.parts --at-once 3 cluster engine journal "service pod" "operator spec" "local search" -- --durations=10
+	$(PY) -m tests.parts --at-once 2 cluster engine journal "service pod" "operator spec" "local search" -- --durations=10
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

@@ -196,11 +196,11 @@ def test_a_replayed_request_changes_nothing_more(tmp_path: Path) -> None:
     try:
         for http in calling(service, service.token()):
             body = {"index": 0, "results": [RESULT | {"candidate": cell.candidate, "split": cell.split}]}
-            assert http.post("/v1/cells", json=body).json() == {"new": 1}
+            assert http.post("/v1/cells", json=body).json() == {"new": 1, "state": "Running"}
             forged = copy.deepcopy(body)
             forged["results"][0]["test_scores"] = {"accuracy": 1.0}  # type: ignore[index]
             for replay in (body, body, forged):
-                assert http.post("/v1/cells", json=replay).json() == {"new": 0}
+                assert http.post("/v1/cells", json=replay).json() == {"new": 0, "state": "Running"}
             assert [each["test_scores"] for each in http.get("/v1/cells").json()] == [{"accuracy": 0.5}]
             Pod(service.journal.view("search-a"), index=0).work()
             answer = BODIES["/v1/complete"]
