@@ -82,7 +82,7 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
 def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
     jobs: TuningJobs, slow_forest: Document, tmp_path: Path
 ) -> None:
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
+    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 74]}
     wanted = metrics.Metric("wanted-pods", value=1)
     target = {"apiVersion": slow_forest["apiVersion"], "kind": "TuningJob", "name": "forest"}
     metric = {"metric": {"name": wanted.name}, "target": {"type": "AverageValue", "averageValue": "1"}}
@@ -103,16 +103,18 @@ def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
     with metrics.served(jobs.cluster, wanted, tmp_path):
         jobs.apply(autoscaler)
         wanted.value = 3
-        jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, namespace=jobs.namespace)
-        jobs.cluster.wait_for("each to report", lambda: len(jobs.reporters("forest")) == 3, namespace=jobs.namespace)
+        # it looks every 15 seconds, and only once the API server has found whom to ask for the metric
+        waits: dict[str, Any] = {"namespace": jobs.namespace, "timeout_seconds": 120}
+        jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, **waits)
+        jobs.cluster.wait_for("each to report", lambda: len(jobs.reporters("forest")) == 3, **waits)
         wanted.value = 1
-        jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, namespace=jobs.namespace)
+        jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, **waits)
     assert jobs.get("forest")["spec"]["parallelism"] == 1
     assert not is_complete(jobs.status("forest")), "the search ended before it was scaled down"
     jobs.wait_for("forest", is_complete, timeout_seconds=180)
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
-    assert jobs.report_counts("forest") == {1: 250}
+    assert jobs.report_counts("forest") == {1: 350}
 
 
 def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow_forest: Document) -> None:
