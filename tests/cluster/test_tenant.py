@@ -135,7 +135,12 @@ def test_the_release_may_be_taken_back_to_one_namespace_in_the_middle_of_a_searc
         jobs.apply(big)
         jobs.wait_for("big", half_done)
         try:
-            chart.install(cluster, f"watchNamespaces={{{jobs.namespace}}}", *(f"{name}=false" for name in optional))
+            settings = (
+                f"watchNamespaces={{{jobs.namespace}}}",
+                "people.audience=",
+                *(f"{name}=false" for name in optional),
+            )
+            chart.install(cluster, *settings)
             cluster.apply(small, namespace=elsewhere)
             jobs.apply(reaching)
             jobs.wait_for("big", is_complete)
