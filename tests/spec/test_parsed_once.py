@@ -1,8 +1,6 @@
 """A manifest is parsed when it is loaded, and never again: what was parsed is kept by the models."""
 
-import collections
 import datetime as dt
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,50 +8,26 @@ import pytest
 from pydantic import BaseModel
 
 from tests.operator.world import make_settings, manifest
+from tests.spec.calls import parses
 from tuningjob.cli.command import main
 from tuningjob.journal.records import Progress
 from tuningjob.protocol.records import SearchState
 from tuningjob.spec import models
-from tuningjob.spec.grid import parse_grid, parse_sample
-from tuningjob.spec.literals import parse_params
 from tuningjob.spec.live import with_live_fields
 from tuningjob.spec.manifest import load
 from tuningjob_operator.decision import Observed
 from tuningjob_operator.plan import plan
 
-Counts = collections.Counter[str]
 
-
-@pytest.fixture
-def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """How often a whole spec is validated, a space is parsed, and the params of each place are."""
-    found = Counts()
-
-    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            found[f"{name} {arguments[1]}" if name == "params" else name] += 1
-            return function(*arguments, **named)
-
-        return call
-
-    for kind in (models.TuningJob, models.TuningJobSpec):
-        monkeypatch.setattr(kind, "model_validate", counted("validated", kind.model_validate))
-    monkeypatch.setattr(models, "parse_grid", counted("space", parse_grid))
-    monkeypatch.setattr(models, "parse_sample", counted("space", parse_sample))
-    monkeypatch.setattr(models, "parse_params", counted("params", parse_params))
-    return found
-
-
-def test_a_run_parses_its_manifest_once(
-    counts: Counts, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_parses_its_manifest_once(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["run", str(examples / "breast-cancer-svc.yaml")]) == 0
+    with parses() as counts:
+        assert main(["run", str(examples / "breast-cancer-svc.yaml")]) == 0
     places = ("spec.estimator.params", "spec.estimator.pipeline[0].params", "spec.estimator.pipeline[1].params")
     assert counts == {"validated": 1, "space": 1, **{f"params {each}": 1 for each in (*places, "spec.data.params")}}
 
 
-def test_planning_for_a_search_that_runs_parses_nothing(counts: Counts) -> None:
+def test_planning_for_a_search_that_runs_parses_nothing() -> None:
     body = manifest("forest")
     body["metadata"] |= {
         "namespace": "team",
@@ -62,14 +36,14 @@ def test_planning_for_a_search_that_runs_parses_nothing(counts: Counts) -> None:
         "creationTimestamp": "2026-03-01T00:00:00Z",
     }
     admitted = load(body).spec
-    counts.clear()
     running = Progress(
         id="forest", namespace="team", name="forest", state=SearchState.RUNNING, revision=3, done=1, failed=0, total=10
     )
     scaled = {**body, "spec": {**body["spec"], "parallelism": 3}}
-    for tuningjob in (body, scaled):
-        observed = Observed(tuningjob=tuningjob, progress=running, admitted=admitted, frozen_changes=())
-        assert plan(observed, make_settings(), dt.datetime(2026, 3, 1, tzinfo=dt.UTC)).status.grid is not None
+    with parses() as counts:
+        for tuningjob in (body, scaled):
+            observed = Observed(tuningjob=tuningjob, progress=running, admitted=admitted, frozen_changes=())
+            assert plan(observed, make_settings(), dt.datetime(2026, 3, 1, tzinfo=dt.UTC)).status.grid is not None
     assert counts == {}
 
 

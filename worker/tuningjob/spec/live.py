@@ -35,7 +35,7 @@ def _live_fields() -> type[Model]:
 
 
 _LiveFields: Final = _live_fields()
-_NAMES: Final = {str(TuningJobSpec.model_fields[name].alias): name for name in MUTABLE_FIELDS}
+_NAMES: Final = frozenset(str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS)
 
 
 def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> TuningJobSpec:
