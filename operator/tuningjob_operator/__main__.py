@@ -10,7 +10,7 @@ import operator
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -216,33 +216,41 @@ async def run(settings: Settings) -> None:
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
         tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service)]
         tasks.append(asyncio.create_task(leadership.hold(lambda: queue.add_all(cache.tuningjobs.keys()))))
-        if settings.ca_file is not None and settings.ca is not None:
-
-            def trust(ca: bytes) -> None:
-                reconciler.trust(ca)
-                queue.add_all(cache.tuningjobs.keys())
-
-            authority = loops.AuthorityWatch(settings.ca_file, known=settings.ca, on_change=trust)
-            tasks.append(asyncio.create_task(authority.run()))
-        tasks.append(
-            asyncio.create_task(
-                kopf.operator(
-                    registry=watch.make_registry(cache=cache, queue=queue, resync=resync),
-                    settings=watch.make_settings(),
-                    # else kopf asks for the user's name, and the image's user has none
-                    identity=watch.IDENTITY,
-                    standalone=True,
-                    clusterwide=not namespaces,
-                    namespaces=namespaces,
-                    liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
-                )
-            )
-        )
+        tasks += [asyncio.create_task(part) for part in _followed_authority(settings, reconciler, cache, queue)]
+        tasks.append(asyncio.create_task(_watching(settings, cache, queue, resync)))
         try:
             await _until_one_ends(tasks)
         finally:
             await leadership.give_back()
     journal.close()
+
+
+def _followed_authority(
+    settings: Settings, reconciler: Reconciler, cache: Cache, queue: WorkQueue[Key]
+) -> Iterator[Coroutine[None, None, None]]:
+    """With TLS: what has all TuningJobs looked at again when the authority of the service's certificate is another one."""
+    if settings.ca_file is None or settings.ca is None:
+        return
+
+    def trust(ca: bytes) -> None:
+        reconciler.trust(ca)
+        queue.add_all(cache.tuningjobs.keys())
+
+    yield loops.AuthorityWatch(settings.ca_file, known=settings.ca, on_change=trust).run()
+
+
+async def _watching(settings: Settings, cache: Cache, queue: WorkQueue[Key], resync: loops.Resync) -> None:
+    """kopf, which fills the cache and the queue, answers the liveness probe, and ends on SIGTERM."""
+    await kopf.operator(
+        registry=watch.make_registry(cache=cache, queue=queue, resync=resync),
+        settings=watch.make_settings(),
+        # else kopf asks for the user's name, and the image's user has none
+        identity=watch.IDENTITY,
+        standalone=True,
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+        liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
+    )
 
 
 async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
