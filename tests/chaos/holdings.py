@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.chaos.kube import TUNINGJOBS, Kube
-from tests.chaos.stage import HOSTILE, NAMESPACES, wait_for
+from tests.chaos.stage import HOSTILE, NAMESPACES
 from tests.chaos.witness import Witness
 from tests.operator.world import manifest
+from tests.waiting import wait_for
 
 EVIL: Final = NAMESPACES[HOSTILE]
 MINE: Final = TUNINGJOBS.format(EVIL)
@@ -74,8 +75,11 @@ class Holdings:
         grid = {"n_estimators": {"range": [1, 2_001]}}
         body = manifest(name, search={"grid": {"parameters": grid}}, limits={"maxFits": 100_000})
         uid = self._kube.create(MINE, body)["metadata"]["uid"]
-        has_token = lambda: self._kube.token_of(EVIL, uid) is not None  # noqa: E731
-        wait_for("a token of the hostile tenant's", has_token, seconds=_OPEN_SECONDS)
+        wait_for(
+            lambda: self._kube.token_of(EVIL, uid) is not None,
+            seconds=_OPEN_SECONDS,
+            what="a token of the hostile tenant's",
+        )
         return Search(name, uid, str(self._kube.token_of(EVIL, uid)))
 
     def give_up(self, search: Search) -> None:

@@ -244,10 +244,10 @@ def main() -> int:
     tenant.enter(sys.stdin.readline().strip())
     with at_work(tenant):
         tenant.wait_until_at_work()
-        print(AT_WORK, flush=True)  # noqa: T201
+        print(AT_WORK, flush=True)
         for line in sys.stdin:
             tenant.enter(line.strip())
-    print(json.dumps(tenant.report))  # noqa: T201
+    print(json.dumps(tenant.report))
     return 0
 
 

@@ -6,14 +6,14 @@ bench-operator` makes it); by default it is this one.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from tests.chaos.groups import MemoryGroup
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 from tests.servers.ports import free_port
+from tests.waiting import wait_for
 from tuningjob.spec.quantity import memory_bytes
 
 ROOT: Final = Path(__file__).parents[2]
@@ -40,15 +41,6 @@ _EDIT: Final = [
 ]
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 _READY_SECONDS: Final = 120.0
-
-
-def wait_for(what: str, is_so: Callable[[], bool], *, seconds: float, pause: float = 0.02) -> float:
-    """How long it took."""
-    began = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - began < seconds, f"not within {seconds:g} s: {what}"
-        time.sleep(pause)
-    return time.monotonic() - began
 
 
 class Container:
@@ -174,7 +166,8 @@ class Stage:
         self.containers.append(Container("results", "tuningjob_operator.service", self.folder, results))
         self.containers.append(Container("operator", "tuningjob_operator", self.folder, operator))
         for name, url in self.probes.items():
-            wait_for(f"{name} to answer its probe", lambda url=url: answers(url, seconds=5), seconds=_READY_SECONDS)  # type: ignore[misc]
+            answer = functools.partial(answers, url, seconds=5)
+            wait_for(answer, seconds=_READY_SECONDS, what=f"{name} to answer its probe")
 
     def close(self) -> None:
         for container in self.containers:

@@ -203,10 +203,10 @@ def look_at_everything(mallory: HostileTenant, witness: Witness) -> None:
 
 def tell(stage: Stage, witness: Witness, seen: dict[str, Seen], took: float) -> None:
     """What was measured, for whoever runs it with -s."""
-    print(f"\n{witness.tally}\n{witness.inputs} inputs in {took:.0f} s, load {witness.busiest:.1f} ({stages.PYTHON})")  # noqa: T201
+    print(f"\n{witness.tally}\n{witness.inputs} inputs in {took:.0f} s, load {witness.busiest:.1f} ({stages.PYTHON})")
     for phase, each in seen.items():
         claims, twins = each.claims, each.twins_claims
-        print(  # noqa: T201
+        print(
             f"{phase}: {len(claims)} claims, p50 {percentile(claims, 50) * 1e3:.0f} ms, p99 {percentile(claims, 99) * 1e3:.0f} ms, "
             f"longest {max(claims) * 1e3:.0f} ms (the twin's: p50 {percentile(twins, 50) * 1e3:.0f}, p99 "
             f"{percentile(twins, 99) * 1e3:.0f}, longest {max(twins) * 1e3:.0f}); first statuses {len(each.first_statuses)}, at most "
@@ -215,7 +215,7 @@ def tell(stage: Stage, witness: Witness, seen: dict[str, Seen], took: float) -> 
     for container in stage.containers:
         if container.exit_code is None:
             held, limit = container.peak_bytes / 2**20, container.group.limit_bytes / 2**20
-            print(f"{container.name}: at most {held:.0f} of {limit:.0f} MiB, {container.group.killed} killed")  # noqa: T201
+            print(f"{container.name}: at most {held:.0f} of {limit:.0f} MiB, {container.group.killed} killed")
 
 
 def assert_unharmed(stage: Stage, witness: Witness) -> None:

@@ -26,6 +26,7 @@ from tests.operator.process import OperatorProcess, running
 from tests.operator.world import manifest
 from tests.servers import apiserver
 from tests.servers.apiserver import ADMIN, ApiServer, Refused
+from tests.waiting import wait_for
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.objects import Body
 from tuningjob_operator.reading import members
@@ -62,15 +63,6 @@ def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with running(server, tmp_path_factory.mktemp("operator"), "operator") as process:
         wait_for(process.is_healthy, seconds=60)
         yield process
-
-
-def wait_for(is_so: Callable[[], bool], *, seconds: float) -> float:
-    """How long it took."""
-    began = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def takes_tuningjobs(server: ApiServer) -> bool:

@@ -1,7 +1,6 @@
 """A namespace with forty requests at once, and what its neighbour's one request waits for: on the real service and databases."""
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -14,6 +13,7 @@ import pytest
 from tests.journal.makers import a_result, a_search
 from tests.servers.postgres import Postgres
 from tests.service.server import Service
+from tests.waiting import wait_for
 from tuningjob.journal.search import SqlSearch, TakenIn
 from tuningjob.protocol.records import Cell
 from tuningjob.protocol.requests import ClaimRequest, Report
@@ -59,12 +59,6 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     return made
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    while not is_so():
-        waiting.wait(0.005)
-
-
 @pytest.mark.slow
 def test_a_claim_is_answered_before_the_forty_requests_of_a_neighbour(
     tmp_path: Path, database: tuple[str, Hold], desk: Desk
@@ -93,9 +87,9 @@ def test_a_claim_is_answered_before_the_forty_requests_of_a_neighbour(
         with ThreadPoolExecutor(_SEARCHES * _PODS + 1) as threads:
             with hold():
                 asked = [threads.submit(ask, search, "/v1/claims", claim) for search in loud * _PODS]
-                until(lambda: len(desk) == _SEARCHES * _PODS - PER_NAMESPACE)
+                wait_for(lambda: len(desk) == _SEARCHES * _PODS - PER_NAMESPACE, seconds=60, pause=0.005)
                 asked.append(threads.submit(ask, "quiet", "/v1/claims", claim))
-                until(lambda: desk.at_work("quiet") == 1)
+                wait_for(lambda: desk.at_work("quiet") == 1, seconds=60, pause=0.005)
             statuses = {each.result() for each in asked}
         # it passes by all that wait; how soon of those that are at work the client's threads decide, too
         assert order.index("quiet") < len(order) / 2, order
