@@ -32,11 +32,11 @@ lint: venv ## ruff alone: a second
 check: lint ## ruff, mypy --strict, import-linter, and the generated files are up to date
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m tuningjob.spec.crd --check crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
+	$(PY) -m tuningjob.manifest.crd --check crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
 .PHONY: generate
 generate: venv ## write the generated files anew (the CRD, from the models)
-	$(PY) -m tuningjob.spec.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
+	$(PY) -m tuningjob.manifest.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones

@@ -19,7 +19,7 @@ import click
 
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.layout import KUBECONFIG, NODES
-from tuningjob.spec.canonical import read_file
+from tuningjob.manifest.canonical import read_file
 
 _RESULTS = Path(__file__).parent / "results" / "start.md"
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "iris-forest.yaml"

@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 
 from tuningjob.engine.processes import threads
-from tuningjob.spec.canonical import read_file
+from tuningjob.manifest.canonical import read_file
 
 # the real servers, each started when the first test asks for it
 pytest_plugins = ["tests.servers.postgres", "tests.servers.buckets"]

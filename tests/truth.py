@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
+from tuningjob.manifest import TuningJobSpec, dump_spec, load_spec
 from tuningjob.search.problem import SearchProblem, prepare
-from tuningjob.spec import TuningJobSpec, dump_spec, load_spec
 
 
 def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:

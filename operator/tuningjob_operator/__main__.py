@@ -20,9 +20,10 @@ import kopf
 from tuningjob.artifacts.opening import open_store
 from tuningjob.errors import JournalError
 from tuningjob.journal.sql import SqlJournal
-from tuningjob_operator import logs, loops, tokens, watch
-from tuningjob_operator.cache import Cache
-from tuningjob_operator.cluster import (
+from tuningjob_operator import logs, tokens
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.cluster.client import KubeCluster
+from tuningjob_operator.cluster.contract import (
     LEASES_ACCESS,
     NODES_ACCESS,
     REQUIRED_ACCESS,
@@ -32,14 +33,20 @@ from tuningjob_operator.cluster import (
     NotFound,
     lease_access,
 )
-from tuningjob_operator.kube import KubeCluster
-from tuningjob_operator.lease import SCOPE_NAME, Leadership, LeadershipLost, healthy_while_standing_by, where_allowed
+from tuningjob_operator.control import loops, watch
+from tuningjob_operator.control.lease import (
+    SCOPE_NAME,
+    Leadership,
+    LeadershipLost,
+    healthy_while_standing_by,
+    where_allowed,
+)
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.control.reconcile import Reconciler
+from tuningjob_operator.control.service_watch import ServiceWatch
+from tuningjob_operator.control.telemetry import Telemetry, serving
 from tuningjob_operator.objects import Key
-from tuningjob_operator.queue import WorkQueue
-from tuningjob_operator.reconcile import Reconciler
-from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings, read_settings
-from tuningjob_operator.telemetry import Telemetry, serving
 
 logger = logging.getLogger("tuningjob_operator")
 

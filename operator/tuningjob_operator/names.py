@@ -1,12 +1,12 @@
 """The one home of the names that only the operator gives: labels, object names, condition types and reasons.
 
-Each says who writes it and who reads it. Names that a worker reads too live in ``tuningjob.spec.wellknown``.
+Each says who writes it and who reads it. Names that a worker reads too live in ``tuningjob.manifest.wellknown``.
 """
 
 from typing import Final
 
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS
-from tuningjob.spec.wellknown import GROUP
+from tuningjob.manifest.wellknown import GROUP
 
 # Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.
 LABEL_APP: Final = "app.kubernetes.io/name"  # read by people and dashboards

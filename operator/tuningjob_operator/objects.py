@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuningjob.spec.wellknown import API_VERSION, KIND
+from tuningjob.manifest.wellknown import API_VERSION, KIND
 from tuningjob_operator import names
 
 Body = dict[str, Any]

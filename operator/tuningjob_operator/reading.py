@@ -13,10 +13,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from tuningjob.errors import Problem
-from tuningjob.spec.bounds import MAX_DEPTH, MAX_SPEC_BYTES
-from tuningjob.spec.live import MUTABLE_FIELDS
-from tuningjob.spec.models import TuningJobSpec
-from tuningjob.spec.wellknown import KIND
+from tuningjob.manifest.bounds import MAX_DEPTH, MAX_SPEC_BYTES
+from tuningjob.manifest.live import MUTABLE_FIELDS
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.wellknown import KIND
 from tuningjob_operator import names
 
 # A spec of more stays out of the cache: there may be any number of TuningJobs. It is fetched when it is looked at.

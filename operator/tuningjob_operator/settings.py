@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from tuningjob.spec.quantity import parse_quantity
+from tuningjob.manifest.quantity import parse_quantity
+from tuningjob_operator.ceilings import Ceilings, Lifetimes
 from tuningjob_operator.logs import LEVELS
-from tuningjob_operator.placement import Ceilings, Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 from tests.servers.ports import free_port
 from tests.waiting import wait_for
-from tuningjob.spec.quantity import memory_bytes
+from tuningjob.manifest.quantity import memory_bytes
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = os.environ.get("TUNINGJOB_CHAOS_PYTHON", sys.executable)

@@ -36,8 +36,8 @@ from tests.journal.makers import a_search
 from tests.service.process import Process
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.manifest import load_spec
 from tuningjob.search.results import gather
-from tuningjob.spec import load_spec
 from tuningjob_operator import tokens
 
 INPUTS: Final = int(os.environ.get("TUNINGJOB_CHAOS_INPUTS", "100"))

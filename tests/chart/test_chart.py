@@ -13,8 +13,8 @@ import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
-from tuningjob_operator.cluster import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Access, lease_access
-from tuningjob_operator.lease import SCOPE_NAME
+from tuningjob_operator.cluster.contract import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Access, lease_access
+from tuningjob_operator.control.lease import SCOPE_NAME
 from tuningjob_operator.service.identity import find_audience
 
 pytestmark = pytest.mark.cluster

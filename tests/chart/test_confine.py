@@ -12,9 +12,9 @@ from tests.chart.conftest import Helm, Manifest
 from tests.operator.world import KEYS, make_settings
 from tests.servers.apiserver import ADMIN, ApiServer, Refused
 from tuningjob_operator import tokens
-from tuningjob_operator.admission import admit
-from tuningjob_operator.children import ResultFiles, build_results, build_secret
-from tuningjob_operator.job import build_job
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.children import ResultFiles, build_results, build_secret
+from tuningjob_operator.decide.job import build_job
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.chart.conftest import CHART, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
-from tuningjob_operator.cache import Cache
-from tuningjob_operator.loops import Outcome
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.control.loops import Outcome
+from tuningjob_operator.control.telemetry import Telemetry
 from tuningjob_operator.service.metrics import Metrics
-from tuningjob_operator.telemetry import Telemetry
 
 pytestmark = pytest.mark.cluster
 

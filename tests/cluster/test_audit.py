@@ -17,7 +17,7 @@ from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
 from tuningjob.artifacts.downloads import load_model
-from tuningjob.spec import load
+from tuningjob.manifest import load
 
 pytestmark = pytest.mark.cluster
 

@@ -9,9 +9,9 @@ from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
 from tests.cluster.tuningjobs import TuningJobs
 from tests.conftest import EXAMPLES
-from tests.spec.test_canonical import SCALARS
-from tuningjob.spec import load
-from tuningjob.spec.canonical import read_file
+from tests.manifest.test_canonical import SCALARS
+from tuningjob.manifest import load
+from tuningjob.manifest.canonical import read_file
 
 pytestmark = pytest.mark.cluster
 

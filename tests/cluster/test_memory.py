@@ -8,8 +8,8 @@ import pytest
 from tests.cluster.test_search import is_complete, results_of
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
-from tuningjob.spec import load
-from tuningjob_operator.job import RETRIES_PER_POD
+from tuningjob.manifest import load
+from tuningjob_operator.decide.job import RETRIES_PER_POD
 
 pytestmark = pytest.mark.cluster
 

@@ -17,8 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 from tests.cluster.harness.client import Cluster
 from tests.cluster.tuningjobs import TuningJobs
 from tests.truth import sklearn_search_of
+from tuningjob.manifest import load
 from tuningjob.search.written import to_literals
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.cluster
 

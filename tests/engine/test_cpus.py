@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tuningjob.engine.cpus import allowed_cpus, cgroup_cpus
-from tuningjob.spec.wellknown import THREAD_CAPS
+from tuningjob.manifest.wellknown import THREAD_CAPS
 
 
 def machine(root: Path, groups: str, files: dict[str, str]) -> Path:

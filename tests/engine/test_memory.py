@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.conftest import ROOT
 from tests.processes import children_of
 from tuningjob.engine import Work, held_bytes
-from tuningjob.spec.wellknown import THREAD_CAPS
+from tuningjob.manifest.wellknown import THREAD_CAPS
 
 GB = 1e9
 X = 1 * GB

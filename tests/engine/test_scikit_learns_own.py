@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.conftest import ROOT
-from tuningjob.spec.wellknown import THREAD_CAPS
+from tuningjob.manifest.wellknown import THREAD_CAPS
 
 # What cannot pass, by name, with its reason. This list only gets shorter.
 CANNOT_PASS: dict[str, str] = {}

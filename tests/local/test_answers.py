@@ -21,7 +21,7 @@ from tests.local.makers import Place, a_journal
 from tests.truth import sklearn_search_of
 from tuningjob.engine.processes import may_fork
 from tuningjob.errors import JournalError, NotBlessed, UnknownModel
-from tuningjob.spec import load
+from tuningjob.manifest import load
 
 BEST: dict[str, Any] = {
     "ngram_range": {"tuple": [1, 1]},

@@ -21,8 +21,8 @@ from tests.local.commands import TUNINGJOB, Ended, tuningjob, written
 from tests.processes import children_of
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
+from tuningjob.manifest import load
 from tuningjob.search.stop import Stop
-from tuningjob.spec import load
 
 
 @pytest.fixture

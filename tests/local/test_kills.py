@@ -15,8 +15,8 @@ from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, SEARCHES, Log
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.manifest import load
 from tuningjob.search.stop import Stop
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

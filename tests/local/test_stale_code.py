@@ -12,10 +12,10 @@ from tests.local.commands import Ended, tuningjob, written
 from tests.search.packages import STALE, install, own_module, write
 from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob import local
+from tuningjob.manifest import load
 from tuningjob.search.beside import importable
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop, Terminated
-from tuningjob.spec import load
 
 Inside = Callable[..., Ended]
 Change = Callable[[Path, int], None]

@@ -14,9 +14,9 @@ import pytest
 from tests.local.commands import Ended, written
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
+from tuningjob.manifest import load
+from tuningjob.manifest.wellknown import RESULT_FILES
 from tuningjob.search.stop import Stop
-from tuningjob.spec import load
-from tuningjob.spec.wellknown import RESULT_FILES
 
 Inside = Callable[..., Ended]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.operator.world import World
-from tuningjob_operator.aside import PLANNING, READING
+from tuningjob_operator.cluster.aside import PLANNING, READING
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tests.operator.fake_cluster import MIN_PARALLELISM, FakeCluster
-from tuningjob.spec.quantity import parse_quantity
+from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator import names
-from tuningjob_operator.cluster import ApiError
+from tuningjob_operator.cluster.contract import ApiError
 from tuningjob_operator.objects import Body, find_condition, timestamp, uid_of
 
 LABEL_JOB_UID: Final = "batch.kubernetes.io/controller-uid"

@@ -20,11 +20,11 @@ from kubernetes.aio.client.models.v1_config_map import V1ConfigMap
 from kubernetes.aio.client.models.v1_job import V1Job
 from kubernetes.aio.client.models.v1_secret import V1Secret
 
-from tuningjob.spec.canonical import canonical
-from tuningjob.spec.status import TuningJobStatus
+from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.status import TuningJobStatus
 from tuningjob_operator import names
-from tuningjob_operator.cluster import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
-from tuningjob_operator.job import LABEL_QUEUE, sized
+from tuningjob_operator.cluster.contract import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
+from tuningjob_operator.decide.job import LABEL_QUEUE, sized
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
 MODELS: dict[str, Any] = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}

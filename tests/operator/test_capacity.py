@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningjob.spec.models import Toleration
-from tuningjob.spec.quantity import parse_quantity
-from tuningjob_operator.capacity import (
+from tuningjob.manifest.models import Toleration
+from tuningjob.manifest.quantity import parse_quantity
+from tuningjob_operator.decide.capacity import (
     UNBOUNDED,
     QuotaVerdict,
     cpu_text,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.operator.world import make_settings, manifest
 from tuningjob.errors import ManifestRefused
-from tuningjob_operator.admission import admit, ceiling_pods, measure, remeasure
+from tuningjob_operator.decide.admission import admit, ceiling_pods, measure, remeasure
 
 
 def refusal(spec: dict[str, Any], **settings: Any) -> str:

@@ -7,9 +7,9 @@ import pytest
 from tests.operator.controllers import KILLED, Controllers, has_ended, index_of, is_going
 from tests.operator.fake_cluster import FakeCluster
 from tests.operator.world import Clock, make_settings, manifest
-from tuningjob_operator.admission import admit
-from tuningjob_operator.cluster import AlreadyExists, ApiError, Conflict, NotFound
-from tuningjob_operator.job import build_job, sized
+from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Conflict, NotFound
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.job import build_job, sized
 from tuningjob_operator.objects import Body, find_condition, uid_of
 
 

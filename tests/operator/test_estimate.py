@@ -11,9 +11,9 @@ from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Progress
 from tuningjob.protocol.records import Pilot, Preflight, SearchState, Spread
 from tuningjob.sizing import n_jobs_within
-from tuningjob_operator.admission import admit
-from tuningjob_operator.estimate import Estimate, estimate, estimate_status, has_passed, useful_pods
-from tuningjob_operator.status import plan_status
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.estimate import Estimate, estimate, estimate_status, has_passed, useful_pods
+from tuningjob_operator.decide.status import plan_status
 
 PILOT = Pilot(
     cell_seconds=Spread(low=1.0, expected=2.0, high=4.0),

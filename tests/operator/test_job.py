@@ -6,17 +6,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.manifest.manifests import FULL, SPEC, Path, at, fields, manifest, with_value
+from tests.manifest.manifests import pods as pod_options
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import tuningjob
 from tests.operator.world import make_settings
-from tests.spec.manifests import FULL, SPEC, Path, at, fields, manifest, with_value
-from tests.spec.manifests import pods as pod_options
 from tuningjob.errors import ManifestRefused
-from tuningjob.spec import load
-from tuningjob.spec.models import TAKEN_ENV, TAKEN_PATHS
-from tuningjob.spec.wellknown import ExitCode
-from tuningjob_operator.admission import admit
-from tuningjob_operator.job import build_job
+from tuningjob.manifest import load
+from tuningjob.manifest.models import TAKEN_ENV, TAKEN_PATHS
+from tuningjob.manifest.wellknown import ExitCode
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.job import build_job
 from tuningjob_operator.objects import Body
 
 CSV = {"path": "iris.csv", "target": "species"}

@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tuningjob_operator.cluster import NODES_ACCESS, REQUIRED_ACCESS, AlreadyExists, ApiError, Conflict, NotFound
-from tuningjob_operator.kube import KubeCluster
+from tuningjob_operator.cluster.client import KubeCluster
+from tuningjob_operator.cluster.contract import (
+    NODES_ACCESS,
+    REQUIRED_ACCESS,
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    NotFound,
+)
 from tuningjob_operator.objects import Body
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.operator.world import NOON
-from tuningjob_operator.cluster import AlreadyExists, ApiError, Conflict, NotFound
-from tuningjob_operator.lease import LEASE_SECONDS, RENEW_SECONDS, SCOPE_NAME, Leadership, LeadershipLost
+from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Conflict, NotFound
+from tuningjob_operator.control.lease import LEASE_SECONDS, RENEW_SECONDS, SCOPE_NAME, Leadership, LeadershipLost
 from tuningjob_operator.objects import Body
 
 EVERYWHERE: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ def virtual_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         while server.seconds < until:
             await _real(0)
 
-    monkeypatch.setattr("tuningjob_operator.lease.asyncio.sleep", sleep)
+    monkeypatch.setattr("tuningjob_operator.control.lease.asyncio.sleep", sleep)
 
 
 async def pass_time(server: Server, seconds: float, *, step: float = 0.25) -> None:

@@ -1,7 +1,7 @@
 """How often the operator parses a manifest: never while a search runs."""
 
+from tests.manifest.calls import parses
 from tests.operator.world import World, manifest
-from tests.spec.calls import parses
 
 
 async def test_a_pass_of_a_search_that_runs_parses_nothing(world: World) -> None:

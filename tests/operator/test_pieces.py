@@ -13,15 +13,22 @@ import pytest
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import ended, tuningjob
 from tests.operator.world import NOON
-from tuningjob.spec.status import BestStatus, Condition, EstimateStatus, ProgressStatus, SpreadStatus, TuningJobStatus
-from tuningjob_operator import conditions as cs
+from tuningjob.manifest.status import (
+    BestStatus,
+    Condition,
+    EstimateStatus,
+    ProgressStatus,
+    SpreadStatus,
+    TuningJobStatus,
+)
 from tuningjob_operator import logs, names
-from tuningjob_operator.cache import Cache, Store
-from tuningjob_operator.children import ResultFiles, build_event, build_results, build_secret, read_files
-from tuningjob_operator.failure import explain
+from tuningjob_operator.cluster.cache import Cache, Store
+from tuningjob_operator.decide import conditions as cs
+from tuningjob_operator.decide.children import ResultFiles, build_event, build_results, build_secret, read_files
+from tuningjob_operator.decide.failure import explain
+from tuningjob_operator.decide.status import dump_status, publication_delay, read_status
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.settings import read_settings
-from tuningjob_operator.status import dump_status, publication_delay, read_status
 
 LATER = NOON.replace(hour=13)
 
@@ -323,7 +330,7 @@ def _levels_as_before() -> Iterator[None]:
 )
 def test_a_level_is_everybodys_and_debug_is_ours_alone(level: str, ours: int, others: int) -> None:
     logs.set_level(level)
-    for name in ("tuningjob.journal.sql", "tuningjob_operator.loops"):
+    for name in ("tuningjob.journal.sql", "tuningjob_operator.control.loops"):
         assert logging.getLogger(name).getEffectiveLevel() == ours
     assert logging.getLogger("botocore.auth").getEffectiveLevel() == others
     assert logging.getLogger("kopf.objects").getEffectiveLevel() == max(others, logging.WARNING)

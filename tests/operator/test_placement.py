@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.operator.world import World, make_settings, manifest
 from tuningjob.errors import ManifestRefused
-from tuningjob_operator.admission import admit
-from tuningjob_operator.job import build_job
-from tuningjob_operator.placement import Ceilings, Lifetimes
+from tuningjob_operator.ceilings import Ceilings, Lifetimes
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.job import build_job
 
 GI = 2**30
 EVERYTHING: dict[str, Any] = {

@@ -7,17 +7,17 @@ import pytest
 
 from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Best, Progress
+from tuningjob.manifest.loading import load
 from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
-from tuningjob.spec.manifest import load
-from tuningjob_operator import conditions as cs
 from tuningjob_operator import names
-from tuningjob_operator.admission import admit
-from tuningjob_operator.children import ResultFiles
-from tuningjob_operator.decision import Look, Observed, Plan
-from tuningjob_operator.job import build_job, sized
+from tuningjob_operator.decide import conditions as cs
+from tuningjob_operator.decide.admission import admit
+from tuningjob_operator.decide.children import ResultFiles
+from tuningjob_operator.decide.decision import Look, Observed, Plan
+from tuningjob_operator.decide.job import build_job, sized
+from tuningjob_operator.decide.plan import plan
+from tuningjob_operator.decide.status import conditions_of, dump_status
 from tuningjob_operator.objects import Body
-from tuningjob_operator.plan import plan
-from tuningjob_operator.status import conditions_of, dump_status
 
 SETTINGS = make_settings()
 FOUND = Preflight(

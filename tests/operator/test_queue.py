@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from tuningjob_operator.loops import work_on
+from tuningjob_operator.control.loops import work_on
+from tuningjob_operator.control.queue import BASE_SECONDS, CAP_SECONDS, Backlog, WorkQueue
 from tuningjob_operator.objects import Key
-from tuningjob_operator.queue import BASE_SECONDS, CAP_SECONDS, Backlog, WorkQueue
 
 KEYS = st.sampled_from("abcd")
 SECONDS = st.floats(0.0, 200.0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from tuningjob.spec.bounds import MAX_SPEC_BYTES
+from tuningjob.manifest.bounds import MAX_SPEC_BYTES
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.reading import (
     KEPT_SPEC_BYTES,

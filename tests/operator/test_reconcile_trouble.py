@@ -5,7 +5,7 @@ import pytest
 from tests.operator.fake_cluster import Crash
 from tests.operator.world import World, manifest
 from tuningjob.errors import UnknownSearch
-from tuningjob_operator.cluster import ApiError, Conflict
+from tuningjob_operator.cluster.contract import ApiError, Conflict
 from tuningjob_operator.objects import timestamp
 
 

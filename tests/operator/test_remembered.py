@@ -12,7 +12,7 @@ from tuningjob.errors import UnknownSearch
 from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.records import CellIdentity, CellResult
 from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
-from tuningjob_operator.loops import Purger
+from tuningjob_operator.control.loops import Purger
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.objects import Body
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.operator.world import KEYS, World, manifest
 from tuningjob_operator import names
-from tuningjob_operator.loops import AuthorityWatch
+from tuningjob_operator.control.loops import AuthorityWatch
 from tuningjob_operator.tokens import Keys
 
 PLAIN: dict[str, Any] = {"results_url": "http://results:8080", "ca": None}

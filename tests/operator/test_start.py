@@ -8,10 +8,10 @@ import pytest
 
 from tests.operator.world import World, make_settings
 from tuningjob_operator import __main__ as operator_main
-from tuningjob_operator import watch
 from tuningjob_operator.__main__ import CannotStart, check_access, check_settings, start
-from tuningjob_operator.cluster import NotFound
-from tuningjob_operator.loops import RESYNC_SECONDS, STALE_RESYNCS
+from tuningjob_operator.cluster.contract import NotFound
+from tuningjob_operator.control import watch
+from tuningjob_operator.control.loops import RESYNC_SECONDS, STALE_RESYNCS
 
 
 async def test_a_forbidden_verb_is_named_with_its_place(world: World) -> None:

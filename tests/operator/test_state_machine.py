@@ -41,6 +41,8 @@ from tests.operator.world import KEYS, NOON, Clock, World, make_settings, manife
 from tuningjob.artifacts.local import LocalStore
 from tuningjob.errors import JournalError, UnknownSearch
 from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.manifest.status import TuningJobStatus
+from tuningjob.manifest.wellknown import ExitCode
 from tuningjob.protocol.records import (
     Answer,
     CellResult,
@@ -53,9 +55,7 @@ from tuningjob.protocol.records import (
     Unit,
 )
 from tuningjob.protocol.requests import ClaimRequest, Report
-from tuningjob.spec.status import TuningJobStatus
-from tuningjob.spec.wellknown import ExitCode
-from tuningjob_operator.cluster import ApiError, Conflict, NotFound
+from tuningjob_operator.cluster.contract import ApiError, Conflict, NotFound
 from tuningjob_operator.objects import Body, find_condition, is_owned_by, uid_of
 
 FEW: Final = 15

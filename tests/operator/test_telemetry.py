@@ -15,13 +15,13 @@ from prometheus_client.registry import Collector
 from tests.operator.world import World, manifest
 from tuningjob.journal.records import Progress
 from tuningjob.protocol.records import SearchState
-from tuningjob_operator.cache import Cache
-from tuningjob_operator.cluster import ApiError, Conflict
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.cluster.contract import ApiError, Conflict
+from tuningjob_operator.control.loops import work_on
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.control.telemetry import Telemetry, serving
 from tuningjob_operator.logs import JsonFormatter
-from tuningjob_operator.loops import work_on
 from tuningjob_operator.objects import Key
-from tuningjob_operator.queue import WorkQueue
-from tuningjob_operator.telemetry import Telemetry, serving
 
 KEY = Key("default", "forest")
 

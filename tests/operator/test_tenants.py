@@ -18,22 +18,22 @@ from hypothesis import strategies as st
 
 from tests.operator.world import NOON, World, make_settings, manifest
 from tuningjob.journal.records import Progress
+from tuningjob.manifest.loading import load
 from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob.protocol.requests import ClaimRequest
-from tuningjob.spec.manifest import load
-from tuningjob_operator import reconcile
-from tuningjob_operator import status as status_
-from tuningjob_operator.children import MAX_RESULT_BYTES, build_results, read_files
-from tuningjob_operator.cluster import ApiError
-from tuningjob_operator.decision import Look, Observed
-from tuningjob_operator.loops import MANY_CONFLICTS
+from tuningjob_operator.cluster.contract import ApiError
+from tuningjob_operator.control import reconcile
+from tuningjob_operator.control.loops import MANY_CONFLICTS
+from tuningjob_operator.control.queue import Backlog
+from tuningjob_operator.control.reconcile import PACE_SECONDS
+from tuningjob_operator.decide import status as status_
+from tuningjob_operator.decide.children import MAX_RESULT_BYTES, build_results, read_files
+from tuningjob_operator.decide.decision import Look, Observed
+from tuningjob_operator.decide.plan import plan
+from tuningjob_operator.decide.workforce import MAX_DEATHS
 from tuningjob_operator.names import ENDED_BY_MANIFEST
 from tuningjob_operator.objects import Body, Key
-from tuningjob_operator.plan import plan
-from tuningjob_operator.queue import Backlog
 from tuningjob_operator.reading import LEFT_OUT, SPEC_BYTES
-from tuningjob_operator.reconcile import PACE_SECONDS
-from tuningjob_operator.workforce import MAX_DEATHS
 
 # --- what workers say ------------------------------------------------------------------------------------------------
 

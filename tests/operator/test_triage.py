@@ -4,10 +4,10 @@ import datetime as dt
 from typing import Any
 
 from tests.operator.world import NOON
-from tuningjob.spec.wellknown import ExitCode
+from tuningjob.manifest.wellknown import ExitCode
 from tuningjob_operator import names
+from tuningjob_operator.decide.triage import Trouble, blameless_pods, find_trouble, lost_indexes
 from tuningjob_operator.objects import Body, timestamp
-from tuningjob_operator.triage import Trouble, blameless_pods, find_trouble, lost_indexes
 
 
 def pod(index: int = 0, *, deleted: dt.timedelta | None = None, name: str = "", **status: Any) -> Body:

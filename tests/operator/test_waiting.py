@@ -8,11 +8,11 @@ from tests.operator.controllers import Controllers, has_ended, index_of
 from tests.operator.test_live_control import size
 from tests.operator.world import World, manifest
 from tuningjob.errors import JournalError
+from tuningjob.manifest.quantity import parse_quantity
+from tuningjob.manifest.wellknown import ExitCode
 from tuningjob.protocol.records import Cell, CellResult, Next, Unit
 from tuningjob.protocol.requests import ClaimRequest, Report
-from tuningjob.spec.quantity import parse_quantity
-from tuningjob.spec.wellknown import ExitCode
-from tuningjob_operator.loops import work_on
+from tuningjob_operator.control.loops import work_on
 from tuningjob_operator.objects import Body, Key
 
 

@@ -11,13 +11,14 @@ from tuningjob.artifacts.local import LocalStore
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, Next, Preflight
 from tuningjob.protocol.requests import ClaimRequest, Report
-from tuningjob_operator.cache import Cache
-from tuningjob_operator.loops import JournalPoller, Resync, work_on
+from tuningjob_operator.ceilings import Ceilings, Lifetimes
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.control.loops import JournalPoller, Resync, work_on
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.control.reconcile import Reconciler
+from tuningjob_operator.control.service_watch import ServiceWatch
+from tuningjob_operator.decide.placement import CONTROL_PLANE
 from tuningjob_operator.objects import Body, Key
-from tuningjob_operator.placement import CONTROL_PLANE, Ceilings, Lifetimes
-from tuningjob_operator.queue import WorkQueue
-from tuningjob_operator.reconcile import Reconciler
-from tuningjob_operator.service_watch import ServiceWatch
 from tuningjob_operator.settings import Settings
 from tuningjob_operator.tokens import Keys
 

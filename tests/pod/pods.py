@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.service.server import Service
 from tuningjob.journal.records import NewSearch
+from tuningjob.manifest import dump_spec, load
 from tuningjob.sizing import size_of
-from tuningjob.spec import dump_spec, load
 
 SEARCH = "the-search"
 

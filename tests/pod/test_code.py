@@ -9,11 +9,11 @@ import pytest
 from tests.pod.pods import SEARCH, Pods
 from tests.search.packages import STALE, own_module, write
 from tests.truth import assert_equal_to_the_bit, sklearn_search
+from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.beside import importable
 from tuningjob.search.problem import prepare
 from tuningjob.search.results import gather
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ from tests.pod.pods import SEARCH, Pods
 from tests.search.searches import small
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.manifest import load
 from tuningjob.protocol.records import Cell, SearchState
 from tuningjob.search.results import gather
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ from tests.pod.pods import SEARCH, Pods
 from tests.service.process import Process
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.results import gather
-from tuningjob.spec import load
 from tuningjob_operator import tokens
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from tests.pod.pods import SEARCH, Pods
 from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, SEARCHES, Log
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
+from tuningjob.manifest import load
+from tuningjob.manifest.wellknown import ENV_POD_NAME
 from tuningjob.search.results import gather
-from tuningjob.spec import load
-from tuningjob.spec.wellknown import ENV_POD_NAME
 
 pytestmark = pytest.mark.slow
 

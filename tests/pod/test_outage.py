@@ -16,10 +16,10 @@ from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob.errors import JournalError
 from tuningjob.journal.search import SqlSearch
+from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
 from tuningjob.protocol.requests import ClaimRequest
 from tuningjob.search.results import gather
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import pytest
 
 from tests.pod.pods import SEARCH, Pods
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
+from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.results import gather
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import SEARCH, Pods
+from tuningjob.manifest import load
 from tuningjob.protocol.records import Pilot, Preflight, SearchState, Spread
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.problem import prepare
-from tuningjob.spec import load
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from typing import Any
 from tests.journal.template import ensure_journal
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.manifest import dump_spec, load
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop
-from tuningjob.spec import dump_spec, load
 
 
 @contextmanager

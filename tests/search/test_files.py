@@ -22,10 +22,10 @@ from tests.truth import assert_equal_to_the_bit, sklearn_search
 from tuningjob import __version__, local
 from tuningjob.artifacts.downloads import Sidecar, check_files, load_model
 from tuningjob.errors import ArtifactRefused, ManifestRefused
+from tuningjob.manifest import load
+from tuningjob.manifest.wellknown import RESULT_FILES
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.stop import Stop
-from tuningjob.spec import load
-from tuningjob.spec.wellknown import RESULT_FILES
 
 pytestmark = pytest.mark.slow
 

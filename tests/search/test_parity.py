@@ -15,10 +15,10 @@ from sklearn.preprocessing import MinMaxScaler
 
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
 from tuningjob import local
+from tuningjob.manifest import load, load_file
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
 from tuningjob.search.written import from_literals
-from tuningjob.spec import load, load_file
 
 # each of another kind: regression without a scorer, a step replaced, failing candidates, sparse text-like counts, ties, NaN scores
 SEARCHES: dict[str, dict[str, Any]] = {

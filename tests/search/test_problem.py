@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from tuningjob.errors import ManifestRefused
+from tuningjob.manifest import load
 from tuningjob.search.problem import SearchProblem, prepare
-from tuningjob.spec import load
 
 
 def prepared(document: dict[str, Any], folder: Path = Path()) -> SearchProblem:
@@ -296,7 +296,7 @@ EXPERIMENTAL = {
 @pytest.mark.parametrize("path", EXPERIMENTAL)
 def test_an_experimental_class_is_found_in_a_process_that_never_heard_of_it(path: str) -> None:
     code = (
-        "import json, sys\nfrom tuningjob.search.build import build_estimator\nfrom tuningjob.spec.models import Estimator\n"
+        "import json, sys\nfrom tuningjob.search.build import build_estimator\nfrom tuningjob.manifest.models import Estimator\n"
         "print(type(build_estimator(Estimator.model_validate(json.loads(sys.argv[1])))).__name__)"
     )
     done = subprocess.run(

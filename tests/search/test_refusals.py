@@ -13,13 +13,13 @@ from sklearn.utils.discovery import all_estimators
 
 from tests.search.searches import small
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.models import Data
 from tuningjob.search.build import load_attribute
 from tuningjob.search.constraints import invalid_within
 from tuningjob.search.data import load_data
 from tuningjob.search.findings import findings
 from tuningjob.search.paths import whole_path
 from tuningjob.search.pilot import measure
-from tuningjob.spec.models import Data
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
 SVC = "sklearn.svm.SVC"

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import load
+from tuningjob.manifest.models import Data
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.problem import prepare
-from tuningjob.spec import load
-from tuningjob.spec.models import Data
 
 
 def data_of(path: str = "t.csv", **spec: Any) -> Data:

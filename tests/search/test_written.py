@@ -24,10 +24,10 @@ from sklearn.utils.discovery import all_estimators
 
 from tests.search.estimators import Hanging, KnowsItself
 from tuningjob.errors import ManifestRefused
+from tuningjob.manifest import load
+from tuningjob.manifest.canonical import canonical, read_yaml
 from tuningjob.search.problem import prepare
 from tuningjob.search.written import from_literals, public_path, to_literals
-from tuningjob.spec import load
-from tuningjob.spec.canonical import canonical, read_yaml
 
 # JSON escapes what is beyond as two halves, which YAML does not join
 text = st.text(st.characters(max_codepoint=0xD7FF))

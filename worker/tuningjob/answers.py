@@ -12,9 +12,9 @@ import pandas as pd
 
 from tuningjob.errors import JournalError, ManifestRefused
 from tuningjob.extras import advice_for
+from tuningjob.manifest.wellknown import JOURNAL_FILE
 from tuningjob.search.tables import parquet_frame
 from tuningjob.search.written import from_literals
-from tuningjob.spec.wellknown import JOURNAL_FILE
 
 __all__ = ["from_literals", "params", "read_results"]
 

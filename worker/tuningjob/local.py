@@ -20,6 +20,8 @@ from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.journal.sql import SqlJournal, open_sqlite
+from tuningjob.manifest import TuningJob, dump_spec
+from tuningjob.manifest.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER
 from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchState
 from tuningjob.resume import Attempt, begin
 from tuningjob.search.beside import importable
@@ -31,8 +33,6 @@ from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.sizing import Size, check_limit, n_jobs_of, pods_of, size_of
-from tuningjob.spec import TuningJob, dump_spec
-from tuningjob.spec.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER
 
 _LOCK_FILE: Final = ".lock"
 _INDEX: Final = 0

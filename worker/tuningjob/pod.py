@@ -7,7 +7,7 @@ Kubernetes is to do: see ExitCode.
 import os
 import signal
 
-from tuningjob.spec.wellknown import ExitCode
+from tuningjob.manifest.wellknown import ExitCode
 from tuningjob.threads import cap_threads
 
 cap_threads()  # before anything imports numpy
@@ -36,6 +36,7 @@ from tuningjob.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
+from tuningjob.manifest import load_spec, wellknown
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import Answer, Preflight, Refusal, Search, SearchState
 from tuningjob.remote.worker import HttpSearchJournal
@@ -48,7 +49,6 @@ from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.sizing import n_jobs_within
-from tuningjob.spec import load_spec, wellknown
 
 # Of what the journal takes (Refusal, Preflight).
 _MOST_PROBLEMS = 64

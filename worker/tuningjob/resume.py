@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.manifest import dump_spec
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
-from tuningjob.spec import dump_spec
 
 # What a search is, apart from where and how wide it runs: a change of these is another search.
 _IDENTITY: Final = ("estimator", "search", "crossValidation", "scoring", "returnTrainScore", "data")

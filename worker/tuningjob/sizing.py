@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.grid import GRID, Grid, Sample, can_be_drawn
+from tuningjob.manifest.literals import readable
+from tuningjob.manifest.models import MOST_ITERATIONS, TuningJobSpec
+from tuningjob.manifest.quantity import cpu_cores
 from tuningjob.protocol.records import Pilot
-from tuningjob.spec.grid import GRID, Grid, Sample, can_be_drawn
-from tuningjob.spec.literals import readable
-from tuningjob.spec.models import MOST_ITERATIONS, TuningJobSpec
-from tuningjob.spec.quantity import cpu_cores
 
 WARN_FITS: Final = 500
 STRONGLY_WARN_FITS: Final = 1_000

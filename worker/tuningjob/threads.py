@@ -2,7 +2,7 @@
 
 import os
 
-from tuningjob.spec.wellknown import ENV_JOBLIB_CPUS, THREAD_CAPS
+from tuningjob.manifest.wellknown import ENV_JOBLIB_CPUS, THREAD_CAPS
 
 
 def cap_threads() -> None:

@@ -223,7 +223,7 @@ secret: {secretName: {{ include "tuningjob.tlsSecret" . }}, defaultMode: 0440, i
 {{- end -}}
 
 {{/*
-What the operator does in a namespace with TuningJobs, and no more: tuningjob_operator.cluster.REQUIRED_ACCESS, verb by
+What the operator does in a namespace with TuningJobs, and no more: tuningjob_operator.cluster.contract.REQUIRED_ACCESS, verb by
 verb (tests/chart holds the two together). One set of rules, rendered as a ClusterRole or as a Role in each namespace.
 */}}
 {{- define "tuningjob.rules" -}}
@@ -258,7 +258,7 @@ verb (tests/chart holds the two together). One set of rules, rendered as a Clust
   verbs: [create]
 {{- end -}}
 
-{{/* To agree with other operators on who works: tuningjob_operator.lease. */}}
+{{/* To agree with other operators on who works: tuningjob_operator.control.lease. */}}
 {{- define "tuningjob.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

@@ -27,7 +27,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 from pydantic_core import from_json
 
-from tuningjob.spec.wellknown import GROUP, PLURAL
+from tuningjob.manifest.wellknown import GROUP, PLURAL
 
 _log = logging.getLogger(__name__)
 # How long a yes is good for after the right was taken away, and a no after it was given.

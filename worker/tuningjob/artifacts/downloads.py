@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.errors import ArtifactRefused
+from tuningjob.manifest.wellknown import RESULT_FILES, SIDECAR_FILE
 from tuningjob.protocol.records import Artifact
-from tuningjob.spec.wellknown import RESULT_FILES, SIDECAR_FILE
 
 _PYTHON: Final = "python"
 

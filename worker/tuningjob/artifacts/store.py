@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
+from tuningjob.manifest.wellknown import RESULT_FILES
 from tuningjob.protocol.records import Artifact
-from tuningjob.spec.wellknown import RESULT_FILES
 
 # A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
 _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

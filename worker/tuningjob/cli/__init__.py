@@ -8,7 +8,7 @@ stopped by Ctrl-C and 143 by SIGTERM, with what is finished kept.
 import sys
 
 from tuningjob.extras import advice_for
-from tuningjob.spec.wellknown import ExitCode
+from tuningjob.manifest.wellknown import ExitCode
 from tuningjob.threads import cap_threads
 
 

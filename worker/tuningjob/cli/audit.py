@@ -10,9 +10,9 @@ import click
 from tuningjob.cli.console import err, out, plain, print_json, print_table, to_json
 from tuningjob.cli.places import RESULTS, VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
 from tuningjob.errors import ManifestRefused, NotBlessed
-from tuningjob.spec.literals import parse_literal
-from tuningjob.spec.spelling import told
-from tuningjob.spec.wellknown import JOURNAL_FILE
+from tuningjob.manifest.literals import parse_literal
+from tuningjob.manifest.spelling import told
+from tuningjob.manifest.wellknown import JOURNAL_FILE
 
 if TYPE_CHECKING:
     from tuningjob.protocol.audit import AuditRow, Blessing

@@ -15,7 +15,7 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownModel,
 )
-from tuningjob.spec.wellknown import ExitCode
+from tuningjob.manifest.wellknown import ExitCode
 
 _BAD_USE = (ManifestRefused, UnknownModel, NotBlessed)
 

@@ -11,7 +11,7 @@ import click
 from tuningjob.cli.console import out, plain, warn
 from tuningjob.cli.places import VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
 from tuningjob.errors import ArtifactRefused, Problem
-from tuningjob.spec.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
+from tuningjob.manifest.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
     from tuningjob.protocol.audit import AuditRow

@@ -16,7 +16,7 @@ import click
 
 from tuningjob.cli.console import warn
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel, UnknownSearch
-from tuningjob.spec.wellknown import (
+from tuningjob.manifest.wellknown import (
     ENV_CA_FILE,
     ENV_SERVER,
     ENV_TOKEN,
@@ -235,7 +235,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _checked_key(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    from tuningjob.spec.models import MODEL_KEY  # noqa: PLC0415  what is asked for no key starts without it
+    from tuningjob.manifest.models import MODEL_KEY  # noqa: PLC0415  what is asked for no key starts without it
 
     if len(value) > _MAX_KEY or not re.fullmatch(MODEL_KEY, value):
         raise BadUse(

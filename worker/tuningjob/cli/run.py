@@ -10,10 +10,10 @@ import click
 from tuningjob.cli.console import out, plain, print_table, terminal_width, warn
 from tuningjob.cli.places import RESULTS, user
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import TuningJob, load_file
+from tuningjob.manifest.literals import readable
+from tuningjob.manifest.wellknown import LEADERBOARD_FILE
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
-from tuningjob.spec import TuningJob, load_file
-from tuningjob.spec.literals import readable
-from tuningjob.spec.wellknown import LEADERBOARD_FILE
 
 if TYPE_CHECKING:
     from tuningjob.local import Forecast, Outcome

@@ -25,6 +25,7 @@ from tuningjob.errors import (
     TuningJobError,
     UnknownSearch,
 )
+from tuningjob.manifest.wellknown import RESULT_FILES
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
@@ -42,7 +43,6 @@ from tuningjob.protocol.records import (
 )
 from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
 from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, may_pass, sentence_of
-from tuningjob.spec.wellknown import RESULT_FILES
 
 T = TypeVar("T")
 PATIENCE_SECONDS: Final = 600.0

@@ -13,10 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.search.beside import looked_in
-from tuningjob.search.paths import whole_path
-from tuningjob.search.reasons import Reason, refused, told
-from tuningjob.spec.literals import (
+from tuningjob.manifest.literals import (
     DictOf,
     Distribution,
     ListOf,
@@ -29,8 +26,11 @@ from tuningjob.spec.literals import (
     Values,
     shown,
 )
-from tuningjob.spec.models import Estimator
-from tuningjob.spec.refusals import nearest
+from tuningjob.manifest.models import Estimator
+from tuningjob.manifest.refusals import nearest
+from tuningjob.search.beside import looked_in
+from tuningjob.search.paths import whole_path
+from tuningjob.search.reasons import Reason, refused, told
 
 _PASSTHROUGH: Final = "passthrough"
 _SAMPLERS: Final = (

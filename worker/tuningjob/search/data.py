@@ -10,12 +10,12 @@ import pandas as pd
 
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.models import Data
+from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.search.tables import lacks_header, read_csv, read_parquet
-from tuningjob.spec.literals import shown
-from tuningjob.spec.models import Data
-from tuningjob.spec.refusals import nearest
 
 _URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
+from tuningjob.manifest.literals import Arguments, Distribution, Literal, Scalar, shown
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import takes
 from tuningjob.search.constraints import invalid_within, must_be
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
-from tuningjob.spec.literals import Arguments, Distribution, Literal, Scalar, shown
-from tuningjob.spec.models import TuningJobSpec
-from tuningjob.spec.refusals import nearest
 
 # --- names, and numbers that mean two things
 

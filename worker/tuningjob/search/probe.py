@@ -22,11 +22,11 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.processes import may_fork
 from tuningjob.errors import ManifestRefused, Problem, WorkerDied
+from tuningjob.manifest.literals import shown
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import Reason, shortened
 from tuningjob.search.trial import Measured, Trial, corner, is_same, spread_over
-from tuningjob.spec.literals import shown
 
 _ROWS: Final = 128
 _MOST_CANDIDATES: Final = 64

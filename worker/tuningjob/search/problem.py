@@ -27,6 +27,10 @@ from sklearn.model_selection import check_cv
 
 from tuningjob.engine.sklearn_private import metric_of, response_methods
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import dump_spec
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.refusals import nearest
 from tuningjob.protocol.code import bounded, listed
 from tuningjob.protocol.records import Preflight
 from tuningjob.search.build import build_estimator
@@ -39,10 +43,6 @@ from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
 from tuningjob.search.roles import roles
 from tuningjob.search.space import Space, space_of
-from tuningjob.spec import dump_spec
-from tuningjob.spec.literals import shown
-from tuningjob.spec.models import TuningJobSpec
-from tuningjob.spec.refusals import nearest
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30

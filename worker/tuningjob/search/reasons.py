@@ -7,7 +7,7 @@ from traceback import extract_tb
 from typing import Final
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.spec.literals import shown
+from tuningjob.manifest.literals import shown
 
 _LONGEST: Final = 1_000
 # A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.

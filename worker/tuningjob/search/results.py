@@ -24,13 +24,13 @@ from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
 from tuningjob.errors import SearchFailed
+from tuningjob.manifest import wellknown
+from tuningjob.manifest.spelling import told
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import exception_in, reason_of, shortened
 from tuningjob.search.written import json_of, literal_of, to_literals
-from tuningjob.spec import wellknown
-from tuningjob.spec.spelling import told
 
 LEADERBOARD_ROWS: Final = 100
 _TRACEBACK_LINES: Final = 12

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
 
+from tuningjob.manifest.grid import GRID, SAMPLE
+from tuningjob.manifest.literals import Distribution, Values
+from tuningjob.manifest.models import Search
 from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of
-from tuningjob.spec.grid import GRID, SAMPLE
-from tuningjob.spec.literals import Distribution, Values
-from tuningjob.spec.models import Search
 
 # Of what was drawn: enough to see what is wrong, and looked at in less than a second.
 _LOOKED_AT: Final = 10_000

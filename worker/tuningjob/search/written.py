@@ -12,10 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tuningjob.search.build import materialise
-from tuningjob.search.parameters import means_two_things, owner_of
-from tuningjob.spec import bounds
-from tuningjob.spec.literals import (
+from tuningjob.manifest import bounds
+from tuningjob.manifest.literals import (
     DictOf,
     ListOf,
     Literal,
@@ -26,7 +24,9 @@ from tuningjob.spec.literals import (
     parse_params,
     shown,
 )
-from tuningjob.spec.spelling import params_to_json, to_json
+from tuningjob.manifest.spelling import params_to_json, to_json
+from tuningjob.search.build import materialise
+from tuningjob.search.parameters import means_two_things, owner_of
 
 # Python's levels: a map of a class has two of JSON's, and a tuple, too. 15 estimators inside each other are written.
 _MOST_LEVELS: Final = 30

@@ -1,0 +1,40 @@
+"""What an administrator lets manifests ask for: settings of the chart, which ``decide.placement`` holds manifests to."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+ANY: Final = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceilings:
+    """Lists of what may be named, in which ``ANY`` is everything; an empty list allows nothing, of ``images`` everything.
+
+    ``taints`` are the keys that tolerations may have, ``node_labels`` those of node selectors, ``images`` beginnings of
+    references. ``disk_bytes``: of one pod, scratch and emptyDirs together; None: no ceiling.
+    """
+
+    priority_classes: tuple[str, ...] = ()
+    taints: tuple[str, ...] = (ANY,)
+    node_labels: tuple[str, ...] = (ANY,)
+    images: tuple[str, ...] = ()
+    disk_bytes: Decimal | None = None
+    queue_required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifetimes:
+    """Seconds for which a finished TuningJob stays: where it says nothing, and at the most. None: for ever."""
+
+    default_seconds: int | None = None
+    most_seconds: int | None = None
+
+    def of(self, asked: int | None) -> int | None:
+        """What becomes of ``spec.ttlSecondsAfterFinished``."""
+        bounds = [
+            bound
+            for bound in (self.default_seconds if asked is None else asked, self.most_seconds)
+            if bound is not None
+        ]
+        return min(bounds, default=None)

@@ -1,0 +1,167 @@
+"""The handful of API calls that the operator makes, as a Protocol, and how each may go wrong.
+
+The one way from the reconcile to an API server: ``kube.KubeCluster`` in a pod, a fake at the API's edge in unit tests.
+Adding a method here means adding a verb to the chart's RBAC, and to ``REQUIRED_ACCESS`` below, which is checked at start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from tuningjob.manifest.wellknown import GROUP, PLURAL
+from tuningjob_operator.objects import Body
+
+_ABOUT_THE_OBJECT: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+_TOO_LARGE: Final = "request is too large"  # etcd's words, in an answer of status 500
+
+
+class ApiError(Exception):
+    """The API server refused, or was not there (status 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        self.status = status
+        self.reason = reason  # metav1.Status.reason, e.g. NotFound, AlreadyExists, Conflict, Forbidden
+        self.message = message
+        super().__init__(f"{status} {reason}: {message}")
+
+    @property
+    def is_about_the_object(self) -> bool:
+        """Whether the very object that was sent is refused, for what is in it or for its size: it will be the next time, too."""
+        return self.status in _ABOUT_THE_OBJECT or _TOO_LARGE in self.message
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class AlreadyExists(ApiError):
+    """409 to a create: the name is taken."""
+
+
+class Conflict(ApiError):
+    """409 to anything else: what it was made from is no longer there, or another call came between."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Objects as they were at one resourceVersion."""
+
+    items: Sequence[Body]
+    resource_version: str
+
+
+_COORDINATION: Final = "coordination.k8s.io"
+
+
+@dataclass(frozen=True)
+class Access:
+    """One verb on one resource."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    name: str = ""  # of the one object that it is about
+
+    def __str__(self) -> str:
+        subresource = f"/{self.subresource}" if self.subresource else ""
+        name = f" {self.name}" if self.name else ""
+        return f"{self.verb} {self.resource}{subresource}{'.' if self.group else ''}{self.group}{name}"
+
+
+# Everything that the operator does, kopf's watches included: the chart grants these, and no more.
+REQUIRED_ACCESS: Final = (
+    Access("list", GROUP, PLURAL),  # kopf, resync
+    Access("watch", GROUP, PLURAL),  # kopf
+    Access("delete", GROUP, PLURAL),  # ttlSecondsAfterFinished
+    Access("update", GROUP, PLURAL, "status"),
+    Access("list", "batch", "jobs"),  # kopf, resync
+    Access("watch", "batch", "jobs"),  # kopf
+    Access("get", "batch", "jobs"),
+    Access("create", "batch", "jobs"),
+    Access("patch", "batch", "jobs"),
+    Access("delete", "batch", "jobs"),
+    Access("list", "", "pods"),
+    Access("list", "", "resourcequotas"),
+    Access("list", "", "limitranges"),
+    Access("create", "", "secrets"),
+    Access("get", "", "configmaps"),
+    Access("create", "", "configmaps"),
+    Access("create", "", "events"),
+)
+# Of the whole cluster, and only where the settings ask for pods to be compared with nodes.
+NODES_ACCESS: Final = Access("list", "", "nodes")
+# Of the whole cluster, if all of it is watched: to leave a namespace to a release that watches it alone (lease.py).
+LEASES_ACCESS: Final = Access("list", _COORDINATION, "leases")
+
+
+def lease_access(name: str) -> tuple[Access, ...]:
+    """To the Lease of this name, by which operators agree on who works; Kubernetes cannot bound a create by a name."""
+    return (
+        Access("create", _COORDINATION, "leases"),
+        *(Access(verb, _COORDINATION, "leases", name=name) for verb in ("get", "update")),
+    )
+
+
+class Cluster(Protocol):
+    """Every method raises ApiError or one of its children. Bodies are new dicts, the caller's to keep."""
+
+    async def list_tuningjobs(self, namespace: str | None) -> Listing:
+        """All of a namespace, or of the cluster. NotFound: the CRD is not installed."""
+
+    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+        """One TuningJob, with its spec if that is within bounds: a list has it only where it is small (``reading``)."""
+
+    async def list_jobs(self, namespace: str | None) -> Listing:
+        """The Jobs that carry our label."""
+
+    async def get_job(self, namespace: str, name: str) -> Body:
+        """One Job."""
+
+    async def create_job(self, body: Body) -> Body:
+        """A new Job, as the server completed it."""
+
+    async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
+        """Make it what ``job.sized`` says: of the Job of this uid. Conflict for another one."""
+
+    async def suspend_job(self, namespace: str, name: str, *, uid: str, suspend: bool) -> Body:
+        """Take the pods of the Job of this uid away, or let it have them again. Conflict for another one."""
+
+    async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
+
+    async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
+        """The worker pods of the TuningJob of this uid, whichever Job made them."""
+
+    async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
+        """The ResourceQuotas of a namespace."""
+
+    async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
+        """The LimitRanges of a namespace."""
+
+    async def list_nodes(self) -> tuple[Body, ...]:
+        """The nodes of the cluster. Needs NODES_ACCESS."""
+
+    async def create_secret(self, body: Body) -> None:
+        """A new Secret; none is ever read."""
+
+    async def get_configmap(self, namespace: str, name: str) -> Body:
+        """One ConfigMap."""
+
+    async def create_configmap(self, body: Body) -> None:
+        """A new ConfigMap."""
+
+    async def replace_status(self, body: Body) -> Body:
+        """Put a TuningJob's status, whole, as of its resourceVersion. Conflict when that is no longer the newest."""
+
+    async def delete_tuningjob(self, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
+        """Delete the TuningJob of this uid, as of its resourceVersion. Conflict when that is no longer the newest."""
+
+    async def create_event(self, body: Body) -> None:
+        """A new Event of the core group."""
+
+    async def may(self, access: Access, namespace: str | None) -> bool:
+        """Whether the operator may do this, in a namespace or in the whole cluster."""

@@ -1,0 +1,1 @@
+"""What drives the operator: watches, the queue, the pass over one TuningJob, and what carries a decision out."""

@@ -1,0 +1,262 @@
+"""The operator's own tasks, beside kopf's: workers on the queue, the journal's poller, the resync.
+
+Each runs until it is cancelled, and survives whatever a single pass raises. None of them decides anything about a
+TuningJob: they add keys, and the reconcile looks.
+
+A journal belongs to one operator: the resync deletes searches whose TuningJob is gone from the namespaces that it
+watches, for a TuningJob may go while the operator is down.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from tuningjob.errors import JournalError
+from tuningjob.journal.sql import SqlJournal
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.cluster.contract import ApiError, Cluster, Conflict, Listing
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.control.reconcile import Clock
+from tuningjob_operator.logs import current_tuningjob
+from tuningjob_operator.objects import Body, Key, key_of, uid_of
+
+logger = logging.getLogger(__name__)
+
+WORKERS: Final = 16
+POLL_SECONDS: Final = 1.0
+PURGE_SECONDS: Final = 3_600.0
+RESYNC_SECONDS: Final = 300.0
+AUTHORITY_SECONDS: Final = 30.0
+# The probe fails when this many resyncs in a row did not succeed.
+STALE_RESYNCS: Final = 3
+_TURN: Final = 20  # objects that are taken in at a time
+# So many in a row are no other's write any more: what is known of the object is wrong.
+MANY_CONFLICTS: Final = 5
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+Outcome = Literal["done", "conflict", "failed"]
+OnPass = Callable[[Outcome, float], None]
+
+
+def _untold(_outcome: Outcome, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+async def work(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+    """Work on keys, one at a time, for ever."""
+    while True:
+        await work_on(queue, await queue.take(), reconcile, on_pass=on_pass)
+
+
+async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+    """One pass over one key: whatever happens in it, the key is handed back to the queue.
+
+    ``on_pass`` is told how it ended, and how many seconds it took; nothing of one that was cancelled.
+    """
+    name = current_tuningjob.set(str(key))
+    began = time.monotonic()
+    outcome: Outcome | None = "failed"
+    try:
+        again_after = await reconcile(key)
+    except Conflict:
+        # somebody wrote in between; their event is on its way
+        outcome = "conflict"
+        delay = queue.failed(key)
+        if queue.failures(key) >= MANY_CONFLICTS:
+            logger.warning(
+                "the pass met a conflict again and again",
+                extra={"conflicts": queue.failures(key), "again_in_seconds": round(delay, 1)},
+            )
+    except (ApiError, JournalError) as error:
+        delay = queue.failed(key)
+        logger.warning("the pass failed", extra={"error": str(error), "again_in_seconds": round(delay, 1)})
+    except asyncio.CancelledError:
+        outcome = None
+        queue.failed(key)
+        raise
+    except Exception:  # a bug, or a database that is away: this key waits, the others go on
+        delay = queue.failed(key)
+        logger.exception("the pass failed", extra={"again_in_seconds": round(delay, 1)})
+    else:
+        outcome = "done"
+        queue.done(key, again_after=again_after)
+    finally:
+        if outcome is not None:
+            seconds = time.monotonic() - began
+            logger.debug("the pass ended", extra={"outcome": outcome, "seconds": round(seconds, 4)})
+            on_pass(outcome, seconds)
+        current_tuningjob.reset(name)
+
+
+class JournalPoller:
+    """Adds the keys of searches that changed in the journal."""
+
+    def __init__(self, *, journal: SqlJournal, cache: Cache, queue: WorkQueue[Key]) -> None:
+        self._journal = journal
+        self._cache = cache
+        self._queue = queue
+        self._seen: dict[str, int] = {}
+
+    async def poll(self) -> None:
+        """One look. A revision counts as seen only once its key was there to be added."""
+        revisions = await asyncio.to_thread(self._journal.revisions)
+        self._seen = {uid: revision for uid, revision in self._seen.items() if uid in revisions}
+        for uid, revision in revisions.items():
+            key = self._cache.key_of_uid(uid)
+            if key is not None and self._seen.get(uid) != revision:
+                self._seen[uid] = revision
+                self._queue.add(key)
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            try:
+                await self.poll()
+            except Exception as error:  # noqa: BLE001  the database is away: it will be back
+                logger.warning("the journal was not read", extra={"error": str(error)})
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class Resync:
+    """Lists everything from time to time: what a watch missed is found, what vanished is forgotten."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        journal: SqlJournal,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        clock: Clock,
+        namespaces: tuple[str, ...],
+    ) -> None:
+        self._cluster = cluster
+        self._journal = journal
+        self._cache = cache
+        self._queue = queue
+        self._clock = clock
+        self._namespaces = namespaces
+        self._succeeded_at = clock.monotonic()
+
+    @property
+    def age_seconds(self) -> float:
+        """Since the last one that succeeded."""
+        return self._clock.monotonic() - self._succeeded_at
+
+    async def resync(self) -> None:
+        """One full look. Raises ApiError and JournalError."""
+        # The journal is read first: a search in it has, or had, a TuningJob that the listing then shows, or not.
+        places = await asyncio.to_thread(self._journal.places)
+        for namespace in self._namespaces or (None,):
+            await self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
+            await self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
+        self._bury_orphans(places)
+        for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
+            self._queue.add(key)
+        self._succeeded_at = self._clock.monotonic()
+
+    async def _take_tuningjobs(self, namespace: str | None, listing: Listing) -> None:
+        self._cache.tuningjobs.listed(listing.resource_version)
+        present: set[Key] = set()
+        async for body in _in_turns(listing.items):
+            present.add(key_of(body))
+            self._cache.put_tuningjob(body)
+        for body in self._cache.tuningjobs.vanished(
+            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+        ):
+            self._cache.bury(key_of(body), uid_of(body))
+            self._queue.add(key_of(body))
+
+    async def _take_jobs(self, namespace: str | None, listing: Listing) -> None:
+        self._cache.jobs.listed(listing.resource_version)
+        present: set[Key] = set()
+        async for body in _in_turns(listing.items):
+            present.add(key_of(body))
+            self._cache.jobs.put(body)
+        self._cache.jobs.vanished(
+            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
+        )
+
+    def _bury_orphans(self, places: dict[str, tuple[str, str]]) -> None:
+        for uid, (namespace, name) in places.items():
+            if self._cache.key_of_uid(uid) is None and (not self._namespaces or namespace in self._namespaces):
+                key = Key(namespace, name)
+                self._cache.bury(key, uid)
+                self._queue.add(key)
+
+    async def run(self) -> None:
+        """Resync for ever, beginning in a while: the first one is part of the start."""
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                await self.resync()
+            except Exception as error:  # noqa: BLE001  the probe tells when this goes on for too long
+                logger.warning("the resync failed", extra={"error": str(error)})
+
+
+class AuthorityWatch:
+    """Tells of another authority of the results service's certificate: the kubelet brings it while the operator runs."""
+
+    def __init__(self, file: Path, *, known: bytes, on_change: Callable[[bytes], None]) -> None:
+        self._file = file
+        self._known = known
+        self._on_change = on_change
+
+    def look(self) -> None:
+        """One look. A file that cannot be read, or is empty, is none."""
+        try:
+            found = self._file.read_bytes()
+        except OSError as error:
+            logger.warning("the results service's authority was not read", extra={"error": str(error)})
+            return
+        if found and found != self._known:
+            self._known = found
+            logger.info("the results service has another authority")
+            self._on_change(found)
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(AUTHORITY_SECONDS)
+
+
+class Purger:
+    """Removes the cells of searches that were deleted long ago: until then, other searches may reuse them."""
+
+    def __init__(self, *, journal: SqlJournal, clock: Clock, retention: dt.timedelta) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._retention = retention
+
+    async def purge(self) -> int:
+        """One pass; returns how many searches went. Raises JournalError."""
+        purged = await asyncio.to_thread(self._journal.purge, self._clock.now() - self._retention)
+        if purged:
+            logger.info("purged deleted searches", extra={"searches": purged})
+        return purged
+
+    async def run(self) -> None:
+        """Purge for ever."""
+        while True:
+            try:
+                await self.purge()
+            except Exception as error:  # noqa: BLE001  the database is away: an hour later is as good
+                logger.warning("deleted searches were not purged", extra={"error": str(error)})
+            await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _in_turns(bodies: Sequence[Body]) -> AsyncIterator[Body]:
+    """Each of them; there may be thousands, so others have their turn in between."""
+    for number, body in enumerate(bodies):
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
+        yield body
+
+
+def _covers(namespace: str | None, key: Key) -> bool:
+    return namespace is None or key.namespace == namespace

@@ -1,0 +1,102 @@
+"""kopf's part: two watches that fill the cache and enqueue keys, the login, the probe. Nothing is decided here.
+
+Only `on.event` handlers: they cost no PATCH, no annotation, no finalizer, and deleting a namespace or uninstalling the
+chart can never hang on them. What each setting below is for is in kopf's own docs under its name; the reasons are here.
+"""
+
+import logging
+from typing import Any, Final
+
+import kopf
+
+from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
+from tuningjob_operator import names
+from tuningjob_operator.cluster import kopf_reading
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.cluster.client import REQUEST_SECONDS, login
+from tuningjob_operator.control.loops import RESYNC_SECONDS, STALE_RESYNCS, Resync
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.objects import Key
+
+logger = logging.getLogger(__name__)
+
+# kopf's name for this process among its peers, of which it has none. Without one it asks for the user's name and its host's,
+# and a container's numeric user has no name. The type is a NewType that kopf does not export.
+IDENTITY: Final[Any] = names.APP
+# A pod gets 30 seconds between SIGTERM and SIGKILL; kopf would take up to 600.
+_EXIT_SECONDS: Final = 20
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """What an object was before matters to kopf's other kinds of handlers. To find it out would be a fifth of our CPU."""
+
+    def build(self, **_: Any) -> Any:  # noqa: ANN401  kopf's kwargs, and its class for the essence of a body
+        return {}
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401
+        """Nothing was kept."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401
+        """Nothing is kept."""
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """The settings of kopf, which reads objects with our bounds from here on."""
+    kopf_reading.install()
+    settings = kopf.OperatorSettings()
+    # neither namespaces nor CRDs are watched: no rights are needed for them, and a 403 on them delays the start by a minute
+    settings.scanning.disabled = True
+    # one replica, strategy Recreate: kopf's peering is gossip, and two of equal priority pause each other
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    # a worker of kopf's holds its object's last event for so long
+    settings.queueing.idle_timeout = 0.5
+    settings.watching.chunk_size = 100
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
+    settings.watching.label_selectors["batch", "v1", "jobs"] = names.MANAGED_SELECTOR
+    # watches have frozen silently: whatever is silent for longer than the server's bookmarks is dead
+    settings.watching.inactivity_timeout = 70
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 30
+    settings.networking.request_timeout = REQUEST_SECONDS
+    return settings
+
+
+def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync) -> kopf.OperatorRegistry:
+    """The handlers, in a registry of our own: nothing is registered by an import."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def _on_tuningjob(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401  kopf's kwargs
+        body = _plain(event)
+        if event["type"] == "DELETED":
+            queue.add(cache.remove_tuningjob(body))
+        elif not cache.tuningjobs.knows(body):  # our own status, back again: it says what the pass that wrote it knew
+            queue.add(cache.put_tuningjob(body))
+
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    async def _on_job(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401  kopf's kwargs
+        body = _plain(event)
+        if event["type"] == "DELETED":
+            cache.jobs.remove(body)
+        else:
+            cache.jobs.put(body)
+        metadata = body["metadata"]
+        queue.add(Key(metadata["namespace"], metadata.get("labels", {}).get(names.LABEL_NAME, metadata["name"])))
+
+    # `/healthz` alone says only that kopf's HTTP task runs; a raise makes it a 500
+    @kopf.on.probe(registry=registry, id="resync", errors=kopf.ErrorsMode.PERMANENT)
+    async def _is_fresh(**_: Any) -> float:  # noqa: ANN401  kopf's kwargs
+        age = resync.age_seconds
+        if age > STALE_RESYNCS * RESYNC_SECONDS:
+            raise kopf.PermanentError(f"the last resync was {age:.0f} seconds ago")
+        return age
+
+    kopf.on.login(registry=registry)(login)
+    return registry
+
+
+def _plain(event: kopf.RawEvent) -> dict[str, Any]:
+    return dict(event["object"])

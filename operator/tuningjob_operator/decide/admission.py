@@ -1,0 +1,197 @@
+"""Whether a manifest may run on this cluster, and how big. Pure: the manifest and the administrator's ceilings in, a verdict out.
+
+The manifest's own rules are ``tuningjob.manifest.loading``'s, the same as on a laptop. Here is only what a cluster adds.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.loading import load
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.quantity import parse_quantity
+from tuningjob.protocol.records import Pilot
+from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_of
+from tuningjob_operator.decide.placement import placement_problems
+from tuningjob_operator.reading import as_written, unreadable
+from tuningjob_operator.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """An admitted search: what runs, and how big it is.
+
+    ``most_pods`` is spec.parallelism within the ceilings, ``pods`` how many of these there is work for.
+    """
+
+    spec: TuningJobSpec
+    size: Size
+    most_pods: int
+    n_jobs: int
+
+    @property
+    def pods(self) -> int:
+        """Pods that the search can use."""
+        return max(1, min(self.most_pods, math.ceil(self.size.fits / self.n_jobs)))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of each pod."""
+        return int(parse_quantity(self.spec.resources.memory))
+
+    def within_memory(self, pilot: Pilot | None) -> "Admission":
+        """With no more processes in a pod than its memory holds, by what the pilot measured."""
+        return replace(self, n_jobs=n_jobs_within(self.n_jobs, self.memory_bytes, pilot))
+
+
+def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
+    """Judge a TuningJob. Raises ManifestRefused with every problem that can be told at once."""
+    spec = read_spec(body)
+    admission = measure(spec)
+    problems = list(_cluster_problems(spec, settings))
+    try:
+        check_limit(admission.size, spec, cluster_max_fits=settings.max_fits)
+    except ManifestRefused as refused:
+        problems += refused.problems
+    if problems:
+        raise ManifestRefused(problems)
+    return admission
+
+
+def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
+    """The spec of a TuningJob. Raises ManifestRefused, whatever is in it and whatever reading it comes to."""
+    problem = unreadable(body)
+    if problem is not None:
+        raise ManifestRefused([problem])
+    try:
+        return load(as_written(body)).spec
+    except ManifestRefused:
+        raise
+    except Exception as error:
+        # a fault of ours, which is to cost nobody but this TuningJob; without its text, which may be as large as the value
+        got = f"one that ends in {type(error).__name__}"
+        raise ManifestRefused(
+            [Problem("spec", "one that the operator can read", got, "Simplify its values, and report this.")]
+        ) from error
+
+
+def measure(spec: TuningJobSpec) -> Admission:
+    """The size of a spec, whatever the ceilings are."""
+    return Admission(spec=spec, size=size_of(spec), most_pods=spec.parallelism, n_jobs=n_jobs_of(spec))
+
+
+def remeasure(spec: TuningJobSpec, admitted: TuningJobSpec, settings: Settings) -> Admission:
+    """The size of a search that was admitted as ``admitted``, as it is wanted now.
+
+    Ceilings that were lowered since do not reach it; but nobody scales above them.
+    """
+    return replace(
+        measure(spec), most_pods=min(spec.parallelism, max(ceiling_pods(spec, settings), admitted.parallelism))
+    )
+
+
+def ceiling_pods(spec: TuningJobSpec, settings: Settings, *, memory: Decimal | None = None) -> int:
+    """How many pods of its size one search may have on this cluster; 0 where one alone is too large."""
+    cpu = parse_quantity(spec.resources.cpu)
+    memory = parse_quantity(spec.resources.memory) if memory is None else memory
+    by_cpu = math.inf if settings.max_cpu is None else settings.max_cpu // cpu
+    by_memory = math.inf if settings.max_memory is None else settings.max_memory // memory
+    return int(min(settings.max_pods, by_cpu, by_memory))
+
+
+def size_of_refused(body: Mapping[str, Any]) -> Size | None:
+    """The size of a TuningJob that was refused, if it can be told."""
+    try:
+        return size_of(read_spec(body))
+    except ManifestRefused:
+        return None
+
+
+def _cluster_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Problem]:
+    data = spec.data
+    if data.path is not None and data.persistent_volume_claim is None and data.config_map is None:
+        yield Problem(
+            "spec.data",
+            "with persistentVolumeClaim or configMap beside a path, on a cluster",
+            f"the path {data.path!r} alone",
+            "Name the volume that holds the file.",
+        )
+    if spec.parallelism > settings.max_pods:
+        yield Problem(
+            "spec.parallelism",
+            f"at most {settings.max_pods} (this cluster's ceiling)",
+            str(spec.parallelism),
+            "Lower it; the ceiling is the administrator's (chart value limits.maxPods).",
+        )
+    yield from _ceiling_problems(spec, "cpu", spec.resources.cpu, settings.max_cpu, "limits.maxCpu")
+    yield from _ceiling_problems(spec, "memory", spec.resources.memory, settings.max_memory, "limits.maxMemory")
+    most = spec.resources.memory_limit
+    if most is not None and settings.max_memory is not None and parse_quantity(most) > settings.max_memory:
+        yield Problem(
+            "spec.resources.memoryLimit",
+            f"at most {_plain(settings.max_memory)} (this cluster's ceiling for one search)",
+            str(most),
+            "Lower it; the ceiling is the administrator's (chart value limits.maxMemory).",
+        )
+    if not settings.trusts_references:
+        for field in _references(spec):
+            yield Problem(
+                field,
+                "left out, as nothing on this cluster checks that its author may use it",
+                "a name",
+                "The administrator can install the chart's admission policy, or trust authors (chart value references).",
+            )
+    yield from placement_problems(spec, settings.placement)
+    if spec.image is None and not settings.worker_image:
+        yield Problem(
+            "spec.image",
+            "given, as this operator has no worker image of its own",
+            "nothing",
+            "Or have the administrator set the chart's worker image.",
+        )
+
+
+def _ceiling_problems(
+    spec: TuningJobSpec, what: str, each: int | str, ceiling: Decimal | None, value: str
+) -> Iterator[Problem]:
+    """A search within its pods × what each gets."""
+    if ceiling is None or parse_quantity(each) * spec.parallelism <= ceiling:
+        return
+    pods = int(ceiling // parse_quantity(each))
+    if pods == 0:
+        field, must_be, got = (
+            f"spec.resources.{what}",
+            f"at most {_plain(ceiling)} (this cluster's ceiling for one search)",
+            str(each),
+        )
+    else:
+        field, got = "spec.parallelism", str(spec.parallelism)
+        must_be = f"at most {pods} with {each} of {what} in each pod (this cluster's ceiling for one search is {_plain(ceiling)})"
+    yield Problem(field, must_be, got, f"Lower it; the ceiling is the administrator's (chart value {value}).")
+
+
+def _plain(value: Decimal) -> str:
+    """Bytes in Gi where they are large; else the number."""
+    return f"{value / 2**30:.4g}Gi" if value >= 2**30 else f"{value.normalize():f}"
+
+
+def _references(spec: TuningJobSpec) -> Iterator[str]:
+    """Fields that name what only who may create pods can reach: Secrets, claims, service accounts."""
+    if spec.data.persistent_volume_claim is not None:
+        yield "spec.data.persistentVolumeClaim"
+    pod = spec.pod
+    if pod.service_account_name is not None:
+        yield "spec.pod.serviceAccountName"
+    if pod.image_pull_secrets:
+        yield "spec.pod.imagePullSecrets"
+    for i, variable in enumerate(pod.env or []):
+        if variable.secret is not None:
+            yield f"spec.pod.env[{i}].secret"
+    for i, volume in enumerate(pod.volumes or []):
+        if volume.secret is not None:
+            yield f"spec.pod.volumes[{i}].secret"
+        if volume.persistent_volume_claim is not None:
+            yield f"spec.pod.volumes[{i}].persistentVolumeClaim"

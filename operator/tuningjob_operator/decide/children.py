@@ -1,0 +1,167 @@
+"""The small objects beside the Job: the token's Secret, the answer's ConfigMap, Events. Pure: bodies from data."""
+
+import base64
+import datetime as dt
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from tuningjob.manifest.status import Condition
+from tuningjob.manifest.wellknown import (
+    API_VERSION,
+    BEST_PARAMS_FILE,
+    CV_RESULTS_CSV_FILE,
+    KIND,
+    LEADERBOARD_FILE,
+)
+from tuningjob_operator import names
+from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, uid_of
+
+# etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
+MAX_RESULT_BYTES: Final = 900 * 1024
+# Of what is compressed, a longer text will not fit either, and is not worth reading; of the two others, which people read.
+MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 1024 * 1024
+# What base64 makes of more does not fit.
+MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
+RESULT_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+_CHUNK_BYTES: Final = 256 * 1024
+_GZIP: Final = 31  # zlib's number for its largest window and gzip's header
+_MAX_EVENT_MESSAGE: Final = 1_024
+
+
+def build_secret(tuningjob: Mapping[str, Any], token: str, *, secret_id: str, ca: bytes | None = None) -> Body:
+    """The Secret that the worker pods mount: the token, and whom the service's certificate must be signed by."""
+    name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob), secret_id)
+    contents = {names.TOKEN_KEY: token.encode(), **({names.CA_KEY: ca} if ca is not None else {})}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": child_metadata(tuningjob, name, names.COMPONENT_TOKEN),
+        "type": "Opaque",
+        "immutable": True,
+        "data": {key: base64.b64encode(content).decode() for key, content in contents.items()},
+    }
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """What the results service has of a finished search, the table of all candidates by gzip.
+
+    ``oversized`` were too long to be read at all.
+    """
+
+    contents: Mapping[str, bytes]
+    oversized: tuple[str, ...] = ()
+
+
+def read_files(open_file: Callable[[str], BinaryIO]) -> ResultFiles:
+    """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 2 MiB are in memory."""
+    contents: dict[str, bytes] = {}
+    oversized: list[str] = []
+    for name in RESULT_FILES:
+        try:
+            with open_file(name) as file:
+                content = _packed(file) if name == CV_RESULTS_CSV_FILE else _whole(file)
+        except FileNotFoundError:
+            continue
+        if content is None:
+            oversized.append(name)
+        else:
+            contents[name] = content
+    return ResultFiles(contents, tuple(oversized))
+
+
+def _whole(file: BinaryIO) -> bytes | None:
+    content = file.read(MAX_TEXT_BYTES + 1)
+    return content if len(content) <= MAX_TEXT_BYTES else None
+
+
+def _packed(file: BinaryIO) -> bytes | None:
+    """By gzip, while it is read; None as soon as it is too long. Without a time: the same results are the same bytes."""
+    packer = zlib.compressobj(wbits=_GZIP)
+    packed, read = bytearray(), 0
+    while chunk := file.read(_CHUNK_BYTES):
+        read += len(chunk)
+        packed += packer.compress(chunk)
+        if read > MAX_TABLE_BYTES or len(packed) > MAX_PACKED_BYTES:
+            return None
+    packed += packer.flush()
+    return bytes(packed) if len(packed) <= MAX_PACKED_BYTES else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """The answer as an object, and what had to stay out of it."""
+
+    configmap: Body
+    left_out: tuple[str, ...]
+
+
+def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Results:
+    """The ConfigMap with the answer: small files first, each while it fits."""
+    data: dict[str, str] = {}
+    binary: dict[str, str] = {}
+    left_out: list[str] = []
+    room = MAX_RESULT_BYTES
+    for name in RESULT_FILES:
+        content = files.contents.get(name)
+        if content is None:
+            left_out.append(f"{name} ({'too large' if name in files.oversized else 'not there'})")
+            continue
+        if name == CV_RESULTS_CSV_FILE:
+            packed = base64.b64encode(content).decode()
+            size, target, key, value = len(packed), binary, f"{name}.gz", packed
+        else:
+            text = content.decode(errors="replace")
+            # as it goes over the wire: a byte may be six there
+            size, target, key, value = len(json.dumps(text, ensure_ascii=False).encode()), data, name, text
+        if size > room:
+            left_out.append(f"{name} (too large)")
+            continue
+        room -= size
+        target[key] = value
+    body: Body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": child_metadata(
+            tuningjob, names.results_name(tuningjob["metadata"]["name"]), names.COMPONENT_RESULTS
+        ),
+        **({"data": data} if data else {}),
+        **({"binaryData": binary} if binary else {}),
+    }
+    return Results(body, tuple(left_out))
+
+
+def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.datetime) -> Body:
+    """The Event of one condition transition. Its name follows from the transition: told twice, it is there once."""
+    metadata = tuningjob["metadata"]
+    told = f"{uid_of(tuningjob)}/{condition.type}/{condition.status}/{condition.last_transition_time}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    is_bad = condition.type == names.FAILED or (condition.type in names.GOOD_NEWS and condition.status == "False")
+    moment = timestamp(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.{digest}", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": uid_of(tuningjob),
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "type": "Warning" if is_bad else "Normal",
+        "reason": condition.reason,
+        "message": clip(condition.message, _MAX_EVENT_MESSAGE, keep_end=is_bad),
+        "source": {"component": names.EVENT_SOURCE},
+        "reportingComponent": names.EVENT_SOURCE,
+        "reportingInstance": names.EVENT_SOURCE,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+    }

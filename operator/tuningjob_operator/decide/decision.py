@@ -1,0 +1,247 @@
+"""The words in which a plan is made: what was observed, what may be done, and the status that is true then. Pure.
+
+``plan.py`` decides on the life of a search, ``workforce.py`` on its Job; both speak these.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from tuningjob.journal.records import NewSearch, Progress
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.status import TuningJobStatus
+from tuningjob_operator.decide.children import ResultFiles
+from tuningjob_operator.decide.conditions import Conditions, drop_condition, find, set_condition, summary
+from tuningjob_operator.objects import Body, generation_of, timestamp
+from tuningjob_operator.settings import Settings
+
+
+class Look(StrEnum):
+    """What a plan may ask to be observed before it can be made: each costs a call that most passes need not make."""
+
+    PODS = "pods"
+    SURROUNDINGS = "surroundings"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else there is: quotas and limit ranges of the namespace, and the nodes (None: not to be asked).
+
+    ``running``: pods of each Job, by its uid, that the quotas count. Of the same moment: a pod that came later is in neither.
+    """
+
+    running: Mapping[str, int] = field(default_factory=dict)
+    quotas: tuple[Body, ...] = ()
+    limit_ranges: tuple[Body, ...] = ()
+    nodes: tuple[Body, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything that a plan may depend on. What is behind a Look is meaningful only once it is in ``looked``."""
+
+    tuningjob: Body
+    job: Body | None = None
+    progress: Progress | None = None  # None: not opened in the journal
+    admitted: TuningJobSpec | None = None  # the journal's copy of the spec: what runs
+    files: ResultFiles | None = None  # of a search that is complete
+    frozen_changes: tuple[str, ...] | None = (
+        None  # what of the spec differs from the admitted one; None: not compared yet
+    )
+    results_name_taken: bool = False  # somebody else's ConfigMap has our name
+    results_refused: str | None = None  # why the API server does not take the ConfigMap
+    service_trouble: str | None = None  # why the results service does not answer
+    has_new_deaths: bool = False  # the journal has counted some since pods were last looked at
+    looks_in: float | None = None  # seconds until pods are looked at again for that; None: there is nothing new, or now
+    scales_in: float = 0.0  # seconds until the Job may be told again how many deaths it is to outlive
+    unready_seconds: float = 0.0  # for how long fewer pods have been ready than the Job is to have
+    looked: frozenset[Look] = frozenset()
+    pods: tuple[Body, ...] = ()
+    surroundings: Surroundings = field(default_factory=Surroundings)
+
+
+@dataclass(frozen=True)
+class OpenSearch:
+    """Open the search in the journal."""
+
+    new: NewSearch
+
+
+@dataclass(frozen=True)
+class EndSearch:
+    """End the search in the journal: claims are answered with nothing from then on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class GiveBack:
+    """Let others have what indexes from ``first`` on held: they have no pods any more."""
+
+    first: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """Let others have what these indexes hold: their pods were on a node that is lost."""
+
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pardon:
+    """Take back the deaths of these pods: they ended by no fit's fault."""
+
+    pods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CreateToken:
+    """Create the Secret with the search's token."""
+
+
+@dataclass(frozen=True)
+class CreateJob:
+    """Create the Job."""
+
+    body: Body
+
+
+@dataclass(frozen=True)
+class ScaleJob:
+    """Let the Job have so many pods, and outlive so many deaths (see ``job.sized``). ``planned``: pods that units are cut for."""
+
+    uid: str
+    pods: int
+    deaths: int
+    planned: int
+
+
+@dataclass(frozen=True)
+class SuspendJob:
+    """End the Job's pods and keep it, or let it go on."""
+
+    uid: str
+    suspend: bool
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete the Job; it is gone once its pods are."""
+
+    uid: str
+
+
+@dataclass(frozen=True)
+class PublishResults:
+    """Create the ConfigMap with the answer."""
+
+    body: Body
+
+
+@dataclass(frozen=True)
+class DeleteTuningJob:
+    """Delete the TuningJob itself: its time is over."""
+
+
+Step = (
+    OpenSearch
+    | EndSearch
+    | GiveBack
+    | Release
+    | Pardon
+    | CreateToken
+    | CreateJob
+    | ScaleJob
+    | SuspendJob
+    | DeleteJob
+    | PublishResults
+    | DeleteTuningJob
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Steps in order, then the status that is true once they are done. ``wake_after``: look again, unasked.
+
+    With ``look`` it is no plan yet: observe that, and ask again.
+    """
+
+    status: TuningJobStatus
+    steps: tuple[Step, ...] = ()
+    wake_after: float | None = None
+    look: Look | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One TuningJob in the making of its plan."""
+
+    observed: Observed
+    settings: Settings
+    now: dt.datetime
+    status: TuningJobStatus
+    conditions: Conditions = field(default=())
+    wake_after: float | None = None
+
+    @property
+    def generation(self) -> int:
+        """Of the TuningJob."""
+        return generation_of(self.observed.tuningjob)
+
+    def noted(self, kind: str, *, reason: str, message: str, is_true: bool = True, keep_end: bool = False) -> "View":
+        """With this condition."""
+        conditions = set_condition(
+            self.conditions,
+            kind,
+            reason=reason,
+            message=message,
+            generation=self.generation,
+            now=self.now,
+            status="True" if is_true else "False",
+            keep_end=keep_end,
+        )
+        return replace(self, conditions=conditions)
+
+    def settled(self, kind: str, *, reason: str, message: str) -> "View":
+        """With this condition as good news, if there was bad news of it before: nobody is told that nothing happened."""
+        return self if find(self.conditions, kind) is None else self.noted(kind, reason=reason, message=message)
+
+    def without(self, kind: str) -> "View":
+        """Without this condition."""
+        return replace(self, conditions=drop_condition(self.conditions, kind))
+
+    def showing(self, **fields: Any) -> "View":  # noqa: ANN401  fields of a status
+        """With these fields in the status."""
+        return replace(self, status=self.status.model_copy(update=fields))
+
+    def waking(self, seconds: float | None) -> "View":
+        """To be looked at again after so long, or sooner."""
+        if seconds is None:
+            return self
+        seconds = max(seconds, 0.0)
+        return replace(self, wake_after=seconds if self.wake_after is None else min(self.wake_after, seconds))
+
+    def wanting(self, look: Look) -> Plan | None:
+        """The plan that asks for this observation; None if it was made."""
+        return None if look in self.observed.looked else Plan(status=self.status, look=look)
+
+    def ended(self, phase: str) -> "View":
+        """At its end, now."""
+        status = self.status.model_copy(update={"phase": phase, "completion_time": timestamp(self.now)})
+        if status.estimate is not None:
+            status = status.model_copy(update={"estimate": status.estimate.model_copy(update={"completes_at": None})})
+        return replace(self, status=status)
+
+    def planned(self, *steps: Step) -> Plan:
+        """The plan."""
+        status = self.status.model_copy(
+            update={
+                "conditions": list(self.conditions) or None,
+                "message": summary(self.conditions),
+                "observed_generation": self.generation,
+            }
+        )
+        return Plan(status=status, steps=steps, wake_after=self.wake_after)

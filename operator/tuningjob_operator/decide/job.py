@@ -1,0 +1,285 @@
+"""The Indexed Job of a search. Pure: a TuningJob and what was admitted in, a batch/v1 body out.
+
+What a manifest may ask of a pod is an allow-list by construction: this builder reads resources, image, data volume and
+the few things of spec.pod, and nothing else. There is no way from a manifest to a host path, a host's network, a privilege, a
+device or a token of the API server.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from tuningjob.manifest import wellknown
+from tuningjob.manifest.models import EnvVar, Model, TuningJobSpec, Volume
+from tuningjob.manifest.quantity import memory_bytes
+from tuningjob_operator import names
+from tuningjob_operator.decide.admission import Admission
+from tuningjob_operator.decide.capacity import memory_text
+from tuningjob_operator.decide.placement import SCRATCH_BYTES, disk_of
+from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
+from tuningjob_operator.settings import Settings
+
+USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has the same
+# Pods that may die by themselves, for each that there is, before the Job gives up; deaths that the journal counts come on top.
+# Not backoffLimitPerIndex: with that the Job controller keeps the finalizer of a failed pod until its replacement is there, a
+# namespace that is being deleted takes no new pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
+RETRIES_PER_POD: Final = 3
+GRACE_SECONDS: Final = 30
+# Nothing is promised of a node's disk. The scratch volume is mostly empty, and a request would keep pods off nodes with small
+# disks. A pod that fills more than its limit is evicted, it alone. If a node's disk runs short, the kubelet first evicts what
+# uses more than it asked for: ours, not a neighbour's.
+DISK_REQUEST: Final = "0"
+# Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+ANNOTATION_MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
+TOKEN_VOLUME: Final = "token"  # noqa: S105  a volume's name
+# The manifest's volumes are named after this, so that none has the name of one of ours.
+VOLUME_PREFIX: Final = "own-"
+
+
+def build_job(
+    tuningjob: Mapping[str, Any],
+    admission: Admission,
+    settings: Settings,
+    *,
+    pods: int = 1,
+    memory: str | None = None,
+) -> Body:
+    """The Job as it is created: ``pods`` pods of ``memory`` each, a quantity (by default the manifest's).
+
+    One pod is the preflight: the Job is scaled once that pod has found everything sound. Under Kueue a Job has its full size
+    from the start, for a later change of it would be another workload; it is Kueue that unsuspends it, with fewer pods if the
+    queue has no room for all.
+    """
+    name = names.job_name(tuningjob["metadata"]["name"])
+    metadata = child_metadata(tuningjob, name, names.COMPONENT_WORKER)
+    queue = admission.spec.queue_name
+    if queue is not None:
+        metadata["labels"] = {**metadata["labels"], LABEL_QUEUE: queue}
+        if pods > 1:  # of one pod there are no fewer, and Kueue refuses a Job that asks for that
+            metadata["annotations"] = {**metadata.get("annotations", {}), ANNOTATION_MIN_PARALLELISM: "1"}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            **({} if queue is None else {"suspend": True}),
+            "completionMode": "Indexed",
+            **sized(pods),
+            # one index never has two live pods: what makes a claim of an index safe without a clock
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {
+                "metadata": {"labels": labels(tuningjob, names.COMPONENT_WORKER)},
+                "spec": _pod_spec(tuningjob, admission, settings, memory or str(admission.spec.resources.memory)),
+            },
+        },
+    }
+
+
+def sized(pods: int, *, deaths: int = 0) -> Body:
+    """The part of a Job's spec that changes with its search; an elastic Indexed Job takes a change of it at any time.
+
+    ``deaths``: those that the journal has counted. Each ends a cell or leaves it to be tried alone, so there is an end to them:
+    they are no reason to give the search up.
+    """
+    return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods + deaths}
+
+
+def has_address(job: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the pods of a Job that is there look for the results service where it is, by https where it speaks that."""
+    containers = job["spec"]["template"]["spec"]["containers"]
+    variables = next((each.get("env") or [] for each in containers if each["name"] == names.CONTAINER), [])
+    told = {each["name"]: each.get("value") for each in variables}
+    trusts = wellknown.ENV_CA_FILE in told
+    return told.get(wellknown.ENV_RESULTS_URL) == settings.results_url and trusts is (settings.ca is not None)
+
+
+def has_good_token(job: Mapping[str, Any], tuningjob: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether the pods of a Job that is there have a token that one of the installation's keys has signed.
+
+    In one Secret with it is whom to trust as the results service: another authority is another Secret.
+    """
+    name, uid = tuningjob["metadata"]["name"], uid_of(tuningjob)
+    accepted = {names.token_name(name, uid, secret_id) for secret_id in settings.secret_ids}
+    if settings.takes_old_tokens and settings.ca is None:
+        accepted.add(names.old_token_name(name, uid))
+    volumes = job["spec"]["template"]["spec"].get("volumes") or []
+    return all(volume["secret"]["secretName"] in accepted for volume in volumes if volume["name"] == TOKEN_VOLUME)
+
+
+def _failure_rules() -> list[Body]:
+    def on_exit(action: str, *codes: wellknown.ExitCode) -> Body:
+        values = sorted(int(code) for code in codes)
+        return {
+            "action": action,
+            "onExitCodes": {"containerName": names.CONTAINER, "operator": "In", "values": values},
+        }
+
+    code = wellknown.ExitCode
+    return [
+        # the worker's own verdict: another pod would come to the same
+        on_exit("FailJob", code.REFUSED, code.FAILED),
+        # drained, preempted, evicted: a free retry
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        # SIGTERM was obeyed: a free retry
+        on_exit("Ignore", code.TERMINATED),
+    ]
+
+
+def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Settings, memory: str) -> Body:
+    spec = admission.spec
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **_placement(spec, uid_of(tuningjob)),
+        "containers": [_container(admission, settings, memory)],
+        "volumes": [
+            {
+                "name": TOKEN_VOLUME,
+                "secret": {
+                    "secretName": names.token_name(
+                        tuningjob["metadata"]["name"], uid_of(tuningjob), settings.secret_ids[0]
+                    ),
+                    "defaultMode": 0o440,
+                },
+            },
+            {"name": "scratch", "emptyDir": {"sizeLimit": memory_text(Decimal(SCRATCH_BYTES))}},
+            *_data_volume(spec),
+            *(_volume(volume) for volume in spec.pod.volumes or []),
+        ],
+    }
+
+
+def _placement(spec: TuningJobSpec, uid: str) -> Body:
+    """Where the pods run, and as whom: what the manifest does not name is not there."""
+    pod = spec.pod
+    spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]
+    if pod.topology_spread is not None:
+        spread = [_written(constraint) for constraint in pod.topology_spread]
+    selector = {"matchLabels": {names.LABEL_UID: uid}}
+    asked: Body = {
+        "topologySpreadConstraints": [{**constraint, "labelSelector": selector} for constraint in spread],
+        "priorityClassName": pod.priority_class_name,
+        "serviceAccountName": pod.service_account_name,
+        "nodeSelector": dict(pod.node_selector or {}),
+        "tolerations": [_written(toleration) for toleration in pod.tolerations or []],
+        "imagePullSecrets": [{"name": name} for name in pod.image_pull_secrets or []],
+    }
+    return {key: value for key, value in asked.items() if value}
+
+
+def _container(admission: Admission, settings: Settings, memory: str) -> Body:
+    spec = admission.spec
+    resources = {"cpu": str(spec.resources.cpu), "memory": memory}
+    has_volume = any(True for _ in _data_volume(spec))
+    return {
+        "name": names.CONTAINER,
+        "image": spec.image or settings.worker_image,
+        "imagePullPolicy": settings.worker_pull_policy,
+        # said here, not only in our image: an image of the user's own needs no entry point
+        "command": ["python", "-m", "tuningjob.pod"],
+        # of two variables of one name the later one counts: ours
+        "env": [
+            *(_variable(variable) for variable in spec.pod.env or []),
+            *_environment(admission, settings, memory_bytes(memory)),
+        ],
+        # equal, always: the scheduler promises what the pod may use, and nothing beyond it is ever used
+        "resources": _resources(resources, spec),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": TOKEN_VOLUME, "mountPath": names.TOKEN_DIR, "readOnly": True},
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  the pod's own
+            *([{"name": "data", "mountPath": names.DATA_DIR, "readOnly": True}] if has_volume else []),
+            *(_mount(volume) for volume in spec.pod.volumes or []),
+        ],
+    }
+
+
+def _resources(resources: Mapping[str, str], spec: TuningJobSpec) -> Body:
+    """With a limit of the disk, but not in a queue: Kueue admits no pod that names a resource which its queues do not list.
+
+    There the sizes of its volumes alone bound a pod: its root is read-only, and the kubelet rotates its log.
+    """
+    if spec.queue_name is not None:
+        return {"requests": dict(resources), "limits": dict(resources)}
+    return {
+        "requests": {**resources, "ephemeral-storage": DISK_REQUEST},
+        "limits": {**resources, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
+    }
+
+
+def _environment(admission: Admission, settings: Settings, memory: int) -> Iterator[Body]:
+    n_jobs = str(admission.n_jobs)
+    values = {
+        wellknown.ENV_RESULTS_URL: settings.results_url,
+        wellknown.ENV_TOKEN_FILE: f"{names.TOKEN_DIR}/{names.TOKEN_KEY}",
+        wellknown.ENV_N_JOBS: n_jobs,
+        wellknown.ENV_MEMORY: str(memory),
+        **dict.fromkeys(wellknown.THREAD_CAPS, "1"),
+        wellknown.ENV_JOBLIB_CPUS: n_jobs,
+        # the root is read-only: whatever writes beside the home directory or to joblib's folder goes to the scratch volume
+        "HOME": "/tmp",  # noqa: S108
+        "JOBLIB_TEMP_FOLDER": "/tmp",  # noqa: S108
+    }
+    if settings.ca is not None:
+        values[wellknown.ENV_CA_FILE] = f"{names.TOKEN_DIR}/{names.CA_KEY}"
+    if any(True for _ in _data_volume(admission.spec)):
+        values[wellknown.ENV_DATA_DIR] = names.DATA_DIR
+    for name, value in values.items():
+        yield {"name": name, "value": value}
+    # so that the operator can tell the journal which claimant was evicted
+    yield {"name": wellknown.ENV_POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+
+
+def _variable(variable: EnvVar) -> Body:
+    if variable.secret is not None:
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": _written(variable.secret)}}
+    if variable.config_map is not None:
+        return {"name": variable.name, "valueFrom": {"configMapKeyRef": _written(variable.config_map)}}
+    return {"name": variable.name, "value": variable.value}
+
+
+def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:
+    if spec.data.persistent_volume_claim is not None:
+        claim = {"claimName": spec.data.persistent_volume_claim, "readOnly": True}
+        yield {"name": "data", "persistentVolumeClaim": claim}
+    elif spec.data.config_map is not None:
+        yield {"name": "data", "configMap": {"name": spec.data.config_map}}
+
+
+def _volume(volume: Volume) -> Body:
+    name = VOLUME_PREFIX + volume.name
+    if volume.secret is not None:
+        return {"name": name, "secret": {"secretName": volume.secret, "defaultMode": 0o440}}
+    if volume.config_map is not None:
+        return {"name": name, "configMap": {"name": volume.config_map}}
+    if volume.persistent_volume_claim is not None:
+        claim = {"claimName": volume.persistent_volume_claim, "readOnly": not volume.is_writable}
+        return {"name": name, "persistentVolumeClaim": claim}
+    return {"name": name, "emptyDir": {"sizeLimit": str(volume.empty_dir)}}
+
+
+def _mount(volume: Volume) -> Body:
+    mount = {"name": VOLUME_PREFIX + volume.name, "mountPath": volume.mount_path}
+    return mount if volume.is_writable else {**mount, "readOnly": True}
+
+
+def _written(model: Model) -> Body:
+    """As Kubernetes writes it: the model's names are core/v1's own."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

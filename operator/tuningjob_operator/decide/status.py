@@ -1,0 +1,167 @@
+"""The status of a TuningJob: read, built piece by piece, and when a change of it is worth an API call. Pure.
+
+Publishing is rationed: whoever watches a search wants the steps of it, not its every cell, and an API server serves many.
+A TuningJob costs at most MAX_STEPS status writes for progress, however many cells it has.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tuningjob.journal.records import Progress
+from tuningjob.manifest.grid import Grid, Sample
+from tuningjob.manifest.status import (
+    BestStatus,
+    GridStatus,
+    PlanStatus,
+    ProgressStatus,
+    TuningJobStatus,
+)
+from tuningjob.sizing import Size, n_jobs_of
+from tuningjob_operator import names
+from tuningjob_operator.decide.admission import Admission
+from tuningjob_operator.decide.conditions import Conditions, find, is_terminal, summary
+from tuningjob_operator.decide.estimate import has_passed
+from tuningjob_operator.decide.words import showable
+from tuningjob_operator.objects import clip
+
+MAX_STEPS: Final = 8
+MIN_INTERVAL_SECONDS: Final = 3.0
+FIRST_FITS_SECONDS: Final = 60.0
+_INT64: Final = 2**63
+_LEAST_MESSAGE: Final = 200
+
+
+def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
+    """The status of a TuningJob. One that nobody of ours can have written counts as none."""
+    try:
+        return TuningJobStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        return TuningJobStatus()
+
+
+def dump_status(status: TuningJobStatus) -> dict[str, Any]:
+    """The status as the API server takes it."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def least(status: TuningJobStatus) -> TuningJobStatus:
+    """As much of a status as is said of an object that has no room for more: the end, or else what is wrong, in a sentence."""
+    conditions = conditions_of(status)
+    said = [each for kind in (*names.TERMINAL, *names.GOOD_NEWS) if (each := find(conditions, kind)) is not None][:1]
+    short = [each.model_copy(update={"message": clip(each.message, _LEAST_MESSAGE)}) for each in said]
+    return TuningJobStatus(
+        phase=status.phase,
+        conditions=short or None,
+        message=summary(short),
+        observed_generation=status.observed_generation,
+        completion_time=status.completion_time,
+    )
+
+
+def conditions_of(status: TuningJobStatus) -> Conditions:
+    """The conditions, in order."""
+    return tuple(status.conditions or ())
+
+
+def has_ended(status: TuningJobStatus) -> bool:
+    """Whether a terminal condition is there."""
+    return is_terminal(conditions_of(status))
+
+
+def grid_status(size: Size) -> GridStatus | None:
+    """The size of the search, if 64 bits hold it."""
+    if size.fits >= _INT64:
+        return None
+    return GridStatus(candidates=size.candidates, splits=size.splits, fits=size.fits)
+
+
+def plan_status(admission: Admission) -> PlanStatus:
+    """What was decided, and why."""
+    spec, fits, pods = admission.spec, admission.size.fits, admission.pods
+    if pods < admission.most_pods:
+        why = f"{fits} fits, {admission.n_jobs} at a time in each pod, can use no more than {pods} of {spec.parallelism} pods"
+    elif pods < spec.parallelism:
+        why = f"parallelism is {spec.parallelism}, but this cluster's ceilings allow {pods} pods of this size"
+    else:
+        why = f"parallelism is {spec.parallelism}"
+    most = n_jobs_of(spec)
+    if admission.n_jobs < most:
+        room = "1 process fits" if admission.n_jobs == 1 else f"{admission.n_jobs} processes fit"
+        jobs = f"nJobs would be {most} by the CPU limit, but only {room} the memory of a pod"
+    else:
+        jobs = "nJobs is the floor of the CPU limit, at least 1"
+    return PlanStatus(
+        pods=pods,
+        n_jobs=admission.n_jobs,
+        inner_threads=1,
+        cpu=str(spec.resources.cpu),
+        memory=str(spec.resources.memory),
+        reason=f"{why}; {jobs}",
+    )
+
+
+def progress_status(*, done: int, failed: int, total: int, reused: int = 0) -> ProgressStatus:
+    """How far the search is."""
+    return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total}")
+
+
+def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
+    """The answer once there is one, else the best so far; of a random search without its parameters, which only pods know."""
+    answer = progress.answer
+    if answer is not None:
+        return _best(answer.best_index, answer.best_score, answer.best_params)
+    if progress.best is None or progress.best.index >= tried.size:
+        return None
+    params = None if isinstance(tried, Sample) else tried.json_at(progress.best.index)
+    return _best(progress.best.index, progress.best.score, params)
+
+
+def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestStatus | None:
+    # JSON has no NaN; a search whose best is none has failed anyway
+    if not math.isfinite(score):
+        return None
+    if params is not None and not showable(params):
+        params = None  # the ConfigMap has the answer, whole
+    return BestStatus(index=index, score=score, params=None if params is None else _spell_nulls(params))
+
+
+def _spell_nulls(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    """A null under a key as the manifest's own literal: the API server drops the key otherwise, without a word."""
+    if isinstance(value, Mapping):
+        return {key: {"none": True} if item is None else _spell_nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spell_nulls(item) for item in value]
+    return value
+
+
+def publication_delay(
+    old: TuningJobStatus, new: TuningJobStatus, *, seconds_since_last: float, now: dt.datetime
+) -> float | None:
+    """In how many seconds ``new`` is to be written over ``old``: 0 for now, None for never.
+
+    At once: whatever is said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
+    told and has passed. In steps and not more often than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that
+    moment. The first step is that of the first fits, where they let people wait.
+    """
+    if old == new:
+        return None
+    told = old.estimate.completes_at if old.estimate is not None else None
+    if _lasting(old) != _lasting(new) or (told is not None and has_passed(told, now)):
+        return 0.0
+    if has_ended(new):
+        # all that still moves: the pods going home. Once more, when the last has gone.
+        return 0.0 if new.active_pods == 0 else None
+    before = old.progress.done if old.progress is not None else 0
+    done = new.progress.done if new.progress is not None else before
+    is_first = not before and done > 0 and seconds_since_last >= FIRST_FITS_SECONDS
+    if new.progress is None or (done - before < math.ceil(new.progress.total / (MAX_STEPS - 1)) and not is_first):
+        return None
+    return max(0.0, MIN_INTERVAL_SECONDS - seconds_since_last)
+
+
+def _lasting(status: TuningJobStatus) -> TuningJobStatus:
+    return status.model_copy(update={"progress": None, "best": None, "active_pods": None, "estimate": None})

@@ -1,0 +1,115 @@
+"""What keeps pods from working, in Kubernetes' own words. Pure: pods in, a reason and a message out.
+
+Pods are read only when a Job's status says that something has been wrong for a while (facts of a Job are watched, pods are not).
+"""
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tuningjob.manifest.wellknown import ExitCode
+from tuningjob_operator import names
+from tuningjob_operator.decide.failure import terminated_of
+from tuningjob_operator.objects import Body, has_condition, parse_timestamp
+
+# So long pods may take to become ready before somebody is told why they do not.
+PATIENCE_SECONDS: Final = 30.0
+# A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
+LOST_AFTER: Final = dt.timedelta(seconds=30)
+_OF_ITS_OWN_WILL: Final = frozenset({ExitCode.SERVICE_UNAVAILABLE, ExitCode.TERMINATED})
+_INDEX: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_SLOW_IS_FINE: Final = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """``reason`` is Kubernetes' own, one word; ``message`` names the pods."""
+
+    reason: str
+    message: str
+
+
+def find_trouble(pods: Sequence[Body], now: dt.datetime) -> Trouble | None:
+    """Why pods are not at work; None if none says why. The first reason found, with how many pods have it."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        reason, message = _trouble_of(pod, now)
+        if reason:
+            found.setdefault(reason, []).append((pod["metadata"]["name"], message))
+    if not found:
+        return None
+    reason, told = max(found.items(), key=lambda item: len(item[1]))
+    name, message = told[0]
+    others = f" ({len(told)} pods)" if len(told) > 1 else ""
+    return Trouble(reason, f"Pod {name}{others}: {message}")
+
+
+def lost_indexes(pods: Sequence[Body], now: dt.datetime) -> tuple[int, ...]:
+    """Completion indexes whose pod should be gone by now and is not: its node has been lost, and others may have its work."""
+    lost = {index_of(pod) for pod in pods if _is_lost(pod, now)}
+    alive = {index_of(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)}
+    return tuple(sorted(index for index in lost - alive if index is not None))
+
+
+def is_living(pod: Body) -> bool:
+    """Whether its containers may still run."""
+    return not _has_ended(pod)
+
+
+def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
+    """Names of pods whose end was no fit's fault.
+
+    Kubernetes itself ended them (evicted, preempted, lost with their node); or the worker went of its own will, maybe without a
+    word to the journal: it was asked to, or had waited for the results service in vain.
+    """
+    return tuple(
+        str(pod["metadata"]["name"])
+        for pod in pods
+        if (pod.get("status") or {}).get("phase") == "Failed"
+        and (has_condition(pod, "DisruptionTarget") or terminated_of(pod).get("exitCode") in _OF_ITS_OWN_WILL)
+    )
+
+
+def index_of(pod: Mapping[str, Any]) -> int | None:
+    """The completion index of a pod of an Indexed Job; None of what else somebody may have given our label."""
+    metadata = pod["metadata"]
+    told = str((metadata.get("annotations") or {}).get(names.ANNOTATION_INDEX, ""))
+    return int(told) if _INDEX.fullmatch(told) else None
+
+
+def _trouble_of(pod: Body, now: dt.datetime) -> tuple[str, str]:
+    if _has_ended(pod):
+        return "", ""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    if _is_lost(pod, now):
+        node = (pod.get("spec") or {}).get("nodeName", "unknown")
+        return names.NODE_LOST, (
+            f"was to end by {pod['metadata']['deletionTimestamp']}, but its node {node} does not say so. Its work is given to "
+            "others. If the node is lost for good, delete it."
+        )
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "not scheduled")
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason and reason not in _SLOW_IS_FINE:
+            return reason, str(waiting.get("message") or reason)
+    ready: Mapping[str, Any] = next((c for c in status.get("conditions") or [] if c.get("type") == "Ready"), {})
+    if (status.get("phase") == "Running" and ready.get("reason") == "NodeStatusUnknown") or status.get(
+        "reason"
+    ) == "NodeLost":
+        node = (pod.get("spec") or {}).get("nodeName", "unknown")
+        return names.NODE_LOST, f"its node {node} does not answer; Kubernetes moves the pod when that lasts"
+    return "", ""
+
+
+def _has_ended(pod: Body) -> bool:
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def _is_lost(pod: Body, now: dt.datetime) -> bool:
+    until = pod["metadata"].get("deletionTimestamp")
+    return bool(until) and not _has_ended(pod) and now > parse_timestamp(until) + LOST_AFTER

@@ -1,0 +1,486 @@
+"""The Job of a search that is to run: made, of its size, suspended, made again. Pure.
+
+One Job at a time, under the TuningJob's own name. It is scaled as it stands; only what a Job cannot change (its pods' memory), or
+what has ended before the search had, is deleted and made again, once the last of its pods is gone.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from tuningjob.journal.records import Progress
+from tuningjob.manifest.quantity import parse_quantity
+from tuningjob_operator import names
+from tuningjob_operator.decide.admission import Admission, ceiling_pods
+from tuningjob_operator.decide.capacity import limit_range_problems, memory_text, node_problem, only_jobs, quota_allows
+from tuningjob_operator.decide.decision import (
+    CreateJob,
+    CreateToken,
+    DeleteJob,
+    GiveBack,
+    Look,
+    Pardon,
+    Plan,
+    Release,
+    ScaleJob,
+    Step,
+    SuspendJob,
+    View,
+)
+from tuningjob_operator.decide.estimate import Estimate, useful_pods
+from tuningjob_operator.decide.failure import explain, lacked_the_service
+from tuningjob_operator.decide.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, has_address, has_good_token, sized
+from tuningjob_operator.decide.triage import PATIENCE_SECONDS, blameless_pods, find_trouble, is_living, lost_indexes
+from tuningjob_operator.objects import (
+    Body,
+    find_condition,
+    has_condition,
+    is_owned_by,
+    living_pods,
+    uid_of,
+    was_left_by_namesake,
+)
+
+# How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
+NAMESAKE_SECONDS: Final = 2.0
+FOREIGN_SECONDS: Final = 30.0
+# How soon to look again whether a quota has room.
+QUOTA_SECONDS: Final = 15.0
+# A Job that is being deleted goes with its last pod; that is an event. In case it gets lost:
+DELETION_SECONDS: Final = 30.0
+# However many candidates kill their pods: a Job that outlives any number of deaths has no end.
+MAX_DEATHS: Final = 1_000
+_GAVE_UP: Final = "BackoffLimitExceeded"
+
+
+@dataclass(frozen=True)
+class End:
+    """The search cannot go on. ``keep_end``: the end of the message says more than its beginning."""
+
+    reason: str
+    message: str
+    keep_end: bool = False
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many pods may be there, and why no more."""
+
+    pods: int
+    why: str
+
+
+def is_foreign(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether our Job's name is held by what neither we made nor garbage collection will take."""
+    return job is not None and not is_owned_by(job, tuningjob) and not was_left_by_namesake(job, tuningjob)
+
+
+def active_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> int:
+    """Pods of our Job that have not ended."""
+    return _status(job, "active") if job is not None and is_owned_by(job, tuningjob) else 0
+
+
+def is_live(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether the Job is ours and may still make or have pods."""
+    return job is not None and _is_unfinished(job, tuningjob) and not job["spec"].get("suspend")
+
+
+def is_to_be_stopped(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether the Job is ours and, if nobody stops it, will make or have pods: one that waits in a queue is started by Kueue."""
+    if job is None or not _is_unfinished(job, tuningjob):
+        return False
+    return not job["spec"].get("suspend") or _queue_of(job) is not None
+
+
+def _is_unfinished(job: Mapping[str, Any], tuningjob: Mapping[str, Any]) -> bool:
+    return (
+        is_owned_by(job, tuningjob)
+        and not job["metadata"].get("deletionTimestamp")
+        and not has_condition(job, "Complete")
+        and not has_condition(job, "Failed")
+    )
+
+
+def is_short_of_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
+    """Whether fewer pods are ready than the Job is to have now."""
+    if job is None or not is_live(job, tuningjob):
+        return False
+    return _status(job, "ready") < _expected(job)
+
+
+def stop(view: View) -> tuple[Step, ...]:
+    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted, and has left the queue."""
+    job = view.observed.job
+    if job is None or not is_to_be_stopped(job, view.observed.tuningjob):
+        return ()
+    return (DeleteJob(uid_of(job)),) if _queue_of(job) is not None else (SuspendJob(uid_of(job), suspend=True),)
+
+
+def suspended(view: View, *opening: Step) -> Plan:
+    """A search that is to pause: without pods, and nothing that it has found is lost."""
+    job = view.observed.job
+    view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
+    steps = (*opening, *stop(view))
+    return view.planned(*(steps or (_giving_back(view) if not _pods_of(job) else ())))
+
+
+def _giving_back(view: View) -> tuple[Step, ...]:
+    """For pods that were killed at the end of their grace, so without a word: it was we who did it, and no cell's fault."""
+    progress = view.observed.progress
+    return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
+
+
+def run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+    """A search that is to run: it has its Job, of its size."""
+    job, tuningjob = view.observed.job, view.observed.tuningjob
+    if job is None:
+        return _begin(view, admission, found, *opening)
+    if wait := _until_the_name_is_free(job, tuningjob):
+        return view.waking(wait).planned(*opening)
+    if not has_address(job, view.settings) or not has_good_token(job, tuningjob, view.settings):
+        return _made_again(view, job, *opening)
+    if has_condition(job, "Failed") or has_condition(job, "Complete"):
+        return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
+    if job["spec"].get("suspend"):
+        return _resume(view, job, *opening)
+    return _size(view, job, admission, found, *opening)
+
+
+def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
+    """Seconds after which to look again, because our Job's name is another's, or a Job's that is being deleted."""
+    if not is_owned_by(job, tuningjob):
+        return FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS
+    return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None
+
+
+_MOVED: Final = (
+    "The results service is at another address, or was turned to or from TLS. The pods are made again with the new one, and what "
+    "they finished is kept."
+)
+_REPLACED: Final = (
+    "The key that tokens of searches are signed with was replaced, or the authority of the results service's certificate, and "
+    "the pods had the old one. They are made again with the new one, and what they finished is kept."
+)
+
+
+def _made_again(view: View, job: Body, *opening: Step) -> Plan:
+    """A Job's pods cannot be given another Secret or another address: it is made again."""
+    reason, message = (
+        (names.TOKEN_REPLACED, _REPLACED) if has_address(job, view.settings) else (names.SERVICE_MOVED, _MOVED)
+    )
+    view = view.noted(names.PODS_READY, is_true=False, reason=reason, message=message)
+    return view.planned(*opening, DeleteJob(uid_of(job)))
+
+
+# --- a Job is made
+
+
+def _begin(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+    if view.observed.progress is not None and (wait := _without_pods(view, *opening)):
+        return wait
+    opening += _giving_back(view)
+    memory = _memory(view.observed.progress, admission)
+    wanted = _wanted(view, admission, found, memory)
+    if asked := view.wanting(Look.SURROUNDINGS):
+        return asked
+    spec, around = admission.spec, view.observed.surroundings
+    cpu = parse_quantity(spec.resources.cpu)
+    problems = limit_range_problems(around.limit_ranges, cpu=cpu, memory=memory)
+    if around.nodes is not None:
+        too_large = node_problem(
+            around.nodes,
+            cpu=cpu,
+            memory=memory,
+            node_selector=spec.pod.node_selector,
+            tolerations=spec.pod.tolerations,
+        )
+        problems += [too_large] if too_large is not None else []
+    if problems:
+        text = "\n".join(str(problem) for problem in problems)
+        if view.observed.progress is None:
+            return End(names.MANIFEST_REFUSED, text)
+        return _waiting(view, text, *opening)
+    room = _room(view, admission, memory=memory, wanted=wanted)
+    if room.pods == 0:
+        return _waiting(view, room.why, *opening)
+    view = _with_room(view, room, wanted)
+    pods = min(wanted, room.pods)
+    body = build_job(
+        view.observed.tuningjob,
+        admission,
+        view.settings,
+        pods=pods,
+        memory=None if memory == admission.memory_bytes else memory_text(memory),
+    )
+    body["metadata"].setdefault("annotations", {})[names.ANNOTATION_BEGAN_AT] = _mark(view.observed.progress)
+    return view.planned(*opening, CreateToken(), CreateJob(body))
+
+
+def _without_pods(view: View, *opening: Step) -> Plan | None:
+    """For a Job that is made again: the plan to wait for the pods before it, as no index may have two; None: there are none."""
+    if asked := view.wanting(Look.PODS):
+        return asked
+    living = sum(is_living(pod) for pod in view.observed.pods)
+    if living:
+        message = f"Waiting for {living} pods of the Job before to end: no index may have two."
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
+        return view.waking(NAMESAKE_SECONDS).planned(*opening)
+    return None
+
+
+def _memory(progress: Progress | None, admission: Admission) -> Decimal:
+    """Bytes of each pod: twice as much for what died of less, but no more than the manifest allows."""
+    limit = admission.spec.resources.memory_limit
+    if progress is None or not progress.starved or limit is None:
+        return Decimal(admission.memory_bytes)
+    return min(parse_quantity(limit), Decimal(2 * max(progress.starved_bytes, admission.memory_bytes)))
+
+
+def _wanted(view: View, admission: Admission, found: Estimate | None, memory: Decimal) -> int:
+    """Pods that the search can use now: one until the preflight passed, all of them under Kueue, which admits them together."""
+    progress = view.observed.progress
+    most = admission.pods
+    if progress is not None and progress.starved and memory > admission.memory_bytes:
+        return max(1, min(most, progress.starved, ceiling_pods(admission.spec, view.settings, memory=memory)))
+    if admission.spec.queue_name is not None:
+        return most
+    if progress is None or progress.preflight is None:
+        return 1
+    useful = useful_pods(found, admission.n_jobs)
+    by_cells = max(1, math.ceil((progress.total - progress.done) / admission.n_jobs))
+    return min(most, by_cells, most if useful is None else useful)
+
+
+# --- a Job is there
+
+
+def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+    """A Job that runs: of its size, and its pods at work."""
+    progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
+    deaths = _deaths(progress, job)
+    target, steps = has, [*opening]
+    is_ours_to_size = admission.spec.queue_name is None
+    if is_ours_to_size:
+        if _is_short_for_long(view, job) and (asked := view.wanting(Look.PODS)):
+            return asked
+        target = _target(view, job, admission, found)
+        if target > has:
+            if asked := view.wanting(Look.SURROUNDINGS):
+                return asked
+            room = _room(view, admission, memory=_memory_of(job, admission), wanted=target)
+            view = _with_room(view, room, target)
+            target = max(has, min(target, room.pods))
+    elif has > max(ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission)), admission.pods):
+        # its size is Kueue's, but within the ceilings, whoever changed it; and of what it has started Kueue lets nobody change it
+        return view.planned(*steps, DeleteJob(uid_of(job)))
+    # never lowered: pods that died before may be more than a smaller Job outlives
+    limit = int(job["spec"].get("backoffLimit", 0))
+    deaths = max(deaths, limit - RETRIES_PER_POD * target)
+    is_outgrown = limit < sized(target, deaths=deaths)["backoffLimit"]
+    if is_outgrown and view.observed.scales_in > 0 and _status(job, "failed") < limit:
+        # it outlives one more, and is told of all together
+        is_outgrown, view = False, view.waking(view.observed.scales_in)
+    if is_ours_to_size and (target != has or is_outgrown or _completions(job) != target):
+        steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
+    elif _left_behind(progress, job):
+        steps.append(GiveBack(_completions(job)))
+    return _watched(view, job, admission, *steps)
+
+
+def _deaths(progress: Progress | None, job: Body) -> int:
+    """Deaths that the Job is to outlive: those that the journal has dealt with, as far as Kubernetes has seen pods die.
+
+    The journal counts claimants, whose names are a worker's to choose.
+    """
+    return min(progress.deaths if progress else 0, _status(job, "failed"), MAX_DEATHS)
+
+
+def _target(view: View, job: Body, admission: Admission, found: Estimate | None) -> int:
+    """Pods that a Job is to have. A pod that is lost with its node counts as none, though Kubernetes goes on counting it."""
+    progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
+    memory = _memory_of(job, admission)
+    lost = len(lost_indexes(view.observed.pods, view.now))
+    wanted = _wanted(view, admission, found, memory)
+    is_whole = progress is not None and progress.preflight is not None and memory <= admission.memory_bytes
+    most = (admission.pods if is_whole else wanted) + lost
+    # an index that has ended well takes nothing any more: where all others are lost, it needs a new one
+    needed = _status(job, "succeeded") + lost + 1 if lost else 0
+    # no pod is sent home because little is left: it goes by itself
+    return min(most, max(wanted, has, needed))
+
+
+def _is_short_for_long(view: View, job: Body) -> bool:
+    is_short = is_short_of_pods(job, view.observed.tuningjob)
+    return is_short and view.observed.unready_seconds >= PATIENCE_SECONDS
+
+
+def _left_behind(progress: Progress | None, job: Body) -> bool:
+    """Whether something is held by an index that the Job does not have any more, and whose pod is gone."""
+    if progress is None or progress.last_holder is None or progress.last_holder < _completions(job):
+        return False
+    return _status(job, "active") <= int(job["spec"].get("parallelism", 1)) and not _status(job, "terminating")
+
+
+def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
+    """Say why pods are not at work, once that lasts; and whose end was no fit's fault."""
+    view = view.waking(view.observed.looks_in)
+    if view.observed.has_new_deaths:
+        asked = view.wanting(Look.PODS)
+        if asked is not None:
+            return asked
+        steps += _pardons(view)
+    if not is_short_of_pods(job, view.observed.tuningjob):
+        view = view.settled(names.PODS_READY, reason=names.READY, message="Every pod that is to be there is at work.")
+        return view.planned(*steps)
+    if view.observed.unready_seconds < PATIENCE_SECONDS:
+        return view.waking(PATIENCE_SECONDS - view.observed.unready_seconds).planned(*steps)
+    asked = view.wanting(Look.PODS)
+    if asked is not None:
+        return asked
+    view = view.waking(PATIENCE_SECONDS)
+    trouble = find_trouble(view.observed.pods, view.now)
+    lost = lost_indexes(view.observed.pods, view.now)
+    if trouble is not None:
+        view = view.noted(names.PODS_READY, is_true=False, reason=trouble.reason, message=trouble.message)
+    elif _status(job, "active") + _status(job, "terminating") < _expected(job):
+        asked = view.wanting(Look.SURROUNDINGS)
+        if asked is not None:
+            return asked
+        room = _room(view, admission, memory=_memory_of(job, admission), wanted=_expected(job))
+        made = f"Kubernetes has made {_status(job, 'active')} of {_expected(job)} pods."
+        message = f"{made} {room.why}".strip()
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
+    return view.planned(*steps, *([Release(lost)] if lost else []))
+
+
+def _resume(view: View, job: Body, *opening: Step) -> Plan:
+    queue = _queue_of(job)
+    if queue is not None:
+        message = f"Kueue's queue {queue} has not admitted the pods yet."
+        view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
+        leftovers = () if living_pods(job) else _giving_back(view)
+        # Kueue starts it when it likes, and what we know of the Job may be old: the pods themselves are asked
+        if leftovers and (asked := view.wanting(Look.PODS)):
+            return asked
+        if leftovers and any(is_living(pod) for pod in view.observed.pods):
+            return view.waking(NAMESAKE_SECONDS).planned(*opening)
+        return view.planned(*opening, *leftovers)
+    if living_pods(job):
+        return view.waking(NAMESAKE_SECONDS).planned(*opening)
+    return view.planned(*opening, *_giving_back(view), SuspendJob(uid_of(job), suspend=False))
+
+
+# --- a Job has ended before the search
+
+
+def _after_failure(view: View, job: Body) -> Plan | End:
+    progress = view.observed.progress
+    condition = find_condition(job, "Failed") or {}
+    enough = sized(_completions(job), deaths=_deaths(progress, job))["backoffLimit"]
+    if condition.get("reason") == _GAVE_UP and job["spec"].get("backoffLimit", 0) < enough:
+        # it died of candidates that the journal knows how to deal with, while nobody was here to raise its limit
+        return view.planned(DeleteJob(uid_of(job)))
+    asked = view.wanting(Look.PODS)
+    if asked is not None:
+        return asked
+    if condition.get("reason") == _GAVE_UP and lacked_the_service(view.observed.pods):
+        message = (
+            "Pod after pod has waited for the results service in vain, for ten minutes each. They are made anew, and what is "
+            "finished is kept. If the service is well, see whether a NetworkPolicy keeps the pods of this namespace from it."
+        )
+        view = view.noted(names.PODS_READY, is_true=False, reason=names.NO_SERVICE, message=message)
+        return view.planned(*_pardons(view), DeleteJob(uid_of(job)))
+    return End(*explain(job, view.observed.pods), keep_end=True)
+
+
+def _pardons(view: View) -> tuple[Step, ...]:
+    """Of the pods that were looked at: whose end is not to count as a death of what it was at."""
+    blameless = blameless_pods(view.observed.pods)
+    return (Pardon(blameless),) if blameless else ()
+
+
+def _after_completion(view: View, job: Body) -> Plan | End:
+    progress = view.observed.progress
+    annotations = job["metadata"].get("annotations") or {}
+    if annotations.get(names.ANNOTATION_BEGAN_AT) != _mark(progress):
+        # what is left was given back too late for these pods, or wants more memory
+        return view.planned(DeleteJob(uid_of(job)))
+    # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
+    missing = "its fits" if progress is None else f"{progress.total - progress.done} of {progress.total} fits"
+    return End(names.JOB_ENDED_EARLY, f"Every pod of the Job ended well, but {missing} or the refit are missing.")
+
+
+def _mark(progress: Progress | None) -> str:
+    """How far a search is: a Job that ends at the mark that it began at is not made again."""
+    if progress is None:
+        return "nothing"
+    return f"{progress.done} done, {progress.starved} starved at {progress.starved_bytes}"
+
+
+# --- room
+
+
+def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> Room:
+    spec, job = admission.spec, view.observed.job
+    quotas = view.observed.surroundings.quotas
+    if spec.queue_name is not None:
+        quotas = tuple(only_jobs(quota) for quota in quotas)  # the rest is Kueue's to say
+    ours = job if job is not None and is_owned_by(job, view.observed.tuningjob) else None
+    verdict = quota_allows(
+        quotas,
+        cpu=parse_quantity(spec.resources.cpu),
+        memory=memory,
+        running=0 if ours is None else view.observed.surroundings.running.get(uid_of(ours), 0),
+        has_job=ours is not None,
+        priority_class=spec.pod.priority_class_name,
+    )
+    return Room(min(wanted, verdict.pods), verdict.why if verdict.pods < wanted else "")
+
+
+def _with_room(view: View, room: Room, wanted: int) -> View:
+    if room.pods >= wanted:
+        return view.settled(names.CAPACITY, reason=names.SUFFICIENT, message="There is room for every pod.")
+    message = f"Room for {room.pods} of {wanted} pods. {room.why}"
+    return view.noted(names.CAPACITY, reason=names.CUT_TO_FIT, message=message).waking(QUOTA_SECONDS)
+
+
+def _waiting(view: View, why: str, *opening: Step) -> Plan:
+    view = view.noted(names.CAPACITY, is_true=False, reason=names.QUOTA_EXCEEDED, message=f"Waiting for room. {why}")
+    return view.waking(QUOTA_SECONDS).planned(*opening)
+
+
+# --- what a Job says
+
+
+def _status(job: Mapping[str, Any], field: str) -> int:
+    return int((job.get("status") or {}).get(field) or 0)
+
+
+def _completions(job: Mapping[str, Any]) -> int:
+    return int(job["spec"].get("completions", 1))
+
+
+def _queue_of(job: Mapping[str, Any]) -> str | None:
+    """The queue from which Kueue starts it: the manifest's, or its namespace's default one, which Kueue writes there itself."""
+    labels: Mapping[str, str] = job["metadata"].get("labels") or {}
+    return labels.get(LABEL_QUEUE)
+
+
+def _expected(job: Mapping[str, Any]) -> int:
+    """Pods that a Job is to have now."""
+    return min(int(job["spec"].get("parallelism", 1)), _completions(job) - _status(job, "succeeded"))
+
+
+def _pods_of(job: Mapping[str, Any] | None) -> int:
+    return 0 if job is None else living_pods(job)
+
+
+def _memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:
+    """Bytes of each pod of a Job that is there."""
+    pod: Mapping[str, Any] = (job["spec"].get("template") or {}).get("spec") or {}
+    containers: list[Mapping[str, Any]] = pod.get("containers") or []
+    told: Mapping[str, Any] = next((each for each in containers if each["name"] == names.CONTAINER), {})
+    limit = ((told.get("resources") or {}).get("limits") or {}).get("memory")
+    return Decimal(admission.memory_bytes) if limit is None else parse_quantity(limit)

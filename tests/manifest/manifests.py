@@ -1,0 +1,487 @@
+"""Manifests for tests: some that together have every field, any that are valid, and any that are slightly broken.
+
+The broken ones are made from the CRD's own schema, so that a new field is tried without a word here.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.crd import custom_resource_definition
+
+Body = dict[str, Any]
+Path = tuple[str | int, ...]
+
+CRD: Final = custom_resource_definition()
+SPEC: Final[Body] = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+_POD: Final[Body] = {
+    "priorityClassName": "batch-low",
+    "serviceAccountName": "reader",
+    "nodeSelector": {"disk": "ssd", "example.com/zone": "a"},
+    "tolerations": [
+        {"key": "gpu", "operator": "Equal", "value": "no", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+    ],
+    "topologySpread": [
+        {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+    "imagePullSecrets": ["registry", "registry.two"],
+    "env": [
+        {"name": "LEVEL", "value": "debug"},
+        {"name": "KEY", "secret": {"name": "bucket", "key": "id"}},
+        {"name": "URL", "configMap": {"name": "hosts", "key": "db.url"}},
+    ],
+    "volumes": [
+        {"name": "keys", "mountPath": "/etc/keys", "secret": "bucket"},
+        {"name": "hosts", "mountPath": "/etc/hosts.d", "configMap": "hosts"},
+        {"name": "cache", "mountPath": "/cache", "persistentVolumeClaim": "cache", "readOnly": False},
+        {"name": "space", "mountPath": "/space", "emptyDir": "1Gi"},
+    ],
+}
+MINIMAL: Final[Body] = {
+    "estimator": {"class": "sklearn.svm.SVC"},
+    "search": {"grid": {"parameters": {"C": [1, 2]}}},
+    "data": {"loader": "sklearn.datasets.load_iris"},
+}
+PIPELINE: Final[Body] = {
+    "estimator": {
+        "pipeline": [
+            {"name": "scale", "class": "sklearn.preprocessing.StandardScaler", "params": {"with_mean": True}},
+            {"name": "svc", "class": "sklearn.svm.SVC"},
+        ]
+    },
+    "search": {"grid": {"parameters": {"svc__C": [1, 2]}}},
+    "data": {
+        "path": "iris.csv",
+        "target": "species",
+        "features": ["a", "b"],
+        "format": "csv",
+        "persistentVolumeClaim": "iris",
+    },
+}
+FULL: Final[Body] = {
+    "estimator": {"class": "sklearn.svm.SVC", "params": {"kernel": "rbf"}},
+    "search": {"grid": {"parameters": [{"C": [1, 2]}, {"gamma": {"logspace": [-3, 3, 7]}}]}},
+    "crossValidation": {"folds": 3},
+    "scoring": "accuracy",
+    "returnTrainScore": True,
+    "data": {"path": "iris.parquet", "target": "species", "configMap": "iris"},
+    "resources": {"cpu": "1500m", "memory": "1Gi", "memoryLimit": "4Gi"},
+    "parallelism": 4,
+    "mode": "Plan",
+    "suspend": True,
+    "cancel": True,
+    "queueName": "team-a",
+    "activeDeadlineSeconds": 3600,
+    "startDeadlineSeconds": 600,
+    "ttlSecondsAfterFinished": 0,
+    "limits": {"maxFits": 100, "maxFailedFits": 3, "fitTimeoutSeconds": 60},
+    "pod": _POD,
+    "reuse": True,
+    "artifacts": {"compression": "xz"},
+    "image": "registry.example:5000/mine@sha256:0123",
+    "modelKey": "iris",
+}
+MADE: Final[Body] = {**MINIMAL, "data": {"loader": "sklearn.datasets.make_blobs", "params": {"random_state": 0}}}
+DRAWN: Final[Body] = {
+    **MINIMAL,
+    "search": {
+        "random": {
+            "parameters": [
+                {"C": {"loguniform": [0.01, 100]}, "kernel": ["rbf", "poly"]},
+                {"degree": {"range": [2, 5]}},
+            ],
+            "iterations": 20,
+            "randomState": 7,
+        }
+    },
+}
+SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL)
+
+
+def manifest(spec: Body, name: str = "sample") -> Body:
+    """A whole manifest of its own, to be changed."""
+    body = {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob", "metadata": {"name": name}, "spec": spec}
+    return copy.deepcopy(body)
+
+
+def at(document: Any, path: Path) -> Any:
+    """The value at ``path``. Raises LookupError."""
+    for part in path:
+        document = document[part]
+    return document
+
+
+def with_value(spec: Body, path: Path, value: Any) -> Body:
+    """A copy of ``spec`` in which ``path``, whose parents must be there, has another value."""
+    spec = copy.deepcopy(spec)
+    at(spec, path[:-1])[path[-1]] = value
+    return spec
+
+
+def without(spec: Body, path: Path) -> Body:
+    """A copy of ``spec`` in which ``path`` is not."""
+    spec = copy.deepcopy(spec)
+    del at(spec, path[:-1])[path[-1]]
+    return spec
+
+
+def fields(schema: Body, document: Any, path: Path = ()) -> Iterator[tuple[Path, Body]]:
+    """Every place of ``document`` for which the schema has a word, those of absent fields included."""
+    if path:
+        yield path, schema
+    if isinstance(document, dict):
+        known = schema.get("properties", {})
+        for key, inner in known.items():
+            yield from fields(inner, document.get(key), (*path, key))
+        if "additionalProperties" in schema:
+            for key, value in document.items():
+                yield from fields(schema["additionalProperties"], value, (*path, key))
+    elif isinstance(document, list) and "items" in schema:
+        for i, item in enumerate(document):
+            yield from fields(schema["items"], item, (*path, i))
+
+
+# Strategies
+
+names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,10}[a-z0-9])?", fullmatch=True)
+object_names = names | st.builds("{}.{}".format, names, names)
+label_keys = st.from_regex(r"([a-z]{1,5}\.[a-z]{1,5}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True)
+label_values = st.from_regex(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?)?", fullmatch=True)
+dotted_paths = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}(\.[A-Za-z_][A-Za-z0-9_]{0,8}){1,3}", fullmatch=True)
+seconds = st.sampled_from([1, 60, 2**31 - 1]) | st.integers(1, 2**31 - 1)
+quantities = st.one_of(
+    st.sampled_from(["1", "2", "500m", "1Gi", "1Pi", "10k", "1Mi", "1e3", "1E6", "12E6", "+3Gi", "1.", ".5Gi", "1024"]),
+    st.integers(1, 2**50),
+    st.from_regex(r"[0-9]{1,4}(\.[0-9]{0,2})?(m|k|M|G|T|Ki|Mi|Gi|Ti|e[0-9]|E-?[0-9])?", fullmatch=True),
+)
+# texts at the edge of some field's rule, and for most fields beyond it
+_ODD_TEXTS: Final = (
+    "", " ", ".", "..", "a..b", "a.b", "A", "-a", "a-", "a b", "a\n", "\n", "é", "ſ", "a\x00", "a__b", "a=b", "a:b", "$(HOME)",
+    "/", "//", "/a", "/a/", "/a//b", "/a/../b", "/a/./b", "/...", "/a/...", "/data", "/data/x", "/database", "/tmp", "/var",
+    "/var/run", "/run/tuningjob/x", "HOME", "home", "TUNINGJOB_X", "TUNINGJOB", "OMP_NUM_THREADS", "yes", "null", "1", "0", "-1",
+    "1.0", "1e99", "1e-99", "1e99999999999", "1E-99999999999", "0Gi", "1KI", "1Pi", "2Pi", "1048575", "0.9Mi", "10001", "inf",
+    "nan", "1_0", "١", "../x.csv", "x.CSV", "x.txt", "csv", ".csv", "a/..", "x.pq", "x.parquet", "sklearn.datasets.load_iris",
+    "os.system", "passthrough", "species", "Exists", "Equal", "NoExecute", "a/b", "a/b/c", "/b", "a/", "x" * 63, "x" * 64,
+    "x" * 253, "x" * 254, "x" * 513, "registry.example:5000/a@sha256:00",
+)  # fmt: skip
+_odd_text = st.sampled_from(_ODD_TEXTS)
+_odd: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        [
+            None,
+            True,
+            False,
+            0,
+            1,
+            -1,
+            1.0,
+            1.5,
+            1e300,
+            2**31,
+            2**31 - 1,
+            2**63,
+            -(2**63),
+            [],
+            {},
+            [None],
+            [[]],
+            {"a": 1},
+        ]
+    ),
+    _odd_text,
+    st.text(max_size=8),
+    st.integers(),
+)
+
+
+@st.composite
+def spread(draw: st.DrawFn, items: st.SearchStrategy[Any], *keys: str, most: int = 3) -> list[Any]:
+    """A list whose items differ in these keys."""
+    key = (lambda item: tuple(item.get(each) for each in keys)) if keys else None
+    return draw(st.lists(items, max_size=most, unique_by=key))
+
+
+def _objects(required: dict[str, Any], optional: dict[str, Any] | None = None) -> st.SearchStrategy[Body]:
+    return st.fixed_dictionaries(required, optional=optional or {})
+
+
+keys_of = _objects({"name": object_names, "key": st.from_regex(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,8}", fullmatch=True)})
+_variable_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: name != "HOME" and not name.startswith("TUNINGJOB_")
+)
+variables = st.one_of(
+    _objects({"name": _variable_names, "value": st.text(max_size=8)}),
+    _objects({"name": _variable_names, "secret": keys_of}),
+    _objects({"name": _variable_names, "configMap": keys_of}),
+)
+_mount_paths = st.from_regex(r"(/[-A-Za-z0-9_][-A-Za-z0-9_.]{0,6}){1,3}", fullmatch=True).filter(
+    lambda path: not path.startswith(("/data", "/tmp", "/var", "/run"))
+)
+_sizes = st.sampled_from(["1Mi", "1Gi", "1.5Gi", 1048576, "1Pi", "2e6"])
+volumes = st.one_of(
+    _objects({"name": names, "mountPath": _mount_paths, "secret": object_names}),
+    _objects({"name": names, "mountPath": _mount_paths, "configMap": object_names}),
+    _objects(
+        {"name": names, "mountPath": _mount_paths, "persistentVolumeClaim": object_names}, {"readOnly": st.booleans()}
+    ),
+    _objects({"name": names, "mountPath": _mount_paths, "emptyDir": _sizes}),
+)
+_effects = st.sampled_from(["NoSchedule", "PreferNoSchedule", "NoExecute"])
+tolerations = st.one_of(
+    _objects({"key": label_keys}, {"operator": st.just("Equal"), "value": label_values, "effect": _effects}),
+    _objects({"operator": st.just("Exists")}, {"key": label_keys, "effect": _effects}),
+    _objects({"key": label_keys, "effect": st.just("NoExecute"), "tolerationSeconds": st.integers(0, 2**31 - 1)}),
+)
+spreads = _objects(
+    {"topologyKey": label_keys},
+    {"maxSkew": st.integers(1, 10_000), "whenUnsatisfiable": st.sampled_from(["DoNotSchedule", "ScheduleAnyway"])},
+)
+pods = _objects(
+    {},
+    {
+        "priorityClassName": object_names,
+        "serviceAccountName": object_names,
+        "nodeSelector": st.dictionaries(label_keys, label_values, max_size=3),
+        "tolerations": st.lists(tolerations, max_size=3),
+        "topologySpread": spread(spreads, "topologyKey"),
+        "imagePullSecrets": st.lists(object_names, max_size=3, unique=True),
+        "env": spread(variables, "name"),
+        "volumes": spread(volumes, "name").filter(
+            lambda found: len({volume["mountPath"] for volume in found}) == len(found)
+        ),
+    },
+)
+_grid_parameters = st.sampled_from(
+    [{"C": [1]}, {"C": [1, 2]}, {"C": [True]}, [{"C": [1]}, {"g": {"linspace": [0, 1, 5]}}]]
+)
+_random_parameters = _grid_parameters | st.sampled_from(
+    [
+        {"C": {"uniform": [0, 1]}},
+        {"C": {"uniform": [0, 2]}},
+        {"C": {"uniform": [0.5, 1]}},
+        {"C": {"loguniform": [0.001, 1]}},
+        {"C": {"randint": [0, 1]}},
+        {"C": [1, 2], "g": {"randint": [-(2**53), 2**53]}},
+        {"C": [{"class": "a.b", "params": {"x": [1, {"y": 1}]}}]},
+        {"C": [{"class": "a.b", "params": {"x": [1, {"y": 2}]}}]},
+        [{"C": [1]}, {"C": {"uniform": [0, 1]}}],
+        [{}, {"C": [[], {}, [None]]}],
+    ]
+)
+# what the models alone refuse
+_bad_parameters = st.sampled_from(
+    [
+        [],
+        [[]],
+        "C",
+        {"C": []},
+        {"C": {"uniform": [1, 0]}},
+        {"C": {"uniform": [0]}},
+        {"C": {"uniform": ["0", "1"]}},
+        {"C": {"loguniform": [0, 1]}},
+        {"C": {"randint": [0, 1.5]}},
+        {"C": {"randint": [0, 2**53 + 1]}},
+        {"C": {"normal": [0, 1]}},
+        {"C": [{"uniform": [0, 1]}]},
+        {"C": {"range": [10**9]}},
+        [{"C": {"uniform": [0, 1]}}, {"C": {"uniform": [True, 2]}}],
+    ]
+)
+_iterations: Final = at(SPEC, ("properties", "search", "properties", "random", "properties", "iterations", "maximum"))
+searches: st.SearchStrategy[Body] = st.one_of(
+    _objects({"grid": _objects({"parameters": _grid_parameters})}),
+    _objects(
+        {
+            "random": _objects(
+                {"parameters": _random_parameters},
+                {
+                    "iterations": st.sampled_from([1, 10, _iterations]) | st.integers(1, _iterations),
+                    "randomState": st.sampled_from([0, 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1),
+                },
+            )
+        }
+    ),
+)
+params = st.sampled_from([{}, {"C": 1}, {"a": {"b": [1, None, 2.5]}}, {"x": {"float": 1}}, {"y": True}, {"y": 1}])
+_steps = _objects(
+    {
+        "name": st.from_regex(r"[A-Za-z](_?[A-Za-z0-9-]){0,5}", fullmatch=True),
+        "class": dotted_paths | st.just("passthrough"),
+    },
+    {"params": params},
+)
+estimators = st.one_of(
+    _objects({"class": dotted_paths}, {"params": params}),
+    _objects({"pipeline": spread(_steps, "name").filter(bool)}, {"params": st.just({})}),
+)
+_columns = st.text(min_size=1, max_size=4)
+_holders: st.SearchStrategy[Body] = st.one_of(
+    st.just({}), _objects({"configMap": object_names}), _objects({"persistentVolumeClaim": object_names})
+)
+data = st.one_of(
+    _objects(
+        {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
+    ),
+    st.builds(
+        lambda file, holder: {**file, **holder},
+        _objects(
+            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv"]), "target": _columns},
+            {
+                "format": st.sampled_from(["csv", "parquet"]),
+                "features": st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3),
+                "params": st.just({}),
+            },
+        ).filter(lambda file: file["target"] not in file.get("features", [])),
+        _holders,
+    ),
+)
+_memories = st.sampled_from(["1Gi", "1Mi", "1.5Gi", 1073741824, "0.5Pi"])
+specs: st.SearchStrategy[Body] = _objects(
+    {
+        "estimator": estimators,
+        "search": searches,
+        "data": data,
+    },
+    {
+        "crossValidation": _objects({}, {"folds": st.integers(2, 1000)}),
+        "scoring": st.text(min_size=1, max_size=63),
+        "returnTrainScore": st.booleans(),
+        "resources": _objects(
+            {},
+            {
+                "cpu": st.sampled_from(["1", 1, "1m", "10k", "0.5", 10_000]),
+                "memory": _memories,
+                "memoryLimit": st.sampled_from(["1Pi", "0.75Pi"]),
+            },
+        ),
+        "parallelism": st.integers(1, 10_000),
+        "mode": st.sampled_from(["Run", "Plan"]),
+        "suspend": st.booleans(),
+        "cancel": st.booleans(),
+        "queueName": names,
+        "activeDeadlineSeconds": seconds,
+        "startDeadlineSeconds": seconds,
+        "ttlSecondsAfterFinished": st.just(0) | seconds,
+        "limits": _objects(
+            {},
+            {
+                "maxFits": st.integers(1, 10**9),
+                "maxFailedFits": st.integers(0, 10**9),
+                "fitTimeoutSeconds": seconds,
+            },
+        ),
+        "pod": pods,
+        "reuse": st.booleans(),
+        "artifacts": _objects({}, {"compression": st.sampled_from(["none", "lz4", "gzip", "xz"])}),
+        "image": st.from_regex(r"[!-~]{1,20}", fullmatch=True),
+        "modelKey": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
+    },
+)
+
+
+def near(schema: Body) -> st.SearchStrategy[Any]:
+    """Values for this place of the schema: mostly of its type, at its bounds or just beyond, or what fits another place."""
+    fitting = st.deferred(lambda: _fitting(schema))
+    return st.one_of(fitting, fitting, fitting, _odd)
+
+
+def _fitting(schema: Body) -> st.SearchStrategy[Any]:
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"]) | _odd_text
+    if schema.get("x-kubernetes-int-or-string"):
+        return quantities | _odd_text
+    makers = {
+        "integer": _integers,
+        "boolean": lambda _: st.booleans(),
+        "string": _texts,
+        "array": lambda found: st.lists(near(found["items"]), max_size=2).flatmap(_perhaps_twice),
+        "object": _maps,
+    }
+    return makers[schema["type"]](schema) if "type" in schema else params | _random_parameters | _bad_parameters
+
+
+def _perhaps_twice(items: list[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.sampled_from([items, items * 2])
+
+
+def _integers(schema: Body) -> st.SearchStrategy[Any]:
+    low, high = schema["minimum"], schema["maximum"]
+    return st.sampled_from([low - 1, low, low + 1, high - 1, high, high + 1, float(low)]) | st.integers(low, high)
+
+
+def _texts(schema: Body) -> st.SearchStrategy[Any]:
+    lengths = st.sampled_from([schema["maxLength"] + more for more in (-1, 0, 1)])
+    return st.one_of(names, label_keys, _odd_text, dotted_paths, _mount_paths, lengths.map(lambda length: "x" * length))
+
+
+def _maps(schema: Body) -> st.SearchStrategy[Any]:
+    if "properties" not in schema:
+        of_labels = st.dictionaries(label_keys | _odd_text, label_values | _odd_text | _odd, max_size=2)
+        return of_labels if "type" in schema["additionalProperties"] else params
+    inner = {key: near(found) for key, found in schema["properties"].items()}
+    required = {key: inner.pop(key) for key in schema.get("required", ())}
+    keys = st.lists(st.sampled_from(sorted(inner)), unique=True, max_size=3) if inner else st.just([])
+    return keys.flatmap(lambda chosen: st.fixed_dictionaries({**required, **{key: inner[key] for key in chosen}}))
+
+
+@st.composite
+def edited(draw: st.DrawFn, spec: Body, most: int = 3) -> Body:
+    """``spec`` with up to ``most`` changes, of which each may break it: another value, none, one more, an unknown field."""
+    spec = copy.deepcopy(spec)
+    for _ in range(draw(st.integers(0, most))):
+        places = list(fields(SPEC, spec))
+        # the search more often than by its few fields among so many
+        of_search = [(path, schema) for path, schema in places if path[0] == "search"]
+        path, schema = draw(st.sampled_from(draw(st.sampled_from([places, places, places, of_search]))))
+        try:
+            parent = at(spec, path[:-1])
+            kind = draw(st.sampled_from(["another", "another", "another", "none", "twice", "unknown"]))
+            if kind == "none":
+                del parent[path[-1]]
+            elif kind == "twice" and isinstance(parent, list):
+                parent.append(copy.deepcopy(parent[int(path[-1])]))
+            elif (
+                kind == "unknown" and isinstance(parent, dict) and "x-kubernetes-preserve-unknown-fields" not in schema
+            ):
+                # a null is nothing at all where a manifest is read, and an unknown field to the API server
+                key = draw(st.sampled_from(["unknown", "hostPath", "privileged", "Name", "name", "class", ""]))
+                parent[key] = copy.deepcopy(draw(_odd.filter(lambda value: value is not None)))
+            else:
+                # a copy: what is sampled from must not be edited by the next change
+                parent[path[-1]] = copy.deepcopy(draw(near(schema)))
+        except (KeyError, IndexError, TypeError):
+            continue  # it was not there
+    return spec
+
+
+@st.composite
+def mixed(draw: st.DrawFn, spec: Body) -> Body:
+    """``spec`` with a field or two of another valid one, at the top or one below it."""
+    spec, other = copy.deepcopy(spec), draw(specs)
+    for key in draw(st.lists(st.sampled_from(sorted({*spec, *other})), min_size=1, max_size=2, unique=True)):
+        if (
+            key in {"pod", "resources", "limits"}
+            and isinstance(spec.get(key), dict)
+            and isinstance(other.get(key), dict)
+        ):
+            spec[key] |= draw(st.sampled_from([{name: value} for name, value in other[key].items()] or [{}]))
+        elif key == "search" and "random" in spec[key] and "random" in other[key]:
+            drawn = other[key]["random"]
+            spec[key]["random"] |= draw(st.sampled_from([drawn, *({name: value} for name, value in drawn.items())]))
+        elif key in other:
+            spec[key] = other[key]
+        elif key not in MINIMAL:
+            del spec[key]
+    return spec
+
+
+def sent(document: Any) -> Any:
+    """As kubectl sends it: YAML's 1.0 becomes JSON's 1 on the way. A null stays."""
+    if isinstance(document, dict):
+        return {key: sent(value) for key, value in document.items()}
+    return [sent(value) for value in document] if isinstance(document, list) else canonical(document)

@@ -1,0 +1,383 @@
+"""Values of parameters as a manifest writes them.
+
+Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
+``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an estimator as a value; and for a
+whole range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
+A random search may also draw from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``.
+
+This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
+turns a literal into the Python value, ``tuningjob.search.written`` a value into the literal, and ``tuningjob.manifest.spelling``
+writes it.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.bounds import MAX_DEPTH, MAX_DIGITS
+
+Plain = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A plain value. ``tagged`` says that its type was spelt out ({int: 1}), so it cannot be mistaken."""
+
+    value: Plain
+    tagged: bool = False
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list as one value."""
+
+    items: tuple["Literal", ...]
+
+
+@dataclass(frozen=True)
+class TupleOf:
+    """A tuple as one value."""
+
+    items: tuple["Literal", ...]
+
+
+@dataclass(frozen=True)
+class DictOf:
+    """A dict as one value, e.g. class weights."""
+
+    pairs: tuple[tuple["Literal", "Literal"], ...]
+
+
+@dataclass(frozen=True)
+class ObjectOf:
+    """An object as one value: a class by its dotted path, made with these parameters."""
+
+    class_path: str
+    params: tuple[tuple[str, "Literal"], ...]
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """What no literal can say, e.g. a function: its repr, for people. It is written, ``{repr: …}``, and never read."""
+
+    text: str
+
+
+Literal = Scalar | ListOf | TupleOf | DictOf | ObjectOf | Unwritten
+
+
+@dataclass(frozen=True)
+class Spaced:
+    """``num`` values from ``start`` to ``stop``, both included, as numpy's linspace or logspace makes them."""
+
+    kind: str  # "linspace" or "logspace"
+    start: float
+    stop: float
+    num: int
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What a random search draws a value from: scipy.stats' distribution of this name between ``low`` and ``high``.
+
+    ``uniform`` and ``loguniform`` draw floats, ``randint`` integers, of which ``high`` is not one.
+    """
+
+    kind: str  # "uniform", "loguniform" or "randint"
+    low: float
+    high: float
+
+
+_SCALAR_TAGS: Final = ("float", "int", "none")
+_RANGE_TAGS: Final = ("logspace", "linspace", "range")
+_DISTRIBUTION_TAGS: Final = ("uniform", "loguniform", "randint")
+_NOT_ONE_VALUE: Final = {
+    **dict.fromkeys(_RANGE_TAGS, "makes several: write it in the place of the list, or of an item in it."),
+    **dict.fromkeys(_DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
+    "repr": "stands where a search had a value that no manifest can write.",
+}
+TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
+_TOO_LONG_TO_READ: Final = 10**23
+# An integer beyond is not one that JSON's readers agree on.
+_MOST: Final = 2**53
+INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
+
+
+def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
+    """A refusal of one field."""
+    return ManifestRefused([Problem(field=field, must_be=must_be, got=shown(got), advice=advice)])
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """``value`` for a message: its repr, cut. It never raises, and of what is deep or long it looks at no more than it shows."""
+    text = ""
+    for piece in _pieces(value, limit):
+        text += piece
+        if len(text) > limit:
+            return f"{text[: limit - 1]}…"
+    return text
+
+
+def _pieces(value: object, limit: int) -> Iterator[str]:
+    """The repr of a value, part by part: each level begins with a bracket, so no more are entered than letters are shown."""
+    kind = type(value)
+    if kind is dict:
+        yield "{"
+        for i, (key, item) in enumerate(cast("dict[object, object]", value).items()):
+            yield ", " if i else ""
+            yield from _pieces(key, limit)
+            yield ": "
+            yield from _pieces(item, limit)
+        yield "}"
+    elif kind in {list, tuple}:
+        items = cast("list[object] | tuple[object, ...]", value)
+        yield "[" if kind is list else "("
+        for i, item in enumerate(items):
+            yield ", " if i else ""
+            yield from _pieces(item, limit)
+        yield "]" if kind is list else ",)" if len(items) == 1 else ")"
+    elif isinstance(value, str):
+        yield repr(value[: limit + 1])
+    else:
+        try:
+            yield repr(value)
+        except Exception:  # noqa: BLE001  an object of the user's, or an integer beyond what Python writes
+            yield f"<{kind.__name__}>"
+
+
+def readable(number: int) -> str:
+    """``number`` with separators; a power of ten once it is too long to read (beyond 4,300 digits Python does not write it)."""
+    return f"{number:,}" if number < _TOO_LONG_TO_READ else f"about 10^{math.floor(math.log10(number))}"
+
+
+def parse_literal(value: Any, field: str) -> Literal:  # noqa: ANN401  any JSON-like value
+    """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
+    return _parse(value, field, MAX_DEPTH)
+
+
+def _parse(value: Any, field: str, room: int) -> Literal:  # noqa: ANN401  any JSON-like value
+    """``room``: how many lists and maps may still be inside each other."""
+    if not isinstance(value, list | Mapping):
+        return Scalar(value)
+    if room <= 0:
+        raise refuse(shown_path(field), f"lists and maps inside each other, {MAX_DEPTH} deep at the most", value)
+    if isinstance(value, list):
+        return ListOf(_parse_items(value, field, room - 1))
+    return _parse_mapping(value, field, room - 1)
+
+
+def shown_path(field: str, limit: int = 160) -> str:
+    """A field's path for a message, cut."""
+    return field if len(field) <= limit else f"{field[:limit]}…"
+
+
+def _parse_items(items: list[Any], field: str, room: int) -> tuple[Literal, ...]:
+    return tuple(_parse(item, f"{field}[{i}]", room) for i, item in enumerate(items))
+
+
+def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Literal:
+    if "class" in value and set(value) <= {"class", "params"}:
+        return _parse_object(value, field, room)
+    if len(value) == 1:
+        ((tag, body),) = value.items()
+        if tag in _NOT_ONE_VALUE:
+            raise refuse(field, "one value", value, f"{{{tag}: …}} {_NOT_ONE_VALUE[tag]}")
+        if tag in _SCALAR_TAGS:
+            return Scalar(_parse_tagged_scalar(tag, body, field), tagged=True)
+        if tag == "tuple":
+            if not isinstance(body, list):
+                raise refuse(f"{field}.tuple", "a list", body)
+            return TupleOf(_parse_items(body, f"{field}.tuple", room))
+        if tag == "dict":
+            return _parse_pairs(body, field, room)
+    for key in value:
+        if INT_TEXT.match(key):
+            raise refuse(
+                f"{field}.{key}",
+                "a key that is a word: JSON turns every key into a string",
+                key,
+                f"Write {{dict: [[{key}, …], …]}} for a dict whose keys are numbers.",
+            )
+    return DictOf(tuple((Scalar(key), _parse(item, f"{field}.{key}", room)) for key, item in value.items()))
+
+
+def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
+    class_path, params = value["class"], value.get("params", {})
+    if not isinstance(class_path, str):
+        raise refuse(f"{field}.class", "the dotted path of a class", class_path)
+    if not isinstance(params, Mapping):
+        raise refuse(f"{field}.params", "a map of parameters", params)
+    return ObjectOf(class_path, _parse_params(params, f"{field}.params", room))
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Parameters that are given once: the literal of each, sorted by name; ``field`` is where the manifest has them."""
+
+    field: str
+    items: tuple[tuple[str, Literal], ...]
+
+    def field_of(self, name: str) -> str:
+        """Where the manifest has one of them."""
+        return f"{self.field}.{name}"
+
+
+def parse_params(params: Mapping[str, Any], field: str) -> Arguments:
+    """A map of parameters. Raises ManifestRefused."""
+    return Arguments(field, _parse_params(params, field, MAX_DEPTH))
+
+
+def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tuple[str, Literal], ...]:
+    return tuple((name, _parse(params[name], f"{field}.{name}", room)) for name in sorted(params))
+
+
+def _parse_pairs(body: Any, field: str, room: int) -> DictOf:  # noqa: ANN401  any JSON-like value
+    if not isinstance(body, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in body):
+        raise refuse(f"{field}.dict", "a list of [key, value] pairs", body)
+    return DictOf(
+        tuple(
+            (_parse(key, f"{field}.dict[{i}][0]", room), _parse(item, f"{field}.dict[{i}][1]", room))
+            for i, (key, item) in enumerate(body)
+        )
+    )
+
+
+def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN401  any JSON-like value
+    if tag == "none":
+        if body is not True:
+            raise refuse(f"{field}.none", "true", body)
+        return None
+    # a string is welcome: {float: "1.0"} is the one spelling that nothing on the way can touch
+    if isinstance(body, bool) or not isinstance(body, int | float | str):
+        raise refuse(f"{field}.{tag}", "a number, or one in quotes", body)
+    try:
+        if tag == "float":
+            return float(body)
+        number = int(body)
+        if number != body and isinstance(body, float):
+            raise ValueError(f"{body} is not an integer")
+    except (ValueError, OverflowError):
+        raise refuse(f"{field}.{tag}", "an integer" if tag == "int" else "a number", body) from None
+    if abs(number) >= 10**MAX_DIGITS:
+        raise refuse(f"{field}.{tag}", f"an integer of at most {MAX_DIGITS} digits", body)
+    return number
+
+
+Values = tuple[Literal | Spaced | range, ...]
+
+
+def parse_distribution(value: Any, field: str) -> Distribution | None:  # noqa: ANN401  any JSON-like value
+    """A distribution; None for what does not look like one. Raises ManifestRefused for bounds that it cannot have."""
+    if not (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _DISTRIBUTION_TAGS):
+        return None
+    ((kind, body),) = value.items()
+    where = f"{field}.{kind}"
+    if not isinstance(body, list) or len(body) != 2 or any(isinstance(x, bool) for x in body):
+        raise refuse(where, "[low, high]", body)
+    if kind == "randint":
+        if not all(isinstance(x, int) and abs(x) <= _MOST for x in body) or body[0] >= body[1]:
+            raise refuse(where, "[low, high], integers within ±2^53, low less than high (which is not drawn)", body)
+        return Distribution(kind, *body)
+    if not all(isinstance(x, int | float) for x in body):
+        raise refuse(where, "[low, high], numbers", body)
+    low, high = (float(x) if abs(x) <= sys.float_info.max else math.inf for x in body)
+    if not math.isfinite(high - low) or low >= high:
+        raise refuse(where, "[low, high], finite numbers, low less than high", body)
+    if kind == "loguniform" and low <= 0:
+        raise refuse(where, "[low, high] with low greater than 0", body)
+    return Distribution(kind, low, high)
+
+
+def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-like value
+    """The values that one parameter takes in a grid: a list of literals and ranges, in order, or one range.
+
+    Raises ManifestRefused for an empty list and for what is no list (scikit-learn's ParameterGrid refuses both).
+    """
+    if isinstance(value, Mapping) and len(value) == 1 and (tag := next(iter(value))) in _DISTRIBUTION_TAGS:
+        raise refuse(field, "a list of values", value, f"{{{tag}: …}} is drawn from: that is for spec.search.random.")
+    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _RANGE_TAGS:
+        return (_parse_range(value, field),)
+    if not isinstance(value, list):
+        raise refuse(
+            field,
+            "a list of values",
+            value,
+            f"Write [{value}] for a single one." if not isinstance(value, Mapping) else "",
+        )
+    if not value:
+        raise refuse(field, "a list with at least one value", value, "Remove the parameter, or give it a value.")
+    return tuple(
+        _parse_range(item, f"{field}[{i}]")
+        if isinstance(item, Mapping) and len(item) == 1 and next(iter(item)) in _RANGE_TAGS
+        else parse_literal(item, f"{field}[{i}]")
+        for i, item in enumerate(value)
+    )
+
+
+def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
+    ((tag, body),) = value.items()
+    where = f"{field}.{tag}"
+    numbers = isinstance(body, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in body)
+    if tag == "range":
+        if (
+            not numbers
+            or not 1 <= len(body) <= 3
+            or not all(isinstance(x, int) for x in body)
+            or (len(body) == 3 and body[2] == 0)
+        ):
+            raise refuse(where, "[stop], [start, stop] or [start, stop, step], integers, step not 0", body)
+        span = range(*body)
+        if not span:
+            raise refuse(where, "a range with at least one value", body)
+        return span
+    if not numbers or len(body) != 3 or not isinstance(body[2], int) or not 1 <= body[2] <= _MOST:
+        raise refuse(where, "[start, stop, num] with num an integer of at least 1", body)
+    if any(abs(x) > sys.float_info.max for x in body):
+        raise refuse(where, "[start, stop, num], finite numbers", body)
+    return Spaced(tag, float(body[0]), float(body[1]), body[2])
+
+
+def count_values(values: Values) -> int:
+    """How many values a parameter takes."""
+    return sum(_span(entry) for entry in values)
+
+
+def _span(entry: Literal | Spaced | range) -> int:
+    if isinstance(entry, Spaced):
+        return entry.num
+    # not len(), which knows no range longer than a machine's word
+    return max(0, -((entry.start - entry.stop) // entry.step)) if isinstance(entry, range) else 1
+
+
+def value_at(values: Values, position: int) -> Literal:
+    """The value at ``position``, counted through ranges.
+
+    A ``logspace`` value is libm's power here and may differ from numpy's in the last bit: it is for showing progress. What is
+    fitted, and reported as the answer, is numpy's own.
+    """
+    for entry in values:
+        span = _span(entry)
+        if position >= span:
+            position -= span
+        elif isinstance(entry, range):
+            return Scalar(entry[position])
+        elif isinstance(entry, Spaced):
+            return Scalar(_spaced_at(entry, position))
+        else:
+            return entry
+    raise IndexError(position)
+
+
+def _spaced_at(spaced: Spaced, position: int) -> float:
+    last = spaced.num - 1
+    exact = (
+        spaced.stop if 0 < position == last else spaced.start + position * ((spaced.stop - spaced.start) / max(last, 1))
+    )
+    try:
+        return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
+    except OverflowError:  # numpy's is infinite, too
+        return math.inf

@@ -1,0 +1,81 @@
+"""From a document to a TuningJob, or to a refusal that names the field.
+
+The laptop and the operator both come through ``load``: the verdict is the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import bounds
+from tuningjob.manifest.canonical import canonical, read_file
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.models import TuningJob, TuningJobSpec
+from tuningjob.manifest.refusals import problem_of
+
+M = TypeVar("M", TuningJob, TuningJobSpec)
+
+
+def load(document: Any) -> TuningJob:  # noqa: ANN401  whatever a file or an API server holds
+    """A TuningJob from a manifest, or from an object of the API server. Raises ManifestRefused with every problem found."""
+    if isinstance(document, Mapping):
+        bounds.check_spec(document.get("spec"))
+    document = canonical(document)
+    if not isinstance(document, Mapping):
+        raise ManifestRefused([Problem("the file", "a TuningJob manifest", shown(document))])
+    return _validated(TuningJob, document, "")
+
+
+def load_spec(spec: Any) -> TuningJobSpec:  # noqa: ANN401  whatever the journal or an API server holds
+    """A spec alone. Raises ManifestRefused."""
+    return _validated(TuningJobSpec, canonical(spec), "spec")
+
+
+def load_file(path: Path) -> TuningJob:
+    """``load`` of a YAML file. Raises ManifestRefused."""
+    return load(read_file(path))
+
+
+def dump_spec(spec: TuningJobSpec) -> dict[str, Any]:
+    """The spec as canonical JSON: what the journal keeps and a worker reads. ``load_spec`` of it is equal."""
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _validated(model: type[M], document: object, prefix: str) -> M:
+    try:
+        valid = model.model_validate(document, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise ManifestRefused([problem_of(model, detail, prefix) for detail in error.errors()]) from None
+    problems = _parse(valid.spec if isinstance(valid, TuningJob) else valid)
+    if problems:
+        raise ManifestRefused(problems)
+    return valid
+
+
+def _parse(spec: TuningJobSpec) -> list[Problem]:
+    """Parse what the schema does not type, once: the models keep what came of it. Returns all that is wrong with it."""
+    problems: list[Problem] = []
+    parsed: Sequence[Callable[[], object]] = (
+        lambda: spec.estimator.arguments,
+        lambda: spec.data.arguments,
+        lambda: spec.estimator.steps,
+        lambda: spec.search.space,
+    )
+    for each in parsed:
+        try:
+            each()
+        except ManifestRefused as refused:
+            problems += refused.problems
+    if spec.data.path is not None and spec.data.file_format is None:
+        problems.append(
+            Problem(
+                "spec.data.path",
+                "a file that ends in .csv or .parquet",
+                shown(spec.data.path),
+                "Or say which by spec.data.format.",
+            )
+        )
+    return problems

@@ -1,0 +1,94 @@
+"""Literals written: as a manifest has them, and for people."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+from tuningjob.manifest.literals import (
+    INT_TEXT,
+    TAGS,
+    DictOf,
+    ListOf,
+    Literal,
+    ObjectOf,
+    Plain,
+    Scalar,
+    TupleOf,
+    Unwritten,
+    shown,
+)
+
+_INT64_BOUND: Final = 2**63
+_LONGEST_TOLD: Final = 1_000
+
+
+def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value
+    """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
+    match literal:
+        case Scalar(value=value):
+            return _scalar_to_json(value, tagged=literal.tagged)
+        case ListOf(items=items) | TupleOf(items=items):
+            listed = [to_json(item) for item in items]
+            return listed if isinstance(literal, ListOf) else {"tuple": listed}
+        case DictOf(pairs=pairs):
+            return _pairs_to_json(pairs)
+        case ObjectOf(class_path=class_path, params=params):
+            return {"class": class_path, **({"params": params_to_json(params)} if params else {})}
+        case Unwritten(text=text):
+            return {"repr": text}
+
+
+def _pairs_to_json(pairs: Sequence[tuple[Literal, Literal]]) -> dict[str, Any]:
+    names = [key.value for key, _ in pairs if isinstance(key, Scalar) and isinstance(key.value, str)]
+    if len(set(names)) == len(pairs) and _is_plain_map(names):
+        return params_to_json(zip(names, (value for _, value in pairs), strict=True))
+    return {"dict": [[to_json(key), to_json(value)] for key, value in pairs]}
+
+
+def params_to_json(params: Iterable[tuple[str, Literal]]) -> dict[str, Any]:
+    """Names and literals as a map. A null is spelt out there: the API server drops a key that has none."""
+    written = ((name, to_json(literal)) for name, literal in params)
+    return {name: {"none": True} if value is None else value for name, value in written}
+
+
+def _is_plain_map(names: Collection[str]) -> bool:
+    """Whether a map with these keys is read as a dict, and not as a literal, nor refused."""
+    is_object = "class" in names and set(names) <= {"class", "params"}
+    is_tagged = len(names) == 1 and not TAGS.isdisjoint(names)
+    return not is_object and not is_tagged and not any(INT_TEXT.match(name) for name in names)
+
+
+def _scalar_to_json(value: Plain, *, tagged: bool) -> Any:  # noqa: ANN401  a JSON value
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if not -_INT64_BOUND <= value < _INT64_BOUND:
+            return {"int": str(value)}
+        return {"int": value} if tagged else value
+    if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
+        return {"float": str(value)}
+    if value.is_integer() and -_INT64_BOUND <= value < _INT64_BOUND:
+        return {"float": int(value)}  # an API server makes an integer of it
+    return value
+
+
+def told(literal: Literal) -> str:
+    """A literal for people, as Python would write it; text alone is bare. An estimator is its class and what it was given."""
+    return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
+
+
+def _told(literal: Literal) -> str:
+    match literal:
+        case Scalar(value=value):
+            return shown(value, _LONGEST_TOLD)
+        case ListOf(items=items):
+            return f"[{', '.join(map(_told, items))}]"
+        case TupleOf(items=items):
+            return f"({', '.join(map(_told, items))}{',' if len(items) == 1 else ''})"
+        case DictOf(pairs=pairs):
+            return f"{{{', '.join(f'{_told(key)}: {_told(value)}' for key, value in pairs)}}}"
+        case ObjectOf(class_path=class_path, params=params):
+            inside = ", ".join(f"{name}={_told(value)}" for name, value in params)
+            return f"{class_path.rpartition('.')[2]}({inside})" if params else class_path.rpartition(".")[2]
+        case Unwritten(text=text):
+            return text
