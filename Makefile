@@ -40,11 +40,11 @@ generate: venv ## write the generated files anew (the CRD, from the models)
 
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
-	$(PY) -m tests.parts --at-once 2 "engine operator spec" -- -m "not cluster and not slow"
+	$(PY) -m tests.parts --at-once 2 "engine operator manifest" -- -m "not cluster and not slow"
 
 .PHONY: test
-test: venv cluster-deps ## all tests, those on the real two-node cluster included
-	$(PY) -m tests.parts --at-once 2 cluster engine journal "service pod" "operator spec" "local search" -- --durations=10
+test: venv ## all tests, those on the real two-node cluster included
+	$(PY) -m tests.parts --deps --at-once 2 $(PARTS) cluster engine search "service pod" journal "operator manifest" local -- --durations=10
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

@@ -1,9 +1,12 @@
-"""All tests, in several pytest processes at once: ``python -m tests.parts [--at-once 3] [PART …] [-- pytest's options]``.
+"""All tests, in several pytest processes at once: ``python -m tests.parts [--deps] [--at-once 2] [PART …] [-- pytest's options]``.
 
 Processes, and not pytest-xdist, whose workers have threads: the engine forks, which a process with threads does not do. A part is
 some folders of ``tests/`` (``"service pod"``); what no part names is the last one, so nothing is left out. The longest are named
 first, so that none is left alone at the end. More may run at once than there are CPUs, because most of them wait for much of
 their time: for pods, for servers that are killed and come back, for deadlines.
+
+With ``--deps``, what the test cluster and the servers of ``tests/servers`` need is built beside the parts that need none of it,
+because that takes a quarter of an hour on a new machine; the others begin when it is there.
 
 Each part's output goes to ``build/tests/NAME.log``, and is printed whole, at its end, if the part failed.
 """
@@ -15,16 +18,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 LOGS: Final = ROOT / "build" / "tests"
 OTHERS: Final = "others"
+DEPS: Final = (sys.executable, "-m", "tests.cluster.harness", "deps")
+# They start no server and no cluster.
+WITHOUT_DEPS: Final = frozenset({"engine", "search"})
 _NOTHING_COLLECTED: Final = 5
 
 
@@ -56,21 +61,25 @@ def parts(tests: Path, named: Sequence[str]) -> dict[str, list[Path]]:
     return {**found, **({OTHERS: others} if others else {})}
 
 
+def commands(chosen: Mapping[str, Sequence[Path]], options: Sequence[str] = ()) -> dict[str, Sequence[str]]:
+    """The pytest that runs each part."""
+    pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
+    return {name: (*pytest, *map(str, paths)) for name, paths in chosen.items()}
+
+
 class Runner:
     """Runs parts, and ends them when it is ended."""
 
-    def __init__(self, logs: Path, options: Sequence[str]) -> None:
+    def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._options = options
         self._lock = threading.Lock()
         self._running: set[int] = set()
         self._is_ended = False
 
-    def run(self, name: str, paths: Sequence[Path]) -> Ended | None:
+    def run(self, name: str, command: Sequence[str]) -> Ended | None:
         """None if the runner was ended before it began."""
         log = self._logs / f"{name.replace(' ', '-')}.log"
         began = time.monotonic()
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._options, *map(str, paths)]
         with log.open("wb") as output:
             with self._lock:
                 if self._is_ended:
@@ -88,7 +97,7 @@ class Runner:
         say(str(ended) if ended.is_well else f"{ended.output}\nFAILED {ended}")
         return ended
 
-    def end(self, _number: int, _frame: FrameType | None) -> None:
+    def end(self) -> None:
         """Ask every part to end, as Ctrl-C does: its servers, and the cluster, are taken down."""
         with self._lock:
             self._is_ended = True
@@ -96,22 +105,63 @@ class Runner:
                 os.kill(pid, signal.SIGINT)
 
 
-def run(chosen: Mapping[str, Sequence[Path]], *, at_once: int, options: Sequence[str] = (), logs: Path = LOGS) -> int:
-    """Run the parts, so many at once; returns an exit code, 1 if one of them failed or did not run."""
+def run(
+    commands: Mapping[str, Sequence[str]],
+    *,
+    at_once: int,
+    deps: Sequence[str] = (),
+    without_deps: Collection[str] = WITHOUT_DEPS,
+    within: float | None = None,
+    logs: Path = LOGS,
+) -> int:
+    """Run the parts, so many at once and besides ``deps``; returns an exit code, 1 if one of them failed or did not run.
+
+    ``commands``: by the name of a part. ``within``: seconds after which those that still run are ended, and their output shown.
+    """
     logs.mkdir(parents=True, exist_ok=True)
-    runner = Runner(logs, options)
-    before = {number: signal.signal(number, runner.end) for number in (signal.SIGINT, signal.SIGTERM)}
+    runner = Runner(logs)
+    before = {number: signal.signal(number, lambda *_: runner.end()) for number in (signal.SIGINT, signal.SIGTERM)}
+    alarm = None if within is None else threading.Timer(within, runner.end)
     began = time.monotonic()
     try:
-        with ThreadPoolExecutor(at_once) as threads:
-            ended = list(threads.map(runner.run, chosen, chosen.values()))
+        if alarm is not None:
+            alarm.start()
+        ended = _run_all(runner, commands, at_once, deps, without_deps)
     finally:
+        if alarm is not None:
+            alarm.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
-    bad = [name for name, end in zip(chosen, ended, strict=True) if end is None or not end.is_well]
+    bad = [name for name in commands if (end := ended.get(name)) is None or not end.is_well]
     verdict = f"FAILED: {', '.join(bad)}" if bad else "all well"
-    say(f"{len(chosen)} parts in {time.monotonic() - began:.0f} s, {verdict}")
+    say(f"{len(commands)} parts in {time.monotonic() - began:.0f} s, {verdict}")
     return 1 if bad else 0
+
+
+def _run_all(
+    runner: Runner,
+    commands: Mapping[str, Sequence[str]],
+    at_once: int,
+    deps: Sequence[str],
+    without_deps: Collection[str],
+) -> dict[str, Ended | None]:
+    """Each part as soon as there is room, in their order; those that need ``deps`` only when these are there."""
+    waiting = list(commands)
+    ended: dict[str, Ended | None] = {}
+    with ThreadPoolExecutor(at_once + 1) as threads:
+        making = threads.submit(runner.run, "deps", deps) if deps else None
+        running: dict[Future[Ended | None], str] = {}
+        while waiting or running:
+            made = making is None or making.done()
+            for name in [name for name in waiting if made or name in without_deps][: at_once - len(running)]:
+                waiting.remove(name)
+                running[threads.submit(runner.run, name, commands[name])] = name
+            done, _ = wait({*running, *(() if making is None or made else (making,))}, return_when=FIRST_COMPLETED)
+            for future in done - {making}:
+                ended[running.pop(future)] = future.result()
+            if making in done and ((made_deps := making.result()) is None or not made_deps.is_well):
+                waiting = [name for name in waiting if name in without_deps]
+    return ended
 
 
 def say(text: str) -> None:
@@ -121,12 +171,19 @@ def say(text: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parts", description=__doc__)
-    parser.add_argument("--at-once", type=int, default=3, metavar="N", help="processes at a time (3)")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes at a time (2)")
+    parser.add_argument("--deps", action="store_true", help="build what the cluster and the servers need, meanwhile")
+    parser.add_argument("--within", type=float, metavar="SECONDS", help="end what still runs then, and show its output")
     parser.add_argument("parts", nargs="*", metavar="PART", help="folders of tests/ that one process runs")
     # argparse would take what comes after -- for parts
     own, options = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, ())
     arguments = parser.parse_args(own)
-    return run(parts(ROOT / "tests", arguments.parts), at_once=arguments.at_once, options=options)
+    return run(
+        commands(parts(ROOT / "tests", arguments.parts), options),
+        at_once=arguments.at_once,
+        deps=DEPS if arguments.deps else (),
+        within=arguments.within,
+    )
 
 
 if __name__ == "__main__":

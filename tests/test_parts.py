@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import OTHERS, ROOT, parts, run
+from tests.parts import OTHERS, ROOT, commands, parts, run
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_folder_that_no_part_names_is_in_the_last_one(folder: Path) -> None:
 def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(parts(folder, ["bad", "good"]), at_once=2, options=["-m", "not slow"], logs=folder / "logs")
+    code = run(commands(parts(folder, ["bad", "good"]), ["-m", "not slow"]), at_once=2, logs=folder / "logs")
     told = capfd.readouterr().out
     assert code == 1
     assert "AssertionError: assert 'this' == 'that'" in told
@@ -58,7 +58,7 @@ def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
 @pytest.mark.slow
 def test_parts_that_pass_or_are_left_empty_are_well(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chosen = {"good": [folder / "good"], "slow": [folder / "slow"]}
-    assert run(chosen, at_once=1, options=["-m", "not slow"], logs=folder / "logs") == 0
+    assert run(commands(chosen, ["-m", "not slow"]), at_once=1, logs=folder / "logs") == 0
     assert capfd.readouterr().out.splitlines()[-1].endswith("all well")
 
 
@@ -72,9 +72,10 @@ def test_who_ends_it_ends_its_parts_and_begins_no_more(folder: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from tests.parts import run
+from tests.parts import commands, run
 folder = Path({str(folder)!r})
-sys.exit(run({{"good": [folder / "good"], "bad": [folder / "bad"]}}, at_once=1, logs=folder / "logs"))
+chosen = commands({{"good": [folder / "good"], "bad": [folder / "bad"]}})
+sys.exit(run(chosen, at_once=1, logs=folder / "logs"))
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     deadline = time.monotonic() + 60
@@ -85,3 +86,39 @@ sys.exit(run({{"good": [folder / "good"], "bad": [folder / "bad"]}}, at_once=1, 
     assert process.wait(60) == 1
     assert (folder / "ended").exists()
     assert not (folder / "logs" / "bad.log").read_bytes()
+
+
+PYTHON = (sys.executable, "-c")
+
+
+def test_what_needs_no_deps_runs_while_they_are_made_and_the_rest_afterwards(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'free')!r}).exists(): time.sleep(0.01)\n"
+    deps = (*PYTHON, f"{waits}pathlib.Path({str(tmp_path / 'made')!r}).touch()")
+    chosen = {
+        "needy": (*PYTHON, f"import pathlib; assert pathlib.Path({str(tmp_path / 'made')!r}).exists()"),
+        "free": (*PYTHON, f"import pathlib; pathlib.Path({str(tmp_path / 'free')!r}).touch()"),
+    }
+    assert run(chosen, at_once=1, deps=deps, without_deps={"free"}, logs=tmp_path / "logs") == 0
+    assert "2 parts" in capfd.readouterr().out
+
+
+def test_without_its_deps_a_part_does_not_run_and_is_a_failure(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {"needy": (*PYTHON, "print('never')"), "free": (*PYTHON, "")}
+    deps = (*PYTHON, "raise SystemExit('no compiler')")
+    assert run(chosen, at_once=2, deps=deps, without_deps={"free"}, logs=tmp_path / "logs") == 1
+    told = capfd.readouterr().out
+    assert "no compiler" in told
+    assert told.splitlines()[-1].endswith("FAILED: needy")
+    assert not (tmp_path / "logs" / "needy.log").exists()
+
+
+def test_what_still_runs_after_the_time_is_ended_and_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    chosen = {"endless": (*PYTHON, "import time\nprint('so far', flush=True)\nwhile True: time.sleep(0.1)")}
+    assert run(chosen, at_once=1, within=3, logs=tmp_path / "logs") == 1
+    told = capfd.readouterr().out
+    assert "so far" in told
+    assert "KeyboardInterrupt" in told
