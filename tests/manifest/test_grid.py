@@ -10,7 +10,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.grid import GRID, SAMPLE, Grid, Sample, parse_grid
-from tuningjob.manifest.models import GridSearch, RandomSearch, Search
+from tuningjob.manifest.search import GridSearch, RandomSearch, Search
 from tuningjob.search.build import build_space, materialise
 
 names = st.sampled_from(["C", "gamma", "kernel", "svc__C", "max_depth", "alpha"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningjob.manifest.models import Toleration
+from tuningjob.manifest.pod_options import Toleration
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator.decide.capacity import (
     UNBOUNDED,

@@ -13,7 +13,7 @@ from tests.operator.test_plan import tuningjob
 from tests.operator.world import make_settings
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest import load
-from tuningjob.manifest.models import TAKEN_ENV, TAKEN_PATHS
+from tuningjob.manifest.pod_options import TAKEN_ENV, TAKEN_PATHS
 from tuningjob.manifest.wellknown import ExitCode
 from tuningjob_operator.decide.admission import admit
 from tuningjob_operator.decide.job import build_job

@@ -296,7 +296,7 @@ EXPERIMENTAL = {
 @pytest.mark.parametrize("path", EXPERIMENTAL)
 def test_an_experimental_class_is_found_in_a_process_that_never_heard_of_it(path: str) -> None:
     code = (
-        "import json, sys\nfrom tuningjob.search.build import build_estimator\nfrom tuningjob.manifest.models import Estimator\n"
+        "import json, sys\nfrom tuningjob.search.build import build_estimator\nfrom tuningjob.manifest.estimator import Estimator\n"
         "print(type(build_estimator(Estimator.model_validate(json.loads(sys.argv[1])))).__name__)"
     )
     done = subprocess.run(

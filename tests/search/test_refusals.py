@@ -13,7 +13,7 @@ from sklearn.utils.discovery import all_estimators
 
 from tests.search.searches import small
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.models import Data
+from tuningjob.manifest.data import Data
 from tuningjob.search.build import load_attribute
 from tuningjob.search.constraints import invalid_within
 from tuningjob.search.data import load_data

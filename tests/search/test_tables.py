@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import load
-from tuningjob.manifest.models import Data
+from tuningjob.manifest.data import Data
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.problem import prepare
 

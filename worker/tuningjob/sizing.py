@@ -11,8 +11,9 @@ from typing import Final
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.grid import GRID, Grid, Sample, can_be_drawn
 from tuningjob.manifest.literals import readable
-from tuningjob.manifest.models import MOST_ITERATIONS, TuningJobSpec
+from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import cpu_cores
+from tuningjob.manifest.search import MOST_ITERATIONS
 from tuningjob.protocol.records import Pilot
 
 WARN_FITS: Final = 500

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from tuningjob.errors import Problem
-from tuningjob.manifest.models import Toleration
+from tuningjob.manifest.pod_options import Toleration
 from tuningjob.manifest.quantity import parse_quantity
 
 # Pods that nothing bounds: more than a Job can have.

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tuningjob.manifest import wellknown
-from tuningjob.manifest.models import EnvVar, Model, TuningJobSpec, Volume
+from tuningjob.manifest.model import Model
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.pod_options import EnvVar, Volume
 from tuningjob.manifest.quantity import memory_bytes
 from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tuningjob.errors import Problem
-from tuningjob.manifest.models import Toleration, TuningJobSpec
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.pod_options import Toleration
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator.ceilings import ANY, Ceilings
 

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 
 from tuningjob.artifacts.store import ArtifactStore, blocks
 from tuningjob.journal.audit import SqlAudit
-from tuningjob.manifest.models import DNS_LABEL, MODEL_KEY
+from tuningjob.manifest.fields import DNS_LABEL, MODEL_KEY
 from tuningjob.protocol.audit import AuditRow, Blessing
 from tuningjob.protocol.records import Artifact
 from tuningjob_operator.service.bodies import Takes

@@ -15,8 +15,9 @@ from typing import Any, Final, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
+from tuningjob.manifest.fields import DNS_LABEL
 from tuningjob.manifest.live import CANCELLED, IMMUTABLE, MUTABLE_FIELDS
-from tuningjob.manifest.models import DNS_LABEL, TuningJobSpec
+from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.status import TuningJobStatus
 from tuningjob.manifest.wellknown import GROUP, KIND, MAX_NAME_LENGTH, PLURAL, VERSION
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.canonical import canonical
-from tuningjob.manifest.models import Model, TuningJobSpec
+from tuningjob.manifest.model import Model
+from tuningjob.manifest.models import TuningJobSpec
 
 # By their names in Python. Of these, `cancel` goes one way only.
 MUTABLE_FIELDS: Final = (

@@ -69,13 +69,4 @@ def _parse(spec: TuningJobSpec) -> list[Problem]:
             each()
         except ManifestRefused as refused:
             problems += refused.problems
-    if spec.data.path is not None and spec.data.file_format is None:
-        problems.append(
-            Problem(
-                "spec.data.path",
-                "a file that ends in .csv or .parquet",
-                shown(spec.data.path),
-                "Or say which by spec.data.format.",
-            )
-        )
     return problems

@@ -8,9 +8,9 @@ from typing import Any, Final
 from pydantic_core import ErrorDetails
 
 from tuningjob.errors import Problem
-from tuningjob.manifest import models
+from tuningjob.manifest import fields
 from tuningjob.manifest.literals import shown
-from tuningjob.manifest.models import Model
+from tuningjob.manifest.model import Model
 
 _PLAIN_FOLDS: Final = "Folds are scikit-learn's integer cv here: tuningjob.GridSearchCV takes any splitter."
 # What people write out of scikit-learn's or another's habit, without _ and in small letters, and what is here in its place.
@@ -40,11 +40,11 @@ _ELSEWHERE: Final = {
     "delimiter": "Fields are separated by commas: save the file so.",
 }
 _PATTERNS: Final = {
-    models.DNS_LABEL: "a name of lower-case letters, digits and -, with a letter or a digit at both ends",
-    models.DOTTED_PATH: "a dotted path, such as sklearn.svm.SVC",
-    models.STEP_CLASS: "a dotted path, such as sklearn.svm.SVC, or passthrough",
-    models.STEP_NAME: "a name of letters, digits, _ and -, beginning with a letter or _",
-    models.MODEL_KEY: "a key of letters, digits, -, _ and ., with a letter or a digit at both ends",
+    fields.DNS_LABEL: "a name of lower-case letters, digits and -, with a letter or a digit at both ends",
+    fields.DOTTED_PATH: "a dotted path, such as sklearn.svm.SVC",
+    fields.STEP_CLASS: "a dotted path, such as sklearn.svm.SVC, or passthrough",
+    fields.STEP_NAME: "a name of letters, digits, _ and -, beginning with a letter or _",
+    fields.MODEL_KEY: "a key of letters, digits, -, _ and ., with a letter or a digit at both ends",
 }
 _MAPS: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
 _BOOLEANS: Final = frozenset({"bool_type", "bool_parsing"})
@@ -151,10 +151,10 @@ def _as_string(field: str, got: object) -> str:
 
 
 def _in_pattern(pattern: str, got: str) -> str:
-    if pattern in {models.DOTTED_PATH, models.STEP_CLASS}:
+    if pattern in {fields.DOTTED_PATH, fields.STEP_CLASS}:
         return "Write the whole path: module and class."
     plain = re.sub(r"[^a-z0-9]+", "-", got.lower()).strip("-")
-    return f"Write {plain}." if pattern == models.DNS_LABEL and plain else ""
+    return f"Write {plain}." if pattern == fields.DNS_LABEL and plain else ""
 
 
 def _model_at(model: type[Model], location: Sequence[str | int]) -> type[Model] | None:

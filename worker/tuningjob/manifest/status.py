@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuningjob.manifest.models import Model, Params
+from tuningjob.manifest.fields import Params
+from tuningjob.manifest.model import Model
 
 
 class Condition(Model):

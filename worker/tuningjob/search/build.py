@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.estimator import Estimator
 from tuningjob.manifest.literals import (
     DictOf,
     Distribution,
@@ -26,7 +27,6 @@ from tuningjob.manifest.literals import (
     Values,
     shown,
 )
-from tuningjob.manifest.models import Estimator
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path

@@ -10,8 +10,8 @@ import pandas as pd
 
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.data import Data
 from tuningjob.manifest.literals import shown
-from tuningjob.manifest.models import Data
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told

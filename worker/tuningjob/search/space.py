@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSample
 
 from tuningjob.manifest.grid import GRID, SAMPLE
 from tuningjob.manifest.literals import Distribution, Values
-from tuningjob.manifest.models import Search
+from tuningjob.manifest.search import Search
 from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of

@@ -1,0 +1,124 @@
+"""``spec.data``: where X and y come from."""
+
+from functools import cached_property
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from tuningjob.manifest.fields import FILLED_IN, DottedPath, ObjectName, Params
+from tuningjob.manifest.literals import Arguments, parse_params
+from tuningjob.manifest.model import Model, Rule, exactly_one_of, must_be, never_beside, no_params_beside, not_both
+
+_LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
+_LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
+_BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
+_OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "target", "features")
+
+
+def _is_below(data: "Data") -> bool:
+    return data.path is None or ".." not in data.path.split("/")
+
+
+def _is_loader(data: "Data") -> bool:
+    return data.loader is None or data.loader.startswith(_LOADERS)
+
+
+_RULES: Final = (
+    exactly_one_of("loader", "path", expected="either a loader or a path"),
+    no_params_beside("path"),
+    Rule(
+        "!has(self.path) || has(self.target)",
+        lambda data: data.path is None or data.target is not None,
+        "with a target beside a path",
+        "Name the column to predict.",
+        closer=lambda _: must_be("given beside a path", "Name the column to predict.", field="target", got=None),
+    ),
+    Rule(
+        f"!has(self.loader) || {_LOADERS_IN_CEL}",
+        _is_loader,
+        "with a loader of sklearn.datasets",
+        "For your own data give a path.",
+        closer=lambda data: must_be(
+            "a function load_…, make_… or fetch_… of sklearn.datasets",
+            "For your own data give a path.",
+            field="loader",
+            got=data.loader,
+        ),
+    ),
+    *(never_beside(name, "loader") for name in _OF_A_FILE),
+    not_both("persistent_volume_claim", "config_map"),
+    Rule(
+        "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
+        _is_below,
+        "with a path that stays below its folder",
+        closer=lambda data: must_be(
+            "a path that stays below its folder, without ..", _BELOW, field="path", got=data.path
+        ),
+    ),
+    Rule(
+        "!has(self.path) || has(self.format) || ['csv', 'parquet', 'pq'].exists(suffix, "
+        "self.path.lowerAscii() == suffix || self.path.lowerAscii().endsWith('.' + suffix))",
+        lambda data: data.path is None or data.file_format is not None,
+        "with a path that ends in .csv or .parquet, or with a format",
+        closer=lambda data: must_be(
+            "a file that ends in .csv or .parquet", "Or say which by spec.data.format.", field="path", got=data.path
+        ),
+    ),
+    Rule(
+        "!has(self.features) || !has(self.target) || !(self.target in self.features)",
+        lambda data: data.features is None or data.target not in data.features,
+        "with a target that is not among the features",
+        "Remove it from one of them.",
+        closer=lambda data: must_be(
+            "a column that is not among the features",
+            f"Remove {data.target!r} from one of them.",
+            field="target",
+            got=data.target,
+        ),
+    ),
+)
+
+
+class Data(Model):
+    """Where X and y come from: a loader of scikit-learn's, or a file."""
+
+    rules: ClassVar[tuple[Rule, ...]] = _RULES
+
+    loader: DottedPath | None = Field(
+        default=None, description="A function of sklearn.datasets, e.g. sklearn.datasets.load_iris."
+    )
+    params: Params = Field(default_factory=dict, description="Arguments of the loader.", json_schema_extra=FILLED_IN)
+    path: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None,
+        description="A CSV or Parquet file: below the volume in a pod, below the manifest's folder on a laptop.",
+    )
+    format: Literal["csv", "parquet"] | None = Field(
+        default=None, description="The file's format, where its name does not tell."
+    )
+    persistent_volume_claim: ObjectName | None = Field(
+        default=None, description="The claim that holds the file, in a pod. A laptop does not read it."
+    )
+    config_map: ObjectName | None = Field(
+        default=None,
+        description="The ConfigMap that holds a small file, in a pod. A laptop does not read it.",
+    )
+    target: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None, description="The column to predict."
+    )
+    features: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)]
+        | None
+    ) = Field(default=None, description="The columns to predict from; every other column by default.")
+
+    @cached_property
+    def arguments(self) -> Arguments:
+        """What ``params`` say. Raises ManifestRefused."""
+        return parse_params(self.params, "spec.data.params")
+
+    @property
+    def file_format(self) -> str | None:
+        """``csv`` or ``parquet``: as given, or by the path's suffix; None if neither tells."""
+        if self.format is not None or self.path is None:
+            return self.format
+        suffix = self.path.rsplit(".", 1)[-1].lower()
+        return {"csv": "csv", "parquet": "parquet", "pq": "parquet"}.get(suffix)

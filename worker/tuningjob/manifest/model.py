@@ -1,0 +1,131 @@
+"""What every part of a manifest shares: its spelling, and rules that tie its fields together, for CEL and Python at once.
+
+A rule is written once. The CRD gets it as CEL with its message, pydantic as a check with the same message. Where Python can say
+more than the API server, because it may name the one field that is wrong, the rule says how (``closer``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError
+
+RULES: Final = "x-kubernetes-validations"
+
+
+def must_be(expected: str, advice: str = "", **of_field: object) -> PydanticCustomError:
+    """A refusal in this project's voice: ``manifest.load`` turns it into a Problem.
+
+    Of a model it may be about one ``field`` of it, of which was ``got`` something.
+    """
+    return PydanticCustomError("must_be", "must be {must_be}", {"must_be": expected, "advice": advice, **of_field})
+
+
+def cel_rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    """Rules in CEL, each with its message, as they stand in a schema."""
+    return {RULES: [{"rule": rule, "message": message} for rule, message in rules]}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What ties fields of a model together: ``cel`` is for the API server, ``holds`` is the same in Python.
+
+    Without ``cel`` it is for ``schema`` to say to the API server. ``closer`` makes the refusal that is given here, if it says
+    more than ``expected`` and ``advice``.
+    """
+
+    cel: str
+    holds: Callable[[Any], bool]
+    expected: str
+    advice: str = ""
+    closer: Callable[[Any], PydanticCustomError] | None = None
+    schema: Mapping[str, Any] | None = None
+
+    @property
+    def message(self) -> str:
+        """What the API server says: pydantic's refusal, on one line."""
+        advice = f": {self.advice[0].lower()}{self.advice[1:].removesuffix('.')}" if self.advice else ""
+        return f"must be {self.expected}{advice}"
+
+    def check(self, model: "Model") -> None:
+        """Raises PydanticCustomError for a model of which it does not hold."""
+        if not self.holds(model):
+            raise self.closer(model) if self.closer else must_be(self.expected, self.advice)
+
+
+def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Rule:
+    """Exactly one of these fields is given."""
+    given = [f"has(self.{_written(name)})" for name in names]
+    pair = len(given) == 2
+    return Rule(
+        " != ".join(given) if pair else f"[{', '.join(given)}].filter(given, given).size() == 1",
+        lambda model: sum(_is_given(model, name) for name in names) == 1,
+        expected or f"with exactly one of {', '.join(map(_written, names[:-1]))} and {_written(names[-1])}",
+        "Give exactly one of the two." if pair else advice,
+    )
+
+
+def not_both(one: str, other: str) -> Rule:
+    """At most one of two fields is given."""
+    return Rule(
+        f"!has(self.{_written(one)}) || !has(self.{_written(other)})",
+        lambda model: not (_is_given(model, one) and _is_given(model, other)),
+        f"with {_written(one)} or {_written(other)}, not both",
+    )
+
+
+def never_beside(name: str, other: str) -> Rule:
+    """The field is not given beside the other one, which makes no use of it."""
+    return Rule(
+        f"!has(self.{_written(other)}) || !has(self.{_written(name)})",
+        lambda model: not (_is_given(model, name) and _is_given(model, other)),
+        f"without {_written(name)} beside a {_written(other)}",
+    )
+
+
+def no_params_beside(name: str, advice: str = "") -> Rule:
+    """``params`` is empty if the field is given. In the schema, because CEL cannot see ``params``."""
+    # wrapped in allOf, because pydantic rewrites anyOf
+    schema = {"allOf": [{"anyOf": [{"not": {"required": [name]}}, {"properties": {"params": {"maxProperties": 0}}}]}]}
+    return Rule(
+        "",
+        lambda model: not (_is_given(model, name) and model.params),
+        f"without params beside a {name}",
+        advice,
+        schema=schema,
+    )
+
+
+def _written(name: str) -> str:
+    return to_camel(name.removesuffix("_"))
+
+
+def _is_given(model: "Model", name: str) -> bool:
+    return getattr(model, name) is not None
+
+
+class Model(BaseModel):
+    """What every part of a manifest shares."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+
+    # in the order in which they are checked: the first that does not hold is the one that is reported
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        for rule in self.rules:
+            rule.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        whole = handler.resolve_ref_schema(found)
+        if in_cel := [(rule.cel, rule.message) for rule in cls.rules if rule.cel]:
+            whole.update(cel_rules(*in_cel))
+        for rule in cls.rules:
+            whole.update(rule.schema or {})
+        return found

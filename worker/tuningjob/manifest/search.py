@@ -1,0 +1,63 @@
+"""``spec.search`` and ``spec.crossValidation``: which candidates are tried, and on which splits."""
+
+from functools import cached_property
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from tuningjob.manifest.fields import Untyped
+from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
+from tuningjob.manifest.model import Model, Rule, exactly_one_of
+
+
+class GridSearch(Model):
+    """Every combination of the values: scikit-learn's GridSearchCV."""
+
+    parameters: Untyped = Field(
+        description="A map from a parameter's name to its list of values, or a list of such maps: scikit-learn's param_grid."
+    )
+
+
+# scipy draws some thousand values a second, and each pod draws all of them.
+MOST_ITERATIONS: Final = 100_000
+
+
+class RandomSearch(Model):
+    """Combinations that are drawn at random: scikit-learn's RandomizedSearchCV."""
+
+    parameters: Untyped = Field(
+        description="A map from a parameter's name to its list of values or to a distribution, or a list of such maps: "
+        "scikit-learn's param_distributions."
+    )
+    iterations: Annotated[int, Field(ge=1, le=MOST_ITERATIONS)] = Field(
+        default=10, description="How many combinations are drawn: scikit-learn's n_iter."
+    )
+    random_state: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0,
+        description="The seed that they are drawn by. Never absent, as scikit-learn's may be: every pod must draw the same.",
+    )
+
+
+class Search(Model):
+    """Which candidates are tried."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (exactly_one_of("grid", "random", expected="either a grid or random"),)
+
+    grid: GridSearch | None = Field(default=None, description="Try every combination.")
+    random: RandomSearch | None = Field(default=None, description="Try so many combinations, drawn at random.")
+
+    @cached_property
+    def space(self) -> Grid | Sample:
+        """What is tried. Raises ManifestRefused."""
+        if self.random is not None:
+            return parse_sample(self.random.parameters, self.random.iterations)
+        assert self.grid is not None  # noqa: S101  there is one of the two
+        return parse_grid(self.grid.parameters)
+
+
+class CrossValidation(Model):
+    """How the data is divided."""
+
+    folds: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=5, description="scikit-learn's integer cv: stratified for classifiers, without shuffling."
+    )
