@@ -185,8 +185,7 @@ def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterato
             yield Problem(field, wanted, shown(value), advice, Reason.PARAMETER_INVALID)
     for field, values, bad, wanted in _tried_values(estimator, space):
         if _is_hopeless(space, field, values, bad):
-            what = "of the list" if space.search.random is None else "that was drawn"
-            advice = f"scikit-learn would refuse every fit: no value {what} is valid.{_how_to_write(bad[0], wanted)}"
+            advice = f"scikit-learn would refuse every fit: {space.no_value}.{_how_to_write(bad[0], wanted)}"
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
@@ -200,8 +199,8 @@ def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterat
     for field, values, bad, wanted in _tried_values(estimator, space):
         if not _is_hopeless(space, field, values, bad):
             told = shown(bad[0]) if len(bad) == 1 else shown(bad)
-            way = "Take it out of the list" if space.search.random is None else "Narrow what is drawn from"
-            advice = f"scikit-learn will refuse these fits, which are scored NaN. {way}.{_how_to_write(bad[0], wanted)}"
+            way = f"{space.without_it}.{_how_to_write(bad[0], wanted)}"
+            advice = f"scikit-learn will refuse these fits, which are scored NaN. {way}"
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
 
 
@@ -234,12 +233,8 @@ def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # n
 
 
 def _is_hopeless(space: Space, field: str, values: Sequence[Any], bad: Sequence[Any]) -> bool:
-    """Whether nothing could be fitted with these values: of a grid a whole map of it, of a random search any candidate at all.
-
-    What was drawn for one of a random search's maps may be bad by chance.
-    """
-    everywhere = space.search.random is None or all(field.rpartition(".")[2] in each for each in space.tried)
-    return everywhere and len(bad) == len(values)
+    """Whether nothing could be fitted with these values: of a grid a whole map of it, of a random search any candidate at all."""
+    return len(bad) == len(values) and space.is_everywhere(field.rpartition(".")[2])
 
 
 def _fixed_values(

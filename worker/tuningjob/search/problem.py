@@ -42,7 +42,7 @@ from tuningjob.search.parameters import doubtful_values, fixed_problems, misspel
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason, refused
 from tuningjob.search.roles import roles
-from tuningjob.search.space import Space, space_of
+from tuningjob.search.space import DrawnSpace, Space, space_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -154,10 +154,10 @@ class SearchProblem:
             )
 
     def _small_space(self) -> Iterator[str]:
-        random = self.spec.search.random
-        if random is not None and len(self.candidates) < random.iterations:
+        space = self.space
+        if isinstance(space, DrawnSpace) and len(self.candidates) < space.iterations:
             yield (
-                f"{Reason.SPACE_SMALL}: spec.search.random.iterations is {random.iterations:,}, but there are no more than "
+                f"{Reason.SPACE_SMALL}: spec.search.random.iterations is {space.iterations:,}, but there are no more than "
                 f"{len(self.candidates):,} combinations. Each is tried once, as by spec.search.grid."
             )
 

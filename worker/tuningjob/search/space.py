@@ -1,12 +1,14 @@
 """The space of a search: what GridSearchCV or RandomizedSearchCV is given, and the candidates that scikit-learn makes of it."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
+from typing_extensions import override
 
 from tuningjob.manifest.grid import GRID, SAMPLE
 from tuningjob.manifest.literals import Distribution, Values
@@ -22,43 +24,25 @@ Maps = Sequence[Mapping[str, Sequence[Any]]]
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(ABC):
     """``written``: as the manifest has it. ``given``: scikit-learn's param_grid, or its param_distributions."""
 
-    search: Search
     written: Sequence[Mapping[str, Values | Distribution]]
     given: list[dict[str, Any]]
 
-    @cached_property
+    root: ClassVar[str]  # where the manifest has the maps
+    no_value: ClassVar[str]  # of a parameter of which no value is valid
+    without_it: ClassVar[str]  # what to do about one value that is not
+
+    @property
+    @abstractmethod
     def candidates(self) -> Sequence[Mapping[str, Any]]:
-        """In scikit-learn's order: the same in every pod, because the seed of a random search is never absent."""
-        random = self.search.random
-        if random is None:
-            grid: Sequence[Mapping[str, Any]] = ParameterGrid(self.given)
-            return grid
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)  # told by us
-            return list(ParameterSampler(self.given, random.iterations, random_state=random.random_state))
+        """In scikit-learn's order: the same in every pod."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def tried(self) -> list[dict[str, list[Any]]]:
-        """The values that fits will have, as maps of lists. Of a sample: of what was drawn, and nothing else.
-
-        Drawn candidates are in one map if they set the same names and put the same objects (estimators as steps) there:
-        what is valid for a parameter is up to the object whose it is.
-        """
-        if self.search.random is None:
-            return self.given
-        maps: dict[tuple[Any, ...], dict[str, dict[int, Any]]] = {}
-        for candidate in self.candidates[:_LOOKED_AT]:
-            kind = tuple(
-                (name, id(candidate[name]) if hasattr(candidate[name], "get_params") else None)
-                for name in sorted(candidate)
-            )
-            values = maps.setdefault(kind, {name: {} for name in candidate})
-            for name, value in candidate.items():
-                values[name][id(value)] = value
-        return [{name: list(values.values()) for name, values in each.items()} for each in maps.values()]
+        """The values that fits will have, as maps of lists."""
 
     @property
     def listed(self) -> list[dict[str, list[Any]]]:
@@ -70,30 +54,120 @@ class Space:
 
     def field(self, i: int) -> str:
         """Where the manifest has the map ``i`` of ``given``."""
-        return f"{_field_of(self.search)}[{i}]" if len(self.given) > 1 else _field_of(self.search)
+        return f"{self.root}[{i}]" if len(self.given) > 1 else self.root
 
+    @abstractmethod
     def field_tried(self, i: int) -> str:
-        """Where the manifest has the map ``i`` of ``tried``. Which of several a sample was drawn from, nobody knows."""
-        return self.field(i) if self.search.random is None else _field_of(self.search)
+        """Where the manifest has the map ``i`` of ``tried``."""
 
+    @abstractmethod
+    def is_everywhere(self, name: str) -> bool:
+        """Whether no candidate can be fitted if no value of this parameter, in a map that has it, is valid."""
+
+    @abstractmethod
     def blocks(self, estimator: Any) -> tuple[Block, ...]:  # noqa: ANN401  an estimator
-        """How the candidates are best walked; () in their order, for those of a sample have no axes."""
-        return blocks_of(estimator, self.given) if self.search.random is None else ()
+        """How the candidates are best walked; () in their order."""
 
+    @abstractmethod
     def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV | RandomizedSearchCV:  # noqa: ANN401  an estimator
         """scikit-learn's own search over this space, unfitted."""
-        random = self.search.random
-        if random is None:
-            return GridSearchCV(estimator, self.given, **settings)
-        drawn = {"n_iter": random.iterations, "random_state": random.random_state}
+
+
+class GridSpace(Space):
+    """Every combination of the values: a grid."""
+
+    root = GRID
+    no_value = "no value of the list is valid"
+    without_it = "Take it out of the list"
+
+    @cached_property
+    @override
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        grid: Sequence[Mapping[str, Any]] = ParameterGrid(self.given)
+        return grid
+
+    @property
+    @override
+    def tried(self) -> list[dict[str, list[Any]]]:
+        return self.given
+
+    @override
+    def field_tried(self, i: int) -> str:
+        return self.field(i)
+
+    @override
+    def is_everywhere(self, name: str) -> bool:  # with any of its parameters a whole map of a grid is lost
+        return True
+
+    @override
+    def blocks(self, estimator: Any) -> tuple[Block, ...]:
+        return blocks_of(estimator, self.given)
+
+    @override
+    def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV:
+        return GridSearchCV(estimator, self.given, **settings)
+
+
+@dataclass(frozen=True)
+class DrawnSpace(Space):
+    """Combinations that are drawn at random; the seed is never absent, so every pod draws the same."""
+
+    iterations: int
+    random_state: int
+
+    root = SAMPLE
+    no_value = "no value that was drawn is valid"
+    without_it = "Narrow what is drawn from"
+
+    @cached_property
+    @override
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)  # we say it ourselves
+            return list(ParameterSampler(self.given, self.iterations, random_state=self.random_state))
+
+    @cached_property
+    @override
+    def tried(self) -> list[dict[str, list[Any]]]:
+        """Of what was drawn, and nothing else.
+
+        Candidates are in one map if they set the same names and put the same objects (estimators as steps) there: what is valid
+        for a parameter is up to the object that has it.
+        """
+        maps: dict[tuple[Any, ...], dict[str, dict[int, Any]]] = {}
+        for candidate in self.candidates[:_LOOKED_AT]:
+            kind = tuple(
+                (name, id(candidate[name]) if hasattr(candidate[name], "get_params") else None)
+                for name in sorted(candidate)
+            )
+            values = maps.setdefault(kind, {name: {} for name in candidate})
+            for name, value in candidate.items():
+                values[name][id(value)] = value
+        return [{name: list(values.values()) for name, values in each.items()} for each in maps.values()]
+
+    @override
+    def field_tried(self, i: int) -> str:  # which map a candidate was drawn from cannot be known
+        return self.root
+
+    @override
+    def is_everywhere(self, name: str) -> bool:
+        """What was drawn for one of several maps may be invalid by chance."""
+        return all(name in each for each in self.tried)
+
+    @override
+    def blocks(self, estimator: Any) -> tuple[Block, ...]:
+        return ()
+
+    @override
+    def search_cv(self, estimator: Any, **settings: Any) -> RandomizedSearchCV:
+        drawn = {"n_iter": self.iterations, "random_state": self.random_state}
         return RandomizedSearchCV(estimator, self.given, **drawn, **settings)
 
 
 def space_of(search: Search) -> Space:
     """Raises ManifestRefused for objects that cannot be made."""
     written = search.space.maps
-    return Space(search, written, build_space(written, _field_of(search)))
-
-
-def _field_of(search: Search) -> str:
-    return GRID if search.random is None else SAMPLE
+    if search.random is None:
+        return GridSpace(written, build_space(written, GRID))
+    given = build_space(written, SAMPLE)
+    return DrawnSpace(written, given, search.random.iterations, search.random.random_state)
