@@ -30,3 +30,14 @@ async def test_a_field_that_may_change_is_followed_without_parsing_what_may_not(
 
     assert world.status()["phase"] == "Suspended"
     assert seen == {}
+
+
+async def test_a_search_is_opened_with_one_parse(world: World) -> None:
+    world.cluster.apply(manifest())
+    with parses() as seen:
+        await world.settle()
+        world.preflight()
+        await world.settle()
+
+    assert world.status()["phase"] == "Running"
+    assert seen == {"validated": 1, "space": 1, "params spec.data.params": 1, "params spec.estimator.params": 1}

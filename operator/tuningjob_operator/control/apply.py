@@ -67,19 +67,24 @@ class Hands:
         self._keys = keys
         self.settings = settings
 
-    async def apply(self, body: Body, step: Step) -> None:
-        """One step for this TuningJob. Raises LookAgain, ApiError and JournalError."""
-        if isinstance(step, OpenSearch | EndSearch | GiveBack | Release | Pardon):
+    async def apply(self, body: Body, step: Step) -> bool:
+        """One step for this TuningJob; returns whether it opened a search. Raises LookAgain, ApiError and JournalError."""
+        if isinstance(step, OpenSearch):
+            return await self._open_search(step)
+        if isinstance(step, EndSearch | GiveBack | Release | Pardon):
             await self._apply_to_journal(body, step)
         else:
             await self._apply_to_cluster(body, step)
+        return False
 
-    async def _apply_to_journal(self, body: Body, step: OpenSearch | EndSearch | GiveBack | Release | Pardon) -> None:
+    async def _open_search(self, step: OpenSearch) -> bool:
+        new = step.new
+        is_new = await asyncio.to_thread(self._journal.open_search, replace(new, artifacts=self._artifacts.url(new.id)))
+        logger.info("opened the search", extra={"search": new.id, "fits": new.candidates * new.splits})
+        return is_new
+
+    async def _apply_to_journal(self, body: Body, step: EndSearch | GiveBack | Release | Pardon) -> None:
         match step:
-            case OpenSearch(new=new):
-                where = self._artifacts.url(new.id)
-                await asyncio.to_thread(self._journal.open_search, replace(new, artifacts=where))
-                logger.info("opened the search", extra={"search": new.id, "fits": new.candidates * new.splits})
             case EndSearch(text=text):
                 reason = text.partition(":")[0]
                 await asyncio.to_thread(self._journal.fail, uid_of(body), text, by=EndedBy.OPERATOR, reason=reason)

@@ -35,9 +35,10 @@ from tuningjob_operator.control.apply import Hands, LookAgain
 from tuningjob_operator.control.service_watch import ServiceWatch
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
+from tuningjob_operator.decide.admission import read_spec
 from tuningjob_operator.decide.children import build_event, read_files
 from tuningjob_operator.decide.conditions import transitions
-from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, Plan, ScaleJob, View
+from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, ScaleJob, View
 from tuningjob_operator.decide.plan import changes_of, plan, with_service
 from tuningjob_operator.objects import Body, Key, clip, generation_of, uid_of
 from tuningjob_operator.reading import is_large, is_partial, unreadable
@@ -155,9 +156,11 @@ class Reconciler:
                 continue
             try:
                 for step in planned.steps:
-                    await self._hands.apply(body, step)
+                    applied = await self._hands.apply(body, step)
                     if isinstance(step, ScaleJob):
                         self._scaled[uid_of(body)] = self._clock.monotonic()
+                    if isinstance(step, OpenSearch) and applied:
+                        self._remember(body, step)
             except LookAgain as again:
                 taken = observed.results_name_taken or again.results_name_taken
                 refused = again.results_refused or observed.results_refused
@@ -173,6 +176,12 @@ class Reconciler:
                 return None
             return await self._publish(body, planned)
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
+
+    def _remember(self, body: Body, opened: OpenSearch) -> None:
+        """What a search of which nothing was in the journal was opened with: it need not be read from there."""
+        uid = uid_of(body)
+        self._admitted.put(uid, opened.spec, len(json.dumps(opened.new.spec)))
+        self._frozen_changes[uid] = (generation_of(body), ())
 
     async def _planned(self, observed: Observed) -> Plan:
         """The plan; of what is large, from a thread of its own."""
@@ -261,7 +270,8 @@ class Reconciler:
         admitted = None if progress is None else await self._admitted_spec(uid)
         if progress is None or admitted is None:
             # what is to be admitted must be seen whole
-            return replace(observed, tuningjob=await self._whole(key, body))
+            whole = await self._whole(key, body)
+            return replace(observed, tuningjob=whole, asked=await self._read(whole))
         found = replace(observed, admitted=admitted, frozen_changes=await self._compared(key, body, admitted))
         return self._with_deaths(found, uid, progress)
 
@@ -276,6 +286,13 @@ class Reconciler:
         if not found or uid_of(found) != uid_of(body):
             raise Conflict(HTTPStatus.CONFLICT, "Conflict", "the TuningJob is no longer there")
         return found
+
+    async def _read(self, body: Body) -> TuningJobSpec | ManifestRefused:
+        """The spec of a TuningJob, or why it is none; read once for all plans of this pass."""
+        try:
+            return await PLANNING.run(read_spec, body) if is_large(body) else read_spec(body)
+        except ManifestRefused as refused:
+            return refused
 
     async def _compared(self, key: Key, body: Body, admitted: TuningJobSpec) -> tuple[str, ...]:
         """What of the spec is not as it was admitted; found out once for each change of it."""

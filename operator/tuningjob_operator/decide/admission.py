@@ -49,7 +49,11 @@ class Admission:
 
 def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
     """Judge a TuningJob. Raises ManifestRefused with every problem that can be told at once."""
-    spec = read_spec(body)
+    return admit_spec(read_spec(body), settings)
+
+
+def admit_spec(spec: TuningJobSpec, settings: Settings) -> Admission:
+    """``admit`` of a TuningJob whose spec has been read."""
     admission = measure(spec)
     problems = list(_cluster_problems(spec, settings))
     try:
@@ -100,14 +104,6 @@ def ceiling_pods(spec: TuningJobSpec, settings: Settings, *, memory: Decimal | N
     by_cpu = math.inf if settings.max_cpu is None else settings.max_cpu // cpu
     by_memory = math.inf if settings.max_memory is None else settings.max_memory // memory
     return int(min(settings.max_pods, by_cpu, by_memory))
-
-
-def size_of_refused(body: Mapping[str, Any]) -> Size | None:
-    """The size of a TuningJob that was refused, if it can be told."""
-    try:
-        return size_of(read_spec(body))
-    except ManifestRefused:
-        return None
 
 
 def _cluster_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Problem]:

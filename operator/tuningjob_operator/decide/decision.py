@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.status import TuningJobStatus
@@ -46,6 +47,7 @@ class Observed:
     job: Body | None = None
     progress: Progress | None = None  # None: not opened in the journal
     admitted: TuningJobSpec | None = None  # the journal's copy of the spec: what runs
+    asked: TuningJobSpec | ManifestRefused | None = None  # what the TuningJob says, if that has been read
     files: ResultFiles | None = None  # of a search that is complete
     frozen_changes: tuple[str, ...] | None = (
         None  # what of the spec differs from the admitted one; None: not compared yet
@@ -64,9 +66,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class OpenSearch:
-    """Open the search in the journal."""
+    """Open the search in the journal; ``spec`` is what it is opened with."""
 
     new: NewSearch
+    spec: TuningJobSpec
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ clauses of ``plan`` come in the order of a search's life; what its Job needs is 
 API, a clock or a thread.
 """
 
+import contextlib
 import datetime as dt
 import math
 from collections.abc import Mapping
@@ -19,11 +20,11 @@ from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.manifest.status import EstimateStatus, TuningJobStatus
 from tuningjob.protocol.records import Preflight, SearchState
-from tuningjob.sizing import size_warning
+from tuningjob.sizing import size_of, size_warning
 from tuningjob_operator import names
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
-from tuningjob_operator.decide.admission import Admission, admit, read_spec, remeasure, size_of_refused
+from tuningjob_operator.decide.admission import Admission, admit_spec, read_spec, remeasure
 from tuningjob_operator.decide.children import build_results
 from tuningjob_operator.decide.conditions import find, is_true
 from tuningjob_operator.decide.decision import (
@@ -64,7 +65,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     if st.has_ended(old):
         return _after_the_end(view, old)
     try:
-        spec, admission = _admitted(observed, settings)
+        admission = _admitted(observed, settings)
     except ManifestRefused as refused:
         return _refused(view, str(refused))
     progress = None if observed.progress is None else heard(observed.progress)
@@ -72,33 +73,39 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     view = replace(view, observed=replace(observed, progress=progress))
     view = with_service(_sized(view, admission), observed.service_trouble)
     if progress is None:
-        opening = OpenSearch(_new_search(observed.tuningjob, admission, settings))
-        return _run(view, spec, admission, None, opening)
+        opening = OpenSearch(_new_search(observed.tuningjob, admission, settings), admission.spec)
+        return _run(view, admission, None, opening)
     view = _counted(view, progress)
     # before what workers say: nothing of that keeps a search from being cancelled
     if progress.state is SearchState.RUNNING:
-        view = _resumed(view, spec)
-        ordered = _order_to_end(view, spec)
+        view = _resumed(view, admission.spec)
+        ordered = _order_to_end(view, admission.spec)
         if ordered is not None:
             return _end(view, ordered)
     found = estimate(progress)
-    return _follow(_measured(view, progress, admission, found), spec, progress, admission, found)
+    return _follow(_measured(view, progress, admission, found), progress, admission, found)
 
 
-def _admitted(observed: Observed, settings: Settings) -> tuple[TuningJobSpec, Admission]:
+def _admitted(observed: Observed, settings: Settings) -> Admission:
     """The spec that runs, and its size. Raises ManifestRefused for one that was not admitted before and may not be."""
     if observed.admitted is None:
-        admission = admit(observed.tuningjob, settings)
-        return admission.spec, admission
+        return admit_spec(_asked(observed), settings)
     spec = with_live_fields(observed.admitted, observed.tuningjob.get("spec") or {})
-    return spec, remeasure(spec, observed.admitted, settings)
+    return remeasure(spec, observed.admitted, settings)
 
 
-def _follow(view: View, spec: TuningJobSpec, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
+def _asked(observed: Observed) -> TuningJobSpec:
+    """What the TuningJob says. Raises ManifestRefused."""
+    if isinstance(observed.asked, ManifestRefused):
+        raise observed.asked
+    return observed.asked or read_spec(observed.tuningjob)
+
+
+def _follow(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
     """The journal leads: where it says that the search is, there it is."""
     match progress.state:
         case SearchState.RUNNING:
-            return _run(view, spec, admission, found)
+            return _run(view, admission, found)
         case SearchState.COMPLETE:
             return _complete(view, progress)
         case SearchState.REFUSED:
@@ -237,8 +244,9 @@ def _preflight_text(preflight: Preflight) -> str:
 # --- the middle
 
 
-def _run(view: View, spec: TuningJobSpec, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+def _run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
     """A search that is to go on, unless there is a reason to end it."""
+    spec = admission.spec
     view = _resumed(view, spec)
     end = _order_to_end(view, spec) or _plan_is_ready(view, spec)
     if end is None and spec.suspend:
@@ -373,9 +381,8 @@ def _complete(view: View, progress: Progress) -> Plan:
 
 def _refused(view: View, message: str) -> Plan:
     """Refused before anything was made."""
-    size = size_of_refused(view.observed.tuningjob)
-    if size is not None:
-        view = view.showing(grid=st.grid_status(size))
+    with contextlib.suppress(ManifestRefused):
+        view = view.showing(grid=st.grid_status(size_of(_asked(view.observed))))
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 

@@ -92,14 +92,14 @@ class SqlJournal:
 
     # --- searches
 
-    def open_search(self, new: NewSearch) -> None:
-        """Open a search; one of this id that is there already stays as it is, but for its number of pods."""
+    def open_search(self, new: NewSearch) -> bool:
+        """Open a search; one of this id that is there already stays as it is, but for its number of pods. Was it opened?"""
         with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None and row.deleted_at is None:
                 if row.pods != new.pods:
                     connection.execute(searches.update().where(searches.c.id == new.id).values(pods=new.pods))
-                return
+                return False
             if row is not None:
                 remove(connection, new.id)
             connection.execute(
@@ -113,6 +113,7 @@ class SqlJournal:
                     reused=0,
                 )
             )
+        return True
 
     def named(self, namespace: str, name: str) -> list[str]:
         """The ids of the searches of this name, the newest first."""
