@@ -61,6 +61,32 @@ PIPELINE: Final[Body] = {
         "features": ["a", "b"],
         "format": "csv",
         "persistentVolumeClaim": "iris",
+        "sort": "day",
+        "read": {
+            "delimiter": r"\s+",
+            "decimal": ",",
+            "thousands": ".",
+            "encoding": "latin-1",
+            "quoteChar": "'",
+            "quoting": "minimal",
+            "doubleQuote": False,
+            "escapeChar": "\\",
+            "comment": "#",
+            "skipInitialSpace": True,
+            "skipRows": 1,
+            "header": False,
+            "names": ["a", "b", "day", "id", "species"],
+            "naValues": ["-", ""],
+            "keepDefaultNa": False,
+            "trueValues": ["ja"],
+            "falseValues": ["nein"],
+            "parseDates": ["day"],
+            "dateFormat": "%d.%m.%Y",
+            "dayFirst": True,
+            "dtypes": {"a": "Int64"},
+            "categories": ["b"],
+            "indexColumn": "id",
+        },
     },
 }
 FULL: Final[Body] = {
@@ -69,7 +95,7 @@ FULL: Final[Body] = {
     "crossValidation": {"folds": 3},
     "scoring": "accuracy",
     "returnTrainScore": True,
-    "data": {"path": "iris.parquet", "target": "species", "configMap": "iris"},
+    "data": {"path": "iris.parquet", "target": "species", "configMap": "iris", "exclude": ["id"]},
     "resources": {"cpu": "1500m", "memory": "1Gi", "memoryLimit": "4Gi"},
     "parallelism": 4,
     "mode": "Plan",
@@ -320,9 +346,55 @@ estimators = st.one_of(
     _objects({"pipeline": spread(_steps, "name").filter(bool)}, {"params": st.just({})}),
 )
 _columns = st.text(min_size=1, max_size=4)
+_reads = st.sampled_from(
+    [
+        {},
+        PIPELINE["data"]["read"],
+        {"delimiter": r"\s+"},
+        {"delimiter": "\t", "naValues": [""]},
+        {"header": False, "names": ["a", "b"]},
+        {"delimiter": ";", "decimal": ",", "thousands": " "},
+        {"dtypes": {"a": "str", "b": "category"}},
+        {"dtypes": {"a": "str"}},
+    ]
+)
+# what the models and the API server refuse
+_bad_reads = st.sampled_from(
+    [
+        {"delimiter": ".", "decimal": "."},
+        {"decimal": ","},
+        {"thousands": "."},
+        {"thousands": '"'},
+        {"comment": ","},
+        {"escapeChar": "."},
+        {"escapeChar": '"'},
+        {"quoteChar": ","},
+        {"header": False},
+        {"delimiter": r"\s"},
+        {"delimiter": "ab"},
+        {"delimiter": "\n"},
+        {"dtypes": {}},
+        {"dtypes": {"": "str"}},
+        {"dtypes": {"x" * 254: "str"}},
+        {"dtypes": {"a": "text"}},
+        {"encoding": "latin 1"},
+    ]
+)
 _holders: st.SearchStrategy[Body] = st.one_of(
     st.just({}), _objects({"configMap": object_names}), _objects({"persistentVolumeClaim": object_names})
 )
+
+
+def _is_coherent(file: Body) -> bool:
+    chosen = [name for key in ("features", "exclude") for name in file.get(key, [])]
+    is_csv = file.get("format", file["path"].rpartition(".")[2].lower()) == "csv"
+    return (
+        file["target"] not in chosen
+        and not ("features" in file and "exclude" in file)
+        and (is_csv or "read" not in file)
+    )
+
+
 data = st.one_of(
     _objects(
         {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
@@ -335,8 +407,11 @@ data = st.one_of(
                 "format": st.sampled_from(["csv", "parquet"]),
                 "features": st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3),
                 "params": st.just({}),
+                "exclude": st.lists(_columns.map(lambda name: f"{name}-"), min_size=1, max_size=3),
+                "sort": _columns,
+                "read": _reads,
             },
-        ).filter(lambda file: file["target"] not in file.get("features", [])),
+        ).filter(_is_coherent),
         _holders,
     ),
 )
@@ -386,6 +461,8 @@ specs: st.SearchStrategy[Body] = _objects(
 
 def near(schema: Body) -> st.SearchStrategy[Any]:
     """Values for this place of the schema: mostly of its type, at its bounds or just beyond, or what fits another place."""
+    if "quoteChar" in schema.get("properties", {}):
+        return _reads | _bad_reads | _odd
     fitting = st.deferred(lambda: _fitting(schema))
     return st.one_of(fitting, fitting, fitting, _odd)
 

@@ -176,8 +176,41 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
             "configMap": "a",
             "target": "z",
             "features": ["a"],
+            "exclude": ["a"],
+            "sort": "a",
+            "read": {},
         }.items()
     },
+    "features and what is none": (
+        changed(PIPELINE, ("data", "exclude"), ["c"]),
+        "must be with features or exclude, not both",
+        lacking(PIPELINE, ("data", "features")),
+    ),
+    "a target that is excluded": (
+        changed(FULL, ("data", "exclude"), ["id", "species"]),
+        "must be with a target that is not excluded",
+        changed(FULL, ("data", "exclude"), ["id", "Species"]),
+    ),
+    "a Parquet file that is to be read as text": (
+        changed(FULL, ("data", "read"), {}),
+        "must be without read beside a Parquet file",
+        changed(changed(FULL, ("data", "read"), {}), ("data", "format"), "csv"),
+    ),
+    "two meanings of a character": (
+        changed(PIPELINE, ("data", "read"), {"decimal": ","}),
+        "must be with another character for each of delimiter",
+        changed(PIPELINE, ("data", "read"), {"decimal": ",", "delimiter": ";"}),
+    ),
+    "a file without names": (
+        changed(PIPELINE, ("data", "read"), {"header": False}),
+        "must be with names beside header: false",
+        changed(PIPELINE, ("data", "read"), {"header": False, "names": ["a"]}),
+    ),
+    "a type of no column": (
+        changed(PIPELINE, ("data", "read"), {"dtypes": {"": "str"}}),
+        "must have columns' names as its keys",
+        changed(PIPELINE, ("data", "read"), {"dtypes": {"a": "str"}}),
+    ),
     "params beside a path": (
         changed(FULL, ("data", "params"), {"a": 1}),
         "spec.data.params: Too many",
@@ -407,7 +440,7 @@ def _beside_max_length(path: Path, value: Any, limit: int) -> tuple[list[Any], l
 
 
 def _named(count: int) -> Body:
-    return {f"a{i}": "b" for i in range(count)}
+    return {f"a{i}": "str" for i in range(count)}  # a label's value, and a type
 
 
 # For each of a schema's bounds: values of which one is just taken, and values that are just refused.

@@ -8,11 +8,12 @@ from pydantic import Field
 from tuningjob.manifest.fields import FILLED_IN, DottedPath, ObjectName, Params
 from tuningjob.manifest.literals import Arguments, parse_params
 from tuningjob.manifest.model import Model, Rule, exactly_one_of, must_be, never_beside, no_params_beside, not_both
+from tuningjob.manifest.read import ColumnName, ReadOptions
 
 _LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
 _LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
 _BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
-_OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "target", "features")
+_OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "target", "features", "exclude", "sort", "read")
 
 
 def _is_below(data: "Data") -> bool:
@@ -76,6 +77,26 @@ _RULES: Final = (
             got=data.target,
         ),
     ),
+    not_both("features", "exclude"),
+    Rule(
+        "!has(self.exclude) || !has(self.target) || !(self.target in self.exclude)",
+        lambda data: data.exclude is None or data.target not in data.exclude,
+        "with a target that is not excluded",
+        "Remove it from exclude: the target is no feature anyway.",
+        closer=lambda data: must_be(
+            "columns without the target",
+            f"Remove {data.target!r}: it is no feature anyway.",
+            field="exclude",
+            got=data.exclude,
+        ),
+    ),
+    Rule(
+        "!has(self.read) || !has(self.path) || "
+        "(has(self.format) ? self.format == 'csv' : self.path.lowerAscii() == 'csv' || self.path.lowerAscii().endsWith('.csv'))",
+        lambda data: data.read is None or data.path is None or data.file_format == "csv",
+        "without read beside a Parquet file",
+        "A Parquet file says itself how it is to be read.",
+    ),
 )
 
 
@@ -102,13 +123,19 @@ class Data(Model):
         default=None,
         description="The ConfigMap that holds a small file, in a pod. A laptop does not read it.",
     )
-    target: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
-        default=None, description="The column to predict."
+    target: ColumnName | None = Field(default=None, description="The column to predict.")
+    features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = Field(
+        default=None, description="The columns to predict from; every other column by default."
     )
-    features: (
-        Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(min_length=1, max_length=10_000)]
-        | None
-    ) = Field(default=None, description="The columns to predict from; every other column by default.")
+    exclude: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = Field(
+        default=None, description="Columns that are no features, where all others are."
+    )
+    sort: ColumnName | None = Field(
+        default=None,
+        description="The column by which the rows are sorted, such as a date: ascending, rows of one value as they stand. No "
+        "feature, unless features names it.",
+    )
+    read: ReadOptions | None = Field(default=None, description="How the CSV file is written.")
 
     @cached_property
     def arguments(self) -> Arguments:

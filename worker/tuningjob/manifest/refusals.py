@@ -35,9 +35,13 @@ _ELSEWHERE: Final = {
     "sampleweight": "A manifest gives fit no weights: tuningjob.GridSearchCV takes fit parameters.",
     "fitparams": "A manifest gives fit X and y alone: tuningjob.GridSearchCV takes fit parameters.",
     "url": "URLs are not read: name a file by spec.data.path.",
-    "exclude": "Name the columns that stay in spec.data.features.",
-    "sep": "Fields are separated by commas: save the file so.",
-    "delimiter": "Fields are separated by commas: save the file so.",
+    "sep": "pandas' sep is spec.data.read.delimiter here.",
+    "delimiter": "It is spec.data.read.delimiter here.",
+    "csv": "How a CSV file is written is spec.data.read here.",
+    "encoding": "It is spec.data.read.encoding here.",
+    "indexcol": "pandas' index_col is spec.data.read.indexColumn here.",
+    "dtype": "pandas' dtype is spec.data.read.dtypes here.",
+    "orderby": "It is spec.data.sort here.",
 }
 _PATTERNS: Final = {
     fields.DNS_LABEL: "a name of lower-case letters, digits and -, with a letter or a digit at both ends",

@@ -1,8 +1,10 @@
 """X and y: from one of scikit-learn's loaders, or from a CSV or Parquet file."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import joblib
@@ -17,16 +19,20 @@ from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused, told
 from tuningjob.search.tables import lacks_header, read_csv, read_parquet
 
+_MOST_NAMED: Final = 10
 _URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """``X`` of shape (samples, features), ``y`` of shape (samples,), and a digest of both."""
+    """``X`` of shape (samples, features), ``y`` of shape (samples,), and a digest of both. ``beside``: columns that are in
+    neither, by the field of the manifest that names them.
+    """
 
     X: Any
     y: Any
     digest: str
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -40,11 +46,30 @@ class Dataset:
         return int(shape[1]) if len(shape) > 1 else 1
 
 
-def load_data(data: Data, folder: Path, *, in_pod: bool = False) -> Dataset:
-    """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused."""
-    X, y = _from_loader(data) if data.loader is not None else _from_file(data, folder, in_pod=in_pod)
+def load_data(
+    data: Data, folder: Path, *, in_pod: bool = False, beside: Mapping[str, str] = MappingProxyType({})
+) -> Dataset:
+    """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused.
+
+    ``beside``: columns of a file that are neither target nor feature, by the field that names them.
+    """
+    others: dict[str, Any] = {}
+    if data.loader is not None:
+        X, y = _from_loader(data)
+    else:
+        frame = _from_file(data, folder, beside, in_pod=in_pod)
+        X, y = _columns(frame, data, beside)
+        others = {where: frame[name] for where, name in beside.items()}
     _check_lengths(X, y, data)
-    return Dataset(X, y, str(joblib.hash((X, y), hash_name="sha1")))
+    return Dataset(X, y, str(joblib.hash((X, y), hash_name="sha1")), others)
+
+
+def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str]) -> list[str]:
+    """The columns of a file that are X: those that are named, or all that have no part of their own."""
+    if data.features is not None:
+        return data.features
+    taken = {*beside.values(), *(data.exclude or ()), data.target, data.sort}
+    return [column for column in known if column not in taken]
 
 
 def _check_lengths(X: Any, y: Any, data: Data) -> None:  # noqa: ANN401  whatever a loader gives
@@ -103,12 +128,32 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
     return made.data, made.target
 
 
-def _from_file(data: Data, folder: Path, *, in_pod: bool) -> tuple[Any, Any]:
+def _from_file(data: Data, folder: Path, beside: Mapping[str, str], *, in_pod: bool) -> pd.DataFrame:
+    """The file's rows, in their order."""
     if data.path is None:
         raise ValueError("no path")
     path = _file_of(data, data.path, folder, in_pod=in_pod)
-    frame = read_csv(path, data.path) if data.file_format == "csv" else read_parquet(path, data.path)
-    return _columns(frame, data)
+    frame = read_csv(path, data.path, data.read) if data.file_format == "csv" else read_parquet(path, data.path)
+    _check_columns(frame, data, beside)
+    return _sorted(frame, data)
+
+
+def _sorted(frame: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """By the column that is named: ascending, and rows of one value as they stand."""
+    if data.sort is None:
+        return frame
+    missing = int(frame[data.sort].isna().sum())
+    if missing:
+        must_be, advice = (
+            "a column without missing values",
+            f"{missing:,} of {len(frame):,} are missing: nobody knows where they belong.",
+        )
+        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, advice)
+    try:
+        return frame.sort_values(data.sort, kind="stable")
+    except TypeError as error:  # of several kinds
+        must_be = "a column whose values can be compared with each other"
+        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, f"pandas says: {error}.") from error
 
 
 def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
@@ -137,35 +182,35 @@ def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
     raise refused(Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, advice)
 
 
-def _columns(frame: pd.DataFrame, data: Data) -> tuple[Any, Any]:
+def _check_columns(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> None:
+    """All columns that are named are there, and none has two parts."""
     known = [str(column) for column in frame.columns]
-    problems: list[Problem] = []
-    if data.target not in known:
-        problems.append(
-            Problem(
-                "spec.data.target",
-                f"a column of {data.path}",
-                shown(data.target),
-                _nearest_column(str(data.target), known),
-                Reason.DATA_LOAD,
-            )
+    named = {"spec.data.target": data.target, "spec.data.sort": data.sort, **beside}
+    named |= {f"spec.data.features[{i}]": name for i, name in enumerate(data.features or [])}
+    named |= {f"spec.data.exclude[{i}]": name for i, name in enumerate(data.exclude or [])}
+    problems = [
+        Problem(where, f"a column of {data.path}", shown(name), _nearest_column(name, known), Reason.DATA_LOAD)
+        for where, name in named.items()
+        if name is not None and name not in known
+    ]
+    problems += [
+        Problem(
+            where, "a column that is no feature", shown(name), "Remove it from spec.data.features.", Reason.DATA_LOAD
         )
-    for i, name in enumerate(data.features or []):
-        if name not in known:
-            problems.append(
-                Problem(
-                    f"spec.data.features[{i}]",
-                    f"a column of {data.path}",
-                    shown(name),
-                    _nearest_column(name, known),
-                    Reason.DATA_LOAD,
-                )
-            )
+        for where, name in beside.items()
+        if name in (data.features or ())
+    ]
     if problems:
         raise ManifestRefused(problems)
-    X = frame[data.features] if data.features is not None else frame.drop(columns=[data.target])
+
+
+def _columns(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> tuple[Any, Any]:
+    X = frame[feature_columns(data, list(frame.columns), beside)]
     if X.shape[1] == 0:
+        others = [name for name in frame.columns if name != data.target]
         advice = f"{data.target!r} is the only column of the file."
+        if others:
+            advice = f"None of its other columns is a feature: {', '.join(map(repr, others[:_MOST_NAMED]))}."
         raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.path, advice)
     return X, frame[data.target]
 
