@@ -1,6 +1,6 @@
 """tuningjob: GridSearchCV for a shared Kubernetes cluster.
 
-The library: the manifest's models (``spec``), its size (``sizing``), the journal (``journal``), the engine that evaluates
+The library: the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that evaluates
 candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
 pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``. What a finished search answered:
 ``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be imported: docs/api.md.
@@ -28,7 +28,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the name is of
     # the operator imports this package too, and must not import scikit-learn
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

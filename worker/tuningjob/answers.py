@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from tuningjob.aliases import Anything, Json
 from tuningjob.errors import JournalError, ManifestRefused
 from tuningjob.extras import advice_for
 from tuningjob.manifest.wellknown import JOURNAL_FILE
@@ -90,7 +91,7 @@ def read_results(path: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _read(name: str, value: Any) -> Any:  # noqa: ANN401  a JSON value
+def _read(name: str, value: Json) -> Json:
     try:
         return from_literals({name: value})[name]
     except ManifestRefused:
@@ -104,7 +105,7 @@ def _numbers(texts: list[str]) -> list[int] | list[float]:
         return [float(text or "nan") for text in texts]
 
 
-def _column(values: list[Any], index: Any) -> pd.Series:  # noqa: ANN401  an index of pandas
+def _column(values: list[Any], index: Anything) -> pd.Series:
     series = pd.Series([pd.NA] * len(values), dtype=object, index=index)
     for i, value in enumerate(values):
         series.iat[i] = value  # one by one: pandas would take a list of lists for a table

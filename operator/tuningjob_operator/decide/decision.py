@@ -7,8 +7,8 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.manifest.models import TuningJobSpec
@@ -216,7 +216,7 @@ class View:
         """Without this condition."""
         return replace(self, conditions=drop_condition(self.conditions, kind))
 
-    def showing(self, **fields: Any) -> "View":  # noqa: ANN401  fields of a status
+    def showing(self, **fields: Anything) -> "View":
         """With these fields in the status."""
         return replace(self, status=self.status.model_copy(update=fields))
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from tuningjob.aliases import Json
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.grid import Grid, Sample
 from tuningjob.manifest.status import (
@@ -129,7 +130,7 @@ def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestSta
     return BestStatus(index=index, score=score, params=None if params is None else _spell_nulls(params))
 
 
-def _spell_nulls(value: Any) -> Any:  # noqa: ANN401  any JSON value
+def _spell_nulls(value: Json) -> Json:
     """A null under a key as the manifest's own literal: the API server drops the key otherwise, without a word."""
     if isinstance(value, Mapping):
         return {key: {"none": True} if item is None else _spell_nulls(item) for key, item in value.items()}

@@ -8,8 +8,9 @@ operator makes of a search (its size, when it ends, what its status says) begins
 import json
 import re
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
+from tuningjob.aliases import Json
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.bounds import problems_of
 from tuningjob.protocol.records import Pilot, Preflight, Spread
@@ -61,7 +62,7 @@ def reason_of(text: str | None, default: str) -> str:
     return text if text is not None and _REASON.fullmatch(text) else default
 
 
-def showable(params: Any) -> bool:  # noqa: ANN401  any JSON-like value
+def showable(params: Json) -> bool:
     """Whether these parameters are small, shallow, and JSON."""
     if problems_of(params, "params", max_bytes=MAX_PARAMS_BYTES, max_depth=_MAX_PARAMS_DEPTH):
         return False

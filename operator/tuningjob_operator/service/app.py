@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from tuningjob.aliases import Json
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
@@ -89,7 +90,7 @@ def _spelled(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _spell(part: Any) -> None:  # noqa: ANN401  any JSON
+def _spell(part: Json) -> None:
     if isinstance(part, dict):
         if part.get("type") == "number":
             bounds = {name: part.pop(name) for name in ("type", "minimum", "maximum") if name in part}

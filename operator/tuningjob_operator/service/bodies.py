@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from tuningjob.aliases import Anything
 from tuningjob_operator.service.wire import sentence_of
 
 R = TypeVar("R")
@@ -62,7 +63,7 @@ class Takes(Generic[R]):
     ``openapi`` is what the schema is told of it (``openapi_extra`` of the route).
     """
 
-    def __init__(self, kind: Any) -> None:  # noqa: ANN401  a record's class, or an annotated one
+    def __init__(self, kind: Anything) -> None:
         self._adapter: TypeAdapter[R] = TypeAdapter(kind)
         schema = self._adapter.json_schema(ref_template="#/components/schemas/{model}")
         self.openapi: dict[str, Any] = {

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import fsspec
 from typing_extensions import override
 
+from tuningjob.aliases import Anything
 from tuningjob.artifacts.store import (
     ArtifactStore,
     blocks,
@@ -42,7 +43,7 @@ _READ_SECONDS: Final = 60
 class _Bucket(ABC):
     """The few verbs in which the protocols differ. ``key`` is bucket and path."""
 
-    def __init__(self, fs: Any) -> None:  # noqa: ANN401  an fsspec filesystem
+    def __init__(self, fs: Anything) -> None:
         self.fs = fs
 
     @abstractmethod

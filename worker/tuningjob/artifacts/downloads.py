@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from tuningjob.aliases import Estimator
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.errors import ArtifactRefused
 from tuningjob.manifest.wellknown import RESULT_FILES, SIDECAR_FILE
@@ -79,7 +80,7 @@ def check_files(folder: Path, *, only: str | None = None) -> list[str]:
     return list(_differences(sidecar.versions))
 
 
-def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | None = None) -> Any:  # noqa: ANN401
+def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | None = None) -> Estimator:
     """What a search has stored in ``path`` (``model.joblib`` or ``search.joblib``), checked before it is unpickled.
 
     ``mmap_mode`` as in ``joblib.load``: for files without compression. Warns for each version that differs. Raises

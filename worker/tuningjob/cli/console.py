@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+
+from tuningjob.aliases import Anything
 
 # of a column that gives way to others
 _NARROWEST: Final = 8
@@ -70,7 +72,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, sort_keys=True)
 
 
-def print_json(kind: Any, value: object) -> None:  # noqa: ANN401  a record's class, or what TypeAdapter takes in its place
+def print_json(kind: Anything, value: object) -> None:
     """A record, or several, as JSON for machines; NaN as the string."""
     from pydantic import TypeAdapter  # noqa: PLC0415  what needs no JSON starts without it
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from tuningjob.aliases import Anything
 from tuningjob.cli.console import warn
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, Problem, UnknownModel, UnknownSearch
 from tuningjob.manifest.wellknown import (
@@ -227,7 +228,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
         namespace: str | None,
         ca_file: Path | None,
         token_file: Path | None,
-        **others: Any,  # noqa: ANN401  the command's own
+        **others: Anything,
     ) -> None:
         command(where=Where(journal, server, namespace, ca_file, token_file), **others)
 

@@ -5,15 +5,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from tuningjob.aliases import Anything, Matrix
 
-def freeze(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
+
+def freeze(data: Matrix) -> Matrix:
     """The same object, its buffers read-only where it is a dense or compressed sparse array."""
     for buffer in _buffers(data):
         buffer.flags.writeable = False
     return data
 
 
-def own(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
+def own(data: Matrix) -> Matrix:
     """A copy that may be written into, laid out in memory as the original: products of matrices are rounded by the layout.
 
     Raises TypeError for what has no such copy.
@@ -33,20 +35,20 @@ def own(data: Any) -> Any:  # noqa: ANN401  whatever a transformer returns
     raise TypeError(f"{type(data).__name__} has no copy with the same layout")
 
 
-def may_overlap(one: Any, other: Any) -> bool:  # noqa: ANN401  whatever a transformer is given and returns
+def may_overlap(one: Anything, other: Anything) -> bool:
     """Whether writing into one may change the other."""
     if one is other:
         return True
     return any(np.may_share_memory(a, b) for a in _buffers(one) for b in _buffers(other))
 
 
-def is_frozen(data: Any) -> bool:  # noqa: ANN401  whatever a transformer returns
+def is_frozen(data: Matrix) -> bool:
     """Whether no fit can change it."""
     buffers = _buffers(data)
     return data is None or (bool(buffers) and not any(buffer.flags.writeable for buffer in buffers))
 
 
-def size_of(data: Any) -> int:  # noqa: ANN401  whatever a transformer returns
+def size_of(data: Matrix) -> int:
     """Its bytes, as far as it tells them."""
     buffers = _buffers(data)
     if buffers:
@@ -55,13 +57,13 @@ def size_of(data: Any) -> int:  # noqa: ANN401  whatever a transformer returns
     return int(np.sum(usage(index=False))) if callable(usage) else 0
 
 
-def shape_of(data: Any) -> "tuple[int, ...] | None":  # noqa: ANN401  whatever a transformer returns
+def shape_of(data: Matrix) -> "tuple[int, ...] | None":
     """The shape of dense data; None for others, of which solvers are chosen in other ways."""
     shape = getattr(data, "shape", None)
     return None if shape is None or sparse.issparse(data) else tuple(shape)
 
 
-def _buffers(data: Any) -> "list[np.ndarray[Any, Any]]":  # noqa: ANN401
+def _buffers(data: Matrix) -> "list[np.ndarray[Any, Any]]":
     if isinstance(data, np.ndarray):
         return [data]
     if sparse.issparse(data) and data.format in {"csr", "csc"}:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.base import clone
 
+from tuningjob.aliases import AnyScorer, Anything, Estimator
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
@@ -122,7 +123,7 @@ class Evaluator:
         work = self.work
         train, test = work.splits[fold.split]
 
-        def scores_of(cut: Side, indices: Any) -> Any:  # noqa: ANN401
+        def scores_of(cut: Side, indices: Anything) -> Anything:
             if memo is None:
                 return self._scores(step.estimator, Side.cut(work, indices), work.scorer)
             if not self._knows_scorer:
@@ -143,7 +144,7 @@ class Evaluator:
             "score_time": seconds,
         }
 
-    def _scores(self, estimator: Any, side: Side, scorer: Any) -> Any:  # noqa: ANN401
+    def _scores(self, estimator: Estimator, side: Side, scorer: AnyScorer) -> Anything:
         return score(estimator, side.X, side.y, scorer, side.params, self.work.error_score)
 
     def _plainly(self, split: int, candidates: Sequence[int]) -> Iterator[Evaluated | AtWork]:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import joblib
 import numpy as np
 
+from tuningjob.aliases import Anything, Estimator, ParamValue
+
 _PLAIN = (str, bytes, int, bool, type(None))
 _LISTS = (list, tuple)
 # Lists within lists that are the same list have more ends than anybody can visit.
@@ -33,7 +35,7 @@ class _CannotTellError(Exception):
     """The value refers to itself, is too large, or hides its state."""
 
 
-def fingerprint(value: Any) -> Hashable:  # noqa: ANN401  any parameter's value
+def fingerprint(value: ParamValue) -> Hashable:
     """Equal only for values that no fit could tell apart.
 
     Types count (1 is not 1.0), so do signs of zero. What has no better description is compared by its pickled state, and what
@@ -46,7 +48,7 @@ def fingerprint(value: Any) -> Hashable:  # noqa: ANN401  any parameter's value
 
 
 def of_estimator(
-    estimator: Any,  # noqa: ANN401  an estimator
+    estimator: Estimator,
     *,
     without: Collection[str] = (),
     instead: Mapping[str, Any] | None = None,
@@ -68,7 +70,7 @@ class _Description:
         self._within: set[int] = set()
         self._seen = 0
 
-    def of(self, value: Any) -> Hashable:  # noqa: ANN401, PLR0911  a kind at a time
+    def of(self, value: ParamValue) -> Hashable:  # noqa: PLR0911  a kind at a time
         self._seen += 1
         if self._seen > _MOST_VALUES:
             raise _CannotTellError
@@ -87,8 +89,8 @@ class _Description:
             return self.of_estimator(value, (), {})
         return _by_state(value)
 
-    def of_estimator(self, estimator: Any, without: Collection[str], instead: Mapping[str, Any]) -> Hashable:  # noqa: ANN401
-        def describe(_: Any) -> Hashable:  # noqa: ANN401
+    def of_estimator(self, estimator: Estimator, without: Collection[str], instead: Mapping[str, Any]) -> Hashable:
+        def describe(_: Anything) -> Hashable:
             state = _state_of(estimator)
             if state is None:
                 raise _CannotTellError
@@ -97,7 +99,7 @@ class _Description:
 
         return self._entered(estimator, describe)
 
-    def _entered(self, value: Any, describe: Callable[[Any], Hashable]) -> Hashable:  # noqa: ANN401
+    def _entered(self, value: ParamValue, describe: Callable[[Any], Hashable]) -> Hashable:
         if id(value) in self._within:
             raise _CannotTellError
         self._within.add(id(value))
@@ -105,14 +107,14 @@ class _Description:
         self._within.remove(id(value))
         return described
 
-    def _of_list(self, value: Any) -> Hashable:  # noqa: ANN401
+    def _of_list(self, value: ParamValue) -> Hashable:
         return (type(value), *map(self.of, value))
 
-    def _of_dict(self, value: Any) -> Hashable:  # noqa: ANN401
+    def _of_dict(self, value: ParamValue) -> Hashable:
         return (dict, *((self.of(key), self.of(item)) for key, item in value.items()))
 
 
-def is_estimator(value: Any) -> bool:  # noqa: ANN401  anything
+def is_estimator(value: ParamValue) -> bool:
     """Whether it follows scikit-learn's protocol of parameters (and is an object, not a class)."""
     try:
         return hasattr(value, "get_params") and not isinstance(value, type)
@@ -120,7 +122,7 @@ def is_estimator(value: Any) -> bool:  # noqa: ANN401  anything
         return False
 
 
-def nested_estimators(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an estimator
+def nested_estimators(estimator: Estimator) -> Iterator[Any]:
     """The estimator and every estimator among its parameters, at any depth (steps and transformers included), once each.
 
     ``UNTOLD`` stands for what cannot be looked into.
@@ -135,7 +137,7 @@ def nested_estimators(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an esti
         waiting += reversed(list({id(new): new for new in inner}.values()))
 
 
-def estimators_within(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an estimator
+def estimators_within(estimator: Estimator) -> Iterator[Any]:
     """The estimators among its parameters, in lists, tuples and dicts too, without those within these.
 
     ``UNTOLD`` stands for what cannot be looked into.
@@ -159,12 +161,12 @@ def estimators_within(estimator: Any) -> Iterator[Any]:  # noqa: ANN401  an esti
             waiting += reversed(list(value.values() if type(value) is dict else value))
 
 
-def is_integer(value: Any) -> bool:  # noqa: ANN401  anything
+def is_integer(value: ParamValue) -> bool:
     """An integer and no bool, as scikit-learn's constraints mean it."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _state_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  anything
+def _state_of(value: ParamValue) -> dict[str, Any] | None:
     """The attributes that an object has of its own, those in ``__slots__`` too; None where it may have more than these."""
     state: dict[str, Any] = {}
     try:
@@ -184,7 +186,7 @@ def _state_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  anything
         return None
 
 
-def _by_state(value: Any) -> Hashable:  # noqa: ANN401  anything
+def _by_state(value: ParamValue) -> Hashable:
     if isinstance(value, np.ndarray) and value.dtype != object:
         return (np.ndarray, value.dtype.str, value.shape, value.strides, value.tobytes())
     try:

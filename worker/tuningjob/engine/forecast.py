@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tuningjob.aliases import Anything, ParamValue
 from tuningjob.engine.fingerprint import fingerprint
 
 _RIDGE: Final = 0.1  # little data must not mean wild effects
@@ -62,7 +63,7 @@ class Forecast:
                 features[self._column(name)] = math.log(value)
         return features
 
-    def _column(self, key: Any) -> int:  # noqa: ANN401  hashable
+    def _column(self, key: Anything) -> int:
         return self._columns.setdefault(key, len(self._columns))
 
     def _fit(self) -> None:
@@ -82,9 +83,9 @@ def size_of(params: Mapping[str, Any]) -> float:
     return math.prod(float(value) for name, value in params.items() if _is_size(name, value))
 
 
-def _is_size(name: str, value: Any) -> bool:  # noqa: ANN401
+def _is_size(name: str, value: ParamValue) -> bool:
     return name.rsplit("__", 1)[-1] in _SIZES and _is_positive(value)
 
 
-def _is_positive(value: Any) -> bool:  # noqa: ANN401
+def _is_positive(value: ParamValue) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(0 < value < math.inf)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.arrays import freeze, may_overlap, own, shape_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
 from tuningjob.engine.known import known_steps
@@ -72,7 +73,7 @@ class Fitter:
     timeout: float | None = None
     clock: Callable[[], float] = time.perf_counter
 
-    def fit(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def fit(self, members: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         """Every member fitted, what shares work side by side."""
         groups = _group(members, lambda member: type(member.estimator))
         for kind, group in groups.items():
@@ -83,7 +84,7 @@ class Fitter:
 
     # --- pipelines: fit what comes before the last step once, then the last steps as a group of their own
 
-    def _fit_pipelines(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_pipelines(self, members: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         known, others = _parted(members, lambda member: member.is_known)
         if self.fit_params:
             # metadata is routed by the pipeline itself, to each of its steps
@@ -95,7 +96,7 @@ class Fitter:
         for group in _depth_first(others, known_steps):
             yield from self._fit_rests(group, X, y)
 
-    def _fit_after_prefix(self, group: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_after_prefix(self, group: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         first = group[0].estimator
         last = first.steps[-1][1]
         if len(first.steps) == 1 or last is None or last == "passthrough" or first.transform_input is not None:
@@ -126,7 +127,7 @@ class Fitter:
             else:
                 yield step
 
-    def _fit_rests(self, group: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_rests(self, group: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         """Pipelines with the same known first steps: what follows may do anything, and is fitted on data of its own."""
         count = known_steps(group[0].estimator)
         head = copy.copy(group[0].estimator)
@@ -164,7 +165,7 @@ class Fitter:
 
     # --- final estimators of one class
 
-    def _fit_kin(self, kind: type, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_kin(self, kind: type, members: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         rules = rules_for(kind)
         repeatable, others = _parted(members, lambda member: is_repeatable(member.estimator, shape_of(X)))
         if len(members) == 1 or not repeatable or not (rules.nested or rules.inert or rules.ceiling):
@@ -183,7 +184,7 @@ class Fitter:
                 if not isinstance(step, Fitting):
                     yield from _same_as(step, likes[step.position])
 
-    def _fit_family(self, family: Sequence[Member], rules: Rules, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_family(self, family: Sequence[Member], rules: Rules, X: Matrix, y: Target) -> Iterator[Step]:
         """Members that differ in a nested axis and in a ceiling only: the highest ceiling first."""
         nested, ceiling = rules.nested, rules.ceiling
         if ceiling is None:
@@ -215,7 +216,7 @@ class Fitter:
                     reached = max(reached, _reached(ceiling, step.estimator))
                 yield step
 
-    def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Matrix, y: Target) -> Iterator[Step]:
         """Members that differ in a nested axis only."""
         served, others = _parted(family, lambda member: nested is not None and nested.accepts(member.estimator))
         if nested is None or len(served) < 2 or not nested.applies(served[0].estimator, X, y):
@@ -250,7 +251,7 @@ class Fitter:
                 return
             yield fitted, self.clock() - started
 
-    def _fit_alone(self, members: Sequence[Member], X: Any, y: Any) -> Iterator[Step]:  # noqa: ANN401
+    def _fit_alone(self, members: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
         for member in members:
             if self.timeout is not None:
                 yield Fitting((member.position,))
@@ -270,7 +271,7 @@ class Fitter:
             del estimator
 
 
-def _reached(ceiling: Ceiling, fitted: Any) -> float:  # noqa: ANN401
+def _reached(ceiling: Ceiling, fitted: Estimator) -> float:
     try:
         return ceiling.reached(fitted)
     except Exception:  # noqa: BLE001  a rule of somebody's own: then nothing is said to be alike
@@ -291,7 +292,7 @@ def _depth_first(pipelines: Sequence[Member], count: Callable[[Any], int]) -> li
     return [groups[key] for key in sorted(groups)]
 
 
-def _normal(estimator: Any, inert: Inert | None, *, without: set[str] | None = None) -> Hashable:  # noqa: ANN401
+def _normal(estimator: Estimator, inert: Inert | None, *, without: set[str] | None = None) -> Hashable:
     instead = inert.normal_form(estimator) if inert is not None else None
     return of_estimator(estimator, without=without or (), instead=instead)
 

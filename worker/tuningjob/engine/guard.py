@@ -9,10 +9,10 @@ import warnings
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from tuningjob.aliases import Anything
 from tuningjob.engine.evaluate import Evaluated, Outcome
 from tuningjob.engine.forecast import size_of
 from tuningjob.engine.known import may_share
@@ -251,7 +251,7 @@ def _same_bits(one: Outcome, other: Outcome) -> bool:
     )
 
 
-def _bits(scores: Any) -> Any:  # noqa: ANN401  a number, or one by metric
+def _bits(scores: Anything) -> Anything:
     if isinstance(scores, dict):
         return {name: _bits(score) for name, score in scores.items()}
     return None if scores is None else np.float64(scores).tobytes()

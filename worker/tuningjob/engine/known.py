@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from types import FunctionType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.base import clone
@@ -18,6 +18,7 @@ from sklearn.compose import make_column_selector
 from sklearn.metrics import silhouette_score
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_estimator
 from tuningjob.engine.named import public_name
 from tuningjob.engine.rules.base import Rules, rules_for
@@ -113,12 +114,12 @@ def names() -> list[tuple[str, str]]:
     return [(module, name) for module, classes in _CLASSES.items() for name in classes.split()]
 
 
-def is_known(estimator: Any) -> bool:  # noqa: ANN401  an unfitted estimator
+def is_known(estimator: Estimator) -> bool:
     """Whether all that it is made of is on the list, with parameters that are plain values and small."""
     return _is_plain(estimator, _DEEPEST)
 
 
-def known_steps(pipeline: Any) -> int:  # noqa: ANN401  an unfitted Pipeline
+def known_steps(pipeline: Estimator) -> int:
     """How many of its first steps are known; all but the last one at most."""
     count = 0
     for _, step in pipeline.steps[:-1]:
@@ -128,7 +129,7 @@ def known_steps(pipeline: Any) -> int:  # noqa: ANN401  an unfitted Pipeline
     return count
 
 
-def may_share(estimator: Any) -> bool:  # noqa: ANN401  an unfitted estimator
+def may_share(estimator: Estimator) -> bool:
     """Whether anything of its fits may be shared: all of it is known, or the first steps of a pipeline are.
 
     What comes after them must be small, as there is one of it for each candidate.
@@ -143,7 +144,7 @@ def may_share(estimator: Any) -> bool:  # noqa: ANN401  an unfitted estimator
     return works and all(_is_small(step, _DEEPEST) for _, step in steps[count:])
 
 
-def can_share(estimator: Any) -> bool:  # noqa: ANN401  what a search is about
+def can_share(estimator: Estimator) -> bool:
     """Whether its candidates may share anything, as far as it tells: its class is known, and copies of it are small."""
     kind: type = type(estimator)
     try:
@@ -152,7 +153,7 @@ def can_share(estimator: Any) -> bool:  # noqa: ANN401  what a search is about
         return False
 
 
-def is_known_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
+def is_known_scorer(scorer: AnyScorer) -> bool:
     """Whether a score is a function of the predictions: of scikit-learn's own metrics, or what the estimator says itself."""
     if isinstance(scorer, MultimetricScorer):
         return all(map(is_known_scorer, scorers_of(scorer).values()))
@@ -161,7 +162,7 @@ def is_known_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
     return type(scorer) is Scorer and _is_metric(metric_of(scorer)) and _is_plain(metric_arguments(scorer), _DEEPEST)
 
 
-def is_a_scorer(scorer: Any) -> bool:  # noqa: ANN401  a scorer
+def is_a_scorer(scorer: AnyScorer) -> bool:
     """Whether it is scikit-learn's kind of scorer, which asks an estimator for predictions and does nothing else with it."""
     if isinstance(scorer, MultimetricScorer):
         return all(map(is_a_scorer, scorers_of(scorer).values()))
@@ -176,7 +177,7 @@ def _is_listed(kind: type) -> bool:
     return name in _CLASSES.get(module, "").split()
 
 
-def _is_plain(value: Any, depth: int) -> bool:  # noqa: ANN401, PLR0911  any parameter's value, a kind at a time
+def _is_plain(value: ParamValue, depth: int) -> bool:  # noqa: PLR0911  any parameter's value, a kind at a time
     kind = type(value)
     if kind in _PLAIN or isinstance(value, np.generic):
         return True
@@ -201,7 +202,7 @@ def _is_known_class(kind: type) -> bool:
     return _is_listed(kind) or (not kind.__module__.startswith("sklearn.") and rules_for(kind) != Rules())
 
 
-def _is_known_by_its_values(estimator: Any, depth: int) -> bool:  # noqa: ANN401
+def _is_known_by_its_values(estimator: Estimator, depth: int) -> bool:
     values = getattr(estimator, "__dict__", None)
     if values is None:
         return False
@@ -214,7 +215,7 @@ def _is_known_by_its_values(estimator: Any, depth: int) -> bool:  # noqa: ANN401
     return all(_is_plain(value, depth - 1) for name, value in values.items() if name not in _NO_PARAMETERS)
 
 
-def _is_small(value: Any, depth: int) -> bool:  # noqa: ANN401  any parameter's value
+def _is_small(value: ParamValue, depth: int) -> bool:
     """Whether a copy of it costs nothing worth speaking of; False where that cannot be told."""
     if _is_plain(value, depth):
         return True
@@ -228,7 +229,7 @@ def _is_small(value: Any, depth: int) -> bool:  # noqa: ANN401  any parameter's 
     return is_estimator(value) and isinstance(values, dict) and all(_is_small(v, depth - 1) for v in values.values())
 
 
-def _is_metric(function: Any) -> bool:  # noqa: ANN401
+def _is_metric(function: Anything) -> bool:
     return (
         type(function) is FunctionType
         and function.__module__.startswith("sklearn.metrics")

@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.patches import Patch, inside
 from tuningjob.engine.sklearn_private import (
     IS_FRAME,
@@ -27,7 +28,9 @@ from tuningjob.engine.sklearn_private import (
 _LABELS: Final = frozenset("biuU")  # booleans, integers, text: of these accuracy asks nothing but equality
 
 
-def lean(scorer: Any, estimator: Any, y: Any, params: Mapping[str, Any]) -> Callable[[Any, Any, Any], Any]:  # noqa: ANN401
+def lean(
+    scorer: AnyScorer, estimator: Estimator, y: Target, params: Mapping[str, Any]
+) -> Callable[[Any, Any, Any], Any]:
     """What ``scorer`` does for a known estimator, with fewer questions where that is the accuracy of plain labels.
 
     It is chosen before it has asked for anything: whatever it is, it predicts once.
@@ -39,7 +42,7 @@ def lean(scorer: Any, estimator: Any, y: Any, params: Mapping[str, Any]) -> Call
     return scorer  # type: ignore[no-any-return]
 
 
-def _accuracy(estimator: Any, X: Any, y: Any) -> float:  # noqa: ANN401
+def _accuracy(estimator: Estimator, X: Matrix, y: Target) -> float:
     """``accuracy_score`` is the average of ``y == y_pred`` for plain labels of one type, after checks of types and shapes."""
     predicted = estimator.predict(X)
     if type(predicted) is not np.ndarray or predicted.dtype != y.dtype or predicted.shape != y.shape:
@@ -47,13 +50,13 @@ def _accuracy(estimator: Any, X: Any, y: Any) -> float:  # noqa: ANN401
     return float(np.average(predicted == y))
 
 
-def _is_accuracy(scorer: Any, estimator: Any) -> bool:  # noqa: ANN401
+def _is_accuracy(scorer: AnyScorer, estimator: Estimator) -> bool:
     if type(scorer) is Scorer:
         return is_plainly(scorer, accuracy_score)
     return type(scorer) is PassthroughScorer and _scores_by_accuracy(estimator)
 
 
-def _scores_by_accuracy(estimator: Any) -> bool:  # noqa: ANN401
+def _scores_by_accuracy(estimator: Estimator) -> bool:
     if type(estimator) is Pipeline:
         return _scores_by_accuracy(estimator.steps[-1][1])
     return getattr(type(estimator), "score", None) is ClassifierMixin.score
@@ -62,11 +65,11 @@ def _scores_by_accuracy(estimator: Any) -> bool:  # noqa: ANN401
 # --- what is replaced while a search is in force
 
 
-def _is_frame(value: Any) -> bool:  # noqa: ANN401
+def _is_frame(value: ParamValue) -> bool:
     return type(value) is not np.ndarray and _into_dataframe(value)
 
 
-def _is_series(value: Any) -> bool:  # noqa: ANN401
+def _is_series(value: ParamValue) -> bool:
     return type(value) is not np.ndarray and _into_series(value)
 
 
@@ -75,7 +78,7 @@ def _known_names(kind: type, init: object) -> tuple[str, ...]:  # noqa: ARG001  
     return tuple(_names_of(kind))
 
 
-def _param_names(kind: Any) -> list[str]:  # noqa: ANN401  a class
+def _param_names(kind: Anything) -> list[str]:
     return list(_known_names(kind, kind.__init__)) if inside() else _names_of(kind)
 
 

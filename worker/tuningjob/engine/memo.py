@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
 from tuningjob.engine.known import is_known
@@ -78,9 +79,9 @@ class Memo:
 
     def fit_transform_one(  # noqa: PLR0917  scikit-learn's
         self,
-        transformer: Any,  # noqa: ANN401  a transformer
-        X: Any,  # noqa: ANN401
-        y: Any,  # noqa: ANN401
+        transformer: Estimator,
+        X: Matrix,
+        y: Target,
         weight: float | None,
         message_clsname: str,
         message: str | None,
@@ -117,16 +118,16 @@ class Memo:
         widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
         return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X))
 
-    def transform(self, fitted: Any, X: Any) -> Any:  # noqa: ANN401
+    def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
         """What a fitted transformer makes of rows; remembered if its fit is."""
         known = self._transforms.get(id(fitted))
         return fitted.transform(X) if known is None else known[1](X)
 
-    def remembers(self, fitted: Any) -> bool:  # noqa: ANN401
+    def remembers(self, fitted: Estimator) -> bool:
         """Whether the fit of a transformer is remembered."""
         return id(fitted) in self._transforms
 
-    def columns(self, X: Any, key: Any) -> Any:  # noqa: ANN401
+    def columns(self, X: Matrix, key: Anything) -> Matrix:
         """The columns that a ColumnTransformer gives to one of its transformers: the same object each time."""
         subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: safe_indexing(X, key, axis=1))
         return freeze(subset.value) if is_frozen(X) else subset.value
@@ -165,7 +166,7 @@ class Memo:
         self._size -= entry.size
 
 
-def _size_within(value: Any) -> int:  # noqa: ANN401
+def _size_within(value: ParamValue) -> int:
     """Bytes of the arrays that it is made of: of what several transformers have in common, and of a frame's columns."""
     parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
     return size_of(value) + sum(map(size_of, parts))
@@ -189,26 +190,26 @@ def inactive() -> AbstractContextManager[None]:
 class _Remembered:
     """A fitted transformer for as long as a pipeline asks it to transform; nobody else is given it."""
 
-    def __init__(self, fitted: Any, memo: Memo) -> None:  # noqa: ANN401
+    def __init__(self, fitted: Estimator, memo: Memo) -> None:
         self._fitted = fitted
         self._memo = memo
 
-    def transform(self, X: Any, **params: Any) -> Any:  # noqa: ANN401
+    def transform(self, X: Matrix, **params: Anything) -> Matrix:
         return self._fitted.transform(X, **params) if params else self._memo.transform(self._fitted, X)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Anything:
         return getattr(self._fitted, name)
 
 
 def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
-    transformer: Any,  # noqa: ANN401
-    X: Any,  # noqa: ANN401
-    y: Any,  # noqa: ANN401
+    transformer: Estimator,
+    X: Matrix,
+    y: Target,
     weight: float | None,
     message_clsname: str = "",
     message: str | None = None,
     params: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Any:  # noqa: ANN401
+) -> Estimator:
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None:
         return fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
@@ -216,19 +217,19 @@ def _shared_fit_transform_one(  # noqa: PLR0917  scikit-learn's
 
 
 def _shared_transform_one(
-    transformer: Any,  # noqa: ANN401
-    X: Any,  # noqa: ANN401
-    y: Any,  # noqa: ANN401
+    transformer: Estimator,
+    X: Matrix,
+    y: Target,
     weight: float | None,
-    params: Any = None,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
+    params: Anything = None,
+) -> Matrix:
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None or weight is not None or not memo.remembers(transformer) or (params and params.transform):
         return transform_one(transformer, X, y, weight, params)
     return memo.transform(transformer, X)
 
 
-def _shared_steps(pipeline: Any, with_final: bool = True, filter_passthrough: bool = True) -> Iterator[Any]:  # noqa: ANN401, FBT001, FBT002
+def _shared_steps(pipeline: Estimator, with_final: bool = True, filter_passthrough: bool = True) -> Iterator[Any]:  # noqa: FBT001, FBT002
     memo: Memo | None = getattr(_active, "memo", None)
     steps: Iterator[Any] = _steps_of(pipeline, with_final, filter_passthrough)
     if memo is None or type(pipeline) is not Pipeline:
@@ -236,14 +237,14 @@ def _shared_steps(pipeline: Any, with_final: bool = True, filter_passthrough: bo
     return ((at, name, _Remembered(step, memo) if memo.remembers(step) else step) for at, name, step in steps)
 
 
-def _shared_columns(X: Any, indices: Any, *, axis: int = 0) -> Any:  # noqa: ANN401
+def _shared_columns(X: Matrix, indices: Anything, *, axis: int = 0) -> Matrix:
     memo: Memo | None = getattr(_active, "memo", None)
     if memo is None or axis != 1:
         return safe_indexing(X, indices, axis=axis)
     return memo.columns(X, indices)
 
 
-def _shared_job(function: Any) -> Any:  # noqa: ANN401
+def _shared_job(function: Anything) -> Anything:
     memo: Memo | None = getattr(_active, "memo", None)
     return _job_of(function if memo is None else _SHARED.get(function, function))
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from joblib.logger import short_format_time
 
+from tuningjob.aliases import Anything
 from tuningjob.engine.work import CellKey, Work
 
 _WIDTH: Final = 80
@@ -45,7 +46,7 @@ def _params(work: Work, cell: CellKey) -> str:
     return ", ".join(f"{name}={params[name]}" for name in sorted(params))
 
 
-def _scores(test: Any, train: Any) -> str:  # noqa: ANN401  a number, or one by metric
+def _scores(test: Anything, train: Anything) -> str:
     if not isinstance(test, Mapping):
         return ", score=" + (f"{test:.3f}" if train is None else f"(train={train:.3f}, test={test:.3f})")
     both = ("" if train is None else f"train={train[name]:.3f}, " for name in sorted(test))

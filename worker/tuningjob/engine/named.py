@@ -1,10 +1,11 @@
 """scikit-learn's classes and functions by their names, so that nobody imports a module only to ask whether something is of it."""
 
 import sys
-from typing import Any
+
+from tuningjob.aliases import Anything
 
 
-def public_name(thing: Any) -> str | None:  # noqa: ANN401  a class or function
+def public_name(thing: Anything) -> str | None:
     """``sklearn.svm.SVC`` for scikit-learn's own class or function, wherever its package keeps it; None for any other thing.
 
     What only claims the name of scikit-learn's is not found where it says that it is.

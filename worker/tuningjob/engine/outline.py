@@ -9,6 +9,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import fingerprint, is_estimator
 from tuningjob.engine.rules.base import rules_for
 
@@ -32,7 +33,7 @@ class Place:
 class Outline:
     """Places the candidates of one estimator. Keys are numbered as they are met: numbers are quick to compare."""
 
-    def __init__(self, estimator: Any) -> None:  # noqa: ANN401
+    def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
         self._numbers: dict[Hashable, int] = {}
 
@@ -51,7 +52,7 @@ _Path = tuple[Hashable, ...]
 _Axes = tuple[tuple[Hashable, Hashable], ...]
 
 
-def _place(estimator: Any, params: Params) -> tuple[_Path, _Axes]:  # noqa: ANN401
+def _place(estimator: Estimator, params: Params) -> tuple[_Path, _Axes]:
     if type(estimator) is not Pipeline or "steps" in params:
         return _final(estimator, params)
     path: list[Hashable] = []
@@ -69,7 +70,7 @@ def _place(estimator: Any, params: Params) -> tuple[_Path, _Axes]:  # noqa: ANN4
     return (*path, *last), (*axes, *(((*path, group), value) for group, value in last_axes))
 
 
-def _of_step(name: str, step: Any, params: Params) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+def _of_step(name: str, step: Estimator, params: Params) -> tuple[Any, dict[str, Any]]:
     """The estimator that a candidate has in a step, and its parameters there (the estimator itself under the empty name)."""
     chosen = params.get(name, step)
     own = {key[len(name) + 2 :]: value for key, value in params.items() if key.startswith(f"{name}__")}
@@ -78,7 +79,7 @@ def _of_step(name: str, step: Any, params: Params) -> tuple[Any, dict[str, Any]]
     return chosen, own
 
 
-def _final(estimator: Any, params: Params) -> tuple[_Path, _Axes]:  # noqa: ANN401
+def _final(estimator: Estimator, params: Params) -> tuple[_Path, _Axes]:
     rules = rules_for(type(estimator))
     free = rules.nested.parameters if rules.nested else ()
     inactive = [name for rule in (rules.inert, rules.ceiling) if rule is not None for name in rule.parameters]
@@ -94,6 +95,6 @@ def _values(params: Params, names: tuple[str, ...]) -> Hashable:
     return tuple(_value(params[name]) if name in params else None for name in names)
 
 
-def _value(value: Any) -> Hashable:  # noqa: ANN401
+def _value(value: ParamValue) -> Hashable:
     # estimators among the values are told apart by identity: a grid holds one object for all its candidates
     return ("is", id(value)) if is_estimator(value) else fingerprint(value)

@@ -19,6 +19,7 @@ from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.utils.parallel import Parallel
 
+from tuningjob.aliases import Anything, Estimator
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
 from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, Outcome, shares_anything
@@ -55,7 +56,7 @@ class _SharedWork:
     pre_dispatch: int | str
     _guard: GuardReport = GuardReport()
 
-    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:  # noqa: ANN401
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Anything = None) -> None:
         run: Callable[..., None] = super()._run_search  # type: ignore[misc]
         warn_if_unproved()
         variables = variables_of(evaluate_candidates)
@@ -65,11 +66,11 @@ class _SharedWork:
             return
 
         def without_contexts(
-            candidate_params: Any,  # noqa: ANN401
-            cv: Any = None,  # noqa: ANN401
-            more_results: Any = None,  # noqa: ANN401
-            callback_ctx: Any = None,  # noqa: ANN401, ARG001  costs a pickle of all contexts for each batch of fits
-        ) -> Any:  # noqa: ANN401
+            candidate_params: Anything,
+            cv: Anything = None,
+            more_results: Anything = None,
+            callback_ctx: Anything = None,  # noqa: ARG001  costs a pickle of all contexts for each batch of fits
+        ) -> Anything:
             return evaluate_candidates(candidate_params, cv, more_results)
 
         parallel, estimator = variables
@@ -228,7 +229,7 @@ def _uncloned(estimator: CellType) -> Iterator[None]:
         estimator.cell_contents = original
 
 
-def _work_of(estimator: Any, calls: list[_Call]) -> tuple[Work, list[CellKey]]:  # noqa: ANN401
+def _work_of(estimator: Estimator, calls: list[_Call]) -> tuple[Work, list[CellKey]]:
     """The search that the calls are about, and the cell of each."""
     if not calls:
         return Work(estimator=None, candidates=(), X=None, y=None, splits=(), scorer=None), []
@@ -258,12 +259,12 @@ def _work_of(estimator: Any, calls: list[_Call]) -> tuple[Work, list[CellKey]]: 
     return work, cells
 
 
-def _indices(given: Any) -> Any:  # noqa: ANN401  whatever an iterable of splits has
+def _indices(given: Anything) -> Anything:
     """As ``_fit_and_score`` takes them: ranges, lists and masks are arrays by then."""
     return given if dispatches_arrays() else np.asarray(given)
 
 
-def _has_callbacks(search: Any) -> bool:  # noqa: ANN401
+def _has_callbacks(search: Anything) -> bool:
     try:
         return any(map(is_told_of_fits, nested_estimators(search)))
     except Exception:  # noqa: BLE001  whatever an estimator does when it is looked at

@@ -8,17 +8,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from tuningjob.aliases import Estimator
 from tuningjob.engine.fingerprint import estimators_within, is_integer
 from tuningjob.engine.named import public_name
 
 _Draws = Callable[[Any, "tuple[int, ...] | None"], bool]
 
 
-def _pca_draws(pca: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  a PCA
+def _pca_draws(pca: Estimator, shape: "tuple[int, ...] | None") -> bool:
     return pca_solver(pca, shape) in {"randomized", "arpack"}
 
 
-def pca_solver(pca: Any, shape: "tuple[int, ...] | None") -> str:  # noqa: ANN401  a PCA
+def pca_solver(pca: Estimator, shape: "tuple[int, ...] | None") -> str:
     """The solver that ``PCA._fit`` chooses for dense data of a shape (``svd_solver="auto"``, scikit-learn 1.9)."""
     if pca.svd_solver != "auto":
         return str(pca.svd_solver)
@@ -32,11 +33,11 @@ def pca_solver(pca: Any, shape: "tuple[int, ...] | None") -> str:  # noqa: ANN40
     return "randomized" if 1 <= wanted < 0.8 * min(shape) else "full"
 
 
-def _more_rows_than_its_subsample(transformer: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401
+def _more_rows_than_its_subsample(transformer: Estimator, shape: "tuple[int, ...] | None") -> bool:
     return transformer.subsample is not None and (shape is None or shape[0] > transformer.subsample)
 
 
-def _histogram_boosting_draws(boosting: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401
+def _histogram_boosting_draws(boosting: Estimator, shape: "tuple[int, ...] | None") -> bool:
     # validation rows, features of each split, and rows for the bins' edges (_BinMapper's subsample) where there are many
     early = boosting.early_stopping is True or (
         boosting.early_stopping == "auto" and (shape is None or shape[0] > 10_000)
@@ -65,7 +66,7 @@ _DRAWS: Final[dict[str, _Draws]] = {
 }
 
 
-def is_repeatable(estimator: Any, shape: "tuple[int, ...] | None" = None) -> bool:  # noqa: ANN401  an estimator
+def is_repeatable(estimator: Estimator, shape: "tuple[int, ...] | None" = None) -> bool:
     """Whether a fit on data of ``shape`` gives the same bits each time: all that is drawn in it comes of integer seeds.
 
     ``shape`` is that of the data that the estimator itself is given; estimators within others count as if it were unknown.
@@ -76,7 +77,7 @@ def is_repeatable(estimator: Any, shape: "tuple[int, ...] | None" = None) -> boo
         return False
 
 
-def _is_repeatable(estimator: Any, shape: "tuple[int, ...] | None", seen: set[int]) -> bool:  # noqa: ANN401
+def _is_repeatable(estimator: Estimator, shape: "tuple[int, ...] | None", seen: set[int]) -> bool:
     if id(estimator) in seen:  # a part may refer back to its owner
         return True
     seen.add(id(estimator))
@@ -87,14 +88,14 @@ def _is_repeatable(estimator: Any, shape: "tuple[int, ...] | None", seen: set[in
     return all(_is_repeatable(each, None, seen) for each in estimators_within(estimator))
 
 
-def _is_an_ensemble(estimator: Any) -> bool:  # noqa: ANN401
+def _is_an_ensemble(estimator: Estimator) -> bool:
     base = getattr(
         sys.modules.get("sklearn.ensemble"), "BaseEnsemble", None
     )  # not imported: nothing is an instance of it
     return base is not None and isinstance(estimator, base)
 
 
-def is_seeded(estimator: Any, shape: "tuple[int, ...] | None") -> bool:  # noqa: ANN401  an estimator
+def is_seeded(estimator: Estimator, shape: "tuple[int, ...] | None") -> bool:
     """Whether the estimator itself, those within it aside, draws no random numbers but by an integer seed."""
     if not hasattr(estimator, "random_state") or is_integer(estimator.random_state):
         return True

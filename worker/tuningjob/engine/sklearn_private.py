@@ -27,6 +27,8 @@ import sklearn
 import sklearn.base
 import sklearn.pipeline
 
+from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
+
 PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "scikit-learn": ("1.9.",),
     "joblib": ("1.6.",),
@@ -132,11 +134,11 @@ class Place(NamedTuple):
     name: str
 
     @property
-    def now(self) -> Any:  # noqa: ANN401
+    def now(self) -> Anything:
         """What stands there: of a class method, the object that was made by the decorator."""
         return vars(self.owner)[self.name]
 
-    def put(self, value: Any) -> None:  # noqa: ANN401
+    def put(self, value: ParamValue) -> None:
         """Have something else stand there."""
         setattr(self.owner, self.name, value)
 
@@ -162,12 +164,12 @@ METADATA_REQUEST: Final = "_metadata_request"
 _CONSTRAINTS: Final = "_parameter_constraints"
 
 
-def has_callbacks(estimator: Any) -> bool:  # noqa: ANN401
+def has_callbacks(estimator: Estimator) -> bool:
     """Whether somebody wants to be told of this estimator's own fits."""
     return hasattr(estimator, CALLBACKS)
 
 
-def constraints_of(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401  a class
+def constraints_of(kind: Anything) -> Mapping[str, Any]:
     """What ``fit`` holds the parameters of a class to, by name; nothing for a class that is not scikit-learn's kind."""
     constraints: Mapping[str, Any] = getattr(kind, _CONSTRAINTS, {})
     return constraints
@@ -181,24 +183,24 @@ def declares_constraints(kind: type) -> bool:
 # --- scorers
 
 
-def scorers_of(multimetric: Any) -> Mapping[str, Any]:  # noqa: ANN401  a MultimetricScorer
+def scorers_of(multimetric: Scorer) -> Mapping[str, Any]:
     """The scorer of each metric."""
     scorers: Mapping[str, Any] = multimetric._scorers
     return scorers
 
 
-def metric_of(scorer: Any) -> Any:  # noqa: ANN401  a scorer, or a user's function
+def metric_of(scorer: AnyScorer) -> Anything:
     """The metric that a scorer calls; None where it has none."""
     return getattr(scorer, "_score_func", None)
 
 
-def metric_arguments(scorer: Any) -> Mapping[str, Any]:  # noqa: ANN401  a Scorer
+def metric_arguments(scorer: AnyScorer) -> Mapping[str, Any]:
     """What else a scorer hands to its metric."""
     arguments: Mapping[str, Any] = scorer._kwargs
     return arguments
 
 
-def is_plainly(scorer: Any, metric: Callable[..., Any]) -> bool:  # noqa: ANN401  a Scorer
+def is_plainly(scorer: AnyScorer, metric: Callable[..., Any]) -> bool:
     """Whether a scorer is this metric of ``predict``'s answer, as it is: no arguments, no change of sign."""
     return (
         scorer._score_func is metric
@@ -208,7 +210,7 @@ def is_plainly(scorer: Any, metric: Callable[..., Any]) -> bool:  # noqa: ANN401
     )
 
 
-def response_methods(scorer: Any) -> tuple[str, ...]:  # noqa: ANN401  a scorer
+def response_methods(scorer: AnyScorer) -> tuple[str, ...]:
     """The methods of an estimator of which a scorer calls the first that there is."""
     wanted = getattr(scorer, "_response_method", "predict")
     return (wanted,) if isinstance(wanted, str) else tuple(wanted)
@@ -230,23 +232,23 @@ def variables_of(evaluate_candidates: Callable[..., Any]) -> tuple[CellType, Cel
     return None if parallel is None or estimator is None else (parallel, estimator)
 
 
-def is_told_of_fits(estimator: Any) -> bool:  # noqa: ANN401
+def is_told_of_fits(estimator: Estimator) -> bool:
     """Whether a callback of its own, or of a search around it, wants to be told of an estimator's fits."""
     return has_callbacks(estimator) or hasattr(estimator, CALLBACK_CONTEXT)
 
 
-def results_table(search: Any, candidates: Sequence[Any], splits: int, outcomes: Sequence[Any]) -> dict[str, Any]:  # noqa: ANN401
+def results_table(search: Anything, candidates: Sequence[Any], splits: int, outcomes: Sequence[Any]) -> dict[str, Any]:
     """``cv_results_`` of what ``fit_and_score`` returned, candidate after candidate."""
     table: dict[str, Any] = search._format_results(list(candidates), splits, outcomes)
     return table
 
 
-def best_index(search: Any, metric: str, table: Mapping[str, Any]) -> int:  # noqa: ANN401
+def best_index(search: Anything, metric: str, table: Mapping[str, Any]) -> int:
     """The row of ``cv_results_`` that a search refits."""
     return int(search._select_best_index(True, metric, table))  # noqa: FBT003
 
 
-def keep_splitter(search: Any, splitter: Any) -> None:  # noqa: ANN401
+def keep_splitter(search: Anything, splitter: Anything) -> None:
     """Set on a search what its ``fit`` remembers of ``cv``."""
     search._checked_cv_orig = splitter
 
@@ -267,12 +269,12 @@ def streams(parallel: joblib.Parallel) -> bool:
 # --- pipelines
 
 
-def check_steps(pipeline: Any) -> None:  # noqa: ANN401  a Pipeline
+def check_steps(pipeline: Estimator) -> None:
     """Raise what a pipeline's ``fit`` raises of steps that it cannot have."""
     pipeline._validate_steps()
 
 
-def fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401  a Pipeline
+def fit_prefix(pipeline: Estimator, X: Matrix, y: Target) -> Estimator:
     """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
     context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
     routed = pipeline._check_method_params(method="fit", props={})
@@ -282,54 +284,54 @@ def fit_prefix(pipeline: Any, X: Any, y: Any) -> Any:  # noqa: ANN401  a Pipelin
 # --- what rules read and set: ensembles
 
 
-def checked_by_forest(forest: Any, X: Any) -> Any:  # noqa: ANN401
+def checked_by_forest(forest: Estimator, X: Matrix) -> Anything:
     """X as a fitted forest hands it to its trees."""
     return forest._validate_X_predict(X)
 
 
-def checked_by_adaboost(boosting: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+def checked_by_adaboost(boosting: Estimator) -> Callable[[Any], Any]:
     """The function by which a fitted AdaBoost checks X before it asks its learners."""
     check: Callable[[Any], Any] = boosting._check_X
     return check
 
 
-def check_by(boosting: Any, check: Callable[[Any], Any]) -> None:  # noqa: ANN401
+def check_by(boosting: Estimator, check: Callable[[Any], Any]) -> None:
     """Have an AdaBoost check X by another function."""
     boosting._check_X = check
 
 
-def first_seeds(bag: Any, size: int) -> dict[str, Any]:  # noqa: ANN401
+def first_seeds(bag: Estimator, size: int) -> dict[str, Any]:
     """The attribute of a fitted bag that has the seeds of its estimators, cut."""
     return {"_seeds": bag._seeds[:size]}
 
 
-def bag_predicts(each: Any, features: Any, X: Any) -> Any:  # noqa: ANN401
+def bag_predicts(each: Anything, features: Anything, X: Matrix) -> Matrix:
     """The sum of what one estimator of a BaggingRegressor predicts."""
     from sklearn.ensemble._bagging import _parallel_predict_regression  # noqa: PLC0415  slow to import
 
     return _parallel_predict_regression([each], [features], X, {})
 
 
-def bag_predicts_proba(each: Any, features: Any, X: Any, n_classes: int) -> Any:  # noqa: ANN401
+def bag_predicts_proba(each: Anything, features: Anything, X: Matrix, n_classes: int) -> Matrix:
     """The sum of one estimator's class probabilities in a BaggingClassifier."""
     from sklearn.ensemble._bagging import _parallel_predict_proba  # noqa: PLC0415  slow to import
 
     return _parallel_predict_proba([each], [features], X, n_classes)
 
 
-def bag_decides(each: Any, features: Any, X: Any) -> Any:  # noqa: ANN401
+def bag_decides(each: Anything, features: Anything, X: Matrix) -> Matrix:
     """The sum of one estimator's decision function in a BaggingClassifier."""
     from sklearn.ensemble._bagging import _parallel_decision_function  # noqa: PLC0415  slow to import
 
     return _parallel_decision_function([each], [features], X, {})
 
 
-def first_iterations(boosting: Any, size: int, raw_predict: Callable[[Any], Any]) -> dict[str, Any]:  # noqa: ANN401
+def first_iterations(boosting: Estimator, size: int, raw_predict: Callable[[Any], Any]) -> dict[str, Any]:
     """The attributes of a fitted histogram boosting that make it one of its first iterations; ``raw_predict`` as it predicts."""
     return {"_predictors": boosting._predictors[:size], "_raw_predict": raw_predict}
 
 
-def raw_predictions(boosting: Any, X: Any, sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:  # noqa: ANN401
+def raw_predictions(boosting: Estimator, X: Matrix, sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:
     """The raw predictions of a fitted histogram boosting after each of ``sizes`` iterations, in one array that is added to."""
     X = boosting._preprocess_X(X, reset=False)
     shape = (X.shape[0], boosting.n_trees_per_iteration_)
@@ -343,7 +345,7 @@ def raw_predictions(boosting: Any, X: Any, sizes: Sequence[int]) -> Iterator[tup
         done = size
 
 
-def boosted_trees(fitted: Any) -> list[Any] | None:  # noqa: ANN401
+def boosted_trees(fitted: Estimator) -> list[Any] | None:
     """The trees of a fitted histogram boosting; None of any other estimator."""
     iterations = getattr(fitted, "_predictors", None)
     return None if iterations is None else [tree for iteration in iterations for tree in iteration]
@@ -352,17 +354,17 @@ def boosted_trees(fitted: Any) -> list[Any] | None:  # noqa: ANN401
 # --- what rules read and set: neighbours, trees, machines
 
 
-def has_tree(fitted: Any) -> bool:  # noqa: ANN401
+def has_tree(fitted: Estimator) -> bool:
     """Whether fitted neighbours are looked up in a tree rather than by brute force."""
     return fitted._tree is not None
 
 
-def fitted_rows(fitted: Any) -> Any:  # noqa: ANN401
+def fitted_rows(fitted: Estimator) -> Matrix:
     """The rows among which fitted neighbours are looked up."""
     return fitted._fit_X
 
 
-def fitted_targets(fitted: Any) -> Any:  # noqa: ANN401
+def fitted_targets(fitted: Estimator) -> Target:
     """The targets of those rows; of a classifier as indices of its classes."""
     return fitted._y
 
@@ -371,12 +373,12 @@ def fitted_targets(fitted: Any) -> Any:  # noqa: ANN401
 ASKS_FOR_NEIGHBORS: Final = {"_fit_method": "sliced"}
 
 
-def prune(tree: Any) -> None:  # noqa: ANN401
+def prune(tree: Estimator) -> None:
     """Give a fitted tree, by its ``ccp_alpha``, another one that is pruned."""
     tree._prune_tree()
 
 
-def validates_probabilities(machine: Any) -> bool:  # noqa: ANN401
+def validates_probabilities(machine: Estimator) -> bool:
     """Whether a fitted support vector machine made others for a cross-validation of its own."""
     return bool(getattr(machine, "_effective_probability", False))
 
@@ -384,12 +386,12 @@ def validates_probabilities(machine: Any) -> bool:  # noqa: ANN401
 # --- what rules call: ridge regressions
 
 
-def prepared_ridge_data(ridge: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+def prepared_ridge_data(ridge: Estimator, X: Matrix, y: Target, sample_weight: Anything) -> tuple[Any, Any, Any]:
     """X, the encoded y and the weights as ``RidgeClassifier.fit`` has them before it solves."""
     X, _, sample_weight, y = ridge._prepare_data(X, y, sample_weight, ridge.solver)
     return X, y, sample_weight
 
 
-def set_intercept(made: Any, X_offset: Any, y_offset: Any, X_scale: Any) -> None:  # noqa: ANN401
+def set_intercept(made: Estimator, X_offset: Anything, y_offset: Anything, X_scale: Anything) -> None:
     """Set ``intercept_`` of a linear model, and its coefficients in the units of X."""
     made._set_intercept(X_offset, y_offset, X_scale)

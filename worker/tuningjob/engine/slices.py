@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuningjob.aliases import Matrix
 from tuningjob.engine.sklearn_private import safe_indexing
 
 _Array = NDArray[Any]
@@ -49,7 +50,7 @@ class SharedRows:
         self._close = weakref.finalize(self, os.close, self._locks)
 
     @staticmethod
-    def supports(X: Any) -> bool:  # noqa: ANN401  whatever a caller has as its data
+    def supports(X: Matrix) -> bool:
         """Whether its rows can be shared: a plain numpy array, or one in a file, of values that are no Python objects."""
         return (
             sys.platform == "linux"

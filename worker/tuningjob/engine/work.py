@@ -10,6 +10,7 @@ from sklearn import get_config
 from sklearn.base import clone
 from sklearn.utils import get_tags
 
+from tuningjob.aliases import Anything, Estimator, Matrix
 from tuningjob.engine.arrays import freeze, size_of
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.known import is_known
@@ -51,7 +52,7 @@ class Work:
     verbose: int = 0
     rows: SharedRows | None = None
 
-    def configured(self, candidate: int) -> Any:  # noqa: ANN401  an estimator
+    def configured(self, candidate: int) -> Anything:
         """A candidate's estimator, unfitted, as scikit-learn makes it: values that are estimators are cloned as well."""
         return clone(self.estimator).set_params(**clone(self.candidates[candidate], safe=False))
 
@@ -64,7 +65,7 @@ class Side(NamedTuple):
     params: Mapping[str, Any]
 
     @classmethod
-    def cut(cls, work: Work, indices: "np.ndarray[Any, Any]", X: Any = None) -> "Side":  # noqa: ANN401
+    def cut(cls, work: Work, indices: "np.ndarray[Any, Any]", X: Matrix = None) -> "Side":
         """Rows for one scoring alone, cut as scikit-learn cuts them: whoever gets them may write into them.
 
         ``X``: that of the fold, where nobody may.
@@ -118,7 +119,7 @@ def fold_of(work: Work, split: int) -> Fold:
     """Cut the rows of a split, as scikit-learn's ``_safe_split`` does for estimators that want no kernel matrix."""
     train, test = work.splits[split]
 
-    def rows_of(data: Any, indices: "np.ndarray[Any, Any]") -> Any:  # noqa: ANN401
+    def rows_of(data: Matrix, indices: "np.ndarray[Any, Any]") -> Anything:
         return None if data is None else freeze(safe_indexing(data, indices))
 
     return Fold(
@@ -164,7 +165,7 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
     return whole + size_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
 
 
-def wants_kernel(estimator: Any) -> bool:  # noqa: ANN401  an estimator
+def wants_kernel(estimator: Estimator) -> bool:
     """Whether X is a matrix between samples, of which columns must be cut as well."""
     return bool(get_tags(estimator).input_tags.pairwise)
 

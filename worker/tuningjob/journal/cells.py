@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tuningjob.aliases import Anything, Matrix
 from tuningjob.journal.records import Best
 from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import null_if_nan
@@ -47,7 +48,7 @@ def within(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
     return column.in_(select(func.json_each(bindparam("values", type_=Text)).table_valued("value").c.value))
 
 
-def bound(values: Sequence[Any], dialect: str) -> Any:  # noqa: ANN401  what the driver takes
+def bound(values: Sequence[Any], dialect: str) -> Anything:
     """A list as ``within`` wants it."""
     return list(values) if dialect == _POSTGRES else json.dumps(list(values))
 
@@ -65,7 +66,7 @@ def _statements(dialect: str) -> dict[str, Any]:
     }
 
 
-def _known(dialect: str) -> Any:  # noqa: ANN401  a statement
+def _known(dialect: str) -> Matrix:
     """Of each identity one cell that has it, as `<search that evaluated it> <result>`: ids have no spaces.
 
     One, however many there are: the index is left at the first.
@@ -96,7 +97,7 @@ class Cells:
         self._dialect = connection.dialect.name
         self._search = search_id
 
-    def _rows(self, statement: str, values: Sequence[Any], **more: object) -> Any:  # noqa: ANN401  a result of rows
+    def _rows(self, statement: str, values: Sequence[Any], **more: object) -> Anything:
         parameters = {"values": bound(values, self._dialect), **more}
         return self._connection.execute(_statements(self._dialect)[statement], parameters)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row, bindparam, select
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import UnknownSearch
 from tuningjob.journal.claims import Claims
 from tuningjob.journal.database import Database
@@ -45,7 +46,7 @@ ALL: Final = [*NO_WORDS, *(readable(searches.c[name], most) for name, most in _W
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401  a record's class
+def _adapter(kind: Anything) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

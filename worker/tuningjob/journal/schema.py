@@ -1,7 +1,7 @@
 """The tables of the journal and of the audit, as the newest migration leaves them."""
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -18,6 +18,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+
+from tuningjob.aliases import Anything
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
 REVISION: Final = "0005"
@@ -37,7 +39,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
             raise ValueError("a naive time")
         return value.astimezone(dt.UTC) if value is not None else None
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ANN401, ARG002
+    def process_result_value(self, value: Anything | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002
         """Aware again."""
         return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, select
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal import again, files, rows
 from tuningjob.journal.audit import SqlAudit, is_kept
@@ -296,7 +297,7 @@ class SqlJournal:
         """How many cells each completion index was the first to report."""
         return self._cells_by(search_id, cells.c.reported_by)
 
-    def _cells_by(self, search_id: str, column: Any) -> dict[int, int]:  # noqa: ANN401  one of the cells' columns
+    def _cells_by(self, search_id: str, column: Anything) -> dict[int, int]:
         there = select(searches.c.id).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
         query = select(column, func.count()).where(cells.c.search_id.in_(there)).group_by(column)
         with self._database.reading() as connection:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 
 # Lists and maps inside each other. A pipeline in a column transformer in a pipeline as a grid's value has about 20.
@@ -33,7 +34,7 @@ _MUCH: Final = (
 
 
 def problems_of(
-    value: Any,  # noqa: ANN401  any JSON-like value
+    value: Json,
     field: str,
     *,
     max_bytes: int,
@@ -74,12 +75,12 @@ def problems_of(
     return problems
 
 
-def check_spec(spec: Any, field: str = "spec") -> None:  # noqa: ANN401  any JSON-like value
+def check_spec(spec: Json, field: str = "spec") -> None:
     """Raise ManifestRefused for a spec that is more than anybody may ask to be read."""
     _refuse(problems_of(spec, field, max_bytes=MAX_SPEC_BYTES, max_values=MAX_VALUES))
 
 
-def check_document(document: Any, field: str = "", *, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:  # noqa: ANN401
+def check_document(document: Json, field: str = "", *, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
     """Raise ManifestRefused for a whole object that is."""
     _refuse(problems_of(document, field, max_bytes=max_bytes, max_values=MAX_DOCUMENT_VALUES))
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from tuningjob.aliases import Anything, Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import bounds
 
@@ -39,7 +40,7 @@ _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 _MOST_MERGED: Final = 10_000
 
 
-def _error(problem: str, mark: Any) -> yaml.constructor.ConstructorError:  # noqa: ANN401  PyYAML has two kinds
+def _error(problem: str, mark: Anything) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
@@ -112,7 +113,7 @@ def _parse_int(text: str) -> int:
     return sign * int(digits, 8 if len(digits) > 1 and digits.startswith("0") else 10)
 
 
-def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:  # noqa: ANN401  a scalar of any type
+def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Anything:
     text = str(node.value)
     if text in {"", "~", "null", "Null", "NULL"}:
         return None
@@ -143,7 +144,7 @@ def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
-def read_yaml(text: str) -> Any:  # noqa: ANN401  whatever the document holds
+def read_yaml(text: str) -> Json:
     """The one document in ``text``, in canonical form. Raises ManifestRefused for what is not YAML, or not one document."""
     try:
         documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
@@ -158,7 +159,7 @@ def read_yaml(text: str) -> Any:  # noqa: ANN401  whatever the document holds
     return canonical(documents[0])
 
 
-def read_file(path: Path) -> Any:  # noqa: ANN401  whatever the document holds
+def read_file(path: Path) -> Json:
     """``read_yaml`` of a file. Raises ManifestRefused for one that cannot be read, or is longer than a manifest can be."""
     try:
         with path.open("rb") as file:
@@ -173,7 +174,7 @@ def read_file(path: Path) -> Any:  # noqa: ANN401  whatever the document holds
         raise _refuse(str(path), "UTF-8 text", "other bytes") from error
 
 
-def canonical(value: Any, path: str = "") -> Any:  # noqa: ANN401  any JSON-like value
+def canonical(value: Json, path: str = "") -> Json:
     """``value`` as it would come back from an API server.
 
     Integral floats within 64 bits become integers, integers beyond become floats, nulls under a key are dropped, keys
@@ -184,7 +185,7 @@ def canonical(value: Any, path: str = "") -> Any:  # noqa: ANN401  any JSON-like
     return _canonical(value, path)
 
 
-def _canonical(value: Any, path: str) -> Any:  # noqa: ANN401  any JSON-like value
+def _canonical(value: Json, path: str) -> Json:
     if isinstance(value, Mapping):
         return dict(_canonical_items(value, path))
     if isinstance(value, list | tuple):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
+from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.literals import (
     Distribution,
@@ -122,13 +123,13 @@ class Sample:
         return self.iterations if self.combinations is None else min(self.iterations, self.combinations)
 
 
-def parse_grid(parameters: Any, field: str = GRID) -> Grid:  # noqa: ANN401  any JSON-like value
+def parse_grid(parameters: Json, field: str = GRID) -> Grid:
     """``spec.search.grid.parameters``: a map, or a list of maps. Raises ManifestRefused."""
     maps = _parse_maps(parameters, field, _values)
     return Grid(tuple(SubGrid(tuple(each), tuple(each.values())) for each in maps))
 
 
-def parse_sample(parameters: Any, iterations: int) -> Sample:  # noqa: ANN401  any JSON-like value
+def parse_sample(parameters: Json, iterations: int) -> Sample:
     """``spec.search.random.parameters``: a map, or a list of maps. Raises ManifestRefused."""
     sample = Sample(_parse_maps(parameters, SAMPLE, _drawn_from), iterations)
     if sample.listed > MOST_LISTED:
@@ -147,12 +148,12 @@ def can_be_drawn(sample: Sample) -> bool:
     return sample.listed <= MOST_LISTED and (sample.combinations or 0) <= _MOST_COMBINATIONS
 
 
-def _drawn_from(value: Any, field: str) -> Values | Distribution:  # noqa: ANN401  any JSON-like value
+def _drawn_from(value: Json, field: str) -> Values | Distribution:
     found = parse_distribution(value, field)
     return _values(value, field, (*_RANGES, *_DISTRIBUTIONS)) if found is None else found
 
 
-def _values(value: Any, field: str, known: Sequence[str] = _RANGES) -> Values:  # noqa: ANN401  any JSON-like value
+def _values(value: Json, field: str, known: Sequence[str] = _RANGES) -> Values:
     """``parse_values``, which tells what there is in the place of something else, and of Python."""
     is_map = isinstance(value, Mapping) and len(value) == 1
     if is_map and not _TAGS.intersection(value):
@@ -172,7 +173,7 @@ def _in_place_of(python: "re.Match[str]") -> str:
 
 
 def _parse_maps(
-    parameters: Any,  # noqa: ANN401  any JSON-like value
+    parameters: Json,
     field: str,
     parse: Callable[[Any, str], _T],
 ) -> tuple[dict[str, _T], ...]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.bounds import MAX_DEPTH, MAX_DIGITS
 
@@ -154,12 +155,12 @@ def readable(number: int) -> str:
     return f"{number:,}" if number < _TOO_LONG_TO_READ else f"about 10^{math.floor(math.log10(number))}"
 
 
-def parse_literal(value: Any, field: str) -> Literal:  # noqa: ANN401  any JSON-like value
+def parse_literal(value: Json, field: str) -> Literal:
     """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
     return _parse(value, field, MAX_DEPTH)
 
 
-def _parse(value: Any, field: str, room: int) -> Literal:  # noqa: ANN401  any JSON-like value
+def _parse(value: Json, field: str, room: int) -> Literal:
     """``room``: how many lists and maps may still be inside each other."""
     if not isinstance(value, list | Mapping):
         return Scalar(value)
@@ -235,7 +236,7 @@ def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tup
     return tuple((name, _parse(params[name], f"{field}.{name}", room)) for name in sorted(params))
 
 
-def _parse_pairs(body: Any, field: str, room: int) -> DictOf:  # noqa: ANN401  any JSON-like value
+def _parse_pairs(body: Json, field: str, room: int) -> DictOf:
     if not isinstance(body, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in body):
         raise refuse(f"{field}.dict", "a list of [key, value] pairs", body)
     return DictOf(
@@ -246,7 +247,7 @@ def _parse_pairs(body: Any, field: str, room: int) -> DictOf:  # noqa: ANN401  a
     )
 
 
-def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN401  any JSON-like value
+def _parse_tagged_scalar(tag: str, body: Json, field: str) -> Plain:
     if tag == "none":
         if body is not True:
             raise refuse(f"{field}.none", "true", body)
@@ -270,7 +271,7 @@ def _parse_tagged_scalar(tag: str, body: Any, field: str) -> Plain:  # noqa: ANN
 Values = tuple[Literal | Spaced | range, ...]
 
 
-def parse_distribution(value: Any, field: str) -> Distribution | None:  # noqa: ANN401  any JSON-like value
+def parse_distribution(value: Json, field: str) -> Distribution | None:
     """A distribution; None for what does not look like one. Raises ManifestRefused for bounds that it cannot have."""
     if not (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _DISTRIBUTION_TAGS):
         return None
@@ -292,7 +293,7 @@ def parse_distribution(value: Any, field: str) -> Distribution | None:  # noqa: 
     return Distribution(kind, low, high)
 
 
-def parse_values(value: Any, field: str) -> Values:  # noqa: ANN401  any JSON-like value
+def parse_values(value: Json, field: str) -> Values:
     """The values that one parameter takes in a grid: a list of literals and ranges, in order, or one range.
 
     Raises ManifestRefused for an empty list and for what is no list (scikit-learn's ParameterGrid refuses both).

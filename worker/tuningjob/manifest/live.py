@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from tuningjob.aliases import ParamValue
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.canonical import canonical
 from tuningjob.manifest.model import Model
@@ -70,7 +71,7 @@ def _changes(old: BaseModel, new: BaseModel, path: str, mutable: tuple[str, ...]
             yield where
 
 
-def _written(value: Any) -> str:  # noqa: ANN401  a field of any type
+def _written(value: ParamValue) -> str:
     """As JSON, for to Python ``1 == True``."""
 
     def plain(model: BaseModel) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import bounds
 from tuningjob.manifest.canonical import canonical, read_file
@@ -19,7 +20,7 @@ from tuningjob.manifest.refusals import problem_of
 M = TypeVar("M", TuningJob, TuningJobSpec)
 
 
-def load(document: Any) -> TuningJob:  # noqa: ANN401  whatever a file or an API server holds
+def load(document: Json) -> TuningJob:
     """A TuningJob from a manifest, or from an object of the API server. Raises ManifestRefused with every problem found."""
     if isinstance(document, Mapping):
         bounds.check_spec(document.get("spec"))
@@ -29,7 +30,7 @@ def load(document: Any) -> TuningJob:  # noqa: ANN401  whatever a file or an API
     return _validated(TuningJob, document, "")
 
 
-def load_spec(spec: Any) -> TuningJobSpec:  # noqa: ANN401  whatever the journal or an API server holds
+def load_spec(spec: Json) -> TuningJobSpec:
     """A spec alone. Raises ManifestRefused."""
     return _validated(TuningJobSpec, canonical(spec), "spec")
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import Problem
 from tuningjob.manifest import fields
 from tuningjob.manifest.literals import shown
@@ -170,7 +171,7 @@ def _model_at(model: type[Model], location: Sequence[str | int]) -> type[Model] 
     return current if isinstance(current, type) and issubclass(current, Model) else None
 
 
-def _inner_model(annotation: Any) -> Any:  # noqa: ANN401  any annotation
+def _inner_model(annotation: Anything) -> Anything:
     """The model inside ``X | None``, ``list[X]`` and ``Annotated[X, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
+from tuningjob.aliases import Json
 from tuningjob.manifest.literals import (
     INT_TEXT,
     TAGS,
@@ -22,7 +23,7 @@ _INT64_BOUND: Final = 2**63
 _LONGEST_TOLD: Final = 1_000
 
 
-def to_json(literal: Literal) -> Any:  # noqa: ANN401  a JSON value
+def to_json(literal: Literal) -> Json:
     """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
     match literal:
         case Scalar(value=value):
@@ -58,7 +59,7 @@ def _is_plain_map(names: Collection[str]) -> bool:
     return not is_object and not is_tagged and not any(INT_TEXT.match(name) for name in names)
 
 
-def _scalar_to_json(value: Plain, *, tagged: bool) -> Any:  # noqa: ANN401  a JSON value
+def _scalar_to_json(value: Plain, *, tagged: bool) -> Json:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import (
     ArtifactRefused,
     JournalError,
@@ -147,7 +148,7 @@ class HttpAudit(RetryingClient):
         *,
         once: bool = False,
         receive: Callable[[httpx.Response], object] = httpx.Response.read,
-        **request: Any,  # noqa: ANN401  httpx's own
+        **request: Anything,
     ) -> httpx.Response:
         """An answer that is no refusal, received. ``once``: sent once at the most."""
         try:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
 
+from tuningjob.aliases import Anything
 from tuningjob.errors import JournalError
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class RetryingClient:
         may_pass: Callable[[BaseException], bool],
         body: Callable[[], Iterator[bytes]] | None = None,
         receive: Callable[[httpx.Response], object] = httpx.Response.read,
-        **request: Any,  # noqa: ANN401  httpx's own
+        **request: Anything,
     ) -> httpx.Response:
         """The answer, received. Raises Unanswered.
 

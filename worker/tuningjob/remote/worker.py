@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
 from typing_extensions import override
 
+from tuningjob.aliases import Anything
 from tuningjob.artifacts.store import blocks
 from tuningjob.errors import (
     ArtifactRefused,
@@ -205,7 +206,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
             if (folder / name).exists():
                 self.upload(name, folder / name)
 
-    def _send(self, method: str, path: str, kind: TypeAdapter[T], record: T, **request: Any) -> httpx.Response:  # noqa: ANN401  as _request
+    def _send(self, method: str, path: str, kind: TypeAdapter[T], record: T, **request: Anything) -> httpx.Response:
         """As ``_request``, with a record for a body: by pydantic, for NaN and infinities."""
         return self._request(method, path, headers=_JSON, content=kind.dump_json(record), **request)
 
@@ -216,7 +217,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         *,
         body: Callable[[], Iterator[bytes]] | None = None,
         refused: dict[int, type[TuningJobError]] | None = None,
-        **request: Any,  # noqa: ANN401  httpx's own
+        **request: Anything,
     ) -> httpx.Response:
         """An answer that is no refusal. ``body`` makes a streamed body, anew for every attempt."""
         try:

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from tuningjob.aliases import Anything
 
 _MOST_TOLD: Final = 6
 
@@ -32,7 +34,7 @@ def importable(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def _is_in(module: Any, folder: str) -> bool:  # noqa: ANN401  whatever stands in sys.modules
+def _is_in(module: Anything, folder: str) -> bool:
     """Whether a module, or a package, lies in a folder itself: not in a virtual environment below it."""
     with suppress(Exception):
         spec = module.__spec__

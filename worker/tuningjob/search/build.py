@@ -11,9 +11,10 @@ import scipy.stats
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.estimator import Estimator
+from tuningjob.manifest.estimator import Estimator as EstimatorSpec
 from tuningjob.manifest.literals import (
     DictOf,
     Distribution,
@@ -40,7 +41,7 @@ _SAMPLERS: Final = (
 _EXPERIMENTAL: Final = re.compile(r"from sklearn\.experimental import (enable_\w+)")
 
 
-def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401  whatever stands there
+def load_attribute(path: str, field: str, *, kind: str) -> Anything:
     """What a dotted path names. Raises ManifestRefused with the nearest name; an error inside the module is told as it is."""
     module_path, _, name = path.rpartition(".")
     can_be_imported = f"{kind} that can be imported"
@@ -69,7 +70,7 @@ def load_attribute(path: str, field: str, *, kind: str) -> Any:  # noqa: ANN401 
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
 
 
-def _attribute(module: Any, name: str) -> Any:  # noqa: ANN401  a module, whatever stands there
+def _attribute(module: Anything, name: str) -> Anything:
     """scikit-learn's experimental classes are there once a module is imported that their error names."""
     try:
         return getattr(module, name)
@@ -110,7 +111,7 @@ def load_estimator_class(path: str, field: str) -> type[Any]:
     return found
 
 
-def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field: str, params_field: str) -> Any:  # noqa: ANN401
+def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field: str, params_field: str) -> Estimator:
     """An instance. Raises ManifestRefused for a parameter that it lacks, with the nearest name."""
     if class_path == _PASSTHROUGH:
         return _PASSTHROUGH
@@ -149,7 +150,7 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
         ) from error
 
 
-def takes(estimator: Any, name: str, value: Any) -> bool:  # noqa: ANN401
+def takes(estimator: Estimator, name: str, value: ParamValue) -> bool:
     """Whether an estimator has a parameter of this name, or takes it all the same.
 
     Those of LightGBM and CatBoost, and skorch's ``module__…``, are listed by ``get_params`` only once they are set: who takes any
@@ -164,14 +165,14 @@ def takes(estimator: Any, name: str, value: Any) -> bool:  # noqa: ANN401
     return True
 
 
-def _params_of(estimator: Any, class_path: str, field: str) -> dict[str, Any]:  # noqa: ANN401  an estimator
+def _params_of(estimator: Estimator, class_path: str, field: str) -> dict[str, Any]:
     try:
         return dict(estimator.get_params())
     except Exception as error:
         raise _not_made(class_path, field, error) from error
 
 
-def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str) -> Any:  # noqa: ANN401  an estimator
+def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str) -> Anything:
     try:
         return cls(**values)
     except Exception as error:
@@ -183,7 +184,7 @@ def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
     return refused(Reason.ESTIMATOR_INVALID, field, must_be, class_path, f"It says: {told(error)}.")
 
 
-def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of any class
+def build_estimator(spec: EstimatorSpec) -> Estimator:
     """``spec.estimator`` as a scikit-learn estimator. Raises ManifestRefused with every problem."""
     if spec.class_ is not None:
         return make_estimator(spec.class_, spec.arguments.items, "spec.estimator.class", spec.arguments.field)
@@ -211,7 +212,7 @@ def build_estimator(spec: Estimator) -> Any:  # noqa: ANN401  an estimator of an
     return pipeline
 
 
-def materialise(literal: Literal, field: str = "") -> Any:  # noqa: ANN401  any value
+def materialise(literal: Literal, field: str = "") -> Anything:
     """The Python value of a literal. Raises ManifestRefused for an object that cannot be made."""
     match literal:
         case Scalar(value=value):
@@ -266,7 +267,7 @@ def build_space(maps: Sequence[Mapping[str, Values | Distribution]], field: str)
     ]
 
 
-def frozen(distribution: Distribution) -> Any:  # noqa: ANN401  scipy has no public type for it
+def frozen(distribution: Distribution) -> Anything:
     """Scipy's own, with its bounds."""
     low, high = distribution.low, distribution.high
     match distribution.kind:

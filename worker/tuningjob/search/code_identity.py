@@ -24,6 +24,7 @@ from operator import or_
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from tuningjob.aliases import Anything, Json, ParamValue
 from tuningjob.protocol.code import digest_of
 from tuningjob.search.imports import imported
 from tuningjob.search.installed import Installed, canonical, named, owner
@@ -83,7 +84,7 @@ class CodeReader:
         self._installed: dict[str, Installed | None] = {}
         self._of: dict[int, tuple[Any, Code]] = {}
 
-    def of(self, thing: Any) -> Code:  # noqa: ANN401  a class or a function
+    def of(self, thing: Anything) -> Code:
         """The code of a class (with the classes that it inherits from) or of a function."""
         known = self._of.get(id(thing))
         if known is None:
@@ -186,7 +187,7 @@ class CodeReader:
         return _Module(file=(relative or f"{name} ({origin.name})", digest_of(content)), imports=imports)
 
 
-def things_in(*values: Any) -> Iterator[Any]:  # noqa: ANN401  estimators, parameters' values
+def things_in(*values: Anything) -> Iterator[Any]:
     """The classes and functions of all that is found in estimators and their parameters.
 
     Whatever the user's own objects raise is theirs to raise elsewhere; what refers back to itself is looked at once.
@@ -204,7 +205,7 @@ def things_in(*values: Any) -> Iterator[Any]:  # noqa: ANN401  estimators, param
         waiting += _within(value)
 
 
-def _within(value: Any) -> list[Any]:  # noqa: ANN401  any parameter's value
+def _within(value: ParamValue) -> list[Any]:
     with suppress(Exception):  # an object of the user's
         if issubclass(type(value), dict):
             return [*value.keys(), *value.values()]
@@ -215,7 +216,7 @@ def _within(value: Any) -> list[Any]:  # noqa: ANN401  any parameter's value
     return []
 
 
-def named_classes(document: Any) -> Iterator[str]:  # noqa: ANN401  JSON
+def named_classes(document: Json) -> Iterator[str]:
     """The dotted paths of the classes that a part of a manifest names."""
     waiting = [document]
     while waiting:
@@ -269,7 +270,7 @@ def _with_parents(module: str) -> Iterator[str]:
         module = module.rpartition(".")[0]
 
 
-def modules_of(thing: Any) -> Iterator[str]:  # noqa: ANN401  a class or a function
+def modules_of(thing: Anything) -> Iterator[str]:
     """The modules that the code of a class or a function stands in; an empty name where that cannot be told."""
     if issubclass(type(thing), type):
         yield from map(_module_of, type.mro(thing))
@@ -289,7 +290,7 @@ def modules_of(thing: Any) -> Iterator[str]:  # noqa: ANN401  a class or a funct
     yield ""
 
 
-def _module_of(thing: Any) -> str:  # noqa: ANN401  a class or a function
+def _module_of(thing: Anything) -> str:
     with suppress(Exception):  # a metaclass of the user's
         module = thing.__module__
         if isinstance(module, str):

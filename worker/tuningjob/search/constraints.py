@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import cache
 from typing import Any, Final
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_estimator
 from tuningjob.engine.sklearn_private import (
     InvalidParameterError,
@@ -16,7 +17,7 @@ from tuningjob.engine.sklearn_private import (
 _UNCHECKED: Final = "no_validation"
 
 
-def must_be(owner: Any, name: str, value: Any) -> str | None:  # noqa: ANN401  an estimator, and what it may be given
+def must_be(owner: Estimator, name: str, value: ParamValue) -> str | None:
     """What the parameter must be, in scikit-learn's words, if ``owner`` would refuse the value when it is fitted; else None.
 
     ``owner`` may be anything that stands where an estimator does: what has no constraints refuses nothing.
@@ -32,7 +33,7 @@ def must_be(owner: Any, name: str, value: Any) -> str | None:  # noqa: ANN401  a
     return None
 
 
-def invalid_within(estimator: Any) -> Iterator[tuple[str, Any, str]]:  # noqa: ANN401  an estimator, or any value
+def invalid_within(estimator: Estimator) -> Iterator[tuple[str, Any, str]]:
     """Every parameter of an estimator, and of those within it, that its ``fit`` would refuse: nested name, value, must be."""
     if not is_estimator(estimator):
         return
@@ -53,7 +54,7 @@ def _constraints_of(owner: Hashable, name: str) -> tuple[Callable[[Any], bool], 
     return tuple(make_constraint(constraint).is_satisfied_by for constraint in constraints)
 
 
-def _fits_in_its_own_way(owner: Any) -> bool:  # noqa: ANN401  a class
+def _fits_in_its_own_way(owner: Estimator) -> bool:
     """Whether a class of others has a ``fit`` that came after the constraints it inherits: it may translate what it is given."""
     for each in owner.__mro__:
         if declares_constraints(each) or each.__module__.startswith("sklearn."):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import joblib
 import pandas as pd
 
+from tuningjob.aliases import Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.data import Data
@@ -72,7 +73,7 @@ def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str])
     return [column for column in known if column not in taken]
 
 
-def _check_lengths(X: Any, y: Any, data: Data) -> None:  # noqa: ANN401  whatever a loader gives
+def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
     field = "spec.data.loader" if data.loader is not None else "spec.data.path"
     source = data.loader if data.loader is not None else data.path
     try:

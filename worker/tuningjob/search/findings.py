@@ -17,6 +17,7 @@ from sklearn.ensemble import BaseEnsemble
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
+from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.fingerprint import estimators_within, is_estimator, nested_estimators
 from tuningjob.engine.seeds import is_seeded
 from tuningjob.search.data import Dataset
@@ -48,7 +49,7 @@ _ENCODERS: Final = frozenset({
 })  # fmt: skip
 
 
-def representatives(estimator: Any, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> list[Any]:  # noqa: ANN401
+def representatives(estimator: Estimator, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> list[Any]:
     """Estimators of a few candidates, among which is every value of every short list of the grid; unfitted.
 
     Those that cannot be made are left out: their fits will say so.
@@ -66,11 +67,11 @@ def representatives(estimator: Any, param_grid: Sequence[Mapping[str, Sequence[A
     return made
 
 
-def _at(tried: Sequence[Any], i: int, of: int) -> Any:  # noqa: ANN401
+def _at(tried: Sequence[Any], i: int, of: int) -> Anything:
     return tried[i % len(tried)] if len(tried) <= of else tried[i * len(tried) // of]
 
 
-def findings(estimators: Sequence[Any], data: Dataset) -> Iterator[str]:
+def findings(estimators: Sequence[Estimator], data: Dataset) -> Iterator[str]:
     """Warnings about estimators of ``representatives`` and the data that they are to be fitted on."""
     table = _Table.of(data.X)
     yield from _missing(estimators, data, table)
@@ -80,7 +81,7 @@ def findings(estimators: Sequence[Any], data: Dataset) -> Iterator[str]:
         yield from _standardised(data.X, table)
 
 
-def unseeded(estimator: Any, shape: "tuple[int, ...] | None") -> Iterator[str]:  # noqa: ANN401  an estimator
+def unseeded(estimator: Estimator, shape: "tuple[int, ...] | None") -> Iterator[str]:
     """The parameters by which an estimator, or one within it, draws random numbers that nobody seeded."""
     named = {"": estimator, **estimator.get_params()}
     # an ensemble seeds what is within it
@@ -94,14 +95,14 @@ def unseeded(estimator: Any, shape: "tuple[int, ...] | None") -> Iterator[str]: 
             yield f"{path}__random_state" if path else "random_state"
 
 
-def _seeds_within(value: Any) -> bool:  # noqa: ANN401
+def _seeds_within(value: ParamValue) -> bool:
     return isinstance(value, BaseEnsemble) and getattr(value, "random_state", None) is not None
 
 
 # --- who sees the features as they are
 
 
-def _receivers(estimator: Any, keeps: Callable[[Any], bool]) -> Iterator[Any]:  # noqa: ANN401
+def _receivers(estimator: Estimator, keeps: Callable[[Any], bool]) -> Iterator[Any]:
     """The estimators, of those within one, that see the features before any step that does not keep them as they are."""
     if not isinstance(estimator, Pipeline):
         yield estimator
@@ -116,11 +117,11 @@ def _receivers(estimator: Any, keeps: Callable[[Any], bool]) -> Iterator[Any]:  
                 return
 
 
-def _module(estimator: Any) -> str:  # noqa: ANN401
+def _module(estimator: Estimator) -> str:
     return f"{type(estimator).__module__}."
 
 
-def _named(estimator: Any, names: frozenset[str]) -> str | None:  # noqa: ANN401
+def _named(estimator: Estimator, names: frozenset[str]) -> str | None:
     """Which of scikit-learn's classes with these names it is one of."""
     kinds = (kind for kind in type(estimator).__mro__ if kind.__module__.startswith("sklearn."))
     return next((kind.__name__ for kind in kinds if kind.__name__ in names), None)
@@ -137,7 +138,7 @@ class _Table:
     names: Sequence[str]
 
     @classmethod
-    def of(cls, X: Any) -> "_Table | None":  # noqa: ANN401
+    def of(cls, X: Matrix) -> "_Table | None":
         """None for what holds no table of numbers."""
         shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) != 2 or 0 in shape:
@@ -176,7 +177,7 @@ class _Table:
             return np.nanmean(self.rows, axis=0), np.nanstd(self.rows, axis=0)
 
 
-def _missing(estimators: Sequence[Any], data: Dataset, table: _Table | None) -> Iterator[str]:
+def _missing(estimators: Sequence[Estimator], data: Dataset, table: _Table | None) -> Iterator[str]:
     targets = int(np.count_nonzero(pd.isna(data.y))) if np.ndim(data.y) == 1 else 0
     if targets:
         yield (
@@ -206,7 +207,7 @@ def _missing(estimators: Sequence[Any], data: Dataset, table: _Table | None) -> 
         )
 
 
-def _not_numbers(estimators: Sequence[Any], data: Dataset) -> Iterator[str]:
+def _not_numbers(estimators: Sequence[Estimator], data: Dataset) -> Iterator[str]:
     features = list(_texts(data.X))
     if not features or any(map(_takes_anything, estimators)):
         return
@@ -218,7 +219,7 @@ def _not_numbers(estimators: Sequence[Any], data: Dataset) -> Iterator[str]:
     )
 
 
-def _texts(X: Any) -> Iterator[str]:  # noqa: ANN401
+def _texts(X: Matrix) -> Iterator[str]:
     """The names of the features that hold what is no number, nor text of one."""
     if isinstance(X, pd.DataFrame):
         for name in X.columns:
@@ -231,7 +232,7 @@ def _texts(X: Any) -> Iterator[str]:  # noqa: ANN401
         yield "texts"
 
 
-def _are_numbers(values: Any) -> bool:  # noqa: ANN401  an array
+def _are_numbers(values: Anything) -> bool:
     try:
         np.asarray(values, dtype=object).astype(np.float64)
     except (TypeError, ValueError):
@@ -239,7 +240,7 @@ def _are_numbers(values: Any) -> bool:  # noqa: ANN401  an array
     return True
 
 
-def _takes_anything(estimator: Any) -> bool:  # noqa: ANN401
+def _takes_anything(estimator: Estimator) -> bool:
     return any(
         _module(each).startswith(_TAKE_ANYTHING)
         or not _module(each).startswith("sklearn.")
@@ -249,7 +250,7 @@ def _takes_anything(estimator: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _unscaled(estimators: Sequence[Any], table: _Table) -> Iterator[str]:
+def _unscaled(estimators: Sequence[Estimator], table: _Table) -> Iterator[str]:
     _, deviations = table.moments
     varying = np.flatnonzero(np.isfinite(deviations) & (deviations > 0))
     if len(varying) < 2:
@@ -273,11 +274,11 @@ def _unscaled(estimators: Sequence[Any], table: _Table) -> Iterator[str]:
         )
 
 
-def _is_unpenalised(estimator: Any) -> bool:  # noqa: ANN401
+def _is_unpenalised(estimator: Estimator) -> bool:
     return getattr(estimator, "penalty", "") is None or bool(getattr(estimator, "C", None) == math.inf)
 
 
-def _standardised(X: Any, table: _Table) -> Iterator[str]:  # noqa: ANN401
+def _standardised(X: Matrix, table: _Table) -> Iterator[str]:
     if scipy.sparse.issparse(X) or len(table.rows) < _LAST:
         return
     mean, deviation = table.moments
@@ -306,7 +307,7 @@ def _standardised(X: Any, table: _Table) -> Iterator[str]:  # noqa: ANN401
     )
 
 
-def _is_common(near: Any, deviation: Any, varying: int, tolerance: float) -> bool:  # noqa: ANN401  arrays
+def _is_common(near: Anything, deviation: Anything, varying: int, tolerance: float) -> bool:
     """Whether most features are near a mean of 0, and their standard deviations are one."""
     if not near.any() or 2 * int(near.sum()) < varying:
         return False
@@ -314,7 +315,7 @@ def _is_common(near: Any, deviation: Any, varying: int, tolerance: float) -> boo
     return bool(np.all(np.abs(deviation[near] / middle - 1) <= tolerance))
 
 
-def _moments_of_all(X: Any, names: Sequence[str]) -> "tuple[Any, Any] | None":  # noqa: ANN401
+def _moments_of_all(X: Matrix, names: Sequence[str]) -> "tuple[Any, Any] | None":
     if X.shape[0] * X.shape[1] > _MOST_SUMMED:
         return None
     if isinstance(X, pd.DataFrame):
@@ -324,5 +325,5 @@ def _moments_of_all(X: Any, names: Sequence[str]) -> "tuple[Any, Any] | None":  
     return mean, np.array([np.nanstd(X[:, i], dtype=np.float64) for i in range(len(names))])
 
 
-def _first(found: Iterator[Any]) -> Any:  # noqa: ANN401
+def _first(found: Iterator[Any]) -> Anything:
     return next(found, None)

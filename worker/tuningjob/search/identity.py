@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
+from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.search.code_identity import CodeReader
 
 _RANDOM_STATE: Final = "random_state"
@@ -36,7 +37,7 @@ class Identities:
     def __init__(
         self,
         *,
-        estimator: Any,  # noqa: ANN401  an estimator
+        estimator: Estimator,
         candidates: Sequence[Mapping[str, Any]],
         splits: Sequence[tuple[Any, Any]],
         setting: Mapping[str, Any],
@@ -114,12 +115,12 @@ def _kernels() -> list[list[str]]:
     )
 
 
-def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
+def _parameters(estimator: Estimator) -> dict[str, Any]:
     """All parameters of an estimator and of those within it, by their nested names; itself under the empty name."""
     return {"": estimator, **estimator.get_params(deep=True)}
 
 
-def _has_parameters(*values: Any) -> bool:  # noqa: ANN401  parameters' values
+def _has_parameters(*values: Anything) -> bool:
     """Whether putting one in the place of another changes more than this one name."""
     return any(
         hasattr(value, "get_params") or (isinstance(value, list | tuple) and any(map(_has_parameters, value)))
@@ -138,10 +139,10 @@ def _described(parameters: Mapping[str, Any], reader: CodeReader) -> dict[str, A
 
 
 def _description(  # noqa: PLR0911  a line for each kind
-    value: Any,  # noqa: ANN401  any parameter's value
+    value: ParamValue,
     named: Set[int],
     reader: CodeReader,
-) -> Any:  # noqa: ANN401
+) -> Anything:
     """A value as JSON that no other value has."""
     if value is None or isinstance(value, bool | str):
         return value
@@ -168,7 +169,7 @@ def _description(  # noqa: PLR0911  a line for each kind
     raise _Unknown(type(value))
 
 
-def _code(of: Any, reader: CodeReader) -> list[str]:  # noqa: ANN401  a class or a function
+def _code(of: Anything, reader: CodeReader) -> list[str]:
     """Where code stands, and what it is if the versions that are told anyway do not vouch for it."""
     name = f"{of.__module__}.{of.__qualname__}"
     if "<" in name:  # a lambda, or something within a function

@@ -10,13 +10,14 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Estimator
 from tuningjob.engine.rules.base import rules_for
 from tuningjob.protocol.records import Axis, Block
 
 _Key = tuple[int, int, int, str]
 
 
-def blocks_of(estimator: Any, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> tuple[Block, ...]:  # noqa: ANN401
+def blocks_of(estimator: Estimator, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> tuple[Block, ...]:
     """One block for each map of a param_grid, in ParameterGrid's order: names sorted, the last one turning fastest."""
     blocks = []
     start = 0
@@ -33,14 +34,14 @@ def blocks_of(estimator: Any, param_grid: Sequence[Mapping[str, Sequence[Any]]])
     return tuple(blocks)
 
 
-def _rank(estimator: Any, name: str, *, together: bool) -> _Key:  # noqa: ANN401
+def _rank(estimator: Estimator, name: str, *, together: bool) -> _Key:
     """Slowest first: what is together last, then by step, a step itself before its parameters, then by name."""
     step, _, rest = name.partition("__")
     names = [each for each, _ in estimator.steps] if isinstance(estimator, Pipeline) else []
     return (int(together), names.index(step) if step in names else -1, int(bool(rest)), name)
 
 
-def _is_nested(estimator: Any, parameters: Mapping[str, Any], name: str) -> bool:  # noqa: ANN401
+def _is_nested(estimator: Estimator, parameters: Mapping[str, Any], name: str) -> bool:
     """Whether one fit of the final estimator serves all values of the parameter."""
     final = ""
     while type(estimator) is Pipeline:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
 from tuningjob.manifest.literals import Arguments, Distribution, Literal, Scalar, shown
@@ -19,14 +20,14 @@ from tuningjob.search.space import Maps, Space
 # --- names, and numbers that mean two things
 
 
-def fixed_problems(spec: TuningJobSpec, estimator: Any) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Problem]:
     """Numbers that mean two things among the parameters that are given once."""
     yield from _ambiguous(estimator, "", spec.estimator.arguments)
     for step in spec.estimator.steps:
         yield from _ambiguous(estimator, f"{step.name}__", step.arguments)
 
 
-def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
     """Names that the estimator lacks, and numbers that mean two things."""
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         for name, literals in each.items():
@@ -41,14 +42,14 @@ def space_problems(estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: 
                     yield _ambiguity(f"{field}[{j}]", literal)
 
 
-def _ambiguous(estimator: Any, prefix: str, arguments: Arguments) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+def _ambiguous(estimator: Estimator, prefix: str, arguments: Arguments) -> Iterator[Problem]:
     for name, literal in arguments.items:
         owners = _owners(estimator, {}, prefix + name)
         if any(means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
             yield _ambiguity(arguments.field_of(name), literal)
 
 
-def _owners(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:  # noqa: ANN401  estimators
+def _owners(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
     """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
 
     ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
@@ -61,16 +62,16 @@ def _owners(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> l
     return [_below(estimator, above)]
 
 
-def _below(value: Any, path: Sequence[str]) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
+def _below(value: ParamValue, path: Sequence[str]) -> Anything:
     return value.get_params().get("__".join(path)) if path and _is_estimator(value) else value
 
 
-def owner_of(estimator: Any, name: str) -> Any:  # noqa: ANN401  an estimator, or whatever stands there
+def owner_of(estimator: Estimator, name: str) -> Matrix:
     """Whose own parameter a nested name is."""
     return None if estimator is None else _owners(estimator, {}, name)[0]
 
 
-def _holders(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:  # noqa: ANN401  estimators
+def _holders(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:
     """Who is asked for a nested name, and by which: the innermost on the way that has parameters.
 
     What is further in need be no estimator: skorch hands ``module__units`` on to a module's class.
@@ -83,7 +84,7 @@ def _holders(estimator: Any, values: Mapping[str, Sequence[Any]], name: str) -> 
     return [_innermost(estimator, parts)]
 
 
-def _innermost(value: Any, parts: Sequence[str]) -> tuple[Any, str]:  # noqa: ANN401  an estimator, or whatever stands there
+def _innermost(value: ParamValue, parts: Sequence[str]) -> tuple[Any, str]:
     for depth in range(len(parts) - 1, 0, -1):
         inner = _below(value, parts[:depth])
         if _is_estimator(inner):
@@ -91,15 +92,15 @@ def _innermost(value: Any, parts: Sequence[str]) -> tuple[Any, str]:  # noqa: AN
     return value, "__".join(parts)
 
 
-def _is_estimator(value: Any) -> bool:  # noqa: ANN401  whatever stands there
+def _is_estimator(value: ParamValue) -> bool:
     return hasattr(value, "get_params") and not isinstance(value, type)
 
 
-def _takes(holder: Any, name: str, value: Any) -> bool:  # noqa: ANN401  an estimator, or whatever stands there
+def _takes(holder: Estimator, name: str, value: ParamValue) -> bool:
     return _is_estimator(holder) and takes(holder, name, value)
 
 
-def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name: str, field: str) -> Problem:  # noqa: ANN401
+def _unknown_parameter(estimator: Estimator, lacking: Sequence[Any], owners: int, name: str, field: str) -> Problem:
     known = list(estimator.get_params())
     if len(lacking) < owners or name in known:  # these are not the estimator's own, but what is tried in its place
         names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
@@ -112,7 +113,7 @@ def _unknown_parameter(estimator: Any, lacking: Sequence[Any], owners: int, name
     return Problem(field, wanted, shown(name), advice, Reason.PARAMETER_UNKNOWN)
 
 
-def misspelt_names(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401  an estimator
+def misspelt_names(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[str]:
     """Warnings about names that are nearly one that a class lists, where the class takes any name."""
     given = [(estimator, spec.estimator.arguments)]
     given += [(owner_of(estimator, f"{step.name}__"), step.arguments) for step in spec.estimator.steps]
@@ -139,7 +140,7 @@ def _listed(cls: type[Any]) -> list[str]:
         return []
 
 
-def means_two_things(owner: Any, name: str, literal: Literal) -> bool:  # noqa: ANN401  an estimator
+def means_two_things(owner: Estimator, name: str, literal: Literal) -> bool:
     """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
 
     ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.
@@ -177,7 +178,7 @@ def _ambiguity(field: str, literal: Literal) -> Problem:
 # --- values that scikit-learn would refuse
 
 
-def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[Problem]:  # noqa: ANN401  an estimator
+def refused_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[Problem]:
     """Values with which no candidate, or none of one map of a grid, could be fitted."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if maps == len(space.tried):
@@ -189,7 +190,7 @@ def refused_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterato
             yield Problem(field, wanted, shown(list(values)), advice, Reason.PARAMETER_INVALID)
 
 
-def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterator[str]:  # noqa: ANN401  an estimator
+def doubtful_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[str]:
     """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if 0 < maps < len(space.tried):
@@ -204,7 +205,7 @@ def doubtful_values(spec: TuningJobSpec, estimator: Any, space: Space) -> Iterat
             yield f"{Reason.PARAMETER_INVALID}: {Problem(field, wanted, told, advice)}"
 
 
-def _how_to_write(value: Any, wanted: str) -> str:  # noqa: ANN401  any value
+def _how_to_write(value: ParamValue, wanted: str) -> str:
     """What a manifest writes where a Python value is meant."""
     if isinstance(value, list) and "'tuple'" in wanted:
         return f" Write {{tuple: {shown(value)}}}."
@@ -216,7 +217,7 @@ def _how_to_write(value: Any, wanted: str) -> str:  # noqa: ANN401  any value
     return ""
 
 
-def valid_values(estimator: Any, maps: Maps) -> list[dict[str, list[Any]]]:  # noqa: ANN401  an estimator
+def valid_values(estimator: Estimator, maps: Maps) -> list[dict[str, list[Any]]]:
     """Maps without the values that scikit-learn would refuse; those left out of which nothing remains."""
     valid = [
         {
@@ -239,7 +240,7 @@ def _is_hopeless(space: Space, field: str, values: Sequence[Any], bad: Sequence[
 
 def _fixed_values(
     spec: TuningJobSpec,
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     maps: Maps,
 ) -> Iterator[tuple[str, Any, str, int]]:
     """Invalid ones: field, value, what it must be, and in how many maps the value stands."""
@@ -261,7 +262,7 @@ def _fixed_field(spec: TuningJobSpec, name: str) -> str:
 
 
 def _tried_values(
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     space: Space,
 ) -> Iterator[tuple[str, Sequence[Any], list[Any], str]]:
     """Of each field with invalid values: all values, the invalid ones, and what the first of them must be."""
@@ -283,7 +284,7 @@ def _wanted(
     owners: Sequence[Any],
     leaf: str,
     name: str,
-    value: Any,  # noqa: ANN401
+    value: ParamValue,
     tried: Mapping[str, Any],
 ) -> str | None:
     for owner in owners:

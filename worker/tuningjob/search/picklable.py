@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tuningjob.aliases import Anything, ParamValue
 from tuningjob.engine.fingerprint import is_estimator
 from tuningjob.search.reasons import ADDRESS, shortened
 
@@ -38,7 +39,7 @@ class Unpicklable:
         return f"{self.path}: {self.error}"
 
 
-def unpicklable(value: Any, name: str) -> Unpicklable | None:  # noqa: ANN401  anything
+def unpicklable(value: ParamValue, name: str) -> Unpicklable | None:
     """None for what can be pickled. ``name`` is what the path begins with."""
     return _Walk().below(value, name)
 
@@ -54,7 +55,7 @@ class _Walk:
     def __init__(self) -> None:
         self._left = _MOST_PICKLED
 
-    def below(self, value: Any, path: str, above: frozenset[int] = frozenset()) -> Unpicklable | None:  # noqa: ANN401
+    def below(self, value: ParamValue, path: str, above: frozenset[int] = frozenset()) -> Unpicklable | None:
         error = self._error(value)
         if error is None:
             return None
@@ -66,7 +67,7 @@ class _Walk:
                     return found
         return Unpicklable(path, shortened(ADDRESS.sub("", str(error)) or type(error).__name__), _advice(value))
 
-    def _error(self, value: Any) -> Exception | None:  # noqa: ANN401
+    def _error(self, value: ParamValue) -> Exception | None:
         if type(value) in _PLAIN:
             return None
         self._left -= 1
@@ -77,7 +78,7 @@ class _Walk:
         return None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  anything
+def _parts(value: ParamValue) -> Iterator[tuple[str, Any]]:
     """What pickling looks at in a value, each with the step to it."""
     if isinstance(value, FunctionType | BuiltinFunctionType | ModuleType | type):
         return
@@ -95,7 +96,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  anything
         yield from _state(value)
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  a collection
+def _items(value: ParamValue) -> Iterator[tuple[str, Any]]:
     if type(value) is dict:
         yield from ((f"[{key!r}]", item) for key, item in value.items())
         yield from ((f".keys()[{key!r}]", key) for key in value)
@@ -107,12 +108,12 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  a collecti
             yield f"[{i}]", item
 
 
-def _step_of(item: Any) -> Any:  # noqa: ANN401
+def _step_of(item: Anything) -> Anything:
     """The estimator of a step or a branch, (name, estimator, …): it is what people mean by steps[0]; anything else as it is."""
     return item[1] if type(item) is tuple and len(item) > 1 and is_estimator(item[1]) else item
 
 
-def _state(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def _state(value: ParamValue) -> Iterator[tuple[str, Any]]:
     """The parts of any other object, as its own ``__reduce_ex__`` gives them to pickle."""
     try:
         reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
@@ -128,7 +129,7 @@ def _state(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
     yield from ((f".__reduce__()[1][{i}]", item) for i, item in enumerate(arguments or ()) if item is not type(value))
 
 
-def _attributes(state: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  what __getstate__ gives
+def _attributes(state: Anything) -> Iterator[tuple[str, Any]]:
     # an object with slots has two of them
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, Mapping):
@@ -137,7 +138,7 @@ def _attributes(state: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  what 
             yield ".__getstate__()", part
 
 
-def _advice(value: Any) -> str:  # noqa: ANN401
+def _advice(value: ParamValue) -> str:
     if isinstance(value, FunctionType):
         return _FUNCTION
     if isinstance(value, type) or "<locals>" in type(value).__qualname__:

@@ -25,6 +25,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.model_selection import check_cv
 
+from tuningjob.aliases import AnyScorer, Estimator
 from tuningjob.engine.sklearn_private import metric_of, response_methods
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import dump_spec
@@ -201,7 +202,7 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
     return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data), code)
 
 
-def _code(spec: TuningJobSpec, estimator: Any, space: Space, scorer: Any) -> SearchCode:  # noqa: ANN401
+def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnyScorer) -> SearchCode:
     written = dump_spec(spec)
     paths = [*named_classes([written["estimator"], written["search"]]), *filter(None, [spec.data.loader])]
     return code_of_search(
@@ -243,7 +244,7 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
 
 def _pickling_problems(
     spec: TuningJobSpec,
-    estimator: Any,  # noqa: ANN401
+    estimator: Estimator,
     space: Space,
 ) -> Iterator[Problem]:
     """What the fitted search could not be written with: to be known before the first fit, not after the last."""
@@ -263,7 +264,7 @@ def _pickling_problems(
             yield Problem(field, "what can be pickled", str(found), found.advice, Reason.NOT_PICKLABLE)
 
 
-def _scorer(spec: TuningJobSpec, estimator: Any, candidates: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401  a scorer
+def _scorer(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> AnyScorer:
     field = "spec.scoring"
     if spec.scoring is None:
         if not hasattr(estimator, "score"):
@@ -307,7 +308,7 @@ def _scorer_meant(name: str, names: Sequence[str]) -> str:
     return nearest(name, names) or f"Known: {', '.join(sorted(names))}."
 
 
-def _splits(spec: TuningJobSpec, estimator: Any, data: Dataset) -> list[Split]:  # noqa: ANN401  an estimator
+def _splits(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> list[Split]:
     folds = spec.cross_validation.folds
     missing = int(np.count_nonzero(pd.isna(data.y)))
     if missing and is_classifier(estimator):
@@ -324,7 +325,7 @@ def _splits(spec: TuningJobSpec, estimator: Any, data: Dataset) -> list[Split]: 
         raise ManifestRefused([_unfillable(folds, estimator, data, error)]) from error
 
 
-def _unfillable(folds: int, estimator: Any, data: Dataset, error: ValueError) -> Problem:  # noqa: ANN401
+def _unfillable(folds: int, estimator: Estimator, data: Dataset, error: ValueError) -> Problem:
     field, says = "spec.crossValidation.folds", f"scikit-learn says: {error}"
     must_be = f"a number of folds that the {data.samples} samples can fill"
     counts = _class_counts(estimator, data)
@@ -335,7 +336,7 @@ def _unfillable(folds: int, estimator: Any, data: Dataset, error: ValueError) ->
     return Problem(field, must_be, str(folds), says, Reason.FOLDS_UNFILLABLE)
 
 
-def _rare_classes(spec: TuningJobSpec, estimator: Any, data: Dataset) -> Iterator[str]:  # noqa: ANN401
+def _rare_classes(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Iterator[str]:
     folds, counts = spec.cross_validation.folds, _class_counts(estimator, data)
     rare = {label: count for label, count in counts.items() if count < folds}
     if rare:
@@ -347,7 +348,7 @@ def _rare_classes(spec: TuningJobSpec, estimator: Any, data: Dataset) -> Iterato
         )
 
 
-def _class_counts(estimator: Any, data: Dataset) -> Counter[Any]:  # noqa: ANN401
+def _class_counts(estimator: Estimator, data: Dataset) -> Counter[Any]:
     """The members of each class; empty where there are no classes."""
     y = np.asarray(data.y)
     if not is_classifier(estimator) or y.ndim != 1 or pd.isna(y).any():

@@ -19,6 +19,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 
 from tuningjob import __version__
+from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.artifacts.downloads import Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
@@ -99,7 +100,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
 def fitted_search(
     problem: SearchProblem,
     results: Results,
-    best_estimator: Any,  # noqa: ANN401  an estimator
+    best_estimator: Estimator,
     refit_seconds: float,
 ) -> SearchCV:
     """The search as scikit-learn's ``fit`` would have left it: what knows a fitted search of its works with this one."""
@@ -164,7 +165,7 @@ def to_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _json(value: Any) -> str:  # noqa: ANN401  any parameter's value
+def _json(value: ParamValue) -> str:
     return json_of(literal_of(value))
 
 
@@ -191,11 +192,11 @@ def _parameter_column(values: "np.ma.MaskedArray[Any, Any]", write: Callable[[An
     )
 
 
-def _item(value: Any) -> Any:  # noqa: ANN401  any parameter's value
+def _item(value: ParamValue) -> Anything:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _kind(value: Any) -> type:  # noqa: ANN401  any parameter's value
+def _kind(value: ParamValue) -> type:
     # a column of numbers has no place for NaN: it is what is missing there
     return object if isinstance(value, float) and not math.isfinite(value) else type(value)
 
@@ -250,7 +251,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, fold
     _atomically(folder / wellknown.SIDECAR_FILE, lambda path: path.write_text(sidecar.dumps(), encoding="utf-8"))
 
 
-def dump(value: Any, path: Path, compression: str) -> None:  # noqa: ANN401  whatever can be pickled
+def dump(value: ParamValue, path: Path, compression: str) -> None:
     """``joblib.dump`` with one of the compressions of ``spec.artifacts``."""
     joblib.dump(value, path, compress=_COMPRESS[compression])
 

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
+from tuningjob.aliases import Anything, Estimator
 from tuningjob.search.reasons import Reason
 
 _ID: Final = re.compile(r"(^|.*[_\W])(id|uuid|guid|key)$|^id[_\W].*", re.IGNORECASE)
@@ -24,7 +25,7 @@ _FEW: Final = 20  # rows of which no column is told to be unique, or ordered
 _LAST: Final = 5
 
 
-def roles(estimators: Sequence[Any], X: pd.DataFrame) -> Iterator[str]:
+def roles(estimators: Sequence[Estimator], X: pd.DataFrame) -> Iterator[str]:
     """Warnings about the columns of a file that are given to estimators of ``representatives``."""
     rows = X.iloc[:_ROWS]
     rows = rows[[name for name, column in rows.items() if isinstance(name, str) and _can_be_compared(column)]]
@@ -102,7 +103,7 @@ def _are_dates(column: "pd.Series[Any]") -> bool:
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 
 
-def _is_given(estimator: Any, X: pd.DataFrame, name: str) -> bool:  # noqa: ANN401  an estimator
+def _is_given(estimator: Estimator, X: pd.DataFrame, name: str) -> bool:
     """Whether a column is among what the estimator takes: a ColumnTransformer may leave it out."""
     if isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps if step is not None and not isinstance(step, str)]
@@ -119,7 +120,7 @@ def _is_given(estimator: Any, X: pd.DataFrame, name: str) -> bool:  # noqa: ANN4
     return any(name in (names or ()) for names in taken)
 
 
-def _names(columns: Any, X: pd.DataFrame) -> list[str] | None:  # noqa: ANN401  whatever ColumnTransformer takes
+def _names(columns: Anything, X: pd.DataFrame) -> list[str] | None:
     """None where they are chosen by something else than their names or places."""
     several = [columns] if isinstance(columns, str | int) else columns
     if not isinstance(several, list | tuple):

@@ -11,10 +11,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sklearn.base import clone
 
+from tuningjob.aliases import Estimator
 from tuningjob.engine import Engine, Evaluated, one_thread
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.protocol.contract import SearchJournal
@@ -120,7 +121,7 @@ class Worker:
         )
         return results, answer, self.journal.complete(answer)
 
-    def _refit(self, results: Results) -> Any:  # noqa: ANN401  an estimator
+    def _refit(self, results: Results) -> Estimator:
         """The best candidate, fitted on all the data. Raises SearchFailed: scikit-learn's error_score does not cover it."""
         estimator = clone(self.problem.estimator).set_params(**clone(results.best_params, safe=False))
         try:

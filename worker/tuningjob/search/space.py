@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
 from typing_extensions import override
 
+from tuningjob.aliases import Anything, Estimator
 from tuningjob.manifest.grid import GRID, SAMPLE
 from tuningjob.manifest.literals import Distribution, Values
 from tuningjob.manifest.search import Search
@@ -65,11 +66,11 @@ class Space(ABC):
         """Whether no candidate can be fitted if no value of this parameter, in a map that has it, is valid."""
 
     @abstractmethod
-    def blocks(self, estimator: Any) -> tuple[Block, ...]:  # noqa: ANN401  an estimator
+    def blocks(self, estimator: Estimator) -> tuple[Block, ...]:
         """How the candidates are best walked; () in their order."""
 
     @abstractmethod
-    def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV | RandomizedSearchCV:  # noqa: ANN401  an estimator
+    def search_cv(self, estimator: Estimator, **settings: Anything) -> GridSearchCV | RandomizedSearchCV:
         """scikit-learn's own search over this space, unfitted."""
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from tuningjob.aliases import ParamValue
 from tuningjob.engine import Work, one_thread
 from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
@@ -87,7 +88,7 @@ def corner(values: Mapping[str, Sequence[Any]], round_: int) -> dict[str, Any]:
     return candidate
 
 
-def _magnitude(value: Any) -> float:  # noqa: ANN401  any value: None is mostly "no limit"
+def _magnitude(value: ParamValue) -> float:
     if value is None:
         return math.inf
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.manifest import bounds
 from tuningjob.manifest.literals import (
     DictOf,
@@ -38,7 +39,7 @@ _MOST_BYTES: Final = 48 * 2**10
 _NOTHING: Final = object()
 
 
-def to_literals(params: Mapping[str, Any], estimator: Any = None) -> dict[str, Any]:  # noqa: ANN401  an estimator
+def to_literals(params: Mapping[str, Any], estimator: Estimator = None) -> dict[str, Any]:
     """Parameters as JSON, in the manifest's literals: ``from_literals`` gives equal ones.
 
     ``estimator`` has them: by it an ambiguous 0 or 1 is told from its fraction, as the manifest wants it. What is too large or
@@ -60,7 +61,7 @@ def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params").items}
 
 
-def literal_of(value: Any) -> Literal:  # noqa: ANN401  any value
+def literal_of(value: ParamValue) -> Literal:
     """The literal of a value; Unwritten for what has none, and for what is inside of itself."""
     return _Writer().write(value)
 
@@ -76,7 +77,7 @@ def public_path(cls: type[Any]) -> str | None:
     return next((f"{module}.{name}" for module in here), None)
 
 
-def _attribute(owner: object, name: str) -> Any:  # noqa: ANN401  whatever stands there
+def _attribute(owner: object, name: str) -> Anything:
     try:
         return getattr(owner, name, None)
     except Exception:  # noqa: BLE001  a module's own __getattr__
@@ -86,15 +87,15 @@ def _attribute(owner: object, name: str) -> Any:  # noqa: ANN401  whatever stand
 class _Writer:
     """Writes one value. ``owner`` and ``name``: whose parameter it is."""
 
-    def __init__(self, owner: Any = None, name: str = "") -> None:  # noqa: ANN401  an estimator
+    def __init__(self, owner: Estimator = None, name: str = "") -> None:
         self._owner = owner
         self._name = name
         self._left = _MOST_VALUES
 
-    def write(self, value: Any) -> Literal:  # noqa: ANN401  any value
+    def write(self, value: ParamValue) -> Literal:
         return self._write(value, _MOST_LEVELS, self._owner, self._name)
 
-    def _write(self, value: Any, room: int, owner: Any = None, name: str = "") -> Literal:  # noqa: ANN401
+    def _write(self, value: ParamValue, room: int, owner: Estimator = None, name: str = "") -> Literal:
         self._left -= 1
         if room <= 0 or self._left < 0:
             return Unwritten(f"<{type(value).__name__}>")
@@ -114,7 +115,7 @@ class _Writer:
             return self._write_object(value, room - 1)
         return _unwritten(value)
 
-    def _write_object(self, value: Any, room: int) -> Literal:  # noqa: ANN401  an estimator, or what has its interface
+    def _write_object(self, value: ParamValue, room: int) -> Literal:
         path = public_path(type(value))
         params = _params_of(value)
         if path is None or params is None:
@@ -131,7 +132,7 @@ class _Writer:
         )
 
 
-def _is_default(value: Any, literal: Literal, default: Any, writer: _Writer) -> bool:  # noqa: ANN401
+def _is_default(value: ParamValue, literal: Literal, default: Anything, writer: _Writer) -> bool:
     if value is default:
         return True
     return default is not _NOTHING and _is_whole(literal) and json_of(literal) == json_of(writer.write(default))
@@ -156,7 +157,7 @@ def _is_whole(literal: Literal) -> bool:
             return True
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  a plain value, or _NOTHING
+def _plain(value: ParamValue) -> Anything:
     if isinstance(value, np.generic) and not isinstance(value, str | float):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -168,14 +169,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  a plain value, or _NOTHING
     return _NOTHING
 
 
-def _unwritten(value: Any) -> Unwritten:  # noqa: ANN401  any value
+def _unwritten(value: ParamValue) -> Unwritten:
     if inspect.isroutine(value) or isinstance(value, type):
         # the repr of a function has its address
         return Unwritten(f"{_attribute(value, '__module__')}.{_attribute(value, '__qualname__') or shown(value)}")
     return Unwritten(shown(value, _LONGEST_REPR))
 
 
-def _params_of(value: Any) -> dict[str, Any] | None:  # noqa: ANN401  an estimator
+def _params_of(value: ParamValue) -> dict[str, Any] | None:
     try:
         params = value.get_params(deep=False)
     except Exception:  # noqa: BLE001  the user's own
@@ -206,5 +207,5 @@ def _bounded(written: dict[str, Any], params: Mapping[str, Any]) -> dict[str, An
     return written
 
 
-def _marked(value: Any) -> Any:  # noqa: ANN401  any value
+def _marked(value: ParamValue) -> Anything:
     return to_json(_unwritten(value))

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
@@ -30,13 +31,15 @@ class BoostingRounds(NestedFit):
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_adaboost.py::test_the_first_rounds_are_the_smaller_boosting"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return True
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         sizes = [int(estimator.n_estimators) for estimator in estimators]
         boosting = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
         finish = _with_shared_votes if is_classifier(boosting) else _with_shared_learners
@@ -54,7 +57,7 @@ class BoostingRounds(NestedFit):
         yield from views
 
 
-def _with_shared_votes(boosting: Any, views: Sequence[Any]) -> None:  # noqa: ANN401
+def _with_shared_votes(boosting: Estimator, views: Sequence[Any]) -> None:
     if boosting.n_classes_ == 1:
         return  # scikit-learn then asks no learner
     sizes = {len(made.estimators_) for made in views}
@@ -63,7 +66,7 @@ def _with_shared_votes(boosting: Any, views: Sequence[Any]) -> None:  # noqa: AN
         predicts(made, "decision_function", partial(_decision, by_size, made))
 
 
-def _decision(by_size: ByInput, made: Any, X: Any) -> Any:  # noqa: ANN401
+def _decision(by_size: ByInput, made: Estimator, X: Matrix) -> Matrix:
     decision = by_size(X)[len(made.estimators_)] / made.estimator_weights_.sum()
     if made.n_classes_ == 2:
         decision[:, 0] *= -1
@@ -71,7 +74,7 @@ def _decision(by_size: ByInput, made: Any, X: Any) -> Any:  # noqa: ANN401
     return decision
 
 
-def _votes(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # noqa: ANN401
+def _votes(boosting: Estimator, X: Matrix, sizes: Collection[int]) -> dict[int, Any]:
     """The weighted votes of the first learners, for each of ``sizes``."""
     X = checked_by_adaboost(boosting)(X)
     n_classes, classes = boosting.n_classes_, boosting.classes_[:, np.newaxis]
@@ -84,7 +87,7 @@ def _votes(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # 
     return votes
 
 
-def _with_shared_learners(boosting: Any, views: Sequence[Any]) -> None:  # noqa: ANN401
+def _with_shared_learners(boosting: Estimator, views: Sequence[Any]) -> None:
     # what is checked is one object for one X, or the learners would not know it again
     checked = ByInput(checked_by_adaboost(boosting))
     learners = [predicts(copy.copy(learner), "predict", ByInput(learner.predict)) for learner in boosting.estimators_]

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils.validation import validate_data
 
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
@@ -30,13 +31,15 @@ class BaggedEstimators(NestedFit):
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_bagging.py::test_the_first_estimators_are_the_smaller_bag"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return not estimator.oob_score and not estimator.warm_start
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         sizes = [int(estimator.n_estimators) for estimator in estimators]
         bag = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
         sums = {method: ByInput(partial(_sums, bag, set(sizes), predict)) for method, predict in _methods(bag).items()}
@@ -54,11 +57,11 @@ class BaggedEstimators(NestedFit):
             yield made
 
 
-def _mean(by_size: ByInput, size: Any, X: Any) -> Any:  # noqa: ANN401
+def _mean(by_size: ByInput, size: Anything, X: Matrix) -> Matrix:
     return by_size(X)[size] / size  # by the very number that was given: its type may decide on the quotient's
 
 
-def _methods(bag: Any) -> dict[str, _Predict]:  # noqa: ANN401
+def _methods(bag: Estimator) -> dict[str, _Predict]:
     if not is_classifier(bag):
         return {"predict": bag_predicts}
     methods: dict[str, _Predict] = {
@@ -69,7 +72,7 @@ def _methods(bag: Any) -> dict[str, _Predict]:  # noqa: ANN401
     return methods
 
 
-def _sums(bag: Any, sizes: Collection[int], predict: _Predict, X: Any) -> dict[int, Any]:  # noqa: ANN401
+def _sums(bag: Estimator, sizes: Collection[int], predict: _Predict, X: Matrix) -> dict[int, Any]:
     """The sum of the first estimators' predictions, for each of ``sizes``."""
     X = validate_data(bag, X, accept_sparse=["csr", "csc"], dtype=None, ensure_all_finite=False, reset=False)
     sums: dict[int, Any] = {}

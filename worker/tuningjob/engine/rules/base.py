@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import sklearn
 
+from tuningjob.aliases import Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.sklearn_private import PROVED_ON
 
 ENTRY_POINTS: Final = "tuningjob.rules"
@@ -38,22 +39,22 @@ class NestedFit(Rule):
     """A final estimator whose fit at one value of ``parameters`` contains those at others."""
 
     @abstractmethod
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:
         """Whether an unfitted estimator with data of this kind can be served, whatever its ``parameters``.
 
         Seeds are looked at before: an estimator that draws unseeded never gets here.
         """
 
     @abstractmethod
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         """Whether the estimator's own values of ``parameters`` are such that the shared fit serves it."""
 
     @abstractmethod
     def fit(
         self,
-        estimators: Sequence[Any],
-        X: Any,  # noqa: ANN401
-        y: Any,  # noqa: ANN401
+        estimators: Sequence[Estimator],
+        X: Matrix,
+        y: Target,
         fit_params: Mapping[str, Any],
     ) -> Iterator[Any]:
         """Fitted estimators, one for each unfitted one, in their order.
@@ -68,15 +69,15 @@ class NestedTransform(Rule):
     """A transformer whose fit at one value of ``parameters`` contains those at others."""
 
     @abstractmethod
-    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+    def applies(self, transformer: Estimator, X: Matrix) -> bool:
         """Whether an unfitted transformer, its own ``parameters`` included, can be served on data of this kind."""
 
     @abstractmethod
-    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
+    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:
         """What all of them have in common: whatever ``derive`` needs. The transformer itself must not be changed."""
 
     @abstractmethod
-    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
         """``fit_transform(X)`` to the bit and in the same memory layout, and the fitted transformer."""
 
 
@@ -84,7 +85,7 @@ class Inert(Rule):
     """Parameters that cannot matter where others have certain values: candidates that differ in them are one fit."""
 
     @abstractmethod
-    def normal_form(self, estimator: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    def normal_form(self, estimator: Estimator) -> Mapping[str, Any]:
         """Values that stand for the estimator's own: two estimators that are equal under them are fitted to equal bits."""
 
 
@@ -92,11 +93,11 @@ class Ceiling(Rule):
     """One limit (``parameters`` has one name) that does nothing once it is above what the fit reached."""
 
     @abstractmethod
-    def height(self, value: Any) -> float | None:  # noqa: ANN401
+    def height(self, value: ParamValue) -> float | None:
         """A value of the limit as a number, infinite for none; None if it is no valid one."""
 
     @abstractmethod
-    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+    def reached(self, fitted: Estimator) -> float:
         """What the fit reached: every limit *above* it would have given the same bits. Infinite if that cannot be told."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
@@ -25,13 +26,15 @@ class ForestTrees(NestedFit):
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_forest.py::test_the_first_trees_of_a_forest_are_the_smaller_forest"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return not estimator.oob_score and not estimator.warm_start and np.ndim(y) == 1
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         sizes = [int(estimator.n_estimators) for estimator in estimators]
         forest = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
         method = "predict_proba" if is_classifier(forest) else "predict"
@@ -41,11 +44,11 @@ class ForestTrees(NestedFit):
             yield predicts(made, method, partial(_of_size, by_size, size))
 
 
-def _of_size(by_size: ByInput, size: int, X: Any) -> Any:  # noqa: ANN401
+def _of_size(by_size: ByInput, size: int, X: Matrix) -> Matrix:
     return by_size(X)[size].copy()
 
 
-def _averages(forest: Any, X: Any, sizes: set[int]) -> dict[int, Any]:  # noqa: ANN401
+def _averages(forest: Estimator, X: Matrix, sizes: set[int]) -> dict[int, Any]:
     """The prediction of the first trees, for each of ``sizes``."""
     X = checked_by_forest(forest, X)
     averages: dict[int, Any] = {}

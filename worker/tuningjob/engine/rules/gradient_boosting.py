@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import view
@@ -25,14 +26,16 @@ class BoostingStages(NestedFit):
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_gradient_boosting.py::test_the_first_stages_are_the_smaller_boosting"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         init = estimator.init
         return not estimator.warm_start and (init is None or (isinstance(init, str) and init == "zero"))
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return is_integer(estimator.n_estimators) and estimator.n_estimators >= 1
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         if set(fit_params) - {"sample_weight"}:
             # a monitor is given the unfinished estimator, n_estimators and all, and may end the fit
             raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, view
@@ -25,14 +26,16 @@ class HistogramIterations(NestedFit):
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_hist_gradient_boosting.py::test_the_first_iterations_are_the_smaller_boosting"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         # a scorer of one's own is given the unfinished estimator, max_iter and all
         return not estimator.warm_start and not callable(estimator.scoring)
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return is_integer(estimator.max_iter) and estimator.max_iter >= 1
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         sizes = [int(estimator.max_iter) for estimator in estimators]
         boosting = estimators[sizes.index(max(sizes))].fit(X, y, **fit_params)
         by_size = ByInput(lambda X: _raw_predictions(boosting, X, set(sizes)))
@@ -47,10 +50,10 @@ class HistogramIterations(NestedFit):
             )
 
 
-def _of_size(by_size: ByInput, size: int, X: Any) -> Any:  # noqa: ANN401
+def _of_size(by_size: ByInput, size: int, X: Matrix) -> Matrix:
     return by_size(X)[size].copy(order="F")
 
 
-def _raw_predictions(boosting: Any, X: Any, sizes: Collection[int]) -> dict[int, Any]:  # noqa: ANN401
+def _raw_predictions(boosting: Estimator, X: Matrix, sizes: Collection[int]) -> dict[int, Any]:
     """The raw predictions after the first iterations, for each of ``sizes``."""
     return {size: raw.copy(order="F") for size, raw in raw_predictions(boosting, X, sorted(sizes))}

@@ -1,6 +1,6 @@
 """A limit of iterations does nothing to a fit that ends before it."""
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from sklearn.linear_model import (
@@ -13,6 +13,7 @@ from sklearn.linear_model import (
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Ceiling, register
 
@@ -40,10 +41,10 @@ class Iterations(Ceiling):
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_iterations.py::test_a_limit_above_what_was_used_does_nothing"
 
-    def height(self, value: Any) -> float | None:  # noqa: ANN401
+    def height(self, value: ParamValue) -> float | None:
         return float(value) if is_integer(value) and 1 <= value <= _LARGEST else None
 
-    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+    def reached(self, fitted: Estimator) -> float:
         used = float(np.max(fitted.n_iter_))
         # in trouble it goes on by lbfgs, with a limit of what is left: that must not be just what lbfgs uses
         return used + 1 if getattr(fitted, "solver", None) == "newton-cholesky" else used

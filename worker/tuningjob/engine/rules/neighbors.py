@@ -10,6 +10,7 @@ from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
@@ -46,7 +47,7 @@ class NearestNeighbors(NestedFit):
     parameters = ("n_neighbors", "weights")
     proof = "tests/engine/rules/test_neighbors.py::test_fewer_neighbours_are_the_first_of_more"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return (
             isinstance(estimator.metric, str)
             and estimator.metric in _METRICS
@@ -55,7 +56,7 @@ class NearestNeighbors(NestedFit):
             and (is_classifier(estimator) or np.asarray(y).dtype.kind in "iuf")
         )
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         weights = estimator.weights
         return (
             is_integer(estimator.n_neighbors)
@@ -63,10 +64,12 @@ class NearestNeighbors(NestedFit):
             and (weights is None or (isinstance(weights, str) and weights in _WEIGHTS))
         )
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         half = num_samples(X) // 2
 
-        def asks_many(estimator: Any) -> bool:  # noqa: ANN401
+        def asks_many(estimator: Estimator) -> bool:
             # the one place where a fit looks at n_neighbors: "auto" leaves the trees then
             return bool(estimator.algorithm == "auto" and estimator.n_neighbors >= half)
 
@@ -82,13 +85,13 @@ class NearestNeighbors(NestedFit):
 class _Query:
     """One fitted estimator, asked once for each input."""
 
-    def __init__(self, fitted: Any, widest: int) -> None:  # noqa: ANN401
+    def __init__(self, fitted: Estimator, widest: int) -> None:
         samples = int(fitted.n_samples_fit_)
         width = min(widest + _MARGIN, samples)
         # every metric that trees are served for is at most the sum over the features
         extent = float(np.ptp(fitted_rows(fitted), axis=0).sum()) if has_tree(fitted) else 0.0
 
-        def ask(X: Any) -> _Neighbours:  # noqa: ANN401
+        def ask(X: Matrix) -> _Neighbours:
             distances, indices = fitted.kneighbors(X, n_neighbors=width)
             slack = _ROUNDING * (distances[:, -1:] + extent) if has_tree(fitted) else 0.0
             return _Neighbours.of(
@@ -100,7 +103,7 @@ class _Query:
         self.neighbours = ByInput(ask)
         self.is_row_by_row = ByInput(lambda X: _is_row_by_row(fitted, X))
 
-    def answering(self, estimator: Any) -> Any:  # noqa: ANN401
+    def answering(self, estimator: Estimator) -> Estimator:
         """The fitted estimator for a candidate."""
         own = view(self.fitted, estimator)
         size = int(estimator.n_neighbors)
@@ -113,7 +116,7 @@ class _Query:
             predicts(made, method, partial(self._answer, own, sliced, method))
         return made
 
-    def _answer(self, own: Any, sliced: Any, method: str, X: Any) -> Any:  # noqa: ANN401
+    def _answer(self, own: Matrix, sliced: Matrix, method: str, X: Matrix) -> Matrix:
         if X is None:  # the training rows, each without itself
             return getattr(own, method)(X)
         # Votes that weigh the same are counted: which neighbour came first does not matter. Sums are rounded in an order.
@@ -128,7 +131,7 @@ class _Query:
         return result
 
 
-def _is_row_by_row(fitted: Any, X: Any) -> bool:  # noqa: ANN401
+def _is_row_by_row(fitted: Estimator, X: Matrix) -> bool:
     """Whether what is found for some of the rows does not depend on the others."""
     if has_tree(fitted):
         return True
@@ -144,7 +147,7 @@ def _is_row_by_row(fitted: Any, X: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _is_whole(X: Any) -> bool:  # noqa: ANN401
+def _is_whole(X: Matrix) -> bool:
     if X.dtype.kind not in "iuf":
         return False
     largest = max(float(X.max()), -float(X.min()))
@@ -169,7 +172,9 @@ class _Neighbours:
     swapped: Any
 
     @classmethod
-    def of(cls, distances: Any, indices: Any, targets: Any, slack: Any, *, all_of_them: bool) -> "_Neighbours":  # noqa: ANN401
+    def of(
+        cls, distances: Matrix, indices: Matrix, targets: Target, slack: Matrix, *, all_of_them: bool
+    ) -> "_Neighbours":
         # "not farther", so that a distance that is no number counts as a tie
         tied = ~(distances[:, 1:] - distances[:, :-1] > slack)
         mixed = tied & (targets[:, 1:] != targets[:, :-1])
@@ -185,12 +190,12 @@ class _Neighbours:
             farther[:, column] = tied[:, column] & (mixed[:, column] | nearly[:, column] | farther[:, column + 1])
         return cls(distances, indices, ahead, farther, behind, swapped)
 
-    def nearest(self, size: int, return_distance: bool) -> Any:  # noqa: ANN401, FBT001
+    def nearest(self, size: int, return_distance: bool) -> Matrix:  # noqa: FBT001
         """The first ``size``, as a query for them returns them."""
         indices = self.indices[:, :size].copy()
         return (self.distances[:, :size].copy(), indices) if return_distance else indices
 
-    def unclear(self, size: int, *, in_order: bool) -> Any:  # noqa: ANN401
+    def unclear(self, size: int, *, in_order: bool) -> Matrix:
         """Rows of which another query may give other targets among the first ``size`` (``in_order``: or others in a place).
 
         A tie that crosses the boundary may give any of its neighbours: if all of them have one target, it is the same.

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedTransform, register
 from tuningjob.engine.rules.views import view
@@ -25,7 +26,7 @@ class PrincipalComponents(NestedTransform):
     parameters = ("n_components",)
     proof = "tests/engine/rules/test_pca.py::test_fewer_components_are_the_first_of_all"
 
-    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+    def applies(self, transformer: Estimator, X: Matrix) -> bool:
         # copies of strided rows are laid out anew, and not always where a fit copies
         if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.flags.forc:
             return False
@@ -40,13 +41,13 @@ class PrincipalComponents(NestedTransform):
             and output_config("transform", transformer)["dense"] == "default"
         )
 
-    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401, ARG002
+    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:  # noqa: ARG002
         whole = clone(transformer).set_params(n_components=None, svd_solver=pca_solver(transformer, X.shape))
         if whole.svd_solver == "full":
             return whole, whole.fit_transform(X)
         return whole.fit(X), None
 
-    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
         whole, transformed = common
         size = min(X.shape) if transformer.n_components is None else transformer.n_components
         variances = whole.explained_variance_

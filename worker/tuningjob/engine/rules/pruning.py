@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.views import view
@@ -26,14 +27,16 @@ class Pruning(NestedFit):
     parameters = ("ccp_alpha",)
     proof = "tests/engine/rules/test_pruning.py::test_a_copy_of_the_whole_tree_is_pruned_as_a_tree_of_its_own"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401, ARG002
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return True
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         alpha = estimator.ccp_alpha
         return (is_integer(alpha) or isinstance(alpha, float | np.floating)) and bool(0 <= alpha < math.inf)
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         whole = copy.copy(estimators[0]).set_params(ccp_alpha=0.0).fit(X, y, **fit_params)
         for estimator in estimators:
             made = view(whole, estimator)

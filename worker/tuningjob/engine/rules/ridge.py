@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.utils.validation import validate_data
 
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.values import as_number
 from tuningjob.engine.rules.views import view
@@ -39,7 +40,7 @@ class RidgePenalty(NestedFit):
     parameters = ("alpha",)
     proof = "tests/engine/rules/test_ridge.py::test_one_gram_matrix_serves_every_penalty"
 
-    def applies(self, estimator: Any, X: Any, y: Any) -> bool:  # noqa: ANN401
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:
         return (
             isinstance(estimator.solver, str)
             and estimator.solver in _SOLVERS
@@ -51,10 +52,12 @@ class RidgePenalty(NestedFit):
             and np.ndim(y) == 1
         )
 
-    def accepts(self, estimator: Any) -> bool:  # noqa: ANN401
+    def accepts(self, estimator: Estimator) -> bool:
         return (as_number(estimator.alpha) or 0.0) > 0
 
-    def fit(self, estimators: Sequence[Any], X: Any, y: Any, fit_params: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
         first = estimators[0].fit(X, y, **fit_params)
         if first.solver_ != _SOLVERS[first.solver]:
             raise RuntimeError(f"{first!r} was solved by {first.solver_!r}")
@@ -68,7 +71,7 @@ class RidgePenalty(NestedFit):
         yield from map(with_penalty, estimators[1:])
 
 
-def _unpenalised(fitted: Any, X: Any, y: Any, sample_weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+def _unpenalised(fitted: Estimator, X: Matrix, y: Target, sample_weight: Anything) -> Callable[[Any], Any]:
     """``Ridge.fit`` and ``RidgeClassifier.fit`` up to where ``alpha`` comes in, and a function that does the rest."""
     scratch = copy.copy(fitted)
     if is_classifier(fitted):
@@ -87,7 +90,7 @@ def _unpenalised(fitted: Any, X: Any, y: Any, sample_weight: Any) -> Callable[[A
         X, y, _ = rescale_data(X, y, sample_weight)
     solve = (_by_svd if fitted.solver_ == "svd" else _by_cholesky)(X, y)
 
-    def with_penalty(estimator: Any) -> Any:  # noqa: ANN401
+    def with_penalty(estimator: Estimator) -> Anything:
         coef = solve(np.full(y.shape[1], float(estimator.alpha)))
         made = view(fitted, estimator, coef_=coef.reshape(-1) if y.shape[1] == 1 else coef)
         set_intercept(made, X_offset, y_offset, X_scale)
@@ -96,14 +99,14 @@ def _unpenalised(fitted: Any, X: Any, y: Any, sample_weight: Any) -> Callable[[A
     return with_penalty
 
 
-def _by_cholesky(X: Any, y: Any) -> _Solve:  # noqa: ANN401
+def _by_cholesky(X: Matrix, y: Target) -> _Solve:
     """As ``_solve_cholesky`` and, of more features than rows, ``_solve_cholesky_kernel``."""
     if X.shape[1] > X.shape[0]:
         kernel = X @ X.T
         return lambda alpha: (X.T @ solve_cholesky_kernel(kernel, y, alpha, copy=True)).T
     gram, Xy = X.T @ X, X.T @ y
 
-    def solve(alpha: Any) -> Any:  # noqa: ANN401
+    def solve(alpha: Anything) -> Anything:
         A = gram.copy()
         A.flat[:: X.shape[1] + 1] += alpha[0]
         return linalg.solve(A, Xy, assume_a="pos", overwrite_a=True).T
@@ -111,14 +114,14 @@ def _by_cholesky(X: Any, y: Any) -> _Solve:  # noqa: ANN401
     return solve
 
 
-def _by_svd(X: Any, y: Any) -> _Solve:  # noqa: ANN401
+def _by_svd(X: Matrix, y: Target) -> _Solve:
     """As ``_solve_svd``."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     idx = s > 1e-15
     s_nnz = s[idx][:, None]
     UTy = U.T @ y
 
-    def solve(alpha: Any) -> Any:  # noqa: ANN401
+    def solve(alpha: Anything) -> Anything:
         d = np.zeros((s.shape[0], alpha.shape[0]), dtype=X.dtype)
         d[idx] = s_nnz / (s_nnz**2 + alpha)
         return (Vt.T @ (d * UTy)).T

@@ -5,6 +5,7 @@ from typing import Any, Final
 from sklearn.base import clone
 from sklearn.feature_selection import SelectKBest, SelectPercentile, chi2, f_classif, f_regression, r_regression
 
+from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedTransform, register
 from tuningjob.engine.rules.values import as_number
@@ -25,7 +26,7 @@ class BestFeatures(NestedTransform):
     parameters = ("k", "percentile")
     proof = "tests/engine/rules/test_select_k_best.py::test_features_are_scored_once"
 
-    def applies(self, transformer: Any, X: Any) -> bool:  # noqa: ANN401
+    def applies(self, transformer: Estimator, X: Matrix) -> bool:
         shape: tuple[int, ...] = getattr(X, "shape", ())
         if not any(transformer.score_func is score for score in _SCORES) or len(shape) != 2:
             return False
@@ -36,9 +37,9 @@ class BestFeatures(NestedTransform):
             return transformer.k == "all"
         return is_integer(transformer.k) and bool(0 <= transformer.k <= shape[1])
 
-    def fit(self, transformer: Any, X: Any, y: Any) -> Any:  # noqa: ANN401
+    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:
         return clone(transformer).fit(X, y)
 
-    def derive(self, common: Any, transformer: Any, X: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
         made = view(common, transformer)
         return made.transform(X), made

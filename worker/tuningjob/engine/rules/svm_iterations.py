@@ -1,11 +1,12 @@
 """A limit of iterations does nothing to a support vector machine that is found before it."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Ceiling, register
 from tuningjob.engine.sklearn_private import validates_probabilities
@@ -21,11 +22,11 @@ class LibsvmIterations(Ceiling):
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_svm_iterations.py::test_a_limit_above_what_was_used_does_nothing"
 
-    def height(self, value: Any) -> float | None:  # noqa: ANN401
+    def height(self, value: ParamValue) -> float | None:
         if not is_integer(value) or not (value == -1 or 1 <= value <= _LARGEST):
             return None
         return math.inf if value == -1 else float(value)
 
-    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+    def reached(self, fitted: Estimator) -> float:
         # the machines of its own cross-validation are limited too, and their iterations are not told
         return math.inf if validates_probabilities(fitted) else float(np.max(fitted.n_iter_))

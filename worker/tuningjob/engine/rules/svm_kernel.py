@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Inert, register
 from tuningjob.engine.rules.values import as_number
 
 
-def _is_number(value: Any, least: float = -math.inf) -> bool:  # noqa: ANN401  any parameter's value
+def _is_number(value: ParamValue, least: float = -math.inf) -> bool:
     number = as_number(value)
     return number is not None and number >= least
 
@@ -42,7 +43,7 @@ class UnusedByKernel(Inert):
     parameters = tuple(_INSTEAD)
     proof = "tests/engine/rules/test_svm_kernel.py::test_a_kernel_does_not_look_at_the_parameters_of_another"
 
-    def normal_form(self, estimator: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    def normal_form(self, estimator: Estimator) -> Mapping[str, Any]:
         # one that scikit-learn refuses is kept as it is: it fails by itself
         kernel = estimator.kernel
         inert = _INERT.get(kernel, ()) if isinstance(kernel, str) else ()

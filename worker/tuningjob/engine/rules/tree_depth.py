@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.ensemble import (
@@ -17,6 +17,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
+from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Ceiling, register
 from tuningjob.engine.sklearn_private import boosted_trees
@@ -50,18 +51,18 @@ class TreeDepth(Ceiling):
     parameters = ("max_depth",)
     proof = "tests/engine/rules/test_tree_depth.py::test_a_limit_above_the_depth_reached_is_no_limit"
 
-    def height(self, value: Any) -> float | None:  # noqa: ANN401
+    def height(self, value: ParamValue) -> float | None:
         if value is None:
             return math.inf
         return float(value) if is_integer(value) and 1 <= value <= _DEEPEST else None
 
-    def reached(self, fitted: Any) -> float:  # noqa: ANN401
+    def reached(self, fitted: Estimator) -> float:
         if getattr(fitted, "ccp_alpha", 0.0) != 0.0:
             return math.inf  # pruned: nobody knows how deep it was
         return max(_depths(fitted))
 
 
-def _depths(fitted: Any) -> Iterator[int]:  # noqa: ANN401
+def _depths(fitted: Estimator) -> Iterator[int]:
     boosted = boosted_trees(fitted)
     if boosted is not None:
         yield from (tree.get_max_depth() for tree in boosted)

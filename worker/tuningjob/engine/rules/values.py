@@ -2,10 +2,11 @@
 
 import math
 from numbers import Real
-from typing import Any
+
+from tuningjob.aliases import ParamValue
 
 
-def as_number(value: Any) -> float | None:  # noqa: ANN401  any parameter's value
+def as_number(value: ParamValue) -> float | None:
     """A finite real number that is no bool, as C gets it; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None

@@ -4,10 +4,12 @@ import copy
 from collections.abc import Callable
 from typing import Any, Final
 
+from tuningjob.aliases import Anything, Estimator, Matrix
+
 _KNOWN_INPUTS: Final = 2  # the test rows, and the training rows when those are scored too
 
 
-def view(fitted: Any, unfitted: Any, **attributes: Any) -> Any:  # noqa: ANN401  estimators
+def view(fitted: Estimator, unfitted: Estimator, **attributes: Anything) -> Estimator:
     """A copy of ``fitted`` that shares its state, with the parameters of ``unfitted`` and ``attributes`` of its own."""
     made = copy.copy(fitted)
     vars(made).update(vars(unfitted))
@@ -15,7 +17,7 @@ def view(fitted: Any, unfitted: Any, **attributes: Any) -> Any:  # noqa: ANN401 
     return made
 
 
-def predicts(made: Any, method: str, function: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+def predicts(made: Estimator, method: str, function: Callable[[Any], Any]) -> Matrix:
     """Have a view answer ``method(X)`` by ``function``; scorers read its name."""
     function.__name__ = method
     setattr(made, method, function)
@@ -29,7 +31,7 @@ class ByInput:
         self._make = make
         self._known: list[tuple[Any, Any]] = []
 
-    def __call__(self, X: Any) -> Any:  # noqa: ANN401
+    def __call__(self, X: Matrix) -> Anything:
         """What was made of X."""
         for given, result in self._known:
             if given is X:
