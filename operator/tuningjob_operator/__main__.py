@@ -34,6 +34,7 @@ from tuningjob_operator.cluster.contract import (
     lease_access,
 )
 from tuningjob_operator.control import loops, watch
+from tuningjob_operator.control.beyond import Beyond
 from tuningjob_operator.control.lease import (
     SCOPE_NAME,
     Leadership,
@@ -172,11 +173,13 @@ async def run(settings: Settings) -> None:
         takes_old_tokens=settings.signing_key_file.exists(),
         ca=None if settings.ca_file is None else settings.ca_file.read_bytes(),
     )
-    clock, cache = _SystemClock(), Cache()
+    clock = _SystemClock()
+    cache = Cache(settings.bounds)
     telemetry = Telemetry(cache)
     queue: WorkQueue[Key] = WorkQueue(
         clock=clock.monotonic, on_take=telemetry.waited, lane=operator.attrgetter("namespace")
     )
+    cache.on_room = queue.add
     # whenever the results service has written, what this process had cached is void: more is memory and no speed
     journal = SqlJournal(settings.database_url, cache_kib=256)
     served = serving(telemetry.registry, settings.metrics_port)
@@ -199,8 +202,15 @@ async def run(settings: Settings) -> None:
             on_progress=telemetry.progressed,
         )
         namespaces = settings.watch_namespaces
+        beyond = Beyond(cluster=cluster, cache=cache, settings=settings, clock=clock, look=reconciler.look_beyond)
         resync = loops.Resync(
-            cluster=cluster, journal=journal, cache=cache, queue=queue, clock=clock, namespaces=namespaces
+            cluster=cluster,
+            journal=journal,
+            cache=cache,
+            queue=queue,
+            clock=clock,
+            namespaces=namespaces,
+            on_beyond=beyond.notice,
         )
         leadership = Leadership(
             cluster,
@@ -221,10 +231,10 @@ async def run(settings: Settings) -> None:
         tasks = [asyncio.create_task(worker()) for _ in range(loops.WORKERS)]
         poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
-        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service)]
+        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service, beyond)]
         tasks.append(asyncio.create_task(leadership.hold(lambda: queue.add_all(cache.tuningjobs.keys()))))
         tasks += [asyncio.create_task(part) for part in _followed_authority(settings, reconciler, cache, queue)]
-        tasks.append(asyncio.create_task(_watching(settings, cache, queue, resync)))
+        tasks.append(asyncio.create_task(_watching(settings, cache, queue, resync, beyond)))
         try:
             await _until_one_ends(tasks)
         finally:
@@ -246,10 +256,13 @@ def _followed_authority(
     yield loops.AuthorityWatch(settings.ca_file, known=settings.ca, on_change=trust).run()
 
 
-async def _watching(settings: Settings, cache: Cache, queue: WorkQueue[Key], resync: loops.Resync) -> None:
+async def _watching(
+    settings: Settings, cache: Cache, queue: WorkQueue[Key], resync: loops.Resync, beyond: Beyond
+) -> None:
     """kopf, which fills the cache and the queue, answers the liveness probe, and ends on SIGTERM."""
     await kopf.operator(
-        registry=watch.make_registry(cache=cache, queue=queue, resync=resync),
+        registry=watch.make_registry(cache=cache, queue=queue, resync=resync, beyond=beyond),
+        memories=watch.NoMemories(),
         settings=watch.make_settings(),
         # else kopf asks for the user's name, and the image's user has none
         identity=watch.IDENTITY,

@@ -38,3 +38,14 @@ class Lifetimes:
             if bound is not None
         ]
         return min(bounds, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How many TuningJobs are looked after at a time. One with a large manifest counts as several."""
+
+    in_namespace: int = 1_000
+    in_all: int = 4_000
+
+
+DEFAULT_BOUNDS: Final = Bounds()

@@ -56,6 +56,7 @@ GOOD_NEWS: Final = (RESULTS_SERVICE, ADMITTED, CAPACITY, PODS_READY, PREFLIGHT, 
 # Reasons: written into conditions and Events, read by people and alerts.
 WITHIN_LIMITS: Final = "WithinLimits"  # Admitted
 REFUSED: Final = "Refused"  # Admitted=False, where the API server gives no reason of its own
+TOO_MANY: Final = "TooManyTuningJobs"  # Admitted=False: beyond what the operator has room for; read by beyond.py
 FAULT: Final = "OperatorFault"  # Admitted=False: planning for it raised what it must not
 NAME_TAKEN: Final = "NameTaken"  # Admitted=False: another owner's Job has the name
 QUOTA_EXCEEDED: Final = "QuotaExceeded"  # Capacity=False

@@ -6,12 +6,22 @@ Pure. No generated model is used at run time: a body that we do not fully know m
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tuningjob.manifest.wellknown import API_VERSION, KIND
 from tuningjob_operator import names
 
 Body = dict[str, Any]
+
+
+class Clock(Protocol):
+    """Time, as the operator's parts need it."""
+
+    def now(self) -> dt.datetime:
+        """The wall clock, aware."""
+
+    def monotonic(self) -> float:
+        """Seconds, for intervals."""
 
 
 @dataclass(frozen=True, order=True)

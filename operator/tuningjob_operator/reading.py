@@ -23,8 +23,13 @@ from tuningjob_operator import names
 KEPT_SPEC_BYTES: Final = 8 * 2**10
 # Of each field in metadata, spec and status of any object. Ours are far smaller.
 _MAX_FIELD_BYTES: Final = 128 * 2**10
+# Of who created a TuningJob: without the chart's policies its author writes that, too.
+_MAX_CREATOR_BYTES: Final = 2 * 2**10
 # Where ``bounds`` ends with the path, and where nothing is decoded any more.
 _MAX_FIELD_DEPTH: Final = MAX_DEPTH + 36
+# There may be thousands of pods, and what they run is nothing that is read here.
+_POD: Final = "Pod"
+_OF_A_PODS_SPEC: Final = frozenset({b"nodeName"})
 _LIVE: Final = frozenset(str(TuningJobSpec.model_fields[name].alias).encode() for name in MUTABLE_FIELDS)
 _MAX_LIVE_BYTES: Final = 64
 _METADATA: Final = frozenset(
@@ -217,7 +222,14 @@ def slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> b
     said = found.get(b"kind")
     if (kind if said is None else said.text.decode(errors="replace").strip('"')) == KIND:
         return _slim_tuningjob(found, spec_bytes)
+    if (kind if said is None else said.text.decode(errors="replace").strip('"')) == _POD:
+        found = {**found, b"spec": _only(found.get(b"spec"), _OF_A_PODS_SPEC)}
     return _object({name: _bounded(member) for name, member in found.items() if member.fields or _is_bounded(member)})
+
+
+def _only(member: Member | None, names_: Collection[bytes]) -> Member:
+    fields = {} if member is None else {name: each for name, each in member.fields.items() if name in names_}
+    return Member(b"{}", 1, fields)
 
 
 def _slim_tuningjob(found: Members, spec_bytes: int) -> bytes:
@@ -243,7 +255,7 @@ def _tuningjob_metadata(fields: Members) -> bytes:
     annotations = fields.get(b"annotations")
     if annotations is not None and annotations.depth:
         creator = members(annotations.text).get(names.ANNOTATION_CREATED_BY.encode())
-        if creator is not None and _is_bounded(creator):
+        if creator is not None and len(creator.text) <= _MAX_CREATOR_BYTES:
             parts[b"annotations"] = _object({names.ANNOTATION_CREATED_BY.encode(): creator.text})
     return _object(parts)
 
@@ -269,6 +281,14 @@ def _object(parts: Mapping[bytes, bytes]) -> bytes:
 def is_partial(body: Mapping[str, Any]) -> bool:
     """Whether the spec was left out of this TuningJob; what may change while it runs is there."""
     return LEFT_OUT in body
+
+
+def slots_of(body: Mapping[str, Any]) -> int:
+    """How many times the room of an ordinary TuningJob this one takes, with the Job that is made of its spec."""
+    told = body.get(LEFT_OUT)
+    if told is None or unreadable(body) is not None:
+        return 1
+    return 1 + int(told["bytes"]) // KEPT_SPEC_BYTES
 
 
 def is_large(body: Mapping[str, Any]) -> bool:

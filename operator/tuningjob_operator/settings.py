@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tuningjob.manifest.quantity import parse_quantity
-from tuningjob_operator.ceilings import Ceilings, Lifetimes
+from tuningjob_operator.ceilings import Bounds, Ceilings, Lifetimes
 from tuningjob_operator.logs import LEVELS
 
 
@@ -29,6 +29,8 @@ class Settings:
     max_memory: Decimal | None
     placement: Ceilings
     lifetimes: Lifetimes
+    # how many TuningJobs are looked after at a time
+    bounds: Bounds
     # whether a pod that is larger than every node is refused
     checks_nodes: bool
     # whether somebody (the chart's admission policy, or the administrator's word) sees to it that a manifest names only Secrets,
@@ -131,6 +133,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         lifetimes=Lifetimes(
             default_seconds=_seconds(environ.get("TUNINGJOB_DEFAULT_TTL_SECONDS", "")),
             most_seconds=_seconds(environ.get("TUNINGJOB_MAX_TTL_SECONDS", "")),
+        ),
+        bounds=Bounds(
+            in_namespace=int(environ.get("TUNINGJOB_MAX_TUNINGJOBS_PER_NAMESPACE", "1000")),
+            in_all=int(environ.get("TUNINGJOB_MAX_TUNINGJOBS", "4000")),
         ),
         checks_nodes=environ.get("TUNINGJOB_CHECK_NODES", "") == "true",
         trusts_references=environ.get("TUNINGJOB_REFERENCES", "refuse") == "allow",

@@ -11,7 +11,7 @@ import datetime as dt
 import itertools
 import json
 import marshal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 from kubernetes.aio.client.api_client import ApiClient
@@ -28,6 +28,7 @@ from tuningjob_operator.decide.job import LABEL_QUEUE, sized
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
 MODELS: dict[str, Any] = {"Job": V1Job, "Secret": V1Secret, "ConfigMap": V1ConfigMap}
+PAGE: Final = 2
 FOREGROUND: Final = "foregroundDeletion"
 MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
 ObjectKey = tuple[str, str, str]  # kind, namespace ("" for a node), name
@@ -66,14 +67,16 @@ class FakeCluster:
 
     # the operator's side: Cluster
 
-    async def list_tuningjobs(self, namespace: str | None) -> Listing:
-        return self._listing("TuningJob", namespace)
+    async def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
+        for page in _pages(self._listing("TuningJob", namespace)):
+            yield page
 
-    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+    async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
         return self._answer("list TuningJob", lambda: self._read("TuningJob", namespace, name))
 
-    async def list_jobs(self, namespace: str | None) -> Listing:
-        return self._listing("Job", namespace)
+    async def list_jobs(self, namespace: str | None) -> AsyncIterator[Listing]:
+        for page in _pages(self._listing("Job", namespace)):
+            yield page
 
     async def get_job(self, namespace: str, name: str) -> Body:
         return self._answer("get job", lambda: self._read("Job", namespace, name))
@@ -403,6 +406,11 @@ class FakeCluster:
             for reference in body["metadata"].get("ownerReferences", [])
             if reference["uid"] == uid and reference.get("blockOwnerDeletion")
         ]
+
+
+def _pages(listing: Listing) -> Iterator[Listing]:
+    for start in range(0, max(1, len(listing.items)), PAGE):
+        yield Listing(listing.items[start : start + PAGE], listing.resource_version)
 
 
 def _may_be_cut(job: Body) -> bool:

@@ -20,17 +20,21 @@ _CGROUPS: Final = Path("/sys/fs/cgroup/memory")
 class OperatorProcess:
     """Started by ``start``; ``folder`` is its volume, which outlives it."""
 
-    def __init__(self, server: ApiServer, folder: Path, user: str, **environment: str) -> None:
+    def __init__(
+        self, server: ApiServer, folder: Path, user: str, python: Path = Path(sys.executable), /, **environment: str
+    ) -> None:
         self.folder = folder
         self.log = folder / "operator.log"
         self.health = free_port()
+        self.metrics = free_port()
+        self._python = python
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(server.kubeconfig(user)),
             "TUNINGJOB_DATA_DIR": str(folder),
             "TUNINGJOB_WORKER_IMAGE": "tuningjob/worker:test",
             "TUNINGJOB_LIVENESS_PORT": str(self.health),
-            "TUNINGJOB_METRICS_PORT": str(free_port()),
+            "TUNINGJOB_METRICS_PORT": str(self.metrics),
             "TUNINGJOB_RESULTS_PORT": str(free_port()),
             **environment,
         }
@@ -38,7 +42,7 @@ class OperatorProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [*_within_the_limit(), sys.executable, "-m", "tuningjob_operator"]
+            command = [*_within_the_limit(), str(self._python), "-m", "tuningjob_operator"]
             self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     @property
@@ -54,8 +58,25 @@ class OperatorProcess:
     @property
     def peak_bytes(self) -> int:
         """The most that it ever held."""
+        return self._bytes("VmHWM")
+
+    @property
+    def resident_bytes(self) -> int:
+        """What it holds now."""
+        return self._bytes("VmRSS")
+
+    def _bytes(self, field: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field)) * 1024
+
+    def metric(self, name: str) -> float | None:
+        """What it tells Prometheus under this name; None while it tells nothing."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return None
+        return next((float(line.split()[1]) for line in lines if line.split(" ")[0] == name), None)
 
     def is_healthy(self) -> bool:
         """Whether its probe answers in the second that the chart gives it."""
@@ -81,9 +102,11 @@ class OperatorProcess:
 
 
 @contextlib.contextmanager
-def running(server: ApiServer, folder: Path, user: str, **environment: str) -> Iterator[OperatorProcess]:
+def running(
+    server: ApiServer, folder: Path, user: str, python: Path = Path(sys.executable), /, **environment: str
+) -> Iterator[OperatorProcess]:
     """One that runs, and is gone at the end."""
-    process = OperatorProcess(server, folder, user, **environment)
+    process = OperatorProcess(server, folder, user, python, **environment)
     try:
         process.start()
         yield process

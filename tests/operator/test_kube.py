@@ -124,10 +124,11 @@ async def test_a_listing_is_read_page_by_page(server: ApiServer) -> None:
         (200, {"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "b"}}]}),
     ]
     async with KubeCluster() as cluster:
-        listing = await cluster.list_jobs(None)
+        pages = [page async for page in cluster.list_jobs(None)]
 
-    assert [item["metadata"]["name"] for item in listing.items] == ["a", "b"]
-    assert (listing.items[0]["apiVersion"], listing.items[0]["kind"]) == ("batch/v1", "Job")
+    assert [[item["metadata"]["name"] for item in page.items] for page in pages] == [["a"], ["b"]]
+    assert {page.resource_version for page in pages} == {"7"}
+    assert (pages[0].items[0]["apiVersion"], pages[0].items[0]["kind"]) == ("batch/v1", "Job")
     assert "labelSelector=app.kubernetes.io" in server.requests[0][1]
     assert "continue=next" in server.requests[1][1]
 
@@ -236,7 +237,7 @@ async def test_every_call_is_counted_with_its_verb_its_resource_its_status_and_i
     ]
     counted: list[tuple[str, str, int, float]] = []
     async with KubeCluster(on_call=lambda *call: counted.append(call)) as cluster:
-        await cluster.list_tuningjobs(None)
+        assert not [body async for page in cluster.list_tuningjobs(None) for body in page.items]
         with pytest.raises(Conflict):
             await cluster.replace_status({"metadata": {"namespace": "ns", "name": "forest"}, "status": {}})
 

@@ -61,7 +61,7 @@ async def test_a_crd_that_never_comes_is_named(world: World, monkeypatch: pytest
 
 
 def probes_of(world: World) -> Any:
-    registry = watch.make_registry(cache=world.cache, queue=world.queue, resync=world.resync)
+    registry = watch.make_registry(cache=world.cache, queue=world.queue, resync=world.resync, beyond=world.beyond)
     (probe,) = [h for h in registry._activities.get_all_handlers() if h.id == "resync"]
     return probe.fn
 
@@ -77,7 +77,7 @@ async def test_the_probe_fails_once_the_resync_is_stale(world: World) -> None:
 
 
 def test_kopf_only_watches(world: World) -> None:
-    registry = watch.make_registry(cache=world.cache, queue=world.queue, resync=world.resync)
+    registry = watch.make_registry(cache=world.cache, queue=world.queue, resync=world.resync, beyond=world.beyond)
 
     assert len(registry._watching.get_all_handlers()) == 2
     for others in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):

@@ -11,8 +11,9 @@ from tuningjob.artifacts.local import LocalStore
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.protocol.records import Answer, CellResult, Next, Preflight
 from tuningjob.protocol.requests import ClaimRequest, Report
-from tuningjob_operator.ceilings import Ceilings, Lifetimes
+from tuningjob_operator.ceilings import Bounds, Ceilings, Lifetimes
 from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.control.beyond import Beyond
 from tuningjob_operator.control.loops import JournalPoller, Resync, work_on
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.control.reconcile import Reconciler
@@ -43,6 +44,7 @@ def make_settings(**changes: Any) -> Settings:
         "max_memory": None,
         "placement": ANYWHERE,
         "lifetimes": Lifetimes(),
+        "bounds": Bounds(),
         "checks_nodes": True,
         "trusts_references": True,
         "watch_namespaces": (),
@@ -111,8 +113,9 @@ class World:
 
     def start_operator(self) -> None:
         """A new process: it knows nothing but what it reads."""
-        self.cache = Cache()
+        self.cache = Cache(self.settings.bounds)
         self.queue: WorkQueue[Key] = WorkQueue(clock=self.clock.monotonic, jitter=lambda: 0.0)
+        self.cache.on_room = self.queue.add
         self.service = ServiceWatch(
             "", clock=self.clock.monotonic, on_change=lambda: self.queue.add_all(self.cache.tuningjobs.keys())
         )
@@ -127,6 +130,13 @@ class World:
             service=self.service,
         )
         self.poller = JournalPoller(journal=self.journal, cache=self.cache, queue=self.queue)
+        self.beyond = Beyond(
+            cluster=self.cluster,
+            cache=self.cache,
+            settings=self.settings,
+            clock=self.clock,
+            look=self.reconciler.look_beyond,
+        )
         self.resync = Resync(
             cluster=self.cluster,
             journal=self.journal,
@@ -134,6 +144,7 @@ class World:
             queue=self.queue,
             clock=self.clock,
             namespaces=self.settings.watch_namespaces,
+            on_beyond=self.beyond.notice,
         )
 
     def deliver(self) -> None:
@@ -144,8 +155,10 @@ class World:
             if body["kind"] == "TuningJob":
                 is_gone = kind == "DELETED"
                 self.queue.add(self.cache.remove_tuningjob(body) if is_gone else self.cache.put_tuningjob(body))
+                if not is_gone:
+                    self.beyond.notice(body)
             elif body["kind"] == "Job":
-                (self.cache.jobs.remove if kind == "DELETED" else self.cache.jobs.put)(body)
+                (self.cache.jobs.remove if kind == "DELETED" else self.cache.put_job)(body)
                 self.queue.add(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
         self.cluster.watch.clear()
 
@@ -155,6 +168,8 @@ class World:
             self.deliver()
             await self.poller.poll()
             key = self.queue.take_nowait()
+            if key is None and await self.beyond.step():
+                continue
             if key is None:
                 return passes
             await work_on(self.queue, key, self.reconciler.reconcile)

@@ -1,5 +1,7 @@
 """The newest body that we know of each TuningJob and of its Job. Filled by kopf's events, the resync and our own writes.
 
+There is room for so many (``room``), and a Job is known while its TuningJob is: tenants may make any number of either.
+
 A hint, never a lock: what is decided from a stale body is caught by AlreadyExists or Conflict at the API server. A body
 never replaces a newer one, whichever way it came: our own write is often back before its event.
 """
@@ -8,11 +10,19 @@ import json
 import logging
 import zlib
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tuningjob_operator import names
+from tuningjob_operator.ceilings import DEFAULT_BOUNDS, Bounds
+from tuningjob_operator.cluster.room import Rank, Room, Waiting
 from tuningjob_operator.objects import Body, Key, key_of, uid_of
+from tuningjob_operator.reading import slots_of
 
 logger = logging.getLogger(__name__)
+
+
+# Of a Job for each slot of its TuningJob, and once more: what is made of a spec has less, so what has more is not ours.
+JOB_BYTES: Final = 16 * 2**10
 
 
 class _Kept(NamedTuple):
@@ -28,8 +38,10 @@ class _Kept(NamedTuple):
         return read
 
 
-def _keep(body: Body) -> _Kept:
+def _keep(body: Body, most_bytes: int | None) -> _Kept:
     text = json.dumps(_slim(body), separators=(",", ":"), ensure_ascii=False).encode()
+    if most_bytes is not None and len(text) > most_bytes:
+        text = json.dumps(_identity(body), separators=(",", ":")).encode()
     return _Kept(_version(body), uid_of(body), zlib.compress(text, 1))
 
 
@@ -62,14 +74,22 @@ class Store:
         """Every key, as of now."""
         return tuple(self._bodies)
 
-    def put(self, body: Body) -> Body | None:
-        """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced."""
+    def put(self, body: Body, *, most_bytes: int | None = None) -> Body | None:
+        """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced.
+
+        Of one that has more than ``most_bytes`` as JSON only that it is there, as nobody's.
+        """
         key = key_of(body)
         known = self._bodies.get(key)
         if known is not None and _version(body) < known.version:
             return None
-        self._bodies[key] = _keep(body)
+        self._bodies[key] = _keep(body, most_bytes)
         return known.body if known is not None and known.uid != uid_of(body) else None
+
+    def is_older(self, body: Body) -> bool:
+        """Whether a newer version of the object is known."""
+        known = self._bodies.get(key_of(body))
+        return known is not None and _version(body) < known.version
 
     def remove(self, body: Body) -> Body | None:
         """Forget the object that was deleted as ``body``, unless a newer one of its name is known. Returns it."""
@@ -112,30 +132,105 @@ class Store:
 
 
 class Cache:
-    """What the operator knows of the cluster, and whose journal entries are to be deleted."""
+    """What the operator knows of the cluster, and whose journal entries are to be deleted.
 
-    def __init__(self) -> None:
+    ``on_room`` is told of a TuningJob that was beyond what there is room for, and may be looked after now.
+    """
+
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self.tuningjobs = Store()
         self.jobs = Store()
+        self.waiting = Waiting(bounds)
+        self.beyond = 0  # how many a full listing had for which there was no room
+        self._room = Room(bounds, on_out=self._put_out)
+        self.on_room: Callable[[Key], None] = lambda _: None
         self._keys: dict[str, Key] = {}
         self._buried: dict[Key, set[str]] = {}
 
     def put_tuningjob(self, body: Body) -> Key:
-        """A TuningJob as an event, a listing or our own write shows it."""
+        """A TuningJob as an event, a listing or our own write shows it. Where there is no room for it, its key waits."""
+        key = key_of(body)
+        if self.tuningjobs.is_older(body):
+            return key
+        rank = _rank_of(body)
+        if not self._room.enter(key, rank, slots_of(body)):
+            self._forget(key)
+            if rank is not Rank.ENDED:
+                self.waiting.put(key, _version(body))
+            return key
+        self.waiting.discard(key)
         replaced = self.tuningjobs.put(body)
         if replaced is not None:
             self.bury(key_of(replaced), uid_of(replaced))
-        key = key_of(body)
-        known = self.tuningjobs.uid(key)
-        if known is not None:
-            self._keys[known] = key
+        self._keys[uid_of(body)] = key
+        if rank is Rank.ENDED:
+            self._call_the_next()
         return key
 
     def remove_tuningjob(self, body: Body) -> Key:
         """A TuningJob is gone: its search is to be deleted from the journal."""
-        self.tuningjobs.remove(body)
-        self.bury(key_of(body), uid_of(body))
-        return key_of(body)
+        key = key_of(body)
+        if self.tuningjobs.remove(body) is not None:
+            self._room.leave(key)
+            self.jobs.forget(key)
+        if self.tuningjobs.uid(key) is None:
+            self.waiting.discard(key)
+        self.bury(key, uid_of(body))
+        self._call_the_next()
+        return key
+
+    def vanished(
+        self, present: Collection[Key], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
+    ) -> list[Body]:
+        """TuningJobs that a full listing has no longer: as if each was removed."""
+        version = _number(resource_version)
+        for key, known in self.waiting.versions().items():
+            if key not in present and covers(key) and version >= known:
+                self.waiting.discard(key)
+        gone = self.tuningjobs.vanished(present, resource_version=resource_version, covers=covers)
+        for body in gone:
+            self._room.leave(key_of(body))
+            self.jobs.forget(key_of(body))
+            self.bury(key_of(body), uid_of(body))
+            self._call_the_next()
+        return gone
+
+    def put_job(self, body: Body) -> None:
+        """A Job as an event, a listing or our own write shows it; of a TuningJob that is not known nobody asks for it."""
+        slots = self._room.slots(key_of(body))
+        if slots:
+            self.jobs.put(body, most_bytes=JOB_BYTES * (slots + 1))
+
+    def is_beyond(self, key: Key) -> bool:
+        """Whether there was no room for it."""
+        return key in self.waiting and key not in self._room
+
+    def may_enter(self, key: Key) -> bool:
+        """Whether there is room now for one that is beyond."""
+        return self.is_beyond(key) and self._room.could_enter(key.namespace)
+
+    def is_gone(self, key: Key) -> None:
+        """One that is beyond turned out not to be there any more: its turn is the next one's."""
+        self.waiting.discard(key)
+        self._call_the_next()
+
+    def _call_the_next(self) -> None:
+        key = self.waiting.first(self._room.could_enter) if len(self.waiting) else None
+        if key is not None:
+            self.on_room(key)
+
+    def _put_out(self, key: Key) -> None:
+        body = self.tuningjobs.get(key)
+        self._forget(key)
+        if body is not None and _rank_of(body) is not Rank.ENDED:
+            self.waiting.put(key, _version(body))
+
+    def _forget(self, key: Key) -> None:
+        uid = self.tuningjobs.uid(key)
+        if uid is not None:
+            self._keys.pop(uid, None)
+        self.tuningjobs.forget(key)
+        self.jobs.forget(key)
 
     def key_of_uid(self, uid: str) -> Key | None:
         """The key of a TuningJob that is there."""
@@ -162,6 +257,21 @@ def _slim(body: Body) -> Body:
     """Without managedFields: half of the bytes of a body, and nobody here reads them."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {**body, "metadata": metadata}
+
+
+def _identity(body: Body) -> Body:
+    metadata = {name: body["metadata"].get(name) for name in ("namespace", "name", "uid", "resourceVersion")}
+    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": metadata, "spec": {}}
+
+
+def _rank_of(body: Body) -> Rank:
+    status = body.get("status") or {}
+    if any(
+        each.get("type") in names.TERMINAL and each.get("status") == "True" for each in status.get("conditions") or ()
+    ):
+        # one whose pods are still on their way home is looked after until they are there
+        return Rank.ADMITTED if status.get("activePods") else Rank.ENDED
+    return Rank.ADMITTED if status.get("startTime") else Rank.NEW
 
 
 def _version(body: Body) -> int:

@@ -39,6 +39,8 @@ R = TypeVar("R")
 
 REQUEST_SECONDS: Final = 30
 _PAGE: Final = 100
+# Of pods, quotas, limit ranges, nodes and Leases.
+_MOST_ITEMS: Final = 2_500
 # Of the answer to a list: so much is looked through before the loop has its turn.
 _CHUNK_BYTES: Final = 64 * 2**10
 _METHODS: Final = {
@@ -201,34 +203,41 @@ class KubeCluster:
         finally:
             self._on_call(verb, resource, status, time.monotonic() - began)
 
-    async def _list(self, resource: str, kind: str, namespace: str | None, **query: str) -> Listing:
-        items: list[bytes] = []
+    async def _pages(self, resource: str, kind: str, namespace: str | None, **query: str) -> AsyncIterator[Listing]:
         pages = {"limit": str(_PAGE), **query}
-
-        async def read(response: aiohttp.ClientResponse) -> Body:
-            splitter = Splitter()
-            items.extend([zlib.compress(await _cut(text, kind), 1) async for text in split(splitter, response.content)])
-            rest: Body = from_json(splitter.rest)
-            return rest
-
         while True:
-            found = await self._ask("list", resource, _path(resource, namespace, ""), read, query=pages)
+            items: list[bytes] = []
+            found = await self._ask("list", resource, _path(resource, namespace, ""), _reader(kind, items), query=pages)
             metadata = found.get("metadata", {})
+            yield Listing(_Packed(items, resource, kind), str(metadata.get("resourceVersion", "")))
             if not metadata.get("continue"):
-                return Listing(_Packed(items, resource, kind), str(metadata.get("resourceVersion", "")))
+                return
             pages["continue"] = metadata["continue"]
 
-    async def list_tuningjobs(self, namespace: str | None) -> Listing:
-        """See Cluster."""
-        return await self._list(PLURAL, KIND, namespace)
+    async def _list(self, resource: str, kind: str, namespace: str | None, **query: str) -> tuple[Body, ...]:
+        """All of them, up to a number that is far beyond what there is need for: a tenant may make any number."""
+        found: list[Body] = []
+        async for page in self._pages(resource, kind, namespace, **query):
+            found += page.items
+            if len(found) >= _MOST_ITEMS:
+                logger.warning(
+                    "only the first objects of a list were read", extra={"resource": resource, "of": namespace}
+                )
+                break
+        return tuple(found)
 
-    async def get_tuningjob(self, namespace: str, name: str) -> Body:
+    def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
+        """See Cluster."""
+        return self._pages(PLURAL, KIND, namespace)
+
+    async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
         """See Cluster. By a list of one: no right is needed for it that the operator does not have."""
         splitter = Splitter()
+        spec_bytes = MAX_SPEC_BYTES if whole else KEPT_SPEC_BYTES
 
         async def read(response: aiohttp.ClientResponse) -> list[Body]:
             return [
-                await read_slim(text, kind=KIND, spec_bytes=MAX_SPEC_BYTES)
+                await read_slim(text, kind=KIND, spec_bytes=spec_bytes)
                 async for text in split(splitter, response.content)
             ]
 
@@ -238,9 +247,9 @@ class KubeCluster:
             raise NotFound(HTTPStatus.NOT_FOUND, "NotFound", f"the TuningJob {namespace}/{name} is not there")
         return found[0]
 
-    async def list_jobs(self, namespace: str | None) -> Listing:
+    def list_jobs(self, namespace: str | None) -> AsyncIterator[Listing]:
         """See Cluster."""
-        return await self._list("jobs", "Job", namespace, labelSelector=names.MANAGED_SELECTOR)
+        return self._pages("jobs", "Job", namespace, labelSelector=names.MANAGED_SELECTOR)
 
     async def get_job(self, namespace: str, name: str) -> Body:
         """See Cluster."""
@@ -268,19 +277,19 @@ class KubeCluster:
 
     async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return tuple((await self._list("pods", "Pod", namespace, labelSelector=f"{names.LABEL_UID}={uid}")).items)
+        return await self._list("pods", "Pod", namespace, labelSelector=f"{names.LABEL_UID}={uid}")
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return tuple((await self._list("resourcequotas", "ResourceQuota", namespace)).items)
+        return await self._list("resourcequotas", "ResourceQuota", namespace)
 
     async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
         """See Cluster."""
-        return tuple((await self._list("limitranges", "LimitRange", namespace)).items)
+        return await self._list("limitranges", "LimitRange", namespace)
 
     async def list_nodes(self) -> tuple[Body, ...]:
         """See Cluster."""
-        return tuple((await self._list("nodes", "Node", None)).items)
+        return await self._list("nodes", "Node", None)
 
     async def create_secret(self, body: Body) -> None:
         """See Cluster."""
@@ -319,7 +328,7 @@ class KubeCluster:
 
     async def list_leases(self, labels: str) -> tuple[Body, ...]:
         """See lease.Leases."""
-        return tuple((await self._list("leases", "Lease", None, labelSelector=labels)).items)
+        return await self._list("leases", "Lease", None, labelSelector=labels)
 
     async def create_lease(self, body: Body) -> Body:
         """See lease.Leases."""
@@ -346,6 +355,18 @@ class KubeCluster:
         }
         answer = await self._call("create", "selfsubjectaccessreviews", None, body=review)
         return bool(answer.get("status", {}).get("allowed"))
+
+
+def _reader(kind: str, items: list[bytes]) -> Callable[[aiohttp.ClientResponse], Awaitable[Body]]:
+    """What reads a page: its items, compressed, into ``items``; it returns the rest."""
+
+    async def read(response: aiohttp.ClientResponse) -> Body:
+        splitter = Splitter()
+        items.extend([zlib.compress(await _cut(text, kind), 1) async for text in split(splitter, response.content)])
+        rest: Body = from_json(splitter.rest)
+        return rest
+
+    return read
 
 
 async def split(splitter: Splitter, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ The one way from the reconcile to an API server: ``kube.KubeCluster`` in a pod, 
 Adding a method here means adding a verb to the chart's RBAC, and to ``REQUIRED_ACCESS`` below, which is checked at start.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -47,7 +47,7 @@ class Conflict(ApiError):
 
 @dataclass(frozen=True)
 class Listing:
-    """Objects as they were at one resourceVersion."""
+    """Objects as they were at one resourceVersion: all of them, or a page of these."""
 
     items: Sequence[Body]
     resource_version: str
@@ -109,14 +109,14 @@ def lease_access(name: str) -> tuple[Access, ...]:
 class Cluster(Protocol):
     """Every method raises ApiError or one of its children. Bodies are new dicts, the caller's to keep."""
 
-    async def list_tuningjobs(self, namespace: str | None) -> Listing:
-        """All of a namespace, or of the cluster. NotFound: the CRD is not installed."""
+    def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
+        """All of a namespace, or of the cluster, in pages of one resourceVersion. NotFound: the CRD is not installed."""
 
-    async def get_tuningjob(self, namespace: str, name: str) -> Body:
-        """One TuningJob, with its spec if that is within bounds: a list has it only where it is small (``reading``)."""
+    async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
+        """One TuningJob, with its spec if that is within bounds; a list, and this unless ``whole``, has only a small one."""
 
-    async def list_jobs(self, namespace: str | None) -> Listing:
-        """The Jobs that carry our label."""
+    def list_jobs(self, namespace: str | None) -> AsyncIterator[Listing]:
+        """The Jobs that carry our label, in pages."""
 
     async def get_job(self, namespace: str, name: str) -> Body:
         """One Job."""

@@ -137,12 +137,12 @@ class Hands:
 
     async def _create_job(self, job: Body) -> None:
         try:
-            self._cache.jobs.put(await self._cluster.create_job(job))
+            self._cache.put_job(await self._cluster.create_job(job))
             logger.info("created the job")
         except AlreadyExists:
             # ours from a pass that did not hear of its success, a namesake's, or somebody else's: the plan will tell
             metadata = job["metadata"]
-            self._cache.jobs.put(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
+            self._cache.put_job(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
             raise LookAgain from None
 
     async def _scale_job(self, key: Key, search: str, step: ScaleJob) -> None:
@@ -170,7 +170,7 @@ class Hands:
 
     async def _change_job(self, key: Key, change: Callable[[str], Awaitable[Body]]) -> None:
         try:
-            self._cache.jobs.put(await change(names.job_name(key.name)))
+            self._cache.put_job(await change(names.job_name(key.name)))
         except (NotFound, Conflict):
             self._cache.jobs.forget(key)  # deleted, perhaps made again: what we knew of it is no longer there
             raise LookAgain from None

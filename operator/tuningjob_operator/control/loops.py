@@ -8,9 +8,11 @@ watches, for a TuningJob may go while the operator is down.
 """
 
 import asyncio
+import bisect
 import datetime as dt
 import logging
 import time
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -18,11 +20,10 @@ from typing import Final, Literal
 from tuningjob.errors import JournalError
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.contract import ApiError, Cluster, Conflict, Listing
+from tuningjob_operator.cluster.contract import ApiError, Cluster, Conflict
 from tuningjob_operator.control.queue import WorkQueue
-from tuningjob_operator.control.reconcile import Clock
 from tuningjob_operator.logs import current_tuningjob
-from tuningjob_operator.objects import Body, Key, key_of, uid_of
+from tuningjob_operator.objects import Body, Clock, Key, key_of, uid_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ AUTHORITY_SECONDS: Final = 30.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
 _TURN: Final = 20  # objects that are taken in at a time
+_PLACES: Final = 1_000  # searches of the journal that are looked at together
+_MOST_BURIED: Final = 10_000
 # So many in a row are no other's write any more: what is known of the object is wrong.
 MANY_CONFLICTS: Final = 5
 
@@ -122,7 +125,11 @@ class JournalPoller:
 
 
 class Resync:
-    """Lists everything from time to time: what a watch missed is found, what vanished is forgotten."""
+    """Lists everything from time to time: what a watch missed is found, what vanished is forgotten.
+
+    Page by page, and in memory by what there is room for, not by what there is. ``on_beyond`` is told of each TuningJob, and says
+    whether there was no room for it.
+    """
 
     def __init__(
         self,
@@ -133,7 +140,9 @@ class Resync:
         queue: WorkQueue[Key],
         clock: Clock,
         namespaces: tuple[str, ...],
+        on_beyond: Callable[[Body], bool] = lambda _: False,
     ) -> None:
+        self._on_beyond = on_beyond
         self._cluster = cluster
         self._journal = journal
         self._cache = cache
@@ -149,44 +158,68 @@ class Resync:
 
     async def resync(self) -> None:
         """One full look. Raises ApiError and JournalError."""
-        # The journal is read first: a search in it has, or had, a TuningJob that the listing then shows, or not.
-        places = await asyncio.to_thread(self._journal.places)
+        began = self._clock.now()
+        present = array("q")
+        beyond = 0
         for namespace in self._namespaces or (None,):
-            await self._take_tuningjobs(namespace, await self._cluster.list_tuningjobs(namespace))
-            await self._take_jobs(namespace, await self._cluster.list_jobs(namespace))
-        self._bury_orphans(places)
+            beyond += await self._take_tuningjobs(namespace, present)
+            await self._take_jobs(namespace)
+        self._cache.beyond = beyond
+        await self._bury_orphans(array("q", sorted(present)), began)
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
             self._queue.add(key)
+        for key in self._cache.waiting.versions():
+            if self._cache.may_enter(key):
+                self._queue.add(key)
         self._succeeded_at = self._clock.monotonic()
 
-    async def _take_tuningjobs(self, namespace: str | None, listing: Listing) -> None:
-        self._cache.tuningjobs.listed(listing.resource_version)
-        present: set[Key] = set()
-        async for body in _in_turns(listing.items):
-            present.add(key_of(body))
-            self._cache.put_tuningjob(body)
-        for body in self._cache.tuningjobs.vanished(
-            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
-        ):
-            self._cache.bury(key_of(body), uid_of(body))
+    async def _take_tuningjobs(self, namespace: str | None, present: "array[int]") -> int:
+        """All of them; returns for how many there was no room. ``present`` gets the hash of the uid of each, which is 8 bytes."""
+        known: set[Key] = set()
+        version, beyond = "", 0
+        async for page in self._cluster.list_tuningjobs(namespace):
+            if not version:
+                version = page.resource_version
+                self._cache.tuningjobs.listed(version)
+            async for body in _in_turns(page.items):
+                present.append(hash(uid_of(body)))
+                key = self._cache.put_tuningjob(body)
+                beyond += self._on_beyond(body)
+                if self._cache.tuningjobs.uid(key) is not None or key in self._cache.waiting:
+                    known.add(key)
+        for body in self._cache.vanished(known, resource_version=version, covers=lambda key: _covers(namespace, key)):
             self._queue.add(key_of(body))
+        return beyond
 
-    async def _take_jobs(self, namespace: str | None, listing: Listing) -> None:
-        self._cache.jobs.listed(listing.resource_version)
-        present: set[Key] = set()
-        async for body in _in_turns(listing.items):
-            present.add(key_of(body))
-            self._cache.jobs.put(body)
-        self._cache.jobs.vanished(
-            present, resource_version=listing.resource_version, covers=lambda key: _covers(namespace, key)
-        )
+    async def _take_jobs(self, namespace: str | None) -> None:
+        known: set[Key] = set()
+        version = ""
+        async for page in self._cluster.list_jobs(namespace):
+            if not version:
+                version = page.resource_version
+                self._cache.jobs.listed(version)
+            async for body in _in_turns(page.items):
+                self._cache.put_job(body)
+                if self._cache.jobs.uid(key_of(body)) is not None:
+                    known.add(key_of(body))
+        self._cache.jobs.vanished(known, resource_version=version, covers=lambda key: _covers(namespace, key))
 
-    def _bury_orphans(self, places: dict[str, tuple[str, str]]) -> None:
-        for uid, (namespace, name) in places.items():
-            if self._cache.key_of_uid(uid) is None and (not self._namespaces or namespace in self._namespaces):
+    async def _bury_orphans(self, present: Sequence[int], began: dt.datetime) -> None:
+        """Those searches whose TuningJob is not among ``present``, sorted; of one that was opened since, nothing is known yet."""
+        after, buried = "", 0
+        while places := await asyncio.to_thread(self._journal.places, after=after, before=began, most=_PLACES):
+            *_, after = places
+            for uid, (namespace, name) in places.items():
+                if _has(present, hash(uid)) or self._cache.key_of_uid(uid) is not None:
+                    continue
+                if self._namespaces and namespace not in self._namespaces:
+                    continue
                 key = Key(namespace, name)
                 self._cache.bury(key, uid)
                 self._queue.add(key)
+                buried += 1
+            if buried >= _MOST_BURIED:
+                return  # the next resync finds the others
 
     async def run(self) -> None:
         """Resync for ever, beginning in a while: the first one is part of the start."""
@@ -256,6 +289,11 @@ async def _in_turns(bodies: Sequence[Body]) -> AsyncIterator[Body]:
         if number % _TURN == 0:
             await asyncio.sleep(0)
         yield body
+
+
+def _has(numbers: Sequence[int], number: int) -> bool:
+    at = bisect.bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number
 
 
 def _covers(namespace: str | None, key: Key) -> bool:

@@ -7,7 +7,6 @@ went home had reported before, so a finished Job beside an unfinished journal is
 
 import asyncio
 import contextlib
-import datetime as dt
 import functools
 import json
 import logging
@@ -15,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import JournalError, ManifestRefused, UnknownSearch
@@ -39,8 +38,8 @@ from tuningjob_operator.decide.admission import read_spec
 from tuningjob_operator.decide.children import build_event, read_files
 from tuningjob_operator.decide.conditions import transitions
 from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, ScaleJob, View
-from tuningjob_operator.decide.plan import changes_of, plan, with_service
-from tuningjob_operator.objects import Body, Key, clip, generation_of, uid_of
+from tuningjob_operator.decide.plan import beyond, changes_of, plan, with_service
+from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, uid_of
 from tuningjob_operator.reading import is_large, is_partial, unreadable
 from tuningjob_operator.settings import Settings
 from tuningjob_operator.tokens import Keys
@@ -57,16 +56,6 @@ PACE_SECONDS: Final = 10.0
 
 # What somebody must change before it can succeed.
 _REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
-
-
-class Clock(Protocol):
-    """Time, as the reconcile needs it."""
-
-    def now(self) -> dt.datetime:
-        """The wall clock, aware."""
-
-    def monotonic(self) -> float:
-        """Seconds, for intervals."""
 
 
 # Told of a search's uid and of its progress whenever that is read; None: it is not open yet.
@@ -132,7 +121,7 @@ class Reconciler:
         for uid in self._cache.buried(key):
             await self._delete_search(uid)
             self._cache.deleted(key, uid)
-        body = self._cache.tuningjobs.get(key)
+        body = self._cache.tuningjobs.get(key) or await self._taken_in(key)
         if body is None:
             return None
         try:
@@ -140,6 +129,23 @@ class Reconciler:
         except JournalError as error:
             await self._tell_of_the_journal(body, error)
             raise
+
+    async def _taken_in(self, key: Key) -> Body | None:
+        """One that was beyond what there is room for, if there is room for it now."""
+        if not self._cache.may_enter(key):
+            return None
+        try:
+            self._cache.put_tuningjob(await self._cluster.get_tuningjob(key.namespace, key.name, whole=False))
+        except NotFound:
+            self._cache.is_gone(key)
+        return self._cache.tuningjobs.get(key)
+
+    async def look_beyond(self, key: Key, body: Body) -> None:
+        """What is done for a TuningJob for which there is no room: it is told so, or goes when its time is over."""
+        if st.has_ended(st.read_status(body)):
+            await self._pass(key, body)
+        else:
+            await self._publish(body, beyond(body, self._settings, self._clock.now()))
 
     async def _pass(self, key: Key, body: Body) -> float | None:
         observed = await self._observe(key, body)
@@ -236,7 +242,7 @@ class Reconciler:
             conditions=st.conditions_of(status),
         )
 
-    async def _delete_search(self, uid: str) -> None:
+    def _forget_hints(self, uid: str) -> None:
         self._admitted.pop(uid)
         hints: dict[str, Any]
         for hints in (
@@ -247,6 +253,9 @@ class Reconciler:
             self._scaled,
         ):
             hints.pop(uid, None)
+
+    async def _delete_search(self, uid: str) -> None:
+        self._forget_hints(uid)
         await asyncio.to_thread(self._journal.delete, uid)
         keeps_files = await asyncio.to_thread(self._journal.audit.keeps, uid)
         if not keeps_files:
@@ -385,6 +394,8 @@ class Reconciler:
             self._cache.remove_tuningjob(body)
             return 0.0
         self._published[uid] = now
+        if st.has_ended(new):
+            self._forget_hints(uid)  # there may be any number of those that have ended
         self._cache.put_tuningjob(written)
         await self._tell(written, old, new)
         return planned.wake_after

@@ -79,6 +79,8 @@ class Telemetry:
         age = Gauge("tuningjob_resync_age_seconds", "Since the last full look that succeeded.", registry=self.registry)
         # a stand-by looks at nothing, and is not to be woken for
         age.set_function(lambda: resync_age() if leads() else 0.0)
+        beyond = Gauge("tuningjob_beyond", "TuningJobs for which there was no room.", registry=self.registry)
+        beyond.set_function(lambda: self._cache.beyond)
         leading = Gauge("tuningjob_leading", "1 if this operator works, 0 while it stands by.", registry=self.registry)
         leading.set_function(leads)
 

@@ -8,12 +8,14 @@ import logging
 from typing import Any, Final
 
 import kopf
+from kopf._core.reactor import inventory
 
 from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
 from tuningjob_operator import names
 from tuningjob_operator.cluster import kopf_reading
 from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.client import REQUEST_SECONDS, login
+from tuningjob_operator.control.beyond import Beyond
 from tuningjob_operator.control.loops import RESYNC_SECONDS, STALE_RESYNCS, Resync
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.objects import Key
@@ -40,6 +42,14 @@ class _NoDiffs(kopf.DiffBaseStorage):
         """Nothing is kept."""
 
 
+class NoMemories(inventory.ResourceMemories):
+    """What kopf would remember of each object for other kinds of handlers, for as long as it is there: nothing."""
+
+    async def recall(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  kopf's types are in its private modules
+        """See kopf."""
+        return await super().recall(*args, **kwargs | {"ephemeral": True})
+
+
 def make_settings() -> kopf.OperatorSettings:
     """The settings of kopf, which reads objects with our bounds from here on."""
     kopf_reading.install()
@@ -64,7 +74,7 @@ def make_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync) -> kopf.OperatorRegistry:
+def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync, beyond: Beyond) -> kopf.OperatorRegistry:
     """The handlers, in a registry of our own: nothing is registered by an import."""
     registry = kopf.OperatorRegistry()
 
@@ -75,6 +85,7 @@ def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync) -> kop
             queue.add(cache.remove_tuningjob(body))
         elif not cache.tuningjobs.knows(body):  # our own status, back again: it says what the pass that wrote it knew
             queue.add(cache.put_tuningjob(body))
+            beyond.notice(body)
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry)
     async def _on_job(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401  kopf's kwargs
@@ -82,7 +93,7 @@ def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync) -> kop
         if event["type"] == "DELETED":
             cache.jobs.remove(body)
         else:
-            cache.jobs.put(body)
+            cache.put_job(body)
         metadata = body["metadata"]
         queue.add(Key(metadata["namespace"], metadata.get("labels", {}).get(names.LABEL_NAME, metadata["name"])))
 

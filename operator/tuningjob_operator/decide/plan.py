@@ -423,18 +423,46 @@ def _problem_text(problem: Mapping[str, str]) -> str:
     return shown(text)
 
 
+def seconds_to_live(tuningjob: Body, status: TuningJobStatus, settings: Settings, now: dt.datetime) -> float | None:
+    """For how long one that has ended stays, by its manifest and the administrator's ceilings; None: for ever."""
+    ended = parse_timestamp(status.completion_time) if status.completion_time else now
+    spec: Mapping[str, Any] = tuningjob.get("spec") or {}
+    ttl = settings.lifetimes.of(spec.get("ttlSecondsAfterFinished"))
+    return None if ttl is None else ttl - (now - ended).total_seconds()
+
+
+def beyond(tuningjob: Body, settings: Settings, now: dt.datetime) -> Plan:
+    """For one that there is no room for: it is told so, and nothing is made for it."""
+    status = st.read_status(tuningjob)
+    view = View(
+        observed=Observed(tuningjob=tuningjob),
+        settings=settings,
+        now=now,
+        status=status,
+        conditions=st.conditions_of(status),
+    )
+    bounds = settings.bounds
+    message = (
+        f"The operator looks after {bounds.in_namespace} TuningJobs of a namespace at a time, and {bounds.in_all} in all, and "
+        "this one is beyond them (a large manifest counts as several). It is taken as soon as others have ended or are deleted: "
+        "cancel or delete what is not needed. The limits are the administrator's (chart values "
+        "limits.maxTuningJobsPerNamespace and limits.maxTuningJobs)."
+    )
+    view = view.showing(phase=status.phase or "Pending")
+    return view.noted(names.ADMITTED, is_true=False, reason=names.TOO_MANY, message=message).planned()
+
+
 def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
     """What has ended stays as it is; only the pods still go home, and the TuningJob itself when its time is over."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
-    spec: Mapping[str, Any] = tuningjob.get("spec") or {}
     active = workforce.active_pods(job, tuningjob)
     status = old.model_copy(update={"active_pods": active if old.active_pods is not None else None})
     ended = parse_timestamp(old.completion_time) if old.completion_time else view.now
     age = (view.now - ended).total_seconds()
-    ttl = view.settings.lifetimes.of(spec.get("ttlSecondsAfterFinished"))
-    if ttl is not None and age >= ttl:
+    left = seconds_to_live(tuningjob, old, view.settings, view.now)
+    if left is not None and left <= 0:
         return Plan(status=old, steps=(DeleteTuningJob(),))
-    view = view.waking(None if ttl is None else ttl - age)
+    view = view.waking(left)
     steps: tuple[Step, ...] = ()
     if workforce.is_to_be_stopped(job, tuningjob):
         was_ended = any(

@@ -28,8 +28,9 @@ from tuningjob.journal.search import SqlSearch
 from tuningjob.journal.values import storable
 from tuningjob.protocol.records import MAX_INDEX, Answer, Artifact, Preflight, Refusal, SearchState
 
-# How long an ended search stays among `revisions`: an operator that was away must still hear of the end.
-_RECENT: Final = dt.timedelta(days=7)
+# How long an ended search stays among `revisions`: until its end is surely told. An operator that was away for longer looks, when
+# it starts, at all that has not ended for it.
+_RECENT: Final = dt.timedelta(hours=1)
 NO_SHARES: Final = Shares()
 
 
@@ -203,9 +204,19 @@ class SqlJournal:
         with self._database.reading() as connection:
             return {row.id: row.revision for row in connection.execute(query)}
 
-    def places(self) -> dict[str, tuple[str, str]]:
-        """Namespace and name of every search that is not deleted, whenever it ended."""
-        query = select(searches.c.id, searches.c.namespace, searches.c.name).where(searches.c.deleted_at.is_(None))
+    def places(
+        self, *, after: str = "", before: dt.datetime | None = None, most: int | None = None
+    ) -> dict[str, tuple[str, str]]:
+        """Namespace and name of every search that is not deleted, whenever it ended, in the order of their ids.
+
+        The first ``most`` of those whose id comes after ``after``, and that were opened before ``before``.
+        """
+        query = select(searches.c.id, searches.c.namespace, searches.c.name).where(
+            searches.c.deleted_at.is_(None), searches.c.id > after
+        )
+        if before is not None:
+            query = query.where(searches.c.opened_at < before)
+        query = query.order_by(searches.c.id).limit(most)
         with self._database.reading() as connection:
             return {row.id: (row.namespace, row.name) for row in connection.execute(query)}
 

@@ -1,0 +1,154 @@
+"""Which TuningJobs are known whole: so many of a namespace, and so many in all, whatever the cluster holds. Pure.
+
+What has ended makes room for what is to run, and what was never admitted for what runs already: after a restart the same searches
+are looked after as before. Those for which there is no room are known by key alone, and of these again no more than there is room
+for: a later listing shows the others.
+"""
+
+import enum
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tuningjob_operator.ceilings import Bounds
+from tuningjob_operator.objects import Key
+
+Keys = OrderedDict[Key, None]
+
+
+class Rank(enum.IntEnum):
+    """What gives way to what."""
+
+    ENDED = 0
+    NEW = 1
+    ADMITTED = 2
+
+
+class _Place(NamedTuple):
+    rank: Rank
+    slots: int
+
+
+class Room:
+    """Who is in. Every key that is put out is told to ``on_out``."""
+
+    def __init__(self, bounds: Bounds, *, on_out: Callable[[Key], None]) -> None:
+        self._bounds = bounds
+        self._on_out: Final = on_out
+        self._places: dict[Key, _Place] = {}
+        self._of: defaultdict[str, dict[Rank, Keys]] = defaultdict(lambda: {rank: OrderedDict() for rank in Rank})
+        self._all: dict[Rank, Keys] = {rank: OrderedDict() for rank in Rank}
+        self._taken: dict[str, int] = {}
+        self._taken_in_all = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._places
+
+    def enter(self, key: Key, rank: Rank, slots: int = 1) -> bool:
+        """Whether it is in now, at this rank. Others of a lower rank were put out for it, if that had to be."""
+        slots = min(slots, self._bounds.in_namespace, self._bounds.in_all)
+        self.leave(key)
+        out = self._to_give_way(key.namespace, rank, slots)
+        if out is None:
+            return False
+        for each in out:
+            self.leave(each)
+            self._on_out(each)
+        self._places[key] = _Place(rank, slots)
+        self._of[key.namespace][rank][key] = None
+        self._all[rank][key] = None
+        self._taken[key.namespace] = self._taken.get(key.namespace, 0) + slots
+        self._taken_in_all += slots
+        return True
+
+    def leave(self, key: Key) -> None:
+        """It is not in any more."""
+        place = self._places.pop(key, None)
+        if place is None:
+            return
+        own = self._of[key.namespace]
+        del own[place.rank][key], self._all[place.rank][key]
+        self._taken[key.namespace] -= place.slots
+        self._taken_in_all -= place.slots
+        if not self._taken[key.namespace]:
+            del self._taken[key.namespace], self._of[key.namespace]
+
+    def slots(self, key: Key) -> int:
+        """How many it takes; 0 if it is not in."""
+        place = self._places.get(key)
+        return 0 if place is None else place.slots
+
+    def could_enter(self, namespace: str, rank: Rank = Rank.NEW, slots: int = 1) -> bool:
+        """Whether one more of the namespace would be in."""
+        return self._to_give_way(namespace, rank, slots) is not None
+
+    def _to_give_way(self, namespace: str, rank: Rank, slots: int) -> list[Key] | None:
+        """Who is to be put out for it; None if that would not be enough."""
+        out: dict[Key, int] = {}
+        own = self._of.get(namespace)
+        lacking = self._taken.get(namespace, 0) + slots - self._bounds.in_namespace
+        if lacking > 0 and not (own and self._choose(own, rank, lacking, out)):
+            return None
+        lacking = self._taken_in_all + slots - self._bounds.in_all - sum(out.values())
+        if lacking > 0 and not self._choose(self._all, rank, lacking, out):
+            return None
+        return list(out)
+
+    def _choose(self, ranks: dict[Rank, Keys], rank: Rank, lacking: int, out: dict[Key, int]) -> bool:
+        for lower in Rank:
+            if lower >= rank:
+                break
+            # what ended first, and what came last
+            for key in reversed(ranks[lower]) if lower is Rank.NEW else ranks[lower]:
+                if lacking <= 0:
+                    break
+                if key not in out:
+                    out[key] = self._places[key].slots
+                    lacking -= out[key]
+        return lacking <= 0
+
+
+class Waiting:
+    """Keys for which there was no room: by namespace, in the order in which they came, and as of which version."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._of: OrderedDict[str, OrderedDict[Key, int]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._of.get(key.namespace, {})
+
+    def put(self, key: Key, version: int) -> None:
+        """Remember it, if there is room for that."""
+        own = self._of.get(key.namespace, OrderedDict())
+        if key in own:
+            own[key] = version
+        elif len(own) < self._bounds.in_namespace and self._count < self._bounds.in_all:
+            self._of.setdefault(key.namespace, own)[key] = version
+            self._count += 1
+
+    def discard(self, key: Key) -> None:
+        """Forget it."""
+        own = self._of.get(key.namespace)
+        if own is not None and own.pop(key, None) is not None:
+            self._count -= 1
+            if not own:
+                del self._of[key.namespace]
+
+    def versions(self) -> dict[Key, int]:
+        """All of them, and the version that each was seen in."""
+        return {key: version for own in self._of.values() for key, version in own.items()}
+
+    def first(self, is_welcome: Callable[[str], bool]) -> Key | None:
+        """The first of a namespace whose turn it is and that is welcome; the next turn of both is the last."""
+        for namespace, own in self._of.items():
+            if is_welcome(namespace):
+                key = next(iter(own))
+                self._of.move_to_end(namespace)
+                own.move_to_end(key)
+                return key
+        return None

@@ -1,0 +1,100 @@
+"""TuningJobs for which there is no room in the operator's memory: each is told so, once, and goes when its time is over.
+
+One at a time and at a slow pace, beside the queue of those that are looked after, so that any number of them delays nobody.
+"""
+
+import asyncio
+import logging
+import operator
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tuningjob_operator import names
+from tuningjob_operator.cluster.cache import Cache
+from tuningjob_operator.cluster.contract import ApiError, Cluster, NotFound
+from tuningjob_operator.control.queue import WorkQueue
+from tuningjob_operator.decide import status as st
+from tuningjob_operator.decide.plan import seconds_to_live
+from tuningjob_operator.logs import current_tuningjob
+from tuningjob_operator.objects import Body, Clock, Key, key_of
+from tuningjob_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Between two of them: an API server has others to serve.
+PACE_SECONDS: Final = 0.2
+# How many wait for their turn; the next listing shows the others again.
+_MOST_KEYS: Final = 10_000
+
+
+class Beyond:
+    """``notice`` what comes in, ``run`` beside everything else. ``look``: a pass over a TuningJob that is not in the cache."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        cache: Cache,
+        settings: Settings,
+        clock: Clock,
+        look: Callable[[Key, Body], Awaitable[object]],
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._look = look
+        # a turn for each namespace, as in the queue of the others
+        self._queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, lane=operator.attrgetter("namespace"))
+
+    def notice(self, body: Body) -> bool:
+        """Whether there was no room for this one, of which an event or a listing tells. What is to be done for it will be."""
+        key = key_of(body)
+        if self._cache.tuningjobs.uid(key) is not None:
+            return False
+        if len(self._queue) < _MOST_KEYS and self._has_work(body):
+            self._queue.add(key)
+        return True
+
+    def _has_work(self, body: Body) -> bool:
+        status = st.read_status(body)
+        if st.has_ended(status):
+            left = seconds_to_live(body, status, self._settings, self._clock.now())
+            return left is not None and left <= 0
+        return not is_told(body)
+
+    async def step(self) -> bool:
+        """Do what is to be done for one, if there is one. Raises nothing: what failed is seen again by the next listing."""
+        key = self._queue.take_nowait()
+        if key is None:
+            return False
+        await self._do(key)
+        return True
+
+    async def _do(self, key: Key) -> None:
+        name = current_tuningjob.set(str(key))
+        try:
+            found = await self._cluster.get_tuningjob(key.namespace, key.name, whole=False)
+            if self._cache.tuningjobs.uid(key) is None and self._has_work(found):
+                await self._look(key, found)
+        except NotFound:
+            self._cache.is_gone(key)
+        except ApiError as error:
+            logger.warning("one beyond the limit was not told so", extra={"error": str(error)})
+        except Exception:  # a bug, or a database that is away: the others go on
+            logger.exception("one beyond the limit was not told so")
+        finally:
+            self._queue.done(key)
+            current_tuningjob.reset(name)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._do(await self._queue.take())
+            await asyncio.sleep(PACE_SECONDS)
+
+
+def is_told(body: Body) -> bool:
+    """Whether its status says that there is no room for it."""
+    conditions: list[Body] = (body.get("status") or {}).get("conditions") or []
+    return any(each.get("reason") == names.TOO_MANY for each in conditions if each.get("type") == names.ADMITTED)
