@@ -7,6 +7,7 @@ cap_threads()
 # ruff: noqa: E402
 import copy
 import gc
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.memory import temporary_folder
 from tuningjob.engine.processes import threads
 from tuningjob.manifest.canonical import read_file
 
@@ -67,6 +69,12 @@ def _no_thread_is_left() -> Iterator[None]:
     ):
         time.sleep(0.01)
     assert not left, f"these threads were left behind (Python's: {threading.enumerate()}): {left}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """``tmp_path`` lies where no commit waits for the disk, unless ``--basetemp`` says another place."""
+    if config.option.basetemp is None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(temporary_folder()))
 
 
 def pytest_collection_finish() -> None:

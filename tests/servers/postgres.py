@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.memory import temporary_folder
 from tests.servers.missing import missing
 from tests.servers.ports import free_port
 
@@ -173,7 +174,7 @@ def running(
     with contextlib.ExitStack() as stack:
         if root is None:
             # not pytest's tmp_path: its parents are for its user alone, and the path of a socket is short
-            root = Path(tempfile.mkdtemp(prefix="tuningjob-postgres-"))
+            root = Path(tempfile.mkdtemp(prefix="tuningjob-postgres-", dir=temporary_folder()))
         stack.callback(shutil.rmtree, root)
         server = Postgres(root, programs, addresses=addresses, durable=durable)
         server.create()
