@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = 50
+KILLS = 20  # test_crashes has 50: here it is about the pods, which are the same after each
 PODS = 2
 
 
@@ -50,12 +50,12 @@ class Killable:
 def service(tmp_path: Path) -> Iterator[Killable]:
     with (
         closing(SqlJournal(f"sqlite:///{tmp_path / 'tuning.db'}")) as journal,
-        Process(tmp_path) as process,
+        Process(tmp_path, has_many_lives=True) as process,
     ):
         yield Killable(process, tmp_path, journal)
 
 
-def test_a_search_through_50_kills_of_the_service_ends_with_scikit_learns_bits(
+def test_a_search_through_20_kills_of_the_service_ends_with_scikit_learns_bits(
     service: Killable, tmp_path: Path, iris_forest: dict[str, Any]
 ) -> None:
     iris_forest["spec"]["estimator"] = {"class": "tests.pod.patient.Patient", "params": {"random_state": 0}}
