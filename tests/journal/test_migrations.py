@@ -1,7 +1,6 @@
 """From every schema that there was to the newest, on both databases, with data in it; and what is refused."""
 
 import importlib.metadata
-import multiprocessing
 import re
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from tests.journal import first_schema
+from tests.journal import at_once, first_schema
 from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalError, JournalMismatch
@@ -354,7 +353,7 @@ def _open_and_search(url: str, number: int) -> None:
 @pytest.mark.parametrize("begin", [[], [first_schema.make, first_schema.fill]], ids=["new", "first"])
 def test_processes_that_open_one_database_at_once_all_find_it_migrated(database_url: str, begin: list[Any]) -> None:
     run(database_url, *begin)
-    context = multiprocessing.get_context("spawn")
+    context = at_once.processes()
     processes = [context.Process(target=_open_and_search, args=(database_url, number)) for number in range(4)]
     for process in processes:
         process.start()
