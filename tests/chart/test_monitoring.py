@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.chart.conftest import CHART, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.control.loops import Outcome
+from tuningjob_operator.control.loops import PassOutcome
 from tuningjob_operator.control.telemetry import Telemetry
 from tuningjob_operator.service.metrics import Metrics
 
@@ -130,7 +130,7 @@ def test_every_alert_is_on_metrics_and_labels_that_the_code_exposes(
 
 def test_every_status_and_outcome_that_an_alert_asks_for_is_one_that_there_is(alerts: list[Manifest]) -> None:
     asked = {label: value for alert in alerts for label, value in re.findall(r'([a-z_]+)="([^"]+)"', alert["expr"])}
-    assert asked["outcome"] in get_args(Outcome)
+    assert asked["outcome"] in get_args(PassOutcome)
     assert asked["phase"] in telemetry_phases()
 
 

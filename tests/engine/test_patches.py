@@ -31,7 +31,7 @@ from tuningjob import GridSearchCV
 from tuningjob.engine import lean, memo
 from tuningjob.engine.evaluate import PATCHES
 from tuningjob.engine.patches import Patch, Patches, inside
-from tuningjob.engine.sklearn_private import Place
+from tuningjob.engine.sklearn_private import PatchedName
 
 _PLACES: Final = [patch.place for patch in (*memo.PATCHES, *lean.PATCHES)]
 _ORIGINALS: Final = [place.now for place in _PLACES]
@@ -356,7 +356,7 @@ def test_a_process_that_a_fit_forks_goes_on_in_the_search() -> None:
 def _toy(forget: Callable[[], object] = lambda: None) -> tuple[SimpleNamespace, Patches]:
     owner = SimpleNamespace(one="one", two="two")
     return owner, Patches(
-        [Patch(Place(owner, "one"), "ONE", forget), Patch(Place(owner, "two"), "TWO", forget)],
+        [Patch(PatchedName(owner, "one"), "ONE", forget), Patch(PatchedName(owner, "two"), "TWO", forget)],
     )
 
 

@@ -19,7 +19,7 @@ from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
 from tuningjob.journal.records import EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
-from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, Search, SearchState
+from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, SearchRecord, SearchState
 from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply
 
 ALL_CELLS = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
@@ -46,7 +46,7 @@ def finished(opened: SqlJournal) -> SqlJournal:
 
 def test_a_search_is_handed_out_as_it_was_opened(opened: SqlJournal) -> None:
     new = a_search()
-    assert opened.view("search-a").search() == Search(
+    assert opened.view("search-a").search() == SearchRecord(
         id="search-a", namespace="team", name="forest", spec=new.spec, candidates=6, splits=5, state=SearchState.RUNNING
     )
 

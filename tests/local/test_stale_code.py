@@ -50,7 +50,7 @@ class Run:
                 stop.request()
 
         watcher = local.Watcher(warned=self.said.append, cells=cells)
-        self.outcome: local.Outcome | None = None
+        self.outcome: local.FinishedSearch | None = None
         try:
             self.outcome = local.run(
                 load(document), folder=folder, output=folder / "results", stop=stop, watcher=watcher

@@ -13,16 +13,16 @@ from tests.processes import children_of
 from tests.search.searches import small
 from tuningjob.protocol.records import Pilot
 from tuningjob.search.cells import work_of
-from tuningjob.search.pilot import cost_of, estimate_of, measure
+from tuningjob.search.pilot import cost_of, estimate_of, run_pilot
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.trial import Measured
+from tuningjob.search.trial import MeasuredFit
 
 MIB = 2**20
 MANY = {"loader": "sklearn.datasets.make_classification", "params": {"n_samples": 3_000, "random_state": 0}}
 
 
 def pilot_of(problem: SearchProblem, *, seconds: float = 20.0, memory_bytes: int = 0) -> Pilot:
-    found = measure(problem, n_jobs=2, seconds=seconds, memory_bytes=memory_bytes, always=True)
+    found = run_pilot(problem, n_jobs=2, seconds=seconds, memory_bytes=memory_bytes, always=True)
     assert found.warnings == ()
     assert found.pilot is not None
     return found.pilot
@@ -58,7 +58,7 @@ def test_what_was_measured_on_few_rows_is_carried_on_to_all_of_them() -> None:
 def test_a_fit_that_never_ends_is_killed_when_the_time_is_up() -> None:
     problem = small({"hangs": [True]}, estimator="tests.search.estimators.Hanging")
     before, began = children_of(os.getpid()), time.monotonic()
-    found = measure(problem, n_jobs=1, seconds=0.5)
+    found = run_pilot(problem, n_jobs=1, seconds=0.5)
     assert time.monotonic() - began < 5
     assert children_of(os.getpid()) == before
     assert found.pilot is None
@@ -69,19 +69,19 @@ def test_a_fit_that_never_ends_is_killed_when_the_time_is_up() -> None:
 @pytest.mark.slow
 def test_a_fit_that_takes_longer_than_fit_timeout_seconds_is_ended_then() -> None:
     problem = small({"hangs": [True]}, estimator="tests.search.estimators.Hanging", limits={"fitTimeoutSeconds": 1})
-    (warning,) = measure(problem, n_jobs=1, seconds=2.5, always=True).warnings
+    (warning,) = run_pilot(problem, n_jobs=1, seconds=2.5, always=True).warnings
     assert "with: the fit took longer than 1 s. The search runs" in warning
 
 
 def test_a_short_search_is_not_measured() -> None:
-    found = measure(small({"max_depth": [1, 2, 3]}), n_jobs=2, seconds=0.7)
+    found = run_pilot(small({"max_depth": [1, 2, 3]}), n_jobs=2, seconds=0.7)
     assert (found.pilot, found.warnings) == (None, ())
 
 
 def test_a_fit_that_fails_is_a_warning_with_its_last_line() -> None:
     forest = "sklearn.ensemble.RandomForestClassifier"
     failing = small({"bootstrap": [False], "oob_score": [True]}, estimator=forest)
-    found = measure(failing, n_jobs=1, seconds=20, always=True)
+    found = run_pilot(failing, n_jobs=1, seconds=20, always=True)
     assert found.pilot is None
     (warning,) = found.warnings
     assert warning.startswith(
@@ -94,7 +94,7 @@ def test_scoring_that_fails_is_told_before_the_search_as_well() -> None:
     problem = small(
         {"n_neighbors": [3]}, estimator="sklearn.neighbors.KNeighborsClassifier", params={}, scoring="roc_auc"
     )
-    (warning,) = measure(problem, n_jobs=1, seconds=20, always=True).warnings
+    (warning,) = run_pilot(problem, n_jobs=1, seconds=20, always=True).warnings
     assert "multi_class must be in" in warning
 
 
@@ -104,7 +104,7 @@ def test_values_that_scikit_learn_refuses_are_not_tried() -> None:
 
 def test_a_fit_that_ends_all_of_its_processes_costs_the_pod_nothing() -> None:
     problem = small({"max_depth": [1]}, estimator="tests.search.estimators.Deadly")
-    found = measure(problem, n_jobs=1, seconds=20, always=True)
+    found = run_pilot(problem, n_jobs=1, seconds=20, always=True)
     assert found.pilot is None
     (warning,) = found.warnings
     assert "its process was killed by SIGKILL, mostly for lack of memory" in warning
@@ -120,7 +120,7 @@ def test_memory_that_a_fit_takes_for_a_moment_is_counted() -> None:
 def test_a_fit_that_needs_more_than_the_pod_has_fails_alone() -> None:
     # by far more: of what is resident now, the pilot's process may have less, and that is room for it
     problem = small({"max_depth": [1]}, estimator="tests.search.estimators.Insatiable")
-    found = measure(problem, n_jobs=1, seconds=20, memory_bytes=resident() + 40 * MIB, always=True)
+    found = run_pilot(problem, n_jobs=1, seconds=20, memory_bytes=resident() + 40 * MIB, always=True)
     assert found.pilot is None
     (warning,) = found.warnings
     assert "MemoryError" in warning
@@ -147,8 +147,8 @@ def test_the_search_is_not_disturbed_by_its_pilot() -> None:
 # --- what it comes to
 
 
-def fits(*measured: tuple[int, float, int]) -> list[Measured]:
-    return [Measured(0, rows, seconds, size) for rows, seconds, size in measured]
+def fits(*measured: tuple[int, float, int]) -> list[MeasuredFit]:
+    return [MeasuredFit(0, rows, seconds, size) for rows, seconds, size in measured]
 
 
 @pytest.mark.parametrize(("power", "expected"), [(0.0, 10**0.5), (1.0, 10.0), (2.0, 100.0)])

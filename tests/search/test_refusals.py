@@ -19,7 +19,7 @@ from tuningjob.search.constraints import invalid_within
 from tuningjob.search.data import load_data
 from tuningjob.search.findings import findings
 from tuningjob.search.paths import whole_path
-from tuningjob.search.pilot import measure
+from tuningjob.search.pilot import run_pilot
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
 SVC = "sklearn.svm.SVC"
@@ -188,7 +188,7 @@ def test_where_all_that_was_drawn_is_bad_for_one_reason_or_another_the_pilot_has
     maps = [{"max_depth": {"randint": [-9, 0]}}, {"min_samples_leaf": {"randint": [-9, 0]}}]
     drawn = small(search={"random": {"parameters": maps, "iterations": 10}})
     assert len(drawn.warnings) == 2
-    assert measure(drawn, n_jobs=1, seconds=5, always=True).pilot is None
+    assert run_pilot(drawn, n_jobs=1, seconds=5, always=True).pilot is None
 
 
 def test_more_iterations_than_combinations_are_told_and_each_is_tried_once() -> None:

@@ -26,7 +26,7 @@ from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchStat
 from tuningjob.resume import Attempt, begin
 from tuningjob.search.beside import importable
 from tuningjob.search.cells import preflight_of
-from tuningjob.search.pilot import PLAN_SECONDS, measure
+from tuningjob.search.pilot import PLAN_SECONDS, run_pilot
 from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
@@ -39,7 +39,7 @@ _INDEX: Final = 0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedSearch:
     """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches during this one.
 
     ``seconds`` are wall time of this run.
@@ -70,7 +70,7 @@ class Watcher:
 
 def run(
     manifest: TuningJob, *, folder: Path, output: Path, stop: Stop, created_by: str = "", watcher: Watcher = Watcher()
-) -> Outcome:
+) -> FinishedSearch:
     """Search, and write the results below ``output``; data files and modules are looked for in ``folder``.
 
     What an earlier run of the same search, by the same code, finished there is kept; what failed is tried again. ``created_by``
@@ -102,7 +102,7 @@ def _run(
     stop: Stop,
     created_by: str,
     watcher: Watcher,
-) -> tuple[Outcome, Path]:
+) -> tuple[FinishedSearch, Path]:
     """The outcome, and the folder of its files."""
     size = size_of(manifest.spec)
     attempt = begin(
@@ -135,7 +135,7 @@ def _told_what_is_kept(journal: SqlJournal, search_id: str, size: Size) -> Itera
 
 
 @dataclass(frozen=True)
-class Forecast:
+class SearchForecast:
     """What a search would be, from its size, its preflight and a pilot: nothing is kept. ``n_jobs`` processes would run it."""
 
     size: Size
@@ -143,7 +143,7 @@ class Forecast:
     n_jobs: int
 
 
-def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> Forecast:
+def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
     """What ``run`` would do, and what it would cost; data files and modules are looked for in ``folder``.
 
     Raises ManifestRefused, Terminated.
@@ -155,9 +155,9 @@ def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> Forecast:
             problem = prepare(manifest.spec, folder)
             refuse_what_cannot_succeed(problem)
             n_jobs = processes_of(manifest, size)
-            found = measure(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
+            found = run_pilot(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
         preflight = preflight_of(problem, n_jobs)
-    return Forecast(
+    return SearchForecast(
         size, replace(preflight, warnings=(*preflight.warnings, *found.warnings), pilot=found.pilot), n_jobs
     )
 
@@ -189,7 +189,7 @@ def _files_of(output: Path, search_id: str) -> Path:
 
 def _search(
     journal: SqlJournal, attempt: Attempt, worker: Worker, *, size: Size, output: Path, watcher: Watcher
-) -> tuple[Outcome, Path]:
+) -> tuple[FinishedSearch, Path]:
     before = journal.progress(attempt.id)
     preflight = preflight_of(worker.problem, worker.n_jobs)
     for warning in preflight.warnings:
@@ -217,7 +217,7 @@ def _search(
         worker.journal = journal.view(attempt.of)
     files = _files_of(output, ended.id)
     results, answer, version = _finished(journal, ended, worker, files)
-    outcome = Outcome(
+    outcome = FinishedSearch(
         results=results,
         answer=answer,
         version=version,

@@ -38,13 +38,13 @@ from tuningjob.errors import (
 )
 from tuningjob.manifest import load_spec, wellknown
 from tuningjob.protocol.code import listed, other_code
-from tuningjob.protocol.records import Answer, Preflight, Refusal, Search, SearchState
+from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchRecord, SearchState
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
-from tuningjob.search.reasons import Reason, told
+from tuningjob.search.reasons import Reason, error_text
 from tuningjob.search.results import Results
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
@@ -164,7 +164,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
     return ExitCode.DONE
 
 
-def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Preflight]:
+def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem, Preflight]:
     """The search made ready, and what this worker found; with a pilot if no worker has been here before.
 
     Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
@@ -178,7 +178,7 @@ def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Pref
             _say(f"warning: {warning}")
         refuse_what_cannot_succeed(problem, memory_bytes=environment.memory_bytes)
         is_plan = problem.spec.mode == "Plan"
-        found = pilot.measure(
+        found = pilot.run_pilot(
             problem,
             n_jobs=environment.n_jobs,
             seconds=pilot.PLAN_SECONDS if is_plan else pilot.RUN_SECONDS,
@@ -190,7 +190,7 @@ def _look(search: Search, environment: Environment) -> tuple[SearchProblem, Pref
     except (Exception, SystemExit) as error:
         end = "".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:]
         must_be = "a search that can be made ready where it runs"
-        raise ManifestRefused([Problem("spec", must_be, told(error), end, Reason.PREFLIGHT_FAILED)]) from error
+        raise ManifestRefused([Problem("spec", must_be, error_text(error), end, Reason.PREFLIGHT_FAILED)]) from error
     for warning in found.warnings:
         _say(f"warning: {warning}")
     warnings = (*preflight.warnings, *found.warnings)[:_MOST_WARNINGS]

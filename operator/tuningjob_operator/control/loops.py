@@ -41,11 +41,11 @@ _MOST_BURIED: Final = 10_000
 MANY_CONFLICTS: Final = 5
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
-Outcome = Literal["done", "conflict", "failed"]
-OnPass = Callable[[Outcome, float], None]
+PassOutcome = Literal["done", "conflict", "failed"]
+OnPass = Callable[[PassOutcome, float], None]
 
 
-def _untold(_outcome: Outcome, _seconds: float) -> None:
+def _untold(_outcome: PassOutcome, _seconds: float) -> None:
     """Nobody wants to know."""
 
 
@@ -62,7 +62,7 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
     """
     name = current_tuningjob.set(str(key))
     began = time.monotonic()
-    outcome: Outcome | None = "failed"
+    outcome: PassOutcome | None = "failed"
     try:
         again_after = await reconcile(key)
     except Conflict:

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from tuningjob.journal.records import Progress
 from tuningjob.protocol.records import SearchState
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.control.loops import Outcome
+from tuningjob_operator.control.loops import PassOutcome
 from tuningjob_operator.decide.words import heard
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -88,7 +88,7 @@ class Telemetry:
         """A worker took a key that had been ready for so long."""
         self._waits.observe(seconds)
 
-    def passed(self, outcome: Outcome, seconds: float) -> None:
+    def passed(self, outcome: PassOutcome, seconds: float) -> None:
         """A pass ended."""
         self._passes.labels(outcome).observe(seconds)
 

@@ -27,7 +27,7 @@ MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 1024 * 1024
 # What base64 makes of more does not fit.
 MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
-RESULT_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 31  # zlib's number for its largest window and gzip's header
 _MAX_EVENT_MESSAGE: Final = 1_024
@@ -62,7 +62,7 @@ def read_files(open_file: Callable[[str], BinaryIO]) -> ResultFiles:
     """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 2 MiB are in memory."""
     contents: dict[str, bytes] = {}
     oversized: list[str] = []
-    for name in RESULT_FILES:
+    for name in PUBLISHED_FILES:
         try:
             with open_file(name) as file:
                 content = _packed(file) if name == CV_RESULTS_CSV_FILE else _whole(file)
@@ -94,20 +94,20 @@ def _packed(file: BinaryIO) -> bytes | None:
 
 
 @dataclass(frozen=True)
-class Results:
+class Publication:
     """The answer as an object, and what had to stay out of it."""
 
     configmap: Body
     left_out: tuple[str, ...]
 
 
-def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Results:
+def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Publication:
     """The ConfigMap with the answer: small files first, each while it fits."""
     data: dict[str, str] = {}
     binary: dict[str, str] = {}
     left_out: list[str] = []
     room = MAX_RESULT_BYTES
-    for name in RESULT_FILES:
+    for name in PUBLISHED_FILES:
         content = files.contents.get(name)
         if content is None:
             left_out.append(f"{name} ({'too large' if name in files.oversized else 'not there'})")
@@ -133,7 +133,7 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Results:
         **({"data": data} if data else {}),
         **({"binaryData": binary} if binary else {}),
     }
-    return Results(body, tuple(left_out))
+    return Publication(body, tuple(left_out))
 
 
 def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.datetime) -> Body:

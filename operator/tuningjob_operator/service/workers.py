@@ -26,14 +26,14 @@ from tuningjob.protocol.records import (
     Claim,
     Preflight,
     Refusal,
-    Search,
+    SearchRecord,
 )
 from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.service.wire import NoNul, as_json, bytes_of, refusals
 
-_SEARCH: Final = TypeAdapter(Search)
+_SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
 # So many are taken in by one transaction, which keeps others from writing for some 15 ms; the pieces of a report that are in are
 # only repeated if one of them fails.
@@ -83,7 +83,7 @@ def _add_search(router: APIRouter, journal: SqlJournal) -> None:
     def mine(request: Request) -> SearchJournal:
         return journal.view(_id(request))
 
-    @router.get("/search", response_model=Search)
+    @router.get("/search", response_model=SearchRecord)
     def search(request: Request) -> Response:
         return as_json(_SEARCH, mine(request).search())
 

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tuningjob.cli.console import err, out, plain, print_json, print_table, to_json
-from tuningjob.cli.places import RESULTS, VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
+from tuningjob.cli.places import (
+    RESULTS,
+    VERSION,
+    AuditSource,
+    BadUse,
+    Where,
+    chosen,
+    key_argument,
+    opened,
+    where_options,
+)
 from tuningjob.errors import ManifestRefused, NotBlessed
 from tuningjob.manifest.literals import parse_literal
-from tuningjob.manifest.spelling import told
+from tuningjob.manifest.spelling import spelled
 from tuningjob.manifest.wellknown import JOURNAL_FILE
 
 if TYPE_CHECKING:
@@ -102,7 +112,7 @@ def history(key: str, where: Where, *, as_json: bool) -> None:
     )
 
 
-def _version_in_use(audit: Place, key: str) -> int | None:
+def _version_in_use(audit: AuditSource, key: str) -> int | None:
     try:
         return audit.blessed(key).version
     except NotBlessed:
@@ -240,7 +250,7 @@ def rollback(key: str, why: str, where: Where, *, as_json: bool) -> None:
     _act(where, key, lambda audit: audit.rollback(key, why=why), as_json=as_json)
 
 
-def _act(where: Where, key: str, act: "Callable[[Place], Blessing]", *, as_json: bool) -> None:
+def _act(where: Where, key: str, act: "Callable[[AuditSource], Blessing]", *, as_json: bool) -> None:
     with opened(where, key) as audit:
         done = act(audit)
     if as_json:
@@ -270,7 +280,7 @@ def _value(value: object) -> str:
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     try:
-        return told(parse_literal(value, ""))
+        return spelled(parse_literal(value, ""))
     except ManifestRefused:  # what a worker of another release, or a hand, wrote
         return to_json(value)
 

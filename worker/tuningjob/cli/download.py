@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tuningjob.cli.console import out, plain, warn
-from tuningjob.cli.places import VERSION, BadUse, Place, Where, chosen, key_argument, opened, where_options
+from tuningjob.cli.places import VERSION, AuditSource, BadUse, Where, chosen, key_argument, opened, where_options
 from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.manifest.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
@@ -48,7 +48,7 @@ def download(key: str, version: int | None, output: Path | None, only: tuple[str
     out.print(f"Version {row.version} of {key}: {len(wanted)} files in {folder}")
 
 
-def _wanted(audit: Place, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
+def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
     """What is to be fetched: with the digests and library versions of the others, whichever are asked for."""
     there = {entry.name: entry for entry in audit.files(row)}
     if not there:
@@ -83,7 +83,7 @@ def _must_be_the_audits(row: "AuditRow", entry: "Artifact") -> None:
         )
 
 
-def _fetch_all(audit: Place, row: "AuditRow", wanted: "Sequence[Artifact]", folder: Path) -> list[str]:
+def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]", folder: Path) -> list[str]:
     """The files, whole and checked, in ``folder``; returns what is to be known of the library versions.
 
     They are fetched and checked in a folder of their own, and only then get their places, the one with the digests last: where

@@ -46,7 +46,7 @@ class BadUse(click.ClickException):
     exit_code = ExitCode.REFUSED
 
 
-class Place(Protocol):
+class AuditSource(Protocol):
     """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.audit.SqlAudit``."""
 
     def models(self) -> list[str]:
@@ -251,7 +251,7 @@ VERSION: Final = click.IntRange(min=1, max=2**31 - 1)
 
 
 @contextmanager
-def opened(where: Where, key: str | None = None) -> Iterator[Place]:
+def opened(where: Where, key: str | None = None) -> Iterator[AuditSource]:
     """The place that is meant; closed at the end. Raises BadUse, JournalError, ServiceUnavailable."""
     url = where.url
     if url is not None:
@@ -262,7 +262,7 @@ def opened(where: Where, key: str | None = None) -> Iterator[Place]:
             yield place
 
 
-def chosen(audit: Place, key: str, version: int | None) -> "AuditRow":
+def chosen(audit: AuditSource, key: str, version: int | None) -> "AuditRow":
     """The version that is asked for, else the one in use. Raises UnknownModel, and NotBlessed with what to do."""
     if version is not None:
         return audit.version(key, version)
@@ -274,7 +274,7 @@ def chosen(audit: Place, key: str, version: int | None) -> "AuditRow":
 
 
 @contextmanager
-def _journal(path_or_url: str, where: Where) -> Iterator[Place]:
+def _journal(path_or_url: str, where: Where) -> Iterator[AuditSource]:
     path = _sqlite_path(path_or_url)
     url = path_or_url if path is None else f"sqlite:///{path}"
     if path is not None:
@@ -334,7 +334,7 @@ def _no_journal(name: str, got: str) -> BadUse:
 
 
 @contextmanager
-def _service(url: str, where: Where) -> Iterator[Place]:
+def _service(url: str, where: Where) -> Iterator[AuditSource]:
     import ssl  # noqa: PLC0415  the network's libraries only where there is a network
 
     from tuningjob.remote.audit import HttpAudit  # noqa: PLC0415

@@ -16,7 +16,7 @@ from tuningjob.manifest.wellknown import LEADERBOARD_FILE
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
 
 if TYPE_CHECKING:
-    from tuningjob.local import Forecast, Outcome
+    from tuningjob.local import FinishedSearch, SearchForecast
     from tuningjob.search.results import Results
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -141,7 +141,7 @@ def _warn(found: Size) -> None:
         warn(warning)
 
 
-def _show(outcome: "Outcome", manifest: TuningJob, output: Path) -> None:
+def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
     from tuningjob.search.results import leaderboard  # noqa: PLC0415  after the thread caps are set
 
     board = leaderboard(outcome.results, _LEADERBOARD_ROWS)
@@ -186,7 +186,7 @@ def _failures(results: "Results", failed: int) -> str:
     return told
 
 
-def _show_forecast(forecast: "Forecast") -> None:
+def _show_forecast(forecast: "SearchForecast") -> None:
     preflight, size = forecast.preflight, forecast.size
     for warning in preflight.warnings:
         warn(warning)

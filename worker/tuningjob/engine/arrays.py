@@ -48,7 +48,7 @@ def is_frozen(data: Matrix) -> bool:
     return data is None or (bool(buffers) and not any(buffer.flags.writeable for buffer in buffers))
 
 
-def size_of(data: Matrix) -> int:
+def bytes_of(data: Matrix) -> int:
     """Its bytes, as far as it tells them."""
     buffers = _buffers(data)
     if buffers:

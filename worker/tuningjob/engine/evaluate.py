@@ -27,7 +27,7 @@ from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, 
 # What is replaced of scikit-learn by a search, in each process that evaluates some of it.
 PATCHES: Final = Patches((*MEMO_PATCHES, *LEAN_PATCHES) if is_proved() else ())
 
-Outcome = dict[str, Any]
+FitOutcome = dict[str, Any]
 # Values that make no estimator of another kind; a seed may be None, which is not among them.
 _SAYS_NOTHING: Final = (str, int, float, np.generic)
 
@@ -37,7 +37,7 @@ class Evaluated:
     """What came of one cell: a dict as scikit-learn's ``_fit_and_score`` returns it; warnings where somebody collects them."""
 
     cell: CellKey
-    outcome: Outcome
+    outcome: FitOutcome
     warnings: tuple[str, ...] = ()
 
 
@@ -95,7 +95,7 @@ class Evaluator:
         fold = self._fold_of(split)
         memo = self._memo_of(fold)
         fitter = Fitter(fold.fit_params, self.work.timeout)
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, FitOutcome] = {}
         known = {member.position for member in members if member.is_known}
         steps = fitter.fit(members, fold.X_train, fold.y_train)
         while True:
@@ -118,7 +118,7 @@ class Evaluator:
                 outcomes[step.position] = outcome
                 yield Evaluated(CellKey(candidates[step.position], split), outcome)
 
-    def _outcome(self, step: Fitted, fold: Fold, memo: Memo | None) -> Outcome:
+    def _outcome(self, step: Fitted, fold: Fold, memo: Memo | None) -> FitOutcome:
         """Score a fitted estimator; with a memo if it is known, else on rows of its own."""
         work = self.work
         train, test = work.splits[fold.split]
@@ -132,7 +132,7 @@ class Evaluator:
                 return self._scores(step.estimator, cut, lean(work.scorer, step.estimator, cut.y, cut.params))
 
         started = time.perf_counter()
-        scores: Outcome = {"test_scores": scores_of(fold.test_side, test)}
+        scores: FitOutcome = {"test_scores": scores_of(fold.test_side, test)}
         seconds = time.perf_counter() - started
         if work.return_train_score:
             scores["train_scores"] = scores_of(fold.train_side, train)
@@ -216,14 +216,14 @@ def shares_anything(work: Work) -> bool:
     return found
 
 
-def _is_finite(outcome: Outcome) -> bool:
+def _is_finite(outcome: FitOutcome) -> bool:
     scores = [outcome[name] for name in ("test_scores", "train_scores") if name in outcome]
     return all(
         math.isfinite(score) for each in scores for score in (each.values() if isinstance(each, dict) else [each])
     )
 
 
-def _same_scores(known: Outcome, seconds: float) -> Outcome:
+def _same_scores(known: FitOutcome, seconds: float) -> FitOutcome:
     """The outcome of a candidate with the predictions of another one."""
-    scores: Outcome = {name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known}
+    scores: FitOutcome = {name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known}
     return {**known, **scores, "fit_time": seconds, "score_time": 0.0}

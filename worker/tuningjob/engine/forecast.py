@@ -46,7 +46,7 @@ class Forecast:
     def seconds(self, params: Mapping[str, Any]) -> float:
         """The expected seconds; without measurements yet a number that is only good for comparing."""
         if self._weights is None:
-            return size_of(params)
+            return magnitude_of(params)
         known = ((column, value) for column, value in self._features(params).items() if column < len(self._weights))
         return math.exp(min(50.0, sum(self._weights[column] * value for column, value in known)))
 
@@ -78,7 +78,7 @@ class Forecast:
         self._weights = np.linalg.solve(gram + np.diag(penalty + 1e-9), design.T @ np.array([log for _, log in rows]))
 
 
-def size_of(params: Mapping[str, Any]) -> float:
+def magnitude_of(params: Mapping[str, Any]) -> float:
     """What a fit of its own costs, compared with another's that differs in sizes only: measured are parts of shared ones."""
     return math.prod(float(value) for name, value in params.items() if _is_size(name, value))
 

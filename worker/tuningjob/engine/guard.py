@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tuningjob.aliases import Anything
-from tuningjob.engine.evaluate import Evaluated, Outcome
-from tuningjob.engine.forecast import size_of
+from tuningjob.engine.evaluate import Evaluated, FitOutcome
+from tuningjob.engine.forecast import magnitude_of
 from tuningjob.engine.known import may_share
 from tuningjob.engine.seeds import is_repeatable
 from tuningjob.engine.work import CellKey, Work
@@ -39,8 +39,8 @@ class _Group:
     held: dict[CellKey, Evaluated] = field(default_factory=dict)
     is_parted: bool = True
     sample: CellKey | None = None
-    plain: Outcome | None = None
-    before: Outcome | None = None  # of a plain fit that differed
+    plain: FitOutcome | None = None
+    before: FitOutcome | None = None  # of a plain fit that differed
 
     def are_parted(self, cells: Iterable[CellKey]) -> bool:
         """Whether these of its cells have one value at the most, so that nothing of the axis is shared between them."""
@@ -134,7 +134,7 @@ class Guard:
         """One of the cells; none where none can be compared, so that there is no doubt."""
         while cells:
             # cheap ones more often: of a nested axis the largest is the shared fit itself, and would tell the least
-            cheapness = [1 / size_of(self._work.candidates[cell.candidate]) for cell in cells]
+            cheapness = [1 / magnitude_of(self._work.candidates[cell.candidate]) for cell in cells]
             (sample,) = self._random.choices(cells, cheapness)
             if self._is_comparable(sample.candidate):
                 self.guarded += 1
@@ -245,7 +245,7 @@ class Guard:
         self.again += cells
 
 
-def _same_bits(one: Outcome, other: Outcome) -> bool:
+def _same_bits(one: FitOutcome, other: FitOutcome) -> bool:
     return all(_bits(one.get(name)) == _bits(other.get(name)) for name in ("test_scores", "train_scores")) and (
         (one["fit_error"] is None) == (other["fit_error"] is None)
     )

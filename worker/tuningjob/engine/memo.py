@@ -20,7 +20,7 @@ from typing import Any, Final
 from sklearn.pipeline import Pipeline
 
 from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue, Target
-from tuningjob.engine.arrays import freeze, is_frozen, shape_of, size_of
+from tuningjob.engine.arrays import bytes_of, freeze, is_frozen, shape_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
 from tuningjob.engine.known import is_known
 from tuningjob.engine.patches import Patch
@@ -138,7 +138,7 @@ class Memo:
             entry = self._remembered(key, keep, fit)
             Xt, fitted = entry.value
             freeze(Xt)
-            more = size_of(Xt)  # about as much again will be remembered of what it transforms
+            more = bytes_of(Xt)  # about as much again will be remembered of what it transforms
             entry.size += more
             self._size += more
             entry.fitted = fitted
@@ -169,7 +169,7 @@ class Memo:
 def _size_within(value: ParamValue) -> int:
     """Bytes of the arrays that it is made of: of what several transformers have in common, and of a frame's columns."""
     parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
-    return size_of(value) + sum(map(size_of, parts))
+    return bytes_of(value) + sum(map(bytes_of, parts))
 
 
 @contextmanager

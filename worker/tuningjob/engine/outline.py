@@ -18,7 +18,7 @@ Params = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class Node:
     """Where a candidate stands.
 
     ``path``: one key a step of the pipeline and one for the final estimator; candidates with a common beginning share those
@@ -37,10 +37,10 @@ class Outline:
         self.estimator = estimator
         self._numbers: dict[Hashable, int] = {}
 
-    def place(self, params: Params) -> Place:
+    def place(self, params: Params) -> Node:
         """Where a candidate stands."""
         path, axes = _place(self.estimator, params)
-        return Place(
+        return Node(
             tuple(map(self._number, path)), tuple((self._number(group), self._number(on)) for group, on in axes)
         )
 

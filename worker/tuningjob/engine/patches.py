@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tuningjob.engine.sklearn_private import Place
+from tuningjob.engine.sklearn_private import PatchedName
 
 
 class Patch(NamedTuple):
     """What stands in a place while a search is in force; ``forget`` is called when it stands there no more."""
 
-    place: Place
+    place: PatchedName
     replacement: Any
     forget: Callable[[], object] = lambda: None
 

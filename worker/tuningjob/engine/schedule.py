@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from tuningjob.engine.evaluate import AtWork, Evaluated
 from tuningjob.engine.forecast import Forecast
 from tuningjob.engine.guard import Axes, Guard
-from tuningjob.engine.outline import Outline, Path, Place
+from tuningjob.engine.outline import Node, Outline, Path
 from tuningjob.engine.work import CellKey, Work
 
 # Cutting between candidates that share nothing is free, down to this many tasks a process; where something would be done
@@ -264,7 +264,7 @@ class Schedule:
         return len(self._pending)
 
 
-def _watched(places: Mapping[int, Place]) -> dict[int, Axes]:
+def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
     """What the guard is to watch: nested axes, and of what is on none all that begins alike, as one group."""
     alike = Counter(place.path[:1] for place in places.values() if not place.axes)
     return {

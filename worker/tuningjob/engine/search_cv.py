@@ -22,7 +22,7 @@ from sklearn.utils.parallel import Parallel
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
-from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, Outcome, shares_anything
+from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, FitOutcome, shares_anything
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import may_fork
@@ -111,13 +111,13 @@ class _Evaluation:
         self._told: set[CellKey] = set()
         self.guard = GuardReport()
 
-    def __call__(self, calls: Iterable[_Call]) -> list[Outcome]:
+    def __call__(self, calls: Iterable[_Call]) -> list[FitOutcome]:
         """What each call would have returned, in order."""
         with _uncloned(self._estimator):
             listed = list(calls)
         work, cells = _work_of(self._estimator.cell_contents, listed)
         self._told.clear()
-        outcomes: dict[CellKey, Outcome] = {}
+        outcomes: dict[CellKey, FitOutcome] = {}
         with PATCHES.in_force():
             for result in self._evaluate(work, cells):
                 outcomes[result.cell] = result.outcome

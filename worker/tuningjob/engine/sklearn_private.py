@@ -127,7 +127,7 @@ __all__ = [
 # --- places where the engine puts functions of its own while a search is in force (``engine.patches``)
 
 
-class Place(NamedTuple):
+class PatchedName(NamedTuple):
     """A name in a module or a class."""
 
     owner: Any
@@ -144,16 +144,16 @@ class Place(NamedTuple):
 
 
 # Pipelines and unions call it, by this name in their module. (A pipeline's memory caches a function that calls it.)
-FIT_TRANSFORM_ONE: Final = Place(sklearn.pipeline, "_fit_transform_one")
-TRANSFORM_ONE: Final = Place(sklearn.pipeline, "_transform_one")
-PIPELINE_STEPS: Final = Place(sklearn.pipeline.Pipeline, "_iter")
+FIT_TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_fit_transform_one")
+TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_transform_one")
+PIPELINE_STEPS: Final = PatchedName(sklearn.pipeline.Pipeline, "_iter")
 # A column transformer compares the function that it was given with its module's, so that is left alone: what makes a job of it,
 # ``delayed``, is not compared with anything.
-COLUMN_JOBS: Final = Place(column_transformer, "delayed")
-COLUMNS: Final = Place(column_transformer, "_safe_indexing")
-PARAM_NAMES: Final = Place(sklearn.base.BaseEstimator, "_get_param_names")
-IS_FRAME: Final = Place(narwhals.stable.v2.dependencies, "is_into_dataframe")
-IS_SERIES: Final = Place(narwhals.stable.v2.dependencies, "is_into_series")
+COLUMN_JOBS: Final = PatchedName(column_transformer, "delayed")
+COLUMNS: Final = PatchedName(column_transformer, "_safe_indexing")
+PARAM_NAMES: Final = PatchedName(sklearn.base.BaseEstimator, "_get_param_names")
+IS_FRAME: Final = PatchedName(narwhals.stable.v2.dependencies, "is_into_dataframe")
+IS_SERIES: Final = PatchedName(narwhals.stable.v2.dependencies, "is_into_series")
 
 # --- attributes of estimators that are no parameters of theirs
 

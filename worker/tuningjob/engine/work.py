@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from tuningjob.aliases import Anything, Estimator, Matrix
-from tuningjob.engine.arrays import freeze, size_of
+from tuningjob.engine.arrays import bytes_of, freeze
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.known import is_known
 from tuningjob.engine.sklearn_private import BaseComposition, check_method_params, num_samples, safe_indexing
@@ -112,7 +112,7 @@ class Fold:
     @property
     def size(self) -> int:
         """Bytes of both sides of X."""
-        return size_of(self.X_train) + size_of(self.X_test)
+        return bytes_of(self.X_train) + bytes_of(self.X_test)
 
 
 def fold_of(work: Work, split: int) -> Fold:
@@ -142,7 +142,7 @@ def _frozen(whole: Mapping[str, Any], cut: Mapping[str, Any]) -> Mapping[str, An
 def shared_rows(work: Work) -> SharedRows | None:
     """The splits' rows of X, for all processes that are forked afterwards; None where each may cut its own."""
     selections = [np.asarray(indices) for split in work.splits for indices in split]
-    if not SharedRows.supports(work.X) or size_of(work.X) < SharedRows.WORTHWHILE:
+    if not SharedRows.supports(work.X) or bytes_of(work.X) < SharedRows.WORTHWHILE:
         return None
     if any(selection.dtype.kind not in "iu" for selection in selections):
         return None  # masks, say: rare, and cut by each process as scikit-learn does
@@ -154,7 +154,7 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
 
     ``smallest_memo=0``: what it will hold rather than may, of data that grow little when they are transformed.
     """
-    whole = size_of(work.X)
+    whole = bytes_of(work.X)
     rows = max(
         (whole * (len(train) + len(test)) // max(1, num_samples(work.X)) for train, test in work.splits), default=0
     )
@@ -162,7 +162,7 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE and is_known(work.estimator)
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
     has_steps = any(isinstance(each, BaseComposition) for each in nested_estimators(work.estimator))
-    return whole + size_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
+    return whole + bytes_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
 
 
 def wants_kernel(estimator: Estimator) -> bool:

@@ -31,7 +31,7 @@ from tuningjob.protocol.records import (
     Next,
     Preflight,
     Refusal,
-    Search,
+    SearchRecord,
     SearchState,
 )
 from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
@@ -70,10 +70,10 @@ class SqlSearch(SearchJournal):
         self._clock = clock
 
     @override
-    def search(self) -> Search:
+    def search(self) -> SearchRecord:
         with self._database.reading() as connection:
             row = rows.row_of(connection, self._id, rows.ALL)
-        return Search(
+        return SearchRecord(
             id=row.id,
             namespace=row.namespace,
             name=row.name,

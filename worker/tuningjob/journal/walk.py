@@ -28,7 +28,7 @@ def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
     for block in blocks:
         if block.start != start or not _is_sound(block):
             return False
-        start += size_of(block)
+        start += candidates_in(block)
     return start == candidates and len(blocks) <= MAX_REGIONS
 
 
@@ -42,7 +42,7 @@ def _is_sound(block: Block) -> bool:
     return together == sorted(together)
 
 
-def size_of(block: Block) -> int:
+def candidates_in(block: Block) -> int:
     """Candidates in a block; 1 for one without axes."""
     return math.prod(axis.size for axis in block.axes)
 
@@ -165,7 +165,7 @@ class Walk:
 
     @cached_property
     def _sizes(self) -> dict[int, int]:
-        return {block.start: size_of(block) for block in self.blocks}
+        return {block.start: candidates_in(block) for block in self.blocks}
 
     @cached_property
     def _cuts(self) -> tuple[tuple[Block, int, int], ...]:
@@ -173,7 +173,7 @@ class Walk:
         return tuple((block, *self._cut(block)) for block in self.blocks)
 
     def _cut(self, block: Block) -> tuple[int, int]:
-        size = size_of(block)
+        size = candidates_in(block)
         parts = max(1, round(self.parts * size / self.candidates))
         region = _aligned(block, max(1, size // parts))
         strip = _aligned(block, min(region, max(1, MAX_UNIT // self.splits)))
@@ -193,9 +193,9 @@ class Walk:
 
     def _regions_of(self, number: int) -> Iterator[Region]:
         block, region, _ = self._cuts[number]
-        for position in range(0, size_of(block), region):
+        for position in range(0, candidates_in(block), region):
             start = block.start + position
-            stop = block.start + min(position + region, size_of(block))
+            stop = block.start + min(position + region, candidates_in(block))
             yield Region(start * self.splits, stop * self.splits, number, _digits(block, position))
 
 
@@ -213,7 +213,7 @@ def _aligned(block: Block, at_most: int) -> int:
 
 def _runs(block: Block) -> Iterator[int]:
     """Candidates from one turn of an axis to the next, of each axis that is not fitted together: the longest first."""
-    run = size_of(block)
+    run = candidates_in(block)
     for axis in block.axes:
         if axis.together:
             break

@@ -16,7 +16,7 @@ from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.literals import (
     Distribution,
-    Literal,
+    Value,
     Values,
     count_values,
     parse_distribution,
@@ -54,9 +54,9 @@ class SubGrid:
         """Candidates in this map; 1 for an empty one. Of any size: a grid of 10^30 is sized, not enumerated."""
         return math.prod(count_values(values) for values in self.values)
 
-    def params_at(self, index: int) -> dict[str, Literal]:
+    def params_at(self, index: int) -> dict[str, Value]:
         """The candidate at ``index``: the last name turns fastest."""
-        params: dict[str, Literal] = {}
+        params: dict[str, Value] = {}
         for name, values in zip(reversed(self.names), reversed(self.values), strict=True):
             index, position = divmod(index, count_values(values))
             params[name] = value_at(values, position)
@@ -79,7 +79,7 @@ class Grid:
         """Candidates in all."""
         return sum(subgrid.size for subgrid in self.subgrids)
 
-    def params_at(self, index: int) -> dict[str, Literal]:
+    def params_at(self, index: int) -> dict[str, Value]:
         """The candidate at ``index``. Raises IndexError outside the grid."""
         if index < 0:
             raise IndexError(index)

@@ -36,21 +36,21 @@ class Scalar:
 class ListOf:
     """A list as one value."""
 
-    items: tuple["Literal", ...]
+    items: tuple["Value", ...]
 
 
 @dataclass(frozen=True)
 class TupleOf:
     """A tuple as one value."""
 
-    items: tuple["Literal", ...]
+    items: tuple["Value", ...]
 
 
 @dataclass(frozen=True)
 class DictOf:
     """A dict as one value, e.g. class weights."""
 
-    pairs: tuple[tuple["Literal", "Literal"], ...]
+    pairs: tuple[tuple["Value", "Value"], ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ObjectOf:
     """An object as one value: a class by its dotted path, made with these parameters."""
 
     class_path: str
-    params: tuple[tuple[str, "Literal"], ...]
+    params: tuple[tuple[str, "Value"], ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Unwritten:
     text: str
 
 
-Literal = Scalar | ListOf | TupleOf | DictOf | ObjectOf | Unwritten
+Value = Scalar | ListOf | TupleOf | DictOf | ObjectOf | Unwritten
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,12 @@ def readable(number: int) -> str:
     return f"{number:,}" if number < _TOO_LONG_TO_READ else f"about 10^{math.floor(math.log10(number))}"
 
 
-def parse_literal(value: Json, field: str) -> Literal:
+def parse_literal(value: Json, field: str) -> Value:
     """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
     return _parse(value, field, MAX_DEPTH)
 
 
-def _parse(value: Json, field: str, room: int) -> Literal:
+def _parse(value: Json, field: str, room: int) -> Value:
     """``room``: how many lists and maps may still be inside each other."""
     if not isinstance(value, list | Mapping):
         return Scalar(value)
@@ -176,11 +176,11 @@ def shown_path(field: str, limit: int = 160) -> str:
     return field if len(field) <= limit else f"{field[:limit]}…"
 
 
-def _parse_items(items: list[Any], field: str, room: int) -> tuple[Literal, ...]:
+def _parse_items(items: list[Any], field: str, room: int) -> tuple[Value, ...]:
     return tuple(_parse(item, f"{field}[{i}]", room) for i, item in enumerate(items))
 
 
-def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Literal:
+def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Value:
     if "class" in value and set(value) <= {"class", "params"}:
         return _parse_object(value, field, room)
     if len(value) == 1:
@@ -220,7 +220,7 @@ class Arguments:
     """Parameters that are given once: the literal of each, sorted by name; ``field`` is where the manifest has them."""
 
     field: str
-    items: tuple[tuple[str, Literal], ...]
+    items: tuple[tuple[str, Value], ...]
 
     def field_of(self, name: str) -> str:
         """Where the manifest has one of them."""
@@ -232,7 +232,7 @@ def parse_params(params: Mapping[str, Any], field: str) -> Arguments:
     return Arguments(field, _parse_params(params, field, MAX_DEPTH))
 
 
-def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tuple[str, Literal], ...]:
+def _parse_params(params: Mapping[str, Any], field: str, room: int) -> tuple[tuple[str, Value], ...]:
     return tuple((name, _parse(params[name], f"{field}.{name}", room)) for name in sorted(params))
 
 
@@ -268,7 +268,7 @@ def _parse_tagged_scalar(tag: str, body: Json, field: str) -> Plain:
     return number
 
 
-Values = tuple[Literal | Spaced | range, ...]
+Values = tuple[Value | Spaced | range, ...]
 
 
 def parse_distribution(value: Json, field: str) -> Distribution | None:
@@ -347,14 +347,14 @@ def count_values(values: Values) -> int:
     return sum(_span(entry) for entry in values)
 
 
-def _span(entry: Literal | Spaced | range) -> int:
+def _span(entry: Value | Spaced | range) -> int:
     if isinstance(entry, Spaced):
         return entry.num
     # not len(), which knows no range longer than a machine's word
     return max(0, -((entry.start - entry.stop) // entry.step)) if isinstance(entry, range) else 1
 
 
-def value_at(values: Values, position: int) -> Literal:
+def value_at(values: Values, position: int) -> Value:
     """The value at ``position``, counted through ranges.
 
     A ``logspace`` value is libm's power here and may differ from numpy's in the last bit: it is for showing progress. What is

@@ -10,12 +10,12 @@ from tuningjob.manifest.literals import (
     TAGS,
     DictOf,
     ListOf,
-    Literal,
     ObjectOf,
     Plain,
     Scalar,
     TupleOf,
     Unwritten,
+    Value,
     shown,
 )
 
@@ -23,7 +23,7 @@ _INT64_BOUND: Final = 2**63
 _LONGEST_TOLD: Final = 1_000
 
 
-def to_json(literal: Literal) -> Json:
+def to_json(literal: Value) -> Json:
     """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
     match literal:
         case Scalar(value=value):
@@ -39,14 +39,14 @@ def to_json(literal: Literal) -> Json:
             return {"repr": text}
 
 
-def _pairs_to_json(pairs: Sequence[tuple[Literal, Literal]]) -> dict[str, Any]:
+def _pairs_to_json(pairs: Sequence[tuple[Value, Value]]) -> dict[str, Any]:
     names = [key.value for key, _ in pairs if isinstance(key, Scalar) and isinstance(key.value, str)]
     if len(set(names)) == len(pairs) and _is_plain_map(names):
         return params_to_json(zip(names, (value for _, value in pairs), strict=True))
     return {"dict": [[to_json(key), to_json(value)] for key, value in pairs]}
 
 
-def params_to_json(params: Iterable[tuple[str, Literal]]) -> dict[str, Any]:
+def params_to_json(params: Iterable[tuple[str, Value]]) -> dict[str, Any]:
     """Names and literals as a map. A null is spelt out there: the API server drops a key that has none."""
     written = ((name, to_json(literal)) for name, literal in params)
     return {name: {"none": True} if value is None else value for name, value in written}
@@ -73,12 +73,12 @@ def _scalar_to_json(value: Plain, *, tagged: bool) -> Json:
     return value
 
 
-def told(literal: Literal) -> str:
+def spelled(literal: Value) -> str:
     """A literal for people, as Python would write it; text alone is bare. An estimator is its class and what it was given."""
     return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
 
 
-def _told(literal: Literal) -> str:
+def _told(literal: Value) -> str:
     match literal:
         case Scalar(value=value):
             return shown(value, _LONGEST_TOLD)

@@ -40,7 +40,7 @@ same transaction, so that it depends on no one's watching how the search ends.
 from collections.abc import Iterator
 from typing import Protocol
 
-from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Preflight, Refusal, Search
+from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Preflight, Refusal, SearchRecord
 from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
 
 
@@ -50,7 +50,7 @@ class SearchJournal(Protocol):
     Every method may raise UnknownSearch, and JournalError.
     """
 
-    def search(self) -> Search:
+    def search(self) -> SearchRecord:
         """What a worker must know to take part."""
 
     def set_preflight(self, preflight: Preflight) -> None:

@@ -242,7 +242,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SearchRecord:
     """What a worker must know to take part. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
 
     __pydantic_config__ = WIRE

@@ -40,7 +40,7 @@ from tuningjob.protocol.records import (
     Claim,
     Preflight,
     Refusal,
-    Search,
+    SearchRecord,
 )
 from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
 from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, may_pass, sentence_of
@@ -59,7 +59,7 @@ _MAX_BODY_BYTES: Final = 2 * 2**20
 
 # httpx must be told what it is.
 _JSON: Final = {"Content-Type": "application/json"}
-_SEARCH: Final = TypeAdapter(Search)
+_SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
 _CELLS: Final = TypeAdapter(list[CellResult])
 _CLAIM_REQUEST: Final = TypeAdapter(ClaimRequest)
@@ -109,7 +109,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         )
 
     @override
-    def search(self) -> Search:
+    def search(self) -> SearchRecord:
         return self._parsed(_SEARCH, self._request("GET", "/v1/search"))
 
     @override

@@ -19,19 +19,19 @@ from tuningjob.manifest.literals import (
     DictOf,
     Distribution,
     ListOf,
-    Literal,
     ObjectOf,
     Scalar,
     Spaced,
     TupleOf,
     Unwritten,
+    Value,
     Values,
     shown,
 )
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path
-from tuningjob.search.reasons import Reason, refused, told
+from tuningjob.search.reasons import Reason, error_text, refused
 
 _PASSTHROUGH: Final = "passthrough"
 _SAMPLERS: Final = (
@@ -50,13 +50,15 @@ def load_attribute(path: str, field: str, *, kind: str) -> Anything:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
             raise refused(
-                Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}."
+                Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {error_text(error)}."
             ) from error
         close = _nearest_module(module_path) or _in_scikit_learn(path) or looked_in()
         advice = f"There is no module {error.name!r} here. {close}"
         raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, advice) from error
     except (Exception, SystemExit) as error:
-        raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
+        raise refused(
+            Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {error_text(error)}."
+        ) from error
     try:
         return _attribute(module, name)
     except AttributeError:
@@ -67,7 +69,9 @@ def load_attribute(path: str, field: str, *, kind: str) -> Anything:
         )
         raise refused(Reason.CODE_IMPORT, field, f"{kind} that {module_path} has", path, advice) from None
     except (Exception, SystemExit) as error:  # the module's own __getattr__
-        raise refused(Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {told(error)}.") from error
+        raise refused(
+            Reason.CODE_IMPORT, field, can_be_imported, path, f"Importing it says: {error_text(error)}."
+        ) from error
 
 
 def _attribute(module: Anything, name: str) -> Anything:
@@ -111,7 +115,7 @@ def load_estimator_class(path: str, field: str) -> type[Any]:
     return found
 
 
-def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field: str, params_field: str) -> Estimator:
+def make_estimator(class_path: str, params: Iterable[tuple[str, Value]], field: str, params_field: str) -> Estimator:
     """An instance. Raises ManifestRefused for a parameter that it lacks, with the nearest name."""
     if class_path == _PASSTHROUGH:
         return _PASSTHROUGH
@@ -146,7 +150,7 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Literal]], field
             params_field,
             f"parameters that {class_path} takes",
             values,
-            f"It says: {told(error)}.",
+            f"It says: {error_text(error)}.",
         ) from error
 
 
@@ -181,7 +185,7 @@ def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: s
 
 def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
     must_be = "a class that takes these params"
-    return refused(Reason.ESTIMATOR_INVALID, field, must_be, class_path, f"It says: {told(error)}.")
+    return refused(Reason.ESTIMATOR_INVALID, field, must_be, class_path, f"It says: {error_text(error)}.")
 
 
 def build_estimator(spec: EstimatorSpec) -> Estimator:
@@ -212,7 +216,7 @@ def build_estimator(spec: EstimatorSpec) -> Estimator:
     return pipeline
 
 
-def materialise(literal: Literal, field: str = "") -> Anything:
+def materialise(literal: Value, field: str = "") -> Anything:
     """The Python value of a literal. Raises ManifestRefused for an object that cannot be made."""
     match literal:
         case Scalar(value=value):
@@ -229,7 +233,7 @@ def materialise(literal: Literal, field: str = "") -> Anything:
             raise refused(Reason.PARAMETER_INVALID, field, "a value that a manifest can write", text)
 
 
-def _dict_of(pairs: Iterable[tuple[Literal, Literal]], field: str) -> dict[Any, Any]:
+def _dict_of(pairs: Iterable[tuple[Value, Value]], field: str) -> dict[Any, Any]:
     made: dict[Any, Any] = {}
     for key, value in pairs:
         name = materialise(key, f"{field}.dict")

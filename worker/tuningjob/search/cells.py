@@ -76,7 +76,7 @@ def count_warnings(seen: Counter[str]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    seen.update(_shortened(told(warning)) for warning in caught)
+    seen.update(_shortened(warning_text(warning)) for warning in caught)
 
 
 def with_warnings(steps: Iterator[Evaluated | AtWork]) -> Iterator[Evaluated | AtWork]:
@@ -85,13 +85,13 @@ def with_warnings(steps: Iterator[Evaluated | AtWork]) -> Iterator[Evaluated | A
         warnings.simplefilter("always")
         for step in steps:
             if isinstance(step, Evaluated):
-                yield Evaluated(step.cell, step.outcome, tuple(map(told, caught)))
+                yield Evaluated(step.cell, step.outcome, tuple(map(warning_text, caught)))
                 caught.clear()
             else:
                 yield step
 
 
-def told(warning: warnings.WarningMessage) -> str:
+def warning_text(warning: warnings.WarningMessage) -> str:
     """A warning as one text."""
     text = str(warning.message).strip()
     return text if text.startswith(_SCORING_FAILED) else f"{warning.category.__name__}: {text}"

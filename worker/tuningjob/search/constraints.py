@@ -17,7 +17,7 @@ from tuningjob.engine.sklearn_private import (
 _UNCHECKED: Final = "no_validation"
 
 
-def must_be(owner: Estimator, name: str, value: ParamValue) -> str | None:
+def constraint_text(owner: Estimator, name: str, value: ParamValue) -> str | None:
     """What the parameter must be, in scikit-learn's words, if ``owner`` would refuse the value when it is fitted; else None.
 
     ``owner`` may be anything that stands where an estimator does: what has no constraints refuses nothing.
@@ -41,7 +41,7 @@ def invalid_within(estimator: Estimator) -> Iterator[tuple[str, Any, str]]:
     for path, owner in named.items():
         if is_estimator(owner):
             for name, value in owner.get_params(deep=False).items():
-                wanted = must_be(owner, name, value)
+                wanted = constraint_text(owner, name, value)
                 if wanted is not None:
                     yield (f"{path}__{name}" if path else name), value, wanted
 

@@ -17,7 +17,7 @@ from tuningjob.manifest.data import Data
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
-from tuningjob.search.reasons import Reason, refused, told
+from tuningjob.search.reasons import Reason, error_text, refused
 from tuningjob.search.tables import lacks_header, read_csv, read_parquet
 
 _MOST_NAMED: Final = 10
@@ -112,7 +112,7 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
         made = loader(**arguments)
     except (Exception, SystemExit) as error:
         raise refused(
-            Reason.DATA_LOAD, "spec.data", "a loader that runs", data.loader, f"It says: {told(error)}."
+            Reason.DATA_LOAD, "spec.data", "a loader that runs", data.loader, f"It says: {error_text(error)}."
         ) from error
     if isinstance(made, tuple):
         if len(made) != 2:

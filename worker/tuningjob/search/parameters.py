@@ -9,11 +9,11 @@ from typing import Any
 from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
-from tuningjob.manifest.literals import Arguments, Distribution, Literal, Scalar, shown
+from tuningjob.manifest.literals import Arguments, Distribution, Scalar, Value, shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import takes
-from tuningjob.search.constraints import invalid_within, must_be
+from tuningjob.search.constraints import constraint_text, invalid_within
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
 
@@ -140,7 +140,7 @@ def _listed(cls: type[Any]) -> list[str]:
         return []
 
 
-def means_two_things(owner: Estimator, name: str, literal: Literal) -> bool:
+def means_two_things(owner: Estimator, name: str, literal: Value) -> bool:
     """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
 
     ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.
@@ -164,7 +164,7 @@ def means_two_things(owner: Estimator, name: str, literal: Literal) -> bool:
     )
 
 
-def _ambiguity(field: str, literal: Literal) -> Problem:
+def _ambiguity(field: str, literal: Value) -> Problem:
     value = literal.value if isinstance(literal, Scalar) else literal
     return Problem(
         field,
@@ -288,7 +288,7 @@ def _wanted(
     tried: Mapping[str, Any],
 ) -> str | None:
     for owner in owners:
-        wanted = must_be(owner, leaf, value)
+        wanted = constraint_text(owner, leaf, value)
         if wanted is not None:
             return wanted
     for inner, _, wanted in invalid_within(value):

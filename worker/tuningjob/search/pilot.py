@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuningjob.engine import held_bytes
-from tuningjob.engine.arrays import size_of
+from tuningjob.engine.arrays import bytes_of
 from tuningjob.engine.forecast import Forecast
 from tuningjob.engine.processes import may_fork
 from tuningjob.errors import WorkerDied
@@ -36,7 +36,7 @@ from tuningjob.search.cells import work_of
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import Reason, shortened
-from tuningjob.search.trial import Measured, Trial, resident_bytes, spread_over
+from tuningjob.search.trial import MeasuredFit, Trial, resident_bytes, spread_over
 
 RUN_SECONDS: Final = 0.7
 PLAN_SECONDS: Final = 60.0
@@ -55,16 +55,16 @@ _GOLDEN: Final = 0.6180339887498949
 
 
 @dataclass(frozen=True)
-class Findings:
+class PilotResult:
     """What came of a pilot: None where nothing could be measured, or nobody needs it; and warnings."""
 
     pilot: Pilot | None
     warnings: tuple[str, ...] = ()
 
 
-def measure(
+def run_pilot(
     problem: SearchProblem, *, n_jobs: int, seconds: float, memory_bytes: int = 0, always: bool = False
-) -> Findings:
+) -> PilotResult:
     """A pilot of at most so many seconds, for a pod of ``n_jobs`` processes within ``memory_bytes`` (0: nobody knows).
 
     Unless ``always``, it ends after its first fit where the whole search will be short. Never raises for what a fit does.
@@ -72,26 +72,26 @@ def measure(
     whole = len(problem.splits[0][0])
     if not may_fork():
         told = "no fit was measured, because importing the code or loading the data started threads. Nothing else comes of it."
-        return Findings(None, (f"{Reason.PILOT_FAILED}: {told}",))
+        return PilotResult(None, (f"{Reason.PILOT_FAILED}: {told}",))
     chosen = spread_over(valid_values(problem.estimator, problem.space.tried), _CANDIDATES)
     if not chosen:  # of all that was drawn each has something invalid: a warning has told it
-        return Findings(None, ())
+        return PilotResult(None, ())
     try:
         with contextlib.closing(Trial(problem, chosen, seconds=seconds, memory_bytes=memory_bytes)) as trial:
             round_ = _Round(problem, chosen, trial)
             measured = round_.run(None if always else n_jobs)
     except WorkerDied as died:
-        return Findings(None, (f"{Reason.PILOT_FAILED}: {died}",))
+        return PilotResult(None, (f"{Reason.PILOT_FAILED}: {died}",))
     warnings = tuple(_failures(chosen, measured, round_.sizes))
     good = [each for each in measured if each.error is None]
     if round_.is_short:
-        return Findings(None, warnings)
+        return PilotResult(None, warnings)
     if not good:
         if not warnings:
             told = f"no fit on {round_.sizes[0]:,} of {whole:,} rows ended within {seconds:g} s: nothing is known of the costs."
             warnings = (f"{Reason.PILOT_FAILED}: {told}",)
-        return Findings(None, warnings)
-    return Findings(estimate_of(problem, chosen, good, whole=whole, n_jobs=n_jobs), warnings)
+        return PilotResult(None, warnings)
+    return PilotResult(estimate_of(problem, chosen, good, whole=whole, n_jobs=n_jobs), warnings)
 
 
 def _sizes(rows: int) -> list[int]:
@@ -112,7 +112,7 @@ class _Round:
         self._problem = problem
         self._chosen = chosen
         self._trial = trial
-        self._measured: dict[int, list[Measured]] = {}
+        self._measured: dict[int, list[MeasuredFit]] = {}
         self.sizes = _sizes(len(problem.splits[0][0]))
         self.is_short = False
 
@@ -121,7 +121,7 @@ class _Round:
         """Seconds."""
         return self._trial.left
 
-    def run(self, n_jobs: int | None) -> list[Measured]:
+    def run(self, n_jobs: int | None) -> list[MeasuredFit]:
         """All measurements that there was time for. With ``n_jobs``: of one fit alone where the search will be short."""
         first = self._measure(0, self.sizes[0])
         if first is None:
@@ -147,7 +147,7 @@ class _Round:
                 results.append(result)
         return results or [first]
 
-    def _is_short(self, first: Measured, n_jobs: int) -> bool:
+    def _is_short(self, first: MeasuredFit, n_jobs: int) -> bool:
         problem = self._problem
         fits = len(problem.candidates) * len(problem.splits)
         growth = (self.sizes[-1] / first.rows) ** 2
@@ -164,7 +164,7 @@ class _Round:
         power = _UNKNOWN_POWER if power is None else max(1.0, power)
         return float(last.seconds * (rows / last.rows) ** power)
 
-    def _measure(self, candidate: int, rows: int) -> Measured | None:
+    def _measure(self, candidate: int, rows: int) -> MeasuredFit | None:
         """None when the time is up."""
         result = self._trial.measure(candidate, rows)
         if result is not None:
@@ -175,7 +175,7 @@ class _Round:
 # --- what it comes to
 
 
-def _power(known: Sequence[Measured]) -> float | None:
+def _power(known: Sequence[MeasuredFit]) -> float | None:
     """The p of seconds ~ rows^p, by the last two sizes; None of one size."""
     sizes = {each.rows: each.seconds for each in known}
     if len(sizes) < 2:
@@ -193,7 +193,7 @@ class Cost:
     process_bytes: Spread
 
 
-def cost_of(known: Sequence[Measured], whole: int, *, power: float, row_bytes: float) -> Cost:
+def cost_of(known: Sequence[MeasuredFit], whole: int, *, power: float, row_bytes: float) -> Cost:
     """Of a candidate that was measured so, on all of ``whole`` rows of ``row_bytes`` each; seconds grow as rows^power."""
     last = max(known, key=lambda each: each.rows)
     ratio = whole / last.rows
@@ -218,17 +218,17 @@ def cost_of(known: Sequence[Measured], whole: int, *, power: float, row_bytes: f
 
 
 def estimate_of(
-    problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], good: Sequence[Measured], *, whole: int, n_jobs: int
+    problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], good: Sequence[MeasuredFit], *, whole: int, n_jobs: int
 ) -> Pilot:
     """What all cells will cost, on ``whole`` rows, by some fits of the candidates that were ``chosen``."""
-    by_candidate: dict[int, list[Measured]] = {}
+    by_candidate: dict[int, list[MeasuredFit]] = {}
     for each in good:
         by_candidate.setdefault(each.candidate, []).append(each)
     powers = [power for known in by_candidate.values() if (power := _power(known)) is not None]
     # how costs grow is the algorithm's, and few measurements are noisy: one power for all
     power = float(np.median(powers)) if powers else 1.0
     work = work_of(problem)
-    row_bytes = size_of(work.X) / max(1, problem.data.samples)
+    row_bytes = bytes_of(work.X) / max(1, problem.data.samples)
     costs = {
         candidate: cost_of(known, whole, power=power, row_bytes=row_bytes) for candidate, known in by_candidate.items()
     }
@@ -247,7 +247,7 @@ def estimate_of(
             high=max(each.high for each in memory),
         ),
         # X and y are in the process's memory already
-        pod_bytes=resident_bytes() + held_bytes(work, n_jobs, smallest_memo=0) - size_of(work.X) - size_of(work.y),
+        pod_bytes=resident_bytes() + held_bytes(work, n_jobs, smallest_memo=0) - bytes_of(work.X) - bytes_of(work.y),
         cells=len(good),
         full=sum(each.rows == whole for each in good),
     )
@@ -279,7 +279,9 @@ def _share_of_nested(problem: SearchProblem) -> float:
     return sum(size * share for size, share in zip(sizes, shares, strict=True)) / max(1, sum(sizes))
 
 
-def _failures(chosen: Sequence[Mapping[str, Any]], measured: Sequence[Measured], sizes: Sequence[int]) -> Iterator[str]:
+def _failures(
+    chosen: Sequence[Mapping[str, Any]], measured: Sequence[MeasuredFit], sizes: Sequence[int]
+) -> Iterator[str]:
     """A warning about candidates whose last fit failed; few rows may be why, so it is said how many they were."""
     last = {each.candidate: each for each in measured}
     failed = [each for each in last.values() if each.error is not None]

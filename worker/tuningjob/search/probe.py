@@ -26,7 +26,7 @@ from tuningjob.manifest.literals import shown
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import Reason, shortened
-from tuningjob.search.trial import Measured, Trial, corner, is_same, spread_over
+from tuningjob.search.trial import MeasuredFit, Trial, corner, is_same, spread_over
 
 _ROWS: Final = 128
 _MOST_CANDIDATES: Final = 64
@@ -104,7 +104,7 @@ def _distinct(candidates: Sequence[Mapping[str, Any]] | Iterator[Mapping[str, An
 # --- what comes of it
 
 
-def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Measured]:
+def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[MeasuredFit]:
     """Fits that prove, by failing, that each would; [] where that is not proven."""
     train = len(problem.splits[0][0])
     few = min(_ROWS, train)
@@ -136,7 +136,7 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
     return failures
 
 
-def _told(problem: SearchProblem, failures: Sequence[Measured]) -> Problem:
+def _told(problem: SearchProblem, failures: Sequence[MeasuredFit]) -> Problem:
     # of the last ones, which may have had more rows: what most of them say
     tried = [each for each in failures if each.rows == failures[-1].rows]
     (error, _), *_ = Counter(each.error or "" for each in tried).most_common(1)
@@ -163,7 +163,7 @@ def _name_of(problem: SearchProblem) -> str:
 
 # --- errors that are known, and what to do
 
-_Advice: TypeAlias = Callable[[SearchProblem, Measured], str]
+_Advice: TypeAlias = Callable[[SearchProblem, MeasuredFit], str]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class _Known:
     whatever_params: bool = False
 
 
-def _advice(problem: SearchProblem, failure: Measured) -> str:
+def _advice(problem: SearchProblem, failure: MeasuredFit) -> str:
     error = failure.error or ""
     first = problem.estimator.steps[0][1] if isinstance(problem.estimator, Pipeline) else problem.estimator
     if type(first).__module__ == _VECTORISERS and np.ndim(problem.data.X) == 2:
@@ -193,7 +193,7 @@ def _classes(problem: SearchProblem) -> int:
     return len(pd.unique(np.asarray(problem.data.y).ravel()))
 
 
-def _of_two_classes(problem: SearchProblem, failure: Measured) -> str:
+def _of_two_classes(problem: SearchProblem, failure: MeasuredFit) -> str:
     scoring, classes = problem.spec.scoring or "the estimator's score", _classes(problem)
     others = [name for name in (f"{scoring}_macro", f"{scoring}_weighted") if name in get_scorer_names()]
     averaged = f"Write scoring: {' or '.join(others)}" if others else ""
@@ -210,7 +210,7 @@ def _of_two_classes(problem: SearchProblem, failure: Measured) -> str:
     )
 
 
-def _of_text(problem: SearchProblem, failure: Measured) -> str:
+def _of_text(problem: SearchProblem, failure: MeasuredFit) -> str:
     y = np.asarray(problem.data.y)
     is_meant = failure.in_scoring or not is_classifier(problem.estimator)
     if is_meant and y.dtype.kind in "OUST" and any(isinstance(each, str) for each in y[:100].flat):

@@ -56,7 +56,7 @@ def refused(reason: Reason, field: str, must_be: str, got: object, advice: str =
     return ManifestRefused([Problem(field, must_be, shown(got), advice, reason)])
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """An error in one line, as the end of its traceback says it: kind, text, and where in whose code it was raised."""
     text = ADDRESS.sub("", " ".join(str(error).split()))
     frames = extract_tb(error.__traceback__)

@@ -26,7 +26,7 @@ from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
 from tuningjob.errors import SearchFailed
 from tuningjob.manifest import wellknown
-from tuningjob.manifest.spelling import told
+from tuningjob.manifest.spelling import spelled
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
@@ -215,7 +215,7 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
         columns["gap"] = columns["mean_train_score"] - columns["mean_test_score"]
     columns["mean_fit_time"] = table["mean_fit_time"][best]
     columns |= {
-        name: _parameter_column(values[best], lambda value: told(literal_of(value)))
+        name: _parameter_column(values[best], lambda value: spelled(literal_of(value)))
         for name, values in table.items()
         if name.startswith("param_")
     }

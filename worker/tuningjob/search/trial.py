@@ -26,7 +26,7 @@ from tuningjob.engine.processes import Died, Item, Processes, Raised
 from tuningjob.search.cells import result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
 from tuningjob.search.problem import SearchProblem, Split
-from tuningjob.search.reasons import reason_of, told
+from tuningjob.search.reasons import error_text, reason_of
 
 _GOLDEN: Final = 0.6180339887498949
 _KIB: Final = 1024
@@ -40,7 +40,7 @@ _MOST_NUMBERS: Final = 20_000_000
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredFit:
     """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed.
 
     ``is_certain``: it failed by an exception of its own; not for lack of time, memory or a network, and its process lives.
@@ -162,7 +162,7 @@ class Trial:
         self._room = _room(memory_bytes)
         self._odd = _odd_rows(problem.data)
         self._is_set_up = False
-        self._processes: Processes[_Task, Measured] = Processes(self._work, 1)
+        self._processes: Processes[_Task, MeasuredFit] = Processes(self._work, 1)
 
     def close(self) -> None:
         """End the process now, whatever it is at."""
@@ -173,10 +173,10 @@ class Trial:
         """Seconds."""
         return self._until - time.monotonic()
 
-    def measure(self, candidate: int, rows: int, *, split: int = 0, within: float = math.inf) -> Measured | None:
+    def measure(self, candidate: int, rows: int, *, split: int = 0, within: float = math.inf) -> MeasuredFit | None:
         """One fit on so many rows of a split; None when the time is up, or that of this fit: then nothing more is measured."""
         self._processes.submit(_Task(candidate, split, rows))
-        result = Measured(candidate, rows, error="nothing came of it")
+        result = MeasuredFit(candidate, rows, error="nothing came of it")
         until = min(self._until, time.monotonic() + within)
         while (left := until - time.monotonic()) > 0:
             for event in self._processes.events(left):
@@ -184,7 +184,7 @@ class Trial:
                     result = event.value
                     continue
                 if isinstance(event, Raised):
-                    result = replace(result, error=told(event.exception))
+                    result = replace(result, error=error_text(event.exception))
                 elif isinstance(event, Died):
                     result = replace(result, error=self._death(event))
                 return result
@@ -197,7 +197,7 @@ class Trial:
 
     # in the child
 
-    def _work(self, task: _Task) -> Iterator[Measured]:
+    def _work(self, task: _Task) -> Iterator[MeasuredFit]:
         if not self._is_set_up:
             self._is_set_up = True
             # what an estimator does to its group of processes it does to itself alone
@@ -214,7 +214,7 @@ class Trial:
                     error = None if cell.error is None else reason_of(cell.error)
                     # time in which others had the processor is not the fit's: a pod has its own
                     at_work = max(0.0, 1 - (_waited() - waited) / max(1e-9, time.monotonic() - began))
-                    yield Measured(
+                    yield MeasuredFit(
                         task.candidate,
                         task.rows,
                         at_work * (cell.fit_seconds + cell.score_seconds),

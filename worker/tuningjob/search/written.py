@@ -17,11 +17,11 @@ from tuningjob.manifest import bounds
 from tuningjob.manifest.literals import (
     DictOf,
     ListOf,
-    Literal,
     ObjectOf,
     Scalar,
     TupleOf,
     Unwritten,
+    Value,
     parse_params,
     shown,
 )
@@ -61,7 +61,7 @@ def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params").items}
 
 
-def literal_of(value: ParamValue) -> Literal:
+def literal_of(value: ParamValue) -> Value:
     """The literal of a value; Unwritten for what has none, and for what is inside of itself."""
     return _Writer().write(value)
 
@@ -92,10 +92,10 @@ class _Writer:
         self._name = name
         self._left = _MOST_VALUES
 
-    def write(self, value: ParamValue) -> Literal:
+    def write(self, value: ParamValue) -> Value:
         return self._write(value, _MOST_LEVELS, self._owner, self._name)
 
-    def _write(self, value: ParamValue, room: int, owner: Estimator = None, name: str = "") -> Literal:
+    def _write(self, value: ParamValue, room: int, owner: Estimator = None, name: str = "") -> Value:
         self._left -= 1
         if room <= 0 or self._left < 0:
             return Unwritten(f"<{type(value).__name__}>")
@@ -115,7 +115,7 @@ class _Writer:
             return self._write_object(value, room - 1)
         return _unwritten(value)
 
-    def _write_object(self, value: ParamValue, room: int) -> Literal:
+    def _write_object(self, value: ParamValue, room: int) -> Value:
         path = public_path(type(value))
         params = _params_of(value)
         if path is None or params is None:
@@ -132,18 +132,18 @@ class _Writer:
         )
 
 
-def _is_default(value: ParamValue, literal: Literal, default: Anything, writer: _Writer) -> bool:
+def _is_default(value: ParamValue, literal: Value, default: Anything, writer: _Writer) -> bool:
     if value is default:
         return True
     return default is not _NOTHING and _is_whole(literal) and json_of(literal) == json_of(writer.write(default))
 
 
-def json_of(literal: Literal) -> str:
+def json_of(literal: Value) -> str:
     """A literal as text: 1, 1.0 and True are three, and a NaN is one."""
     return json.dumps(to_json(literal), sort_keys=True)
 
 
-def _is_whole(literal: Literal) -> bool:
+def _is_whole(literal: Value) -> bool:
     match literal:
         case Unwritten():
             return False

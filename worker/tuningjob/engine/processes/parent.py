@@ -65,11 +65,11 @@ class Processes(Generic[TaskT, ValueT]):
         self._tickets = 0
         self._waiting: list[Task] = []  # a heap: what comes back from a dead worker is older than the rest
         self._workers: list[_Worker] = []
-        self._missing = [_Missing(place) for place in range(count)]
+        self._missing = [_Missing(slot) for slot in range(count)]
         # The ticket that each worker has begun, written by the worker: shared memory does not die with it.
         self._begun = memoryview(mmap.mmap(-1, count * _TICKET_BYTES)).cast("q")
         self._selector = selectors.PollSelector()  # unlike epoll it has no descriptor to be inherited
-        self._zygote = _Zygote(lambda place, connection: work(connection, run, self._begun[place : place + 1]))
+        self._zygote = _Zygote(lambda slot, connection: work(connection, run, self._begun[slot : slot + 1]))
         try:
             self._fill_up()
         except BaseException:
@@ -157,10 +157,10 @@ class Processes(Generic[TaskT, ValueT]):
         worker.connection.close()
         self._workers.remove(worker)
         exitcode = self._zygote.reap(worker.pid)
-        begun = self._begun[worker.place]
+        begun = self._begun[worker.slot]
         stillbirths = 0 if begun else worker.stillbirths + 1
         # Replaced only when the caller comes back: should that fail, it has been told all else before.
-        self._missing.append(_Missing(worker.place, stillbirths, exitcode))
+        self._missing.append(_Missing(worker.slot, stillbirths, exitcode))
         for task in worker.tasks:
             if task[0] == begun:
                 self.outstanding -= 1
@@ -176,9 +176,9 @@ class Processes(Generic[TaskT, ValueT]):
                     f"{_STILLBIRTHS} worker processes, each in the place of the one before, died before they had begun "
                     f"a task; the last one {how(missing.exitcode)}"
                 )
-            self._begun[missing.place] = 0
-            pid, connection = self._zygote.birth(missing.place)
-            worker = _Worker(pid, connection, missing.place, missing.stillbirths)
+            self._begun[missing.slot] = 0
+            pid, connection = self._zygote.birth(missing.slot)
+            worker = _Worker(pid, connection, missing.slot, missing.stillbirths)
             self._workers.append(worker)
             self._selector.register(connection, selectors.EVENT_READ, worker)
             self._missing.pop()
@@ -207,9 +207,9 @@ def threads() -> dict[int, str]:
 
 @dataclass(frozen=True)
 class _Missing:
-    """A worker's empty place: how many in a row have died in it without having begun a task, and how the last one did."""
+    """A worker's empty slot: how many in a row have died in it without having begun a task, and how the last one did."""
 
-    place: int
+    slot: int
     stillbirths: int = 0
     exitcode: int = 0
 
@@ -218,7 +218,7 @@ class _Missing:
 class _Worker:
     pid: int
     connection: ParentsEnd
-    place: int
+    slot: int
     stillbirths: int
     tasks: deque[Task] = field(default_factory=deque)
 
@@ -245,10 +245,10 @@ class _Zygote:
         self._pid = fork(zygote)
         its_end.close()
 
-    def birth(self, place: int) -> tuple[int, ParentsEnd]:
+    def birth(self, slot: int) -> tuple[int, ParentsEnd]:
         """Have a worker forked: its process id and the way to it."""
         try:
-            self._control.send(REQUEST.pack(Request.FORK, place))
+            self._control.send(REQUEST.pack(Request.FORK, slot))
             answer, fds, _, _ = socket.recv_fds(self._control, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             answer = b""

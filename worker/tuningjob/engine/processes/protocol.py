@@ -18,7 +18,7 @@ Error = tuple[bytes, str]  # pickled exception, its traceback as text
 Message = tuple[int, list[bytes], bool, Error | None]  # ticket, pickled values, whether it has ended, why it failed
 ParentsEnd: TypeAlias = "Connection[Task, Message]"
 WorkersEnd: TypeAlias = "Connection[Message, Task]"
-WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # what a worker does, given its place
+WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # what a worker does, given its slot
 
 # --- between the parent and the zygote: each request and each answer is a packet
 
@@ -26,7 +26,9 @@ WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # what a worker does, giv
 class Request(IntEnum):
     """What the parent asks of the zygote, each with a number."""
 
-    FORK = 1  # a worker for the place of this number: answered by its process id, and by its connection; or a negated errno
+    FORK = (
+        1  # a worker for the slot of this number: answered by its process id, and by its connection; or a negated errno
+    )
     REAP = 2  # the worker with this process id, which is dead: answered by its exit code
 
 

@@ -56,7 +56,7 @@ def serve(control: socket.socket, work: WorkOf, parent: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _give_birth(control: socket.socket, work: WorkOf, place: int) -> set[int]:
+def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
     """The worker that was forked, if one could be."""
     parents_end, its_end = socket.socketpair()
     zygote = os.getpid()
@@ -69,7 +69,7 @@ def _give_birth(control: socket.socket, work: WorkOf, place: int) -> set[int]:
         connection: WorkersEnd = Connection(its_end.detach())
         # a process that an estimator forks must not keep it open beyond the worker's death
         os.register_at_fork(after_in_child=connection.close)
-        work(place, connection)
+        work(slot, connection)
 
     with parents_end, its_end:
         try:
