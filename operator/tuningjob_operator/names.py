@@ -8,7 +8,7 @@ from typing import Final
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS
 from tuningjob.manifest.wellknown import GROUP
 
-# Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and children.py.
+# Labels of the Job, its pods, the Secret and the ConfigMap: written by the builders in job.py and owned_objects.py.
 LABEL_APP: Final = "app.kubernetes.io/name"  # read by people and dashboards
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"  # read by people and dashboards
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"  # read by people
@@ -94,7 +94,7 @@ START_DEADLINE_EXCEEDED: Final = "StartDeadlineExceeded"  # Failed: spec.startDe
 # status forgets neither. TooManyFailedFits (spec.limits.maxFailedFits) is the journal's own, the others are the operator's.
 ENDED_BY_MANIFEST: Final = (CANCELLED, DEADLINE_EXCEEDED, START_DEADLINE_EXCEEDED, TOO_MANY_FAILED_FITS, PLAN_READY)
 
-# Reporter of our Events: written by children.event, read by `kubectl describe`.
+# Reporter of our Events: written by owned_objects.build_event, read by `kubectl describe`.
 EVENT_SOURCE: Final = "tuningjob"
 
 

@@ -28,12 +28,12 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from tests.engine.fresh import in_a_fresh_process
 from tuningjob import GridSearchCV
-from tuningjob.engine import lean, memo
+from tuningjob.engine import memo, shortcuts
 from tuningjob.engine.evaluate import PATCHES
 from tuningjob.engine.patches import Patch, Patches, inside
 from tuningjob.engine.sklearn_private import PatchedName
 
-_PLACES: Final = [patch.place for patch in (*memo.PATCHES, *lean.PATCHES)]
+_PLACES: Final = [patch.place for patch in (*memo.PATCHES, *shortcuts.PATCHES)]
 _ORIGINALS: Final = [place.now for place in _PLACES]
 _GRID: Final = {"clf__C": [0.1, 1.0, 10.0]}
 _PATIENCE: Final = 60  # seconds, of a machine that is busy

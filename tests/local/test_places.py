@@ -12,7 +12,7 @@ from tests.journal.makers import Clock
 from tests.local.commands import Ended
 from tests.local.makers import Place
 from tests.servers.postgres import Postgres
-from tuningjob.cli.places import user
+from tuningjob.cli.source import user
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.remote.kubeconfig import KubeconfigRefused, KubeContext, current_context
 

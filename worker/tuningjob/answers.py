@@ -42,7 +42,7 @@ def params(
     try:  # what reads a file alone needs no command line
         import click  # noqa: PLC0415
 
-        from tuningjob.cli.places import Where, chosen, opened  # noqa: PLC0415
+        from tuningjob.cli.source import Where, chosen, opened  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ImportError(advice_for(error, "tuningjob.params") or str(error)) from error
 

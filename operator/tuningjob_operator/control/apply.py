@@ -16,7 +16,7 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Cluster, Conflict, NotFound
-from tuningjob_operator.decide.children import build_secret
+from tuningjob_operator.decide.owned_objects import build_secret
 from tuningjob_operator.decide.decision import (
     CreateJob,
     CreateToken,

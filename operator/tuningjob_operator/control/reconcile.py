@@ -35,7 +35,7 @@ from tuningjob_operator.control.service_watch import ServiceWatch
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import read_spec
-from tuningjob_operator.decide.children import build_event, read_files
+from tuningjob_operator.decide.owned_objects import build_event, read_files
 from tuningjob_operator.decide.conditions import transitions
 from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, ScaleJob, View
 from tuningjob_operator.decide.plan import beyond, changes_of, plan, with_service

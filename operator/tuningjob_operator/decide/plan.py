@@ -25,7 +25,7 @@ from tuningjob_operator import names
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import Admission, admit_spec, read_spec, remeasure
-from tuningjob_operator.decide.children import build_results
+from tuningjob_operator.decide.owned_objects import build_results
 from tuningjob_operator.decide.conditions import find, is_true
 from tuningjob_operator.decide.decision import (
     DeleteTuningJob,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tuningjob.cli.console import err, out, plain, print_json, print_table, to_json
-from tuningjob.cli.places import (
+from tuningjob.cli.source import (
     RESULTS,
     VERSION,
     AuditSource,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tuningjob.cli.console import out, plain, warn
-from tuningjob.cli.places import VERSION, AuditSource, BadUse, Where, chosen, key_argument, opened, where_options
+from tuningjob.cli.source import VERSION, AuditSource, BadUse, Where, chosen, key_argument, opened, where_options
 from tuningjob.errors import ArtifactRefused, Problem
 from tuningjob.manifest.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tuningjob.cli.console import out, plain, print_table, terminal_width, warn
-from tuningjob.cli.places import RESULTS, user
+from tuningjob.cli.source import RESULTS, user
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJob, load_file
 from tuningjob.manifest.literals import readable

@@ -14,8 +14,8 @@ from tuningjob.aliases import AnyScorer, Anything, Estimator
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
-from tuningjob.engine.lean import PATCHES as LEAN_PATCHES
-from tuningjob.engine.lean import lean
+from tuningjob.engine.shortcuts import PATCHES as LEAN_PATCHES
+from tuningjob.engine.shortcuts import lean
 from tuningjob.engine.memo import PATCHES as MEMO_PATCHES
 from tuningjob.engine.memo import Memo
 from tuningjob.engine.patches import Patches

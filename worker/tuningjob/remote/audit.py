@@ -49,7 +49,7 @@ _FILES: Final = TypeAdapter(list[Artifact])
 
 
 class HttpAudit(RetryingClient):
-    """The audit of one namespace, over HTTP; see ``tuningjob.cli.places.Place``.
+    """The audit of one namespace, over HTTP; see ``tuningjob.cli.source.Place``.
 
     Every method may raise ServiceUnavailable after ``patience_seconds`` without an answer, UnknownModel and NotBlessed as the
     journal does, and JournalError for any other refusal (no right to it, say).
