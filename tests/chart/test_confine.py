@@ -13,8 +13,8 @@ from tests.operator.world import KEYS, make_settings
 from tests.servers.apiserver import ADMIN, ApiServer, Refused
 from tuningjob_operator import tokens
 from tuningjob_operator.decide.admission import admit
-from tuningjob_operator.decide.owned_objects import ResultFiles, build_results, build_secret
 from tuningjob_operator.decide.job import build_job
+from tuningjob_operator.decide.owned_objects import ResultFiles, build_results, build_secret
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -24,8 +24,8 @@ from tuningjob.manifest.status import (
 from tuningjob_operator import logs, names
 from tuningjob_operator.cluster.cache import Cache, Store
 from tuningjob_operator.decide import conditions as cs
-from tuningjob_operator.decide.owned_objects import ResultFiles, build_event, build_results, build_secret, read_files
 from tuningjob_operator.decide.failure import explain
+from tuningjob_operator.decide.owned_objects import ResultFiles, build_event, build_results, build_secret, read_files
 from tuningjob_operator.decide.status import dump_status, publication_delay, read_status
 from tuningjob_operator.objects import Body, Key
 from tuningjob_operator.settings import read_settings

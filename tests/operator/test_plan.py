@@ -12,9 +12,9 @@ from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, Search
 from tuningjob_operator import names
 from tuningjob_operator.decide import conditions as cs
 from tuningjob_operator.decide.admission import admit
-from tuningjob_operator.decide.owned_objects import ResultFiles
 from tuningjob_operator.decide.decision import Look, Observed, Plan
 from tuningjob_operator.decide.job import build_job, sized
+from tuningjob_operator.decide.owned_objects import ResultFiles
 from tuningjob_operator.decide.plan import plan
 from tuningjob_operator.decide.status import conditions_of, dump_status
 from tuningjob_operator.objects import Body

@@ -27,8 +27,8 @@ from tuningjob_operator.control.loops import MANY_CONFLICTS
 from tuningjob_operator.control.queue import Backlog
 from tuningjob_operator.control.reconcile import PACE_SECONDS
 from tuningjob_operator.decide import status as status_
-from tuningjob_operator.decide.owned_objects import MAX_RESULT_BYTES, build_results, read_files
 from tuningjob_operator.decide.decision import Look, Observed
+from tuningjob_operator.decide.owned_objects import MAX_RESULT_BYTES, build_results, read_files
 from tuningjob_operator.decide.plan import plan
 from tuningjob_operator.decide.workforce import MAX_DEATHS
 from tuningjob_operator.names import ENDED_BY_MANIFEST

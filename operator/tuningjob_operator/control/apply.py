@@ -16,7 +16,6 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Cluster, Conflict, NotFound
-from tuningjob_operator.decide.owned_objects import build_secret
 from tuningjob_operator.decide.decision import (
     CreateJob,
     CreateToken,
@@ -32,6 +31,7 @@ from tuningjob_operator.decide.decision import (
     Step,
     SuspendJob,
 )
+from tuningjob_operator.decide.owned_objects import build_secret
 from tuningjob_operator.objects import Body, Key, is_owned_by, uid_of
 from tuningjob_operator.settings import Settings
 

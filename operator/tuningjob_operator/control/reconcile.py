@@ -35,9 +35,9 @@ from tuningjob_operator.control.service_watch import ServiceWatch
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import read_spec
-from tuningjob_operator.decide.owned_objects import build_event, read_files
 from tuningjob_operator.decide.conditions import transitions
 from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, ScaleJob, View
+from tuningjob_operator.decide.owned_objects import build_event, read_files
 from tuningjob_operator.decide.plan import beyond, changes_of, plan, with_service
 from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, uid_of
 from tuningjob_operator.reading import is_large, is_partial, unreadable

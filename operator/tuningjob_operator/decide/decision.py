@@ -13,8 +13,8 @@ from tuningjob.errors import ManifestRefused
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.status import TuningJobStatus
-from tuningjob_operator.decide.owned_objects import ResultFiles
 from tuningjob_operator.decide.conditions import Conditions, drop_condition, find, set_condition, summary
+from tuningjob_operator.decide.owned_objects import ResultFiles
 from tuningjob_operator.objects import Body, generation_of, timestamp
 from tuningjob_operator.settings import Settings
 

@@ -25,7 +25,6 @@ from tuningjob_operator import names
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import Admission, admit_spec, read_spec, remeasure
-from tuningjob_operator.decide.owned_objects import build_results
 from tuningjob_operator.decide.conditions import find, is_true
 from tuningjob_operator.decide.decision import (
     DeleteTuningJob,
@@ -38,6 +37,7 @@ from tuningjob_operator.decide.decision import (
     View,
 )
 from tuningjob_operator.decide.estimate import Estimate, estimate, estimate_status, has_passed, seconds_left
+from tuningjob_operator.decide.owned_objects import build_results
 from tuningjob_operator.decide.words import heard, reason_of, shown, warnings_of
 from tuningjob_operator.decide.workforce import End
 from tuningjob_operator.objects import (

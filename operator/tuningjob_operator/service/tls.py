@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from tuningjob_operator.service.authority import Authority
 
 _log = logging.getLogger(__name__)
@@ -68,8 +70,8 @@ class MountedCertificate(Certificate):
                 f"{folder}: must hold tls.crt and tls.key that belong together, but got: {error}"
             ) from None
 
+    @override
     def renew(self, context: ssl.SSLContext) -> bool:
-        """See Certificate."""
         state = self._state()
         if state == self._seen:
             return False
@@ -113,8 +115,8 @@ class OwnCertificate(Certificate):
         self.look_seconds = min(LOOK_SECONDS, life.total_seconds() / _LOOKS_IN_A_LIFE)
         self._make()
 
+    @override
     def renew(self, context: ssl.SSLContext) -> bool:
-        """See Certificate."""
         if self._clock() < self._renew_at and self._state() == self._seen:
             return False
         try:

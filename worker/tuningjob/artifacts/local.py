@@ -27,8 +27,8 @@ class LocalStore(ArtifactStore):
 
     @property
     @override
+    @override
     def volume_bytes(self) -> int:
-        """See ArtifactStore."""
         there = next(folder for folder in (self._root, *self._root.absolute().parents) if folder.exists())
         found = os.statvfs(there)
         return found.f_blocks * found.f_frsize

@@ -14,13 +14,13 @@ from tuningjob.aliases import AnyScorer, Anything, Estimator
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
-from tuningjob.engine.shortcuts import PATCHES as LEAN_PATCHES
-from tuningjob.engine.shortcuts import lean
 from tuningjob.engine.memo import PATCHES as MEMO_PATCHES
 from tuningjob.engine.memo import Memo
 from tuningjob.engine.patches import Patches
 from tuningjob.engine.processes import deadline
 from tuningjob.engine.seeds import is_repeatable
+from tuningjob.engine.shortcuts import PATCHES as LEAN_PATCHES
+from tuningjob.engine.shortcuts import lean
 from tuningjob.engine.sklearn_private import fit_and_score, has_callbacks, is_proved, score
 from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
 
