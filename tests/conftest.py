@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,10 +80,3 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: to look through all of it for garbage, again and again, took a tenth of the time."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """What is found to be garbage only now is no fault of a test that could be named: an HTTP client of a bucket's, say."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -144,7 +144,8 @@ def _program(name: str) -> Path:
     return program
 
 
-# A store lives as long as its process, so it has no end of its own; those of tests end when they are found as garbage.
+# A store lives as long as its process, so it has no end of its own; those of tests end when they are found as garbage, or with
+# their module.
 talks_to_buckets: Final = [
     pytest.mark.usefixtures("ended_clients"),
     pytest.mark.filterwarnings("ignore:[Uu]nclosed:ResourceWarning"),
@@ -160,6 +161,9 @@ def ended_clients() -> Iterator[None]:
     asyn, core = sys.modules.get("fsspec.asyn"), sys.modules.get("gcsfs.core")
     if asyn is not None and asyn.iothread[0] is not None:
         loop, thread = asyn.loop[0], asyn.iothread[0]
+        # the last test's store is no garbage yet, because pytest forgets a test's arguments only after this
+        for session in _open_sessions():
+            asyncio.run_coroutine_threadsafe(session.close(), loop).result(_SECONDS)
         asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_SECONDS)
@@ -170,3 +174,12 @@ def ended_clients() -> Iterator[None]:
             vars(core)["_deferred_close_queue"].put(None)
             thread.join(_SECONDS)
             vars(core)["_deferred_close_queue"] = None
+
+
+def _open_sessions() -> list[Any]:
+    """The aiohttp sessions of this process that nobody has closed: here those of fsspec's clients."""
+    aiohttp = sys.modules.get("aiohttp")
+    if aiohttp is None:
+        return []
+    # by its type: isinstance would ask proxies, which answer for what they stand for
+    return [each for each in gc.get_objects() if type(each) is aiohttp.ClientSession and not each.closed]
