@@ -694,7 +694,7 @@ def test_processes_that_make_open_and_work_one_journal_at_once_fit_every_cell_on
     workers = [context.Process(target=_work, args=(database_url, index, barrier, evaluated)) for index in range(4)]
     for worker in workers:
         worker.start()
-    cells = [cell for _ in workers for cell in evaluated.get(timeout=60)]
+    cells = [cell for _ in workers for cell in evaluated.get(timeout=240)]
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]

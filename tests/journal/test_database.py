@@ -483,14 +483,14 @@ class Load:
             try:
                 yield
                 for pod in pods:
-                    pod.result(timeout=120)
+                    pod.result(timeout=240)
             finally:
                 self._stop.set()
 
     def wait_for(self, more: int) -> None:
         """Until so many more cells are acknowledged."""
         goal = len(self.acknowledged) + more
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while len(self.acknowledged) < goal:
             assert time.monotonic() < deadline, f"{len(self.acknowledged)} of {goal}: {self.errors[-3:]}"
             time.sleep(0.005)

@@ -89,17 +89,23 @@ def test_a_neighbour_writes_between_the_slices_and_the_log_stays_small(
     operator = SqlJournal(f"sqlite:///{sqlite_file}", clock=clock)  # another process, to SQLite
     purging = threading.Thread(target=operator.purge, args=(clock.now,))
     worker, log = Pod(service.view("search-a")), 0
+
+    def wait_of_a_claim() -> float:
+        begun = time.monotonic()
+        worker.must_claim()
+        return time.monotonic() - begun
+
+    # what this machine takes anyway, when it is busy
+    calm = statistics.quantiles([wait_of_a_claim() for _ in range(20)], n=20)[-1]
     waits: list[float] = []
     purging.start()
     while purging.is_alive() and len(waits) < 5_000:
         purging.join(0.01)  # as a pod that evaluates something between two claims
-        begun = time.monotonic()
-        worker.must_claim()
-        waits.append(time.monotonic() - begun)
+        waits.append(wait_of_a_claim())
         log = max(log, sqlite_file.with_name("tuning.db-wal").stat().st_size)
     purging.join()
     operator.close()
     assert len(waits) > 20
-    assert statistics.quantiles(waits, n=20)[-1] < 0.2
+    assert statistics.quantiles(waits, n=20)[-1] < 0.2 + 10 * calm
     assert log < 64 * 2**20
     assert service.progress("search-a").deaths == 0

@@ -68,12 +68,12 @@ class Pods:
 
     @staticmethod
     def wait(process: "subprocess.Popen[str]") -> tuple[int, str]:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
         return process.returncode, said
 
     @staticmethod
     def until(what: str, probe: Any) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not probe():
-            assert time.monotonic() < deadline, f"waited a minute for {what}"
+            assert time.monotonic() < deadline, f"waited four minutes for {what}"
             time.sleep(0.02)

@@ -119,7 +119,7 @@ def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(forest: d
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
     last = started()
-    _, said = last.communicate(timeout=120)
+    _, said = last.communicate(timeout=240)
     assert last.returncode == 0, said
     assert cells_in(output) == 90
     journal = open_sqlite(output / "tuning.db")

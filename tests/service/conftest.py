@@ -12,7 +12,7 @@ from tuningjob.remote.worker import HttpSearchJournal
 def calling(service: Service, token: str | None = None) -> Iterator[httpx.Client]:
     """A plain HTTP client of the service, with a token or without."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=service.url, headers=headers, trust_env=False, timeout=60) as http:
         yield http
 
 

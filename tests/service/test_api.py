@@ -363,7 +363,9 @@ def test_an_upload_that_outlasts_its_search_changes_no_version(service: Service)
     honest, evil = b"an honest model", b"EVIL PICKLE"
     with service.client() as client:
         Pod(client).work()
-        with httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {service.token()}"}) as mine:
+        with httpx.Client(
+            base_url=service.url, headers={"Authorization": f"Bearer {service.token()}"}, timeout=60
+        ) as mine:
             put = mine.put("/v1/artifacts/model.joblib", content=honest, headers=sha256(honest))
             assert put.status_code == 200
             begun = threading.Event()

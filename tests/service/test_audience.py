@@ -87,7 +87,7 @@ def test_it_opens_what_its_owner_may_and_the_api_server_does_not_take_it(kuberne
     # whoever caught it on its way could do nothing else with it
     context = ssl.create_default_context(cafile=str(kubernetes.ca_file))
     headers = {"Authorization": f"Bearer {editing}"}
-    told = httpx.get(f"{kubernetes.url}{ACCOUNTS}", headers=headers, verify=context, trust_env=False)
+    told = httpx.get(f"{kubernetes.url}{ACCOUNTS}", headers=headers, verify=context, trust_env=False, timeout=60)
     assert told.status_code == 401
 
 

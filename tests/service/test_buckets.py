@@ -62,7 +62,7 @@ def test_a_model_goes_into_the_bucket_and_comes_out_as_it_was(
         Pod(worker).work()
         worker.complete(an_answer())
     headers = {"Authorization": f"Bearer {service.register.enter('ann', 'get')}"}
-    with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as person:
+    with httpx.Client(base_url=service.url, headers=headers, trust_env=False, timeout=60) as person:
         response = person.get(FILE)
     assert response.status_code == 200
     assert response.content == MODEL
@@ -80,7 +80,7 @@ def test_a_bucket_that_is_away_is_waited_for_and_nothing_is_lost(
 
     bucket.kill()
     headers = {"Authorization": f"Bearer {service.token()}", "X-Content-Sha256": hashlib.sha256(b"").hexdigest()}
-    with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=service.url, headers=headers, trust_env=False, timeout=60) as http:
         for response in (http.put(WORKERS_FILE, content=b""), http.get(WORKERS_FILE)):
             assert response.status_code == 503
             assert "s3://models/team: must answer" in response.json()["detail"]

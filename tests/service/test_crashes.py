@@ -114,7 +114,7 @@ class Load:
         for reporter in self.reporters:
             reporter.batches_left = BATCHES_OF_A_LIFE
         before = [len(reporter.acknowledged) for reporter in self.reporters]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while any(len(each.acknowledged) == count for each, count in zip(self.reporters, before, strict=True)):
             assert self.errors() == []
             assert time.monotonic() < deadline, f"the service does not come back: {self.process.log[-3000:]}"

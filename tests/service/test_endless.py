@@ -77,7 +77,7 @@ def test_silent_connections_make_room_for_one_that_speaks(tmp_path: Path) -> Non
     for service in serving(tmp_path, Crowd(most=5)):
         with ExitStack() as opened:
             silent = [opened.enter_context(connect(service)) for _ in range(12)]
-            assert httpx.get(f"{service.url}/healthz", trust_env=False).status_code == 200
+            assert httpx.get(f"{service.url}/healthz", trust_env=False, timeout=60).status_code == 200
             assert all(map(is_closed, silent[:7])), "the oldest went"
 
 
@@ -168,7 +168,7 @@ def test_a_body_that_is_no_http_is_no_fault_of_the_service(
         with contextlib.suppress(OSError):  # it may have been closed by now
             connection.sendall(b"no chunk\r\n")
         assert is_closed(connection) or answer
-    assert httpx.get(f"{service.url}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{service.url}/healthz", trust_env=False, timeout=60).status_code == 200
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -322,6 +322,7 @@ def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: 
         content=body,
         headers={**sha256(body), "Authorization": f"Bearer {service.token()}"},
         trust_env=False,
+        timeout=60,
     )
     assert response.status_code == 422
     assert "must leave the files of its search at 500 bytes at most" in detail(response)

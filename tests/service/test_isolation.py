@@ -136,6 +136,7 @@ def test_a_search_that_is_named_beside_the_token_is_not_heard(two: Service, carr
             content=content,
             headers={**headers, "Content-Type": "application/json"},
             trust_env=False,
+            timeout=60,
         )
         assert carrier != "body" or response.status_code == 422
         assert all_of(two, "b") == before, (method, template)

@@ -61,7 +61,7 @@ def service(kubernetes: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def ask(service: Service, token: str, method: str, path: str, body: Any = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.request(method, service.url + path, json=body, headers=headers, trust_env=False)
+    return httpx.request(method, service.url + path, json=body, headers=headers, trust_env=False, timeout=60)
 
 
 def token_of_account(kubernetes: ApiServer, name: str, **spec: Any) -> str:
@@ -108,7 +108,7 @@ def test_a_serving_process_polls_with_its_service_accounts_token(kubernetes: Api
     first = ask(service, token, "GET", f"{MODELS}/forest/params")
     assert first.status_code == 200
     headers = {"Authorization": f"Bearer {token}", "If-None-Match": first.headers["etag"]}
-    again = httpx.get(f"{service.url}{MODELS}/forest/params", headers=headers, trust_env=False)
+    again = httpx.get(f"{service.url}{MODELS}/forest/params", headers=headers, trust_env=False, timeout=60)
     assert again.status_code == 304
 
 

@@ -58,7 +58,7 @@ def lived_in_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: Pos
 
 @pytest.fixture(scope="module")
 def told(lived_in: Service) -> dict[str, Any]:
-    schema: dict[str, Any] = httpx.get(f"{lived_in.url}/openapi.json", trust_env=False).json()
+    schema: dict[str, Any] = httpx.get(f"{lived_in.url}/openapi.json", trust_env=False, timeout=60).json()
     return schema
 
 

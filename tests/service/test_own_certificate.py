@@ -175,13 +175,13 @@ def test_connections_live_through_the_end_of_the_certificate_that_they_began_wit
     days = str(3 / 86_400)
     with serving(tmp_path, authority, TUNINGJOB_TLS_NAMES="localhost,127.0.0.1", TUNINGJOB_TLS_DAYS=days) as port:
         url = f"https://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, verify=context, trust_env=False) as kept:
+        with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as kept:
             first, ends = shown(kept)
             seen = set()
             while time.time() < ends + 3:
                 # the one connection goes on, and each new one is shown a certificate that is good
                 assert shown(kept)[0] == first
-                with httpx.Client(base_url=url, verify=context, trust_env=False) as new:
+                with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as new:
                     certificate, good_until = shown(new)
                 assert good_until > time.time() - 1  # X.509 has whole seconds
                 seen.add(certificate)

@@ -59,7 +59,7 @@ def test_a_service_without_a_place_for_files_is_ready_and_tells_whoever_brings_o
     (tmp_path / "artifacts").write_text("no folder")
     service.start()
     try:
-        with httpx.Client(base_url=service.url, trust_env=False) as http:
+        with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
             assert http.get("/readyz").status_code == 200, "claims and reports are served all the same"
             headers = {**sha256(b"x"), "Authorization": f"Bearer {service.token()}"}
             response = http.put("/v1/artifacts/model.joblib", content=b"x", headers=headers)
@@ -145,7 +145,7 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_what_was_is_kept(small_volum
     service.journal.open_search(a_search())
     service.start()
     try:
-        with service.client() as client, httpx.Client(base_url=service.url, trust_env=False) as http:
+        with service.client() as client, httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
             worker = Pod(client)
             unit = worker.must_claim()
             worker.report(unit.cells[0])
@@ -185,7 +185,7 @@ def test_what_is_left_of_a_volume_is_the_journals(small_volume: Path) -> None:
     service.journal.open_search(a_search())
     service.start()
     try:
-        with service.client() as client, httpx.Client(base_url=service.url, trust_env=False) as http:
+        with service.client() as client, httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
             ballast = fill(small_volume)
             with ballast.open("r+b") as file:
                 file.truncate(ballast.stat().st_size - 2**19)  # half a megabyte is free, of eight
@@ -213,7 +213,7 @@ def test_a_namespace_has_its_part_of_the_volume_and_its_neighbour_the_rest(small
     service.start()
     model = b"x" * (3 * 2**20)
     try:
-        with httpx.Client(base_url=service.url, trust_env=False) as http:
+        with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as http:
             statuses = {}
             for search in searches:
                 headers = {**sha256(model), "Authorization": f"Bearer {service.token(search)}"}

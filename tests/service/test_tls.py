@@ -84,12 +84,12 @@ def test_the_service_speaks_tls_that_its_authority_verifies(mounted: Path, tmp_p
         token = tokens.issue(tokens.read_keys(None, tmp_path / "signing.key"), "search-a")
         context = ssl.create_default_context(cafile=str(mounted / "ca.crt"))
         url, headers = f"https://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
-        told = httpx.get(f"{url}/v1/search", headers=headers, verify=context, trust_env=False)
+        told = httpx.get(f"{url}/v1/search", headers=headers, verify=context, trust_env=False, timeout=60)
         assert told.json()["id"] == "search-a"
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-            httpx.get(f"{url}/v1/search", headers=headers, trust_env=False)
+            httpx.get(f"{url}/v1/search", headers=headers, trust_env=False, timeout=60)
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=60)
 
 
 async def common_name(port: int, ca: Path) -> str:

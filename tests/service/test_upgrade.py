@@ -68,7 +68,7 @@ def test_a_service_takes_what_workers_of_the_version_before_send_and_answers_as_
     upgraded: Service, search: str
 ) -> None:
     headers = {"Authorization": f"Bearer {upgraded.token(search)}"}
-    with httpx.Client(base_url=upgraded.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=upgraded.url, headers=headers, trust_env=False, timeout=60) as http:
         for told in RECORDED[search]:
             response = http.request(told["method"], told["path"], **_body_of(told))
             assert response.status_code == told["status"], told
@@ -88,7 +88,7 @@ def _body_of(told: Exchange) -> dict[str, Any]:
 
 def test_a_service_takes_a_claim_that_names_neither_claimant_nor_memory(upgraded: Service) -> None:
     headers = {"Authorization": f"Bearer {upgraded.token('life')}"}
-    with httpx.Client(base_url=upgraded.url, headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=upgraded.url, headers=headers, trust_env=False, timeout=60) as http:
         assert http.post("/v1/claims", json={"index": 0, "slots": 1}).json()["next"] == "Evaluate"
 
 
