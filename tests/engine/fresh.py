@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-_LONGEST_SECONDS = 3 * int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))  # what the property tests here take at the most
+_LONGEST_SECONDS = 6 * int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))  # what the property tests here take at the most
 
 
 def command(module: str, function: str) -> list[str]:

@@ -19,6 +19,7 @@ from unittest.mock import patch
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, _ExecutorManagerThread
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -234,9 +235,12 @@ def test_of_a_search_by_joblibs_processes_no_file_stays_and_nobody_waits_for_one
             assert [pid for pid in children_of(os.getpid()) if maps_of_joblibs(pid)] == []
 
 
+once = [(range(0, len(X), 2), range(1, len(X), 2))]  # one fit, so one Ctrl-C
+
+
 def assert_nothing_is_left_by_joblib(trouble: Callable[[], object], raised: type[BaseException]) -> None:
     with a_thread(), pytest.raises(raised):
-        GridSearchCV(Troublesome(), {"trouble": [trouble]}, cv=2, n_jobs=2, error_score="raise").fit(wide, y)
+        GridSearchCV(Troublesome(), {"trouble": [trouble]}, cv=once, n_jobs=2, error_score="raise").fit(wide, y)
     # joblib's tracker removes them, a process of its own that hears of it when the search has ended
     deadline = time.monotonic() + 10
     while files_in_memory() and time.monotonic() < deadline:
@@ -257,18 +261,54 @@ def test_of_a_search_by_joblibs_processes_nothing_stays_after_a_fit_that_fails_d
     sys.stderr.flush()
 
 
+def interrupted(times: int, call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, with a Ctrl-C at its beginning, so many times."""
+    interrupts = iter(range(times))
+
+    def calling(*arguments: Any, **options: Any) -> Any:
+        for _ in interrupts:
+            signal.raise_signal(signal.SIGINT)
+        return call(*arguments, **options)
+
+    return calling
+
+
+@pytest.mark.slow
+@in_a_fresh_process
+def test_of_a_search_by_joblibs_processes_nothing_stays_when_ctrl_c_comes_again_while_they_are_ended() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["THE_SEARCH"] = str(os.getpid())
+    kill_workers = _ExecutorManagerThread.kill_workers
+
+    def interrupt_who_waits(thread: Any, reason: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)  # who does not wait for the killing any more comes too early
+        kill_workers(thread, reason)
+
+    with (
+        patch.object(ProcessPoolExecutor, "shutdown", interrupted(2, ProcessPoolExecutor.shutdown)),
+        patch.object(_ExecutorManagerThread, "kill_workers", interrupt_who_waits),
+        a_thread(),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        GridSearchCV(Troublesome(), {"trouble": [interrupt_the_search]}, cv=once, n_jobs=2).fit(wide, y)
+    assert children_of(os.getpid()) == trackers()
+    assert files_in_memory() == []
+
+
 @in_a_fresh_process
 def test_of_a_search_in_forked_processes_nothing_stays_after_a_fit_that_fails_dies_or_is_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["THE_SEARCH"] = str(os.getpid())
-    once = [(range(0, len(X), 2), range(1, len(X), 2))]
     gc.collect()
     before = descriptors()
     for trouble, raised in ((fail, ValueError), (die, WorkerDied), (interrupt_the_search, KeyboardInterrupt)):
         with pytest.raises(raised):
-            # one fit, so one Ctrl-C
             GridSearchCV(Troublesome(), {"trouble": [trouble]}, cv=once, n_jobs=2, error_score="raise").fit(wide, y)
         assert children_of(os.getpid()) == trackers()
         assert files_in_memory() == []
+    with pytest.raises(KeyboardInterrupt), patch("os.waitpid", interrupted(2, os.waitpid)):
+        GridSearchCV(Troublesome(), {"trouble": [fail]}, cv=once, n_jobs=2, error_score="raise").fit(wide, y)
+    assert children_of(os.getpid()) == trackers()
     gc.collect()
     assert set(descriptors() - before) <= {"pipe"}  # the way to joblib's tracker

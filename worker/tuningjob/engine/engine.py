@@ -20,7 +20,7 @@ from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, how, may_fork
 from tuningjob.engine.rules.base import Rule, register, rules_by_hand
 from tuningjob.engine.schedule import Schedule, Task
-from tuningjob.engine.sklearn_private import MultimetricScorer, scorers_of, warn_if_unproved
+from tuningjob.engine.sklearn_private import MultimetricScorer, end_what_was_interrupted, scorers_of, warn_if_unproved
 from tuningjob.engine.slices import SharedRows
 from tuningjob.engine.work import CellKey, Work, shared_rows
 from tuningjob.errors import WorkerDied
@@ -91,13 +91,16 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """End the processes now, whatever they are at."""
+        """End the processes now, whatever they are at; to the end, also if Ctrl-C comes meanwhile."""
         if self._processes is not None:
             self._processes.close()
-        if self._from_joblib is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib says what is not used: it is known here
-                self._from_joblib.close()
+        if self._from_joblib is not None and self._parallel is not None:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # joblib says what is not used: it is known here
+                    self._from_joblib.close()
+            finally:
+                end_what_was_interrupted(self._parallel)
 
     def add(self, cells: Iterable[CellKey]) -> None:
         """More cells to evaluate; those that share work should come together."""

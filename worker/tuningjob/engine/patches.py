@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from tuningjob.engine.interrupts import to_the_end
 from tuningjob.engine.sklearn_private import PatchedName
 
 
@@ -61,11 +62,7 @@ class Patches:
                 self._put()
             yield
         finally:
-            try:
-                self._leave(search, own)
-            except KeyboardInterrupt:
-                self._leave(search, own)  # a second Ctrl-C is not to leave half of it
-                raise
+            to_the_end(lambda: self._leave(search, own))
 
     def _leave(self, search: object, own: set[object]) -> None:
         with self._lock:

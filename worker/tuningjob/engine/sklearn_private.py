@@ -13,6 +13,8 @@ A test (tests/engine/test_one_door.py) and the linter (SLF001) hold that no othe
 packages. The names of a part of scikit-learn that is slow to import are imported when they are first used.
 """
 
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -28,6 +30,7 @@ import sklearn.base
 import sklearn.pipeline
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
+from tuningjob.engine.interrupts import to_the_end
 
 PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "scikit-learn": ("1.9.",),
@@ -264,6 +267,26 @@ def processes_of(parallel: joblib.Parallel) -> int:
 def streams(parallel: joblib.Parallel) -> bool:
     """Whether the backend of a Parallel that was entered can hand out results one by one."""
     return bool(getattr(parallel._backend, "supports_return_generator", False))
+
+
+def end_what_was_interrupted(parallel: joblib.Parallel) -> None:
+    """Have loky's processes and files ended, if Ctrl-C came while a Parallel was ending them because of the one before.
+
+    Else the files stay as long as this process: their tracker waits for each process that was killed to say that it is done.
+    """
+    executor = getattr(parallel._backend, "_workers", None)
+    is_half_done = getattr(parallel, "_aborting", False) and not getattr(parallel, "_aborted", True)
+    if executor is None or not is_half_done:
+        return
+    manager = executor._executor_manager_thread
+
+    def end() -> None:
+        executor.terminate(kill_workers=True)
+        # a join that Ctrl-C has cut short takes the thread for ended ever after, before Python 3.13
+        while manager in threading.enumerate():
+            time.sleep(0.01)
+
+    to_the_end(end)
 
 
 # --- pipelines

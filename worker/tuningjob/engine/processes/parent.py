@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, Generic, Self
 
+from tuningjob.engine.interrupts import to_the_end
 from tuningjob.engine.processes.protocol import (
     ANSWER,
     REQUEST,
@@ -121,7 +122,10 @@ class Processes(Generic[TaskT, ValueT]):
         return events
 
     def close(self) -> None:
-        """End all processes now, whatever they are at. Nothing of them is left when this returns."""
+        """End all processes now, whatever they are at. Nothing of them is left when this returns, or raises Ctrl-C."""
+        to_the_end(self._close)
+
+    def _close(self) -> None:
         self._zygote.close()
         for worker in self._workers:
             worker.connection.close()
