@@ -1,4 +1,4 @@
-"""A program for test_memory: four processes search on one gigabyte of X, with a grid whose fits need little themselves."""
+"""A program for test_memory: four processes search on so many bytes of X, with a grid whose fits need little themselves."""
 
 import sys
 
@@ -9,7 +9,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from tuningjob.engine import CellKey, Engine, Work
 
-ROWS, COLUMNS = 125_000, 1_000  # × 8 bytes
+COLUMNS = 1_000  # × 8 bytes
 SPLITTERS = {
     "a tenth": ShuffleSplit(6, train_size=0.1, test_size=0.05, random_state=0),
     "halves": KFold(2),
@@ -19,14 +19,15 @@ SPLITTERS = {
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    X = rng.random((ROWS, COLUMNS))
+    rows = int(float(sys.argv[2])) // (8 * COLUMNS)
+    X = rng.random((rows, COLUMNS))
     splits = list(SPLITTERS[sys.argv[1]].split(X))
     candidates = [{"alpha": alpha} for alpha in (0.01, 0.1, 1.0, 10.0)]
     work = Work(
         estimator=MultinomialNB(),
         candidates=candidates,
         X=X,
-        y=rng.integers(0, 2, ROWS),
+        y=rng.integers(0, 2, rows),
         splits=splits,
         scorer=check_scoring(MultinomialNB()),
     )

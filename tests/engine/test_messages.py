@@ -58,7 +58,7 @@ def test_where_nothing_is_shared_one_process_prints_them_in_scikit_learns_order(
 @pytest.mark.slow
 @in_a_fresh_process
 def test_several_processes_print_scikit_learns_lines() -> None:
-    for verbose in (1, 2, 3, 4, 10):
+    for verbose in (1, 3, 10):  # the rest is one process's
         for estimator, grid, settings in SEARCHES:
             ours = printed(GridSearchCV, estimator, grid, verbose=verbose, n_jobs=2, **settings)
             assert sorted(ours) == sorted(printed(Theirs, estimator, grid, verbose=verbose, **settings))

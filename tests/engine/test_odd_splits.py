@@ -73,6 +73,6 @@ def test_splits_of_any_kind_are_taken_as_scikit_learn_takes_them(name: str) -> N
 @pytest.mark.slow
 @in_a_fresh_process
 def test_splits_of_any_kind_are_taken_where_their_rows_are_shared_by_processes() -> None:
-    wide = np.repeat(X, 3_000, axis=1)  # more than 1 MiB
+    wide = np.repeat(X, -(-(2**20 + 1) // X.nbytes), axis=1)  # just more than 1 MiB
     for make in SPLITS.values():
         assert_same_search(GaussianNB(), {"var_smoothing": [1e-9, 1.0]}, wide, y, n_jobs=2, each_time={"cv": make})

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -45,10 +46,15 @@ def _private_reads(tree: ast.AST) -> Iterator[str]:
                 yield from (name for name in names if isinstance(name, str) and _PRIVATE.fullmatch(name))
 
 
+@cache
+def _parsed(path: Path) -> ast.AST:
+    return ast.parse(path.read_text())
+
+
 def _found(search: Callable[[ast.AST], Iterator[str]], *folders: str) -> dict[str, set[str]]:
     """What a search finds in each module of some folders but the door; those where it finds nothing are left out."""
     paths = [path for folder in folders for path in (_ROOT / folder).rglob("*.py") if path != _DOOR]
-    found = {str(path.relative_to(_ROOT)): set(search(ast.parse(path.read_text()))) - _OURS for path in paths}
+    found = {str(path.relative_to(_ROOT)): set(search(_parsed(path))) - _OURS for path in paths}
     return {path: names for path, names in found.items() if names}
 
 
