@@ -2,13 +2,18 @@
 
 import functools
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Float, Integer, String, text
 
 from tests.journal.makers import Clock, Pod, a_preflight, a_search, an_answer
+from tests.journal.template import ensure_journal, migrated_database
+from tests.servers.postgres import Postgres
 from tuningjob.errors import JournalError, NotBlessed, UnknownModel
 from tuningjob.journal.audit import SqlAudit
 from tuningjob.journal.schema import metadata
@@ -18,18 +23,53 @@ from tuningjob.protocol.audit import Act
 KEY = {"namespace": "team", "model_key": "forest"}
 
 
+def three_versions(url: str) -> None:
+    """Of the forest."""
+    with closing(SqlJournal(url, clock=Clock())) as journal:
+        for number in (1, 2, 3):
+            journal.open_search(
+                a_search(f"search-{number}", image="worker:7", created_by="ada", artifacts=f"s3://b/{number}")
+            )
+            journal.view(f"search-{number}").set_preflight(
+                a_preflight(split_digest="s" * 32, estimator_digest="e" * 32, seed='{"random_state": 0}')
+            )
+            Pod(journal.view(f"search-{number}")).work()
+            journal.view(f"search-{number}").complete(an_answer(best_params={"C": number}))
+
+
+@pytest.fixture(scope="module")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = ensure_journal(tmp_path_factory.mktemp("audit") / "journal.db")
+    three_versions(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def postgres_template(postgres: Postgres) -> Iterator[str]:
+    name = postgres.copy_database(migrated_database(postgres))
+    three_versions(postgres.url(name))
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def copy_sqlite(sqlite_template: bytes, tmp_path: Path) -> str:
+    """As conftest's, but with three versions in it."""
+    path = tmp_path / "journal.db"
+    path.write_bytes(sqlite_template)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def copy_postgres(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    """As conftest's, but with three versions in it."""
+    name = postgres.copy_database(postgres_template)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
 @pytest.fixture
 def audit(journal: SqlJournal) -> SqlAudit:
-    """Three versions of the forest."""
-    for number in (1, 2, 3):
-        journal.open_search(
-            a_search(f"search-{number}", image="worker:7", created_by="ada", artifacts=f"s3://b/{number}")
-        )
-        journal.view(f"search-{number}").set_preflight(
-            a_preflight(split_digest="s" * 32, estimator_digest="e" * 32, seed='{"random_state": 0}')
-        )
-        Pod(journal.view(f"search-{number}")).work()
-        journal.view(f"search-{number}").complete(an_answer(best_params={"C": number}))
     return journal.audit
 
 
