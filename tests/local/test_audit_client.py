@@ -80,7 +80,7 @@ MODELS: Answer = (200, b'{"models": ["forest"]}')
 def test_a_service_that_comes_back_is_waited_for() -> None:
     with answering(BROKEN, (429, b""), (502, b"<html>"), MODELS) as (url, asked), client(url) as audit:
         assert audit.models() == ["forest"]
-    assert asked == ["GET /v1/namespaces/team/models"] * 4
+    assert asked == ["GET /v1/namespaces/team/models?after=&limit=200"] * 4
 
 
 def test_one_that_stays_away_is_given_up_with_its_own_sentence() -> None:

@@ -1,19 +1,33 @@
 """Whatever a worker sends is taken, or refused in one sentence within little memory; and what is stored stays readable."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from tests.journal.makers import Pod, an_answer
 from tests.service.server import Service
 from tests.service.test_isolation import BODIES, RESULT
-from tuningjob_operator.service.bodies import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES, BodyRefused, look_through
+from tuningjob.protocol.records import CellResult
+from tuningjob.protocol.requests import Report
+from tuningjob_operator.service.bodies import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_VALUES,
+    BodyRefused,
+    Listed,
+    Takes,
+    look_through,
+)
+from tuningjob_operator.service.workers import _REPORT
 
 ROUTES = {path: body for path, body in BODIES.items() if isinstance(body, dict) and "{" not in path}
 
@@ -184,6 +198,68 @@ def test_the_depth_that_is_counted_is_the_depth_that_there_is(value: object) -> 
     look_through(b"[" * room + body + b"]" * room)
     with pytest.raises(BodyRefused):
         look_through(b"[" * (room + 1) + body + b"]" * (room + 1))
+
+
+def a_report(cells: int, *, indent: int | None = None, **changes: Any) -> bytes:
+    scores = {f"metric_{number}": 0.5 for number in range(24)}
+    results = [{**RESULT, "candidate": number, "test_scores": scores} for number in range(cells)]
+    for place, value in changes.items():
+        results[int(place.removeprefix("at_"))] = value
+    return json.dumps({"index": 3, "results": results}, indent=indent).encode()
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_long_report_that_is_parsed_in_pieces_is_the_one_that_was_sent(indent: int | None) -> None:
+    body = a_report(1_000, indent=indent)
+    assert _REPORT.parsed(body) == TypeAdapter(Report).validate_json(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (
+            a_report(1_000, at_777={**RESULT, "fit_seconds": "x"}),
+            "body.results.777.fit_seconds: must be a valid number",
+        ),
+        (a_report(1_000, at_777=3), "body.results.777: must be an object"),
+        (a_report(1_000, at_999=3), "body.results: must be a list of objects"),
+        (a_report(1_000)[:-1] + b',"results":[]}', "body.results: must be there once"),
+        (a_report(1_000)[:-1] + b',"more":1}', "body.more: must not be there"),
+        (a_report(1_000)[:-2], "body: must be JSON"),
+        (a_report(1_000, at_0={**RESULT, "error": "x" * 2**18}), "body.results.0: must be of at most 131,072 bytes"),
+        (
+            b'{"index":0,"results":[{"test_scores":{%b"":0}}]}' % (b'"a":0,' * 70_000),
+            "body.results.0: must be of at most",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_long_report_is_told_with_its_place(body: bytes, sentence: str) -> None:
+    with pytest.raises(BodyRefused) as refused:
+        _REPORT.parsed(body)
+    assert refused.value.detail.startswith(sentence)
+
+
+def test_no_piece_of_the_largest_hostile_report_keeps_other_threads_from_running() -> None:
+    """By the time that one call of pydantic's takes: it lets no other thread run."""
+    calls: list[float] = []
+    objects = b'{"index":0,"results":[' + b'{"":0},' * 900 + b'{"a":[%b0]}]}' % (b"0," * 50_000)
+    many = b'{"index":0,"results":[' + b",".join([b'{"a":[%b0]}' % (b"0," * 390)] * 1_000) + b"]}"
+    takes = Takes[Report](Report, Listed("results", CellResult, 1_000))
+    validated = takes._validated
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return validated(*args, **kwargs)
+        finally:
+            calls.append(time.thread_time() - began)
+
+    takes._validated = timed  # type: ignore[method-assign]
+    for body in (objects, many, a_report(1_000)):
+        with contextlib.suppress(BodyRefused):
+            takes.parsed(body)
+    assert calls
+    assert max(calls) < 0.05
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

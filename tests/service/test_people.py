@@ -55,6 +55,19 @@ def test_the_versions_of_a_model_are_told_the_first_one_first(service: Service, 
     assert viewer.get(f"{MODEL}/versions/2").json() == rows[1]
 
 
+def test_lists_are_told_in_pages(service: Service, editor: httpx.Client) -> None:
+    finish(service)
+    finish(service, "search-b")
+    for version in (1, 2, 1):
+        assert editor.post(f"{MODEL}/bless", json={"version": version}).status_code == 200
+    page = {"after": 1, "limit": 1}
+    assert [each["number"] for each in editor.get(f"{MODEL}/blessings", params=page).json()] == [2]
+    assert [each["number"] for each in editor.get(f"{MODEL}/blessings").json()] == [1, 2, 3]
+    assert editor.get(f"{MODEL}/blessings", params={"after": 3}).json() == []
+    assert [each["version"] for each in editor.get(f"{MODEL}/versions", params=page).json()] == [2]
+    assert editor.get("/v1/namespaces/team/models", params={"after": "forest"}).json() == {"models": []}
+
+
 @pytest.mark.parametrize(
     "path",
     ["versions", "versions/1", "params", "blessings", "versions/1/artifacts", "versions/1/artifacts/model.joblib"],

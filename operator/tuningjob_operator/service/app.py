@@ -22,7 +22,14 @@ from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
 from tuningjob_operator.service.metrics import Measured, Metrics
-from tuningjob_operator.service.room import Desk, Room
+from tuningjob_operator.service.room import (
+    FILES_AT_WORK,
+    FILES_PATIENCE_SECONDS,
+    FILES_PER_NAMESPACE,
+    Desk,
+    Room,
+    Threads,
+)
 from tuningjob_operator.service.wire import add_errors
 from tuningjob_operator.tokens import Keys
 
@@ -59,6 +66,9 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
+    # long bodies one after the other: while one is parsed, Python does little else
+    app.state.parsing = Threads(at_once=1, per_namespace=1)
+    files = Threads(at_once=FILES_AT_WORK, per_namespace=FILES_PER_NAMESPACE, patience_seconds=FILES_PATIENCE_SECONDS)
     app.add_middleware(
         Border,
         keys=keys,
@@ -72,8 +82,8 @@ def make_app(
     add_errors(app, metrics)
     readiness = probes.Readiness(checks, writing=writing, is_writable=metrics.writable.set)
     app.include_router(probes.make_routes(readiness, metrics))
-    app.include_router(workers.make_routes(journal, artifacts, metrics, shares))
-    app.include_router(people.make_routes(journal.audit, artifacts, metrics))
+    app.include_router(workers.make_routes(journal, artifacts, metrics, shares, files))
+    app.include_router(people.make_routes(journal.audit, artifacts, metrics, files))
     generated = app.openapi
     app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]
     return app

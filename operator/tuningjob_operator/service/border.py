@@ -19,7 +19,7 @@ from tuningjob.errors import TuningJobError
 from tuningjob.journal.turns import behalf
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
-from tuningjob_operator.service.room import Desk, NoTurn, Room, Turn
+from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, Room, Turn
 
 # What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
@@ -45,7 +45,6 @@ MAX_UPLOAD_SECONDS: Final = 3_600.0
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _READS: Final = frozenset({"GET", "HEAD"})
 _MAX_KNOWN: Final = 10_000  # namespaces of searches that are kept in mind
-_COME_AGAIN: Final = "The service must work on a few requests at a time, and this one has waited. Send it again."
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class Border:
                 size = limit if size is None and _has_body(scope) else size or 0
                 await self._in_turn(search_id, size, scope, read, send)
         except NoTurn:
-            await _refuse(503, _COME_AGAIN, scope, receive, send, Retry_After="2")
+            await _refuse(503, COME_AGAIN, scope, receive, send, Retry_After="2")
 
     async def _in_turn(self, search_id: str, size: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises NoTurn, before anything was answered."""
@@ -237,7 +236,7 @@ def _taking(turn: Turn, receive: Receive) -> Receive:
             try:
                 await turn.take()
             except NoTurn:
-                raise HTTPException(503, _COME_AGAIN, {"Retry-After": "2"}) from None
+                raise HTTPException(503, COME_AGAIN, {"Retry-After": "2"}) from None
         return message
 
     return received

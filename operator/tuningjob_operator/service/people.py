@@ -4,8 +4,8 @@ Thin over ``journal.audit``. The namespace of a request is the one whose rights 
 """
 
 import hashlib
-from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Security
 from fastapi.responses import Response, StreamingResponse
@@ -20,11 +20,17 @@ from tuningjob.protocol.records import Artifact
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.room import Threads
 from tuningjob_operator.service.wire import Body, Why, as_json, bytes_of, refusals
 
+P = TypeVar("P", int, str)
+R = TypeVar("R")
 _ROW: Final = TypeAdapter(AuditRow)
 # so many are in memory at a time
 _PIECE_ROWS: Final = 10
+_PIECE_BLESSINGS: Final = 100  # of 1 KiB each, most of it the reason that somebody gave
+_PIECE_KEYS: Final = 1_000
+_KEYS: Final = TypeAdapter(list[str])
 _ROWS: Final = TypeAdapter(list[AuditRow])
 _BLESSING: Final = TypeAdapter(Blessing)
 _BLESSINGS: Final = TypeAdapter(list[Blessing])
@@ -38,6 +44,9 @@ _TOKEN: Final = HTTPBearer(
 )
 
 Key = Annotated[str, Path(pattern=MODEL_KEY, max_length=253, description="spec.modelKey, else the TuningJob's name.")]
+After = Annotated[int, Query(ge=0, lt=2**31, description="Those of higher numbers.")]
+MOST: Final = 2**31 - 1
+Limit = Annotated[int, Query(ge=1, le=MOST)]
 Version = Annotated[int, Path(ge=1, lt=2**31)]
 FileName = Annotated[str, Path(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -87,7 +96,7 @@ def _person(
 Caller = Annotated[Person, Depends(_person)]
 
 
-def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics) -> APIRouter:
+def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics, threads: Threads) -> APIRouter:
     """The routes below /v1/namespaces."""
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}/models",
@@ -97,36 +106,31 @@ def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics) -> 
     )
     _add_history(router, audit)
     _add_blessings(router, audit)
-    _add_artifacts(router, audit, artifacts, metrics)
+    _add_artifacts(router, audit, artifacts, metrics, threads)
     return router
 
 
 def _add_history(router: APIRouter, audit: SqlAudit) -> None:
-    @router.get("")
-    def models(caller: Caller) -> Models:
-        return Models(models=audit.models(caller.namespace))
+    @router.get("", response_model=Models)
+    def models(
+        caller: Caller,
+        after: Annotated[str, Query(max_length=253, description="Those that come after this one.")] = "",
+        limit: Limit = MOST,
+    ) -> Response:
+        def keys(after: str, most: int) -> list[str]:
+            return audit.models(caller.namespace, after=after, limit=min(most, _PIECE_KEYS))
+
+        pieces = _pieces(keys, after, limit, last=str, dump=_KEYS.dump_json)
+        return StreamingResponse(_wrapped(b'{"models":', pieces, b"}"), media_type="application/json")
 
     @router.get("/{key}/versions", response_model=list[AuditRow])
-    def versions(
-        caller: Caller,
-        key: Key,
-        after: Annotated[int, Query(ge=0, lt=2**31, description="Those of higher numbers.")] = 0,
-        limit: Annotated[int, Query(ge=1, lt=2**31)] = 2**31 - 1,
-    ) -> Response:
-        def rows(after: int, left: int) -> list[AuditRow]:
-            return audit.page(namespace=caller.namespace, model_key=key, after=after, limit=min(left, _PIECE_ROWS))
+    def versions(caller: Caller, key: Key, after: After = 0, limit: Limit = MOST) -> Response:
+        def rows(after: int, most: int) -> list[AuditRow]:
+            most = min(most, _PIECE_ROWS)
+            return audit.page(namespace=caller.namespace, model_key=key, after=after, limit=most)
 
-        def pieces() -> Iterator[bytes]:
-            piece, left = first, limit
-            yield b"["
-            while piece:
-                yield (b"," if left < limit else b"") + _ROWS.dump_json(piece)[1:-1]
-                left -= len(piece)
-                piece = rows(piece[-1].version, left) if left else []
-            yield b"]"
-
-        first = rows(after, limit)
-        return StreamingResponse(pieces(), media_type="application/json")
+        pieces = _pieces(rows, after, limit, last=lambda row: row.version, dump=_ROWS.dump_json)
+        return StreamingResponse(pieces, media_type="application/json")
 
     @router.get("/{key}/versions/{version}", response_model=AuditRow)
     def version(caller: Caller, key: Key, version: Version) -> Response:
@@ -149,6 +153,30 @@ def _add_history(router: APIRouter, audit: SqlAudit) -> None:
         return Response(status_code=304, headers=kept)
 
 
+def _pieces(
+    read: Callable[[P, int], list[R]], after: P, limit: int, *, last: Callable[[R], P], dump: Callable[[list[R]], bytes]
+) -> Iterator[bytes]:
+    """A list as JSON, so many entries at a time in memory. The first are read here, so that a refusal is an answer of its own."""
+    first = read(after, limit)
+
+    def written() -> Iterator[bytes]:
+        piece, left = first, limit
+        yield b"["
+        while piece:
+            yield (b"," if left < limit else b"") + dump(piece)[1:-1]
+            left -= len(piece)
+            piece = read(last(piece[-1]), left) if left else []
+        yield b"]"
+
+    return written()
+
+
+def _wrapped(begin: bytes, pieces: Iterator[bytes], end: bytes) -> Iterator[bytes]:
+    yield begin
+    yield from pieces
+    yield end
+
+
 def _names(if_none_match: str, tag: str) -> bool:
     """Whether the header names the tag (RFC 9110, 13.1.2): a list, or ``*``; compared weakly. Ours holds no comma."""
     given = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
@@ -157,9 +185,13 @@ def _names(if_none_match: str, tag: str) -> bool:
 
 def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
     @router.get("/{key}/blessings", response_model=list[Blessing])
-    def blessings(caller: Caller, key: Key) -> Response:
-        found = audit.blessings(namespace=caller.namespace, model_key=key)
-        return as_json(_BLESSINGS, found)
+    def blessings(caller: Caller, key: Key, after: After = 0, limit: Limit = MOST) -> Response:
+        def entries(after: int, most: int) -> list[Blessing]:
+            most = min(most, _PIECE_BLESSINGS)
+            return audit.page_of_blessings(namespace=caller.namespace, model_key=key, after=after, limit=most)
+
+        pieces = _pieces(entries, after, limit, last=lambda entry: entry.number, dump=_BLESSINGS.dump_json)
+        return StreamingResponse(pieces, media_type="application/json")
 
     @router.post("/{key}/bless", response_model=Blessing, responses=refusals(400), openapi_extra=_BLESS.openapi)
     def bless(caller: Caller, key: Key, body: Annotated[BlessRequest, Depends(_BLESS)]) -> Response:
@@ -173,7 +205,9 @@ def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
         return as_json(_BLESSING, audit.rollback(namespace=caller.namespace, model_key=key, who=who, why=body.why))
 
 
-def _add_artifacts(router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics) -> None:
+def _add_artifacts(
+    router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics, threads: Threads
+) -> None:
     @router.get("/{key}/versions/{version}/artifacts", response_model=list[Artifact])
     def files(caller: Caller, key: Key, version: Version) -> Response:
         row = audit.version(namespace=caller.namespace, model_key=key, version=version)
@@ -201,4 +235,6 @@ def _add_artifacts(router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore,
             )
         metrics.artifact_bytes.labels("out").inc(stored.size_bytes)
         headers = {"X-Content-Sha256": stored.sha256, "Content-Length": str(stored.size_bytes)}
-        return StreamingResponse(blocks(content), media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(
+            threads.stream(blocks(content)), media_type="application/octet-stream", headers=headers
+        )

@@ -5,12 +5,18 @@ none may have all there is, so that a storm of one is a delay of a few requests 
 """
 
 import asyncio
+import functools
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
-from tuningjob.journal.turns import Turns
+from anyio import CapacityLimiter, to_thread
+
+from tuningjob.journal.turns import Turns, behalf
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Long bodies in all; what is made of one in memory is some three times of it.
 MAX_LONG_BYTES: Final = 32 * 2**20
@@ -23,8 +29,15 @@ PER_SEARCH: Final = 8
 # Requests that are worked on at once, on threads, and of one namespace. More are not faster: there is one processor.
 AT_WORK: Final = 16
 PER_NAMESPACE: Final = 4
+# Blocks of files that are written or read at once, and of one namespace: a slow disk or bucket holds no other thread.
+FILES_AT_WORK: Final = 8
+FILES_PER_NAMESPACE: Final = 3
+# A file that has waited for so long in its midst is to be sent again.
+FILES_PATIENCE_SECONDS: Final = 60.0
 # How long a request waits for its turn, before it is asked to come again.
 PATIENCE_SECONDS: Final = 10.0
+
+COME_AGAIN: Final = "The service must work on a few requests at a time, and this one has waited. Send it again."
 
 
 class NoTurn(Exception):
@@ -161,6 +174,33 @@ class Desk:
         # one that is done was cancelled a moment ago, and will find that it was given its turn, and hand it on
         if turn is not None and not turn.done():
             turn.set_result(None)
+
+
+class Threads:
+    """Threads for one kind of work, apart from those of everyday requests: so many at once, and namespaces take turns.
+
+    Whatever takes long in them, a claim waits for none of it. Belongs to one event loop.
+    """
+
+    def __init__(self, *, at_once: int, per_namespace: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._desk = Desk(at_once=at_once, per_namespace=per_namespace, patience_seconds=patience_seconds)
+        self._at_once = at_once
+        self._limiter: CapacityLimiter | None = None
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What ``work`` returns or raises. Raises NoTurn."""
+        namespace = behalf.get()
+        await self._desk.enter(namespace)
+        try:
+            self._limiter = self._limiter or CapacityLimiter(self._at_once)
+            return await to_thread.run_sync(functools.partial(work, *args, **kwargs), limiter=self._limiter)
+        finally:
+            self._desk.leave(namespace)
+
+    async def stream(self, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Each of them, one after the other: while nobody takes the next one, no thread is held."""
+        while (block := await self.run(next, blocks, None)) is not None:
+            yield block
 
 
 class Turn:

@@ -25,6 +25,7 @@ from tuningjob.errors import (
     UnknownSearch,
 )
 from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.room import COME_AGAIN, NoTurn
 
 # nginx's word for a client that went before it was answered; for the metrics alone
 GONE: Final = 499
@@ -122,6 +123,11 @@ def add_errors(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(ClientDisconnect)
     async def forget(_request: Request, _error: ClientDisconnect) -> Response:
         return Response(status_code=GONE)  # nobody reads it: a pod was drained while it sent
+
+    @app.exception_handler(NoTurn)
+    async def come_again(_request: Request, _error: NoTurn) -> Response:
+        # what is still to come of the body is not read
+        return JSONResponse({"detail": COME_AGAIN}, 503, {"Retry-After": "2", "Connection": "close"})
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_request: Request, error: RequestValidationError) -> Response:

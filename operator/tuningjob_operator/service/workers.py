@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, S
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter
-from starlette.concurrency import run_in_threadpool
 
 from tuningjob.artifacts.store import ArtifactStore, Upload, blocks
 from tuningjob.journal.records import Shares
@@ -19,9 +18,12 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     MAX_CELLS_PER_PAGE,
+    MAX_CELLS_PER_REPORT,
     Answer,
     Artifact,
+    Block,
     Cell,
+    CellIdentity,
     CellResult,
     Claim,
     Preflight,
@@ -29,8 +31,9 @@ from tuningjob.protocol.records import (
     SearchRecord,
 )
 from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
-from tuningjob_operator.service.bodies import Takes
+from tuningjob_operator.service.bodies import Listed, Takes
 from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.room import Threads
 from tuningjob_operator.service.wire import NoNul, as_json, bytes_of, refusals
 
 _SEARCH: Final = TypeAdapter(SearchRecord)
@@ -51,17 +54,19 @@ _TOKEN: Final = HTTPBearer(
 )
 
 
-_PREFLIGHT: Final = Takes[Preflight](Annotated[Preflight, NoNul])
+_PREFLIGHT: Final = Takes[Preflight](Annotated[Preflight, NoNul], Listed("blocks", Annotated[Block, NoNul], 10_000))
 _ANSWER: Final = Takes[Answer](Annotated[Answer, NoNul])
 _FAILURE: Final = Takes[Failure](Failure)
 _REFUSAL: Final = Takes[Refusal](Refusal)
 _CLAIM_REQUEST: Final = Takes[ClaimRequest](ClaimRequest)
 _LEAVING: Final = Takes[Leaving](Leaving)
-_REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest)
-_REPORT: Final = Takes[Report](Report)
+_REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest, Listed("cells", CellIdentity, MAX_CELLS_PER_REPORT))
+_REPORT: Final = Takes[Report](Report, Listed("results", CellResult, MAX_CELLS_PER_REPORT))
 
 
-def make_routes(journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares) -> APIRouter:
+def make_routes(
+    journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares, threads: Threads
+) -> APIRouter:
     """The routes below /v1 that need a search's token."""
     router = APIRouter(
         prefix="/v1",
@@ -71,7 +76,7 @@ def make_routes(journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics,
     )
     _add_search(router, journal)
     _add_cells(router, journal, metrics)
-    _add_artifacts(router, journal, artifacts, metrics, shares)
+    _add_artifacts(router, journal, artifacts, metrics, shares, threads)
     return router
 
 
@@ -161,8 +166,8 @@ def _json(page: Sequence[CellResult]) -> bytes:
     return _CELLS.dump_json([replace(result, identity=None) for result in page], exclude_none=True)
 
 
-def _add_artifacts(
-    router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares
+def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
+    router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares, threads: Threads
 ) -> None:
     def place(search_id: str, upload: Upload) -> Artifact:
         # in one order with `complete`: a search may have ended while the file came in
@@ -179,11 +184,11 @@ def _add_artifacts(
         search_id = _id(request)
         announced = request.headers.get("content-length", "")
         size = int(announced) if announced.isdigit() else 0
-        await run_in_threadpool(journal.check_room, search_id, name, size, shares)
+        await threads.run(journal.check_room, search_id, name, size, shares)
         with artifacts.upload(search_id, name, sha256=x_content_sha256) as upload:
             async for chunk in request.stream():
-                await run_in_threadpool(upload.write, chunk)
-            stored = await run_in_threadpool(place, search_id, upload)
+                await threads.run(upload.write, chunk)
+            stored = await threads.run(place, search_id, upload)
         metrics.artifact_bytes.labels("in").inc(stored.size_bytes)
         return as_json(_ARTIFACT, stored)
 
@@ -195,4 +200,4 @@ def _add_artifacts(
             file = artifacts.open(_id(request), name)
         except FileNotFoundError:
             raise HTTPException(404, f"The search must have the file {name} by now, but it has not.") from None
-        return StreamingResponse(blocks(file), media_type="application/octet-stream")
+        return StreamingResponse(threads.stream(blocks(file)), media_type="application/octet-stream")

@@ -38,9 +38,10 @@ class SqlAudit:
         self._database = database
         self._clock = clock
 
-    def models(self, namespace: str) -> list[str]:
-        """The model keys of a namespace, sorted."""
-        query = select(audit.c.model_key).where(audit.c.namespace == namespace).distinct().order_by(audit.c.model_key)
+    def models(self, namespace: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """The model keys of a namespace, sorted; no more than ``limit``, of those that come after ``after``."""
+        mine = (audit.c.namespace == namespace) & (audit.c.model_key > after)
+        query = select(audit.c.model_key).where(mine).distinct().order_by(audit.c.model_key).limit(limit)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
@@ -160,14 +161,22 @@ class SqlAudit:
 
     def blessings(self, *, namespace: str, model_key: str) -> list[Blessing]:
         """Every bless and rollback of a model key, the first one first."""
+        return self.page_of_blessings(namespace=namespace, model_key=model_key, after=0, limit=None)
+
+    def page_of_blessings(self, *, namespace: str, model_key: str, after: int, limit: int | None) -> list[Blessing]:
+        """As ``blessings``, no more than ``limit``, of numbers above ``after``."""
         with self._database.reading() as connection:
-            found = self._blessings(connection, namespace, model_key)
+            found = self._blessings(connection, namespace, model_key, after=after, limit=limit)
             if not found:
                 self._version(connection, namespace, model_key, 1)  # an unknown key is told as such
             return found
 
-    def _blessings(self, connection: Connection, namespace: str, model_key: str) -> list[Blessing]:
-        mine = (blessings.c.namespace == namespace) & (blessings.c.model_key == model_key)
+    def _blessings(
+        self, connection: Connection, namespace: str, model_key: str, *, after: int = 0, limit: int | None = None
+    ) -> list[Blessing]:
+        mine = (
+            (blessings.c.namespace == namespace) & (blessings.c.model_key == model_key) & (blessings.c.number > after)
+        )
         return [
             Blessing(
                 namespace=row.namespace,
@@ -180,7 +189,7 @@ class SqlAudit:
                 why=row.why,
                 at=row.at.isoformat(),
             )
-            for row in connection.execute(select(blessings).where(mine).order_by(blessings.c.number))
+            for row in connection.execute(select(blessings).where(mine).order_by(blessings.c.number).limit(limit))
         ]
 
     def erase_person(self, name: str) -> Erasure:

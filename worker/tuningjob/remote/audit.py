@@ -32,6 +32,8 @@ from tuningjob.protocol.records import Artifact
 from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, detail_of, may_pass
 
 T = TypeVar("T")
+K = TypeVar("K", int, str)
+_PAGE: Final = 200
 PATIENCE_SECONDS: Final = 15.0
 _PATIENCE: Final = Patience(
     seconds=PATIENCE_SECONDS, first_pause_seconds=0.25, longest_pause_seconds=4.0, longest_asked_for_seconds=4.0
@@ -80,11 +82,19 @@ class HttpAudit(RetryingClient):
 
     def models(self) -> list[str]:
         """See ``SqlAudit.models``."""
-        return self._get(_MODELS, "models").get("models", [])
+
+        def page(after: str) -> list[str]:
+            return self._get(_MODELS, "models", after=after, limit=_PAGE).get("models", [])
+
+        return _all(page, "", str)
 
     def history(self, model_key: str) -> list[AuditRow]:
         """The versions, the first one first. Raises UnknownModel."""
-        return self._get(_ROWS, "models", model_key, "versions")
+
+        def page(after: int) -> list[AuditRow]:
+            return self._get(_ROWS, "models", model_key, "versions", after=after, limit=_PAGE)
+
+        return _all(page, 0, lambda row: row.version)
 
     def version(self, model_key: str, version: int) -> AuditRow:
         """See ``SqlAudit.version``."""
@@ -109,7 +119,11 @@ class HttpAudit(RetryingClient):
 
     def blessings(self, model_key: str) -> list[Blessing]:
         """Every bless and rollback, the first one first. Raises UnknownModel."""
-        return self._get(_BLESSINGS, "models", model_key, "blessings")
+
+        def page(after: int) -> list[Blessing]:
+            return self._get(_BLESSINGS, "models", model_key, "blessings", after=after, limit=_PAGE)
+
+        return _all(page, 0, lambda blessing: blessing.number)
 
     def searched(self, row: AuditRow) -> dict[str, Any] | None:  # noqa: ARG002  as a journal's
         """The spec of a version's search: the results service tells nobody."""
@@ -138,8 +152,8 @@ class HttpAudit(RetryingClient):
             ["/v1/namespaces", quote(self._namespace, safe=""), *(quote(str(part), safe="") for part in parts)]
         )
 
-    def _get(self, adapter: TypeAdapter[T], *parts: str | int) -> T:
-        return self._parsed(adapter, self._request("GET", self._path(*parts)))
+    def _get(self, adapter: TypeAdapter[T], *parts: str | int, **query: str | int) -> T:
+        return self._parsed(adapter, self._request("GET", self._path(*parts), params=query))
 
     def _request(
         self,
@@ -183,6 +197,18 @@ class HttpAudit(RetryingClient):
             else ""
         )
         return JournalError(f"{self._url}: {detail}{advice}")
+
+
+def _all(page: Callable[[K], list[T]], after: K, key: Callable[[T], K]) -> list[T]:
+    """Every entry of a list, a page at a time. A service of the release before knows no pages: its answers have all of them."""
+    found: dict[K, T] = {}
+    while True:
+        entries = page(after)
+        fresh = {key(entry): entry for entry in entries if key(entry) not in found}
+        found |= fresh
+        if len(entries) != _PAGE or not fresh:
+            return list(found.values())
+        after = key(entries[-1])
 
 
 def _write(response: httpx.Response, entry: Artifact, target: Path) -> None:
