@@ -22,6 +22,13 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
         cv=spec.cross_validation.folds,
         return_train_score=spec.return_train_score,
     )
+    return quietly_fitted(search, problem)
+
+
+def quietly_fitted(
+    search: GridSearchCV | RandomizedSearchCV, problem: SearchProblem
+) -> GridSearchCV | RandomizedSearchCV:
+    """A search of scikit-learn's, fitted on the problem's data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return search.fit(problem.data.X, problem.data.y)

@@ -54,6 +54,7 @@ def test_an_estimator_is_its_name_and_what_it_was_given(
         "std",
         "train",
         "gap",
+        "risky",
         "fit",
         "s",
         "model",

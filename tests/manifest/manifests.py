@@ -126,7 +126,25 @@ DRAWN: Final[Body] = {
         }
     },
 }
-SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL)
+SEVERAL: Final[Body] = {
+    **FULL,
+    "scoring": {
+        "f1": "f1",
+        "f2": {"function": "sklearn.metrics.fbeta_score", "params": {"beta": 2}},
+        "cost": {"scorer": "mine.cost"},
+    },
+    "refit": "f2",
+    "select": {"oneStandardError": {"simplest": [{"C": "ascending"}]}, "maxOverfitGap": 0.05},
+}
+STABLE: Final[Body] = {
+    **MINIMAL,
+    "scoring": ["f1", "recall"],
+    "refit": "f1",
+    "select": {"mostStable": {"deviations": 2}},
+}
+FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
+BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
+SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST)
 
 
 def manifest(spec: Body, name: str = "sample") -> Body:
@@ -416,7 +434,68 @@ data = st.one_of(
     ),
 )
 _memories = st.sampled_from(["1Gi", "1Mi", "1.5Gi", 1073741824, "0.5Pi"])
-specs: st.SearchStrategy[Body] = _objects(
+_metric_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+_metrics = st.one_of(
+    _metric_names,
+    _objects(
+        {"function": dotted_paths},
+        {
+            "params": params,
+            "greaterIsBetter": st.booleans(),
+            "responseMethod": st.sampled_from(["predict", ["decision_function", "predict_proba"]]),
+        },
+    ),
+    _objects({"scorer": dotted_paths}),
+)
+
+
+@st.composite
+def scorings(draw: st.DrawFn) -> Body:
+    """A scoring, with its refit where there are several."""
+    several = draw(
+        st.none()
+        | st.lists(_metric_names, min_size=1, max_size=3, unique=True)
+        | st.dictionaries(_metric_names, _metrics, min_size=1, max_size=3)
+    )
+    if several is None:
+        return draw(_objects({}, {"scoring": st.text(min_size=1, max_size=63)}))
+    needs_refit = len(several) > 1 or draw(st.booleans())
+    refit = {"refit": draw(st.sampled_from(sorted(several)))} if needs_refit else {}
+    return {"scoring": several, **refit}
+
+
+_numbers_from_0 = st.sampled_from([0, 1, 0.5, 1e12]) | st.floats(0, 1_000)
+_rules: st.SearchStrategy[Body] = st.one_of(
+    st.just({}),
+    st.just({"best": True}),
+    _objects({"fastestWithin": _numbers_from_0}),
+    _objects({"mostStable": _objects({}, {"deviations": st.sampled_from([0, 1, 1.5, 1_000])})}),
+    _objects(
+        {
+            "oneStandardError": _objects(
+                {
+                    "simplest": st.lists(
+                        st.builds(
+                            lambda name, way: {name: way},
+                            st.text(min_size=1, max_size=4),
+                            st.sampled_from(["ascending", "descending"]),
+                        ),
+                        min_size=1,
+                        max_size=3,
+                    )
+                }
+            )
+        }
+    ),
+)
+selections: st.SearchStrategy[Body] = st.one_of(
+    st.just({}),
+    _objects({"select": _rules}),
+    st.builds(
+        lambda rule, gap: {"select": {**rule, "maxOverfitGap": gap}, "returnTrainScore": True}, _rules, _numbers_from_0
+    ),
+)  # fmt: skip
+_others: st.SearchStrategy[Body] = _objects(
     {
         "estimator": estimators,
         "search": searches,
@@ -424,7 +503,6 @@ specs: st.SearchStrategy[Body] = _objects(
     },
     {
         "crossValidation": _objects({}, {"folds": st.integers(2, 1000)}),
-        "scoring": st.text(min_size=1, max_size=63),
         "returnTrainScore": st.booleans(),
         "resources": _objects(
             {},
@@ -457,6 +535,9 @@ specs: st.SearchStrategy[Body] = _objects(
         "modelKey": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
     },
 )
+specs: st.SearchStrategy[Body] = st.builds(
+    lambda others, scoring, selection: {**others, **scoring, **selection}, _others, scorings(), selections
+)
 
 
 def near(schema: Body) -> st.SearchStrategy[Any]:
@@ -474,6 +555,7 @@ def _fitting(schema: Body) -> st.SearchStrategy[Any]:
         return quantities | _odd_text
     makers = {
         "integer": _integers,
+        "number": _integers,
         "boolean": lambda _: st.booleans(),
         "string": _texts,
         "array": lambda found: st.lists(near(found["items"]), max_size=2).flatmap(_perhaps_twice),
@@ -488,7 +570,7 @@ def _perhaps_twice(items: list[Any]) -> st.SearchStrategy[list[Any]]:
 
 def _integers(schema: Body) -> st.SearchStrategy[Any]:
     low, high = schema["minimum"], schema["maximum"]
-    return st.sampled_from([low - 1, low, low + 1, high - 1, high, high + 1, float(low)]) | st.integers(low, high)
+    return st.sampled_from([low - 1, low, low + 1, high - 1, high, high + 1, float(low)]) | st.integers(low, int(high))
 
 
 def _texts(schema: Body) -> st.SearchStrategy[Any]:

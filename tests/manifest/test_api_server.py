@@ -17,6 +17,7 @@ from tests.manifest.manifests import (
     MINIMAL,
     PIPELINE,
     SAMPLES,
+    SEVERAL,
     SPEC,
     Body,
     Path,
@@ -53,7 +54,7 @@ def is_refused_here(spec: Body, name: str = "sample") -> bool:
     return False
 
 
-@pytest.mark.parametrize("spec", SAMPLES, ids=["full", "pipeline", "made", "drawn", "minimal"])
+@pytest.mark.parametrize("spec", SAMPLES)
 def test_the_samples_are_taken(server: ApiServer, spec: Body) -> None:
     assert refusal(server, spec) == ""
     assert not is_refused_here(spec)
@@ -93,6 +94,21 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         changed(FULL, ("resources", "cpu"), "much"),
         "must be a positive Kubernetes quantity of CPU such as 2 or 500m, from 1m to 10k",
         changed(FULL, ("resources", "cpu"), "1m"),
+    ),
+    "one rule of selection": (
+        {**MINIMAL, "select": {"best": True, "fastestWithin": 0.1}},
+        "must be with one rule of best, oneStandardError, fastestWithin and mostStable",
+        {**MINIMAL, "select": {"best": True}},
+    ),
+    "no other than the best by best": (
+        {**MINIMAL, "select": {"best": False}},
+        "must be true, or absent",
+        {**MINIMAL, "select": {}},
+    ),
+    "train scores for a gap": (
+        {**MINIMAL, "select": {"maxOverfitGap": 0.1}},
+        "must be with returnTrainScore: true where select has a maxOverfitGap",
+        {**MINIMAL, "select": {"maxOverfitGap": 0.1}, "returnTrainScore": True},
     ),
     "CPU, less than its least": (
         changed(FULL, ("resources", "cpu"), "0.9m"),
@@ -402,6 +418,8 @@ def numbered(path: Path, item: Any, count: int) -> list[Any]:
 
 
 Case = tuple[str, list[Body], list[Body]]
+# A value of each of these fits only some values of the other: tried below.
+_TOGETHER: Final = (("scoring",), ("refit",))
 
 
 def bounds() -> Iterator[Case]:
@@ -410,7 +428,7 @@ def bounds() -> Iterator[Case]:
     for spec in SAMPLES:
         for path, schema in present(spec):
             key = tuple("*" if isinstance(part, int) else part for part in path)
-            if key not in seen:
+            if key not in seen and path not in _TOGETHER:
                 yield from _bounds_of(spec, path, schema)
             seen.add(key)
 
@@ -439,8 +457,9 @@ def _beside_max_length(path: Path, value: Any, limit: int) -> tuple[list[Any], l
     return longer(value, limit), longer(value, limit + 1)
 
 
-def _named(count: int) -> Body:
-    return {f"a{i}": "str" for i in range(count)}  # a label's value, and a type
+def _named(path: Path, count: int) -> Body:
+    # else a label's value, and a type
+    return {f"a{i}": "ascending" if "simplest" in path else "str" for i in range(count)}
 
 
 # For each of a schema's bounds: values of which one is just taken, and values that are just refused.
@@ -451,7 +470,7 @@ _BESIDE: Final[dict[str, Callable[[Path, Any, Any], tuple[list[Any], list[Any]]]
     "minLength": lambda _, value, limit: ([value], [value[: limit - 1]]),
     "maxItems": lambda path, value, limit: ([numbered(path, value[0], limit)], [numbered(path, value[0], limit + 1)]),
     "minItems": lambda _, value, limit: ([value[:limit]], [value[: limit - 1]]),
-    "maxProperties": lambda _, __, limit: ([_named(limit)], [_named(limit + 1)]),
+    "maxProperties": lambda path, _, limit: ([_named(path, limit)], [_named(path, limit + 1)]),
     "enum": lambda _, __, known: (known, ["other", ""]),
 }
 _OF_ANOTHER_TYPE: Final[Body] = {"integer": "1", "string": 1, "boolean": "true", "array": {}, "object": []}
@@ -466,6 +485,29 @@ def test_a_bound_refuses_and_takes(server: ApiServer, good: list[Body], bad: lis
     for spec in bad:
         assert refusal(server, spec) != "", spec
         assert is_refused_here(spec)
+
+
+@pytest.mark.parametrize("limit", [32, 63])
+def test_metrics_are_bounded_in_number_and_length(server: ApiServer, limit: int) -> None:
+    def scored(scoring: Any, refit: str) -> Body:
+        return {**MINIMAL, "scoring": scoring, "refit": refit}
+
+    def beside(count: int) -> list[Body]:
+        if limit == 63:
+            return [scored(name := "x" * count, name), scored([name], name), scored({name: "f1"}, name)]
+        return [scored([f"m{i}" for i in range(count)], "m0"), scored({f"m{i}": "f1" for i in range(count)}, "m0")]
+
+    for good, bad in zip(beside(limit), beside(limit + 1), strict=True):
+        assert (refusal(server, good), is_refused_here(good)) == ("", False)
+        assert refusal(server, bad) != ""
+        assert is_refused_here(bad)
+
+
+@pytest.mark.parametrize("scoring", [["f1", "recall"], {"a": "f1", "b": "recall"}, [], {}, ""])
+def test_several_metrics_need_a_refit_and_none_is_no_scoring(server: ApiServer, scoring: Any) -> None:
+    spec = {**MINIMAL, "scoring": scoring}
+    assert refusal(server, spec) != ""
+    assert is_refused_here(spec)
 
 
 # Changes
@@ -521,7 +563,23 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "search.random.iterations": [(DRAWN, 20, 21), (DRAWN, 20, ...)],
     "search.random.randomState": [(DRAWN, 1, 2), (DRAWN, 1, ...), (DRAWN, 0, 2**32 - 1)],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
-    "scoring": [(MINIMAL, "accuracy", "f1"), (MINIMAL, "accuracy", ...)],
+    "scoring": [
+        (MINIMAL, "accuracy", "f1"),
+        (MINIMAL, "accuracy", ...),
+        (MINIMAL, "accuracy", ["accuracy"]),
+        (SEVERAL, {"f2": "f1", "f1": "f1"}, {"f2": "f1", "f1": "recall"}),
+        (
+            SEVERAL,
+            {"f2": {"function": "a.b", "params": {"beta": 1}}},
+            {"f2": {"function": "a.b", "params": {"beta": True}}},
+        ),
+    ],
+    "refit": [(SEVERAL, "f1", "f2"), ({**MINIMAL, "scoring": ["f1"]}, "f1", ...)],
+    "select.best": [(MINIMAL, True, ...)],
+    "select.oneStandardError.simplest": [(MINIMAL, [{"C": "ascending"}], [{"C": "descending"}])],
+    "select.fastestWithin": [(MINIMAL, 0.1, 0.2), (MINIMAL, 0.1, ...)],
+    "select.mostStable.deviations": [(MINIMAL, 1, 2), (MINIMAL, 2, ...)],
+    "select.maxOverfitGap": [(FULL, 0.1, 0.2), (FULL, 0.1, ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 # What the models refuse and the API server cannot: values without a type in the schema. There is nothing the other way round.
 UNTYPED: Final = re.compile(
-    r"spec\.(search\.(grid|random)\.parameters|(estimator|data|estimator\.pipeline\[\d+\])\.params[.]).*", re.DOTALL
+    r"spec\.(scoring|refit|search\.(grid|random)\.parameters|(estimator|data|estimator\.pipeline\[\d+\])\.params[.]).*",
+    re.DOTALL,
 )
 often = settings(
     max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "300")),

@@ -1,5 +1,6 @@
 """Tables: what is observed, in a sentence, and what is then to be done."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Best, Progress
 from tuningjob.manifest.loading import load
-from tuningjob.protocol.records import Answer, Pilot, Preflight, Refusal, SearchState, Spread
+from tuningjob.manifest.status import ChoiceStatus
+from tuningjob.protocol.records import Answer, Choice, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob_operator import names
 from tuningjob_operator.decide import conditions as cs
 from tuningjob_operator.decide.admission import admit
@@ -234,6 +236,22 @@ def test_the_live_best_of_a_random_search_has_no_parameters_until_the_answer_bri
     answer = replace(ANSWER, best_params={"max_depth": 7})
     ended = replace(seen, progress=progress(SearchState.COMPLETE, done=18, answer=answer))
     assert dump_status(plan(ended, SETTINGS, NOON).status)["best"]["params"] == {"max_depth": 7}
+
+
+def test_the_answer_of_several_metrics_brings_all_scores_and_what_was_passed_over() -> None:
+    answer = replace(
+        ANSWER,
+        scores={"f2": 0.9, "auc": math.nan},
+        choice=Choice(rule="mostStable 1", passed_over=3, score=0.95, why="it varies"),
+        warnings=("OverfitGap: of 2",),
+    )
+    best = plan(observe(progress=progress(SearchState.COMPLETE, answer=answer)), SETTINGS, NOON).status.best
+    assert best is not None
+    assert (best.score, best.scores, best.warnings) == (0.9, {"f2": 0.9}, ["OverfitGap: of 2"])
+    assert best.choice == ChoiceStatus(rule="mostStable 1", passed_over=3, score=0.95, why="it varies")
+    plain = plan(observe(progress=progress(SearchState.COMPLETE, answer=ANSWER)), SETTINGS, NOON).status.best
+    assert plain is not None
+    assert (plain.scores, plain.choice, plain.warnings) == (None, None, None)
 
 
 def test_preflight_warnings_are_in_its_condition() -> None:

@@ -160,6 +160,8 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
     if to_finish:
         with tempfile.TemporaryDirectory(prefix="tuningjob-") as folder:
             _, answer, version = _finish(worker, journal, Path(folder))
+        for text in answer.warnings:
+            _say(f"warning: {text}")
         _say(f"complete: candidate {answer.best_index}, {answer.metric} {answer.best_score!r}, version {version}")
     return ExitCode.DONE
 

@@ -45,6 +45,9 @@ def identity(problem: SearchProblem) -> str:
 
 def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
     yield {name: spec.get(name) for name in _IDENTITY}
+    # which candidate is the answer: with other rules it is another search, whose fits may be reused
+    if chosen_by := {name: spec[name] for name in ("refit", "select") if spec.get(name) is not None}:
+        yield chosen_by
     limits = spec.get("limits") or {}
     if limits.get("fitTimeoutSeconds") is not None:
         # which fits end as failed: with more time they are to be tried again

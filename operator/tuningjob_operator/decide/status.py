@@ -16,17 +16,19 @@ from tuningjob.journal.records import Progress
 from tuningjob.manifest.grid import Grid, Sample
 from tuningjob.manifest.status import (
     BestStatus,
+    ChoiceStatus,
     GridStatus,
     PlanStatus,
     ProgressStatus,
     TuningJobStatus,
 )
+from tuningjob.protocol.records import Answer
 from tuningjob.sizing import Size, n_jobs_of
 from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission
 from tuningjob_operator.decide.conditions import Conditions, find, is_terminal, summary
 from tuningjob_operator.decide.estimate import has_passed
-from tuningjob_operator.decide.words import showable
+from tuningjob_operator.decide.words import showable, shown
 from tuningjob_operator.objects import clip
 
 MAX_STEPS: Final = 8
@@ -34,6 +36,8 @@ MIN_INTERVAL_SECONDS: Final = 3.0
 FIRST_FITS_SECONDS: Final = 60.0
 _INT64: Final = 2**63
 _LEAST_MESSAGE: Final = 200
+_MOST_WARNINGS: Final = 8
+_LONGEST_WARNING: Final = 1_024
 
 
 def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
@@ -114,11 +118,28 @@ def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
     """The answer once there is one, else the best so far; of a random search without its parameters, which only pods know."""
     answer = progress.answer
     if answer is not None:
-        return _best(answer.best_index, answer.best_score, answer.best_params)
+        best = _best(answer.best_index, answer.best_score, answer.best_params)
+        return best and best.model_copy(update=_beside(answer))
     if progress.best is None or progress.best.index >= tried.size:
         return None
     params = None if isinstance(tried, Sample) else tried.json_at(progress.best.index)
     return _best(progress.best.index, progress.best.score, params)
+
+
+def _beside(answer: Answer) -> dict[str, Any]:
+    """What else an answer says of the best candidate."""
+    scores = {shown(name): score for name, score in answer.scores.items() if math.isfinite(score)}
+    choice = None
+    if answer.choice is not None:
+        passed, score, why = answer.choice.passed_over, answer.choice.score, shown(answer.choice.why)
+        choice = ChoiceStatus(
+            rule=shown(answer.choice.rule),
+            passed_over=passed,
+            score=score if math.isfinite(score) else None,
+            why=why or None,
+        )
+    warnings = [shown(warning)[:_LONGEST_WARNING] for warning in answer.warnings[:_MOST_WARNINGS]]
+    return {"scores": scores or None, "choice": choice, "warnings": warnings or None}
 
 
 def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestStatus | None:

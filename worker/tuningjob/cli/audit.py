@@ -163,7 +163,10 @@ def _side(name: str, sides: Mapping[str, Any], side: str, metrics: Mapping[str, 
 def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any]:
     """A version as one flat map: what it found, what was searched, then what it was made of. What nobody recorded is left out."""
     found: dict[str, Any] = {f"params.{name}": value for name, value in sorted(row.best_params.items())}
-    found |= {"score": row.score, "std": row.std, "metric": row.metric, "fits": row.fits}
+    found |= {"score": row.score, "std": row.std, "metric": row.metric}
+    found |= {f"scores.{name}": score for name, score in sorted(row.scores.items())}
+    found |= {"choice": row.choice.rule} if row.choice is not None else {}
+    found |= {"fits": row.fits}
     found |= {"failed_fits": row.failed_fits, "duration_seconds": round(row.duration_seconds, 3)}
     found |= {f"spec.{name}": value for part in _SEARCHED if spec for name, value in _flat(part, spec.get(part))}
     made_of = ("data_digest", "split_digest", "estimator_digest", "image", "seed", "created_by")

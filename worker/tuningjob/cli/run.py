@@ -17,6 +17,7 @@ from tuningjob.sizing import Size, check_limit, size_of, size_warning
 
 if TYPE_CHECKING:
     from tuningjob.local import FinishedSearch, SearchForecast
+    from tuningjob.protocol.records import Answer, Choice
     from tuningjob.search.results import Results
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -24,13 +25,7 @@ _LEADERBOARD_ROWS = 10
 _MIB: Final = 2**20
 _MOST_ERRORS: Final = 3
 _ERROR_LETTERS: Final = 300
-_TITLES: Final = {
-    "rank_test_score": "rank",
-    "mean_test_score": "mean",
-    "std_test_score": "std",
-    "mean_train_score": "train",
-    "mean_fit_time": "fit s",
-}
+_TITLES: Final = {"rank_test": "rank", "mean_test": "mean", "std_test": "std", "mean_train": "train"}
 
 
 @click.command()
@@ -145,15 +140,19 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
     from tuningjob.search.results import leaderboard  # noqa: PLC0415  after the thread caps are set
 
     board = leaderboard(outcome.results, _LEADERBOARD_ROWS)
-    titles = [_TITLES.get(str(name), str(name).removeprefix("param_")) for name in board.columns]
+    titles = [_title(str(name), outcome.results.metric) for name in board.columns]
     candidates = outcome.size.candidates
     some = f", {len(board):,} of {candidates:,} shown" if len(board) < candidates else ""
-    out.print(f"Best of {candidates:,} candidates ({manifest.spec.scoring or 'score'}){some}")
+    out.print(f"Best of {candidates:,} candidates ({manifest.spec.metrics.told}){some}")
     rows = [[plain(_cell(value)) for value in row] for row in board.itertuples(index=False)]
     right = [title for title, dtype in zip(titles, board.dtypes, strict=True) if dtype.kind in "fiu"]
     hidden = print_table(titles, rows, right=right, width=terminal_width())
     if hidden:
         out.print(f"{hidden} more columns: {output / LEADERBOARD_FILE}", soft_wrap=True)
+    if outcome.answer.choice is not None:
+        out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
+    for text in outcome.answer.warnings:
+        warn(text)
     for text, count in outcome.warnings.most_common(5):
         warn(f"{text} (×{count:,})")
     if outcome.answer.failed_fits:
@@ -171,6 +170,22 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
         f"Version {outcome.version} of {model_key(manifest)}. Results: {output}",
         soft_wrap=True,
     )
+
+
+def _title(name: str, metric: str) -> str:
+    """Of a column of the leaderboard; what is of the deciding metric needs no name of it."""
+    if name == "mean_fit_time":
+        return "fit s"
+    of_metric = _TITLES.get(name.removesuffix(f"_{metric}"))
+    return of_metric or name.removeprefix("param_").removeprefix("mean_test_")
+
+
+def _chosen(answer: "Answer", choice: "Choice") -> str:
+    """By which rule the answer was chosen, and what was passed over."""
+    told = f"Chosen by {choice.rule}: candidate {answer.best_index}, {answer.metric} {answer.best_score:.4g}."
+    if choice.passed_over is not None:
+        told += f" Passed over: candidate {choice.passed_over}, {choice.score:.4g}, because {choice.why}."
+    return told
 
 
 def _failures(results: "Results", failed: int) -> str:
@@ -228,6 +243,8 @@ def _cell(value: object) -> str:
     # NaN and pandas' NA are the values that are not equal to themselves, or not comparable at all
     if value is None or str(value) in {"nan", "<NA>"}:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import Connection, Row, func, select
 
 from tuningjob.errors import NotBlessed, UnknownModel
@@ -17,10 +17,13 @@ from tuningjob.journal.records import Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
 from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
 from tuningjob.protocol.audit import Act, AuditRow, Blessing
-from tuningjob.protocol.records import Answer, Artifact, Preflight
+from tuningjob.protocol.records import Answer, Artifact, Choice, Preflight
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])
+# NaN and infinities, which JSON has not, as text
+_SCORES: Final = TypeAdapter(dict[str, float], config=ConfigDict(ser_json_inf_nan="strings"))
+_CHOICE: Final = TypeAdapter(Choice)
 _MOST_SOURCES: Final = 32
 # what a release before has taken in of any length stays where it is
 _COLUMNS: Final = [
@@ -259,6 +262,8 @@ def remember(
             # none: of a search that brought its files to the release before
             files=_FILES.dump_json(tuple(placed)).decode() if placed else None,
             reused_from=json.dumps(_few(Cells(connection, row.id).sources() if row.reused else {})),
+            scores=_SCORES.dump_json(answer.scores).decode() if answer.scores else None,
+            choice=None if answer.choice is None else _CHOICE.dump_json(answer.choice).decode(),
         )
     )
     return version
@@ -306,4 +311,6 @@ def _row(row: Row[Any]) -> AuditRow:
         artifacts=row.artifacts,
         files=None if row.files is None else _FILES.validate_json(row.files),
         reused_from=None if row.reused_from is None else json.loads(row.reused_from),
+        scores={} if row.scores is None else _SCORES.validate_json(row.scores),
+        choice=None if row.choice is None else _CHOICE.validate_json(row.choice),
     )

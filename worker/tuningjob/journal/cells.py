@@ -122,8 +122,8 @@ class Cells:
                 "reported_by": index,
                 "reported_at": now,
                 "reports": 0 if sources else 1,
-                # what failed is nobody's to reuse
-                "identity": result.identity if result.error is None else None,
+                # what failed is nobody's to reuse, be it by a metric that does not decide here
+                "identity": result.identity if result.error is None and not _lacks_some(result) else None,
                 "reused_from": sources[ordinal] if sources else None,
             }
             for ordinal, result in sorted(results.items())
@@ -179,6 +179,11 @@ class Cells:
             if best is None or mean > best.score or (mean == best.score and candidate < best.index):
                 best = Best(index=candidate, score=mean)
         return best if best is not before else None
+
+
+def _lacks_some(result: CellResult) -> bool:
+    scores = result.test_scores.values()
+    return len(scores) > 1 and any(map(math.isnan, scores))
 
 
 def _first_score(result: CellResult) -> float | None:

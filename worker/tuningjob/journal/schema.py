@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tuningjob.aliases import Anything
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -86,7 +86,7 @@ searches = Table(
     Column("reused", BigInteger, nullable=False, server_default="0"),
     # how often a unit lost its claimant: see Journal
     Column("deaths", Integer, nullable=False, server_default="0"),
-    # of the candidates whose every split is in: the highest mean of the first metric
+    # of the candidates whose every split is in: the highest mean of the deciding metric
     Column("best_index", BigInteger),
     Column("best_score", Float),
     # the completion index that ranks and refits
@@ -144,7 +144,7 @@ cells = Table(
     metadata,
     Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
     Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
-    # the first metric's score, for ordering in SQL; null for NaN
+    # the deciding metric's score, for ordering in SQL; null for NaN
     Column("score", Float),
     Column("result", Text, nullable=False),
     Column("reported_by", Integer, nullable=False),
@@ -213,6 +213,9 @@ audit = Table(
     # as JSON; null: of a release that did not keep it
     Column("files", Text),
     Column("reused_from", Text),
+    # as JSON: the mean of every metric where there are several, and records.Choice where another than the best was to be chosen
+    Column("scores", Text),
+    Column("choice", Text),
 )
 
 blessings = Table(

@@ -196,8 +196,10 @@ class SqlSearch(SearchJournal):
     def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
         # what is known is looked up before anything is locked: it may take its time
         with self._database.reading() as connection:
-            namespace = rows.row_of(connection, self._id).namespace
-            known = Cells(connection, self._id).known(namespace, {each.identity for each in request.cells})
+            whole = rows.row_of(connection, self._id)
+            known = Cells(connection, self._id).known(whole.namespace, {each.identity for each in request.cells})
+        # the same fit, of a search in which another metric may decide
+        first = json.loads(whole.spec).get("refit") if known else None
         with rows.joined(self._database, self._id) as (connection, row):
             wanted: dict[int, CellIdentity] = {}
             for each in request.cells:
@@ -208,7 +210,12 @@ class SqlSearch(SearchJournal):
             }
             new = mine.insert(
                 {
-                    ordinal: replace(result, candidate=each.candidate, split=each.split)
+                    ordinal: replace(
+                        result,
+                        candidate=each.candidate,
+                        split=each.split,
+                        test_scores=_with_first(first, result.test_scores),
+                    )
                     for ordinal, (each, _, result) in found.items()
                 },
                 index=request.index,
@@ -306,6 +313,10 @@ def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
         test_samples=0,
         error=error,
     )
+
+
+def _with_first(metric: str | None, scores: dict[str, float]) -> dict[str, float]:
+    return {metric: scores[metric], **scores} if metric is not None and metric in scores else scores
 
 
 def _ordinal(row: Row[Any], candidate: int, split: int) -> int:

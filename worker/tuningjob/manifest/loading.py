@@ -64,6 +64,7 @@ def _parse(spec: TuningJobSpec) -> list[Problem]:
         lambda: spec.data.arguments,
         lambda: spec.estimator.steps,
         lambda: spec.search.space,
+        lambda: spec.metrics,
     )
     for each in parsed:
         try:

@@ -12,17 +12,20 @@ detect a change: comparing the enclosing object compares these values as data (`
 A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Rule``.
 """
 
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
 from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_KEY, matching
-from tuningjob.manifest.model import Model
+from tuningjob.manifest.model import Model, Rule, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
+from tuningjob.manifest.scoring import MetricName, Metrics, Scoring, count_of, parse_metrics
 from tuningjob.manifest.search import CrossValidation, Search
+from tuningjob.manifest.select import Select
 from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
 
 
@@ -41,13 +44,55 @@ class Artifacts(Model):
 class TuningJobSpec(Model):
     """GridSearchCV, as a manifest."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "",
+            lambda spec: spec.refit is not None or count_of(spec.scoring) <= 1,
+            "with a refit where scoring has several metrics",
+            closer=lambda _: must_be(
+                "given where spec.scoring has several metrics", "Name the one that decides.", field="refit", got=None
+            ),
+            # in the schema, because to CEL scoring has no type; wrapped in allOf, because pydantic rewrites anyOf
+            schema={
+                "allOf": [
+                    {
+                        "anyOf": [
+                            {"required": ["refit"]},
+                            {"properties": {"scoring": {"maxItems": 1, "maxProperties": 1}}},
+                        ]
+                    }
+                ]
+            },
+        ),
+        Rule(
+            "!has(self.select) || !has(self.select.maxOverfitGap) || self.returnTrainScore",
+            lambda spec: spec.select is None or spec.select.max_overfit_gap is None or spec.return_train_score,
+            "with returnTrainScore: true where select has a maxOverfitGap",
+            "The gap is that between train and test scores.",
+            closer=lambda spec: must_be(
+                "beside returnTrainScore: true",
+                "The gap is that between train and test scores.",
+                field="select.maxOverfitGap",
+                got=spec.select.max_overfit_gap,
+            ),
+        ),
+    )
+
     estimator: Estimator = Field(description="What is tuned.")
     search: Search = Field(description="Which candidates are tried.")
     cross_validation: CrossValidation = Field(
         default_factory=CrossValidation, json_schema_extra=FILLED_IN, description="How the data is divided."
     )
-    scoring: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
-        default=None, description="A scorer's name, as in scikit-learn; the estimator's own score by default."
+    scoring: Scoring | None = Field(
+        default=None,
+        description="A scorer's name, as in scikit-learn; a list of names; or a map from names of your own to names, to "
+        "{function, params, greaterIsBetter, responseMethod}, or to {scorer}. The estimator's own score by default.",
+    )
+    refit: MetricName | None = Field(
+        default=None, description="The metric that decides. Required where scoring has several."
+    )
+    select: Select | None = Field(
+        default=None, description="The rule by which the best candidate is chosen; the highest mean by default."
     )
     return_train_score: bool = Field(default=False, description="Score the training side of each split, too.")
     data: Data = Field(description="Where X and y come from.")
@@ -112,6 +157,11 @@ class TuningJobSpec(Model):
         default=None,
         description="The key under which the audit table versions the result; the object's name by default.",
     )
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What fits are scored by. Raises ManifestRefused."""
+        return parse_metrics(self.scoring, self.refit)
 
 
 class Metadata(BaseModel):

@@ -23,7 +23,6 @@ _ELSEWHERE: Final = {
     "paramgrid": "scikit-learn's param_grid is spec.search.grid.parameters here.",
     "paramdistributions": "scikit-learn's param_distributions is spec.search.random.parameters here.",
     "errorscore": "A fit that fails is scored NaN; with spec.limits.maxFailedFits: 0 the first one ends the search.",
-    "refit": "The best candidate is always fitted on all the data: leave it out.",
     "randomstate": "An estimator's stands in its params, that of a random search in spec.search.random.randomState.",
     "seed": "An estimator's random_state stands in its params, that of a random search in spec.search.random.randomState.",
     "verbose": "There is none: leave it out.",
@@ -144,12 +143,12 @@ def _as_map(model: type[Model] | None, got: object) -> str:
 
 
 def _as_string(field: str, got: object) -> str:
+    if field == "spec.refit":
+        return "The best candidate is always fitted on all the data: name the metric that decides, or leave it out."
     if isinstance(got, bool):
         return "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
     if isinstance(got, int | float):
         return f'Put it in quotes: "{got}".'
-    if field == "spec.scoring":
-        return "Name one scorer: several are not supported, nor are functions. tuningjob.GridSearchCV takes both."
     if field == "spec.data.target":
         return "Name one column: several targets are not supported. tuningjob.GridSearchCV takes them."
     return ""

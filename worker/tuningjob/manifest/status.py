@@ -76,11 +76,27 @@ class ProgressStatus(Model):
     text: Annotated[str, Field(max_length=64)]
 
 
+class ChoiceStatus(Model):
+    """By which rule of spec.select the answer was chosen; the candidate with the highest mean, if that was passed over."""
+
+    rule: Annotated[str, Field(max_length=256)]
+    passed_over: int | None = None
+    score: float | None = None
+    why: Annotated[str, Field(max_length=512)] | None = None
+
+
 class BestStatus(Model):
-    """The best candidate so far; the answer once the search is complete."""
+    """The best candidate so far; the answer once the search is complete.
+
+    ``score`` is its mean by the metric that decides; ``scores``, where there are several, those by all. ``warnings`` are about
+    the answer.
+    """
 
     index: int
     score: float
+    scores: dict[str, float] | None = None
+    choice: ChoiceStatus | None = None
+    warnings: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] | None = None
     # of a random search only pods know what was drawn: not before the answer
     params: Params | None = None
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from tuningjob.protocol.records import WIRE, Artifact
+from pydantic import Field
+
+from tuningjob.protocol.records import WIRE, Artifact, Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +14,9 @@ class AuditRow:
     """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC.
 
     ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
-    taken over from them. None: of a release that did not keep it.
+    taken over from them. None: of a release that did not keep it. ``score`` and ``std`` are of the ``metric`` that decides;
+    ``scores``, where there are several metrics, are the means of all. ``choice``: where another rule than the highest mean has
+    chosen.
     """
 
     __pydantic_config__ = WIRE
@@ -38,6 +42,9 @@ class AuditRow:
     artifacts: str = ""
     files: tuple[Artifact, ...] | None = None
     reused_from: dict[str, int] | None = None
+    # left out where they are empty: clients of before take no field that they do not know
+    scores: Annotated[dict[str, float], Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
+    choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
 
 
 class Act(StrEnum):

@@ -85,9 +85,9 @@ class Cell:
 class CellResult:
     """What came of one cell.
 
-    ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed); ``error`` is the
-    traceback of a fit that failed. ``identity`` is a digest of all that decides the result; None where it may differ from
-    one fit to the next.
+    ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed), the one that decides
+    first; ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
+    of all that decides the result; None where it may differ from one fit to the next.
     """
 
     __pydantic_config__ = WIRE
@@ -257,8 +257,26 @@ class SearchRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """By which ``rule`` the answer was chosen, where that is not the highest mean.
+
+    ``passed_over``: the candidate with the highest mean, whose mean is ``score``, and ``why`` it was not taken; None if it was.
+    """
+
+    __pydantic_config__ = WIRE
+    rule: Annotated[str, Field(max_length=256)]
+    passed_over: Ordinal | None = None
+    score: float = math.nan
+    why: Annotated[str, Field(max_length=512)] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The outcome of a complete search."""
+    """The outcome of a complete search. ``metric``: the one that decides, which ``best_score`` and ``best_std`` are of.
+
+    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``warnings`` begin with their
+    reason.
+    """
 
     __pydantic_config__ = WIRE
     best_index: Ordinal
@@ -269,6 +287,10 @@ class Answer:
     failed_fits: Ordinal
     refit_seconds: Seconds
     fit_seconds_total: Seconds
+    # left out where they are empty: services of before take no field that they do not know
+    scores: Annotated[Scores, Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
+    choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
+    warnings: Annotated[tuple[Text, ...], Field(max_length=32, exclude_if=lambda warnings: not warnings)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

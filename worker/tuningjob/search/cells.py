@@ -1,18 +1,19 @@
 """The engine's results as the journal's: one record a cell, with the reason where a fit or its scoring failed."""
 
 import contextlib
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from tuningjob.engine import AtWork, CellKey, Evaluated, Work, held_bytes
+from tuningjob.manifest.scoring import SCORE, SINGLE, Metrics
 from tuningjob.protocol.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.reasons import exception_in
+from tuningjob.search.reasons import exception_in, reason_of
 
-SCORE: Final = "score"
 _SCORING_FAILED: Final = "Scoring failed"
 _ELLIPSIS: Final = "…\n"
 
@@ -47,16 +48,16 @@ def key_of(cell: Cell) -> CellKey:
     return CellKey(cell.candidate, cell.split)
 
 
-def result_of(evaluated: Evaluated) -> CellResult:
-    """A cell's result as the journal's. Scoring that failed is its error, as a fit that failed is."""
+def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE) -> CellResult:
+    """A cell's result as the journal's. Scoring that failed by the deciding metric is its error, as a fit that failed is."""
     outcome = evaluated.outcome
-    error = outcome["fit_error"] or next(filter(_is_scoring_failure, evaluated.warnings), None)
+    error = outcome["fit_error"] or failed_scorings(evaluated, metrics).get(metrics.deciding)
     with_train = "train_scores" in outcome
     return CellResult(
         candidate=evaluated.cell.candidate,
         split=evaluated.cell.split,
-        test_scores={SCORE: float(outcome["test_scores"])},
-        train_scores={SCORE: float(outcome["train_scores"])} if with_train else None,
+        test_scores=_scores(outcome["test_scores"], metrics),
+        train_scores=_scores(outcome["train_scores"], metrics) if with_train else None,
         # a clock that is set back in the middle of a fit must not refuse the result
         fit_seconds=max(0.0, outcome["fit_time"]),
         score_seconds=max(0.0, outcome["score_time"]),
@@ -65,9 +66,46 @@ def result_of(evaluated: Evaluated) -> CellResult:
     )
 
 
-def summaries_of(evaluated: Evaluated) -> Iterator[str]:
-    """The warnings of a cell, as they are counted: the first line of each."""
-    return (_shortened(warning) for warning in evaluated.warnings if not _is_scoring_failure(warning))
+def _scores(scores: float | Mapping[str, float], metrics: Metrics) -> dict[str, float]:
+    """By the metrics' keys. The deciding one is the first: the journal orders candidates by that."""
+    by_key = scores if isinstance(scores, Mapping) else {SCORE: scores}
+    return {key: float(by_key[key]) for key in first_the_deciding(metrics)}
+
+
+def first_the_deciding(metrics: Metrics) -> Sequence[str]:
+    """The keys of all metrics, the deciding one first."""
+    return sorted(metrics.keys, key=lambda key: key != metrics.deciding)
+
+
+def failed_scorings(evaluated: Evaluated, metrics: Metrics) -> dict[str, str]:
+    """The metrics of which scoring failed, each with the traceback.
+
+    scikit-learn's warnings do not name the metric, but come in the order of the metrics, first of the test scores: those that are
+    NaN are theirs. (A NaN that is a metric's own answer beside one that failed may change whose a traceback is taken for.)
+    """
+    told = [warning for warning in evaluated.warnings if _is_scoring_failure(warning)]
+    if not told:
+        return {}
+    scores = [evaluated.outcome[name] for name in ("test_scores", "train_scores") if name in evaluated.outcome]
+    by_key = [each if isinstance(each, Mapping) else {SCORE: each} for each in scores]
+    failed = [key for each in by_key for key in metrics.keys if math.isnan(each[key])]
+    found: dict[str, str] = {}
+    for i, key in enumerate(failed):
+        found.setdefault(key, told[min(i, len(told) - 1)])
+    return found
+
+
+def summaries_of(evaluated: Evaluated, metrics: Metrics) -> Iterator[str]:
+    """The warnings of a cell, as they are counted: the first line of each.
+
+    Of a metric that could not be scored, and does not decide, the name and the reason. The deciding one's is the cell's error.
+    """
+    for warning in evaluated.warnings:
+        if not _is_scoring_failure(warning):
+            yield _shortened(warning)
+    for key, traceback in failed_scorings(evaluated, metrics).items():
+        if key != metrics.deciding:
+            yield _shortened(f"{key} is NaN, because scoring failed: {reason_of(traceback)}")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from tuningjob.protocol.records import Cell, CellResult
-from tuningjob.search.cells import SCORE
+from tuningjob.search.cells import first_the_deciding
 from tuningjob.search.problem import SearchProblem
 
 _TOLD: Final = (
@@ -17,7 +17,7 @@ _TOLD: Final = (
 
 def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
     """As scikit-learn's ``error_score=nan`` tells a fit that failed."""
-    scores = {SCORE: math.nan}
+    scores = dict.fromkeys(first_the_deciding(problem.spec.metrics), math.nan)
     return CellResult(
         candidate=cell.candidate,
         split=cell.split,

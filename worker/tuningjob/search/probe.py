@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 from tuningjob.engine.processes import may_fork
 from tuningjob.errors import ManifestRefused, Problem, WorkerDied
 from tuningjob.manifest.literals import shown
+from tuningjob.manifest.scoring import Metric
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import Reason, shortened
@@ -108,7 +109,7 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
     """Fits that prove, by failing, that each would; [] where that is not proven."""
     train = len(problem.splits[0][0])
     few = min(_ROWS, train)
-    first = trial.measure(0, few, within=_FIRST_SECONDS)
+    first = _or_unscored(trial.measure(0, few, within=_FIRST_SECONDS))
     if first is None or first.error is None or not first.is_certain:
         return []
     known = next((each for each in _KNOWN if each.pattern.search(first.error)), None)
@@ -126,6 +127,8 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
     failures = [first]
     for candidate, rows, split in asked:
         failure = trial.measure(candidate, rows, split=split)
+        if first.unscored:
+            failure = _or_unscored(failure, first.metric)
         if failure is None or failure.error is None or not failure.is_certain:
             return []
         failures.append(failure)
@@ -136,24 +139,46 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
     return failures
 
 
+def _or_unscored(measured: MeasuredFit | None, metric: str = "") -> MeasuredFit | None:
+    """A metric that does not decide and could not be scored, as a failure: of this metric, if one is named."""
+    if measured is None or measured.error is not None:
+        return measured
+    missing = next(((key, why) for key, why in measured.unscored if metric in {"", key}), None)
+    if missing is None:
+        return measured
+    return replace(measured, error=missing[1], is_certain=True, in_scoring=True, metric=missing[0])
+
+
+def _metric(problem: SearchProblem, failure: MeasuredFit) -> Metric | None:
+    """The metric that could not be scored; None of the estimator's own score, and of a fit that failed."""
+    metric = next((each for each in problem.spec.metrics.all if each.key == failure.metric), None)
+    return None if metric is None or (metric.name is None and metric.measure is None) else metric
+
+
 def _told(problem: SearchProblem, failures: Sequence[MeasuredFit]) -> Problem:
     # of the last ones, which may have had more rows: what most of them say
     tried = [each for each in failures if each.rows == failures[-1].rows]
     (error, _), *_ = Counter(each.error or "" for each in tried).most_common(1)
     failure = next(each for each in tried if each.error == error)
     candidates = len({each.candidate for each in failures})
-    scorer = problem.spec.scoring if failure.in_scoring else None
+    metric = _metric(problem, failure)
     each = (
         "The only candidate that was tried" if candidates == 1 else f"Each of {candidates} candidates that were tried"
     )
     how = "was fitted, but scoring it failed" if failure.in_scoring else "failed"
     return Problem(
-        "spec.estimator" if scorer is None else "spec.scoring",
-        "one that some fit can succeed with" if scorer is None else "one that some fit can be scored by",
-        _name_of(problem) if scorer is None else shown(scorer),
+        "spec.estimator" if metric is None else metric.field,
+        "one that some fit can succeed with" if metric is None else "one that some fit can be scored by",
+        _name_of(problem) if metric is None else shown(_called(metric)),
         f"{each} on {failure.rows:,} rows {how}: {shortened(error, _LONGEST_ERROR)}. {_advice(problem, failure)}".rstrip(),
         Reason.EVERY_FIT_FAILS,
     )
+
+
+def _called(metric: Metric | None) -> str:
+    if metric is None:
+        return "the estimator's score"
+    return metric.name or (metric.measure and (metric.measure.function or metric.measure.scorer)) or metric.key
 
 
 def _name_of(problem: SearchProblem) -> str:
@@ -194,7 +219,10 @@ def _classes(problem: SearchProblem) -> int:
 
 
 def _of_two_classes(problem: SearchProblem, failure: MeasuredFit) -> str:
-    scoring, classes = problem.spec.scoring or "the estimator's score", _classes(problem)
+    metric, classes = _metric(problem, failure), _classes(problem)
+    if metric is not None and metric.measure is not None and metric.measure.function is not None:
+        return f"Say in {metric.field}.params which class counts (pos_label), or how classes are averaged (average: macro)."
+    scoring = _called(metric)
     others = [name for name in (f"{scoring}_macro", f"{scoring}_weighted") if name in get_scorer_names()]
     averaged = f"Write scoring: {' or '.join(others)}" if others else ""
     if classes > 2:
@@ -233,8 +261,8 @@ _KNOWN: Final = (
     _known(r"y_true takes value in \{'.* and pos_label is not specified", _of_two_classes, whatever_params=True),
     _known(
         r"multi_class must be in \('ovo', 'ovr'\)",
-        lambda problem, _: (
-            f"{problem.spec.scoring or 'the score'} is for two classes, and the target has {_classes(problem)}. Write scoring: "
+        lambda problem, failure: (
+            f"{_called(_metric(problem, failure))} is for two classes, and the target has {_classes(problem)}. Write scoring: "
             "roc_auc_ovr or roc_auc_ovo, which need predict_proba."
         ),
         whatever_params=True,

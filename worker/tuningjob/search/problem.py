@@ -21,17 +21,14 @@ import numpy as np
 import pandas as pd
 import scipy
 import sklearn
-from sklearn.base import clone, is_classifier
-from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
+from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
 from tuningjob.aliases import AnyScorer, Estimator
-from tuningjob.engine.sklearn_private import metric_of, response_methods
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
-from tuningjob.manifest.refusals import nearest
 from tuningjob.protocol.code import bounded, listed
 from tuningjob.protocol.records import Preflight
 from tuningjob.search.build import build_estimator
@@ -41,8 +38,10 @@ from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
-from tuningjob.search.reasons import Reason, refused
+from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
+from tuningjob.search.scoring import code_in, scorer_of, scorers
+from tuningjob.search.selection import select_problems
 from tuningjob.search.space import DrawnSpace, Space, space_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
@@ -50,14 +49,6 @@ _MOST_WARNINGS: Final = 30
 _MOST_VERSIONS: Final = 32
 # An image of the user's own may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
-# Candidates that the scorer's check looks at: enough to see every kind of final step in a grid made by hand.
-_SCORER_SAMPLE: Final = 1_000
-# What people call scorers that have other names.
-_SCORERS_MEANT: Final = {
-    "acc": "accuracy", "auc": "roc_auc", "log_loss": "neg_log_loss", "logloss": "neg_log_loss", "mae": "neg_mean_absolute_error",
-    "mape": "neg_mean_absolute_percentage_error", "mcc": "matthews_corrcoef", "mse": "neg_mean_squared_error",
-    "rmse": "neg_root_mean_squared_error", "rmsle": "neg_root_mean_squared_log_error",
-}  # fmt: skip
 _SEED_SAMPLE: Final = 1_000
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
@@ -85,8 +76,8 @@ class SearchProblem:
 
     @cached_property
     def metric(self) -> str:
-        """What the score is called."""
-        return self.spec.scoring or "score"
+        """What the deciding score is called."""
+        return self.spec.metrics.told
 
     @cached_property
     def identities(self) -> Identities:
@@ -97,7 +88,7 @@ class SearchProblem:
             splits=self.splits,
             setting={
                 "data": self.data.digest,
-                "scoring": self.spec.scoring,
+                "scoring": self.spec.metrics.identity,
                 "train scores": self.spec.return_train_score,
                 "versions": library_versions(),
                 # the estimators' code is told with each: another model in the grid is no other fit of this one
@@ -204,10 +195,14 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
 
 def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnyScorer) -> SearchCode:
     written = dump_spec(spec)
-    paths = [*named_classes([written["estimator"], written["search"]]), *filter(None, [spec.data.loader])]
+    paths = [
+        *named_classes([written["estimator"], written["search"]]),
+        *filter(None, [spec.data.loader]),
+        *spec.metrics.paths,
+    ]
     return code_of_search(
         estimators=[estimator, *(values for each in space.listed for values in each.values())],
-        others=[scorer, metric_of(scorer)],
+        others=list(code_in(spec, scorer)),
         paths=paths,
         told=library_versions(),
     )
@@ -221,6 +216,7 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
         *fixed_problems(spec, estimator),
         *space_problems(estimator, space),
         *_compression_problems(spec),
+        *select_problems(spec.select, [values.keys() for values in space.listed]),
     ]
     # values that nobody could have meant are told before their bounds are
     problems = problems or [
@@ -229,7 +225,10 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
     ]
     if problems:
         raise ManifestRefused(problems)
-    return estimator, space, _scorer(spec, estimator, space.candidates)
+    scorer = scorer_of(spec, estimator, space.candidates)
+    if problems := list(_unpicklable_scorers(spec, scorer)):
+        raise ManifestRefused(problems)
+    return estimator, space, scorer
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
@@ -255,57 +254,20 @@ def _pickling_problems(
         for name, tried in values.items()
         for i, value in enumerate(tried)
     ]
-    if spec.scoring in get_scorer_names():
-        parts.append(("spec.scoring", get_scorer(spec.scoring), "scorer"))
     parts.append(("spec.crossValidation", check_cv(spec.cross_validation.folds), "splitter"))
+    yield from _unpicklable(parts)
+
+
+def _unpicklable_scorers(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Problem]:
+    made = scorers(spec, scorer)
+    return _unpicklable([(metric.field, made[metric.key], "scorer") for metric in spec.metrics.all])
+
+
+def _unpicklable(parts: Sequence[tuple[str, Any, str]]) -> Iterator[Problem]:
     for field, value, name in parts:
         found = unpicklable(value, name)
         if found is not None:
             yield Problem(field, "what can be pickled", str(found), found.advice, Reason.NOT_PICKLABLE)
-
-
-def _scorer(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> AnyScorer:
-    field = "spec.scoring"
-    if spec.scoring is None:
-        if not hasattr(estimator, "score"):
-            raise ManifestRefused(
-                [Problem(field, "given for an estimator without a score method", "nothing", "", Reason.SCORER_MISMATCH)]
-            )
-        return check_scoring(estimator)
-    names = get_scorer_names()
-    if spec.scoring not in names:
-        must_be = "the name of one of scikit-learn's scorers"
-        raise refused(Reason.SCORER_UNKNOWN, field, must_be, spec.scoring, _scorer_meant(spec.scoring, names))
-    methods = response_methods(get_scorer(spec.scoring))
-    if methods != ("default",) and not any(
-        hasattr(clone(estimator).set_params(**clone(params, safe=False)), method)
-        for params in islice(candidates, _SCORER_SAMPLE)
-        for method in methods
-    ):
-        needs = " or ".join(methods)
-        raise ManifestRefused(
-            [
-                Problem(
-                    field,
-                    f"a scorer that the estimator can serve ({spec.scoring} needs {needs})",
-                    f"an estimator without {needs}",
-                    "Choose another scorer or estimator; some have it behind a parameter (SVC: probability: true).",
-                    Reason.SCORER_MISMATCH,
-                )
-            ]
-        )
-    return check_scoring(estimator, spec.scoring)
-
-
-def _scorer_meant(name: str, names: Sequence[str]) -> str:
-    meant = _SCORERS_MEANT.get(name.lower().removeprefix("neg_"))
-    if meant is not None:
-        return f"Did you mean {meant!r}?"
-    if "." in name:
-        return "A function of your own cannot be named here: tuningjob.GridSearchCV takes one."
-    if name.startswith("fbeta"):
-        return "It needs a beta, which no name has: tuningjob.GridSearchCV takes make_scorer(fbeta_score, beta=2)."
-    return nearest(name, names) or f"Known: {', '.join(sorted(names))}."
 
 
 def _splits(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> list[Split]:

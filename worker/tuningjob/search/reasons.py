@@ -49,6 +49,7 @@ class Reason(StrEnum):
     RELATED_ROWS = "RelatedRows"
     SPACE_SMALL = "SpaceSmall"
     PILOT_FAILED = "PilotFailed"
+    OVERFIT_GAP = "OverfitGap"
 
 
 def refused(reason: Reason, field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:

@@ -23,14 +23,17 @@ from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.artifacts.downloads import Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
-from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
+from tuningjob.engine.sklearn_private import keep_splitter, results_table
 from tuningjob.errors import SearchFailed
-from tuningjob.manifest import wellknown
+from tuningjob.manifest import TuningJobSpec, wellknown
+from tuningjob.manifest.scoring import Metrics
 from tuningjob.manifest.spelling import spelled
+from tuningjob.protocol import records
 from tuningjob.protocol.records import CellResult
-from tuningjob.search.cells import SCORE
 from tuningjob.search.problem import SearchProblem, library_versions
-from tuningjob.search.reasons import exception_in, reason_of, shortened
+from tuningjob.search.reasons import Reason, exception_in, reason_of, shortened
+from tuningjob.search.scoring import scorers, scoring_of
+from tuningjob.search.selection import Choice, choose, gaps_of
 from tuningjob.search.written import json_of, literal_of, to_literals
 
 LEADERBOARD_ROWS: Final = 100
@@ -44,13 +47,15 @@ _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("g
 
 @dataclass(frozen=True)
 class Results:
-    """``cv_results`` is scikit-learn's cv_results_; the best candidate is chosen as scikit-learn chooses it.
+    """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
+    candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
 
     ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did.
     """
 
     cv_results: dict[str, Any]
-    best_index: int
+    metric: str
+    choice: Choice
     best_params: dict[str, Any]
     failed_fits: int
     fit_seconds_total: float
@@ -58,14 +63,50 @@ class Results:
     first_failed: int | None
 
     @property
+    def best_index(self) -> int:
+        """The candidate that is the answer."""
+        return self.choice.index
+
+    @property
     def best_score(self) -> float:
-        """Mean test score of the best candidate."""
-        return float(self.cv_results["mean_test_score"][self.best_index])
+        """Its mean test score by the deciding metric."""
+        return float(self.cv_results[f"mean_test_{self.metric}"][self.best_index])
 
     @property
     def best_std(self) -> float:
         """Population standard deviation of its test scores over the splits."""
-        return float(self.cv_results["std_test_score"][self.best_index])
+        return float(self.cv_results[f"std_test_{self.metric}"][self.best_index])
+
+    @property
+    def best_scores(self) -> dict[str, float]:
+        """Its mean test score by each metric, the deciding one first."""
+        names = [name for name in self.cv_results if name.startswith("mean_test_")]
+        scores = {name.removeprefix("mean_test_"): float(self.cv_results[name][self.best_index]) for name in names}
+        return {self.metric: scores[self.metric], **scores}
+
+    @property
+    def choice_told(self) -> records.Choice | None:
+        """By which rule it was chosen, for the journal; None where that is scikit-learn's own."""
+        choice = self.choice
+        if choice.is_best:
+            return None
+        passed = choice.passed_over
+        score = math.nan if passed is None else float(self.cv_results[f"mean_test_{self.metric}"][passed])
+        return records.Choice(rule=choice.rule, passed_over=passed, score=score, why=choice.why)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the results; each begins with its reason."""
+        choice, total = self.choice, len(self.cv_results["params"])
+        risky = int(choice.risky.sum())
+        if not risky:
+            return ()
+        its = "the best one is among them" if choice.risky[self.best_index] else "the best one is not among them"
+        told = (
+            f"{Reason.OVERFIT_GAP}: the train score of {risky:,} of {total:,} candidates is above their test score by more than "
+            f"{choice.gap:g}; {its}. Simplify or regularise the model, or set spec.select.maxOverfitGap."
+        )
+        return (told,)
 
 
 def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
@@ -77,7 +118,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     failed = 0
     seconds = 0.0
     for cell in cells:
-        outcomes.append(_outcome(cell, with_train=problem.spec.return_train_score))
+        outcomes.append(_outcome(cell, problem.spec))
         seconds += cell.fit_seconds + cell.score_seconds
         if cell.error is not None:
             failed += 1
@@ -93,8 +134,9 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         # NaN scores are told as a number of failed fits, by whoever shows the results
         warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
         table = results_table(search, problem.candidates, len(problem.splits), outcomes)
-    best = best_index(search, SCORE, table)
-    return Results(table, best, table["params"][best], failed, seconds, errors, first_failed)
+    metric = problem.spec.metrics.deciding
+    choice = choose(problem.spec.select, metric, table)
+    return Results(table, metric, choice, table["params"][choice.index], failed, seconds, errors, first_failed)
 
 
 def fitted_search(
@@ -107,15 +149,16 @@ def fitted_search(
     search = _search_of(problem)
     keep_splitter(search, check_cv(search.cv, problem.data.y, classifier=is_classifier(problem.estimator)))
     search.n_splits_ = len(problem.splits)
-    search.multimetric_ = False
+    search.multimetric_ = problem.spec.metrics.several
     search.best_index_ = np.int64(results.best_index)
-    search.best_score_ = results.cv_results["mean_test_score"][results.best_index]
+    if results.choice.is_best:  # where another rule has chosen, scikit-learn has none either
+        search.best_score_ = results.cv_results[f"mean_test_{results.metric}"][results.best_index]
     search.best_params_ = results.best_params
     search.best_estimator_ = best_estimator
     search.refit_time_ = refit_seconds
     if hasattr(best_estimator, "feature_names_in_"):
         search.feature_names_in_ = best_estimator.feature_names_in_
-    search.scorer_ = problem.scorer
+    search.scorer_ = scorers(problem.spec, problem.scorer) if problem.spec.metrics.several else problem.scorer
     search.cv_results_ = results.cv_results
     return search
 
@@ -123,7 +166,8 @@ def fitted_search(
 def _search_of(problem: SearchProblem) -> SearchCV:
     return problem.space.search_cv(
         problem.estimator,
-        scoring=problem.spec.scoring,
+        scoring=scoring_of(problem.spec, problem.scorer),
+        refit=problem.spec.metrics.deciding if problem.spec.metrics.several else True,
         cv=problem.spec.cross_validation.folds,
         return_train_score=problem.spec.return_train_score,
     )
@@ -139,17 +183,22 @@ def every_fit_failed(count: int, traceback: str) -> str:
     return f"all {count} fits failed; the first one ended with:\n{end}"
 
 
-def _outcome(cell: CellResult, *, with_train: bool) -> dict[str, Any]:
+def _outcome(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
     outcome: dict[str, Any] = {
         "fit_error": cell.error,
-        "test_scores": cell.test_scores[SCORE],
+        "test_scores": _scores(cell.test_scores, spec.metrics),
         "n_test_samples": cell.test_samples,
         "fit_time": cell.fit_seconds,
         "score_time": cell.score_seconds,
     }
-    if with_train:
-        outcome["train_scores"] = (cell.train_scores or {}).get(SCORE, math.nan)
+    if spec.return_train_score:
+        outcome["train_scores"] = _scores(cell.train_scores or {}, spec.metrics)
     return outcome
+
+
+def _scores(scores: Mapping[str, float], metrics: Metrics) -> float | dict[str, float]:
+    found = {key: scores.get(key, math.nan) for key in metrics.keys}
+    return found if metrics.several else found[metrics.deciding]
 
 
 def to_frame(results: Results) -> pd.DataFrame:
@@ -204,15 +253,21 @@ def _kind(value: ParamValue) -> type:
 def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
     """The best candidates, for people: rank, index, mean and std of the test score, seconds of a fit, parameters.
 
-    Where there are train scores, their mean, and by how much it is more than the test score's (``gap``).
+    By the deciding metric; of the others the means. Where there are train scores, their mean, by how much it is more than the
+    test score's (``gap``), and whether that is more than it should be (``risky``).
     """
-    table = results.cv_results
-    best = np.argsort(table["rank_test_score"], kind="stable")[:rows]
-    columns: dict[str, Any] = {"rank_test_score": table["rank_test_score"][best], "candidate": best}
-    columns |= {name: table[name][best] for name in ("mean_test_score", "std_test_score")}
-    if "mean_train_score" in table:
-        columns["mean_train_score"] = table["mean_train_score"][best]
-        columns["gap"] = columns["mean_train_score"] - columns["mean_test_score"]
+    table, metric = results.cv_results, results.metric
+    best = np.argsort(table[f"rank_test_{metric}"], kind="stable")[:rows]
+    columns: dict[str, Any] = {f"rank_test_{metric}": table[f"rank_test_{metric}"][best], "candidate": best}
+    columns |= {name: table[name][best] for name in (f"mean_test_{metric}", f"std_test_{metric}")}
+    columns |= {
+        name: values[best] for name, values in table.items() if name.startswith("mean_test_") and name not in columns
+    }
+    gaps = gaps_of(table, metric)
+    if gaps is not None:
+        columns[f"mean_train_{metric}"] = table[f"mean_train_{metric}"][best]
+        columns["gap"] = gaps[best]
+        columns["risky"] = results.choice.risky[best]
     columns["mean_fit_time"] = table["mean_fit_time"][best]
     columns |= {
         name: _parameter_column(values[best], lambda value: spelled(literal_of(value)))

@@ -118,6 +118,9 @@ class Worker:
             failed_fits=results.failed_fits,
             refit_seconds=seconds,
             fit_seconds_total=results.fit_seconds_total,
+            scores=results.best_scores if self.problem.spec.metrics.several else {},
+            choice=results.choice_told,
+            warnings=results.warnings,
         )
         return results, answer, self.journal.complete(answer)
 
@@ -136,6 +139,7 @@ class _Loop:
 
     def __init__(self, worker: Worker, engine: Engine, courier: Courier) -> None:
         self.worker = worker
+        self.metrics = worker.problem.spec.metrics
         self.engine = engine
         self.courier = courier
         self.finished: list[CellResult] = []
@@ -220,8 +224,8 @@ class _Loop:
             return
         evaluated = self._evaluated(self._patience())
         for each in evaluated:
-            self.worker.warnings.update(summaries_of(each))
-        self._finish(list(map(result_of, evaluated)))
+            self.worker.warnings.update(summaries_of(each, self.metrics))
+        self._finish([result_of(each, self.metrics) for each in evaluated])
 
     def _patience(self) -> float:
         patience = _POLL_SECONDS

@@ -23,7 +23,7 @@ from tuningjob.aliases import ParamValue
 from tuningjob.engine import Work, one_thread
 from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
-from tuningjob.search.cells import result_of, with_warnings, work_of
+from tuningjob.search.cells import failed_scorings, result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
 from tuningjob.search.problem import SearchProblem, Split
 from tuningjob.search.reasons import error_text, reason_of
@@ -35,6 +35,8 @@ _BY_CHANCE: Final = re.compile(
     r"MemoryError|bad_alloc|bad allocation|out of memory|[Cc]annot allocate|can't start new thread|Resource temporarily|"
     r"Connection\w*Error|Timeout|URLError|TerminatedWorkerError|BrokenProcessPool|No space left"
 )
+# As scikit-learn says it, which names the metric where there are several.
+_NO_NUMBER: Final = re.compile(r"scoring must return a number(?:.*\(scorer=(?P<metric>\w+)\))?", re.DOTALL)
 _FEW: Final = 4
 _MOST_NUMBERS: Final = 20_000_000
 
@@ -44,7 +46,8 @@ class MeasuredFit:
     """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed.
 
     ``is_certain``: it failed by an exception of its own; not for lack of time, memory or a network, and its process lives.
-    ``in_scoring``: the fit itself succeeded.
+    ``in_scoring``: the fit itself succeeded; ``metric`` is the key of the one that it could not be scored by. ``unscored``: of a
+    fit that has not failed, the metrics beside the deciding one that it could not be scored by, each with the reason.
     """
 
     candidate: int
@@ -54,6 +57,8 @@ class MeasuredFit:
     error: str | None = None
     is_certain: bool = False
     in_scoring: bool = False
+    metric: str = ""
+    unscored: tuple[tuple[str, str], ...] = ()
 
 
 # --- which candidates, which rows
@@ -184,11 +189,19 @@ class Trial:
                     result = event.value
                     continue
                 if isinstance(event, Raised):
-                    result = replace(result, error=error_text(event.exception))
+                    result = self._raised(result, error_text(event.exception))
                 elif isinstance(event, Died):
                     result = replace(result, error=self._death(event))
                 return result
         return None
+
+    def _raised(self, result: MeasuredFit, error: str) -> MeasuredFit:
+        """What ends scikit-learn's search, too: a scorer that answers something else than a number always does."""
+        no_number = _NO_NUMBER.search(error)
+        if no_number is None:
+            return replace(result, error=error)
+        metric = no_number["metric"] or self._problem.spec.metrics.deciding
+        return replace(result, error=error, is_certain=True, in_scoring=True, metric=metric)
 
     def _death(self, died: Died) -> str:
         if died.timed_out:
@@ -210,7 +223,10 @@ class Trial:
         with one_thread(), PATCHES.in_force():
             for step in with_warnings(Evaluator(self._work_of(task)).evaluate(0, [0], plain=True)):
                 if isinstance(step, Evaluated):
-                    cell = result_of(step)
+                    metrics = self._problem.spec.metrics
+                    cell = result_of(step, metrics)
+                    failed = {key: reason_of(each) for key, each in failed_scorings(step, metrics).items()}
+                    in_scoring = cell.error is not None and step.outcome["fit_error"] is None
                     error = None if cell.error is None else reason_of(cell.error)
                     # time in which others had the processor is not the fit's: a pod has its own
                     at_work = max(0.0, 1 - (_waited() - waited) / max(1e-9, time.monotonic() - began))
@@ -221,7 +237,9 @@ class Trial:
                         _own_bytes(),
                         error,
                         is_certain=error is not None and _BY_CHANCE.search(error) is None,
-                        in_scoring=error is not None and step.outcome["fit_error"] is None,
+                        in_scoring=in_scoring,
+                        metric=metrics.deciding if in_scoring else "",
+                        unscored=tuple((key, why) for key, why in failed.items() if _BY_CHANCE.search(why) is None),
                     )
 
     def _work_of(self, task: _Task) -> Work:
