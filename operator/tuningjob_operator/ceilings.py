@@ -25,7 +25,7 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True)
 class Lifetimes:
-    """Seconds for which a finished TuningJob stays: where it says nothing, and at the most. None: for ever."""
+    """How long a finished TuningJob stays, in seconds: if it says nothing, and at the most. None: for ever."""
 
     default_seconds: int | None = None
     most_seconds: int | None = None

@@ -33,7 +33,7 @@ ANNOTATION_BEGAN_AT: Final = f"{GROUP}/began-at"
 ANNOTATION_CREATED_BY: Final = f"{GROUP}/created-by"
 
 # Inside a worker pod: written by the Job builder.
-CONTAINER: Final = "worker"  # read by podFailurePolicy and by whoever calls `kubectl logs`
+CONTAINER: Final = "worker"  # read by podFailurePolicy and by people who call `kubectl logs`
 TOKEN_KEY: Final = "token"  # noqa: S105  the Secret's key; with TOKEN_DIR it makes the path in TUNINGJOB_TOKEN_FILE
 CA_KEY: Final = "ca.crt"  # beside it, if the results service speaks TLS; with TOKEN_DIR the path in TUNINGJOB_CA_FILE
 TOKEN_DIR: Final = "/var/run/tuningjob"  # noqa: S105

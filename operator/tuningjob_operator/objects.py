@@ -21,7 +21,7 @@ class Clock(Protocol):
         """The wall clock, aware."""
 
     def monotonic(self) -> float:
-        """Seconds, for intervals."""
+        """The monotonic clock, in seconds, for intervals."""
 
 
 @dataclass(frozen=True, order=True)

@@ -264,7 +264,7 @@ def _bounded(member: Member) -> bytes:
     """The value; of an object with fields what is bounded of these."""
     if not member.fields:
         return member.text
-    # managedFields are half of the bytes of a body, and nobody here reads them
+    # managedFields are half of the bytes of a body, and nothing here reads them
     return _object(
         {name: each.text for name, each in member.fields.items() if name != b"managedFields" and _is_bounded(each)}
     )

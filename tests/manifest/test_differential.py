@@ -18,7 +18,7 @@ from tests.servers.apiserver import ApiServer, Refused
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import load
 from tuningjob.manifest.live import frozen_changes
-from tuningjob_operator.decide.admission import sized
+from tuningjob_operator.decide.admission import admission_of
 from tuningjob_operator.decide.job import build_job
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -82,7 +82,7 @@ def test_a_valid_manifest_is_taken_by_both_and_so_is_its_job(server: ApiServer, 
     assert isinstance(told_by_server(server, body), dict)
 
     body["metadata"] |= {"namespace": "default", "uid": "11111111-2222-3333-4444-555555555555"}
-    job = build_job(body, sized(load(body).spec), make_settings())
+    job = build_job(body, admission_of(load(body).spec), make_settings())
     told = told_by_server(server, job, path="/apis/batch/v1/namespaces/default/jobs")
     assert isinstance(told, dict), told
 

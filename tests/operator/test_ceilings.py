@@ -7,7 +7,7 @@ import pytest
 
 from tests.operator.world import make_settings, manifest
 from tuningjob.errors import ManifestRefused
-from tuningjob_operator.decide.admission import admit, ceiling_pods, remeasure, sized
+from tuningjob_operator.decide.admission import admission_of, admit, ceiling_pods, remeasure
 
 
 def refusal(spec: dict[str, Any], **settings: Any) -> str:
@@ -89,7 +89,7 @@ def test_a_ceiling_that_is_lowered_does_not_reach_what_runs_but_holds_for_what_i
 
 
 def test_a_larger_pod_is_allowed_fewer_times() -> None:
-    spec = sized(admit(manifest(), make_settings()).spec).spec
+    spec = admission_of(admit(manifest(), make_settings()).spec).spec
     settings = make_settings(max_memory=Decimal(8 * 2**30))
 
     assert ceiling_pods(spec, settings) == 8

@@ -126,7 +126,7 @@ def _run(
 
 @contextmanager
 def _told_what_is_kept(journal: SqlJournal, search_id: str, size: Size) -> Iterator[None]:
-    """Whoever is asked to stop in here is told what the journal has by then."""
+    """If the search is asked to stop in here, say what the journal has by then."""
     try:
         yield
     except Terminated as stopped:

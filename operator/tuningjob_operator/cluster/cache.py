@@ -254,7 +254,7 @@ class Cache:
 
 
 def _slim(body: Body) -> Body:
-    """Without managedFields: half of the bytes of a body, and nobody here reads them."""
+    """Without managedFields: half of the bytes of a body, and nothing here reads them."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {**body, "metadata": metadata}
 

@@ -23,12 +23,13 @@ from urllib.parse import quote
 import aiohttp
 import kopf
 from pydantic_core import from_json
+from typing_extensions import override
 
 from tuningjob.manifest.bounds import MAX_SPEC_BYTES
 from tuningjob.manifest.wellknown import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from tuningjob_operator import names
 from tuningjob_operator.cluster.aside import LARGE_BYTES, READING
-from tuningjob_operator.cluster.contract import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
+from tuningjob_operator.cluster.contract import Access, AlreadyExists, ApiError, Cluster, Conflict, Listing, NotFound
 from tuningjob_operator.decide.job import sized
 from tuningjob_operator.objects import Body
 from tuningjob_operator.reading import KEPT_SPEC_BYTES, Splitter, slim
@@ -91,10 +92,10 @@ OnCall = Callable[[str, str, int, float], None]
 
 
 def _uncounted(_verb: str, _resource: str, _status: int, _seconds: float) -> None:
-    """Nobody counts."""
+    """Do not count."""
 
 
-class KubeCluster:
+class KubeCluster(Cluster):
     """See Cluster. An async context: the HTTP session lives in it."""
 
     def __init__(self, *, on_call: OnCall = _uncounted) -> None:
@@ -226,8 +227,8 @@ class KubeCluster:
                 break
         return tuple(found)
 
+    @override
     def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
-        """See Cluster."""
         return self._pages(PLURAL, KIND, namespace)
 
     async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
@@ -247,60 +248,60 @@ class KubeCluster:
             raise NotFound(HTTPStatus.NOT_FOUND, "NotFound", f"the TuningJob {namespace}/{name} is not there")
         return found[0]
 
+    @override
     def list_jobs(self, namespace: str | None) -> AsyncIterator[Listing]:
-        """See Cluster."""
         return self._pages("jobs", "Job", namespace, labelSelector=names.MANAGED_SELECTOR)
 
+    @override
     async def get_job(self, namespace: str, name: str) -> Body:
-        """See Cluster."""
         return await self._call("get", "jobs", namespace, name)
 
+    @override
     async def create_job(self, body: Body) -> Body:
-        """See Cluster."""
         return await self._call("create", "jobs", _namespace(body), body=body)
 
+    @override
     async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
-        """See Cluster."""
         return await self._patch_job(namespace, name, uid=uid, spec=sized(pods, deaths=deaths))
 
+    @override
     async def suspend_job(self, namespace: str, name: str, *, uid: str, suspend: bool) -> Body:
-        """See Cluster."""
         return await self._patch_job(namespace, name, uid=uid, spec={"suspend": suspend})
 
     async def _patch_job(self, namespace: str, name: str, *, uid: str, spec: Body) -> Body:
         patch = {"metadata": {"uid": uid}, "spec": spec}
         return await self._call("patch", "jobs", namespace, name, body=patch, content_type=_MERGE_PATCH)
 
+    @override
     async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
-        """See Cluster."""
         await self._call("delete", "jobs", namespace, name, body=_deletion("Foreground", uid=uid))
 
+    @override
     async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
-        """See Cluster."""
         return await self._list("pods", "Pod", namespace, labelSelector=f"{names.LABEL_UID}={uid}")
 
+    @override
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
-        """See Cluster."""
         return await self._list("resourcequotas", "ResourceQuota", namespace)
 
+    @override
     async def list_limit_ranges(self, namespace: str) -> tuple[Body, ...]:
-        """See Cluster."""
         return await self._list("limitranges", "LimitRange", namespace)
 
+    @override
     async def list_nodes(self) -> tuple[Body, ...]:
-        """See Cluster."""
         return await self._list("nodes", "Node", None)
 
+    @override
     async def create_secret(self, body: Body) -> None:
-        """See Cluster."""
         await self._call("create", "secrets", _namespace(body), body=body)
 
+    @override
     async def get_configmap(self, namespace: str, name: str) -> Body:
-        """See Cluster."""
         return await self._call("get", "configmaps", namespace, name)
 
+    @override
     async def create_configmap(self, body: Body) -> None:
-        """See Cluster."""
         await self._call("create", "configmaps", _namespace(body), body=body)
 
     async def replace_status(self, body: Body) -> Body:
@@ -313,13 +314,13 @@ class KubeCluster:
         told = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": body["status"]}
         return await self._call("update", f"{PLURAL}/status", _namespace(body), metadata["name"], body=told)
 
+    @override
     async def delete_tuningjob(self, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
-        """See Cluster."""
         body = _deletion("Background", uid=uid, resourceVersion=resource_version)
         await self._call("delete", PLURAL, namespace, name, body=body)
 
+    @override
     async def create_event(self, body: Body) -> None:
-        """See Cluster."""
         await self._call("create", "events", _namespace(body), body=body)
 
     async def get_lease(self, namespace: str, name: str) -> Body:
@@ -338,8 +339,8 @@ class KubeCluster:
         """See lease.Leases."""
         return await self._call("update", "leases", _namespace(body), body["metadata"]["name"], body=body)
 
+    @override
     async def may(self, access: Access, namespace: str | None) -> bool:
-        """See Cluster."""
         attributes = {
             "verb": access.verb,
             "group": access.group,

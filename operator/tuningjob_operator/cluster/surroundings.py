@@ -60,7 +60,7 @@ class SurroundingsCache:
 
 
 def _slim(node: Body) -> Body:
-    """A node without what nobody here reads: the images on it are most of its bytes."""
+    """A node without its list of images, which is most of its bytes and is not read here."""
     metadata = {name: node["metadata"].get(name) for name in ("name", "labels")}
     status = {"allocatable": (node.get("status") or {}).get("allocatable", {})}
     return {"metadata": metadata, "spec": {"taints": (node.get("spec") or {}).get("taints")}, "status": status}

@@ -66,7 +66,7 @@ class Clock(Protocol):
         """The wall clock, which people read in the Lease."""
 
     def monotonic(self) -> float:
-        """Seconds, by which it is decided."""
+        """The monotonic clock, in seconds, by which it is decided."""
 
 
 class Watchman:

@@ -46,7 +46,7 @@ OnPass = Callable[[PassOutcome, float], None]
 
 
 def _untold(_outcome: PassOutcome, _seconds: float) -> None:
-    """Nobody wants to know."""
+    """Ignore what is reported."""
 
 
 async def work(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:

@@ -23,7 +23,7 @@ CAP_SECONDS: Final = 120.0
 
 
 def _untold(_seconds: float) -> None:
-    """Nobody wants to know."""
+    """Ignore what is reported."""
 
 
 def _one_lane(_key: Hashable) -> Hashable:

@@ -63,7 +63,7 @@ OnProgress = Callable[[str, Progress | None], None]
 
 
 def _untold(_search: str, _progress: Progress | None) -> None:
-    """Nobody wants to know."""
+    """Ignore what is reported."""
 
 
 class Reconciler:
@@ -215,7 +215,7 @@ class Reconciler:
             await self._publish(body, view.planned())
 
     async def _tell_of_a_refusal(self, body: Body, planned: Plan, error: ApiError) -> None:
-        """Of a policy of the cluster's own, say. It is tried again later: whoever made the policy may change it."""
+        """Report what the API server refused: by a policy of the cluster, say, which may change, so it is tried again."""
         message = f"The API server refused what the search needs: {error.message}"
         status = st.read_status(body) if st.has_ended(planned.status) else planned.status
         view = self._view(body, status).noted(

@@ -54,7 +54,7 @@ def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
 
 def admit_spec(spec: TuningJobSpec, settings: Settings) -> Admission:
     """``admit`` of a TuningJob whose spec has been read."""
-    admission = sized(spec)
+    admission = admission_of(spec)
     problems = list(_cluster_problems(spec, settings))
     try:
         check_limit(admission.size, spec, cluster_max_fits=settings.max_fits)
@@ -82,7 +82,7 @@ def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
         ) from error
 
 
-def sized(spec: TuningJobSpec) -> Admission:
+def admission_of(spec: TuningJobSpec) -> Admission:
     """The size of a spec, whatever the ceilings are."""
     return Admission(spec=spec, size=size_of(spec), most_pods=spec.parallelism, n_jobs=n_jobs_of(spec))
 
@@ -93,7 +93,7 @@ def remeasure(spec: TuningJobSpec, admitted: TuningJobSpec, settings: Settings) 
     Ceilings that were lowered since do not reach it; but nobody scales above them.
     """
     return replace(
-        sized(spec), most_pods=min(spec.parallelism, max(ceiling_pods(spec, settings), admitted.parallelism))
+        admission_of(spec), most_pods=min(spec.parallelism, max(ceiling_pods(spec, settings), admitted.parallelism))
     )
 
 

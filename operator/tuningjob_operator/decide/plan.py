@@ -276,7 +276,7 @@ def _resumed(view: View, spec: TuningJobSpec) -> View:
 def _end(view: View, end: End, *opening: Step) -> Plan:
     if end.reason not in names.ENDED_BY_MANIFEST:
         return _failed(view, end)
-    # the journal first: no pod is given anything more, and whoever reads it after a crash comes to the same end
+    # the journal first: no pod is given anything more, and the pass after a crash comes to the same end
     ended = _ended_by_manifest(view, end)
     return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
@@ -324,7 +324,7 @@ def _until_deadline(view: View, spec: TuningJobSpec) -> View:
 
 
 def _deadlines(view: View, spec: TuningJobSpec) -> tuple[float | None, float | None]:
-    """Seconds until the search must have begun, and until it must have ended."""
+    """How long until the search must have begun, and until it must have ended, in seconds."""
     progress = view.observed.progress
     created = parse_timestamp(view.observed.tuningjob["metadata"]["creationTimestamp"])
     has_begun = progress is not None and (progress.preflight is not None or progress.done > 0)

@@ -1,6 +1,6 @@
 """The status of a TuningJob: read, built piece by piece, and when a change of it is worth an API call. Pure.
 
-Publishing is rationed: whoever watches a search wants the steps of it, not its every cell, and an API server serves many.
+Publishing is rationed: a person who watches a search wants the steps of it, not its every cell, and an API server serves many.
 A TuningJob costs at most MAX_STEPS status writes for progress, however many cells it has.
 """
 

@@ -1,6 +1,6 @@
 """What workers have said, as far as it may be believed and shown. Pure, and it raises for nothing.
 
-Whoever runs in a search's pod has its token, and may report an infinite cost, a text of megabytes, or parameters that no JSON
+Code that runs in a search's pod has its token, and may report an infinite cost, a text of megabytes, or parameters that no JSON
 has. The results service refuses such a thing now; a journal that an older release has written may hold it still. What the
 operator makes of a search (its size, when it ends, what its status says) begins with what comes out here.
 """

@@ -149,7 +149,7 @@ def run(view: View, admission: Admission, found: Estimate | None, *opening: Step
 
 
 def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
-    """Seconds after which to look again, because our Job's name is another's, or a Job's that is being deleted."""
+    """When to look again, in seconds, because our Job's name is another's, or a Job's that is being deleted."""
     if not is_owned_by(job, tuningjob):
         return FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS
     return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None

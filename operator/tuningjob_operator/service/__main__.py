@@ -68,7 +68,7 @@ def shares_of(settings: Settings, artifacts: ArtifactStore) -> Shares:
 
 
 def _look_at(artifacts: ArtifactStore) -> None:
-    """Say at once what whoever brings the first file would else be told, hours from now."""
+    """Check the artifact store at the start, so that a bad bucket is logged now and not at the first upload, hours from now."""
     try:
         artifacts.check()
     except ArtifactsUnavailable as unavailable:

@@ -261,7 +261,7 @@ def _limited(receive: Receive, limit: int, *, idle_seconds: float, seconds: floa
     async def counted() -> Message:
         nonlocal read, ends_at, is_whole
         if is_whole:
-            return await receive()  # whoever waits for the client to leave waits as long as it takes
+            return await receive()  # a handler that waits for the client to leave waits as long as it takes
         now = asyncio.get_running_loop().time()
         ends_at = now + seconds if ends_at is None else ends_at
         # FastAPI lets an HTTPException from within `receive` pass.

@@ -35,7 +35,7 @@ _ROWS: Final = TypeAdapter(list[AuditRow])
 _BLESSING: Final = TypeAdapter(Blessing)
 _BLESSINGS: Final = TypeAdapter(list[Blessing])
 _ARTIFACTS: Final = TypeAdapter(list[Artifact])
-_MAX_NAME: Final = 253  # of whoever blesses, as the audit keeps it
+_MAX_NAME: Final = 253  # of the person who blesses, as the audit keeps it
 # The border has checked it; here it is for OpenAPI.
 _TOKEN: Final = HTTPBearer(
     scheme_name="kubernetes",

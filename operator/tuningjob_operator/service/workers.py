@@ -153,7 +153,7 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None
             while piece:
                 yield (b"," if begin > start else b"") + _json(piece)[1:-1]
                 left, begin = left - len(piece), begin + len(piece)
-                # each in a transaction of its own: whoever reads slowly holds none
+                # each in a transaction of its own: a slow reader holds none
                 piece = journal.view(_id(request)).page(start=begin, limit=left, max_bytes=_PIECE_BYTES) if left else []
             yield b"]"
 

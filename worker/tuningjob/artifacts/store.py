@@ -32,7 +32,7 @@ _MOST_RESERVED: Final = 10 << 30
 
 
 class Upload:
-    """A file on its way in: nobody sees it before ``commit``. Made by ``ArtifactStore.upload``."""
+    """A file on its way in, which is not seen before ``commit``. Made by ``ArtifactStore.upload``."""
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import click
+from typing_extensions import override
 
 from tuningjob.aliases import Anything
 from tuningjob.cli.console import warn
@@ -50,28 +51,28 @@ class AuditSource(Protocol):
     """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.audit.SqlAudit``."""
 
     def models(self) -> list[str]:
-        """See Audit."""
+        """The model keys of the namespace."""
 
     def history(self, model_key: str) -> "list[AuditRow]":
         """The versions, the first one first. Raises UnknownModel."""
 
     def version(self, model_key: str, version: int) -> "AuditRow":
-        """See Audit."""
+        """One version of a model key. Raises UnknownModel."""
 
     def blessed(self, model_key: str) -> "AuditRow":
-        """See Audit."""
+        """The version in use. Raises UnknownModel and NotBlessed."""
 
     def bless(self, model_key: str, version: int, *, why: str) -> "Blessing":
-        """See Audit."""
+        """Say that this version is the one in use, and why. Raises UnknownModel."""
 
     def rollback(self, model_key: str, *, why: str) -> "Blessing":
-        """See Audit."""
+        """Bless the version that was in use before. Raises UnknownModel and NotBlessed."""
 
     def blessings(self, model_key: str) -> "list[Blessing]":
         """Every bless and rollback, the first one first. Raises UnknownModel."""
 
     def searched(self, row: "AuditRow") -> dict[str, Any] | None:
-        """The spec of a version's search; None where nobody knows it any more."""
+        """The spec of a version's search; None if it is no longer known."""
 
     def files(self, row: "AuditRow") -> "list[Artifact]":
         """The files of a version; none where they are kept no more."""
@@ -81,7 +82,7 @@ class AuditSource(Protocol):
 
 
 @dataclass(frozen=True)
-class JournalPlace:
+class JournalSource(AuditSource):
     """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies; ``journal`` has the searches."""
 
     audit: "SqlAudit"
@@ -90,58 +91,58 @@ class JournalPlace:
     folder: Path | None = None
     journal: "SqlJournal | None" = None
 
+    @override
     def models(self) -> list[str]:
-        """See Place."""
         return self.audit.models(self.namespace)
 
+    @override
     def history(self, model_key: str) -> "list[AuditRow]":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.history(namespace=self.namespace, model_key=model_key)
 
+    @override
     def version(self, model_key: str, version: int) -> "AuditRow":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.version(namespace=self.namespace, model_key=model_key, version=version)
 
+    @override
     def blessed(self, model_key: str) -> "AuditRow":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.blessed(namespace=self.namespace, model_key=model_key)
 
+    @override
     def bless(self, model_key: str, version: int, *, why: str) -> "Blessing":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.bless(
                 namespace=self.namespace, model_key=model_key, version=version, who=self.who, why=why
             )
 
+    @override
     def rollback(self, model_key: str, *, why: str) -> "Blessing":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.rollback(namespace=self.namespace, model_key=model_key, who=self.who, why=why)
 
+    @override
     def blessings(self, model_key: str) -> "list[Blessing]":
-        """See Place."""
         with self._telling_what_is_known(model_key):
             return self.audit.blessings(namespace=self.namespace, model_key=model_key)
 
+    @override
     def searched(self, row: "AuditRow") -> dict[str, Any] | None:
-        """See Place."""
         try:
             return self.journal.view(row.search_id).search().spec if self.journal is not None else None
         except UnknownSearch:
             return None
 
+    @override
     def files(self, row: "AuditRow") -> "list[Artifact]":
-        """See Place."""
         from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415  what asks for no files starts without it
 
         folder = self._folder_of(row)
         return [artifact_at(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
 
+    @override
     def fetch(self, row: "AuditRow", entry: "Artifact", target: Path) -> None:
-        """See Place."""
         from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415
 
         folder = self._folder_of(row)
@@ -285,7 +286,7 @@ def _journal(path_or_url: str, where: Where) -> Iterator[AuditSource]:
     journal = SqlJournal(url)
     try:
         folder = None if path is None else path.absolute().parent
-        yield JournalPlace(journal.audit, where.namespace or _LAPTOPS_NAMESPACE, user(), folder, journal)
+        yield JournalSource(journal.audit, where.namespace or _LAPTOPS_NAMESPACE, user(), folder, journal)
     finally:
         journal.close()
 
@@ -362,7 +363,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _person(where: Where) -> tuple[str, str]:
-    """The token and the namespace of whoever asks; what neither option nor environment tell, their kubeconfig does."""
+    """The token and the namespace of the person who asks: from options, then the environment, then the kubeconfig."""
     from tuningjob.remote.kubeconfig import KubeconfigRefused, current_context, read_token  # noqa: PLC0415
 
     try:

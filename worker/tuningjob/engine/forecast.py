@@ -18,7 +18,7 @@ _SIZES: Final = frozenset({"n_estimators", "max_iter", "n_components"})
 
 
 class Forecast:
-    """Seconds of a candidate on one split.
+    """How long a candidate takes on one split, in seconds.
 
     log(seconds) = one number for all + for each parameter one for its value + (where it is a positive number) a slope times
     its logarithm; ridge regression, fitted anew when the measurements have doubled. Twelve measured fits are enough for the

@@ -50,7 +50,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class NotFitted:
-    """The candidate cannot be fitted in this way: whoever asked does it the plain way."""
+    """The candidate cannot be fitted in this way: the caller fits it the plain way."""
 
     position: int
 

@@ -3,7 +3,7 @@
 A transformer may draw whenever it transforms, a predict may count its calls, a scorer may fit again what it is given: nothing
 about an object tells. So there is a list, of exact classes of scikit-learn (a subclass may do anything), and
 tests/engine/test_known.py holds each of them to it: a second call gives the same bits, draws nothing, and changes neither the
-estimator nor its data. A class with rules counts as known too: whoever writes a rule says as much.
+estimator nor its data. A class with rules counts as known too: a rule says as much by being there.
 """
 
 import sys

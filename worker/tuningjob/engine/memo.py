@@ -188,7 +188,7 @@ def inactive() -> AbstractContextManager[None]:
 
 
 class _Remembered:
-    """A fitted transformer for as long as a pipeline asks it to transform; nobody else is given it."""
+    """A fitted transformer for as long as a pipeline asks it to transform; no other pipeline is given it."""
 
     def __init__(self, fitted: Estimator, memo: Memo) -> None:
         self._fitted = fitted

@@ -260,7 +260,7 @@ class Schedule:
 
     @property
     def pending(self) -> int:
-        """Tasks that nobody has taken."""
+        """Tasks that no worker has taken."""
         return len(self._pending)
 
 

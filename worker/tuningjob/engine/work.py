@@ -66,7 +66,7 @@ class Side(NamedTuple):
 
     @classmethod
     def cut(cls, work: Work, indices: "np.ndarray[Any, Any]", X: Matrix = None) -> "Side":
-        """Rows for one scoring alone, cut as scikit-learn cuts them: whoever gets them may write into them.
+        """Rows for one scoring alone, cut as scikit-learn cuts them: the scorer may write into them.
 
         ``X``: that of the fold, where nobody may.
         """

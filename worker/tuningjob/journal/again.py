@@ -21,7 +21,7 @@ from tuningjob.protocol.records import Cell, CellResult, SearchState
 _RESULT: Final = TypeAdapter(CellResult)
 _PAGE: Final = 5_000
 _FORGET: Final = cells.delete().where(cells.c.search_id == bindparam("search"), cells.c.ordinal == bindparam("cell"))
-# whoever had it has it no more: it is for the next who asks
+# its claimant has lost it: the next one that asks gets it
 _OPEN: Final = (
     units.update()
     .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))

@@ -209,7 +209,7 @@ class Claims:
         piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
         seconds = expected_seconds(walk.regions, stretches, piloted)
         order = preferred(stretches, seconds)
-        # whoever waits keeps the order of the locks: one that was emptied meanwhile stays locked while the next is waited for
+        # when waiting, lock regions in key order: one that was emptied meanwhile stays locked while we wait for the next
         for position in sorted(order) if patient else order:
             this = {"search": self._row.id, "region": stretches[position].number}
             row = self._connection.execute(_LOCK_REGION[patient], this).one_or_none()

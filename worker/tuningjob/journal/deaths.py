@@ -12,7 +12,7 @@ LOST_FROM: Final = 2
 
 @dataclass(frozen=True)
 class Victim:
-    """A claimant that died of a unit, and the bytes that its pod had; "" and 0 where nobody knows any more."""
+    """A claimant that died of a unit, and the bytes that its pod had; "" and 0 if they are no longer known."""
 
     claimant: str
     memory: int
@@ -52,7 +52,7 @@ def is_of(claimant: str, pods: Collection[str]) -> bool:
 
 
 def dump_victims(victims: Sequence[Victim]) -> str | None:
-    """None for nobody."""
+    """None if there is no victim."""
     if not victims:
         return None
     return json.dumps([[victim.claimant, victim.memory] for victim in victims], separators=(",", ":"))

@@ -14,7 +14,7 @@ from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import Artifact, SearchState
 
-# A file that is larger than a share takes minutes to a bucket; whoever was to put it there is dead after so long.
+# A file that is larger than a share takes minutes to a bucket; the process that was to put it there is dead after so long.
 _PLACED_WITHIN: Final = dt.timedelta(hours=1)
 
 

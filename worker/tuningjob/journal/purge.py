@@ -1,4 +1,4 @@
-"""Removing the cells of searches that were deleted a while ago, a slice at a time: whoever writes meanwhile waits for one slice.
+"""Removing the cells of searches that were deleted a while ago, a slice at a time: writers meanwhile wait for one slice.
 
 One transaction for all of a million cells would hold SQLite's lock for seconds, and need a log as large as what it deletes.
 """

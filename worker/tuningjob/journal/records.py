@@ -30,7 +30,7 @@ class Shares:
 class NewSearch:
     """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
 
-    ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty where nobody knows.
+    ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty if they are not known.
     ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than they began with.
     """
 

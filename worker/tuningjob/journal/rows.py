@@ -86,7 +86,7 @@ def locked(database: Database, search_id: str) -> Iterator[tuple[Connection, Row
 
 
 def locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
-    """The row, which nobody else changes until the end of the transaction; None if there is none."""
+    """The row, locked until the end of the transaction; None if there is none."""
     columns: list[Any] = [*ALL, searches.c.walk]
     query = select(*columns).where(searches.c.id == search_id, searches.c.deleted_at.is_(None))
     return connection.execute(query.with_for_update(key_share=True)).one_or_none()

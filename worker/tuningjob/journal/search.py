@@ -255,7 +255,7 @@ class SqlSearch(SearchJournal):
         # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
         gapless = row.done == row.candidates * row.splits
         query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
-        # closed by whoever stops reading early, too: Postgres keeps the cursor as long as it is open
+        # closed as well if a reader stops early: Postgres keeps the cursor as long as it is open
         with connection.execution_options(yield_per=at_once).execute(query.limit(limit)) as found:
             yield ((_result_of(*each, row.splits), len(each[1] or "")) for each in found)
 

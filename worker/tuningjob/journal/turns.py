@@ -80,7 +80,7 @@ class FairLock:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._turns: Turns[threading.Lock] = Turns(at_once=1, per_lane=1)
-        self._lane = ""  # of whoever has it
+        self._lane = ""  # of the one that has the lock
 
     def __enter__(self) -> None:
         lane, mine = behalf.get(), threading.Lock()
@@ -93,7 +93,7 @@ class FairLock:
 
     def _wait(self, lane: str, mine: threading.Lock) -> None:
         try:
-            mine.acquire()  # whoever hands the lock on releases it
+            mine.acquire()  # the one that hands the lock on releases it
         except BaseException:  # the user's Ctrl-C
             with self._mutex:
                 is_given = not self._turns.forget(lane, mine)

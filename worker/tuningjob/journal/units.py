@@ -45,7 +45,7 @@ def parts_for(pods: int) -> int:
 def expected_seconds(
     regions: Sequence[Region], stretches: Sequence[Stretch], piloted: float | None = None
 ) -> list[float]:
-    """Seconds of a cell of each stretch: measured where it was, else additive in the axes on a logarithmic scale.
+    """How long a cell of each stretch takes, in seconds: measured if it was, else additive in the axes on a logarithmic scale.
 
     A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest one: they are tried
     early, and known then. While nothing was measured at all, what the pilot found, or 1.0.

@@ -55,7 +55,7 @@ CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
 CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
 MODEL_FILE: Final = "model.joblib"
 SEARCH_FILE: Final = "search.joblib"  # the fitted GridSearchCV
-SIDECAR_FILE: Final = "artifacts.json"  # size, digest and library versions of the others; read by whoever loads them
+SIDECAR_FILE: Final = "artifacts.json"  # size, digest and library versions of the others; read when they are loaded
 # In the order in which they are handed in: where the last one is, the others are.
 RESULT_FILES: Final = (
     BEST_PARAMS_FILE,

@@ -15,7 +15,7 @@ tail, and of candidates that share the most. No two indexes hold one unit.
 
 *Deaths* are counted: a unit whose claimant neither finished nor left it, and whose index now has another claimant, comes
 again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the one that died
-had: nobody holds it, and it goes, alone, only to a claimant with more, to that one before anything else. If not, the
+had: it is released, and only a claimant with more memory may take it, alone and before anything else. If not, the
 one cell that it can be (the first that is not finished) is marked as ``lost``; once that is reported, the others of the
 unit get their chance, alone. So a cell is lost only at the most memory that there is. Who does not know its memory (0) has
 too little for a starved unit, and starves none.

@@ -24,9 +24,9 @@ from tuningjob.protocol.records import (
 class ClaimRequest:
     """The next unit is asked for, for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
 
-    ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it. Empty: nobody counts.
-    In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. ``memory`` is the limit of its
-    pod in bytes; 0 if there is none, or nobody knows it.
+    ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it.
+    In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. Empty: its deaths
+    are not counted. ``memory`` is the limit of its pod in bytes; 0 if there is none, or it is not known.
     """
 
     __pydantic_config__ = WIRE

@@ -126,7 +126,7 @@ class HttpAudit(RetryingClient):
         return _all(page, 0, lambda blessing: blessing.number)
 
     def searched(self, row: AuditRow) -> dict[str, Any] | None:  # noqa: ARG002  as a journal's
-        """The spec of a version's search: the results service tells nobody."""
+        """The spec of a version's search, which the results service does not give."""
         return None
 
     def files(self, row: AuditRow) -> list[Artifact]:

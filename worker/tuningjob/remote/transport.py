@@ -34,7 +34,7 @@ class Patience:
     """For how long an answer is waited for, and between how many pauses.
 
     Pauses double, from the first to the longest one. What a service asks for counts up to ``longest_asked_for_seconds``: a slip
-    there must put nobody to sleep.
+    must not let the thread sleep.
     """
 
     seconds: float

@@ -82,7 +82,7 @@ class Courier:
             self._closing = True
             self._work.notify()
         self._thread.join(_FAREWELL_SECONDS)
-        # Python's join comes a moment before the kernel's thread has gone, and whoever is to fork next counts those
+        # Python's join comes a moment before the kernel's thread has gone, and the next fork counts those
         until = time.monotonic() + _FAREWELL_SECONDS
         while not self._thread.is_alive() and time.monotonic() < until:
             if not Path(f"/proc/self/task/{self._thread.native_id}").exists():

@@ -75,7 +75,7 @@ class Outbox:
             return list(islice(self._memory, limit))
 
     def remove(self, count: int) -> None:
-        """The ``first`` ones have arrived. To be called by whoever looked at them."""
+        """The ``first`` ones have arrived. Called by the thread that looked at them."""
         with self._lock:
             for _ in range(count):
                 self._memory.popleft()

@@ -56,7 +56,7 @@ _GOLDEN: Final = 0.6180339887498949
 
 @dataclass(frozen=True)
 class PilotResult:
-    """What came of a pilot: None where nothing could be measured, or nobody needs it; and warnings."""
+    """What came of a pilot: None if nothing could be measured, or it is not needed; and warnings."""
 
     pilot: Pilot | None
     warnings: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class PilotResult:
 def run_pilot(
     problem: SearchProblem, *, n_jobs: int, seconds: float, memory_bytes: int = 0, always: bool = False
 ) -> PilotResult:
-    """A pilot of at most so many seconds, for a pod of ``n_jobs`` processes within ``memory_bytes`` (0: nobody knows).
+    """A pilot of at most so many seconds, for a pod of ``n_jobs`` processes within ``memory_bytes`` (0: not known).
 
     Unless ``always``, it ends after its first fit where the whole search will be short. Never raises for what a fit does.
     """
@@ -118,7 +118,7 @@ class _Round:
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """How much of its time is left, in seconds."""
         return self._trial.left
 
     def run(self, n_jobs: int | None) -> list[MeasuredFit]:

@@ -39,7 +39,7 @@ _VECTORISERS: Final = "sklearn.feature_extraction.text"
 
 
 def refuse_what_cannot_succeed(problem: SearchProblem, *, memory_bytes: int = 0) -> None:
-    """Raises ManifestRefused if every fit would fail. ``memory_bytes``: of the pod, 0 where nobody knows.
+    """Raises ManifestRefused if every fit would fail. ``memory_bytes``: of the pod, 0 if it is not known.
 
     Takes as long as one fit on 128 rows where that succeeds; else some seconds at most. Says nothing where nothing may be forked.
     """

@@ -131,7 +131,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         raise SearchFailed(every_fit_failed(failed, first_error or ""))
     search = _search_of(problem)
     with warnings.catch_warnings():
-        # NaN scores are told as a number of failed fits, by whoever shows the results
+        # NaN scores are reported as a number of failed fits where results are shown
         warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
         table = results_table(search, problem.candidates, len(problem.splits), outcomes)
     metric = problem.spec.metrics.deciding

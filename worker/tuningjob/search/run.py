@@ -1,7 +1,7 @@
 """The loop of a worker: claim, fit, report, until nothing is left; then, if it falls to this one, rank and refit.
 
 The same in a pod (the journal over HTTP, one completion index) and on a laptop (the journal in SQLite, index 0). The loop
-itself waits for nobody but the engine: a courier takes to the journal what is finished, and fetches what is next.
+itself waits for the engine alone: a courier takes to the journal what is finished, and fetches what is next.
 """
 
 import contextlib

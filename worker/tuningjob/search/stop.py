@@ -11,7 +11,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # A pod gets 30 seconds between SIGTERM and SIGKILL: so long finished cells are still offered to a service that does not answer.
 GRACE_SECONDS: Final = 20.0
 _NAP_SECONDS: Final = 0.5
-# Whoever is asked to stop has no time for long pauses between two attempts.
+# A worker that is asked to stop has no time for long pauses between two attempts.
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 

@@ -154,7 +154,7 @@ class _Task:
 class Trial:
     """Fits of the candidates that were ``chosen``, in a process that is killed when the time is up.
 
-    ``memory_bytes`` is what the pod has, 0 where nobody knows: the fits are held to what is left of it. Must be closed. Raises
+    ``memory_bytes`` is what the pod has, 0 if it is not known: the fits are held to what is left of it. Must be closed. Raises
     RuntimeError where ``may_fork`` is false, and WorkerDied where no process can be made.
     """
 
@@ -175,7 +175,7 @@ class Trial:
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """How much of its time is left, in seconds."""
         return self._until - time.monotonic()
 
     def measure(self, candidate: int, rows: int, *, split: int = 0, within: float = math.inf) -> MeasuredFit | None:
@@ -267,7 +267,7 @@ def _numbers_of(path: str) -> dict[str, int]:
 
 
 def _waited() -> float:
-    """Seconds in which this process could have run, but others did."""
+    """How long this process could have run, but others did, in seconds."""
     try:
         return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):

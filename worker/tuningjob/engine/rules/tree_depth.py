@@ -58,7 +58,7 @@ class TreeDepth(Ceiling):
 
     def reached(self, fitted: Estimator) -> float:
         if getattr(fitted, "ccp_alpha", 0.0) != 0.0:
-            return math.inf  # pruned: nobody knows how deep it was
+            return math.inf  # pruned: how deep it was cannot be known
         return max(_depths(fitted))
 
 

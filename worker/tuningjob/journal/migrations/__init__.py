@@ -68,7 +68,7 @@ def _migrate(connection: Connection, name: str) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     if connection.dialect.name == "postgresql":
-        # a large table takes its time, and whoever else comes waits for it
+        # a large table takes its time, and other processes wait for it
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = '10min'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
