@@ -63,7 +63,7 @@ from tests.engine.fresh import in_a_fresh_process
 pytestmark = pytest.mark.slow
 
 LOKYS_OWN = "loky, not forked"
-EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "20"))
 Space = dict[str, list[Any]]
 # None: in this process. Those of loky are forks where nothing has threads: see the test of them.
 BACKENDS = [None, None, None, "loky", LOKYS_OWN, "threading", "multiprocessing", "sequential"]
@@ -358,7 +358,7 @@ def test_any_search_of_what_is_not_known_is_scikit_learns_to_the_bit() -> None:
 
 @in_a_fresh_process
 def test_any_search_in_forks_is_scikit_learns_to_the_bit() -> None:
-    @settings(SETTINGS, max_examples=min(max(1, EXAMPLES // 8), 25), database=None)
+    @settings(SETTINGS, max_examples=min(max(1, EXAMPLES // 4), 25), database=None)
     @given(st.data())
     def search_in_forks(data: st.DataObject) -> None:
         any_search(data, foreign=data.draw(st.booleans()), n_jobs=2)
