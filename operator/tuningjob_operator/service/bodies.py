@@ -29,6 +29,7 @@ MAX_CONTAINERS_AT_ONCE: Final = 22_000
 _PIECE_BYTES: Final = 64 * 2**10
 # A cell with all that it may have, and every character of it escaped, has less.
 _MAX_ITEM_BYTES: Final = 128 * 2**10
+_MAX_ITEM_CONTAINERS: Final = 100
 # What is parsed in the event loop; a thread would take longer.
 _SMALL: Final = 8 * 2**10
 # N and I begin NaN and Infinity, which are no JSON: such numbers travel as strings. Repeated so that nothing is looked at twice;
@@ -52,13 +53,21 @@ class BodyRefused(HTTPException):
         super().__init__(422, sentence)
 
 
+class Item(NamedTuple):
+    """Where one is, and how many lists and objects it is made of."""
+
+    start: int
+    end: int
+    containers: int
+
+
 class Seen(NamedTuple):
     """What is in a body: how many lists and objects, and where the items of its own list are, from ``begin`` to ``end``."""
 
     containers: int = 0
     begin: int = 0
     end: int = 0
-    items: tuple[tuple[int, int], ...] = ()
+    items: tuple["Item", ...] = ()
 
 
 def look_through(body: bytes, name: str = "") -> Seen:
@@ -82,10 +91,10 @@ class _Looking:
 
     def __init__(self, body: bytes, name: str) -> None:
         self.containers = self.begin = self.end = 0
-        self.items: list[tuple[int, int]] = []
+        self.items: list[Item] = []
         self._body = body
         self._name = name
-        self._depth = self._item = 0
+        self._depth = self._item = self._before = 0
 
     def take(self, mark: int, at: int) -> None:
         """The bracket at this place, or what begins something that is no JSON."""
@@ -102,7 +111,7 @@ class _Looking:
                 raise BodyRefused(f"body.{self._name}: must be there once, but got it again.")
             self.begin = at + 1
         elif self._depth == _OF_ITEMS and self.begin and not self.end:
-            self._item = at
+            self._item, self._before = at, self.containers
         self._depth, self.containers = self._depth + 1, self.containers + 1
         if self._depth > MAX_DEPTH:
             raise BodyRefused(f"body: must be JSON of at most {MAX_DEPTH} levels, but got more.")
@@ -113,7 +122,7 @@ class _Looking:
         self._depth -= 1
         if self.begin and not self.end:
             if self._depth == _OF_ITEMS:
-                self.items.append((self._item, at + 1))
+                self.items.append(Item(self._item, at + 1, self.containers - self._before))
             elif self._depth < _OF_ITEMS:
                 self.end = at
 
@@ -215,11 +224,15 @@ class Takes(Generic[R]):
 def _pieces(body: bytes, seen: Seen, name: str) -> Iterator[bytes]:
     """The items, as lists of some 64 KiB."""
     begin = seen.begin
-    for number, (start, end) in enumerate(seen.items):
+    for number, (start, end, containers) in enumerate(seen.items):
         if end - start > _MAX_ITEM_BYTES:
             raise BodyRefused(f"body.{name}.{number}: must be of at most {_MAX_ITEM_BYTES:,} bytes, but got more.")
+        if containers > _MAX_ITEM_CONTAINERS:
+            raise BodyRefused(
+                f"body.{name}.{number}: must hold at most {_MAX_ITEM_CONTAINERS} lists and objects, but got {containers:,}."
+            )
         is_last = number + 1 == len(seen.items)
-        until = seen.end if is_last else seen.items[number + 1][0]
+        until = seen.end if is_last else seen.items[number + 1].start
         if not is_last and end - begin < _PIECE_BYTES:
             continue
         rest = body[end:until]
