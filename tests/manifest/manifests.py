@@ -62,6 +62,7 @@ PIPELINE: Final[Body] = {
         "format": "csv",
         "persistentVolumeClaim": "iris",
         "sort": "day",
+        "sampleWeight": "w",
         "read": {
             "delimiter": r"\s+",
             "decimal": ",",
@@ -404,10 +405,12 @@ _holders: st.SearchStrategy[Body] = st.one_of(
 
 
 def _is_coherent(file: Body) -> bool:
-    chosen = [name for key in ("features", "exclude") for name in file.get(key, [])]
+    targets, features = (
+        [each] if isinstance(each, str) else each for each in (file.get("target", []), file.get("features", []))
+    )
     is_csv = file.get("format", file["path"].rpartition(".")[2].lower()) == "csv"
     return (
-        file["target"] not in chosen
+        not {*targets} & {*features, *file.get("exclude", [])}
         and not ("features" in file and "exclude" in file)
         and (is_csv or "read" not in file)
     )
@@ -420,10 +423,13 @@ data = st.one_of(
     st.builds(
         lambda file, holder: {**file, **holder},
         _objects(
-            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv"]), "target": _columns},
+            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv"])},
             {
+                "target": _columns | st.lists(_columns, min_size=1, max_size=3, unique=True),
+                "sampleWeight": _columns.map(lambda name: f"{name}*"),
                 "format": st.sampled_from(["csv", "parquet"]),
-                "features": st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3),
+                "features": _columns
+                | st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3, unique=True),
                 "params": st.just({}),
                 "exclude": st.lists(_columns.map(lambda name: f"{name}-"), min_size=1, max_size=3),
                 "sort": _columns,

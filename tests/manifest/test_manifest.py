@@ -51,11 +51,20 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
         ("crossValidation", {"fold": 3}, "spec.crossValidation.fold: must be a known field, but got an unknown one. Did you mean 'folds'?"),
         ("data", {}, "spec.data: must be either a loader or a path"),
         ("data", {"loader": "os.system"}, "spec.data.loader: must be a function load_…, make_… or fetch_… of sklearn.datasets, but got 'os.system'. For your own data give a path."),
-        ("data", {"path": "x.csv"}, "spec.data.target: must be given beside a path, but got None. Name the column to predict."),
         ("data", {"path": "../x.csv", "target": "y"}, "spec.data.path: must be a path that stays below its folder, without .., but got '../x.csv'. Put the file"),
         ("data", {"path": "x.txt", "target": "y"}, "spec.data.path: must be a file that ends in .csv or .parquet"),
         ("data", {"path": "x.csv", "target": "y", "persistentVolumeClaim": "a", "configMap": "b"}, "spec.data: must be with persistentVolumeClaim or configMap, not both"),
-        ("data", {"path": "x.csv", "target": True}, "spec.data.target: must be a string, but got True. Put it in quotes: to kubectl a bare y"),
+        ("data", {"path": "x.csv", "target": True}, "spec.data.target: must be the name of the column to predict, or a list of different ones, at most 1,000, but got True. Put it in quotes: to kubectl a bare y"),
+        ("data", {"path": "x.csv", "target": ["a", 1]}, "but got ['a', 1]. Put it in quotes: \"1\"."),
+        ("data", {"path": "x.csv", "target": ["a", "a"]}, "but got ['a', 'a']. One of them is there twice."),
+        ("data", {"path": "x.csv", "target": []}, "spec.data.target: must be the name of the column to predict"),
+        ("data", {"path": "x.csv", "features": {}}, "spec.data.features: must be the name of a column, or a list of different ones, at most 10,000"),
+        ("data", {"path": "x.csv", "target": ["a", "b"], "features": ["b"]}, "spec.data.target: must be a column that is not among the features, but got ['a', 'b']. Remove 'b' from one of them."),
+        ("data", {"path": "x.csv", "target": "a", "exclude": ["a"]}, "spec.data.target: must be a column that is not among what is excluded, but got 'a'."),
+        ("data", {"path": "x.csv", "sampleWeight": "a", "features": "a"}, "spec.data.sampleWeight: must be a column that is not among the features, but got 'a'."),
+        ("data", {"path": "x.csv", "sampleWeight": "a", "target": ["a"]}, "spec.data.sampleWeight: must be a column that is not among the targets, but got 'a'."),
+        ("data", {"path": "x.csv", "features": ["a"], "exclude": ["b"]}, "spec.data: must be with features or exclude, not both"),
+        ("data", {"loader": "sklearn.datasets.load_iris", "target": "a"}, "spec.data: must be without target beside a loader"),
         ("estimator", {}, "spec.estimator: must be either a pipeline or a class"),
         ("estimator", {"pipeline": []}, "spec.estimator.pipeline: "),
         ("estimator", {"class": "SVC"}, "spec.estimator.class: must be a dotted path, such as sklearn.svm.SVC, but got 'SVC'. Write the whole path: module and class."),
@@ -99,7 +108,7 @@ def test_what_is_wrong_is_refused_with_field_must_be_and_got(
     iris_forest: dict[str, Any], path: str, value: Any, want: str
 ) -> None:
     iris_forest["spec"][path] = value
-    assert any(problem.startswith(want) for problem in problems_of(iris_forest)), problems_of(iris_forest)
+    assert any(want in problem for problem in problems_of(iris_forest)), problems_of(iris_forest)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +201,8 @@ def test_step_names_must_differ_and_have_no_double_underscore(breast_cancer_svc:
         ({"estimator": {"class": "a.B", "params": [1]}}, "spec.estimator.params: must be a map, but got [1]."),
         ({"scoring": ["f1", "recall"]}, "spec.refit: must be given where spec.scoring has several metrics, but got None. Name the one that decides."),
         ({"refit": True}, "spec.refit: must be a string, but got True. The best candidate is always fitted on all the data: name the metric that decides, or leave it out."),
-        ({"data": {"path": "x.csv", "target": ["a", "b"]}}, "spec.data.target: must be a string, but got ['a', 'b']. Name one column"),
         ({"modelKey": 5}, "spec.modelKey: must be a string, but got 5. Put it in quotes: \"5\"."),
         ({"modelKey": "a b"}, "spec.modelKey: must be a key of letters, digits, -, _ and ., with a letter or a digit at both ends, but got 'a b'."),
-        ({"data": {"path": "x.csv", "target": "y", "features": "review"}}, "spec.data.features: must be a list, but got 'review'. Write [review]."),
         ({"data": {"path": "x.csv", "target": "y", "features": ["y"]}}, "spec.data.target: must be a column that is not among the features, but got 'y'. Remove 'y' from one of them."),
         ({"estimator": {"pipeline": [{"name": "m", "class": "SVC"}]}}, "spec.estimator.pipeline[0].class: must be a dotted path, such as sklearn.svm.SVC, or passthrough, but got 'SVC'. Write the whole path"),
         ({"estimator": {"pipeline": [{"name": "1m", "class": "a.B"}]}}, "spec.estimator.pipeline[0].name: must be a name of letters, digits, _ and -, beginning with a letter or _, but got '1m'."),

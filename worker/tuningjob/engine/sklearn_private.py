@@ -197,6 +197,17 @@ def metric_of(scorer: AnyScorer) -> Anything:
     return getattr(scorer, "_score_func", None)
 
 
+def routed_params(search: Estimator, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What scikit-learn's own search hands on of its fit's parameters: to each fit, and to each scoring.
+
+    Weights go to a scorer that takes them as well, if they are called ``sample_weight``: not those of a step of a pipeline.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The scoring .* does not support sample_weight", category=UserWarning)
+        routed = search._get_routed_params_for_fit(dict(params))
+    return routed.estimator.fit, routed.scorer.score
+
+
 def metric_arguments(scorer: AnyScorer) -> Mapping[str, Any]:
     """What else a scorer hands to its metric."""
     arguments: Mapping[str, Any] = scorer._kwargs

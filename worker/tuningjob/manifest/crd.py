@@ -73,8 +73,7 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
     without a type no rule may stand, but the object that has it is compared with all that is in it: so where that differs and no
     other field does, it is this one.
     """
-    if len(untyped := [key for key, found in schema["properties"].items() if not _is_typed(found)]) > 1:
-        raise ValueError(f"{' and '.join(untyped)}: one object can have but one field without a type")
+    untyped = [key for key, found in schema["properties"].items() if not _is_typed(found)]
     for name, field in model.model_fields.items():
         key = field.alias or name
         inner = schema["properties"][key]
@@ -87,7 +86,8 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
         elif not _is_typed(inner):
             others = [_same(schema, other) for other, found in schema["properties"].items() if _is_typed(found)]
             rule = f"self == oldSelf || !({' && '.join(others)})" if others else "self == oldSelf"
-            _add_rule(schema, rule, IMMUTABLE, key)
+            if key == untyped[0]:  # of several nobody can tell which it was
+                _add_rule(schema, rule, IMMUTABLE, key if len(untyped) == 1 else "")
         elif _is_always_there(schema, key):
             _add_rule(inner, "self == oldSelf", IMMUTABLE)
         else:

@@ -1,19 +1,31 @@
 """``spec.data``: where X and y come from."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from tuningjob.manifest.fields import FILLED_IN, DottedPath, ObjectName, Params
+from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, names_or_one
 from tuningjob.manifest.literals import Arguments, parse_params
-from tuningjob.manifest.model import Model, Rule, exactly_one_of, must_be, never_beside, no_params_beside, not_both
-from tuningjob.manifest.read import ColumnName, ReadOptions
+from tuningjob.manifest.model import (
+    Model,
+    Rule,
+    exactly_one_of,
+    must_be,
+    never_beside,
+    no_params_beside,
+    not_both,
+    not_both_untyped,
+)
+from tuningjob.manifest.read import ReadOptions
 
 _LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
 _LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
 _BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
-_OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "target", "features", "exclude", "sort", "read")
+_OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "exclude", "sort", "sample_weight", "read")
 
 
 def _is_below(data: "Data") -> bool:
@@ -24,16 +36,26 @@ def _is_loader(data: "Data") -> bool:
     return data.loader is None or data.loader.startswith(_LOADERS)
 
 
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
+
+
+def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
+    """No column of the field has another part. In Python alone: to CEL target and features have no type."""
+
+    def both(data: "Data") -> set[str]:
+        return {*_listed(getattr(data, name))} & {*of(data)}
+
+    def refusal(data: "Data") -> PydanticCustomError:
+        must_be_apart, advice = f"a column that is not among {what}", f"Remove {min(both(data))!r} from one of them."
+        return must_be(must_be_apart, advice, field=to_camel(name), got=getattr(data, name))
+
+    return Rule("", lambda data: not both(data), f"with another column as {to_camel(name)}", closer=refusal)
+
+
 _RULES: Final = (
     exactly_one_of("loader", "path", expected="either a loader or a path"),
     no_params_beside("path"),
-    Rule(
-        "!has(self.path) || has(self.target)",
-        lambda data: data.path is None or data.target is not None,
-        "with a target beside a path",
-        "Name the column to predict.",
-        closer=lambda _: must_be("given beside a path", "Name the column to predict.", field="target", got=None),
-    ),
     Rule(
         f"!has(self.loader) || {_LOADERS_IN_CEL}",
         _is_loader,
@@ -47,6 +69,7 @@ _RULES: Final = (
         ),
     ),
     *(never_beside(name, "loader") for name in _OF_A_FILE),
+    *(not_both_untyped(name, "loader", f"without {name} beside a loader") for name in ("target", "features")),
     not_both("persistent_volume_claim", "config_map"),
     Rule(
         "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
@@ -65,31 +88,11 @@ _RULES: Final = (
             "a file that ends in .csv or .parquet", "Or say which by spec.data.format.", field="path", got=data.path
         ),
     ),
-    Rule(
-        "!has(self.features) || !has(self.target) || !(self.target in self.features)",
-        lambda data: data.features is None or data.target not in data.features,
-        "with a target that is not among the features",
-        "Remove it from one of them.",
-        closer=lambda data: must_be(
-            "a column that is not among the features",
-            f"Remove {data.target!r} from one of them.",
-            field="target",
-            got=data.target,
-        ),
-    ),
-    not_both("features", "exclude"),
-    Rule(
-        "!has(self.exclude) || !has(self.target) || !(self.target in self.exclude)",
-        lambda data: data.exclude is None or data.target not in data.exclude,
-        "with a target that is not excluded",
-        "Remove it from exclude: the target is no feature anyway.",
-        closer=lambda data: must_be(
-            "columns without the target",
-            f"Remove {data.target!r}: it is no feature anyway.",
-            field="exclude",
-            got=data.exclude,
-        ),
-    ),
+    not_both_untyped("features", "exclude", "with features or exclude, not both"),
+    _apart("target", "the features", lambda data: _listed(data.features)),
+    _apart("target", "what is excluded", lambda data: _listed(data.exclude)),
+    _apart("sample_weight", "the features", lambda data: _listed(data.features)),
+    _apart("sample_weight", "the targets", lambda data: data.targets),
     Rule(
         "!has(self.read) || !has(self.path) || "
         "(has(self.format) ? self.format == 'csv' : self.path.lowerAscii() == 'csv' || self.path.lowerAscii().endsWith('.csv'))",
@@ -123,9 +126,15 @@ class Data(Model):
         default=None,
         description="The ConfigMap that holds a small file, in a pod. A laptop does not read it.",
     )
-    target: ColumnName | None = Field(default=None, description="The column to predict.")
-    features: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = Field(
-        default=None, description="The columns to predict from; every other column by default."
+    target: Annotated[str | list[str], *names_or_one("the column to predict", 1_000)] | None = Field(
+        default=None,
+        description="The column to predict; a list of several for a y of several columns; none where nothing is predicted "
+        "(clusters, outliers).",
+    )
+    features: Annotated[str | list[str], *names_or_one("a column", 10_000)] | None = Field(
+        default=None,
+        description="The columns to predict from, in a list; every other column by default. A name alone: X is that one "
+        "column, such as of documents.",
     )
     exclude: Annotated[list[ColumnName], Field(min_length=1, max_length=10_000)] | None = Field(
         default=None, description="Columns that are no features, where all others are."
@@ -135,12 +144,21 @@ class Data(Model):
         description="The column by which the rows are sorted, such as a date: ascending, rows of one value as they stand. No "
         "feature, unless features names it.",
     )
+    sample_weight: ColumnName | None = Field(
+        default=None,
+        description="The column of weights: given to fit as sample_weight (in a pipeline to the last step), and no feature.",
+    )
     read: ReadOptions | None = Field(default=None, description="How the CSV file is written.")
 
     @cached_property
     def arguments(self) -> Arguments:
         """What ``params`` say. Raises ManifestRefused."""
         return parse_params(self.params, "spec.data.params")
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns of y."""
+        return _listed(self.target)
 
     @property
     def file_format(self) -> str | None:

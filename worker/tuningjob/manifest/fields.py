@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    PlainValidator,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
@@ -29,6 +37,7 @@ STEP_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 LABEL_KEY: Final = rf"^({DNS_SUBDOMAIN[1:-1]}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 MAX_SECONDS: Final = 2**31 - 1
+MAX_NAME: Final = 253
 
 T = TypeVar("T")
 
@@ -108,8 +117,37 @@ def _quantity(what: str, low: str, high: str) -> tuple[BeforeValidator, WithJson
     return BeforeValidator(check), WithJsonSchema(schema)
 
 
+def names_or_one(what: str, most: int) -> tuple[PlainValidator, WithJsonSchema]:
+    """A name alone, or a list of different ones: a union, which a structural schema has not, so the API server sees no type.
+
+    What its schema says holds for text and for lists, each by its own words.
+    """
+    expected = f"the name of {what}, or a list of different ones, at most {most:,}"
+
+    def check(value: object) -> object:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not 1 <= len(names) <= most:
+            raise must_be(expected, _quoted(value))
+        for name in names:
+            if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
+                raise must_be(expected, _quoted(name))
+        if len({*names}) < len(names):
+            raise must_be(expected, "One of them is there twice.")
+        return value
+
+    bounds = {"minLength": 1, "maxLength": MAX_NAME, "minItems": 1, "maxItems": most}
+    return PlainValidator(check), WithJsonSchema({**UNTYPED, **bounds})
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
+    return f'Put it in quotes: "{value}".' if isinstance(value, int | float) else ""
+
+
 Cpu = Annotated[int | str, *_quantity("a positive Kubernetes quantity of CPU such as 2 or 500m", "1m", "10k")]
 Memory = Annotated[int | str, *_quantity("a positive Kubernetes quantity of memory such as 512Mi or 2Gi", "1Mi", "1Pi")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Untyped = Annotated[Any, WithJsonSchema(UNTYPED)]
 # A map of untyped values, not an untyped object: of the latter, CEL's equality does not compare the names of the keys.
 Params = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": UNTYPED})]

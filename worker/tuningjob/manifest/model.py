@@ -85,6 +85,17 @@ def never_beside(name: str, other: str) -> Rule:
     )
 
 
+def not_both_untyped(one: str, other: str, expected: str) -> Rule:
+    """At most one of two fields is given. In the schema, because CEL cannot see a field that has no type."""
+    neither = [{"not": {"required": [_written(name)]}} for name in (one, other)]
+    return Rule(
+        "",
+        lambda model: not (_is_given(model, one) and _is_given(model, other)),
+        expected,
+        schema={"allOf": [{"anyOf": neither}]},
+    )
+
+
 def no_params_beside(name: str, advice: str = "") -> Rule:
     """``params`` is empty if the field is given. In the schema, because CEL cannot see ``params``."""
     # wrapped in allOf, because pydantic rewrites anyOf
@@ -127,5 +138,7 @@ class Model(BaseModel):
         if in_cel := [(rule.cel, rule.message) for rule in cls.rules if rule.cel]:
             whole.update(cel_rules(*in_cel))
         for rule in cls.rules:
-            whole.update(rule.schema or {})
+            for key, said in (rule.schema or {}).items():
+                # of several rules each adds its own to what all must hold
+                whole[key] = [*whole.get(key, ()), *said] if key == "allOf" else said
         return found

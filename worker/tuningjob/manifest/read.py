@@ -4,10 +4,9 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, WithJsonSchema
 
-from tuningjob.manifest.fields import matching
+from tuningjob.manifest.fields import ColumnName, matching
 from tuningjob.manifest.model import Model, Rule, cel_rules
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=253)]
 Dtype = Literal[
     "bool", "boolean", "category", "float32", "float64", "Float32", "Float64", "int8", "int16", "int32", "int64", "Int8", "Int16",
     "Int32", "Int64", "object", "str", "string", "uint8", "uint16", "uint32", "uint64", "UInt8", "UInt16", "UInt32", "UInt64",

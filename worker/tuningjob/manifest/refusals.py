@@ -32,8 +32,8 @@ _ELSEWHERE: Final = {
     "splitter": _PLAIN_FOLDS,
     "shuffle": _PLAIN_FOLDS,
     "groups": _PLAIN_FOLDS,
-    "sampleweight": "A manifest gives fit no weights: tuningjob.GridSearchCV takes fit parameters.",
-    "fitparams": "A manifest gives fit X and y alone: tuningjob.GridSearchCV takes fit parameters.",
+    "sampleweight": "A column of weights is spec.data.sampleWeight here.",
+    "fitparams": "A manifest gives fit X, y and spec.data.sampleWeight: tuningjob.GridSearchCV takes fit parameters.",
     "url": "URLs are not read: name a file by spec.data.path.",
     "sep": "pandas' sep is spec.data.read.delimiter here.",
     "delimiter": "It is spec.data.read.delimiter here.",
@@ -149,8 +149,6 @@ def _as_string(field: str, got: object) -> str:
         return "Put it in quotes: to kubectl a bare y, n, yes, no, on or off is true or false."
     if isinstance(got, int | float):
         return f'Put it in quotes: "{got}".'
-    if field == "spec.data.target":
-        return "Name one column: several targets are not supported. tuningjob.GridSearchCV takes them."
     return ""
 
 

@@ -20,6 +20,7 @@ _ELLIPSIS: Final = "…\n"
 
 def work_of(problem: SearchProblem) -> Work:
     """What the engine has to evaluate."""
+    fit_params, score_params = problem.params
     return Work(
         estimator=problem.estimator,
         candidates=problem.candidates,
@@ -27,6 +28,8 @@ def work_of(problem: SearchProblem) -> Work:
         y=problem.data.y,
         splits=problem.splits,
         scorer=problem.scorer,
+        fit_params=fit_params,
+        score_params=score_params,
         return_train_score=problem.spec.return_train_score,
         timeout=problem.spec.limits.fit_timeout_seconds,
     )

@@ -1,7 +1,7 @@
 """X and y: from one of scikit-learn's loaders, or from a CSV or Parquet file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -10,29 +10,30 @@ from typing import Any, Final
 import joblib
 import pandas as pd
 
-from tuningjob.aliases import Matrix, Target
+from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
-from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.data import Data
-from tuningjob.manifest.literals import shown
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
+from tuningjob.search.columns import Table
 from tuningjob.search.reasons import Reason, error_text, refused
-from tuningjob.search.tables import lacks_header, read_csv, read_parquet
+from tuningjob.search.tables import read_csv, read_parquet
 
-_MOST_NAMED: Final = 10
 _URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """``X`` of shape (samples, features), ``y`` of shape (samples,), and a digest of both. ``beside``: columns that are in
-    neither, by the field of the manifest that names them.
+    """``X`` of shape (samples, features) or of documents; ``y`` of shape (samples,) or (samples, targets), or None; a digest.
+
+    ``sample_weight`` is a number for each sample, or None. ``beside``: columns that are in neither, by the field of the manifest
+    that names them.
     """
 
     X: Any
     y: Any
     digest: str
+    sample_weight: Any = None
     beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,30 +55,27 @@ def load_data(
 
     ``beside``: columns of a file that are neither target nor feature, by the field that names them.
     """
-    others: dict[str, Any] = {}
     if data.loader is not None:
         X, y = _from_loader(data)
-    else:
-        frame = _from_file(data, folder, beside, in_pod=in_pod)
-        X, y = _columns(frame, data, beside)
-        others = {where: frame[name] for where, name in beside.items()}
+        _check_lengths(X, y, data)
+        return Dataset(X, y, _digest(X, y))
+    table = Table(_from_file(data, folder, in_pod=in_pod), data, beside)
+    X, y, weight = table.X, table.y, table.sample_weight
     _check_lengths(X, y, data)
-    return Dataset(X, y, str(joblib.hash((X, y), hash_name="sha1")), others)
+    digest = _digest(X, y) if weight is None else _digest(X, y, weight)
+    return Dataset(X, y, digest, weight, table.beside)
 
 
-def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str]) -> list[str]:
-    """The columns of a file that are X: those that are named, or all that have no part of their own."""
-    if data.features is not None:
-        return data.features
-    taken = {*beside.values(), *(data.exclude or ()), data.target, data.sort}
-    return [column for column in known if column not in taken]
+def _digest(*parts: Anything) -> str:
+    return str(joblib.hash(parts, hash_name="sha1"))
 
 
 def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
     field = "spec.data.loader" if data.loader is not None else "spec.data.path"
     source = data.loader if data.loader is not None else data.path
     try:
-        rows, targets = num_samples(X), num_samples(y)
+        rows = num_samples(X)
+        targets = rows if y is None else num_samples(y)
     except TypeError as error:
         raise refused(
             Reason.DATA_LOAD, field, "a loader whose X and y have rows", source, f"scikit-learn says: {error}."
@@ -129,32 +127,11 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
     return made.data, made.target
 
 
-def _from_file(data: Data, folder: Path, beside: Mapping[str, str], *, in_pod: bool) -> pd.DataFrame:
-    """The file's rows, in their order."""
+def _from_file(data: Data, folder: Path, *, in_pod: bool) -> pd.DataFrame:
     if data.path is None:
         raise ValueError("no path")
     path = _file_of(data, data.path, folder, in_pod=in_pod)
-    frame = read_csv(path, data.path, data.read) if data.file_format == "csv" else read_parquet(path, data.path)
-    _check_columns(frame, data, beside)
-    return _sorted(frame, data)
-
-
-def _sorted(frame: pd.DataFrame, data: Data) -> pd.DataFrame:
-    """By the column that is named: ascending, and rows of one value as they stand."""
-    if data.sort is None:
-        return frame
-    missing = int(frame[data.sort].isna().sum())
-    if missing:
-        must_be, advice = (
-            "a column without missing values",
-            f"{missing:,} of {len(frame):,} are missing: nobody knows where they belong.",
-        )
-        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, advice)
-    try:
-        return frame.sort_values(data.sort, kind="stable")
-    except TypeError as error:  # of several kinds
-        must_be = "a column whose values can be compared with each other"
-        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, f"pandas says: {error}.") from error
+    return read_csv(path, data.path, data.read) if data.file_format == "csv" else read_parquet(path, data.path)
 
 
 def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
@@ -181,45 +158,6 @@ def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
     else:
         advice = _files_there(file.parent, file.name)
     raise refused(Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, advice)
-
-
-def _check_columns(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> None:
-    """All columns that are named are there, and none has two parts."""
-    known = [str(column) for column in frame.columns]
-    named = {"spec.data.target": data.target, "spec.data.sort": data.sort, **beside}
-    named |= {f"spec.data.features[{i}]": name for i, name in enumerate(data.features or [])}
-    named |= {f"spec.data.exclude[{i}]": name for i, name in enumerate(data.exclude or [])}
-    problems = [
-        Problem(where, f"a column of {data.path}", shown(name), _nearest_column(name, known), Reason.DATA_LOAD)
-        for where, name in named.items()
-        if name is not None and name not in known
-    ]
-    problems += [
-        Problem(
-            where, "a column that is no feature", shown(name), "Remove it from spec.data.features.", Reason.DATA_LOAD
-        )
-        for where, name in beside.items()
-        if name in (data.features or ())
-    ]
-    if problems:
-        raise ManifestRefused(problems)
-
-
-def _columns(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> tuple[Any, Any]:
-    X = frame[feature_columns(data, list(frame.columns), beside)]
-    if X.shape[1] == 0:
-        others = [name for name in frame.columns if name != data.target]
-        advice = f"{data.target!r} is the only column of the file."
-        if others:
-            advice = f"None of its other columns is a feature: {', '.join(map(repr, others[:_MOST_NAMED]))}."
-        raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.path, advice)
-    return X, frame[data.target]
-
-
-def _nearest_column(name: str, known: list[str]) -> str:
-    if lacks_header(known):
-        return f"Is the header missing? The first line must hold the columns' names, but holds {shown(known)}."
-    return nearest(name, known)
 
 
 def _files_there(folder: Path, name: str) -> str:

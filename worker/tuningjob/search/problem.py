@@ -35,6 +35,7 @@ from tuningjob.search.build import build_estimator
 from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
+from tuningjob.search.fit_params import data_problems, given_params
 from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
@@ -73,6 +74,11 @@ class SearchProblem:
     def candidates(self) -> Sequence[Mapping[str, Any]]:
         """The combinations of parameters, in scikit-learn's order."""
         return self.space.candidates
+
+    @cached_property
+    def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What ``fit`` and what the scorer is given besides X and y, for all samples."""
+        return given_params(self.space, self.estimator, self.scorer, self.data)
 
     @cached_property
     def metric(self) -> str:
@@ -189,6 +195,8 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
     estimator, space, scorer = prepare_estimator(spec)
     # now, not when it is asked for: what was imported just now is what runs, and its file may change while data are read
     code = _code(spec, estimator, space, scorer)
+    if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
+        raise ManifestRefused(problems)
     data = load_data(spec.data, folder, in_pod=in_pod)
     return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data), code)
 
@@ -272,7 +280,7 @@ def _unpicklable(parts: Sequence[tuple[str, Any, str]]) -> Iterator[Problem]:
 
 def _splits(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> list[Split]:
     folds = spec.cross_validation.folds
-    missing = int(np.count_nonzero(pd.isna(data.y)))
+    missing = 0 if data.y is None else int(np.count_nonzero(pd.isna(data.y)))
     if missing and is_classifier(estimator):
         must_be, got = "data whose every target is known", f"{missing:,} of {data.samples:,} missing"
         advice = "Leave these rows out of the data."

@@ -129,7 +129,9 @@ class Worker:
         estimator = clone(self.problem.estimator).set_params(**clone(results.best_params, safe=False))
         try:
             with one_thread(), count_warnings(self.warnings):
-                return estimator.fit(self.problem.data.X, self.problem.data.y)
+                data = self.problem.data
+                y = () if data.y is None else (data.y,)  # as scikit-learn does
+                return estimator.fit(data.X, *y, **self.problem.params[0])
         except Exception as error:
             raise SearchFailed(f"the refit of candidate {results.best_index} failed: {error!r}") from error
 

@@ -1,0 +1,124 @@
+"""The columns of a file and their parts: features, target, weights, and those that other fields of the manifest name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from tuningjob.aliases import Matrix
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.data import Data
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.refusals import nearest
+from tuningjob.search.reasons import Reason, refused
+from tuningjob.search.tables import lacks_header
+
+WEIGHT: Final = "spec.data.sampleWeight"
+_MOST_NAMED: Final = 10
+
+
+class Table:
+    """The rows of a file in the order that the manifest wants, and what each column is there for.
+
+    ``X``: the features, a frame, or one column where its name stands alone.
+    ``y``: what is predicted, a column, a frame of several, or None.
+    ``beside``: columns that are neither, by the field that names them.
+
+    Raises ManifestRefused for columns that are not there, or cannot do their part.
+    """
+
+    def __init__(self, frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> None:
+        problems = list(_problems(frame, data, beside))
+        if problems:
+            raise ManifestRefused(problems)
+        frame = _sorted(frame, data)
+        self.X = _features(frame, data, beside)
+        self.y = None if data.target is None else frame[data.target]
+        self.sample_weight = None if data.sample_weight is None else _weight(frame[data.sample_weight])
+        self.beside = {field: frame[name] for field, name in beside.items()}
+
+
+def _features(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Matrix:
+    if isinstance(data.features, str):
+        return frame[data.features]
+    X = frame[feature_columns(data, list(frame.columns), beside)]
+    if X.shape[1] == 0:
+        others = [str(name) for name in frame.columns if name not in data.targets]
+        advice = f"{', '.join(map(repr, data.targets))} is the only column of the file."
+        if others:
+            advice = f"None of its other columns is a feature: {', '.join(map(repr, others[:_MOST_NAMED]))}."
+        raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.path, advice)
+    return X
+
+
+def _weight(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column, if it has what a sample can count."""
+    must_be = "a column of numbers, none of them missing, negative or infinite"
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        raise refused(Reason.DATA_LOAD, WEIGHT, must_be, column.name, f"It is of type {column.dtype}.")
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    for what, odd in {"missing": np.isnan(values), "negative": values < 0, "infinite": np.isinf(values)}.items():
+        if odd.any():
+            advice = f"{np.count_nonzero(odd):,} of {len(values):,} are {what}."
+            raise refused(Reason.DATA_LOAD, WEIGHT, must_be, column.name, advice)
+    return column
+
+
+def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str]) -> list[str]:
+    """The columns of a file that are X: those that are named, or all that have no part of their own."""
+    if data.features is not None:
+        return [data.features] if isinstance(data.features, str) else data.features
+    taken = {*beside.values(), *(data.exclude or ()), *data.targets, data.sort, data.sample_weight}
+    return [column for column in known if column not in taken]
+
+
+def _problems(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Iterator[Problem]:
+    """Columns that are not there, and those that have two parts."""
+    known = [str(column) for column in frame.columns]
+    named = [
+        *_each("spec.data.target", data.target),
+        *_each("spec.data.features", data.features),
+        *_each("spec.data.exclude", data.exclude),
+        *_each("spec.data.sort", data.sort),
+        *_each(WEIGHT, data.sample_weight),
+        *beside.items(),
+    ]
+    for field, name in named:
+        if name not in known:
+            yield Problem(field, f"a column of {data.path}", shown(name), _nearest(name, known), Reason.DATA_LOAD)
+    features = dict(_each("spec.data.features", data.features)).values()
+    for field, name in beside.items():
+        if name in features:
+            advice = "Remove it from spec.data.features."
+            yield Problem(field, "a column that is no feature", shown(name), advice, Reason.DATA_LOAD)
+
+
+def _each(field: str, names: "str | Sequence[str] | None") -> Iterator[tuple[str, str]]:
+    """A field's names, each with its path."""
+    if isinstance(names, str):
+        yield field, names
+    else:
+        yield from ((f"{field}[{i}]", name) for i, name in enumerate(names or ()))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    if lacks_header(known):
+        return f"Is the header missing? The first line must hold the columns' names, but holds {shown(known)}."
+    return nearest(name, known)
+
+
+def _sorted(frame: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """By the column that is named: ascending, and rows of one value as they stand."""
+    if data.sort is None:
+        return frame
+    missing = int(frame[data.sort].isna().sum())
+    if missing:
+        must_be = "a column without missing values"
+        advice = f"{missing:,} of {len(frame):,} are missing: nobody knows where they belong."
+        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, advice)
+    try:
+        return frame.sort_values(data.sort, kind="stable")
+    except TypeError as error:  # of several kinds
+        must_be = "a column whose values can be compared with each other"
+        raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, f"pandas says: {error}.") from error

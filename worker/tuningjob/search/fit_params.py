@@ -1,0 +1,87 @@
+"""What fits are given besides X and y: the weights of the samples; and what a search without a y can be."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+
+from tuningjob.aliases import AnyScorer, Estimator
+from tuningjob.engine.sklearn_private import metric_of, routed_params
+from tuningjob.errors import Problem
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.search.columns import WEIGHT
+from tuningjob.search.data import Dataset
+from tuningjob.search.reasons import Reason
+from tuningjob.search.scoring import scorers
+from tuningjob.search.space import Space
+
+SAMPLE_WEIGHT: Final = "sample_weight"
+
+
+def given_params(
+    space: Space,
+    estimator: Estimator,
+    scorer: AnyScorer,
+    data: Dataset,
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What fits and scorings are given besides X and y, for all samples, as scikit-learn's search gives it."""
+    if data.sample_weight is None:
+        return {}, {}
+    return routed_params(space.search_cv(estimator, scoring=scorer), {_weight_of(estimator)[0]: data.sample_weight})
+
+
+def data_problems(
+    spec: TuningJobSpec,
+    estimator: Estimator,
+    tried: Sequence[Any],
+    scorer: AnyScorer,
+) -> Iterator[Problem]:
+    """What the manifest says of the data and the estimator does not take. ``tried`` are estimators of a few candidates."""
+    if spec.data.sample_weight is not None and not any(map(_takes_weights, [estimator, *tried])):
+        name = type(_weight_of(estimator)[1]).__name__
+        advice = f"The fit of {name} takes no sample_weight: choose another, or name the column in spec.data.exclude."
+        must_be = "left out for an estimator that takes no weights"
+        yield Problem(WEIGHT, must_be, shown(spec.data.sample_weight), advice, Reason.ESTIMATOR_INVALID)
+    if spec.data.path is None or spec.data.target is not None:
+        return
+    if all(_needs_y(each) for each in tried or [estimator]):
+        advice = "Name the column to predict."
+        yield Problem("spec.data.target", f"given for {_name(estimator)}", "nothing", advice, Reason.ESTIMATOR_INVALID)
+        return
+    if any(metric_of(each) is not None for each in scorers(spec, scorer).values()):
+        must_be = "one that needs no y, if spec.data.target is not given"
+        advice = "Leave it out: the score is then the estimator's own. Or name a target, which fit is given as well."
+        yield Problem("spec.scoring", must_be, shown(spec.scoring), advice, Reason.SCORER_MISMATCH)
+
+
+def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
+    """The name by which fit takes the weights, and whose they are in the end."""
+    if not isinstance(estimator, Pipeline):
+        return SAMPLE_WEIGHT, estimator
+    name, last = estimator.steps[-1]
+    inner, whose = _weight_of(last)
+    return f"{name}__{inner}", whose
+
+
+def _takes_weights(estimator: Estimator) -> bool:
+    _, last = _weight_of(estimator)
+    try:
+        parameters = inspect.signature(last.fit).parameters
+    except (AttributeError, TypeError, ValueError):  # no step at all, or one that does not tell
+        return not isinstance(last, str) and last is not None
+    return SAMPLE_WEIGHT in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def _needs_y(estimator: Estimator) -> bool:
+    try:
+        return bool(get_tags(estimator).target_tags.required)
+    except Exception:  # noqa: BLE001  of a class that has no tags, or makes them by its own code
+        return False
+
+
+def _name(estimator: Estimator) -> str:
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    return type(last).__name__
