@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from tuningjob.manifest import TuningJobSpec, dump_spec, load_spec
+from tuningjob.manifest.cross_validation import GROUPS
 from tuningjob.search.problem import SearchProblem, prepare
 
 
@@ -19,7 +20,7 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
     search = problem.space.search_cv(
         problem.estimator,
         scoring=spec.scoring,
-        cv=spec.cross_validation.folds,
+        cv=problem.cv,
         return_train_score=spec.return_train_score,
     )
     return quietly_fitted(search, problem)
@@ -31,7 +32,7 @@ def quietly_fitted(
     """A search of scikit-learn's, fitted on the problem's data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return search.fit(problem.data.X, problem.data.y)
+        return search.fit(problem.data.X, problem.data.y, groups=problem.data.beside.get(GROUPS))
 
 
 def sklearn_search_of(spec: TuningJobSpec) -> tuple[SearchProblem, GridSearchCV | RandomizedSearchCV]:

@@ -16,7 +16,7 @@ from tests.journal import at_once
 from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
-from tuningjob.journal.records import EndedBy
+from tuningjob.journal.records import UNKNOWN_SPLITS, EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
 from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, SearchRecord, SearchState
@@ -172,6 +172,51 @@ def test_a_preflight_of_other_data_or_versions_is_refused(opened: SqlJournal, ot
     with pytest.raises(JournalMismatch, match="the search began with"):
         opened.view("search-a").set_preflight(other)
     assert opened.progress("search-a").preflight == a_preflight()
+
+
+def test_a_preflight_of_other_splits_is_refused(opened: SqlJournal) -> None:
+    """As far as both tell theirs: a splitter that draws without a seed is met nowhere else."""
+    opened.view("search-a").set_preflight(a_preflight(split_digest="a"))
+    opened.view("search-a").set_preflight(a_preflight(split_digest=""))
+    with pytest.raises(JournalMismatch, match="must be splits of digest a, as the search began with, but got b"):
+        opened.view("search-a").set_preflight(a_preflight(split_digest="b"))
+
+
+@pytest.fixture
+def unknown(journal: SqlJournal) -> SqlJournal:
+    """A search of which only the data tell how many splits it has."""
+    journal.open_search(a_search(splits=UNKNOWN_SPLITS))
+    return journal
+
+
+def test_the_first_preflight_says_how_many_splits_there_are_if_only_the_data_tell(unknown: SqlJournal) -> None:
+    assert (unknown.progress("search-a").splits, unknown.progress("search-a").total) == (0, 0)
+    unknown.view("search-a").set_preflight(a_preflight(splits=5))
+    assert (unknown.progress("search-a").splits, unknown.progress("search-a").total) == (5, 30)
+    assert pod(unknown, slots=4).work() == ALL_CELLS
+    assert unknown.view("search-a").complete(an_answer()) == 1
+
+
+def test_nothing_is_claimed_or_completed_before_the_splits_are_known(unknown: SqlJournal) -> None:
+    """Of no splits a search would have no cells, and all of none are finished."""
+    with pytest.raises(JournalMismatch, match="the number of splits must be told by a preflight before a claim"):
+        pod(unknown).claim()
+    with pytest.raises(JournalMismatch, match="must have all its 0 cells"):
+        unknown.view("search-a").complete(an_answer())
+
+
+@pytest.mark.parametrize(("known", "told"), [(0, 0), (5, 4)])
+def test_a_preflight_whose_splits_cannot_be_is_refused(journal: SqlJournal, known: int, told: int) -> None:
+    journal.open_search(a_search(splits=known))
+    with pytest.raises(JournalMismatch, match=r"^splits: must be"):
+        journal.view("search-a").set_preflight(a_preflight(splits=told))
+    assert journal.progress("search-a").preflight is None
+
+
+def test_more_cells_than_can_be_numbered_are_refused(journal: SqlJournal) -> None:
+    journal.open_search(a_search(candidates=2**60, splits=UNKNOWN_SPLITS))
+    with pytest.raises(JournalMismatch, match=r"^splits: must make at most"):
+        journal.view("search-a").set_preflight(a_preflight(splits=9))
 
 
 # --- claims ---------------------------------------------------------------------------------------------------------

@@ -145,7 +145,16 @@ STABLE: Final[Body] = {
 }
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
-SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST)
+REPEATED: Final[Body] = {
+    **MINIMAL,
+    "crossValidation": {"folds": 3, "shuffle": True, "repeats": 2, "randomState": 0},
+}
+SPLIT: Final[Body] = {
+    **FULL,
+    "crossValidation": {"splitter": {"class": "a.B", "params": {"n_splits": 3}}, "groups": "patient"},
+}
+PREDEFINED: Final[Body] = {**FULL, "crossValidation": {"predefined": "fold"}}
+SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED)
 
 
 def manifest(spec: Body, name: str = "sample") -> Body:
@@ -439,6 +448,25 @@ data = st.one_of(
         _holders,
     ),
 )
+_no, _yes = st.sampled_from([False]), st.sampled_from([True])
+_drawn: Final = {"shuffle": True, "randomState": 0}
+# one of folds, splitter and predefined is always written: to leave all of them out is to write folds: 5, but a change to the server
+cross_validations = st.one_of(
+    _objects({"folds": st.integers(2, 1000)}, {"shuffle": _no}),
+    _objects({"folds": st.integers(2, 9), "shuffle": _yes, "randomState": st.integers(0, 2**32 - 1)}),
+    _objects(
+        {"folds": st.integers(2, 9), "repeats": st.integers(1, 1000), "randomState": st.integers(0, 2**32 - 1)},
+        {"shuffle": _yes},
+    ),
+    _objects({"splitter": _objects({"class": dotted_paths}, {"params": params})}),
+)
+# columns of the file that are no features: none of the names that features have above
+_grouped = st.one_of(
+    _objects({"folds": st.integers(2, 9), "groups": st.just("-patient")}, {"shuffle": _no}),
+    st.just({"folds": 3, "groups": "-patient", **_drawn}),
+    _objects({"splitter": _objects({"class": dotted_paths}), "groups": st.just("-patient")}),
+    st.just({"predefined": "-fold"}),
+)
 _memories = st.sampled_from(["1Gi", "1Mi", "1.5Gi", 1073741824, "0.5Pi"])
 _metric_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 _metrics = st.one_of(
@@ -508,7 +536,7 @@ _others: st.SearchStrategy[Body] = _objects(
         "data": data,
     },
     {
-        "crossValidation": _objects({}, {"folds": st.integers(2, 1000)}),
+        "crossValidation": cross_validations,
         "returnTrainScore": st.booleans(),
         "resources": _objects(
             {},
@@ -541,9 +569,18 @@ _others: st.SearchStrategy[Body] = _objects(
         "modelKey": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
     },
 )
-specs: st.SearchStrategy[Body] = st.builds(
+_specs: st.SearchStrategy[Body] = st.builds(
     lambda others, scoring, selection: {**others, **scoring, **selection}, _others, scorings(), selections
 )
+
+
+@st.composite
+def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
+    """Of a file, at times with columns that divide it."""
+    return {**spec, "crossValidation": draw(_grouped)} if "path" in spec["data"] and draw(st.booleans()) else spec
+
+
+specs: st.SearchStrategy[Body] = _specs.flatmap(_with_columns)
 
 
 def near(schema: Body) -> st.SearchStrategy[Any]:
@@ -638,6 +675,9 @@ def mixed(draw: st.DrawFn, spec: Body) -> Body:
         elif key == "search" and "random" in spec[key] and "random" in other[key]:
             drawn = other[key]["random"]
             spec[key]["random"] |= draw(st.sampled_from([drawn, *({name: value} for name, value in drawn.items())]))
+        elif key in {"data", "crossValidation"}:
+            # columns are of this file alone
+            spec |= {name: other[name] for name in ("data", "crossValidation") if name in other}
         elif key in other:
             spec[key] = other[key]
         elif key not in MINIMAL:

@@ -512,6 +512,9 @@ def test_several_metrics_need_a_refit_and_none_is_no_scoring(server: ApiServer, 
 
 # For each field that must not change, two values of it (... is none) and the spec that they stand in.
 _FROM_A_FILE: Final = {"path": "a.csv", "target": "y"}
+REPEATED: Final[Body] = {**MINIMAL, "crossValidation": {"folds": 3, "repeats": 2, "randomState": 0}}
+SPLIT: Final[Body] = {**MINIMAL, "crossValidation": {"splitter": {"class": "a.B"}}}
+PREDEFINED: Final[Body] = {**FULL, "crossValidation": {"predefined": "a"}}
 FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "estimator.class": [(MINIMAL, "sklearn.svm.SVC", "sklearn.svm.SVR")],
     "estimator.params": [
@@ -561,6 +564,13 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "search.random.iterations": [(DRAWN, 20, 21), (DRAWN, 20, ...)],
     "search.random.randomState": [(DRAWN, 1, 2), (DRAWN, 1, ...), (DRAWN, 0, 2**32 - 1)],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
+    "crossValidation.shuffle": [(REPEATED, True, ...), (MINIMAL, False, ...)],
+    "crossValidation.randomState": [(REPEATED, 1, 2)],
+    "crossValidation.repeats": [(REPEATED, 2, 3)],
+    "crossValidation.splitter.class": [(SPLIT, "a.B", "a.C")],
+    "crossValidation.splitter.params": [(SPLIT, {"a": 1}, {"b": 1}), (SPLIT, {"a": 1}, {})],
+    "crossValidation.groups": [(FULL, "a", "b"), (FULL, "a", ...)],
+    "crossValidation.predefined": [(PREDEFINED, "a", "b")],
     "scoring": [
         (MINIMAL, "accuracy", "f1"),
         (MINIMAL, "accuracy", ...),

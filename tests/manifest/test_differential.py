@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 # What the models refuse and the API server cannot: values without a type in the schema. There is nothing the other way round.
 UNTYPED: Final = re.compile(
-    r"spec\.(scoring|refit|search\.(grid|random)\.parameters|(estimator|data|estimator\.pipeline\[\d+\])\.params[.]|"
-    r"data\.(target|features|sampleWeight)).*",
+    r"spec\.(scoring|refit|search\.(grid|random)\.parameters|(estimator|data|crossValidation\.splitter|estimator\.pipeline\[\d+\])\.params[.]|"
+    r"data\.(target|features|sampleWeight)|crossValidation\.(groups|predefined)).*",
     re.DOTALL,
 )
 # Of several fields without a type the object that has them is named.

@@ -180,8 +180,11 @@ def test_step_names_must_differ_and_have_no_double_underscore(breast_cancer_svc:
     ("change", "want"),
     [
         ({"cv": 5}, "spec.cv: must be a known field, but got an unknown one. scikit-learn's cv is spec.crossValidation.folds here."),
-        ({"crossValidation": {"n_splits": 5}}, "spec.crossValidation.n_splits: must be a known field, but got an unknown one. scikit-learn's n_splits is spec.crossValidation.folds here."),
-        ({"crossValidation": {"groups": "patient"}}, "tuningjob.GridSearchCV takes any splitter."),
+        ({"crossValidation": {"n_splits": 5}}, "spec.crossValidation.n_splits: must be a known field, but got an unknown one. scikit-learn's n_splits is spec.crossValidation.folds here, or stands in the params of a splitter."),
+        ({"groups": "patient"}, "spec.groups: must be a known field, but got an unknown one. It is spec.crossValidation.groups here."),
+        ({"crossValidation": {"n_repeats": 3}}, "scikit-learn's n_repeats is spec.crossValidation.repeats here."),
+        ({"crossValidation": {"test_fold": "fold"}}, "scikit-learn's PredefinedSplit is spec.crossValidation.predefined here, which names a column."),
+        ({"crossValidation": {"splitter": "a.B"}}, "spec.crossValidation.splitter: must be a map, but got 'a.B'. Write {class: a.B}."),
         ({"n_jobs": -1}, "Processes follow from spec.resources.cpu, one for each CPU of a pod, and pods from spec.parallelism."),
         ({"refit": "f1"}, "spec.refit: must be one of the metrics in spec.scoring, but got 'f1'. spec.scoring names none."),
         ({"errorScore": "raise"}, "A fit that fails is scored NaN; with spec.limits.maxFailedFits: 0 the first one ends the search."),

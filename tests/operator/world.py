@@ -200,12 +200,12 @@ class World:
 
     # the workers
 
-    def preflight(self, name: str = "forest") -> None:
+    def preflight(self, name: str = "forest", *, splits: int = 0) -> None:
         self.cluster.run_pods()
-        self.journal_preflight(name)
+        self.journal_preflight(name, splits=splits)
 
-    def journal_preflight(self, name: str = "forest") -> None:
-        found = Preflight(data_digest="d", samples=150, features=4, versions={"numpy": "2"})
+    def journal_preflight(self, name: str = "forest", *, splits: int = 0) -> None:
+        found = Preflight(data_digest="d", samples=150, features=4, versions={"numpy": "2"}, splits=splits)
         self.journal.view(self.uid(name)).set_preflight(found)
 
     def fit(self, cells: int, *, index: int = 0, name: str = "forest", error: str | None = None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.service.server import Service
-from tuningjob.journal.records import NewSearch
+from tuningjob.journal.records import UNKNOWN_SPLITS, NewSearch
 from tuningjob.manifest import dump_spec, load
 from tuningjob.sizing import size_of
 
@@ -29,7 +29,7 @@ class Pods:
         self.service.journal.open_search(
             NewSearch(
                 id=SEARCH, namespace="team", name="job", model_key="job", spec=dump_spec(spec),
-                candidates=size.candidates, splits=size.splits, pods=pods,
+                candidates=size.candidates, splits=size.splits or UNKNOWN_SPLITS, pods=pods,
             )
         )  # fmt: skip
 

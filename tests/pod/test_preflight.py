@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sklearn.datasets import load_iris
 
 from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import SEARCH, Pods
@@ -149,3 +150,26 @@ def test_a_fit_that_hangs_is_a_failed_cell_of_a_search_that_completes(pods: Pods
     answer = pods.service.journal.progress(SEARCH).answer
     assert answer is not None
     assert (answer.failed_fits, answer.best_params) == (2, {"hangs": False})
+
+
+def test_the_first_pod_tells_how_many_splits_there_are_if_only_the_data_do(
+    pods: Pods, iris_forest: dict[str, Any]
+) -> None:
+    """Both pods fit the splits of the same file; what only the first could tell is in the journal before anything is claimed."""
+    table = load_iris(as_frame=True).frame
+    table["fold"] = [row % 4 - 1 for row in range(len(table))]
+    table.to_csv(pods.folder / "iris.csv", index=False)
+    iris_forest["spec"] |= {
+        "estimator": {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}},
+        "search": {"grid": {"parameters": {"max_depth": [1, 2]}}},
+        "data": {"path": "iris.csv", "target": "target", "configMap": "any"},
+        "crossValidation": {"predefined": "fold"},
+    }
+    pods.open(iris_forest)
+    assert pods.service.journal.progress(SEARCH).total == 0
+    for index in (0, 1):
+        code, said = pods.wait(pods.start(index))
+        assert code == 0, said
+    progress = pods.service.journal.progress(SEARCH)
+    assert (progress.splits, progress.total, progress.done, progress.state) == (3, 6, 6, SearchState.COMPLETE)
+    assert preflight(pods).splits == 3

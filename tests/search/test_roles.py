@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.search.searches import small
+from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.search.roles import roles
 
 RNG = np.random.default_rng(0)
@@ -22,7 +23,7 @@ TREE = DecisionTreeClassifier()
 
 def told(*estimators: Any, **columns: Any) -> list[str]:
     frame = pd.DataFrame({"width": RNG.normal(size=ROWS), "age": RNG.integers(18, 90, ROWS), **columns})
-    return list(roles(estimators or (TREE,), frame))
+    return list(roles(estimators or (TREE,), frame, CrossValidation()))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_rows_in_the_order_of_a_date_are_told(dates: Any) -> None:
     )
 )
 def test_whatever_a_file_holds_is_looked_at_without_an_error(columns: dict[str, Any]) -> None:
-    list(roles([TREE], pd.DataFrame(columns)))
+    list(roles([TREE], pd.DataFrame(columns), CrossValidation()))
 
 
 def test_features_that_the_manifest_names_are_meant(tmp_path: Any) -> None:

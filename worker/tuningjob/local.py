@@ -32,7 +32,7 @@ from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Worker
 from tuningjob.search.stop import Stop, Terminated
-from tuningjob.sizing import Size, check_limit, n_jobs_of, pods_of, size_of
+from tuningjob.sizing import KnownSize, check_limit, n_jobs_of, pods_of, size_of, size_warning
 
 _LOCK_FILE: Final = ".lock"
 _INDEX: Final = 0
@@ -48,7 +48,7 @@ class FinishedSearch:
     results: Results
     answer: Answer
     version: int
-    size: Size
+    size: KnownSize
     kept: int
     reused: int
     n_jobs: int
@@ -63,7 +63,7 @@ class Watcher:
     """
 
     warned: Callable[[str], None] = lambda _: None
-    started: Callable[[Size, int, int], None] = lambda _size, _kept, _n_jobs: None
+    started: Callable[[KnownSize, int, int], None] = lambda _size, _kept, _n_jobs: None
     cells: Callable[[list[CellResult]], None] = lambda _: None
     reused: Callable[[int], None] = lambda _: None
 
@@ -76,8 +76,7 @@ def run(
     What an earlier run of the same search, by the same code, finished there is kept; what failed is tried again. ``created_by``
     is for the audit. Raises ManifestRefused, SearchFailed, JournalError, Terminated.
     """
-    size = size_of(manifest.spec)
-    check_limit(size, manifest.spec)
+    check_limit(size_of(manifest.spec), manifest.spec)
     with importable(folder):
         problem = prepare(manifest.spec, folder)
         output.mkdir(parents=True, exist_ok=True)
@@ -104,7 +103,9 @@ def _run(
     watcher: Watcher,
 ) -> tuple[FinishedSearch, Path]:
     """The outcome, and the folder of its files."""
-    size = size_of(manifest.spec)
+    size = problem.size
+    if size_of(manifest.spec).splits is None and (warning := size_warning(size)):
+        watcher.warned(warning)
     attempt = begin(
         journal,
         problem,
@@ -125,7 +126,7 @@ def _run(
 
 
 @contextmanager
-def _told_what_is_kept(journal: SqlJournal, search_id: str, size: Size) -> Iterator[None]:
+def _told_what_is_kept(journal: SqlJournal, search_id: str, size: KnownSize) -> Iterator[None]:
     """If the search is asked to stop in here, say what the journal has by then."""
     try:
         yield
@@ -138,7 +139,7 @@ def _told_what_is_kept(journal: SqlJournal, search_id: str, size: Size) -> Itera
 class SearchForecast:
     """What a search would be, from its size, its preflight and a pilot: nothing is kept. ``n_jobs`` processes would run it."""
 
-    size: Size
+    size: KnownSize
     preflight: Preflight
     n_jobs: int
 
@@ -148,26 +149,25 @@ def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
 
     Raises ManifestRefused, Terminated.
     """
-    size = size_of(manifest.spec)
-    check_limit(size, manifest.spec)
+    check_limit(size_of(manifest.spec), manifest.spec)
     with importable(folder):
         with stop.interruptible():
             problem = prepare(manifest.spec, folder)
             refuse_what_cannot_succeed(problem)
-            n_jobs = processes_of(manifest, size)
+            n_jobs = processes_of(manifest, problem.size)
             found = run_pilot(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
         preflight = preflight_of(problem, n_jobs)
     return SearchForecast(
-        size, replace(preflight, warnings=(*preflight.warnings, *found.warnings), pilot=found.pilot), n_jobs
+        problem.size, replace(preflight, warnings=(*preflight.warnings, *found.warnings), pilot=found.pilot), n_jobs
     )
 
 
-def processes_of(manifest: TuningJob, size: Size) -> int:
+def processes_of(manifest: TuningJob, size: KnownSize) -> int:
     """Processes on this machine: what the pods would have in all, within its CPUs."""
     return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 
 
-def _new_search(manifest: TuningJob, digest: str, size: Size, *, output: Path, created_by: str) -> NewSearch:
+def _new_search(manifest: TuningJob, digest: str, size: KnownSize, *, output: Path, created_by: str) -> NewSearch:
     name = manifest.metadata.name
     search_id = f"{name}-{digest}"
     return NewSearch(
@@ -188,7 +188,7 @@ def _files_of(output: Path, search_id: str) -> Path:
 
 
 def _search(
-    journal: SqlJournal, attempt: Attempt, worker: Worker, *, size: Size, output: Path, watcher: Watcher
+    journal: SqlJournal, attempt: Attempt, worker: Worker, *, size: KnownSize, output: Path, watcher: Watcher
 ) -> tuple[FinishedSearch, Path]:
     before = journal.progress(attempt.id)
     preflight = preflight_of(worker.problem, worker.n_jobs)

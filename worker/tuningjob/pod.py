@@ -205,6 +205,9 @@ def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch
     if first is None or first.data_digest != mine.data_digest:
         advice = "The data are not what the first worker had: keep them while a search runs."
         return Problem("spec.data", must_be, str(mismatch), advice, Reason.DATA_CHANGED)
+    if first.split_digest and mine.split_digest and first.split_digest != mine.split_digest:
+        advice = "The splitter divided the same data otherwise for the first worker: it must depend on data and params alone."
+        return Problem("spec.crossValidation", must_be, str(mismatch), advice, Reason.SPLITS_CHANGED)
     advice = "The first worker had other code. Keep the image (name it by its digest: a tag can be moved) and what is mounted."
     got = listed([each.exact for each in other_code(first, mine)])
     return Problem("spec.image", must_be, got, advice, Reason.CODE_CHANGED)

@@ -8,66 +8,130 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from typing_extensions import override
+
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.cross_validation import SPLITTER, CrossValidation
 from tuningjob.manifest.grid import GRID, Grid, Sample, can_be_drawn
-from tuningjob.manifest.literals import readable
+from tuningjob.manifest.literals import Arguments, Scalar, readable
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import cpu_cores
 from tuningjob.manifest.search import MOST_ITERATIONS
-from tuningjob.protocol.records import Pilot
+from tuningjob.protocol.records import MOST_SPLITS, Pilot
 
 WARN_FITS: Final = 500
 STRONGLY_WARN_FITS: Final = 1_000
 
 
+# scikit-learn's splitters that make as many splits as they are told, whatever the data are: n_splits and n_repeats by default.
+_SPLITTERS: Final = {
+    **dict.fromkeys(("KFold", "StratifiedKFold", "GroupKFold", "StratifiedGroupKFold", "TimeSeriesSplit"), (5, 1)),
+    **dict.fromkeys(("ShuffleSplit", "StratifiedShuffleSplit"), (10, 1)),
+    "GroupShuffleSplit": (5, 1),
+    **dict.fromkeys(("RepeatedKFold", "RepeatedStratifiedKFold"), (5, 10)),
+}
+_OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._split")
+
+
 @dataclass(frozen=True)
 class Size:
-    """Of a search. ``fits`` (cells) = candidates × splits."""
+    """Of a search. ``fits`` (cells) = candidates × splits; None where only the data tell how many splits there are."""
 
     candidates: int
+    splits: int | None
+
+    @property
+    def fits(self) -> int | None:
+        """Cells of the search; the refit of the best is one more."""
+        return None if self.splits is None else self.candidates * self.splits
+
+    def __str__(self) -> str:
+        if self.splits is None:
+            return f"{readable(self.candidates)} candidates × ? splits"
+        return f"{readable(self.candidates)} candidates × {self.splits} folds = {readable(self.candidates * self.splits)} fits"
+
+
+@dataclass(frozen=True)
+class KnownSize(Size):
+    """The size of a search whose splits are known."""
+
     splits: int
 
     @property
+    @override
     def fits(self) -> int:
         """Cells of the search; the refit of the best is one more."""
         return self.candidates * self.splits
 
 
 def size_of(spec: TuningJobSpec) -> Size:
-    """The size of a search."""
-    return Size(candidates=spec.search.space.size, splits=spec.cross_validation.folds)
+    """The size of a search, as far as its manifest tells."""
+    return Size(candidates=spec.search.space.size, splits=splits_of(spec.cross_validation))
+
+
+def splits_of(cv: CrossValidation) -> int | None:
+    """How many splits there are; None where the data decide, or a class of the user's own."""
+    if cv.folds is not None:
+        return cv.folds * (cv.repeats or 1)
+    if cv.splitter is None:
+        return None
+    module, _, name = cv.splitter.class_.rpartition(".")
+    if module not in _OF_SPLITTERS or name not in _SPLITTERS:
+        return None
+    splits, repeats = _SPLITTERS[name]
+    told = [
+        _number(cv.arguments, "n_splits", splits),
+        _number(cv.arguments, "n_repeats", repeats) if repeats > 1 else 1,
+    ]
+    return None if None in told else math.prod(filter(None, told))
+
+
+def _number(arguments: Arguments, name: str, default: int) -> int | None:
+    """A positive integer among the arguments; None for what is none, which the class will not take."""
+    given = dict(arguments.items).get(name)
+    if given is None:
+        return default
+    value = given.value if isinstance(given, Scalar) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def size_warning(size: Size) -> str | None:
     """A warning above 500 fits, and a stronger one above 1,000; else None."""
-    if size.fits > STRONGLY_WARN_FITS:
+    fits = size.fits or 0
+    if fits > STRONGLY_WARN_FITS:
         return (
-            f"{readable(size.fits)} fits are more than {STRONGLY_WARN_FITS:,}: "
+            f"{readable(fits)} fits are more than {STRONGLY_WARN_FITS:,}: "
             "expect a long search. Fewer values per parameter, or fewer folds, shorten it."
         )
-    if size.fits > WARN_FITS:
-        return f"{readable(size.fits)} fits are more than {WARN_FITS}: think of fewer values or fewer folds."
+    if fits > WARN_FITS:
+        return f"{readable(fits)} fits are more than {WARN_FITS}: think of fewer values or fewer folds."
     return None
 
 
 def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> None:
-    """Raises ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling."""
+    """Raises ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling.
+
+    Of splits that only the data tell one is counted: what is above with one, is above with any number.
+    """
+    splits = 1 if size.splits is None else size.splits
+    if splits > MOST_SPLITS:
+        must_be, advice = f"a splitter of at most {MOST_SPLITS:,} splits", "Choose one that makes fewer."
+        raise ManifestRefused([Problem(SPLITTER, must_be, readable(splits), advice)])
     limit, owner, last_resort = spec.limits.max_fits, "spec.limits.maxFits", ", or raise spec.limits.maxFits."
     if cluster_max_fits is not None and cluster_max_fits < limit:
         limit, owner = cluster_max_fits, "this cluster's ceiling"
         last_resort = "; the ceiling is the administrator's (chart value limits.maxFits)."
-    if size.fits <= limit:
+    if size.candidates * splits <= limit:
         return
-    affordable = limit // size.splits
+    affordable = limit // splits
     if isinstance(spec.search.space, Grid):
         field, what = GRID, "grid"
         ways = ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]
     else:
         field, what = "spec.search.random.iterations", "search"
         ways = [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
-    got = f"{readable(size.candidates)} candidates × {size.splits} folds = {readable(size.fits)} fits"
     advice = f"Give {', or '.join(ways)}{last_resort}"
-    raise ManifestRefused([Problem(field, f"a {what} of at most {limit:,} fits ({owner})", got, advice)])
+    raise ManifestRefused([Problem(field, f"a {what} of at most {limit:,} fits ({owner})", str(size), advice)])
 
 
 def _drawn_instead(grid: Grid, affordable: int) -> Iterator[str]:
@@ -95,5 +159,5 @@ def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
 
 
 def pods_of(spec: TuningJobSpec, size: Size) -> int:
-    """Pods that the search can use: no more than asked for, no more than there is work for."""
-    return max(1, min(spec.parallelism, math.ceil(size.fits / n_jobs_of(spec))))
+    """Pods that the search can use: no more than asked for, no more than there is work for; one while nobody knows that."""
+    return max(1, min(spec.parallelism, math.ceil((size.fits or 0) / n_jobs_of(spec))))

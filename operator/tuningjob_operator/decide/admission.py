@@ -34,13 +34,23 @@ class Admission:
 
     @property
     def pods(self) -> int:
-        """Pods that the search can use."""
+        """Pods that the search can use. While nobody knows its fits one, which tells them; but under Kueue all, for its Jobs
+        keep their size.
+        """
+        if self.size.fits is None:
+            return self.most_pods if self.spec.queue_name is not None else 1
         return max(1, min(self.most_pods, math.ceil(self.size.fits / self.n_jobs)))
 
     @property
     def memory_bytes(self) -> int:
         """Of each pod."""
         return int(parse_quantity(self.spec.resources.memory))
+
+    def with_splits(self, splits: int) -> "Admission":
+        """With as many splits as the first pod has found, where the manifest does not tell; 0: it has not looked yet."""
+        if self.size.splits is not None or not splits:
+            return self
+        return replace(self, size=Size(self.size.candidates, splits))
 
     def within_memory(self, pilot: Pilot | None) -> "Admission":
         """With no more processes in a pod than its memory holds, by what the pilot measured."""

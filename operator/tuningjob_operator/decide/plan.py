@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.journal.records import TOO_MANY_FAILED_FITS, NewSearch, Progress
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, UNKNOWN_SPLITS, NewSearch, Progress
 from tuningjob.manifest.live import frozen_changes, with_live_fields
 from tuningjob.manifest.loading import dump_spec
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.manifest.status import EstimateStatus, TuningJobStatus
 from tuningjob.protocol.records import Preflight, SearchState
-from tuningjob.sizing import size_of, size_warning
+from tuningjob.sizing import check_limit, size_of, size_warning
 from tuningjob_operator import names
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
@@ -70,6 +70,8 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         return _refused(view, str(refused))
     progress = None if observed.progress is None else heard(observed.progress)
     admission = admission.within_memory(progress.preflight.pilot if progress and progress.preflight else None)
+    if progress is not None:
+        admission = admission.with_splits(progress.splits)
     view = replace(view, observed=replace(observed, progress=progress))
     view = with_service(_sized(view, admission), observed.service_trouble)
     if progress is None:
@@ -79,9 +81,9 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     # before what workers say: nothing of that keeps a search from being cancelled
     if progress.state is SearchState.RUNNING:
         view = _resumed(view, admission.spec)
-        ordered = _order_to_end(view, admission.spec)
-        if ordered is not None:
-            return _end(view, ordered)
+        ended = _ended_now(view, admission.spec, _found_too_large(old, admission, settings))
+        if ended is not None:
+            return ended
     found = estimate(progress)
     return _follow(_measured(view, progress, admission, found), progress, admission, found)
 
@@ -127,8 +129,9 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         model_key=admission.spec.model_key or metadata["name"],
         spec=dump_spec(admission.spec),
         candidates=admission.size.candidates,
-        splits=admission.size.splits,
-        pods=admission.pods,
+        splits=UNKNOWN_SPLITS if admission.size.splits is None else admission.size.splits,
+        # units are cut before anybody can tell how many pods the fits of a search can use, if the first pod tells the fits
+        pods=admission.most_pods if admission.size.splits is None else admission.pods,
         memory_limit=0 if limit is None else int(parse_quantity(limit)),
         image=admission.spec.image or settings.worker_image,
         created_by=clip(creator, _MAX_CREATOR) if settings.records_creators else "",
@@ -140,7 +143,9 @@ def _sized(view: View, admission: Admission) -> View:
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
-    text = f"{size.candidates} candidates × {size.splits} folds = {size.fits} fits.{f' {warning}' if warning else ''}"
+    text = (
+        f"{size}{': the first pod tells how many.' if size.splits is None else '.'}{f' {warning}' if warning else ''}"
+    )
     if workforce.is_foreign(job, tuningjob):
         name = names.job_name(tuningjob["metadata"]["name"])
         text = f"The Job {name} must be this TuningJob's, but got another owner's. Delete it, or rename the TuningJob."
@@ -150,7 +155,7 @@ def _sized(view: View, admission: Admission) -> View:
     view = view.showing(
         grid=st.grid_status(size),
         plan=st.plan_status(admission),
-        progress=view.status.progress or st.progress_status(done=0, failed=0, total=size.fits),
+        progress=view.status.progress or st.progress_status(done=0, failed=0, total=size.fits or 0),
         phase=view.status.phase if view.status.phase not in {None, "Suspended", "Queued"} else "Pending",
         active_pods=workforce.active_pods(job, tuningjob),
         selector=worker_selector(tuningjob),
@@ -281,6 +286,14 @@ def _end(view: View, end: End, *opening: Step) -> Plan:
     return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
 
+def _ended_now(view: View, spec: TuningJobSpec, too_large: str | None) -> Plan | None:
+    """The end of a search that is to go no further; None: it goes on."""
+    ordered = _order_to_end(view, spec)
+    if ordered is not None:
+        return _end(view, ordered)
+    return None if too_large is None else _refused_late(view, too_large)
+
+
 def _order_to_end(view: View, spec: TuningJobSpec) -> End | None:
     """Why the search is to end now, by its manifest."""
     if spec.cancel:
@@ -386,6 +399,27 @@ def _refused(view: View, message: str) -> Plan:
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
+def _found_too_large(old: TuningJobStatus, admission: Admission, settings: Settings) -> str | None:
+    """What is wrong with a search that has more splits than anybody could know when it was admitted.
+
+    Asked when they are first seen: ceilings that are lowered later do not reach it.
+    """
+    was_known = old.grid is not None and old.grid.splits is not None
+    if was_known or admission.size.splits is None:
+        return None
+    try:
+        check_limit(admission.size, admission.spec, cluster_max_fits=settings.max_fits)
+    except ManifestRefused as refused:
+        return str(refused)
+    return None
+
+
+def _refused_late(view: View, message: str) -> Plan:
+    """Refused once its first pod has looked: the journal ends first, as for whatever ends a search."""
+    ended = _ended_by_manifest(view, End(names.MANIFEST_REFUSED, message))
+    return replace(ended, steps=(EndSearch(f"{names.MANIFEST_REFUSED}: {message}"), *ended.steps))
+
+
 def _refused_by_worker(view: View, progress: Progress) -> Plan:
     problems = progress.refusal.problems if progress.refusal else ()
     message = "\n".join(_problem_text(problem) for problem in problems)
@@ -399,7 +433,7 @@ def _failed_in_journal(view: View, progress: Progress) -> Plan:
     """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
     text = shown(progress.failure or "") or "The search failed."
     # of a worker, whose text may begin with anything, there is no reason
-    if progress.end_reason in names.ENDED_BY_MANIFEST:
+    if progress.end_reason in {*names.ENDED_BY_MANIFEST, names.MANIFEST_REFUSED}:
         return _ended_by_manifest(view, End(progress.end_reason, text.removeprefix(f"{progress.end_reason}: ")))
     return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
 

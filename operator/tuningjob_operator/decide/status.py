@@ -79,7 +79,7 @@ def has_ended(status: TuningJobStatus) -> bool:
 
 def grid_status(size: Size) -> GridStatus | None:
     """The size of the search, if 64 bits hold it."""
-    if size.fits >= _INT64:
+    if size.candidates * (size.splits or 1) >= _INT64:
         return None
     return GridStatus(candidates=size.candidates, splits=size.splits, fits=size.fits)
 
@@ -87,7 +87,11 @@ def grid_status(size: Size) -> GridStatus | None:
 def plan_status(admission: Admission) -> PlanStatus:
     """What was decided, and why."""
     spec, fits, pods = admission.spec, admission.size.fits, admission.pods
-    if pods < admission.most_pods:
+    if fits is None and pods < admission.most_pods:
+        why = (
+            f"one pod, which tells how many splits there are; then as many of {spec.parallelism} as their fits can use"
+        )
+    elif pods < admission.most_pods:
         why = f"{fits} fits, {admission.n_jobs} at a time in each pod, can use no more than {pods} of {spec.parallelism} pods"
     elif pods < spec.parallelism:
         why = f"parallelism is {spec.parallelism}, but this cluster's ceilings allow {pods} pods of this size"
@@ -110,8 +114,8 @@ def plan_status(admission: Admission) -> PlanStatus:
 
 
 def progress_status(*, done: int, failed: int, total: int, reused: int = 0) -> ProgressStatus:
-    """How far the search is."""
-    return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total}")
+    """How far the search is; ``total`` is 0 until it is known."""
+    return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total or '?'}")
 
 
 def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:

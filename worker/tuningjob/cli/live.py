@@ -18,7 +18,7 @@ from rich.text import Text
 
 from tuningjob.cli.console import err
 from tuningjob.protocol.records import CellResult
-from tuningjob.sizing import Size
+from tuningjob.sizing import KnownSize
 
 
 class TimeLeft(ProgressColumn):
@@ -60,7 +60,7 @@ class LiveView:
         if self._task is not None:
             self._bar.stop()
 
-    def started(self, size: Size, kept: int, n_jobs: int) -> None:
+    def started(self, size: KnownSize, kept: int, n_jobs: int) -> None:
         """See local.Watcher."""
         if kept:
             err.print(f"Kept {kept:,} of {size.fits:,} fits of an earlier run.")

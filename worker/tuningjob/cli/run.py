@@ -70,10 +70,10 @@ def size(file: Path) -> None:
     """Print candidates, splits and fits, and a warning where there are many."""
     manifest = _load(file)
     found = size_of(manifest.spec)
-    out.print(
-        f"candidates  {readable(found.candidates)}\nsplits      {found.splits:,}\n"
-        f"fits        {readable(found.fits)} (and the refit)"
-    )
+    splits, fits = "? (only the data tell: tuningjob validate)", f"{readable(found.candidates)} for each split"
+    if found.splits is not None and found.fits is not None:
+        splits, fits = f"{found.splits:,}", readable(found.fits)
+    out.print(f"candidates  {readable(found.candidates)}\nsplits      {splits}\nfits        {fits} (and the refit)")
     _warn(found)
     check_limit(found, manifest.spec)
 
@@ -100,7 +100,8 @@ def validate(file: Path) -> None:
         for warning in ready.warnings:
             warn(warning)
         probe.refuse_what_cannot_succeed(ready)
-    out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.")
+    told = f" {ready.size}." if size_of(manifest.spec).splits is None else ""
+    out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.{told}")
 
 
 def _load(file: Path) -> TuningJob:

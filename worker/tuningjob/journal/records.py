@@ -9,6 +9,9 @@ from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchState
 # How the failure of a search begins that passed its spec's limits.maxFailedFits; the reason of its condition, too.
 TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"
 
+# Of a search whose data decide how many splits it has: its first worker tells, by its preflight.
+UNKNOWN_SPLITS: Final = 0
+
 
 class EndedBy(StrEnum):
     """Whose word it is that a search has ended; only the operator and the journal have words of their own for why."""
@@ -30,8 +33,9 @@ class Shares:
 class NewSearch:
     """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
 
-    ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit; empty if they are not known.
-    ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than they began with.
+    ``splits`` may be UNKNOWN_SPLITS. ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit;
+    empty if they are not known. ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than
+    they began with.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Best:
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant.
+    ``splits`` and ``total`` are 0 until they are known.
 
     ``ended_by`` says who ended it, if it has ended; ``end_reason`` is that one's own word for why, always empty of a worker,
     and then ``failure`` is ``<reason>: <message>``. What a worker's ``failure`` begins with means nothing.
@@ -85,6 +90,7 @@ class Progress:
     done: int
     failed: int
     total: int
+    splits: int = UNKNOWN_SPLITS
     reused: int = 0
     deaths: int = 0
     cell_seconds: float = 0.0

@@ -16,7 +16,7 @@ from tuningjob.journal.audit import remember
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claims, walk_of
 from tuningjob.journal.database import Database
-from tuningjob.journal.records import TOO_MANY_FAILED_FITS, Best, EndedBy
+from tuningjob.journal.records import TOO_MANY_FAILED_FITS, UNKNOWN_SPLITS, Best, EndedBy
 from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import readable, storable
 from tuningjob.journal.walk import is_sound
@@ -39,6 +39,7 @@ from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, Reuse
 _PAGE: Final = 5_000
 _FEW: Final = 64
 _MAX_CELL: Final = 512 * 2**10
+_MOST_CELLS: Final = 2**63 - 1
 # Made once, for the ways that thousands of cells take.
 _COUNT: Final = (
     searches.update()
@@ -89,14 +90,20 @@ class SqlSearch(SearchJournal):
         with rows.locked(self._database, self._id) as (connection, row):
             first = rows.load(Preflight, row.preflight)
             if first is None:
+                splits = _splits_of(row, preflight)
                 if preflight.blocks and not is_sound(preflight.blocks, row.candidates):
                     raise JournalMismatch(
                         f"blocks: must name each of the {row.candidates} candidates once, but do not."
                     )
-                rows.change(connection, row.id, preflight=rows.dump(preflight), started_at=self._clock())
+                told = rows.dump(preflight)
+                rows.change(connection, row.id, preflight=told, splits=splits, started_at=self._clock())
             elif first.data_digest != preflight.data_digest:
                 raise JournalMismatch(
                     f"must be data of digest {first.data_digest}, as the search began with, but got {preflight.data_digest}."
+                )
+            elif first.split_digest != preflight.split_digest and first.split_digest and preflight.split_digest:
+                raise JournalMismatch(
+                    f"must be splits of digest {first.split_digest}, as the search began with, but got {preflight.split_digest}."
                 )
             elif other := other_code(first, preflight):
                 raise JournalMismatch(
@@ -110,6 +117,10 @@ class SqlSearch(SearchJournal):
             with rows.joined(self._database, self._id) as (connection, row):
                 if row.state != SearchState.RUNNING.value:
                     return Claim(next=Next.NOTHING)
+                if row.splits == UNKNOWN_SPLITS:
+                    raise JournalMismatch(
+                        "the number of splits must be told by a preflight before a claim, but was not"
+                    )
                 claims = Claims(connection, row)
                 if row.walk is not None:
                     unit = claims.next_unit(request, patient=patient)
@@ -267,7 +278,7 @@ class SqlSearch(SearchJournal):
             if row.state != SearchState.RUNNING.value:
                 raise JournalMismatch(f"the search must be running, but got {row.state}")
             total = row.candidates * row.splits
-            if row.done != total:
+            if row.done != total or not total:
                 raise JournalMismatch(f"a search must have all its {total} cells to be complete, but got {row.done}")
             now = self._clock()
             placed = files.settled(connection, row.id, now)
@@ -296,6 +307,19 @@ class SqlSearch(SearchJournal):
     def _end(self, state: SearchState, **why: str) -> None:
         told = {"state": state.value, "finished_at": self._clock(), "ended_by": EndedBy.WORKER.value}
         rows.end(self._database, self._id, **told, **why)
+
+
+def _splits_of(row: Row[Any], preflight: Preflight) -> int:
+    """How many splits the search has: what its manifest says, or else what its first worker found. Raises JournalMismatch."""
+    if row.splits == UNKNOWN_SPLITS:
+        if not preflight.splits:
+            raise JournalMismatch("splits: must be told where only the data tell them, but were not.")
+        if row.candidates * preflight.splits > _MOST_CELLS:
+            raise JournalMismatch(f"splits: must make at most {_MOST_CELLS:,} cells, but got {preflight.splits}.")
+        return preflight.splits
+    if preflight.splits not in {0, row.splits}:
+        raise JournalMismatch(f"splits: must be the {row.splits} of the manifest, but got {preflight.splits}.")
+    return int(row.splits)
 
 
 def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:

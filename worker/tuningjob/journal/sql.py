@@ -173,6 +173,7 @@ class SqlJournal:
             done=row.done,
             failed=row.failed,
             total=row.candidates * row.splits,
+            splits=row.splits,
             reused=row.reused,
             deaths=row.deaths,
             cell_seconds=at_work.cell_seconds or 0.0,

@@ -62,6 +62,7 @@ def _parse(spec: TuningJobSpec) -> list[Problem]:
     parsed: Sequence[Callable[[], object]] = (
         lambda: spec.estimator.arguments,
         lambda: spec.data.arguments,
+        lambda: spec.cross_validation.arguments,
         lambda: spec.estimator.steps,
         lambda: spec.search.space,
         lambda: spec.metrics,

@@ -13,10 +13,11 @@ A new field is a line in the model of its section, with its description. If it i
 """
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
 from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_KEY, matching
@@ -24,7 +25,7 @@ from tuningjob.manifest.model import Model, Rule, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
 from tuningjob.manifest.scoring import MetricName, Metrics, Scoring, count_of, parse_metrics
-from tuningjob.manifest.search import CrossValidation, Search
+from tuningjob.manifest.search import Search
 from tuningjob.manifest.select import Select
 from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
 
@@ -39,6 +40,43 @@ class Artifacts(Model):
         description="Of the model and the fitted search object: gzip and xz are smaller, lz4 is fast and needs the "
         "package lz4 to load, none can be loaded memory-mapped.",
     )
+
+
+def _no_feature(name: str) -> Rule:
+    """A column that crossValidation names is neither a target nor a feature. In Python alone: to CEL these have no type."""
+
+    def named(spec: "TuningJobSpec") -> str | None:
+        given: str | None = getattr(spec.cross_validation, name)
+        return given
+
+    def holds(spec: "TuningJobSpec") -> bool:
+        features = spec.data.features
+        others = {*spec.data.targets, *([features] if isinstance(features, str) else features or ())}
+        return named(spec) is None or named(spec) not in others
+
+    return Rule(
+        "",
+        holds,
+        f"with a column in crossValidation.{name} that is neither a target nor a feature",
+        closer=lambda spec: must_be(
+            "a column that is neither the target nor a feature",
+            "Remove it from spec.data.features.",
+            field=f"crossValidation.{name}",
+            got=named(spec),
+        ),
+    )
+
+
+_RULES: Final = (
+    Rule(
+        "!has(self.data.loader) || !has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
+        lambda spec: spec.data.loader is None or not spec.cross_validation.columns,
+        "without crossValidation.groups and crossValidation.predefined beside a loader",
+        "They name columns of a file: give a path.",
+    ),
+    _no_feature("groups"),
+    _no_feature("predefined"),
+)
 
 
 class TuningJobSpec(Model):
@@ -76,12 +114,15 @@ class TuningJobSpec(Model):
                 got=spec.select.max_overfit_gap,
             ),
         ),
+        *_RULES,
     )
 
     estimator: Estimator = Field(description="What is tuned.")
     search: Search = Field(description="Which candidates are tried.")
     cross_validation: CrossValidation = Field(
-        default_factory=CrossValidation, json_schema_extra=FILLED_IN, description="How the data is divided."
+        default_factory=CrossValidation,
+        json_schema_extra={"default": {"folds": 5}},
+        description="How the data is divided.",
     )
     scoring: Scoring | None = Field(
         default=None,

@@ -13,11 +13,10 @@ from tuningjob.manifest import fields
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.model import Model
 
-_PLAIN_FOLDS: Final = "Folds are scikit-learn's integer cv here: tuningjob.GridSearchCV takes any splitter."
 # What people write out of scikit-learn's or another's habit, without _ and in small letters, and what is here in its place.
 _ELSEWHERE: Final = {
     "cv": "scikit-learn's cv is spec.crossValidation.folds here.",
-    "nsplits": "scikit-learn's n_splits is spec.crossValidation.folds here.",
+    "nsplits": "scikit-learn's n_splits is spec.crossValidation.folds here, or stands in the params of a splitter.",
     "niter": "scikit-learn's n_iter is spec.search.random.iterations here.",
     "njobs": "Processes follow from spec.resources.cpu, one for each CPU of a pod, and pods from spec.parallelism.",
     "paramgrid": "scikit-learn's param_grid is spec.search.grid.parameters here.",
@@ -29,9 +28,11 @@ _ELSEWHERE: Final = {
     "predispatch": "There is none: leave it out.",
     "metric": "It is spec.scoring here.",
     "scorer": "It is spec.scoring here.",
-    "splitter": _PLAIN_FOLDS,
-    "shuffle": _PLAIN_FOLDS,
-    "groups": _PLAIN_FOLDS,
+    "splitter": "It is spec.crossValidation.splitter here.",
+    "shuffle": "It is spec.crossValidation.shuffle here.",
+    "nrepeats": "scikit-learn's n_repeats is spec.crossValidation.repeats here.",
+    "groups": "It is spec.crossValidation.groups here.",
+    "testfold": "scikit-learn's PredefinedSplit is spec.crossValidation.predefined here, which names a column.",
     "sampleweight": "A column of weights is spec.data.sampleWeight here.",
     "fitparams": "A manifest gives fit X, y and spec.data.sampleWeight: tuningjob.GridSearchCV takes fit parameters.",
     "url": "URLs are not read: name a file by spec.data.path.",
@@ -54,7 +55,7 @@ _MAPS: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "m
 _BOOLEANS: Final = frozenset({"bool_type", "bool_parsing"})
 _INTEGERS: Final = frozenset({"int_type", "int_parsing", "int_from_float"})
 # The field that a single value is meant for where a map of fields must be.
-_MEANT: Final = {"CrossValidation": "folds", "Data": "path", "Estimator": "class"}
+_MEANT: Final = {"CrossValidation": "folds", "Data": "path", "Estimator": "class", "Splitter": "class"}
 
 
 def problem_of(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:

@@ -1,4 +1,4 @@
-"""``spec.search`` and ``spec.crossValidation``: which candidates are tried, and on which splits."""
+"""``spec.search``: which candidates are tried."""
 
 from functools import cached_property
 from typing import Annotated, ClassVar, Final
@@ -53,11 +53,3 @@ class Search(Model):
             return parse_sample(self.random.parameters, self.random.iterations)
         assert self.grid is not None  # noqa: S101  there is one of the two
         return parse_grid(self.grid.parameters)
-
-
-class CrossValidation(Model):
-    """How the data is divided."""
-
-    folds: Annotated[int, Field(ge=2, le=1000)] = Field(
-        default=5, description="scikit-learn's integer cv: stratified for classifiers, without shuffling."
-    )

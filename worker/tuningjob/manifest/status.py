@@ -23,11 +23,14 @@ class Condition(Model):
 
 
 class GridStatus(Model):
-    """The size of the search. A grid of more than 64 bits is refused, with its size in the message."""
+    """The size of the search. A grid of more than 64 bits is refused, with its size in the message.
+
+    ``splits`` and ``fits`` are absent until the first pod has looked, if only the data tell them.
+    """
 
     candidates: int
-    splits: int
-    fits: int
+    splits: int | None = None
+    fits: int | None = None
 
 
 class SpreadStatus(Model):

@@ -54,9 +54,10 @@ class SearchJournal(Protocol):
         """What a worker must know to take part."""
 
     def set_preflight(self, preflight: Preflight) -> None:
-        """Keep the first; raises JournalMismatch for a later one of other data, other versions or other code.
+        """Keep the first; raises JournalMismatch for a later one of other data, other splits, other versions or other code.
 
-        Versions and code are compared as far as both tell them.
+        Versions and code are compared as far as both tell them. Where only the data tell how many splits there are, the first
+        one says it: before that nothing can be claimed.
         """
 
     def claim(self, request: ClaimRequest) -> Claim:

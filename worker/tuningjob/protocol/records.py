@@ -31,6 +31,7 @@ MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
+MOST_SPLITS: Final = 1_000_000  # each is held in memory as row numbers
 # of each problem of a refusal and each warning: whole sentences, and the end of a traceback
 MAX_TEXT_LENGTH: Final = 8_192
 MAX_PARAMS_BYTES: Final = 64 * 2**10
@@ -211,7 +212,7 @@ class Preflight:
     its digest or version (empty: there are none, or the worker is of a release that does not tell). ``memory_bytes`` is the most
     that one worker holds for its search, besides the libraries and what fits need for themselves. ``blocks`` say how the
     candidates are best walked; () in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot``
-    is None where no fit could be measured.
+    is None where no fit could be measured. ``splits`` is their number where only the data tell it, else 0.
     """
 
     __pydantic_config__ = WIRE
@@ -230,6 +231,7 @@ class Preflight:
     pilot: Pilot | None = None
     # left out where it is empty: workers and services of before it take no field that they do not know
     code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
+    splits: Annotated[int, Field(ge=0, le=MOST_SPLITS, exclude_if=lambda splits: not splits)] = 0
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ cannot fill.
 """
 
 import platform
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +19,6 @@ import numpy as np
 import pandas as pd
 import scipy
 import sklearn
-from sklearn.base import is_classifier
-from sklearn.model_selection import check_cv
 
 from tuningjob.aliases import AnyScorer, Estimator
 from tuningjob.errors import ManifestRefused, Problem
@@ -32,6 +28,7 @@ from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.protocol.code import bounded, listed
 from tuningjob.protocol.records import Preflight
 from tuningjob.search.build import build_estimator
+from tuningjob.search.classes import rare_classes
 from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
@@ -44,6 +41,9 @@ from tuningjob.search.roles import roles
 from tuningjob.search.scoring import code_in, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.space import DrawnSpace, Space, space_of
+from tuningjob.search.splits import Split, divide
+from tuningjob.search.splitters import made_splitter
+from tuningjob.sizing import KnownSize, size_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -52,12 +52,11 @@ _MOST_VERSIONS: Final = 32
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 _SEED_SAMPLE: Final = 1_000
 
-Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
-
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """What a worker searches. ``splits`` are the (train, test) indices, computed once.
+    """What a worker searches. ``splits`` are the (train, test) indices, computed once; ``cv`` is what scikit-learn's search would
+    be given to make them.
 
     ``code`` is that of all classes and functions that estimator, space, scorer and loader name, as it was when they were made.
     """
@@ -67,6 +66,7 @@ class SearchProblem:
     space: Space
     scorer: Any
     data: Dataset
+    cv: Any
     splits: Sequence[Split]
     code: SearchCode
 
@@ -74,6 +74,11 @@ class SearchProblem:
     def candidates(self) -> Sequence[Mapping[str, Any]]:
         """The combinations of parameters, in scikit-learn's order."""
         return self.space.candidates
+
+    @property
+    def size(self) -> KnownSize:
+        """What it is once its data are known."""
+        return KnownSize(self.spec.search.space.size, len(self.splits))
 
     @cached_property
     def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -123,6 +128,7 @@ class SearchProblem:
             versions=self.versions,
             warnings=self.warnings,
             code=bounded(self.code.all.parts),
+            splits=len(self.splits) if size_of(self.spec).splits is None else 0,
         )
 
     @cached_property
@@ -133,11 +139,11 @@ class SearchProblem:
     def _warnings(self) -> Iterator[str]:
         yield from self._unknown_code()
         tried = representatives(self.estimator, self.space.tried)
-        yield from _rare_classes(self.spec, self.estimator, self.data)
+        yield from rare_classes(self.cv, self.estimator, self.data)
         yield from self._unseeded(tried)
         yield from findings(tried, self.data)
         if self.spec.data.path is not None and self.spec.data.features is None:
-            yield from roles(tried, self.data.X)
+            yield from roles(tried, self.data.X, self.spec.cross_validation)
         yield from doubtful_values(self.spec, self.estimator, self.space)
         yield from misspelt_names(self.spec, self.estimator, self.space)
         yield from self._small_space()
@@ -197,20 +203,21 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
         raise ManifestRefused(problems)
-    data = load_data(spec.data, folder, in_pod=in_pod)
-    return SearchProblem(spec, estimator, space, scorer, data, _splits(spec, estimator, data), code)
+    data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns)
+    division = divide(spec, estimator, data)
+    return SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code)
 
 
 def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnyScorer) -> SearchCode:
     written = dump_spec(spec)
     paths = [
-        *named_classes([written["estimator"], written["search"]]),
+        *named_classes([written[name] for name in ("estimator", "search", "crossValidation")]),
         *filter(None, [spec.data.loader]),
         *spec.metrics.paths,
     ]
     return code_of_search(
         estimators=[estimator, *(values for each in space.listed for values in each.values())],
-        others=list(code_in(spec, scorer)),
+        others=[*code_in(spec, scorer), made_splitter(spec.cross_validation)],
         paths=paths,
         told=library_versions(),
     )
@@ -262,7 +269,7 @@ def _pickling_problems(
         for name, tried in values.items()
         for i, value in enumerate(tried)
     ]
-    parts.append(("spec.crossValidation", check_cv(spec.cross_validation.folds), "splitter"))
+    parts.append(("spec.crossValidation", made_splitter(spec.cross_validation), "splitter"))
     yield from _unpicklable(parts)
 
 
@@ -276,52 +283,3 @@ def _unpicklable(parts: Sequence[tuple[str, Any, str]]) -> Iterator[Problem]:
         found = unpicklable(value, name)
         if found is not None:
             yield Problem(field, "what can be pickled", str(found), found.advice, Reason.NOT_PICKLABLE)
-
-
-def _splits(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> list[Split]:
-    folds = spec.cross_validation.folds
-    missing = 0 if data.y is None else int(np.count_nonzero(pd.isna(data.y)))
-    if missing and is_classifier(estimator):
-        must_be, got = "data whose every target is known", f"{missing:,} of {data.samples:,} missing"
-        advice = "Leave these rows out of the data."
-        if spec.data.file_format == "csv":
-            advice += " If that is a class: pandas reads NA, N/A, None, null and nan as missing; write another word."
-        raise ManifestRefused([Problem("spec.data", must_be, got, advice, Reason.DATA_LOAD)])
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class in y has only", UserWarning)  # told by us
-            return list(check_cv(folds, data.y, classifier=is_classifier(estimator)).split(data.X, data.y))
-    except ValueError as error:
-        raise ManifestRefused([_unfillable(folds, estimator, data, error)]) from error
-
-
-def _unfillable(folds: int, estimator: Estimator, data: Dataset, error: ValueError) -> Problem:
-    field, says = "spec.crossValidation.folds", f"scikit-learn says: {error}"
-    must_be = f"a number of folds that the {data.samples} samples can fill"
-    counts = _class_counts(estimator, data)
-    if counts and max(counts.values()) < folds:
-        rarest, most = min(counts, key=lambda label: counts[label]), max(counts.values())
-        advice = f"The fewest members has class {rarest!r}, {counts[rarest]}; no class has more than {most}. {says}"
-        return Problem(field, must_be, str(folds), advice, Reason.CLASS_COUNTS)
-    return Problem(field, must_be, str(folds), says, Reason.FOLDS_UNFILLABLE)
-
-
-def _rare_classes(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Iterator[str]:
-    folds, counts = spec.cross_validation.folds, _class_counts(estimator, data)
-    rare = {label: count for label, count in counts.items() if count < folds}
-    if rare:
-        rarest = min(rare, key=lambda label: rare[label])
-        others = {1: "", 2: ", and so has 1 other class"}.get(len(rare), f", and so have {len(rare) - 1} other classes")
-        yield (
-            f"{Reason.CLASS_COUNTS}: class {rarest!r} has {rare[rarest]} members, fewer than the {folds} folds{others}: some "
-            "test folds have none of it, which makes their scores incomparable, or NaN. Use fewer folds, or join rare classes."
-        )
-
-
-def _class_counts(estimator: Estimator, data: Dataset) -> Counter[Any]:
-    """The members of each class; empty where there are no classes."""
-    y = np.asarray(data.y)
-    if not is_classifier(estimator) or y.ndim != 1 or pd.isna(y).any():
-        return Counter()
-    labels, counts = np.unique(y, return_counts=True)
-    return Counter(dict(zip(labels.tolist(), counts.tolist(), strict=True)))

@@ -168,7 +168,7 @@ def _search_of(problem: SearchProblem) -> SearchCV:
         problem.estimator,
         scoring=scoring_of(problem.spec, problem.scorer),
         refit=problem.spec.metrics.deciding if problem.spec.metrics.several else True,
-        cv=problem.spec.cross_validation.folds,
+        cv=problem.cv,
         return_train_score=problem.spec.return_train_score,
     )
 
@@ -314,7 +314,7 @@ def dump(value: ParamValue, path: Path, compression: str) -> None:
 def needed_to_load(search: SearchCV, compression: str) -> dict[str, str]:
     """The versions of Python and of the distributions without which the fitted search cannot be loaded, or scores otherwise."""
     versions = {"python": platform.python_version(), **library_versions()}
-    modules = {type(each).__module__.partition(".")[0] for each in nested_estimators(search)}
+    modules = {type(each).__module__.partition(".")[0] for each in (*nested_estimators(search), search.cv)}
     distributions = packages_distributions()
     names = {name for module in modules for name in distributions.get(module, ())}
     if compression == "lz4":

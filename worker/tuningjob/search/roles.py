@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.search.reasons import Reason
 
 _ID: Final = re.compile(r"(^|.*[_\W])(id|uuid|guid|key)$|^id[_\W].*", re.IGNORECASE)
@@ -25,7 +26,7 @@ _FEW: Final = 20  # rows of which no column is told to be unique, or ordered
 _LAST: Final = 5
 
 
-def roles(estimators: Sequence[Estimator], X: pd.DataFrame) -> Iterator[str]:
+def roles(estimators: Sequence[Estimator], X: pd.DataFrame, cv: CrossValidation) -> Iterator[str]:
     """Warnings about the columns of a file that are given to estimators of ``representatives``."""
     rows = X.iloc[:_ROWS]
     rows = rows[[name for name, column in rows.items() if isinstance(name, str) and _can_be_compared(column)]]
@@ -38,8 +39,10 @@ def roles(estimators: Sequence[Estimator], X: pd.DataFrame) -> Iterator[str]:
             f"{Reason.LEFTOVER_COLUMN}: {len(odd)} of the features {'looks' if len(odd) == 1 else 'look'} as if it were none: "
             f"{told}{more}. Name the features in spec.data.features."
         )
-    for name in rows.columns:
-        yield from _related(name, rows[name])
+    # whoever has thought of how rows are related has said so, by naming more than folds
+    if cv.folds is not None and cv.groups is None:
+        for name in rows.columns:
+            yield from _related(name, rows[name])
 
 
 def _can_be_compared(column: "pd.Series[Any]") -> bool:
@@ -81,15 +84,15 @@ def _related(name: str, column: "pd.Series[Any]") -> Iterator[str]:
         yield (
             f"{Reason.RELATED_ROWS}: {name} has {distinct:,} values in {len(column):,} rows: rows of the same {name} are "
             "trained on and tested with alike, and scores are too good where these resemble each other. "
-            "tuningjob.GridSearchCV takes scikit-learn's GroupKFold."
+            f"Write spec.crossValidation.groups: {name}."
         )
     elif len(column) > _FEW and distinct > len(column) // 2 and _are_dates(column):
         dates = pd.to_datetime(column, errors="coerce")
         if dates.notna().all() and (dates.is_monotonic_increasing or dates.is_monotonic_decreasing):
             yield (
                 f"{Reason.RELATED_ROWS}: the rows are in the order of {name}: plain folds train on later rows than they test "
-                "with, and scores are too good where the future is to be predicted. tuningjob.GridSearchCV takes "
-                "scikit-learn's TimeSeriesSplit."
+                "with, and scores are too good where the future is to be predicted. Give spec.crossValidation.splitter the "
+                "class sklearn.model_selection.TimeSeriesSplit."
             )
 
 

@@ -25,8 +25,9 @@ from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
 from tuningjob.search.cells import failed_scorings, result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
-from tuningjob.search.problem import SearchProblem, Split
+from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import error_text, reason_of
+from tuningjob.search.splits import Split
 
 _GOLDEN: Final = 0.6180339887498949
 _KIB: Final = 1024
