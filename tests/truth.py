@@ -20,6 +20,7 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
     search = problem.space.search_cv(
         problem.estimator,
         scoring=spec.scoring,
+        refit=spec.refit or True,
         cv=problem.cv,
         return_train_score=spec.return_train_score,
     )

@@ -1,5 +1,6 @@
 """A search on this machine that is killed at any moment: what it had finished a second before is kept."""
 
+import copy
 import os
 import random
 import signal
@@ -82,3 +83,25 @@ def test_killed_at_random_it_keeps_what_was_finished_a_second_before_and_ends_as
     outcome = local.run(job, folder=tmp_path, output=tmp_path / "results/nearest", stop=Stop())
     assert outcome.kept == before > 0
     assert_equal_to_the_bit(outcome.results.cv_results, sklearn_search_of(job.spec)[1].cv_results_)
+
+
+def test_killed_while_several_metrics_score_it_goes_on_with_all_of_their_scores(tmp_path: Path) -> None:
+    document: dict[str, Any] = copy.deepcopy(SEARCHES["no nested axis"])
+    document["spec"] |= {
+        "scoring": ["accuracy", "f1_macro"],
+        "refit": "f1_macro",
+        "returnTrainScore": True,
+        "select": {"mostStable": {}, "maxOverfitGap": 0.5},
+    }
+    written(document, tmp_path)
+    killed(tmp_path, signal.SIGKILL, after=1.5, log=tmp_path / "log")
+    before = kept(tmp_path)
+    assert set(before) == {1}, "no cell was fitted twice"
+
+    job = load(document)
+    outcome = local.run(job, folder=tmp_path, output=tmp_path / "results/nearest", stop=Stop())
+
+    want = sklearn_search_of(job.spec)[1].cv_results_
+    assert outcome.kept == before[1]
+    assert_equal_to_the_bit(outcome.results.cv_results, want)
+    assert outcome.results.best_index == (want["mean_test_f1_macro"] - want["std_test_f1_macro"]).argmax()

@@ -162,7 +162,7 @@ def by_hand(spec: Mapping[str, Any], folder: Path, scoring: Any, refit: Any) -> 
         problem.estimator,
         scoring=scoring,
         refit=refit,
-        cv=problem.spec.cross_validation.folds,
+        cv=problem.cv,
         return_train_score=problem.spec.return_train_score,
     )
     return quietly_fitted(search, problem)
