@@ -55,18 +55,26 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
     && ${COMPILE} -s /project /project/opt/venv/lib
 
 
-FROM python AS operator
+# The packages in the place that they have at run time: layers of their own, whatever the sources are.
+FROM python AS operator-base
+COPY --from=operator-packages /opt/venv /opt/venv
+
+
+FROM python AS worker-base
+COPY --from=worker-packages /opt/venv /opt/venv
+
+
+FROM operator-base AS operator
 LABEL org.opencontainers.image.title="tuningjob operator" \
       org.opencontainers.image.description="The control plane of tuningjob, and its results service (python -m tuningjob_operator.service)" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=operator-packages /opt/venv /opt/venv
 COPY --from=project /project/ /
 USER 65532:65532
 WORKDIR /
 ENTRYPOINT ["python", "-m", "tuningjob_operator"]
 
 
-FROM python AS worker
+FROM worker-base AS worker
 LABEL org.opencontainers.image.title="tuningjob worker" \
       org.opencontainers.image.description="A pod of a tuningjob search" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -74,7 +82,6 @@ LABEL org.opencontainers.image.title="tuningjob worker" \
 ENV OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1 \
     MKL_NUM_THREADS=1
-COPY --from=worker-packages /opt/venv /opt/venv
 COPY --from=project /project/ /
 USER 65532:65532
 WORKDIR /

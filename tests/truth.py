@@ -4,7 +4,7 @@ import functools
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -12,6 +12,9 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from tuningjob.manifest import TuningJobSpec, dump_spec, load_spec
 from tuningjob.manifest.cross_validation import GROUPS
 from tuningjob.search.problem import SearchProblem, prepare
+
+# Of a spec, what no score depends on.
+_WHERE: Final = {"resources", "parallelism", "pod", "queueName", "suspend"}
 
 
 def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
@@ -37,8 +40,9 @@ def quietly_fitted(
 
 
 def sklearn_search_of(spec: TuningJobSpec) -> tuple[SearchProblem, GridSearchCV | RandomizedSearchCV]:
-    """``sklearn_search`` of a spec whose data is a loader's; once for each."""
-    return _search_of(json.dumps(dump_spec(spec), sort_keys=True))
+    """``sklearn_search`` of a spec whose data is a loader's; once for each, wherever and by how many pods it is to be run."""
+    asked = {name: value for name, value in dump_spec(spec).items() if name not in _WHERE}
+    return _search_of(json.dumps({**asked, "resources": {"cpu": 1, "memory": "1Gi"}}, sort_keys=True))
 
 
 @functools.cache

@@ -100,7 +100,7 @@ def test_a_version_has_its_maker_its_blessings_and_its_files_from_the_first_to_t
     assert (blessing["to_version"], blessing["who"], blessing["why"]) == (1, alice.username, "the first")
 
     # its files outlive the TuningJob, because it was blessed; they are what scikit-learn would have made
-    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=30s", namespace=jobs.namespace)
+    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=120s", namespace=jobs.namespace)
     ended = bob.runs("download", "flowers", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     model = load_model(tmp_path / "flowers-v1" / "model.joblib")
@@ -147,7 +147,7 @@ def test_the_files_of_a_version_that_nobody_blessed_go_with_its_tuningjob_and_th
     jobs: TuningJobs, alice: Person, tmp_path: Path
 ) -> None:
     assert alice.runs("download", "flowers", "--version", 1, "--output", "before", cwd=tmp_path).returncode == 0
-    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=30s", namespace=jobs.namespace)
+    jobs.cluster.kubectl("delete", "tj", "trees", "--timeout=120s", namespace=jobs.namespace)
 
     def is_gone() -> bool:
         ended = alice.runs("download", "flowers", "--version", 1, "--output", "after", cwd=tmp_path)

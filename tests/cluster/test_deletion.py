@@ -29,7 +29,7 @@ def at_work(status: dict[str, Any]) -> bool:
 def test_deleting_a_tuningjob_deletes_what_it_made(jobs: TuningJobs, endless: dict[str, Any]) -> None:
     jobs.apply(endless)
     jobs.wait_for("endless", at_work)
-    jobs.cluster.kubectl("delete", "tj", "endless", "--timeout=20s", namespace=jobs.namespace)
+    jobs.cluster.kubectl("delete", "tj", "endless", "--timeout=120s", namespace=jobs.namespace)
     kinds = ("jobs", "pods", "secrets", "configmaps")
 
     def left() -> list[str]:
@@ -44,7 +44,7 @@ def test_deleting_the_namespace_in_the_middle_of_a_search_does_not_hang(
 ) -> None:
     jobs.apply(endless)
     jobs.wait_for("endless", at_work)
-    jobs.cluster.kubectl("delete", "namespace", jobs.namespace, "--timeout=60s")
+    jobs.cluster.kubectl("delete", "namespace", jobs.namespace, "--timeout=300s")
     assert jobs.cluster.get("namespace", jobs.namespace) is None
 
 
@@ -57,6 +57,6 @@ def test_uninstalling_the_chart_in_the_middle_of_a_search_does_not_hang(
         chart.uninstall(cluster)
         assert cluster.items("deployments", namespace=jobs.release.namespace) == []
         # the CRD stays by default, and with it what users made; they can still delete it
-        cluster.kubectl("delete", "tj", "endless", "--timeout=20s", namespace=jobs.namespace)
+        cluster.kubectl("delete", "tj", "endless", "--timeout=120s", namespace=jobs.namespace)
     finally:
         chart.install(cluster)

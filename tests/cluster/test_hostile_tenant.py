@@ -22,6 +22,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import release as chart
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.release import Release
@@ -145,7 +146,7 @@ class Tenants:
             ready = [each for pod in new for each in pod["status"].get("conditions", []) if each["type"] == "Ready"]
             return [each["status"] for each in ready] == ["True"]
 
-        self.cluster.wait_for("the operator's next pod", is_back, timeout_seconds=90, namespace=self.release.namespace)
+        self.cluster.wait_for("the operator's next pod", is_back, namespace=self.release.namespace)
 
     def operator_pods(self) -> list[Document]:
         return self.cluster.items("pods", "-l", self.evil.operator_pods, namespace=self.release.namespace)
@@ -205,18 +206,17 @@ def through_it_all(tenants: Tenants) -> Iterator[None]:
     jobs = tenants.honest
     search = document(
         "forest",
-        estimator={"class": "sklearn.ensemble.RandomForestClassifier", "params": {"random_state": 0}},
-        search={"grid": {"parameters": {"n_estimators": [60], "max_leaf_nodes": {"range": [4, 44]}}}},
         crossValidation={"folds": 5},
-        data={"loader": "sklearn.datasets.load_digits"},
-        resources={"cpu": "150m", "memory": "400Mi"},
+        resources={"cpu": "400m", "memory": "400Mi"},
         parallelism=1,
+        # ten minutes: longer than all of the cases
+        **patient.forest(most_leaves=44, pause_seconds=3),
     )
-    jobs.apply(search)
+    jobs.apply(patient.code(), search)
     jobs.wait_for("forest", lambda status: status.get("progress", {}).get("done", 0) >= 3)
     yield
-    jobs.cluster.kubectl("scale", "tj/forest", "--replicas=4", namespace=jobs.namespace)
-    jobs.wait_for("forest", is_complete, timeout_seconds=300)
+    assert not is_complete(jobs.status("forest")), "it ended before the cases did"
+    jobs.finish("forest")
     assert jobs.report_counts("forest") == {1: 200}
     assert_equal_to_scikit_learn(jobs, search)
     tenants.look_at_containers()

@@ -178,7 +178,7 @@ def test_a_search_waits_for_its_queue_and_is_run_when_that_lets_it(
     jobs.wait_for("forest", has_done(1))
     assert queue.admitted() == [parallelism]
     assert jobs.condition("forest", "PodsReady").get("reason") != "Queued"
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
     assert_equal_to_scikit_learn(jobs, queued_forest)
     assert jobs.report_counts("forest") == {1: 40}
 
@@ -220,7 +220,7 @@ def test_in_a_namespace_with_a_default_queue_a_search_without_one_waits_for_that
     jobs.wait_for("forest", lambda status: status.get("phase") == "Suspended")
     default_queue.wait_until_empty()
     patch(jobs, "forest", suspend=False)
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
     assert_equal_to_scikit_learn(jobs, queued_forest)
     assert jobs.report_counts("forest") == {1: 90}
 
@@ -249,7 +249,7 @@ def test_a_queue_without_room_for_all_admits_fewer_pods_and_no_more_than_those_e
         jobs.cluster.kubectl("scale", "tj/forest", f"--replicas={size}", namespace=jobs.namespace)
         jobs.wait_for("forest", counted(has_done(5 + 10 * size)))
         assert len(running(jobs, "forest")) == 2
-    jobs.wait_for("forest", counted(is_complete), timeout_seconds=180)
+    jobs.wait_for("forest", counted(is_complete))
 
     assert most == 2
     assert_equal_to_scikit_learn(jobs, queued_forest)
@@ -276,7 +276,7 @@ def test_a_queue_that_is_drained_sends_the_pods_home_and_what_is_finished_is_kep
     queue.stop("None")
     jobs.wait_for("forest", has_done(kept + 1))
     assert queue.admitted() == [1]
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, queued_forest)
     assert jobs.report_counts("forest") == {1: 90}
@@ -304,7 +304,7 @@ def test_a_search_gives_way_to_what_is_more_urgent_and_goes_on_after_it(
     assert alive(jobs, "forest") == 0
     assert not is_complete(jobs.status("forest"))
     jobs.cluster.kubectl("delete", "job", "urgent", "--wait=false", namespace=jobs.namespace)
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, queued_forest)
     assert jobs.report_counts("forest") == {1: 90}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import metrics
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
@@ -30,7 +31,7 @@ def has_done(cells: int) -> Any:
 
 
 def running(jobs: TuningJobs, name: str) -> list[str]:
-    return [pod["metadata"]["name"] for pod in jobs.pods(name) if pod["status"]["phase"] == "Running"]
+    return jobs.running(name)
 
 
 def wait_until_idle(jobs: TuningJobs, name: str) -> None:
@@ -47,7 +48,7 @@ def wait_until_gone(jobs: TuningJobs, kind: str, name: str) -> None:
 def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_search(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
+    slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=1))
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(5))
     jobs.cluster.kubectl("scale", "tj/forest", "--replicas=3", namespace=jobs.namespace)
@@ -69,10 +70,10 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
     jobs.cluster.kubectl("scale", "tj/forest", "--replicas=1", namespace=jobs.namespace)
     jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, namespace=jobs.namespace)
     assert not is_complete(jobs.status("forest")), "the search ended before it was scaled down"
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
-    assert jobs.report_counts("forest") == {1: 250}
+    assert jobs.report_counts("forest") == {1: 200}
     job = jobs.cluster.get("job", "forest", namespace=jobs.namespace)
     assert job is not None
     assert job["spec"]["completions"] == 1, "the same Job, smaller"
@@ -82,7 +83,7 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
 def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
     jobs: TuningJobs, slow_forest: Document, tmp_path: Path
 ) -> None:
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 74]}
+    slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=1))
     wanted = metrics.Metric("wanted-pods", value=1)
     target = {"apiVersion": slow_forest["apiVersion"], "kind": "TuningJob", "name": "forest"}
     metric = {"metric": {"name": wanted.name}, "target": {"type": "AverageValue", "averageValue": "1"}}
@@ -104,17 +105,16 @@ def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
         jobs.apply(autoscaler)
         wanted.value = 3
         # it looks every 15 seconds, and only once the API server has found whom to ask for the metric
-        waits: dict[str, Any] = {"namespace": jobs.namespace, "timeout_seconds": 120}
-        jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, **waits)
-        jobs.cluster.wait_for("each to report", lambda: len(jobs.reporters("forest")) == 3, **waits)
+        jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, namespace=jobs.namespace)
+        jobs.cluster.wait_for("each to report", lambda: len(jobs.reporters("forest")) == 3, namespace=jobs.namespace)
         wanted.value = 1
-        jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, **waits)
+        jobs.cluster.wait_for("one pod", lambda: len(running(jobs, "forest")) == 1, namespace=jobs.namespace)
     assert jobs.get("forest")["spec"]["parallelism"] == 1
     assert not is_complete(jobs.status("forest")), "the search ended before it was scaled down"
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
-    assert jobs.report_counts("forest") == {1: 350}
+    assert jobs.report_counts("forest") == {1: 200}
 
 
 def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow_forest: Document) -> None:
@@ -129,7 +129,7 @@ def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow
     kept = sum(jobs.report_counts("forest").values())
     assert kept >= status["progress"]["done"] >= 12
     patch(jobs, "forest", suspend=False)
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.report_counts("forest") == {1: 90}
@@ -187,7 +187,7 @@ def test_what_takes_too_long_is_scored_nan_and_the_tuningjob_goes_when_its_time_
     slow_forest["spec"]["crossValidation"] = {"folds": 2}
     slow_forest["spec"]["ttlSecondsAfterFinished"] = 10
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", is_complete)
+    jobs.finish("forest")
 
     assert jobs.status("forest")["progress"]["failed"] == 2
     assert jobs.status("forest")["best"]["params"] == {"n_estimators": 5}

@@ -41,7 +41,7 @@ def powers(*degrees: int) -> Document:
 
 def test_what_takes_all_memory_fails_alone_and_the_search_goes_on(jobs: TuningJobs) -> None:
     jobs.apply(powers(1, 5, 2))
-    jobs.wait_for("powers", is_complete, timeout_seconds=240)
+    jobs.wait_for("powers", is_complete)
 
     lethal = 2 * SPLITS
     progress = jobs.status("powers")["progress"]

@@ -94,7 +94,7 @@ def test_each_pod_reaches_what_the_chart_lets_it_and_nothing_else(cluster: Clust
         "prometheus": {"app.kubernetes.io/name": "prometheus"},
     }
     cluster.apply(*(listener(cluster, name, **labels) for name, labels in kinds.items()), namespace=fenced.namespace)
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", "pod", *kinds, namespace=fenced.namespace)
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=300s", "pod", *kinds, namespace=fenced.namespace)
 
     targets: dict[str, tuple[str, int]] = {
         name: (address_of(cluster, name, namespace=fenced.namespace), PORT) for name in kinds if name != "prometheus"
@@ -138,7 +138,7 @@ def assert_reaches_only(
         return last == wanted
 
     with contextlib.suppress(AssertionError):
-        cluster.wait_for(f"the firewalls to know {pod}", as_wanted, timeout_seconds=30)
+        cluster.wait_for(f"the firewalls to know {pod}", as_wanted)
     assert last == wanted, f"{pod} reaches {sorted(name for name in last if last[name])}"
 
 

@@ -131,7 +131,7 @@ def documents(base: Document, changes: dict[str, Document]) -> list[Document]:
 def test_each_finding_that_no_search_can_live_with_is_refused_with_its_reason(jobs: TuningJobs, base: Document) -> None:
     jobs.apply(tables(), code(), *documents(base, {name: change for name, (change, _, _) in REFUSED.items()}))
     for name, (_, reason, holds) in REFUSED.items():
-        failed = jobs.wait_for_failure(name, timeout_seconds=180)
+        failed = jobs.wait_for_failure(name)
         assert failed["reason"] == "ManifestRefused", (name, failed)
         assert holds in failed["message"], (name, failed)
         found = jobs.condition(name, "Preflight")
@@ -145,7 +145,7 @@ def test_each_finding_that_is_only_odd_is_a_warning_with_its_reason_and_advice(
 ) -> None:
     jobs.apply(tables(), *documents(base, {name: change for name, (change, _) in WARNED.items()}))
     for name, (_, reason) in WARNED.items():
-        jobs.wait_for(name, lambda status: status.get("phase") == "Planned", timeout_seconds=180)
+        jobs.wait_for(name, lambda status: status.get("phase") == "Planned")
         found = jobs.condition(name, "Preflight")
         assert (found["status"], found["reason"]) == ("True", "PassedWithWarnings"), (name, found)
         assert f"{reason}: " in found["message"], (name, found)

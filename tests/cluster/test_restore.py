@@ -91,7 +91,7 @@ def test_a_release_that_was_destroyed_goes_on_from_its_backup(
         # the one that is there is there already
         cluster.kubectl("create", "-f", str(tmp_path / "tuningjobs.yaml"), check=False)
 
-        jobs.wait_for("forest", is_complete, timeout_seconds=240)
+        jobs.finish("forest")
         assert jobs.report_counts("forest") == {1: 90}, "each cell once, as the restored journal counts"
         assert_equal_to_scikit_learn(jobs, slow_forest)
         again = cluster.get("job", "forest", namespace=jobs.namespace)

@@ -119,13 +119,13 @@ def test_a_random_search_is_equal_to_the_bit_though_each_pod_draws_for_itself(
     failed = jobs.wait_for_failure("forest")
     assert "about 10^30" in failed["message"]
     assert "spec.search.random with distributions and iterations: 2000 in place of the grid" in failed["message"]
-    jobs.cluster.kubectl("delete", "tj", "forest", "--timeout=30s", namespace=jobs.namespace)
+    jobs.cluster.kubectl("delete", "tj", "forest", "--timeout=120s", namespace=jobs.namespace)
 
     slow_forest["spec"] |= {
         "search": {
             "random": {
                 "parameters": {
-                    "n_estimators": {"randint": [40, 80]},
+                    "n_estimators": {"randint": [4, 12]},
                     "max_features": {"uniform": [0.1, 0.9]},
                     "min_samples_split": [2, 4, 8],
                 },
@@ -139,7 +139,7 @@ def test_a_random_search_is_equal_to_the_bit_though_each_pod_draws_for_itself(
     jobs.wait_for("forest", lambda status: status.get("progress", {}).get("done", 0) >= 10)
     first = jobs.pods("forest")[0]["metadata"]["name"]
     jobs.cluster.kubectl("delete", "pod", first, "--wait=false", namespace=jobs.namespace)
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.status("forest")["grid"] == {"candidates": 14, "splits": 5, "fits": 70}
@@ -169,12 +169,11 @@ def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_can
 
 
 @pytest.fixture
-def long_forest(forest: Document) -> Document:
-    """90 fits that have nothing in common, on more data: there is time to interfere."""
-    forest["metadata"]["name"] = "long-forest"
-    forest["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
-    forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
-    return forest
+def long_forest(slow_forest: Document) -> Document:
+    """90 fits for one pod on each node."""
+    slow_forest["metadata"]["name"] = "long-forest"
+    slow_forest["spec"].update(resources={"cpu": "1", "memory": "512Mi"}, parallelism=2)
+    return slow_forest
 
 
 def half_done(status: Document) -> bool:
@@ -199,7 +198,7 @@ def test_a_pod_deleted_in_the_middle_costs_no_finished_cell(
 
     interfere(jobs)
 
-    jobs.wait_for("long-forest", is_complete, timeout_seconds=180)
+    jobs.finish("long-forest")
     assert jobs.report_counts("long-forest") == {1: 90}
     assert_equal_to_scikit_learn(jobs, long_forest)
 

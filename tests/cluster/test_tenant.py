@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import release as chart
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.release import Release
@@ -111,7 +112,7 @@ def test_who_may_create_pods_names_what_they_could_use_in_one(jobs: TuningJobs, 
 
 
 def test_helm_test_finds_the_release_well(cluster: Cluster, release: Release) -> None:
-    said = cluster.helm("test", release.name, f"--namespace={release.namespace}", "--logs", "--timeout=90s")
+    said = cluster.helm("test", release.name, f"--namespace={release.namespace}", "--logs", "--timeout=300s")
     assert "who asks for models is known by the API server's word" in said
     kinds = ("pod", "serviceaccount")
     assert [cluster.get(kind, f"{release.name}-test", namespace=release.namespace) for kind in kinds] == [None, None]
@@ -124,15 +125,13 @@ def test_the_release_may_be_taken_back_to_one_namespace_in_the_middle_of_a_searc
     operator = f"system:serviceaccount:{release.namespace}:{release.name}"
     big = copy.deepcopy(small)
     big["metadata"]["name"] = "big"
-    big["spec"]["parallelism"] = 2
-    big["spec"]["data"] = {"loader": "sklearn.datasets.load_digits"}
-    big["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [40], "max_leaf_nodes": {"range": [4, 22]}}
+    big["spec"].update(patient.forest(), parallelism=2)
     reaching = copy.deepcopy(small)
     reaching["metadata"]["name"] = "reaching"
     reaching["spec"].update(REFERENCES["spec.pod.env[].secret"])
     optional = ("createdBy.enabled", "references.check", "userRoles.enabled", "confineOperator.enabled")
     with temporary_namespace(cluster, f"{jobs.namespace}-elsewhere") as elsewhere:
-        jobs.apply(big)
+        jobs.apply(patient.code(), big)
         jobs.wait_for("big", half_done)
         try:
             settings = (
@@ -143,7 +142,7 @@ def test_the_release_may_be_taken_back_to_one_namespace_in_the_middle_of_a_searc
             chart.install(cluster, *settings)
             cluster.apply(small, namespace=elsewhere)
             jobs.apply(reaching)
-            jobs.wait_for("big", is_complete)
+            jobs.finish("big")
             assert jobs.report_counts("big") == {1: 90}
             failed = jobs.wait_for_failure("reaching")
             assert "spec.pod.env" in failed["message"]

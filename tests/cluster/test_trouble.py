@@ -3,20 +3,24 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import controlplane, nodes
 from tests.cluster.harness.layout import NODES
 from tests.cluster.test_live import has_done, running
 from tests.cluster.test_memory import powers
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete, results_of
 from tests.cluster.tuningjobs import TuningJobs
+from tuningjob_operator.control.lease import LEASE_SECONDS
 
 pytestmark = pytest.mark.cluster
 
 Document = dict[str, Any]
+# An outage has a length: this one is longer than the operator's Lease lasts, and than it and the pods wait between two attempts.
+OUTAGE_SECONDS: Final = LEASE_SECONDS + 7
 
 
 def quota(name: str, **hard: str) -> Document:
@@ -29,13 +33,17 @@ def use_of(jobs: TuningJobs, name: str) -> Document:
     return used
 
 
+def operator_pods(jobs: TuningJobs) -> list[Document]:
+    return jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=jobs.release.namespace)
+
+
 def condition_is(jobs: TuningJobs, name: str, kind: str, status: str) -> Document:
     def look() -> Document | None:
         found = jobs.condition(name, kind)
         return found if found.get("status") == status else None
 
     what = f"{name}: {kind}={status}"
-    return jobs.cluster.wait_for(what, look, timeout_seconds=120, namespace=jobs.namespace)
+    return jobs.cluster.wait_for(what, look, namespace=jobs.namespace)
 
 
 def test_a_quota_is_waited_for_and_kept_to(jobs: TuningJobs, slow_forest: Document) -> None:
@@ -57,7 +65,7 @@ def test_a_quota_is_waited_for_and_kept_to(jobs: TuningJobs, slow_forest: Docume
     )
     assert cut
     assert len(running(jobs, "forest")) <= 2
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.report_counts("forest") == {1: 90}
 
@@ -102,7 +110,7 @@ def test_a_drained_node_costs_nothing(jobs: TuningJobs, slow_forest: Document) -
         jobs.cluster.kubectl(*words)
     finally:
         jobs.cluster.kubectl("uncordon", at)
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.report_counts("forest") == {1: 90}
@@ -114,23 +122,22 @@ def test_a_drained_node_costs_nothing(jobs: TuningJobs, slow_forest: Document) -
 @pytest.fixture
 def other_node(jobs: TuningJobs) -> Iterator[str]:
     """The node that the operator is not on; back at the end, whatever the test did to it."""
-    pods = jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=jobs.release.namespace)
-    taken = {pod["spec"]["nodeName"] for pod in pods}
+    taken = {pod["spec"]["nodeName"] for pod in operator_pods(jobs)}
     (name,) = [node for node in jobs.cluster.nodes if node not in taken]
     yield name
     node = next(node for node in NODES if node.name == name)
     nodes.stop(node)
     nodes.start(node)
-    jobs.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", f"node/{name}")
+    jobs.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=300s", f"node/{name}")
 
 
 @pytest.mark.usefixtures("own_nodes")
 def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
     jobs: TuningJobs, slow_forest: Document, other_node: str
 ) -> None:
+    slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=1))
     slow_forest["spec"]["parallelism"] = 2
     slow_forest["spec"]["resources"]["cpu"] = "1"
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 44]}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(20))
     assert other_node in {pod["spec"]["nodeName"] for pod in jobs.pods("forest")}
@@ -138,7 +145,7 @@ def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
 
     told = condition_is(jobs, "forest", "PodsReady", "False")
     assert told["reason"] in {"NodeLost", "Unschedulable"}, told
-    jobs.wait_for("forest", is_complete, timeout_seconds=240)
+    jobs.finish("forest")
     assert jobs.report_counts("forest") == {1: 200}
     assert_equal_to_scikit_learn(jobs, slow_forest)
 
@@ -147,24 +154,24 @@ def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
 def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
+    slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=2))
     slow_forest["spec"]["parallelism"] = 2
-    slow_forest["spec"]["resources"]["cpu"] = "200m"
-    slow_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 64]}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(10))
     with controlplane.api_server_down():
-        time.sleep(30)  # an outage has a length
-    jobs.wait_for("forest", has_done(60))
+        time.sleep(OUTAGE_SECONDS)
+    jobs.wait_for("forest", has_done(jobs.status("forest")["progress"]["done"] + 10))
     assert not is_complete(jobs.status("forest"))
 
     deployment = ("deployment", "-l", jobs.operator_pods)
     jobs.cluster.kubectl("scale", *deployment, "--replicas=0", namespace=jobs.release.namespace)
+    jobs.cluster.wait_for("the operator to go", lambda: operator_pods(jobs) == [], namespace=jobs.release.namespace)
     jobs.cluster.kubectl("scale", "tj/forest", "--replicas=3", namespace=jobs.namespace)
-    time.sleep(60)
+    time.sleep(OUTAGE_SECONDS)
     jobs.cluster.kubectl("scale", *deployment, "--replicas=1", namespace=jobs.release.namespace)
-    jobs.wait_for("forest", is_complete, timeout_seconds=240)
+    jobs.finish("forest")
 
-    assert jobs.report_counts("forest") == {1: 300}
+    assert jobs.report_counts("forest") == {1: 200}
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.status("forest")["plan"]["pods"] == 3, "what was asked for while nobody was there was done afterwards"
 
@@ -173,7 +180,7 @@ def test_what_runs_out_of_memory_alone_is_tried_in_a_larger_pod(jobs: TuningJobs
     document = powers(1, 5, 2)
     document["spec"]["resources"]["memoryLimit"] = "3Gi"
     jobs.apply(document)
-    jobs.wait_for("powers", is_complete, timeout_seconds=300)
+    jobs.wait_for("powers", is_complete)
 
     assert jobs.status("powers")["progress"]["failed"] == 0
     assert jobs.report_counts("powers") == {1: 18}
@@ -184,27 +191,29 @@ def test_what_runs_out_of_memory_alone_is_tried_in_a_larger_pod(jobs: TuningJobs
     assert container["resources"]["limits"]["memory"] in {"1Gi", "2Gi", "3Gi"}
 
 
-# Whoever holds this lock keeps the results service from taking anything in; it answers, and says so.
+# Whoever holds this lock keeps the results service from taking anything in; it answers, and says so. Held until the input ends.
 LOCK = """
-import sqlite3, time
-connection = sqlite3.connect("/data/tuning.db")
+import sqlite3, sys
+connection = sqlite3.connect("/data/tuning.db", timeout=60)
 connection.execute("BEGIN IMMEDIATE")
-time.sleep(45)
+sys.stdin.read()
 """
 
 
 def test_a_results_service_that_takes_nothing_in_is_told_of(jobs: TuningJobs, slow_forest: Document) -> None:
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(3))
-    (pod,) = jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=jobs.release.namespace)
-    words = ("exec", pod["metadata"]["name"], "-c", "operator", "--", "python", "-c", LOCK)
-    with subprocess.Popen(jobs.cluster.command(*words, namespace=jobs.release.namespace)) as locking:
+    (pod,) = operator_pods(jobs)
+    words = ("exec", "-i", pod["metadata"]["name"], "-c", "operator", "--", "python", "-c", LOCK)
+    command = jobs.cluster.command(*words, namespace=jobs.release.namespace)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as locking:
         told = condition_is(jobs, "forest", "ResultsService", "False")
         assert told["reason"] == "Unavailable"
         assert "Pods keep what they finish, and hand it in when the service is back." in told["message"]
-        assert locking.wait() == 0
+        locking.communicate()
+        assert locking.returncode == 0
     condition_is(jobs, "forest", "ResultsService", "True")
-    jobs.wait_for("forest", is_complete, timeout_seconds=180)
+    jobs.finish("forest")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.report_counts("forest") == {1: 90}

@@ -1,10 +1,11 @@
 """TuningJobs of one namespace, as the tests handle them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster import patient
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
 
@@ -54,7 +55,7 @@ class TuningJobs:
         found = [condition for condition in self.status(name).get("conditions", []) if condition["type"] == kind]
         return found[0] if found else {}
 
-    def wait_for(self, name: str, probe: Callable[[Document], object], *, timeout_seconds: float = 120) -> Document:
+    def wait_for(self, name: str, probe: Callable[[Document], object]) -> Document:
         """Wait until ``probe`` holds for the status; fails at once when the search ends Failed and that is not what is awaited."""
         what = getattr(probe, "__name__", "it").replace("_", " ")
 
@@ -69,12 +70,39 @@ class TuningJobs:
                 )
             return None
 
-        return self.cluster.wait_for(f"{name}: {what}", look, timeout_seconds=timeout_seconds, namespace=self.namespace)
+        return self.cluster.wait_for(f"{name}: {what}", look, timeout_seconds=400, namespace=self.namespace)
 
-    def wait_for_failure(self, name: str, *, timeout_seconds: float = 90) -> Document:
+    def wait_for_failure(self, name: str) -> Document:
         """Wait until it ends Failed; that condition."""
-        self.wait_for(name, lambda status: status.get("phase") == "Failed", timeout_seconds=timeout_seconds)
+        self.wait_for(name, lambda status: status.get("phase") == "Failed")
         return self.condition(name, "Failed")
+
+    def hurry(self, name: str, told: Container[str] = ()) -> set[str]:
+        """Tell its pods, but those that have been told, to pause before no fit any more (``patient``); those that heard it.
+
+        One that is not there any more, or not yet, has not.
+        """
+        words = ("--", "sh", "-c", f"touch {patient.HURRY} && echo heard")
+        others = (pod for pod in self.running(name) if pod not in told)
+        return {
+            pod
+            for pod in others
+            if "heard" in self.cluster.kubectl("exec", pod, *words, namespace=self.namespace, check=False)
+        }
+
+    def finish(self, name: str) -> Document:
+        """Have it hurry, those of its pods that are still to come included, and wait until it is complete; its status."""
+        told: set[str] = set()
+
+        def is_complete(status: Document) -> bool:
+            told.update(self.hurry(name, told))
+            return status.get("phase") == "Complete"
+
+        return self.wait_for(name, is_complete)
+
+    def running(self, name: str) -> list[str]:
+        """Its worker pods that run, by name."""
+        return [pod["metadata"]["name"] for pod in self.pods(name) if pod["status"]["phase"] == "Running"]
 
     def pods(self, name: str) -> list[Document]:
         """Its worker pods."""

@@ -19,6 +19,7 @@ from tests.journal.makers import a_search
 from tests.servers.certificates import make_authority, make_certificate
 from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator import tokens
+from tuningjob_operator.service.__main__ import _GRACE_SECONDS
 from tuningjob_operator.service.tls import MountedCertificate
 
 
@@ -52,6 +53,13 @@ def mount(authority: Path, name: str, folder: Path, *, key_of: str = "") -> None
 @contextmanager
 def serving(data: Path, tls: Path, **more: str) -> Iterator[int]:
     """The results service's own process, speaking TLS; its port."""
+    with started(data, tls, **more) as (_, port):
+        yield port
+
+
+@contextmanager
+def started(data: Path, tls: Path, **more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The same, and the process itself."""
     environment = os.environ | {
         "TUNINGJOB_DATA_DIR": str(data),
         "TUNINGJOB_RESULTS_PORT": "0",
@@ -68,7 +76,7 @@ def serving(data: Path, tls: Path, **more: str) -> Iterator[int]:
             for line in process.stdout:
                 lines.append(line)
                 if "running on https://" in line:
-                    yield int(line.split("running on ")[1].split()[0].rsplit(":", 1)[1])
+                    yield process, int(line.split("running on ")[1].split()[0].rsplit(":", 1)[1])
                     return
             pytest.fail("".join(lines))
         finally:
@@ -90,6 +98,18 @@ def test_the_service_speaks_tls_that_its_authority_verifies(mounted: Path, tmp_p
             httpx.get(f"{url}/v1/search", headers=headers, trust_env=False, timeout=60)
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=60)
+
+
+@pytest.mark.slow
+def test_a_client_that_has_nothing_to_ask_just_now_does_not_delay_the_end_of_the_service(
+    mounted: Path, tmp_path: Path
+) -> None:
+    """A worker whose fit takes an hour keeps its connection, and reads no farewell before its next request."""
+    context = ssl.create_default_context(cafile=str(mounted / "ca.crt"))
+    with started(tmp_path, mounted) as (process, port), httpx.Client(verify=context, trust_env=False) as client:
+        assert client.get(f"https://127.0.0.1:{port}/healthz").status_code == 200
+        process.terminate()
+        assert process.wait(_GRACE_SECONDS / 2) == 0
 
 
 async def common_name(port: int, ca: Path) -> str:

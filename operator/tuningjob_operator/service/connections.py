@@ -99,6 +99,15 @@ class Guarded(H11Protocol):
         if is_unread and self._deadline is None and not self.transport.is_closing():
             self._expect_a_head()
 
+    def shutdown(self) -> None:
+        """Of uvicorn, when the service ends: one that is idle ends now.
+
+        TLS would wait for the client's farewell, which is not read before its next request: hours later, if it fits until then.
+        """
+        super().shutdown()
+        if not self._is_at_work() and not self.unsent_bytes:
+            self.transport.abort()
+
     def pause_writing(self) -> None:
         """Of asyncio."""
         super().pause_writing()

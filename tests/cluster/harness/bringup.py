@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from . import binaries, controlplane, images, kueue, network, nodes, packages, pki, sysctls, teardown
 from .client import Cluster
@@ -62,29 +62,28 @@ def up(say: Callable[[str], None], *, keep: bool) -> Cluster:
     def report(what: str) -> None:
         say(f"{time.monotonic() - started:5.1f} s  {what}")
 
-    pause, (operator, worker) = images.ensure_pause(), images.ensure_project()
-    report("images built")
-    cluster = Cluster(
+    with ThreadPoolExecutor(8) as threads:
+        # images are built while the control plane starts
+        built = threads.submit(_build)
+        if kept() and _KEPT.read_text() == _versions() and not kueue.left_behind() and controlplane.healthy():
+            _import(threads, built)
+            report("took the running cluster")
+        else:
+            teardown.down()
+            try:
+                _start(threads, built, report)
+            except BaseException:
+                teardown.down()
+                raise
+            if keep:
+                _KEPT.write_text(_versions())
+    _, operator, worker = built.result()
+    return Cluster(
         kubeconfig=KUBECONFIG,
         nodes=tuple(node.name for node in NODES),
         operator_image=operator.reference,
         worker_image=worker.reference,
     )
-    wanted = [pause, operator, worker]
-    with ThreadPoolExecutor() as threads:
-        if kept() and _KEPT.read_text() == _versions() and not kueue.left_behind() and controlplane.healthy():
-            _import(threads, wanted)
-            report("took the running cluster")
-            return cluster
-        teardown.down()
-        try:
-            _start(threads, wanted, report)
-        except BaseException:
-            teardown.down()
-            raise
-    if keep:
-        _KEPT.write_text(_versions())
-    return cluster
 
 
 def kept() -> bool:
@@ -97,7 +96,12 @@ def _versions() -> str:
     return "\n".join(str(program.path) for program in binaries.PROGRAMS)
 
 
-def _start(threads: ThreadPoolExecutor, wanted: list[images.Image], report: Callable[[str], None]) -> None:
+def _build() -> tuple[images.Image, ...]:
+    """All that the nodes need: pause, the operator's and the worker's."""
+    return images.ensure_pause(), *images.ensure_project()
+
+
+def _start(threads: ThreadPoolExecutor, built: Future[tuple[images.Image, ...]], report: Callable[[str], None]) -> None:
     for folder in ("log", "pid"):
         (RUN / folder).mkdir(parents=True)
     RUN.chmod(0o711)  # pods of any user read their volumes below it; nobody lists it
@@ -109,8 +113,8 @@ def _start(threads: ThreadPoolExecutor, wanted: list[images.Image], report: Call
     control_plane = threads.submit(controlplane.start)
     for runtime in [threads.submit(nodes.start_containerd, node) for node in NODES]:
         runtime.result()
-    # images go in while the control plane starts and the nodes register
-    imported = threads.submit(_import, threads, wanted)
+    # images go in as soon as they are built
+    imported = threads.submit(_import, threads, built)
     control_plane.result()
     report("control plane ready")
     for node in NODES:
@@ -121,9 +125,9 @@ def _start(threads: ThreadPoolExecutor, wanted: list[images.Image], report: Call
     report("images on the nodes")
 
 
-def _import(threads: ThreadPoolExecutor, wanted: list[images.Image]) -> None:
+def _import(threads: ThreadPoolExecutor, built: Future[tuple[images.Image, ...]]) -> None:
     def give(node: Node) -> None:
-        for image in wanted:
+        for image in built.result():
             nodes.import_image(node, str(image.archive), image.reference)
 
     for done in [threads.submit(give, node) for node in NODES]:

@@ -69,7 +69,7 @@ def remove() -> None:
                     folder.rmdir()
         return not remaining()
 
-    until("the nodes' cgroups to be removable", removed, timeout_seconds=10)
+    until("the nodes' cgroups to be removable", removed)
 
 
 def _trees(*nodes: Node) -> list[Path]:

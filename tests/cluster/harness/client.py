@@ -30,7 +30,7 @@ class Cluster:
     def kubectl(self, *words: str, namespace: str | None = None, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl and return what it prints; raise HarnessError with its message if it fails."""
         command = self.command(*words, namespace=namespace)
-        return run(*command, stdin=stdin, check=check, env=self._environment(), timeout_seconds=120)
+        return run(*command, stdin=stdin, check=check, env=self._environment(), timeout_seconds=400)
 
     def command(self, *words: str, namespace: str | None = None) -> list[str]:
         """kubectl's whole command line, for who runs it in the background."""
@@ -40,7 +40,7 @@ class Cluster:
     def helm(self, *words: str, check: bool = True) -> str:
         """Run helm and return what it prints; raise HarnessError with its message if it fails."""
         command = [str(_program("helm")), f"--kubeconfig={self.kubeconfig}", *words]
-        return run(*command, check=check, env=self._environment(), timeout_seconds=180)
+        return run(*command, check=check, env=self._environment(), timeout_seconds=400)
 
     def apply(self, *manifests: Manifest | str, namespace: str | None = None) -> None:
         """Apply manifests, given as mappings or as YAML."""
@@ -65,7 +65,7 @@ class Cluster:
         description: str,
         probe: Callable[[], T | None],
         *,
-        timeout_seconds: float = 60,
+        timeout_seconds: float = 300,
         namespace: str | None = None,
     ) -> T:
         """Return the first truthy answer of ``probe``; at the deadline, fail with what the namespace looks like."""

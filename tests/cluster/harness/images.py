@@ -136,7 +136,7 @@ def _build(wanted: Mapping[str, Image], *, base: Image, context: Path) -> None:
         if not store.has(base.reference):
             store.buildah("pull", "--quiet", f"oci-archive:{base.archive}")
         # first the stages that do not depend on the sources: their layers are what makes the next build quick ...
-        for stage in (*(f"{target}-packages" for target in wanted), "build-backend"):
+        for stage in (*(f"{target}-base" for target in wanted), "build-backend"):
             store.buildah("bud", *options, f"--target={stage}", context)
         before = store.unnamed()
         for target, image in wanted.items():
@@ -191,6 +191,7 @@ class _Store:
             self.buildah(
                 "push",
                 "--quiet",
+                "--disable-compression",  # it stays on this machine: to pack and to unpack it takes longer than to write it
                 image.reference,
                 f"oci-archive:{unfinished}:{image.reference}",
             )

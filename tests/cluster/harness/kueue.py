@@ -60,7 +60,7 @@ def _start(cluster: Cluster) -> None:
     try:
         _mount_certificate(cluster)
         # its webhooks answer, and the API server has heard of them and of where they are
-        until("Kueue to be asked about Jobs", lambda: _is_asked(cluster), timeout_seconds=120, poll_seconds=0.5)
+        until("Kueue to be asked about Jobs", lambda: _is_asked(cluster), poll_seconds=0.5)
     except HarnessError as error:
         raise HarnessError(f"{error}\n{processes.last_words(_NAME)}") from error
 
@@ -106,7 +106,7 @@ def _mount_certificate(cluster: Cluster) -> None:
         files: dict[str, str] = secret.get("data") or {}
         return files
 
-    files = until("Kueue to make its certificate", made, timeout_seconds=120)
+    files = until("Kueue to make its certificate", made)
     unfinished = _FOLDER / "unfinished"
     unfinished.mkdir()
     for name, content in files.items():
@@ -136,7 +136,7 @@ def _remove(cluster: Cluster) -> None:
     crds = _crds(cluster)
     if crds:
         cluster.kubectl("delete", "--wait=false", "crd", *(crd["metadata"]["name"] for crd in crds))
-    until("Kueue's CRDs to go", lambda: _are_gone(cluster), timeout_seconds=90, poll_seconds=1)
+    until("Kueue's CRDs to go", lambda: _are_gone(cluster), poll_seconds=1)
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
     shutil.rmtree(_FOLDER, ignore_errors=True)
 

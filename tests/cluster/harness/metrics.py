@@ -48,7 +48,7 @@ def served(cluster: Cluster, metric: Metric, certificates: Path) -> Iterator[Non
     thread.start()
     try:
         cluster.apply(*_registration(int(server.server_address[1]), (certificates / "ca.crt").read_bytes()))
-        cluster.kubectl("wait", "--for=condition=Available", "--timeout=60s", "apiservice", _API_SERVICE)
+        cluster.kubectl("wait", "--for=condition=Available", "--timeout=300s", "apiservice", _API_SERVICE)
         yield
     finally:
         # before the server goes: with an API that does not answer no namespace can be deleted

@@ -43,7 +43,7 @@ def start_containerd(node: Node) -> None:
         return False
 
     try:
-        until(f"containerd of {node.name} to answer", answers, timeout_seconds=30)
+        until(f"containerd of {node.name} to answer", answers)
     except HarnessError as error:
         raise HarnessError(f"{error}\n{processes.last_words(f'containerd-{node.name}')}") from error
 

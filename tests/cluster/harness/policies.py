@@ -42,7 +42,7 @@ def _start(node: Node) -> None:
         network=node.name,
     )
     try:
-        until(f"the firewall of {node.name}", lambda: _CHAINS[0] in _rules(node), timeout_seconds=60)
+        until(f"the firewall of {node.name}", lambda: _CHAINS[0] in _rules(node))
     except HarnessError as error:
         raise HarnessError(f"{error}\n{processes.last_words(_daemon(node))}") from error
 

@@ -80,7 +80,7 @@ def end(pids: Iterable[int]) -> None:
         return not any(started and _started(pid) == started for pid, started in targets.items())
 
     try:
-        until("processes to end after SIGKILL", gone, timeout_seconds=20)
+        until("processes to end after SIGKILL", gone)
     except HarnessError as error:
         raise HarnessError(f"{error}: {sorted(pid for pid in targets if _started(pid))}") from error
 

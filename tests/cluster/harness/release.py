@@ -31,13 +31,16 @@ def install(cluster: Cluster, *settings: str) -> Release:
         f"images.operator={cluster.operator_image}",
         f"images.worker={cluster.worker_image}",
         "images.pullPolicy=IfNotPresent",
+        # many tests wait for the next pod of the operator's
+        "probes.operator.startup.periodSeconds=1",
+        "probes.results.readiness.periodSeconds=1",
         *settings,
     )
     try:
         cluster.helm(
             *("upgrade", "--install", RELEASE, str(CHART), f"--namespace={SYSTEM_NAMESPACE}", "--create-namespace"),
             *(word for value in values for word in ("--set", value)),
-            *("--wait", "--timeout=90s"),
+            *("--wait", "--timeout=300s"),
         )
     except HarnessError as error:
         raise HarnessError(f"{error}\n\n{cluster.state(SYSTEM_NAMESPACE)}") from error
@@ -48,7 +51,7 @@ def install(cluster: Cluster, *settings: str) -> Release:
 def uninstall(cluster: Cluster) -> None:
     """Uninstall the chart, and wait until its objects are gone."""
     cluster.helm(
-        "uninstall", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--ignore-not-found", "--wait", "--timeout=60s"
+        "uninstall", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--ignore-not-found", "--wait", "--timeout=300s"
     )
 
 

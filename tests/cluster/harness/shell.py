@@ -62,7 +62,7 @@ def run(
     return done.stdout
 
 
-def succeeds(*command: str | Path, timeout_seconds: float = 10) -> bool:
+def succeeds(*command: str | Path, timeout_seconds: float = 60) -> bool:
     """Whether a command ends with exit code 0 in time."""
     try:
         run(*command, timeout_seconds=timeout_seconds)
@@ -72,7 +72,7 @@ def succeeds(*command: str | Path, timeout_seconds: float = 10) -> bool:
 
 
 def until(
-    description: str, probe: Callable[[], T | None], *, timeout_seconds: float = 60, poll_seconds: float = POLL_SECONDS
+    description: str, probe: Callable[[], T | None], *, timeout_seconds: float = 300, poll_seconds: float = POLL_SECONDS
 ) -> T:
     """Return the first truthy answer of ``probe``; raise TimedOut naming ``description`` at the deadline."""
     deadline = time.monotonic() + timeout_seconds
