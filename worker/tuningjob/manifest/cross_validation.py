@@ -132,7 +132,8 @@ class CrossValidation(Model):
     @cached_property
     def arguments(self) -> Arguments:
         """What the splitter's ``params`` say. Raises ManifestRefused."""
-        return parse_params(self.splitter.params if self.splitter is not None else {}, f"{SPLITTER}.params")
+        field = f"{SPLITTER}.params"
+        return Arguments(field, ()) if self.splitter is None else parse_params(self.splitter.params, field)
 
     @property
     def columns(self) -> Mapping[str, str]:
