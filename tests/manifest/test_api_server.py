@@ -89,11 +89,48 @@ def declared(schema: Body, path: Path = ()) -> Iterator[Path]:
 ENV, VOLUMES, TOLERATIONS = ("pod", "env"), ("pod", "volumes"), ("pod", "tolerations")
 VARIABLE: Final = {"name": "A", "value": "b"}
 VOLUME: Final = {"name": "a", "mountPath": "/a", "secret": "a"}
+SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
+OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     "a quantity of CPU": (
         changed(FULL, ("resources", "cpu"), "much"),
         "must be a positive Kubernetes quantity of CPU such as 2 or 500m, from 1m to 10k",
         changed(FULL, ("resources", "cpu"), "1m"),
+    ),
+    "one way to divide": (
+        {**MINIMAL, "crossValidation": {"folds": 3, "predefined": "fold"}},
+        "must be with one of folds, splitter and predefined",
+        {**MINIMAL, "crossValidation": {"folds": 3}},
+    ),
+    "options of folds beside a splitter": (
+        {**MINIMAL, "crossValidation": {"splitter": SPLITTER, "shuffle": True, "randomState": 0}},
+        "must be with shuffle, randomState and repeats beside folds alone",
+        {**MINIMAL, "crossValidation": {"splitter": SPLITTER}},
+    ),
+    "groups and a predefined column": (
+        {**OF_A_FILE, "crossValidation": {"predefined": "fold", "groups": "patient"}},
+        "must be with groups or predefined, not both",
+        {**OF_A_FILE, "crossValidation": {"predefined": "fold"}},
+    ),
+    "repeated folds of groups": (
+        {**OF_A_FILE, "crossValidation": {"repeats": 2, "randomState": 0, "groups": "patient"}},
+        "must be with groups or repeats, not both",
+        {**OF_A_FILE, "crossValidation": {"shuffle": True, "randomState": 0, "groups": "patient"}},
+    ),
+    "repeated folds that are not shuffled": (
+        {**MINIMAL, "crossValidation": {"repeats": 2, "randomState": 0, "shuffle": False}},
+        "must be with shuffle: true beside repeats",
+        {**MINIMAL, "crossValidation": {"repeats": 2, "randomState": 0}},
+    ),
+    "shuffled folds without a seed": (
+        {**MINIMAL, "crossValidation": {"shuffle": True}},
+        "must be with a randomState if folds are shuffled or repeated, and only then",
+        {**MINIMAL, "crossValidation": {"shuffle": True, "randomState": 0}},
+    ),
+    "a column of the data of a loader": (
+        {**MINIMAL, "crossValidation": {"groups": "patient"}},
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader",
+        {**OF_A_FILE, "crossValidation": {"groups": "patient"}},
     ),
     "one rule of selection": (
         {**MINIMAL, "select": {"best": True, "fastestWithin": 0.1}},
