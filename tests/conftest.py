@@ -8,6 +8,7 @@ cap_threads()
 import copy
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -71,7 +72,11 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """``tmp_path`` lies where no commit waits for the disk, unless ``--basetemp`` says another place."""
+    """``tmp_path`` lies where no commit waits for the disk, unless ``--basetemp`` says another place.
+
+    And Ctrl-C is heard, also by tests that a shell runs in the background, which has its children ignore it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.basetemp is None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(temporary_folder()))
 
