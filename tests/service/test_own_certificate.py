@@ -161,7 +161,7 @@ def test_what_is_no_authority_is_refused_at_the_start(authority: Path, tmp_path:
 def test_connections_live_through_the_end_of_the_certificate_that_they_began_with(
     authority: Path, tmp_path: Path
 ) -> None:
-    """Real seconds, and the service's own process: certificates of 3 s, each shown for 2."""
+    """Real seconds, and the service's own process: certificates of 6 s, each shown for 4."""
     context = ssl.create_default_context(cafile=str(authority / "ca.crt"))
 
     def shown(client: httpx.Client) -> tuple[bytes, float]:
@@ -172,7 +172,7 @@ def test_connections_live_through_the_end_of_the_certificate_that_they_began_wit
             tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
         return tls.getpeercert(True), ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"])  # noqa: FBT003  no keyword there
 
-    days = str(3 / 86_400)
+    days = str(6 / 86_400)
     with serving(tmp_path, authority, TUNINGJOB_TLS_NAMES="localhost,127.0.0.1", TUNINGJOB_TLS_DAYS=days) as port:
         url = f"https://127.0.0.1:{port}"
         with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as kept:
