@@ -193,6 +193,9 @@ def test_the_operator_ends_soon_when_it_is_told_to(server: ApiServer, tmp_path: 
     with running(server, tmp_path, "operator", **release) as process:
         wait_for(lambda: any(line["message"] == "started" for line in process.lines()), seconds=60)
         wait_for(process.is_healthy, seconds=60)
+        # kopf asks the API server for all of its resources first, and calls it an error if that is cut off
+        server.create_object(TUNINGJOBS.format(GOOD), named(f"seen-{next(NUMBERS)}", GOOD))
+        wait_for(lambda: any("tuningjob" in line for line in process.lines()), seconds=60)
         began = time.monotonic()
         process.stop()
         assert time.monotonic() - began < 8
