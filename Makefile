@@ -43,8 +43,8 @@ test-fast: venv ## the tests of about a minute: without the cluster's and the sl
 	$(PY) -m tests.parts --at-once 2 "engine operator manifest" -- -m "not cluster and not slow"
 
 .PHONY: test
-test: venv ## all tests, those on the real two-node cluster included
-	$(PY) -m tests.parts --deps --at-once 2 $(PARTS) cluster engine search "service pod" journal "operator manifest" local -- --durations=10
+test: venv cluster-debian ## all tests, those on the real two-node cluster included
+	$(PY) -m tests.parts --deps --at-once 2 $(PARTS) cluster engine local journal search "service pod" "operator manifest" -- --durations=10
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
@@ -67,7 +67,9 @@ bench-operator: venv cluster-deps ## measure the operator with 1,000 TuningJobs 
 	build/operator-venv/bin/pip install --quiet --no-deps --no-build-isolation .
 	$(PY) -m benchmarks.operator --date $$(date +%F)
 
-.PHONY: cluster-deps cluster-up cluster-demo cluster-down
+.PHONY: cluster-debian cluster-deps cluster-up cluster-demo cluster-down
+cluster-debian: venv
+	$(PY) -m tests.cluster.harness debian
 cluster-deps: venv ## install and build what the test cluster and the servers of tests/servers need (root; minutes the first time)
 	$(PY) -m tests.cluster.harness deps
 cluster-up: cluster-deps ## a real two-node Kubernetes on this machine, with the chart installed

@@ -28,8 +28,10 @@ ROOT: Final = Path(__file__).parents[1]
 LOGS: Final = ROOT / "build" / "tests"
 OTHERS: Final = "others"
 DEPS: Final = (sys.executable, "-m", "tests.cluster.harness", "deps")
-# They start no server and no cluster.
-WITHOUT_DEPS: Final = frozenset({"engine", "search"})
+# They start no server but Postgres, which is a Debian package, and no cluster.
+WITHOUT_DEPS: Final = frozenset({"engine", "journal", "local", "search"})
+# What there is already is found in so many seconds, and then the parts begin in their order.
+_A_MOMENT: Final = 10
 _NOTHING_COLLECTED: Final = 5
 
 
@@ -150,17 +152,19 @@ def _run_all(
     ended: dict[str, Ended | None] = {}
     with ThreadPoolExecutor(at_once + 1) as threads:
         making = threads.submit(runner.run, "deps", deps) if deps else None
+        if making is not None:
+            wait((making,), timeout=_A_MOMENT)
         running: dict[Future[Ended | None], str] = {}
         while waiting or running:
             made = making is None or making.done()
+            if making is not None and made and ((end := making.result()) is None or not end.is_well):
+                waiting = [name for name in waiting if name in without_deps]
             for name in [name for name in waiting if made or name in without_deps][: at_once - len(running)]:
                 waiting.remove(name)
                 running[threads.submit(runner.run, name, commands[name])] = name
             done, _ = wait({*running, *(() if making is None or made else (making,))}, return_when=FIRST_COMPLETED)
             for future in done - {making}:
                 ended[running.pop(future)] = future.result()
-            if making in done and ((made_deps := making.result()) is None or not made_deps.is_well):
-                waiting = [name for name in waiting if name in without_deps]
     return ended
 
 

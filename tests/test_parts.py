@@ -91,6 +91,7 @@ sys.exit(run(chosen, at_once=1, logs=folder / "logs"))
 PYTHON = (sys.executable, "-c")
 
 
+@pytest.mark.slow
 def test_what_needs_no_deps_runs_while_they_are_made_and_the_rest_afterwards(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The harness by hand: ``python -m tests.cluster.harness deps|up|demo|down``."""
+"""The harness by hand: ``python -m tests.cluster.harness debian|deps|up|demo|down``."""
 
 import argparse
 import json
@@ -17,6 +17,7 @@ _DEMO_SECONDS = 240
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.harness", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("debian", help="install the Debian packages alone")
     commands.add_parser("deps", help="install and build what the cluster needs (minutes the first time)")
     up = commands.add_parser("up", help="bring the cluster up, with the chart installed")
     up.add_argument("--bare", action="store_true", help="without the chart")
@@ -26,7 +27,9 @@ def main() -> int:
     arguments = parser.parse_args()
     started = time.monotonic()
     try:
-        if arguments.command == "deps":
+        if arguments.command == "debian":
+            bringup.debian(_say)
+        elif arguments.command == "deps":
             bringup.deps(_say)
         elif arguments.command == "up":
             with bringup.lock():

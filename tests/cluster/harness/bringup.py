@@ -37,6 +37,12 @@ def lock(*, timeout_seconds: float = 150) -> Iterator[None]:
         yield
 
 
+def debian(say: Callable[[str], None]) -> None:
+    """Install the Debian packages alone: a minute, and Postgres is there."""
+    with lock():
+        packages.install_missing(say)
+
+
 def deps(say: Callable[[str], None]) -> None:
     """Install and build all that ``up`` needs; does nothing, and waits for nobody, when that was done before."""
     with contextlib.suppress(NotReady):
