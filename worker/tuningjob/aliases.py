@@ -12,6 +12,8 @@ Estimator: TypeAlias = Any
 Matrix: TypeAlias = Any
 # y: an array, a series, or None.
 Target: TypeAlias = Any
+# What scikit-learn's searches take as cv: a number of folds, or an object with split and get_n_splits.
+AnySplitter: TypeAlias = Any
 # What is called with an estimator, X and y, and gives a score or one for each metric.
 AnyScorer: TypeAlias = Any
 # A parameter's value: an estimator can take anything.

@@ -9,11 +9,12 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedGroupKFold, StratifiedKFold
 
+from tuningjob.aliases import AnySplitter, Estimator
 from tuningjob.search.data import Dataset
 from tuningjob.search.reasons import Reason
 
 
-def rare_classes(cv: Any, estimator: Any, data: Dataset) -> Iterator[str]:  # noqa: ANN401
+def rare_classes(cv: AnySplitter, estimator: Estimator, data: Dataset) -> Iterator[str]:
     """A warning about classes that have fewer members than there are folds."""
     folds = _folds_of(cv)
     counts = class_counts(estimator, data) if folds else Counter[Any]()
@@ -27,7 +28,7 @@ def rare_classes(cv: Any, estimator: Any, data: Dataset) -> Iterator[str]:  # no
         )
 
 
-def _folds_of(cv: Any) -> int:  # noqa: ANN401  what scikit-learn's search is given
+def _folds_of(cv: AnySplitter) -> int:
     """How many parts a class is divided into; 0 if it is not."""
     if isinstance(cv, StratifiedKFold | StratifiedGroupKFold):
         return int(cv.n_splits)
@@ -36,7 +37,7 @@ def _folds_of(cv: Any) -> int:  # noqa: ANN401  what scikit-learn's search is gi
     return cv if isinstance(cv, int) else 0
 
 
-def class_counts(estimator: Any, data: Dataset) -> Counter[Any]:  # noqa: ANN401
+def class_counts(estimator: Estimator, data: Dataset) -> Counter[Any]:
     """The members of each class; empty where there are no classes."""
     y = np.asarray(data.y)
     if not is_classifier(estimator) or y.ndim != 1 or pd.isna(y).any():

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, check_cv
 
+from tuningjob.aliases import Anything, Estimator, Target
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED, SPLITTER, CrossValidation
 from tuningjob.manifest.literals import shown
@@ -38,7 +39,7 @@ class Division:
     splits: Sequence[Split]
 
 
-def divide(spec: TuningJobSpec, estimator: Any, data: Dataset) -> Division:  # noqa: ANN401
+def divide(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Division:
     """The splits of a search, made once. Raises ManifestRefused, also if they make it larger than it may be."""
     _check_target(spec, estimator, data)
     groups = _checked_groups(spec.cross_validation, data)
@@ -55,7 +56,7 @@ def divide(spec: TuningJobSpec, estimator: Any, data: Dataset) -> Division:  # n
     return Division(cv, splits)
 
 
-def _check_target(spec: TuningJobSpec, estimator: Any, data: Dataset) -> None:  # noqa: ANN401  an estimator
+def _check_target(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> None:
     missing = 0 if data.y is None else int(np.count_nonzero(pd.isna(data.y)))
     if missing and is_classifier(estimator):
         must_be, got = "data whose every target is known", f"{missing:,} of {data.samples:,} missing"
@@ -65,7 +66,7 @@ def _check_target(spec: TuningJobSpec, estimator: Any, data: Dataset) -> None:  
         raise ManifestRefused([Problem("spec.data", must_be, got, advice, Reason.DATA_LOAD)])
 
 
-def _checked_groups(cv: CrossValidation, data: Dataset) -> Any:  # noqa: ANN401  a column, or None
+def _checked_groups(cv: CrossValidation, data: Dataset) -> Target:
     groups = data.beside.get(GROUPS)
     if groups is None:
         return None
@@ -167,7 +168,7 @@ class _Asking:
         return Problem(_FOLDS, must_be, str(folds), says, Reason.FOLDS_UNFILLABLE)
 
 
-def _rows(side: Any) -> "np.ndarray[Any, Any]":  # noqa: ANN401  whatever a splitter gives
+def _rows(side: Anything) -> "np.ndarray[Any, Any]":
     return np.asarray(side)
 
 

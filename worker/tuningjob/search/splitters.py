@@ -17,6 +17,7 @@ from sklearn.model_selection import (
     check_cv,
 )
 
+from tuningjob.aliases import AnySplitter, Estimator
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.cross_validation import PREDEFINED, SPLITTER, CrossValidation
 from tuningjob.manifest.literals import shown
@@ -28,7 +29,7 @@ from tuningjob.search.reasons import Reason, error_text, refused
 UNSEEDED: Final = "Every pod divides the data by itself, and all of them must do it alike."
 
 
-def made_splitter(cv: CrossValidation) -> Any:  # noqa: ANN401  a splitter, or None
+def made_splitter(cv: CrossValidation) -> AnySplitter:
     """The object that ``splitter`` names, made anew; None without one. Raises ManifestRefused."""
     if cv.splitter is None:
         return None
@@ -90,7 +91,7 @@ def _is_seed(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def given_cv(cv: CrossValidation, estimator: Any, data: Dataset) -> Any:  # noqa: ANN401  what scikit-learn takes as cv
+def given_cv(cv: CrossValidation, estimator: Estimator, data: Dataset) -> AnySplitter:
     """An integer for plain folds, else a splitter. Folds are stratified where ``check_cv`` would stratify them."""
     if cv.splitter is not None:
         return made_splitter(cv)
@@ -124,7 +125,7 @@ def _test_folds(column: "pd.Series[Any]", name: str) -> "np.ndarray[Any, Any]":
     return folds
 
 
-def takes_groups(splitter: Any, *, otherwise: bool = True) -> bool:  # noqa: ANN401
+def takes_groups(splitter: AnySplitter, *, otherwise: bool = True) -> bool:
     """Whether a splitter of scikit-learn's kind looks at groups; ``otherwise`` of one that does not tell."""
     if not type(splitter).__module__.startswith("sklearn."):
         return otherwise
