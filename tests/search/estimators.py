@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -39,6 +40,21 @@ class Deadly(DecisionTreeClassifier):
     def fit(self, X: Any, y: Any) -> "Deadly":
         os.killpg(0, signal.SIGKILL)
         return self
+
+
+class Struck(DecisionTreeClassifier):
+    """A tree whose process is killed in a fit of depth 7, once: the file ``struck`` says that it was."""
+
+    def __init__(self, struck: str = "", max_depth: int | None = None, random_state: int | None = None) -> None:
+        super().__init__(max_depth=max_depth, random_state=random_state)
+        self.struck = struck
+
+    def fit(self, X: Any, y: Any) -> "Struck":
+        if self.max_depth == 7 and not Path(self.struck).exists():
+            Path(self.struck).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        fitted: Struck = super().fit(X, y)
+        return fitted
 
 
 class Hungry(DecisionTreeClassifier):

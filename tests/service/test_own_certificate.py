@@ -178,7 +178,7 @@ def test_connections_live_through_the_end_of_the_certificate_that_they_began_wit
         with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as kept:
             first, ends = shown(kept)
             seen = set()
-            while time.time() < ends + 3:
+            while time.time() < ends + 3 or len(seen) < 3:
                 # the one connection goes on, and each new one is shown a certificate that is good
                 assert shown(kept)[0] == first
                 with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as new:
@@ -186,4 +186,3 @@ def test_connections_live_through_the_end_of_the_certificate_that_they_began_wit
                 assert good_until > time.time() - 1  # X.509 has whole seconds
                 seen.add(certificate)
                 time.sleep(0.1)
-            assert len(seen) >= 3
