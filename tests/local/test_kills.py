@@ -91,6 +91,7 @@ def test_killed_while_several_metrics_score_it_goes_on_with_all_of_their_scores(
         "scoring": ["accuracy", "f1_macro"],
         "refit": "f1_macro",
         "returnTrainScore": True,
+        "baseline": True,
         "select": {"mostStable": {}, "maxOverfitGap": 0.5},
     }
     written(document, tmp_path)
@@ -103,5 +104,6 @@ def test_killed_while_several_metrics_score_it_goes_on_with_all_of_their_scores(
 
     want = sklearn_search_of(job.spec)[1].cv_results_
     assert outcome.kept == before[1]
+    assert outcome.answer.baseline is not None, "killed before its row, it is measured by the life after"
     assert_equal_to_the_bit(outcome.results.cv_results, want)
     assert outcome.results.best_index == (want["mean_test_f1_macro"] - want["std_test_f1_macro"]).argmax()

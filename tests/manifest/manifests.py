@@ -139,6 +139,7 @@ SEVERAL: Final[Body] = {
 }
 STABLE: Final[Body] = {
     **MINIMAL,
+    "baseline": True,
     "scoring": ["f1", "recall"],
     "refit": "f1",
     "select": {"mostStable": {"deviations": 2}},
@@ -538,6 +539,7 @@ _others: st.SearchStrategy[Body] = _objects(
     {
         "crossValidation": cross_validations,
         "returnTrainScore": st.booleans(),
+        "baseline": st.booleans(),
         "resources": _objects(
             {},
             {

@@ -626,6 +626,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "select.fastestWithin": [(MINIMAL, 0.1, 0.2), (MINIMAL, 0.1, ...)],
     "select.mostStable.deviations": [(MINIMAL, 1, 2), (MINIMAL, 2, ...)],
     "select.maxOverfitGap": [(FULL, 0.1, 0.2), (FULL, 0.1, ...)],
+    "baseline": [(MINIMAL, False, True), (MINIMAL, True, ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],

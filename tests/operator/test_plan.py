@@ -9,8 +9,8 @@ import pytest
 from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Best, Progress
 from tuningjob.manifest.loading import load
-from tuningjob.manifest.status import ChoiceStatus
-from tuningjob.protocol.records import Answer, Choice, Pilot, Preflight, Refusal, SearchState, Spread
+from tuningjob.manifest.status import BaselineStatus, ChoiceStatus
+from tuningjob.protocol.records import Answer, Baseline, Choice, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob_operator import names
 from tuningjob_operator.decide import conditions as cs
 from tuningjob_operator.decide.admission import admit
@@ -243,12 +243,15 @@ def test_the_answer_of_several_metrics_brings_all_scores_and_what_was_passed_ove
         ANSWER,
         scores={"f2": 0.9, "auc": math.nan},
         choice=Choice(rule="mostStable 1", passed_over=3, score=0.95, why="it varies"),
+        baseline=Baseline(defaults=0.8, gain=0.1, told=("Tuning gained 0.1 over the defaults.\x1b",)),
         warnings=("OverfitGap: of 2",),
     )
     best = plan(observe(progress=progress(SearchState.COMPLETE, answer=answer)), SETTINGS, NOON).status.best
     assert best is not None
     assert (best.score, best.scores, best.warnings) == (0.9, {"f2": 0.9}, ["OverfitGap: of 2"])
     assert best.choice == ChoiceStatus(rule="mostStable 1", passed_over=3, score=0.95, why="it varies")
+    told = ["Tuning gained 0.1 over the defaults.\ufffd"]
+    assert best.baseline == BaselineStatus(defaults=0.8, gain=0.1, told=told), "what is NaN is left out"
     plain = plan(observe(progress=progress(SearchState.COMPLETE, answer=ANSWER)), SETTINGS, NOON).status.best
     assert plain is not None
     assert (plain.scores, plain.choice, plain.warnings) == (None, None, None)

@@ -25,6 +25,21 @@ class Hanging(DecisionTreeClassifier):
         return fitted
 
 
+class DefaultIsWrong(DecisionTreeClassifier):
+    """A tree that cannot be fitted with the default of ``depth``."""
+
+    def __init__(self, depth: int = 0) -> None:
+        super().__init__(max_depth=depth, random_state=0)
+        self.depth = depth
+
+    def fit(self, X: Any, y: Any) -> "DefaultIsWrong":
+        if self.depth < 1:
+            raise ValueError("a depth of 0")
+        self.max_depth = self.depth
+        fitted: DefaultIsWrong = super().fit(X, y)
+        return fitted
+
+
 class Slow(DecisionTreeClassifier):
     """A tree whose fit takes a millisecond more for each row."""
 

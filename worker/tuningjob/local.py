@@ -176,7 +176,7 @@ def _new_search(manifest: TuningJob, digest: str, size: KnownSize, *, output: Pa
         name=name,
         model_key=manifest.spec.model_key or name,
         spec=dump_spec(manifest.spec),
-        candidates=size.candidates,
+        candidates=size.rows,
         splits=size.splits,
         created_by=created_by,
         artifacts=_files_of(output, search_id).as_uri(),

@@ -48,6 +48,8 @@ def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
     # which candidate is the answer: with other rules it is another search, whose fits may be reused
     if chosen_by := {name: spec[name] for name in ("refit", "select") if spec.get(name) is not None}:
         yield chosen_by
+    if spec.get("baseline"):  # it has more fits
+        yield {"baseline": True}
     limits = spec.get("limits") or {}
     if limits.get("fitTimeoutSeconds") is not None:
         # which fits end as failed: with more time they are to be tried again

@@ -5,7 +5,7 @@ Exact at any size (Python's integers): numpy's would overflow. Read by the opera
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from typing_extensions import override
@@ -35,20 +35,35 @@ _OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._spl
 
 @dataclass(frozen=True)
 class Size:
-    """Of a search. ``fits`` (cells) = candidates × splits; None where only the data tell how many splits there are."""
+    """Of a search. ``fits`` (cells) = rows × splits; None where only the data tell how many splits there are.
+
+    ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them.
+    """
 
     candidates: int
     splits: int | None
+    beside: int = field(default=0, kw_only=True)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the journal."""
+        return self.candidates + self.beside
 
     @property
     def fits(self) -> int | None:
         """Cells of the search; the refit of the best is one more."""
-        return None if self.splits is None else self.candidates * self.splits
+        return None if self.splits is None else self.rows * self.splits
+
+    @property
+    def told_rows(self) -> str:
+        """The rows in words."""
+        told = f"{readable(self.candidates)} candidates"
+        return f"({told} + {readable(self.beside)} beside)" if self.beside else told
 
     def __str__(self) -> str:
         if self.splits is None:
-            return f"{readable(self.candidates)} candidates × ? splits"
-        return f"{readable(self.candidates)} candidates × {self.splits} folds = {readable(self.candidates * self.splits)} fits"
+            return f"{self.told_rows} × ? splits"
+        return f"{self.told_rows} × {self.splits} folds = {readable(self.rows * self.splits)} fits"
 
 
 @dataclass(frozen=True)
@@ -61,12 +76,17 @@ class KnownSize(Size):
     @override
     def fits(self) -> int:
         """Cells of the search; the refit of the best is one more."""
-        return self.candidates * self.splits
+        return self.rows * self.splits
 
 
 def size_of(spec: TuningJobSpec) -> Size:
     """The size of a search, as far as its manifest tells."""
-    return Size(candidates=spec.search.space.size, splits=splits_of(spec.cross_validation))
+    return Size(spec.search.space.size, splits_of(spec.cross_validation), beside=rows_beside(spec))
+
+
+def rows_beside(spec: TuningJobSpec) -> int:
+    """Rows of the journal that are no candidates: the defaults, if a baseline is asked for."""
+    return int(bool(spec.baseline))
 
 
 def splits_of(cv: CrossValidation) -> int | None:
@@ -121,17 +141,17 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if cluster_max_fits is not None and cluster_max_fits < limit:
         limit, owner = cluster_max_fits, "this cluster's ceiling"
         last_resort = "; the ceiling is the administrator's (chart value limits.maxFits)."
-    if size.candidates * splits <= limit:
+    if size.rows * splits <= limit:
         return
-    affordable = limit // splits
+    affordable = max(0, limit // splits - size.beside)
     if isinstance(spec.search.space, Grid):
-        field, what = GRID, "grid"
+        place, what = GRID, "grid"
         ways = ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]
     else:
-        field, what = "spec.search.random.iterations", "search"
+        place, what = "spec.search.random.iterations", "search"
         ways = [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
     advice = f"Give {', or '.join(ways)}{last_resort}"
-    raise ManifestRefused([Problem(field, f"a {what} of at most {limit:,} fits ({owner})", str(size), advice)])
+    raise ManifestRefused([Problem(place, f"a {what} of at most {limit:,} fits ({owner})", str(size), advice)])
 
 
 def _drawn_instead(grid: Grid, affordable: int) -> Iterator[str]:

@@ -50,7 +50,7 @@ class Admission:
         """With as many splits as the first pod has found, where the manifest does not tell; 0: it has not looked yet."""
         if self.size.splits is not None or not splits:
             return self
-        return replace(self, size=Size(self.size.candidates, splits))
+        return replace(self, size=replace(self.size, splits=splits))
 
     def within_memory(self, pilot: Pilot | None) -> "Admission":
         """With no more processes in a pod than its memory holds, by what the pilot measured."""

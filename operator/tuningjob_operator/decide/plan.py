@@ -128,7 +128,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         name=metadata["name"],
         model_key=admission.spec.model_key or metadata["name"],
         spec=dump_spec(admission.spec),
-        candidates=admission.size.candidates,
+        candidates=admission.size.rows,
         splits=UNKNOWN_SPLITS if admission.size.splits is None else admission.size.splits,
         # units are cut before anybody can tell how many pods the fits of a search can use, if the first pod tells the fits
         pods=admission.most_pods if admission.size.splits is None else admission.pods,

@@ -15,6 +15,7 @@ from tuningjob.aliases import Json
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.grid import Grid, Sample
 from tuningjob.manifest.status import (
+    BaselineStatus,
     BestStatus,
     ChoiceStatus,
     GridStatus,
@@ -22,7 +23,7 @@ from tuningjob.manifest.status import (
     ProgressStatus,
     TuningJobStatus,
 )
-from tuningjob.protocol.records import Answer
+from tuningjob.protocol.records import Answer, Baseline
 from tuningjob.sizing import Size, n_jobs_of
 from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission
@@ -79,7 +80,7 @@ def has_ended(status: TuningJobStatus) -> bool:
 
 def grid_status(size: Size) -> GridStatus | None:
     """The size of the search, if 64 bits hold it."""
-    if size.candidates * (size.splits or 1) >= _INT64:
+    if size.rows * (size.splits or 1) >= _INT64:
         return None
     return GridStatus(candidates=size.candidates, splits=size.splits, fits=size.fits)
 
@@ -143,7 +144,21 @@ def _beside(answer: Answer) -> dict[str, Any]:
             why=why or None,
         )
     warnings = [shown(warning)[:_LONGEST_WARNING] for warning in answer.warnings[:_MOST_WARNINGS]]
-    return {"scores": scores or None, "choice": choice, "warnings": warnings or None}
+    found = {"scores": scores or None, "choice": choice, "warnings": warnings or None}
+    return found if answer.baseline is None else {**found, "baseline": _baseline(answer.baseline)}
+
+
+def _baseline(baseline: Baseline) -> BaselineStatus:
+    def finite(number: float) -> float | None:
+        return number if math.isfinite(number) else None
+
+    return BaselineStatus(
+        defaults=finite(baseline.defaults),
+        dummy=finite(baseline.dummy),
+        gain=finite(baseline.gain),
+        uncertainty=finite(baseline.uncertainty),
+        told=list(map(shown, baseline.told)) or None,
+    )
 
 
 def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestStatus | None:

@@ -65,9 +65,7 @@ class LiveView:
         if kept:
             err.print(f"Kept {kept:,} of {size.fits:,} fits of an earlier run.")
         plural = "es" if n_jobs > 1 else ""
-        err.print(
-            f"{size.candidates:,} candidates × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}."
-        )
+        err.print(f"{size.told_rows} × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}.")
         self._bar.start()
         self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, failed="")
 

@@ -70,10 +70,13 @@ def size(file: Path) -> None:
     """Print candidates, splits and fits, and a warning where there are many."""
     manifest = _load(file)
     found = size_of(manifest.spec)
-    splits, fits = "? (only the data tell: tuningjob validate)", f"{readable(found.candidates)} for each split"
+    splits, fits = "? (only the data tell: tuningjob validate)", f"{readable(found.rows)} for each split"
     if found.splits is not None and found.fits is not None:
         splits, fits = f"{found.splits:,}", readable(found.fits)
-    out.print(f"candidates  {readable(found.candidates)}\nsplits      {splits}\nfits        {fits} (and the refit)")
+    beside = " (and 1 beside: the defaults)" if manifest.spec.baseline else ""
+    out.print(
+        f"candidates  {readable(found.candidates)}{beside}\nsplits      {splits}\nfits        {fits} (and the refit)"
+    )
     _warn(found)
     check_limit(found, manifest.spec)
 
@@ -152,6 +155,8 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
         out.print(f"{hidden} more columns: {output / LEADERBOARD_FILE}", soft_wrap=True)
     if outcome.answer.choice is not None:
         out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
+    if outcome.answer.baseline is not None:
+        out.print(" ".join(outcome.answer.baseline.told), soft_wrap=True)
     for text in outcome.answer.warnings:
         warn(text)
     for text, count in outcome.warnings.most_common(5):

@@ -33,7 +33,8 @@ from tuningjob.journal.walk import Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
 
-_ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int])
+# blocks, parts, and how many candidates are ranked, where it is not all of them
+_ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int] | tuple[tuple[Block, ...], int, int])
 _PREFLIGHT: Final = TypeAdapter(Preflight)
 
 # Made once: see journal.cells.
@@ -131,8 +132,8 @@ _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search
 
 @functools.lru_cache(maxsize=256)
 def _walk(order: str, candidates: int, splits: int) -> Walk:
-    blocks, parts = _ORDER.validate_json(order)
-    return Walk(blocks, candidates, splits, parts)
+    blocks, parts, *ranked = _ORDER.validate_json(order)
+    return Walk(blocks, candidates, splits, parts, *ranked)
 
 
 def walk_of(row: Row[Any]) -> Walk:
@@ -244,8 +245,10 @@ class Claims:
     def cut(self) -> None:
         """Cut the regions: by the first claim, when it is known how the candidates are best walked."""
         row = self._row
-        blocks = _PREFLIGHT.validate_json(row.preflight).blocks if row.preflight else ()
-        order = _ORDER.dump_json((blocks, parts_for(row.pods))).decode()
+        found = _PREFLIGHT.validate_json(row.preflight) if row.preflight else None
+        blocks, ranked = (found.blocks, found.ranked) if found is not None else ((), 0)
+        parts = parts_for(row.pods)
+        order = _ORDER.dump_json((blocks, parts, ranked) if ranked else (blocks, parts)).decode()
         walk = _walk(order, row.candidates, row.splits)
         self._connection.execute(searches.update().where(searches.c.id == row.id).values(walk=order))
         self._connection.execute(

@@ -365,7 +365,8 @@ def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult],
     found = connection.execute(_COUNT, counts).one()
     # from here on the search's row is ours: what others brought before is seen
     before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)
-    best = Cells(connection, row.id).best({result.candidate for result in new.values()}, row.splits, before)
+    candidates = {result.candidate for result in new.values() if walk.ranks(result.candidate)}
+    best = Cells(connection, row.id).best(candidates, row.splits, before)
     if best is not None:
         mine = searches.update().where(searches.c.id == row.id)
         connection.execute(mine.values(best_index=best.index, best_score=best.score))

@@ -59,17 +59,25 @@ class Region:
 
 @dataclass(frozen=True)
 class Walk:
-    """The walk of a search. Without blocks in the order of the grid, as one region."""
+    """The walk of a search. Without blocks in the order of the grid, as one region.
+
+    ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is.
+    """
 
     blocks: tuple[Block, ...]
     candidates: int
     splits: int
     parts: int = 1
+    ranked: int = 0
 
     @property
     def size(self) -> int:
         """Places: the cells of the search."""
         return self.candidates * self.splits
+
+    def ranks(self, candidate: int) -> bool:
+        """Whether it may be the best one."""
+        return not self.ranked or candidate < self.ranked
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:

@@ -135,6 +135,10 @@ class TuningJobSpec(Model):
     select: Select | None = Field(
         default=None, description="The rule by which the best candidate is chosen; the highest mean by default."
     )
+    baseline: bool | None = Field(
+        default=None,
+        description="true: also score the estimator with the defaults of what is tuned, and a dummy, and say what tuning gained.",
+    )
     return_train_score: bool = Field(default=False, description="Score the training side of each split, too.")
     data: Data = Field(description="Where X and y come from.")
     resources: Resources = Field(

@@ -88,6 +88,16 @@ class ChoiceStatus(Model):
     why: Annotated[str, Field(max_length=512)] | None = None
 
 
+class BaselineStatus(Model):
+    """What tuning has gained: mean test scores of the estimator with its defaults, and of a dummy; and sentences."""
+
+    defaults: float | None = None
+    dummy: float | None = None
+    gain: float | None = None
+    uncertainty: float | None = None
+    told: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] | None = None
+
+
 class BestStatus(Model):
     """The best candidate so far; the answer once the search is complete.
 
@@ -99,6 +109,7 @@ class BestStatus(Model):
     score: float
     scores: dict[str, float] | None = None
     choice: ChoiceStatus | None = None
+    baseline: BaselineStatus | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] | None = None
     # of a random search only pods know what was drawn: not before the answer
     params: Params | None = None

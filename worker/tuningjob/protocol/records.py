@@ -212,7 +212,8 @@ class Preflight:
     its digest or version (empty: there are none, or the worker is of a release that does not tell). ``memory_bytes`` is the most
     that one worker holds for its search, besides the libraries and what fits need for themselves. ``blocks`` say how the
     candidates are best walked; () in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot``
-    is None where no fit could be measured. ``splits`` is their number where only the data tell it, else 0.
+    is None where no fit could be measured. ``splits`` is their number where only the data tell it, else 0. ``ranked``: so many
+    candidates come first, and what comes after them is evaluated beside them, and is none; 0: all of them are ranked.
     """
 
     __pydantic_config__ = WIRE
@@ -232,6 +233,7 @@ class Preflight:
     # left out where it is empty: workers and services of before it take no field that they do not know
     code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
     splits: Annotated[int, Field(ge=0, le=MOST_SPLITS, exclude_if=lambda splits: not splits)] = 0
+    ranked: Annotated[int, Field(ge=0, lt=2**63, exclude_if=lambda ranked: not ranked)] = 0
 
 
 @dataclass(frozen=True)
@@ -273,11 +275,28 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What the best candidate is measured against, by the metric that decides: the mean test scores of the estimator with its
+    ``defaults``, and of a ``dummy`` (NaN where there is none, or a fit failed).
+
+    ``gain`` is how far it is above the defaults on the same splits, ``uncertainty`` the standard error of that. ``told``: the
+    same in sentences.
+    """
+
+    __pydantic_config__ = WIRE
+    defaults: float
+    dummy: float = math.nan
+    gain: float = math.nan
+    uncertainty: float = math.nan
+    told: Annotated[tuple[Annotated[str, Field(max_length=512)], ...], Field(max_length=8)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The outcome of a complete search. ``metric``: the one that decides, which ``best_score`` and ``best_std`` are of.
 
-    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``warnings`` begin with their
-    reason.
+    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``baseline``, if the manifest
+    asks for one. ``warnings`` begin with their reason.
     """
 
     __pydantic_config__ = WIRE
@@ -292,6 +311,7 @@ class Answer:
     # left out where they are empty: services of before take no field that they do not know
     scores: Annotated[Scores, Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
+    baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None
     warnings: Annotated[tuple[Text, ...], Field(max_length=32, exclude_if=lambda warnings: not warnings)] = ()
 
 

@@ -23,7 +23,7 @@ def work_of(problem: SearchProblem) -> Work:
     fit_params, score_params = problem.params
     return Work(
         estimator=problem.estimator,
-        candidates=problem.candidates,
+        candidates=problem.rows,
         X=problem.data.X,
         y=problem.data.y,
         splits=problem.splits,

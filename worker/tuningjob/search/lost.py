@@ -26,5 +26,5 @@ def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
         fit_seconds=0.0,
         score_seconds=0.0,
         test_samples=len(problem.splits[cell.split][1]),
-        error=_TOLD.format(params=str(problem.candidates[cell.candidate])[:1_000], split=cell.split),
+        error=_TOLD.format(params=str(problem.rows[cell.candidate])[:1_000], split=cell.split),
     )

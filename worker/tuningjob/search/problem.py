@@ -26,7 +26,7 @@ from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.protocol.code import bounded, listed
-from tuningjob.protocol.records import Preflight
+from tuningjob.protocol.records import Block, Preflight
 from tuningjob.search.build import build_estimator
 from tuningjob.search.classes import rare_classes
 from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
@@ -38,12 +38,13 @@ from tuningjob.search.parameters import doubtful_values, fixed_problems, misspel
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
+from tuningjob.search.rows import Appended, defaults_of
 from tuningjob.search.scoring import code_in, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.space import DrawnSpace, Space, space_of
 from tuningjob.search.splits import Split, divide
 from tuningjob.search.splitters import made_splitter
-from tuningjob.sizing import KnownSize, size_of
+from tuningjob.sizing import KnownSize, rows_beside, size_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -78,7 +79,15 @@ class SearchProblem:
     @property
     def size(self) -> KnownSize:
         """What it is once its data are known."""
-        return KnownSize(self.spec.search.space.size, len(self.splits))
+        return KnownSize(self.spec.search.space.size, len(self.splits), beside=rows_beside(self.spec))
+
+    @cached_property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The parameters of each row of the journal: of the candidates, and of what is evaluated beside them."""
+        if not self.spec.baseline:
+            return self.candidates
+        tuned = {name for each in self.space.listed for name in each}
+        return Appended(self.candidates, [defaults_of(self.estimator, tuned)])
 
     @cached_property
     def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -95,7 +104,7 @@ class SearchProblem:
         """What each cell is, whichever search it is in."""
         return Identities(
             estimator=self.estimator,
-            candidates=self.candidates,
+            candidates=self.rows,
             splits=self.splits,
             setting={
                 "data": self.data.digest,
@@ -122,7 +131,8 @@ class SearchProblem:
             split_digest=digest_of_splits(self.splits),
             estimator_digest=self.identities.estimator_digest,
             seed=self.identities.seed,
-            blocks=self.space.blocks(self.estimator),
+            blocks=self._blocks(),
+            ranked=len(self.candidates) if len(self.rows) > len(self.candidates) else 0,
             samples=self.data.samples,
             features=self.data.features,
             versions=self.versions,
@@ -130,6 +140,12 @@ class SearchProblem:
             code=bounded(self.code.all.parts),
             splits=len(self.splits) if size_of(self.spec).splits is None else 0,
         )
+
+    def _blocks(self) -> tuple[Block, ...]:
+        """How the rows are best walked; () in their order."""
+        blocks = self.space.blocks(self.estimator)
+        beside = range(len(self.candidates), len(self.rows)) if blocks else ()
+        return (*blocks, *(Block(start=row, axes=()) for row in beside))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

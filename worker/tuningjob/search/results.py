@@ -50,7 +50,8 @@ class Results:
     """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
     candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
 
-    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did.
+    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``defaults``: where a
+    baseline is asked for, the test scores of the estimator with its defaults, by the deciding metric, of each split.
     """
 
     cv_results: dict[str, Any]
@@ -61,6 +62,7 @@ class Results:
     fit_seconds_total: float
     errors: "Counter[str]"
     first_failed: int | None
+    defaults: "list[float] | None" = None
 
     @property
     def best_index(self) -> int:
@@ -112,13 +114,20 @@ class Results:
 def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
     outcomes: list[dict[str, Any]] = []
+    beside: list[float] = []
+    failed_candidates = 0
     first_error: str | None = None
     first_failed: int | None = None
     errors: Counter[str] = Counter()
     failed = 0
     seconds = 0.0
     for cell in cells:
-        outcomes.append(_outcome(cell, problem.spec))
+        is_ranked = cell.candidate < len(problem.candidates)
+        if is_ranked:
+            outcomes.append(_outcome(cell, problem.spec))
+            failed_candidates += cell.error is not None
+        else:
+            beside.append(cell.test_scores.get(problem.spec.metrics.deciding, math.nan))
         seconds += cell.fit_seconds + cell.score_seconds
         if cell.error is not None:
             failed += 1
@@ -127,8 +136,8 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
                 errors[reason] += 1
             if first_error is None:
                 first_error, first_failed = cell.error, cell.candidate
-    if failed == len(outcomes):
-        raise SearchFailed(every_fit_failed(failed, first_error or ""))
+    if failed_candidates == len(outcomes):
+        raise SearchFailed(every_fit_failed(failed_candidates, first_error or ""))
     search = _search_of(problem)
     with warnings.catch_warnings():
         # NaN scores are reported as a number of failed fits where results are shown
@@ -136,7 +145,17 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         table = results_table(search, problem.candidates, len(problem.splits), outcomes)
     metric = problem.spec.metrics.deciding
     choice = choose(problem.spec.select, metric, table)
-    return Results(table, metric, choice, table["params"][choice.index], failed, seconds, errors, first_failed)
+    return Results(
+        table,
+        metric,
+        choice,
+        table["params"][choice.index],
+        failed,
+        seconds,
+        errors,
+        first_failed,
+        beside if problem.spec.baseline else None,
+    )
 
 
 def fitted_search(

@@ -20,6 +20,7 @@ from tuningjob.engine import Engine, Evaluated, one_thread
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Unit
+from tuningjob.search.baseline import measured
 from tuningjob.search.cells import (
     count_warnings,
     identities_of,
@@ -103,7 +104,8 @@ class Worker:
             started = self.clock()
             with self.stop.interruptible():
                 best = self._refit(results)
-            seconds = self.clock() - started
+                seconds = self.clock() - started
+                baseline = measured(self.problem, results)
         except SearchFailed as failed:
             self.journal.fail(str(failed))
             raise
@@ -120,6 +122,7 @@ class Worker:
             fit_seconds_total=results.fit_seconds_total,
             scores=results.best_scores if self.problem.spec.metrics.several else {},
             choice=results.choice_told,
+            baseline=baseline,
             warnings=results.warnings,
         )
         return results, answer, self.journal.complete(answer)

@@ -25,7 +25,7 @@ from tuningjob.search.data import Dataset
 from tuningjob.search.identity import digest_of_split
 from tuningjob.search.reasons import Reason, error_text, refused
 from tuningjob.search.splitters import UNSEEDED, given_cv, made_splitter, takes_groups
-from tuningjob.sizing import Size, check_limit
+from tuningjob.sizing import check_limit, size_of
 
 _FOLDS: Final = "spec.crossValidation.folds"
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
@@ -48,7 +48,7 @@ def divide(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Division
     asking = _Asking(spec, estimator, data, splitter, groups)
     asking.check_groups()
     count = asking.count()
-    check_limit(Size(spec.search.space.size, count), spec)
+    check_limit(replace(size_of(spec), splits=count), spec)
     splits = asking.splits(count)
     # scikit-learn's own draw by their seed alone
     if not type(splitter).__module__.startswith("sklearn."):

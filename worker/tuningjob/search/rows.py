@@ -1,0 +1,57 @@
+"""The rows of the journal: the candidates, and after them what is evaluated beside them."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, overload
+
+from sklearn.base import clone
+
+from tuningjob.aliases import Anything, Estimator
+
+_SEPARATOR: Final = "__"
+
+Params = Mapping[str, Any]
+
+
+class Appended(Sequence[Params]):
+    """A sequence, which may be a grid of a million candidates and stays one, and some more after it."""
+
+    def __init__(self, first: Sequence[Params], more: Sequence[Params]) -> None:
+        self._first = first
+        self._more = more
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._more)
+
+    @overload
+    def __getitem__(self, index: int) -> Params: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Params]: ...
+    def __getitem__(self, index: int | slice) -> Params | Sequence[Params]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._first[index] if index < len(self._first) else self._more[index - len(self._first)]
+
+
+def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> dict[str, Any]:
+    """Of each tuned parameter the default of its class. What has none, a step or a required argument, stays as it is."""
+    return dict(_defaults(clone(estimator), tuned))
+
+
+def _defaults(estimator: Estimator, tuned: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    params = {"": estimator, **estimator.get_params(deep=True)}
+    for name in sorted(set(tuned)):
+        owner, _, own = name.rpartition(_SEPARATOR)
+        default = _default(type(params.get(owner)), own)
+        if name in params and default is not inspect.Parameter.empty:
+            yield name, default
+
+
+def _default(kind: Anything, name: str) -> Anything:
+    try:
+        parameters = inspect.signature(kind.__init__).parameters  # as scikit-learn reads them
+    except (TypeError, ValueError):  # a class may have no signature
+        return inspect.Parameter.empty
+    return parameters[name].default if name in parameters else inspect.Parameter.empty
