@@ -177,7 +177,7 @@ def test_connections_live_through_the_end_of_the_certificate_that_they_began_wit
         url = f"https://127.0.0.1:{port}"
         with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as kept:
             first, ends = shown(kept)
-            seen = set()
+            seen: set[bytes] = set()
             while time.time() < ends + 3 or len(seen) < 3:
                 # the one connection goes on, and each new one is shown a certificate that is good
                 assert shown(kept)[0] == first
