@@ -90,7 +90,10 @@ def test_what_the_schema_sees_is_refused_by_the_api_server_itself(jobs: TuningJo
     forest["spec"]["resources"]["memory"] = "1Gi"
     del forest["spec"]["estimator"]["params"]
     forest["spec"]["estimator"]["pipeline"] = [{"name": "a", "class": "sklearn.svm.SVC"}]
-    with pytest.raises(HarnessError, match=r"spec\.estimator: Invalid value.*must be either a pipeline or a class"):
+    with pytest.raises(
+        HarnessError,
+        match=r"spec\.estimator: Invalid value.*must be one of a class, a pipeline, columns, a union, and a factory",
+    ):
         jobs.apply(forest)
     del forest["spec"]["estimator"]["pipeline"]
     forest["metadata"]["name"] = "a.b"

@@ -175,12 +175,12 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a pipeline and a class": (
         changed(PIPELINE, ("estimator", "class"), "sklearn.svm.SVC"),
-        "must be either a pipeline or a class",
+        "must be one of a class, a pipeline, columns, a union, and a factory",
         changed(PIPELINE, ("estimator", "params"), {}),
     ),
     "neither a pipeline nor a class": (
         changed(MINIMAL, ("estimator",), {}),
-        "must be either a pipeline or a class",
+        "must be one of a class, a pipeline, columns, a union, and a factory",
         MINIMAL,
     ),
     "params beside a pipeline": (

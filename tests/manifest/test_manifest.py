@@ -65,7 +65,7 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
         ("data", {"path": "x.csv", "sampleWeight": "a", "target": ["a"]}, "spec.data.sampleWeight: must be a column that is not among the targets, but got 'a'."),
         ("data", {"path": "x.csv", "features": ["a"], "exclude": ["b"]}, "spec.data: must be with features or exclude, not both"),
         ("data", {"loader": "sklearn.datasets.load_iris", "target": "a"}, "spec.data: must be without target beside a loader"),
-        ("estimator", {}, "spec.estimator: must be either a pipeline or a class"),
+        ("estimator", {}, "spec.estimator: must be one of a class, a pipeline, columns, a union, and a factory"),
         ("estimator", {"pipeline": []}, "spec.estimator.pipeline: "),
         ("estimator", {"class": "SVC"}, "spec.estimator.class: must be a dotted path, such as sklearn.svm.SVC, but got 'SVC'. Write the whole path: module and class."),
         ("reuse", "yes", "spec.reuse: must be true or false, but got 'yes'. Write it without quotes."),

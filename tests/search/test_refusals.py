@@ -285,7 +285,7 @@ SCALED = [{"name": "scale", "class": "sklearn.preprocessing.StandardScaler"}, {"
         ({"scale": ["passthrough"], "scale__with_mean": [True]}, {"pipeline": SCALED}, "must be a parameter of each estimator that is tried there, but got 'scale__with_mean'. passthrough lacks it: give it a map of its own in the list."),
         ({"ngram_range": [[1, 1], [1, 2]]}, {"estimator": VECTORISER, "params": {}}, "no value of the list is valid. Write {tuple: [1, 1]}."),
         ({"lowercase": [True]}, {"estimator": VECTORISER, "params": {"ngram_range": [1, 2]}}, "scikit-learn would refuse every fit. Write {tuple: [1, 2]}."),
-        ({"validate": [True]}, {"estimator": "sklearn.preprocessing.FunctionTransformer", "params": {"func": "numpy.log1p"}}, "A manifest cannot name a function: make a class of your own that calls it"),
+        ({"validate": [True]}, {"estimator": "sklearn.preprocessing.FunctionTransformer", "params": {"func": "numpy.log1p"}}, "Write {function: numpy.log1p} for a function itself."),
         ({"m__max_depth": [1]}, {"pipeline": [{"name": "s", "class": "tests.search.estimators.Sampler"}, {"name": "m", "class": TREE}]}, "in the place of pipeline write class: imblearn.pipeline.Pipeline, params: {steps: [[name, {class: …}], …]}."),
         ({"max_depth": [1]}, {"scoring": "rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
         ({"max_depth": [1]}, {"scoring": "neg_rmse"}, "Did you mean 'neg_root_mean_squared_error'?"),
@@ -294,7 +294,7 @@ SCALED = [{"name": "scale", "class": "sklearn.preprocessing.StandardScaler"}, {"
         ({"max_depth": [1]}, {"scoring": "zzz"}, "Known: accuracy, adjusted_mutual_info_score, "),
         ({"max_depth": [1]}, {"estimator": "sklearn.RandomForestClassifier"}, "sklearn has no 'RandomForestClassifier'. Write sklearn.ensemble.RandomForestClassifier."),
         ({"max_depth": [1]}, {"estimator": "scikit.learn.SVC"}, "There is no module 'scikit' here. Write sklearn.svm.SVC."),
-        ({"pattern": ["a"]}, {"estimator": "sklearn.compose.make_column_selector", "params": {}}, "A manifest cannot choose columns by their type: name them in a list."),
+        ({"pattern": ["a"]}, {"estimator": "sklearn.compose.make_column_selector", "params": {}}, "Another object may be the value of a parameter, but not stand in the place of an estimator."),
     ],
 )  # fmt: skip
 def test_what_people_write_out_of_habit_is_answered_by_what_is_here(

@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from collections import Counter
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_selector
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
@@ -109,6 +111,12 @@ def test_every_estimator_of_other_libraries_loads_back_by_its_public_name(librar
         assert repr(from_literals(written)["p"].get_params()) == repr(estimator.get_params())
 
 
+def nowhere() -> Any:
+    def function() -> None: ...
+
+    return function
+
+
 WRITTEN: dict[str, tuple[Any, Any]] = {
     "a tuple": ((1, 1), {"tuple": [1, 1]}),
     "a float that is whole": (10.0, {"float": 10}),
@@ -149,16 +157,23 @@ WRITTEN: dict[str, tuple[Any, Any]] = {
             },
         },
     ),
-    "a function": (np.log1p, {"repr": "<ufunc 'log1p'>"}),
-    "another function": (f_regression, {"repr": "sklearn.feature_selection._univariate_selection.f_regression"}),
+    "a function": (np.log1p, {"function": "numpy.log1p"}),
+    "another function": (f_regression, {"function": "sklearn.feature_selection.f_regression"}),
     "a function inside an estimator": (
         SelectKBest(f_regression),
         {
             "class": "sklearn.feature_selection.SelectKBest",
-            "params": {"score_func": {"repr": "sklearn.feature_selection._univariate_selection.f_regression"}},
+            "params": {"score_func": {"function": "sklearn.feature_selection.f_regression"}},
         },
     ),
-    "a class": (SVC, {"repr": "sklearn.svm._classes.SVC"}),
+    "a class": (SVC, {"function": "sklearn.svm.SVC"}),
+    "a function of nowhere": (nowhere(), {"repr": "tests.search.test_written.nowhere.<locals>.function"}),
+    "a function that is written as text": ({"function": "a.b"}, {"dict": [["function", "a.b"]]}),
+    "an object of another class": (
+        make_column_selector(dtype_include="number"),
+        {"class": "sklearn.compose.make_column_selector", "params": {"dtype_include": "number"}},
+    ),
+    "an object that keeps more than its arguments": (Counter(a=1), {"repr": "Counter({'a': 1})"}),
     "an array": (np.arange(3), {"repr": "array([0, 1, 2])"}),
     "an integer beyond what Python writes": (10**5_000, {"repr": "<int>"}),
 }  # fmt: skip
@@ -197,7 +212,7 @@ def test_what_was_written_is_refused_or_means_the_same_in_a_manifest(iris_forest
     problem = prepare(load(iris_forest).spec, Path())
     assert as_told({name: problem.estimator.get_params()[name] for name in best}) == as_told(best)
     assert [as_told(dict(candidate)) for candidate in problem.candidates] == [as_told(best)]
-    iris_forest["spec"]["estimator"]["params"] = to_literals({"class_weight": print})
+    iris_forest["spec"]["estimator"]["params"] = to_literals({"class_weight": nowhere()})
     with pytest.raises(
         ManifestRefused,
         match=r"spec\.estimator\.params\.class_weight: must be one value, but got \{'repr': .*stands where a search had",
@@ -206,8 +221,16 @@ def test_what_was_written_is_refused_or_means_the_same_in_a_manifest(iris_forest
 
 
 def test_what_cannot_be_written_is_refused_where_it_is_read() -> None:
-    with pytest.raises(ManifestRefused, match=r"params\.f: must be one value, but got \{'repr': 'builtins.print'\}"):
-        from_literals(to_literals({"f": print}))
+    with pytest.raises(ManifestRefused, match=r"params\.f: must be one value, but got \{'repr': .*function'\}"):
+        from_literals(to_literals({"f": nowhere()}))
+
+
+def test_no_class_that_is_neither_an_estimators_nor_scikit_learns_is_called_for_an_answer() -> None:
+    literal = {"class": "subprocess.Popen", "params": {"args": ["true"]}}
+    with pytest.raises(
+        ManifestRefused, match=r"must be an estimator's class, or one of scikit-learn's, but got 'subprocess\.Popen'"
+    ):
+        from_literals({"f": [{"pipeline": [{"name": "a", "class": "sklearn.svm.SVC", "params": {"C": literal}}]}]})
 
 
 def test_what_is_too_large_for_the_journal_is_marked_and_the_rest_is_kept() -> None:

@@ -303,9 +303,12 @@ def end_what_was_interrupted(parallel: joblib.Parallel) -> None:
 # --- pipelines
 
 
-def check_steps(pipeline: Estimator) -> None:
-    """Raise what a pipeline's ``fit`` raises of steps that it cannot have."""
-    pipeline._validate_steps()
+def check_steps(composed: Estimator) -> None:
+    """Raise what the ``fit`` of a pipeline, a column transformer or a union raises of parts that it cannot have."""
+    if isinstance(composed, sklearn.pipeline.Pipeline):
+        composed._validate_steps()
+    else:
+        composed._validate_transformers()
 
 
 def fit_prefix(pipeline: Estimator, X: Matrix, y: Target) -> Estimator:

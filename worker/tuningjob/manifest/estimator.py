@@ -1,15 +1,35 @@
 """``spec.estimator``: what is tuned."""
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
-from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.fields import FILLED_IN, STEP_CLASS, STEP_NAME, Checked, DottedPath, Params, different
-from tuningjob.manifest.literals import Arguments, parse_params
-from tuningjob.manifest.model import Model, Rule, cel_rules, exactly_one_of, must_be, no_params_beside
+from tuningjob.manifest.fields import (
+    FILLED_IN,
+    PART_CLASS,
+    STEP_CLASS,
+    STEP_NAME,
+    Checked,
+    DottedPath,
+    Params,
+    Untyped,
+    different,
+)
+from tuningjob.manifest.literals import Arguments, Composed, ObjectOf, parse_estimator, parse_params
+from tuningjob.manifest.model import (
+    Model,
+    Rule,
+    cel_rules,
+    exactly_one_of,
+    exactly_one_untyped,
+    must_be,
+    no_params_beside,
+    only_beside,
+)
+
+ESTIMATOR: Final = "spec.estimator"
+_FORMS: Final = ("class_", "pipeline", "columns", "union")
 
 
 def _no_dunder(name: str) -> str:
@@ -19,76 +39,125 @@ def _no_dunder(name: str) -> str:
 
 
 _NO_DUNDER: Final = Checked(_no_dunder, cel_rules(("!self.contains('__')", "must be a name without '__'")))
+_Name = Annotated[str, Field(pattern=STEP_NAME, max_length=63), _NO_DUNDER]
 
 
 class Step(Model):
     """One step of a pipeline."""
 
-    name: Annotated[str, Field(pattern=STEP_NAME, max_length=63), _NO_DUNDER] = Field(
-        description="Its name, as in scikit-learn's Pipeline; parameters are <name>__<parameter>."
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_untyped(*_FORMS),
+        only_beside("remainder", "columns"),
+        *(no_params_beside(name, "Give them to its parts.") for name in _FORMS[1:]),
     )
-    class_: Annotated[
-        str,
-        Field(
-            alias="class",
-            pattern=STEP_CLASS,
-            max_length=253,
-        ),
-    ] = Field(description="Dotted path of the estimator's class, or passthrough.")
+
+    name: _Name = Field(description="Its name, as in scikit-learn's Pipeline; parameters are <name>__<parameter>.")
+    class_: Annotated[str, Field(pattern=STEP_CLASS, max_length=253)] | None = Field(
+        default=None, alias="class", description="Dotted path of the estimator's class, or passthrough."
+    )
     params: Params = Field(
         default_factory=dict, description="Parameters that stay as they are.", json_schema_extra=FILLED_IN
     )
+    pipeline: Untyped | None = Field(default=None, description="Steps of a pipeline that is a step.")
+    columns: Untyped | None = Field(default=None, description="Parts of a ColumnTransformer that is a step.")
+    remainder: Untyped | None = Field(default=None, description="What becomes of the columns that no part is given.")
+    union: Untyped | None = Field(default=None, description="Parts of a FeatureUnion that is a step.")
+
+
+class UnionPart(Step):
+    """One part of a union."""
+
+    name: _Name = Field(description="Its name, as in scikit-learn's FeatureUnion; parameters are <name>__<parameter>.")
+    class_: Annotated[str, Field(pattern=PART_CLASS, max_length=253)] | None = Field(
+        default=None, alias="class", description="Dotted path of the transformer's class, passthrough, or drop."
+    )
+
+
+class ColumnPart(Model):
+    """What is done to some columns."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_untyped("class_", "pipeline", "union"),
+        *(no_params_beside(name, "Give them to its parts.") for name in ("pipeline", "union")),
+    )
+
+    name: _Name = Field(
+        description="Its name, as in scikit-learn's ColumnTransformer; parameters are <name>__<parameter>."
+    )
+    columns: Untyped = Field(
+        description="Which columns: a list of names, {dtype: number} or {pattern: TEXT} as make_column_selector has them, or "
+        "one name alone, of which the transformer is given the values without a second dimension, as text is."
+    )
+    class_: Annotated[str, Field(pattern=PART_CLASS, max_length=253)] | None = Field(
+        default=None, alias="class", description="Dotted path of the transformer's class, passthrough, or drop."
+    )
+    params: Params = Field(
+        default_factory=dict, description="Parameters that stay as they are.", json_schema_extra=FILLED_IN
+    )
+    pipeline: Untyped | None = Field(default=None, description="Steps of a pipeline that they go through.")
+    union: Untyped | None = Field(default=None, description="Parts of a FeatureUnion that they are given to.")
 
 
 class Estimator(Model):
-    """What is tuned: a pipeline, or one class."""
+    """What is tuned: a class, a pipeline, a column transformer, a union, or what a function of one's own returns."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one_of("pipeline", "class_", expected="either a pipeline or a class"),
+        exactly_one_of(
+            "pipeline",
+            "columns",
+            "union",
+            "class_",
+            "factory",
+            expected="one of a class, a pipeline, columns, a union, and a factory",
+        ),
+        only_beside("remainder", "columns"),
         no_params_beside("pipeline", "Give them to its steps."),
+        no_params_beside("columns", "Give them to its parts."),
+        no_params_beside("union", "Give them to its parts."),
     )
 
     pipeline: (
         Annotated[list[Step], Field(min_length=1, max_length=32), different("steps with different names", "name")]
         | None
     ) = Field(default=None, description="Steps of a scikit-learn Pipeline, in order.")
+    columns: (
+        Annotated[list[ColumnPart], Field(min_length=1, max_length=32), different("parts with different names", "name")]
+        | None
+    ) = Field(default=None, description="Parts of a scikit-learn ColumnTransformer, in order.")
+    remainder: Untyped | None = Field(
+        default=None,
+        description="What becomes of the columns that no part is given: drop, passthrough, or a class with params. drop by "
+        "default.",
+    )
+    union: (
+        Annotated[list[UnionPart], Field(min_length=1, max_length=32), different("parts with different names", "name")]
+        | None
+    ) = Field(default=None, description="Parts of a scikit-learn FeatureUnion, in order.")
     class_: DottedPath | None = Field(
         default=None, alias="class", description="Dotted path of a single estimator's class."
     )
+    factory: DottedPath | None = Field(
+        default=None,
+        description="Dotted path of a function of your own that returns the estimator. A fit is known by its code, too.",
+    )
     params: Params = Field(
         default_factory=dict,
-        description="Parameters of the class that stay as they are.",
+        description="Parameters of the class, or arguments of the factory, that stay as they are.",
         json_schema_extra=FILLED_IN,
     )
 
     @cached_property
     def arguments(self) -> Arguments:
         """What ``params`` say. Raises ManifestRefused."""
-        return parse_params(self.params, "spec.estimator.params")
+        return parse_params(self.params, f"{ESTIMATOR}.params")
 
     @cached_property
-    def steps(self) -> tuple["ParsedStep", ...]:
-        """The steps of the pipeline; () of a single class. Raises ManifestRefused with the problems of all of them."""
-        steps: list[ParsedStep] = []
-        problems: list[Problem] = []
-        for i, step in enumerate(self.pipeline or []):
-            where = f"spec.estimator.pipeline[{i}]"
-            try:
-                arguments = parse_params(step.params, f"{where}.params")
-            except ManifestRefused as refused:
-                problems += refused.problems
-            else:
-                steps.append(ParsedStep(step.name, step.class_, where, arguments))
-        if problems:
-            raise ManifestRefused(problems)
-        return tuple(steps)
-
-
-@dataclass(frozen=True)
-class ParsedStep:
-    """A step of a pipeline; ``field`` is where the manifest has it."""
-
-    name: str
-    class_path: str
-    field: str
-    arguments: Arguments
+    def literal(self) -> ObjectOf | Composed | None:
+        """The estimator as a value; None of a factory, whose answer is not known. Raises ManifestRefused with all problems."""
+        if self.factory is not None:
+            return None
+        written: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for part in (written, *(each for kind in ("pipeline", "columns", "union") for each in written.get(kind, ()))):
+            if not part["params"]:
+                del part["params"]
+        return parse_estimator(written, ESTIMATOR)

@@ -1,8 +1,9 @@
 """Values of parameters as a manifest writes them.
 
 Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
-``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an estimator as a value; and for a
-whole range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
+``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an object as a value, ``{function: ..}`` for a
+function or a class itself, ``{pipeline: [..]}``, ``{columns: [..]}`` and ``{union: [..]}`` for an estimator made of others; and
+for a whole range ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
 A random search may also draw from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``.
 
 This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
@@ -14,7 +15,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from tuningjob.aliases import Json
@@ -62,13 +63,42 @@ class ObjectOf:
 
 
 @dataclass(frozen=True)
+class FunctionOf:
+    """A function or a class itself, by its dotted path: ``FunctionTransformer(func=numpy.log1p)``."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the estimators that another is made of: its name, and for a column transformer the columns that it is given."""
+
+    name: str
+    value: "Value"
+    columns: "Value | None" = None
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A pipeline, a column transformer or a union in its short form. ``remainder``: of the other columns."""
+
+    kind: str  # "pipeline", "columns" or "union"
+    parts: tuple[Part, ...]
+    remainder: "Value | None" = None
+
+
+@dataclass(frozen=True)
 class Unwritten:
-    """What no literal can say, e.g. a function: its repr, for people. It is written, ``{repr: …}``, and never read."""
+    """What no literal can say, e.g. a lambda: its repr, for people. It is written, ``{repr: …}``, and never read.
+
+    ``advice`` is what to do about it.
+    """
 
     text: str
+    advice: str = field(default="", compare=False)
 
 
-Value = Scalar | ListOf | TupleOf | DictOf | ObjectOf | Unwritten
+Value = Scalar | ListOf | TupleOf | DictOf | ObjectOf | FunctionOf | Composed | Unwritten
 
 
 @dataclass(frozen=True)
@@ -106,6 +136,24 @@ _TOO_LONG_TO_READ: Final = 10**23
 # An integer beyond is not one that JSON's readers agree on.
 _MOST: Final = 2**53
 INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
+PATH_TEXT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+PART_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# scikit-learn's own classes of each short form, and what else than an estimator may stand in it.
+COMPOSITIONS: Final = {
+    "pipeline": "sklearn.pipeline.Pipeline",
+    "columns": "sklearn.compose.ColumnTransformer",
+    "union": "sklearn.pipeline.FeatureUnion",
+}
+COLUMN_SELECTOR: Final = "sklearn.compose.make_column_selector"
+SELECTED_BY: Final = {"dtype": "dtype_include", "pattern": "pattern"}
+PLACEHOLDERS: Final = {
+    "pipeline": ("passthrough",),
+    "columns": ("passthrough", "drop"),
+    "union": ("passthrough", "drop"),
+}
+MOST_PARTS: Final = 256
+LONGEST_PART_NAME: Final = 63
+MOST_COLUMNS: Final = 10_000
 
 
 def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
@@ -181,8 +229,9 @@ def _parse_items(items: list[Any], field: str, room: int) -> tuple[Value, ...]:
 
 
 def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Value:
-    if "class" in value and set(value) <= {"class", "params"}:
-        return _parse_object(value, field, room)
+    made = _parse_made(value, field, room)
+    if made is not None:
+        return made
     if len(value) == 1:
         ((tag, body),) = value.items()
         if tag in _NOT_ONE_VALUE:
@@ -206,6 +255,15 @@ def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Value:
     return DictOf(tuple((Scalar(key), _parse(item, f"{field}.{key}", room)) for key, item in value.items()))
 
 
+def _parse_made(value: Mapping[str, Any], field: str, room: int) -> Value | None:
+    """What code makes, or is: an object, an estimator made of others, a function. None for what is data."""
+    if "class" in value and set(value) <= {"class", "params"}:
+        return _parse_object(value, field, room)
+    if (kind := composition_of(value)) is not None:
+        return _parse_composed(kind, value, field, room)
+    return FunctionOf(value["function"]) if is_function(value) else None
+
+
 def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
     class_path, params = value["class"], value.get("params", {})
     if not isinstance(class_path, str):
@@ -213,6 +271,120 @@ def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
     if not isinstance(params, Mapping):
         raise refuse(f"{field}.params", "a map of parameters", params)
     return ObjectOf(class_path, _parse_params(params, f"{field}.params", room))
+
+
+def is_function(value: Mapping[str, Any]) -> bool:
+    """Whether a map is ``{function: PATH}``. One whose text is no dotted path is a dict, as it always was."""
+    return (
+        len(value) == 1
+        and isinstance(value.get("function"), str)
+        and PATH_TEXT.fullmatch(value["function"]) is not None
+    )
+
+
+def composition_of(value: Mapping[str, Any]) -> str | None:
+    """Which short form a map is: the one whose key has a list of maps. Any other map is a dict, as it always was."""
+    for kind in COMPOSITIONS:
+        parts = value.get(kind)
+        if set(value) <= {kind, *(("remainder",) if kind == "columns" else ())} and isinstance(parts, list):
+            return kind if parts and all(isinstance(part, Mapping) for part in parts) else None
+    return None
+
+
+def parse_estimator(value: Mapping[str, Any], field: str) -> ObjectOf | Composed:
+    """An estimator: a class with its params, or a short form. Raises ManifestRefused with the problems of all its parts."""
+    parsed = _parse_estimator(value, field, MAX_DEPTH)
+    assert not isinstance(parsed, Scalar)  # noqa: S101  nothing may be in its place
+    return parsed
+
+
+def _parse_estimator(
+    value: Mapping[str, Any], field: str, room: int, placeholders: tuple[str, ...] = ()
+) -> ObjectOf | Composed | Scalar:
+    if room <= 0:
+        raise refuse(shown_path(field), f"lists and maps inside each other, {MAX_DEPTH} deep at the most", value)
+    given = [key for key in ("class", *COMPOSITIONS) if key in value]
+    if len(given) != 1:
+        raise refuse(field, f"with one of class, {', '.join(COMPOSITIONS)}", list(value))
+    (kind,) = given
+    beside = {"class": ("params",), "columns": ("remainder",)}.get(kind, ())
+    unknown = [key for key in value if key not in (kind, *beside)]
+    if unknown:
+        advice = "Give them to its parts." if unknown == ["params"] else ""
+        raise refuse(f"{field}.{unknown[0]}", f"left out beside {kind}", value[unknown[0]], advice)
+    if kind == "class":
+        if value["class"] in placeholders and not value.get("params"):
+            return Scalar(value["class"])
+        return _parse_object(value, field, room - 1)
+    return _parse_composed(kind, value, field, room - 1)
+
+
+def _parse_composed(kind: str, value: Mapping[str, Any], field: str, room: int) -> Composed:
+    written = value[kind]
+    if not isinstance(written, list) or not 1 <= len(written) <= MOST_PARTS:
+        raise refuse(f"{field}.{kind}", f"a list of 1 to {MOST_PARTS} maps", written)
+    parts: list[Part] = []
+    problems: list[Problem] = []
+    for i, each in enumerate(written):
+        where = f"{field}.{kind}[{i}]"
+        try:
+            part = _parse_part(each, kind, where, room - 1)
+            if any(part.name == other.name for other in parts):
+                raise refuse(f"{where}.name", "a name that is there once", part.name)
+            parts.append(part)
+        except ManifestRefused as refused:
+            problems += refused.problems
+    remainder = None
+    try:
+        remainder = _parse_remainder(value.get("remainder"), f"{field}.remainder", room - 1)
+    except ManifestRefused as refused:
+        problems += refused.problems
+    if problems:
+        raise ManifestRefused(problems)
+    return Composed(kind, tuple(parts), remainder)
+
+
+def _parse_part(value: Json, kind: str, field: str, room: int) -> Part:
+    if not isinstance(value, Mapping):
+        raise refuse(field, "a map with a name and a class", value)
+    name = value.get("name")
+    if not isinstance(name, str) or len(name) > LONGEST_PART_NAME or PART_NAME.fullmatch(name) is None or "__" in name:
+        must_be = f"a name of letters, digits, _ and -, without '__', of at most {LONGEST_PART_NAME}"
+        raise refuse(f"{field}.name", must_be, name, "Parameters are <name>__<parameter>.")
+    rest = {key: item for key, item in value.items() if key != "name"}
+    columns = None
+    if kind == "columns":
+        columns = _parse_columns(rest.pop("columns", None), f"{field}.columns", room)
+    return Part(name, _parse_estimator(rest, field, room, PLACEHOLDERS[kind]), columns)
+
+
+def _parse_columns(value: Json, field: str, room: int) -> Value:
+    """Which columns: names or numbers in a list, one name (scikit-learn hands it on 1-D), a dtype, a pattern, an object."""
+    must_be = "names of columns, {dtype: number}, or {pattern: TEXT}"
+    if isinstance(value, str) and value:
+        return Scalar(value)
+    if isinstance(value, list) and 1 <= len(value) <= MOST_COLUMNS and {*map(type, value)} in ({str}, {int}):
+        return ListOf(tuple(map(Scalar, value)))
+    if isinstance(value, Mapping) and value and set(value) <= {*SELECTED_BY}:
+        for key, item in value.items():
+            several = key == "dtype" and isinstance(item, list) and item and all(isinstance(x, str) for x in item)
+            if not several and not isinstance(item, str):
+                raise refuse(f"{field}.{key}", "text", item)
+        params = sorted((SELECTED_BY[key], _parse(item, f"{field}.{key}", room)) for key, item in value.items())
+        return ObjectOf(COLUMN_SELECTOR, tuple(params))
+    if isinstance(value, Mapping) and ("class" in value or is_function(value)):
+        return _parse_mapping(value, field, room - 1)
+    raise refuse(field, must_be, value)
+
+
+def _parse_remainder(value: Json, field: str, room: int) -> Value | None:
+    if value is None:
+        return None
+    if value in PLACEHOLDERS["columns"]:
+        return Scalar(value)
+    if not isinstance(value, Mapping):
+        raise refuse(field, "drop, passthrough, or an estimator: {class: …}", value)
+    return _parse_estimator(value, field, room)
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,9 @@ def _parse(spec: TuningJobSpec) -> list[Problem]:
     """Parse what the schema does not type, once: the models keep what came of it. Returns all that is wrong with it."""
     problems: list[Problem] = []
     parsed: Sequence[Callable[[], object]] = (
-        lambda: spec.estimator.arguments,
+        lambda: spec.estimator.literal if spec.estimator.factory is None else spec.estimator.arguments,
         lambda: spec.data.arguments,
         lambda: spec.cross_validation.arguments,
-        lambda: spec.estimator.steps,
         lambda: spec.search.space,
         lambda: spec.metrics,
     )

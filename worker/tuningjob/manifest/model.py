@@ -96,6 +96,27 @@ def not_both_untyped(one: str, other: str, expected: str) -> Rule:
     )
 
 
+def exactly_one_untyped(*names: str) -> Rule:
+    """Exactly one of these fields is given. In the schema, because CEL cannot see a field that has no type."""
+    written = list(map(_written, names))
+    return Rule(
+        "",
+        lambda model: sum(_is_given(model, name) for name in names) == 1,
+        f"with exactly one of {', '.join(written[:-1])} and {written[-1]}",
+        schema={"allOf": [{"oneOf": [{"required": [name]} for name in written]}]},
+    )
+
+
+def only_beside(name: str, other: str) -> Rule:
+    """The field, which has no type, is not given without the other one."""
+    return Rule(
+        "",
+        lambda model: not _is_given(model, name) or _is_given(model, other),
+        f"with {_written(name)} only beside {_written(other)}",
+        schema={"allOf": [{"anyOf": [{"not": {"required": [_written(name)]}}, {"required": [_written(other)]}]}]},
+    )
+
+
 def no_params_beside(name: str, advice: str = "") -> Rule:
     """``params`` is empty if the field is given. In the schema, because CEL cannot see ``params``."""
     # wrapped in allOf, because pydantic rewrites anyOf

@@ -48,6 +48,7 @@ _PATTERNS: Final = {
     fields.DNS_LABEL: "a name of lower-case letters, digits and -, with a letter or a digit at both ends",
     fields.DOTTED_PATH: "a dotted path, such as sklearn.svm.SVC",
     fields.STEP_CLASS: "a dotted path, such as sklearn.svm.SVC, or passthrough",
+    fields.PART_CLASS: "a dotted path, such as sklearn.svm.SVC, passthrough, or drop",
     fields.STEP_NAME: "a name of letters, digits, _ and -, beginning with a letter or _",
     fields.MODEL_KEY: "a key of letters, digits, -, _ and ., with a letter or a digit at both ends",
 }
@@ -154,7 +155,7 @@ def _as_string(field: str, got: object) -> str:
 
 
 def _in_pattern(pattern: str, got: str) -> str:
-    if pattern in {fields.DOTTED_PATH, fields.STEP_CLASS}:
+    if pattern in {fields.DOTTED_PATH, fields.STEP_CLASS, fields.PART_CLASS}:
         return "Write the whole path: module and class."
     plain = re.sub(r"[^a-z0-9]+", "-", got.lower()).strip("-")
     return f"Write {plain}." if pattern == fields.DNS_LABEL and plain else ""

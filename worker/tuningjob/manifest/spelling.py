@@ -6,11 +6,17 @@ from typing import Any, Final
 
 from tuningjob.aliases import Json
 from tuningjob.manifest.literals import (
+    COLUMN_SELECTOR,
+    COMPOSITIONS,
     INT_TEXT,
+    SELECTED_BY,
     TAGS,
+    Composed,
     DictOf,
+    FunctionOf,
     ListOf,
     ObjectOf,
+    Part,
     Plain,
     Scalar,
     TupleOf,
@@ -23,7 +29,7 @@ _INT64_BOUND: Final = 2**63
 _LONGEST_TOLD: Final = 1_000
 
 
-def to_json(literal: Value) -> Json:
+def to_json(literal: Value) -> Json:  # noqa: PLR0911  one for each kind
     """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
     match literal:
         case Scalar(value=value):
@@ -35,8 +41,37 @@ def to_json(literal: Value) -> Json:
             return _pairs_to_json(pairs)
         case ObjectOf(class_path=class_path, params=params):
             return {"class": class_path, **({"params": params_to_json(params)} if params else {})}
+        case FunctionOf(path=path):
+            return {"function": path}
+        case Composed():
+            return _composed_to_json(literal)
         case Unwritten(text=text):
             return {"repr": text}
+
+
+def _composed_to_json(composed: Composed) -> dict[str, Any]:
+    written: dict[str, Any] = {composed.kind: [_part_to_json(part) for part in composed.parts]}
+    if composed.remainder is not None:
+        written["remainder"] = to_json(composed.remainder)
+    return written
+
+
+def _part_to_json(part: Part) -> dict[str, Any]:
+    made = {"class": part.value.value} if isinstance(part.value, Scalar) else to_json(part.value)
+    columns = {} if part.columns is None else {"columns": _columns_to_json(part.columns)}
+    return {"name": part.name, **columns, **made}
+
+
+def _columns_to_json(columns: Value) -> Json:
+    if isinstance(columns, ObjectOf) and columns.class_path == COLUMN_SELECTOR:
+        words = {param: word for word, param in SELECTED_BY.items()}
+        if columns.params and all(name in words and _is_text(value) for name, value in columns.params):
+            return {words[name]: to_json(value) for name, value in columns.params}
+    return to_json(columns)
+
+
+def _is_text(value: Value) -> bool:
+    return isinstance(value, Scalar) and isinstance(value.value, str)
 
 
 def _pairs_to_json(pairs: Sequence[tuple[Value, Value]]) -> dict[str, Any]:
@@ -56,7 +91,8 @@ def _is_plain_map(names: Collection[str]) -> bool:
     """Whether a map with these keys is read as a dict, and not as a literal, nor refused."""
     is_object = "class" in names and set(names) <= {"class", "params"}
     is_tagged = len(names) == 1 and not TAGS.isdisjoint(names)
-    return not is_object and not is_tagged and not any(INT_TEXT.match(name) for name in names)
+    is_form = not {"function", *COMPOSITIONS}.isdisjoint(names) and len(names) <= 2
+    return not is_object and not is_tagged and not is_form and not any(INT_TEXT.match(name) for name in names)
 
 
 def _scalar_to_json(value: Plain, *, tagged: bool) -> Json:
@@ -78,7 +114,7 @@ def spelled(literal: Value) -> str:
     return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
 
 
-def _told(literal: Value) -> str:
+def _told(literal: Value) -> str:  # noqa: PLR0911  one for each kind
     match literal:
         case Scalar(value=value):
             return shown(value, _LONGEST_TOLD)
@@ -91,5 +127,10 @@ def _told(literal: Value) -> str:
         case ObjectOf(class_path=class_path, params=params):
             inside = ", ".join(f"{name}={_told(value)}" for name, value in params)
             return f"{class_path.rpartition('.')[2]}({inside})" if params else class_path.rpartition(".")[2]
+        case FunctionOf(path=path):
+            return path.rpartition(".")[2]
+        case Composed(kind=kind, parts=parts):
+            inside = ", ".join(f"{part.name}={_told(part.value)}" for part in parts)
+            return f"{COMPOSITIONS[kind].rpartition('.')[2]}({inside})"
         case Unwritten(text=text):
             return text

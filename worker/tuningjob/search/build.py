@@ -9,15 +9,20 @@ from typing import Any, Final
 import numpy as np
 import scipy.stats
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, Pipeline
 
 from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.engine.sklearn_private import check_steps
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.estimator import ESTIMATOR
 from tuningjob.manifest.estimator import Estimator as EstimatorSpec
 from tuningjob.manifest.literals import (
+    Arguments,
+    Composed,
     DictOf,
     Distribution,
+    FunctionOf,
     ListOf,
     ObjectOf,
     Scalar,
@@ -33,7 +38,7 @@ from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path
 from tuningjob.search.reasons import Reason, error_text, refused
 
-_PASSTHROUGH: Final = "passthrough"
+_TOLD: Final = {"pipeline": "a pipeline", "columns": "a column transformer", "union": "a union"}
 _SAMPLERS: Final = (
     ". scikit-learn's Pipeline takes no samplers: in the place of pipeline write class: imblearn.pipeline.Pipeline, "
     "params: {steps: [[name, {class: …}], …]}."
@@ -105,38 +110,51 @@ def _nearest_module(path: str) -> str:
 def load_estimator_class(path: str, field: str) -> type[Any]:
     """A class with scikit-learn's estimator interface. Raises ManifestRefused."""
     found = load_attribute(path, field, kind="an estimator's class")
-    if not inspect.isclass(found) or not all(
-        callable(getattr(found, name, None)) for name in ("get_params", "set_params")
-    ):
-        advice = "A manifest makes estimators, and no other objects."
-        if getattr(found, "__name__", "") == "make_column_selector":
-            advice = "A manifest cannot choose columns by their type: name them in a list."
+    if not is_estimator_class(found):
+        advice = "Another object may be the value of a parameter, but not stand in the place of an estimator."
         raise refused(Reason.CODE_IMPORT, field, "a class with scikit-learn's get_params and set_params", path, advice)
-    return found
+    kind: type[Any] = found
+    return kind
+
+
+def is_estimator_class(found: Anything) -> bool:
+    """Whether it is a class with scikit-learn's estimator interface."""
+    return inspect.isclass(found) and all(callable(getattr(found, name, None)) for name in ("get_params", "set_params"))
 
 
 def make_estimator(class_path: str, params: Iterable[tuple[str, Value]], field: str, params_field: str) -> Estimator:
     """An instance. Raises ManifestRefused for a parameter that it lacks, with the nearest name."""
-    if class_path == _PASSTHROUGH:
-        return _PASSTHROUGH
     cls = load_estimator_class(class_path, field)
-    values = {name: materialise(literal, f"{params_field}.{name}") for name, literal in params}
+    return _made_estimator(cls, class_path, _materialised(params, params_field), field, params_field)
+
+
+def _materialised(params: Iterable[tuple[str, Value]], field: str) -> dict[str, Any]:
+    """Values of parameters. Raises ManifestRefused with the problems of all of them."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, literal in params:
+        try:
+            values[name] = materialise(literal, f"{field}.{name}")
+        except ManifestRefused as problem:
+            problems += problem.problems
+    if problems:
+        raise ManifestRefused(problems)
+    return values
+
+
+def _made_estimator(
+    cls: type[Any], class_path: str, values: dict[str, Any], field: str, params_field: str
+) -> Estimator:
     try:
         estimator = cls()
     except TypeError:
         # a meta-estimator: its first argument has no default
-        return _construct(cls, class_path, values, field)
+        return _construct(cls, class_path, values, field, params_field)
     except Exception as error:
         raise _not_made(class_path, field, error) from error
     known = list(_params_of(estimator, class_path, field))
     problems = [
-        Problem(
-            f"{params_field}.{name}",
-            f"a parameter of {class_path}",
-            shown(name),
-            nearest(name, known),
-            Reason.PARAMETER_UNKNOWN,
-        )
+        _unknown(class_path, name, known, params_field)
         for name, value in values.items()
         if name not in known and name.split("__", 1)[0] not in known and not takes(estimator, name, value)
     ]
@@ -152,6 +170,24 @@ def make_estimator(class_path: str, params: Iterable[tuple[str, Value]], field: 
             values,
             f"It says: {error_text(error)}.",
         ) from error
+
+
+def _unknown(class_path: str, name: str, known: Sequence[str], params_field: str) -> Problem:
+    must_be = f"a parameter of {class_path}"
+    return Problem(f"{params_field}.{name}", must_be, shown(name), nearest(name, known), Reason.PARAMETER_UNKNOWN)
+
+
+def make_object(class_path: str, params: Iterable[tuple[str, Value]], field: str) -> Anything:
+    """An object as a value: an estimator, or of any other class, called with the params. Raises ManifestRefused."""
+    where, params_field = f"{field}.class", f"{field}.params"
+    cls = load_attribute(class_path, where, kind="a class")
+    if not inspect.isclass(cls):
+        advice = f"It is of type {type(cls).__name__}. Write {{function: {class_path}}} for the thing itself."
+        raise refused(Reason.CODE_IMPORT, where, "a class", class_path, advice)
+    values = _materialised(params, params_field)
+    if is_estimator_class(cls):
+        return _made_estimator(cls, class_path, values, where, params_field)
+    return _construct(cls, class_path, values, where, params_field)
 
 
 def takes(estimator: Estimator, name: str, value: ParamValue) -> bool:
@@ -176,11 +212,32 @@ def _params_of(estimator: Estimator, class_path: str, field: str) -> dict[str, A
         raise _not_made(class_path, field, error) from error
 
 
-def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str) -> Anything:
+def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: str, params_field: str) -> Anything:
+    known = keywords_of(cls)
+    problems = [
+        _unknown(class_path, name, known, params_field) for name in values if known is not None and name not in known
+    ]
+    # the names of other estimators' parameters belong to an instance: estimator__C
+    if problems and not any("__" in name for name in values):
+        raise ManifestRefused(problems)
+    own = {name: value for name, value in values.items() if "__" not in name or name in (known or ())}
+    nested = {name: value for name, value in values.items() if name not in own}
     try:
-        return cls(**values)
-    except Exception as error:
+        made = cls(**own)
+        return made.set_params(**nested) if nested else made
+    except (Exception, SystemExit) as error:
         raise _not_made(class_path, field, error) from error
+
+
+def keywords_of(thing: Anything) -> list[str] | None:
+    """The names of the arguments that a class or a function takes; None where it takes any, or does not tell."""
+    try:
+        parameters = inspect.signature(thing).parameters.values()
+    except Exception:  # noqa: BLE001  what is compiled has none, and the user's own may raise anything
+        return None
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return None
+    return [each.name for each in parameters if each.kind not in {each.POSITIONAL_ONLY, each.VAR_POSITIONAL}]
 
 
 def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
@@ -190,33 +247,92 @@ def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
 
 def build_estimator(spec: EstimatorSpec) -> Estimator:
     """``spec.estimator`` as a scikit-learn estimator. Raises ManifestRefused with every problem."""
-    if spec.class_ is not None:
-        return make_estimator(spec.class_, spec.arguments.items, "spec.estimator.class", spec.arguments.field)
-    steps: list[tuple[str, Any]] = []
+    if spec.factory is not None:
+        return _from_factory(spec.factory, spec.arguments)
+    assert spec.literal is not None  # noqa: S101  there is no factory
+    return _estimator_of(spec.literal, ESTIMATOR)
+
+
+def _from_factory(path: str, arguments: Arguments) -> Estimator:
+    """What a function of the user's returns. Raises ManifestRefused for what is no estimator."""
+    field = f"{ESTIMATOR}.factory"
+    factory = load_attribute(path, field, kind="a function")
+    if not callable(factory):
+        must_be = "a function that returns an estimator"
+        raise refused(Reason.CODE_IMPORT, field, must_be, path, f"It is of type {type(factory).__name__}.")
+    values = _materialised(arguments.items, arguments.field)
+    known = keywords_of(factory)
+    problems = [
+        _unknown(path, name, known, arguments.field) for name in values if known is not None and name not in known
+    ]
+    if problems:
+        raise ManifestRefused(problems)
+    try:
+        made = factory(**values)
+    except (Exception, SystemExit) as error:
+        must_be = "a function that takes these params"
+        raise refused(Reason.ESTIMATOR_INVALID, field, must_be, path, f"It says: {error_text(error)}.") from error
+    if inspect.isclass(made) or not is_estimator_class(type(made)):
+        what = f"the class {made.__name__}: let it return an object of it" if inspect.isclass(made) else shown(made)
+        must_be = "a function that returns an estimator with get_params and set_params"
+        raise refused(Reason.ESTIMATOR_INVALID, field, must_be, path, f"It returned {what}.")
+    return made
+
+
+def _estimator_of(literal: Value, field: str) -> Estimator:
+    """What stands in the place of an estimator: one of a class, one composed of others, or a word for none."""
+    match literal:
+        case ObjectOf(class_path=class_path, params=params):
+            return make_estimator(class_path, params, f"{field}.class", f"{field}.params")
+        case Composed():
+            return _composed(literal, field)
+        case _:
+            return materialise(literal, field)
+
+
+def _composed(literal: Composed, field: str) -> Estimator:
+    """scikit-learn's own class for a short form. Raises ManifestRefused with the problems of all its parts."""
+    parts: list[tuple[Any, ...]] = []
     problems: list[Problem] = []
-    for step in spec.steps:
-        given = step.arguments
+    remainder: Any = "drop"
+    for i, part in enumerate(literal.parts):
+        where = f"{field}.{literal.kind}[{i}]"
         try:
-            steps.append((step.name, make_estimator(step.class_path, given.items, f"{step.field}.class", given.field)))
+            columns = () if part.columns is None else (materialise(part.columns, f"{where}.columns"),)
+            parts.append((part.name, _estimator_of(part.value, where), *columns))
+        except ManifestRefused as problem:
+            problems += problem.problems
+    if literal.remainder is not None:
+        try:
+            remainder = _estimator_of(literal.remainder, f"{field}.remainder")
         except ManifestRefused as problem:
             problems += problem.problems
     if problems:
         raise ManifestRefused(problems)
-    pipeline = Pipeline(steps)
+    if literal.kind == "columns":
+        return _checked(ColumnTransformer(parts, remainder=remainder), field, literal)
+    if literal.kind == "union":
+        return _checked(FeatureUnion(parts), field, literal)
+    return _checked(Pipeline(parts), field, literal)
+
+
+def _checked(made: Estimator, field: str, literal: Composed) -> Estimator:
+    """As it is, if scikit-learn accepts what it is made of."""
     try:
-        check_steps(pipeline)
+        check_steps(made)
     except (TypeError, ValueError) as error:
+        samplers = literal.kind == "pipeline" and any(hasattr(step, "fit_resample") for _, step in made.steps)
         raise refused(
             Reason.ESTIMATOR_INVALID,
-            "spec.estimator.pipeline",
-            "a pipeline that scikit-learn accepts",
-            [name for name, _ in steps],
-            f"It says: {error}{_SAMPLERS if any(hasattr(step, 'fit_resample') for _, step in steps) else ''}",
+            f"{field}.{literal.kind}",
+            f"{_TOLD[literal.kind]} that scikit-learn accepts",
+            [part.name for part in literal.parts],
+            f"It says: {error}{_SAMPLERS if samplers else ''}",
         ) from error
-    return pipeline
+    return made
 
 
-def materialise(literal: Value, field: str = "") -> Anything:
+def materialise(literal: Value, field: str = "") -> Anything:  # noqa: PLR0911  one for each kind
     """The Python value of a literal. Raises ManifestRefused for an object that cannot be made."""
     match literal:
         case Scalar(value=value):
@@ -228,7 +344,11 @@ def materialise(literal: Value, field: str = "") -> Anything:
         case DictOf(pairs=pairs):
             return _dict_of(pairs, field)
         case ObjectOf(class_path=class_path, params=params):
-            return make_estimator(class_path, params, f"{field}.class", f"{field}.params")
+            return make_object(class_path, params, field)
+        case FunctionOf(path=path):
+            return load_attribute(path, f"{field}.function", kind="a function")
+        case Composed():
+            return _composed(literal, field)
         case Unwritten(text=text):
             raise refused(Reason.PARAMETER_INVALID, field, "a value that a manifest can write", text)
 

@@ -217,14 +217,13 @@ def _within(value: ParamValue) -> list[Any]:
 
 
 def named_classes(document: Json) -> Iterator[str]:
-    """The dotted paths of the classes that a part of a manifest names."""
+    """The dotted paths of the classes and functions that a part of a manifest names."""
     waiting = [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            path = value.get("class")
-            if isinstance(path, str):
-                yield path
+            named = [value.get("class"), *([value.get("function")] if len(value) == 1 else [])]
+            yield from (path for path in named if isinstance(path, str))
             waiting += value.values()
         elif isinstance(value, list):
             waiting += [item for item in value if isinstance(item, Mapping | list)]

@@ -9,11 +9,12 @@ from typing import Any
 from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
-from tuningjob.manifest.literals import Arguments, Distribution, Scalar, Value, shown
+from tuningjob.manifest.literals import PATH_TEXT, Distribution, Scalar, Value, shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import takes
 from tuningjob.search.constraints import constraint_text, invalid_within
+from tuningjob.search.given import field_of, fixed_values
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
 
@@ -21,10 +22,11 @@ from tuningjob.search.space import Maps, Space
 
 
 def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Problem]:
-    """Numbers that mean two things among the parameters that are given once."""
-    yield from _ambiguous(estimator, "", spec.estimator.arguments)
-    for step in spec.estimator.steps:
-        yield from _ambiguous(estimator, f"{step.name}__", step.arguments)
+    """Numbers that mean two things among the parameters that are given once, at whatever depth."""
+    for given in fixed_values(spec, estimator):
+        owners = _owners(given.owner, {}, given.name)
+        if any(means_two_things(owner, given.name.rpartition("__")[2], given.literal) for owner in owners):
+            yield _ambiguity(given.field, given.literal)
 
 
 def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
@@ -40,13 +42,6 @@ def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
             for j, literal in enumerate(() if isinstance(literals, Distribution) else literals):
                 if isinstance(literal, Scalar) and any(means_two_things(owner, leaf, literal) for owner in owners):
                     yield _ambiguity(f"{field}[{j}]", literal)
-
-
-def _ambiguous(estimator: Estimator, prefix: str, arguments: Arguments) -> Iterator[Problem]:
-    for name, literal in arguments.items:
-        owners = _owners(estimator, {}, prefix + name)
-        if any(means_two_things(owner, name.rpartition("__")[2], literal) for owner in owners):
-            yield _ambiguity(arguments.field_of(name), literal)
 
 
 def _owners(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
@@ -115,9 +110,7 @@ def _unknown_parameter(estimator: Estimator, lacking: Sequence[Any], owners: int
 
 def misspelt_names(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[str]:
     """Warnings about names that are nearly one that a class lists, where the class takes any name."""
-    given = [(estimator, spec.estimator.arguments)]
-    given += [(owner_of(estimator, f"{step.name}__"), step.arguments) for step in spec.estimator.steps]
-    named = [(each.field_of(name), owner, name) for owner, each in given for name, _ in each.items]
+    named = [(given.field, given.owner, given.name) for given in fixed_values(spec, estimator)]
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         named += [
             (f"{space.field(i)}.{name}", *holder) for name in each for holder in _holders(estimator, values, name)[:1]
@@ -210,10 +203,8 @@ def _how_to_write(value: ParamValue, wanted: str) -> str:
     if isinstance(value, list) and "'tuple'" in wanted:
         return f" Write {{tuple: {shown(value)}}}."
     if isinstance(value, str) and "callable" in wanted:
-        return (
-            " A manifest cannot name a function: make a class of your own that calls it, and name that, or search by "
-            "tuningjob.GridSearchCV."
-        )
+        path = value if PATH_TEXT.fullmatch(value) else "PATH"
+        return f" Write {{function: {path}}} for a function itself."
     return ""
 
 
@@ -245,20 +236,13 @@ def _fixed_values(
 ) -> Iterator[tuple[str, Any, str, int]]:
     """Invalid ones: field, value, what it must be, and in how many maps the value stands."""
     for name, value, wanted in invalid_within(estimator):
-        yield _fixed_field(spec, name), value, wanted, sum(not _is_set(name, values) for values in maps)
+        yield field_of(spec, name), value, wanted, sum(not _is_set(name, values) for values in maps)
 
 
 def _is_set(name: str, values: Mapping[str, Sequence[Any]]) -> bool:
     """Whether a map gives the parameter other values, or puts something in the place of its owner."""
     parts = name.split("__")
     return any("__".join(parts[:depth]) in values for depth in range(1, len(parts) + 1))
-
-
-def _fixed_field(spec: TuningJobSpec, name: str) -> str:
-    for step in spec.estimator.steps:
-        if name.startswith(f"{step.name}__"):
-            return step.arguments.field_of(name.removeprefix(f"{step.name}__"))
-    return spec.estimator.arguments.field_of(name)
 
 
 def _tried_values(

@@ -182,8 +182,9 @@ def _called(metric: Metric | None) -> str:
 
 
 def _name_of(problem: SearchProblem) -> str:
-    steps = problem.spec.estimator.pipeline
-    return shown([step.name for step in steps]) if steps else shown(problem.spec.estimator.class_)
+    spec = problem.spec.estimator
+    parts = spec.pipeline or spec.columns or spec.union
+    return shown([part.name for part in parts]) if parts else shown(spec.class_ or spec.factory)
 
 
 # --- errors that are known, and what to do

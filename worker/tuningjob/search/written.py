@@ -6,7 +6,7 @@ What cannot be written is marked ``{repr: …}``, which is refused where it is r
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +15,10 @@ import numpy as np
 from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.manifest import bounds
 from tuningjob.manifest.literals import (
+    PATH_TEXT,
+    Composed,
     DictOf,
+    FunctionOf,
     ListOf,
     ObjectOf,
     Scalar,
@@ -26,8 +29,9 @@ from tuningjob.manifest.literals import (
     shown,
 )
 from tuningjob.manifest.spelling import params_to_json, to_json
-from tuningjob.search.build import materialise
+from tuningjob.search.build import is_estimator_class, keywords_of, load_attribute, materialise
 from tuningjob.search.parameters import means_two_things, owner_of
+from tuningjob.search.reasons import Reason, refused
 
 # Python's levels: a map of a class has two of JSON's, and a tuple, too. 15 estimators inside each other are written.
 _MOST_LEVELS: Final = 30
@@ -37,6 +41,7 @@ _LONGEST_REPR: Final = 200
 # The journal takes 64 KiB of best parameters.
 _MOST_BYTES: Final = 48 * 2**10
 _NOTHING: Final = object()
+_HOMES_OF_UFUNCS: Final = ("numpy", "scipy.special")
 
 
 def to_literals(params: Mapping[str, Any], estimator: Estimator = None) -> dict[str, Any]:
@@ -55,10 +60,43 @@ def to_literals(params: Mapping[str, Any], estimator: Estimator = None) -> dict[
 def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
     """Python values for ``estimator.set_params(**…)`` from parameters as JSON: of best_params.json, the audit, or the HTTP API.
 
-    Classes that the parameters name are imported and made, exactly as those of a manifest are. Raises ManifestRefused for what no
+    Estimators that the parameters name are imported and made, exactly as those of a manifest are. Of other classes only
+    scikit-learn's are: whoever wrote the JSON must not be able to call whatever is installed. Raises ManifestRefused for what no
     manifest could say.
     """
-    return {name: materialise(literal, f"params.{name}") for name, literal in parse_params(params, "params").items}
+    given = parse_params(params, "params")
+    for name, literal in given.items:
+        _check_classes(literal, given.field_of(name))
+    return {name: materialise(literal, given.field_of(name)) for name, literal in given.items}
+
+
+def _check_classes(literal: Value, field: str) -> None:
+    """Raise ManifestRefused for a class that is neither an estimator's nor scikit-learn's."""
+    for each in _objects_in(literal):
+        if not each.class_path.startswith("sklearn.") and not is_estimator_class(
+            load_attribute(each.class_path, f"{field}.class", kind="an estimator's class")
+        ):
+            must_be = "an estimator's class, or one of scikit-learn's"
+            advice = "Of other objects none is made here, because whoever wrote this need not be you."
+            raise refused(Reason.PARAMETER_INVALID, f"{field}.class", must_be, each.class_path, advice)
+
+
+def _objects_in(literal: Value) -> Iterator[ObjectOf]:
+    """Every object of a literal, which is bounded in depth."""
+    match literal:
+        case ListOf(items=items) | TupleOf(items=items):
+            inside: Iterable[Value] = items
+        case DictOf(pairs=pairs):
+            inside = [each for pair in pairs for each in pair]
+        case ObjectOf(params=params):
+            yield literal
+            inside = [value for _, value in params]
+        case Composed(parts=parts, remainder=remainder):
+            inside = filter(None, [remainder, *(each for part in parts for each in (part.value, part.columns))])
+        case _:
+            return
+    for each in inside:
+        yield from _objects_in(each)
 
 
 def literal_of(value: ParamValue) -> Value:
@@ -75,6 +113,21 @@ def public_path(cls: type[Any]) -> str | None:
     modules = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
     here = (module for module in modules if _attribute(sys.modules.get(module), name) is cls)
     return next((f"{module}.{name}" for module in here), None)
+
+
+def function_path(function: Anything) -> str | None:
+    """The shortest dotted path by which a function or a class can be imported; None for one that cannot be."""
+    name = _attribute(function, "__name__")
+    if isinstance(function, type):
+        return public_path(function)
+    if not callable(function) or not isinstance(name, str) or PATH_TEXT.fullmatch(f"m.{name}") is None:
+        return None
+    module = _attribute(function, "__module__")
+    parts = module.split(".") if isinstance(module, str) else []
+    # ufuncs do not say where they are from
+    homes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)] or list(_HOMES_OF_UFUNCS)
+    here = (home for home in homes if _attribute(sys.modules.get(home), name) is function)
+    return next((f"{home}.{name}" for home in here), None)
 
 
 def _attribute(owner: object, name: str) -> Anything:
@@ -111,14 +164,15 @@ class _Writer:
             return DictOf(
                 tuple((self._write(key, room - 1), self._write(item, room - 1)) for key, item in value.items())
             )
-        if not isinstance(value, type) and callable(_attribute(value, "get_params")):
-            return self._write_object(value, room - 1)
-        return _unwritten(value)
+        if isinstance(value, type) or inspect.isroutine(value) or isinstance(value, np.ufunc):
+            path = function_path(value)
+            return _unwritten(value) if path is None else FunctionOf(path)
+        params = _params_of(value) if callable(_attribute(value, "get_params")) else _arguments_of(value)
+        return _unwritten(value) if params is None else self._write_object(value, params, room - 1)
 
-    def _write_object(self, value: ParamValue, room: int) -> Value:
+    def _write_object(self, value: ParamValue, params: Mapping[str, Any], room: int) -> Value:
         path = public_path(type(value))
-        params = _params_of(value)
-        if path is None or params is None:
+        if path is None:
             return _unwritten(value)
         defaults = _defaults_of(type(value))
         written = ((name, self._write(params[name], room - 1, value, name)) for name in sorted(params))
@@ -153,6 +207,8 @@ def _is_whole(literal: Value) -> bool:
             return all(_is_whole(each) for pair in pairs for each in pair)
         case ObjectOf(params=params):
             return all(_is_whole(value) for _, value in params)
+        case Composed(parts=parts, remainder=remainder):
+            return all(_is_whole(part.value) for part in parts) and (remainder is None or _is_whole(remainder))
         case _:
             return True
 
@@ -172,8 +228,28 @@ def _plain(value: ParamValue) -> Anything:
 def _unwritten(value: ParamValue) -> Unwritten:
     if inspect.isroutine(value) or isinstance(value, type):
         # the repr of a function has its address
-        return Unwritten(f"{_attribute(value, '__module__')}.{_attribute(value, '__qualname__') or shown(value)}")
-    return Unwritten(shown(value, _LONGEST_REPR))
+        name = f"{_attribute(value, '__module__')}.{_attribute(value, '__qualname__') or shown(value)}"
+        what = "class" if isinstance(value, type) else "named function"
+        return Unwritten(name, f"Put a {what} at the top of a module in its place.")
+    return Unwritten(shown(value, _LONGEST_REPR), _advice(value))
+
+
+def _advice(value: ParamValue) -> str:
+    if isinstance(value, np.ndarray):
+        return "Write a list: its tolist()."
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return "Give an integer as seed."
+    return (
+        "A manifest says objects whose class can be imported and keeps its arguments under their names, as scikit-learn's do. "
+        "Build the estimator in a function of a module, and name that: estimator: {factory: PATH}."
+    )
+
+
+def _arguments_of(value: ParamValue) -> dict[str, Any] | None:
+    """What an object was made with: only of one that keeps its arguments under their names, and nothing beside them."""
+    names = keywords_of(type(value)) if isinstance(_attribute(value, "__dict__"), dict) else None
+    kept = vars(value) if names is not None else {}
+    return dict(kept) if names is not None and set(kept) == set(names) else None
 
 
 def _params_of(value: ParamValue) -> dict[str, Any] | None:
@@ -186,8 +262,9 @@ def _params_of(value: ParamValue) -> dict[str, Any] | None:
 
 def _defaults_of(cls: type[Any]) -> Mapping[str, Any]:
     """What the loader starts from: an instance without arguments; where there is none, the signature's defaults."""
-    with suppress(Exception):  # the user's own
-        return _params_of(cls()) or {}
+    if is_estimator_class(cls):
+        with suppress(Exception):  # the user's own
+            return _params_of(cls()) or {}
     try:
         parameters = inspect.signature(cls).parameters.values()
     except (TypeError, ValueError):
