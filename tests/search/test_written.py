@@ -60,6 +60,8 @@ def as_told(value: Any) -> Any:
     """For a comparison that tells 1 from 1.0 and True, 0.0 from -0.0, and takes one NaN for another."""
     if isinstance(value, BaseEstimator):
         return type(value), as_told(value.get_params(deep=False))
+    if isinstance(value, make_column_selector):
+        return type(value), as_told(vars(value))
     if isinstance(value, list | tuple):
         return type(value), [as_told(item) for item in value]
     if isinstance(value, dict):
