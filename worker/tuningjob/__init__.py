@@ -2,8 +2,9 @@
 
 The library: the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that evaluates
 candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
-pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``. What a finished search answered:
-``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be imported: docs/api.md.
+pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``; the manifest of such a search:
+``to_manifest``. What a finished search answered: ``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be
+imported: docs/api.md.
 """
 
 from importlib import import_module
@@ -15,9 +16,19 @@ if TYPE_CHECKING:
     from tuningjob.answers import from_literals, params, read_results
     from tuningjob.artifacts.downloads import load_model
     from tuningjob.engine.search_cv import GridSearchCV, RandomizedSearchCV
+    from tuningjob.search.to_manifest import to_manifest
 
 __version__ = "0.1.0"
-__all__ = ["GridSearchCV", "RandomizedSearchCV", "__version__", "from_literals", "load_model", "params", "read_results"]
+__all__ = [
+    "GridSearchCV",
+    "RandomizedSearchCV",
+    "__version__",
+    "from_literals",
+    "load_model",
+    "params",
+    "read_results",
+    "to_manifest",
+]
 _HOMES = {
     "GridSearchCV": "tuningjob.engine.search_cv",
     "RandomizedSearchCV": "tuningjob.engine.search_cv",
@@ -25,6 +36,7 @@ _HOMES = {
     "load_model": "tuningjob.artifacts.downloads",
     "params": "tuningjob.answers",
     "read_results": "tuningjob.answers",
+    "to_manifest": "tuningjob.search.to_manifest",
 }
 
 

@@ -224,6 +224,11 @@ def is_plainly(scorer: AnyScorer, metric: Callable[..., Any]) -> bool:
     )
 
 
+def sign_of(scorer: AnyScorer) -> int:
+    """1 for a metric of which more is better, -1 for a loss."""
+    return int(scorer._sign)
+
+
 def response_methods(scorer: AnyScorer) -> tuple[str, ...]:
     """The methods of an estimator of which a scorer calls the first that there is."""
     wanted = getattr(scorer, "_response_method", "predict")

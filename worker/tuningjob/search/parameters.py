@@ -24,7 +24,7 @@ from tuningjob.search.space import Maps, Space
 def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Problem]:
     """Numbers that mean two things among the parameters that are given once, at whatever depth."""
     for given in fixed_values(spec, estimator):
-        owners = _owners(given.owner, {}, given.name)
+        owners = owners_of(given.owner, {}, given.name)
         if any(means_two_things(owner, given.name.rpartition("__")[2], given.literal) for owner in owners):
             yield _ambiguity(given.field, given.literal)
 
@@ -34,7 +34,7 @@ def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         for name, literals in each.items():
             field = f"{space.field(i)}.{name}"
-            owners, leaf = _owners(estimator, values, name), name.rpartition("__")[2]
+            owners, leaf = owners_of(estimator, values, name), name.rpartition("__")[2]
             lacking = [each for each in _holders(estimator, values, name) if not _takes(*each, values[name][0])]
             if lacking:
                 yield _unknown_parameter(estimator, [holder for holder, _ in lacking], len(owners), name, field)
@@ -44,7 +44,7 @@ def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
                     yield _ambiguity(f"{field}[{j}]", literal)
 
 
-def _owners(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
+def owners_of(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
     """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
 
     ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
@@ -63,7 +63,7 @@ def _below(value: ParamValue, path: Sequence[str]) -> Anything:
 
 def owner_of(estimator: Estimator, name: str) -> Matrix:
     """Whose own parameter a nested name is."""
-    return None if estimator is None else _owners(estimator, {}, name)[0]
+    return None if estimator is None else owners_of(estimator, {}, name)[0]
 
 
 def _holders(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:
@@ -215,7 +215,7 @@ def valid_values(estimator: Estimator, maps: Maps) -> list[dict[str, list[Any]]]
             name: [
                 value
                 for value in values
-                if _wanted(_owners(estimator, tried, name), name.rpartition("__")[2], name, value, tried) is None
+                if _wanted(owners_of(estimator, tried, name), name.rpartition("__")[2], name, value, tried) is None
             ]
             for name, values in tried.items()
         }
@@ -253,7 +253,7 @@ def _tried_values(
     found: dict[str, tuple[list[Any], list[Any], list[str]]] = {}
     for i, tried in enumerate(space.tried):
         for name, values in tried.items():
-            owners, leaf = _owners(estimator, tried, name), name.rpartition("__")[2]
+            owners, leaf = owners_of(estimator, tried, name), name.rpartition("__")[2]
             wanted = [_wanted(owners, leaf, name, value, tried) for value in values]
             known, bad, must = found.setdefault(f"{space.field_tried(i)}.{name}", ([], [], []))
             known += values

@@ -50,7 +50,7 @@ def made_splitter(cv: CrossValidation) -> AnySplitter:
         advice = f"It says: {error_text(error)}."
         raise refused(Reason.SPLITTER_INVALID, SPLITTER, "a class that takes these params", path, advice) from error
     seed = _defaults(cls).get("random_state", 0) if "random_state" not in values else values["random_state"]
-    if _draws(cls, values) and not _is_seed(seed):
+    if draws(cls, values) and not is_seed(seed):
         field = cv.arguments.field_of("random_state")
         raise refused(Reason.SPLITTER_UNSEEDED, field, "an integer for a splitter that draws", seed, UNSEEDED)
     return splitter
@@ -79,7 +79,7 @@ def _unknown_arguments(cls: type[Any], values: Mapping[str, Any], cv: CrossValid
             yield Problem(field, must_be, shown(name), advice, Reason.PARAMETER_UNKNOWN)
 
 
-def _draws(cls: type[Any], values: Mapping[str, Any]) -> bool:
+def draws(cls: type[Any], values: Mapping[str, Any]) -> bool:
     """Whether a splitter with these arguments draws random numbers, as scikit-learn's tell it: by a random_state, and shuffle."""
     defaults = _defaults(cls)
     if "random_state" not in defaults:
@@ -87,7 +87,8 @@ def _draws(cls: type[Any], values: Mapping[str, Any]) -> bool:
     return bool(values.get("shuffle", defaults["shuffle"])) if "shuffle" in defaults else True
 
 
-def _is_seed(value: object) -> bool:
+def is_seed(value: object) -> bool:
+    """Whether it is an integer, which every pod draws alike from."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -116,7 +117,7 @@ def _test_folds(column: "pd.Series[Any]", name: str) -> "np.ndarray[Any, Any]":
         advice = f"{missing:,} of its {len(column):,} values are missing."
         raise refused(Reason.PREDEFINED_INVALID, PREDEFINED, must_be, name, advice)
     if not pd.api.types.is_integer_dtype(column):
-        odd = next((value for value in column.tolist() if not _is_seed(value)), None)
+        odd = next((value for value in column.tolist() if not is_seed(value)), None)
         raise refused(Reason.PREDEFINED_INVALID, PREDEFINED, must_be, name, f"It has {shown(odd)} in it.")
     folds: np.ndarray[Any, Any] = column.to_numpy(dtype=np.int64)
     if folds.min() < -1 or folds.max() < 0:

@@ -1,0 +1,49 @@
+"""`tuningjob manifest SCRIPT.py:SEARCH`: the manifest of a search that is written in Python."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+import yaml
+
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.literals import shown
+
+_WIDTH: Final = 120
+
+
+@click.command()
+@click.argument("target", metavar="SCRIPT.py:SEARCH")
+@click.option("--data", required=True, help="spec.data, as YAML: '{path: churn.csv, target: churned}'.")
+@click.option("--name", help="Of the TuningJob [the search's name in the script].")
+@click.option("--groups", help="The column that fit would be given as groups.")
+def manifest(target: str, data: str, name: str | None, groups: str | None) -> None:
+    """Print the manifest of a GridSearchCV or RandomizedSearchCV object that a script makes at its top level.
+
+    The script is imported, so what it does at its top level it does: let it fit under `if __name__ == "__main__":`.
+    """
+    # scikit-learn is imported only where it is needed, and after the thread caps are set
+    from tuningjob.search.script import object_of  # noqa: PLC0415
+    from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415
+
+    with object_of(target) as search:
+        written = to_manifest(
+            search, data=_data(data), name=name if name is not None else target.rpartition(":")[2], groups=groups
+        )
+    click.echo(
+        yaml.safe_dump(written, sort_keys=False, default_flow_style=None, allow_unicode=True, width=_WIDTH), nl=False
+    )
+
+
+def _data(text: str) -> Mapping[str, object]:
+    try:
+        found = canonical(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ManifestRefused([Problem("--data", "YAML", shown(text))]) from error
+    if not isinstance(found, Mapping):
+        raise ManifestRefused([Problem("--data", "a map, such as {path: churn.csv, target: churned}", shown(found))])
+    return found
+
+
+COMMANDS = (manifest,)

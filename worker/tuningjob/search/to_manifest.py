@@ -1,0 +1,411 @@
+"""The manifest of a search that is written in Python: scikit-learn's GridSearchCV and RandomizedSearchCV, or this project's.
+
+What a manifest cannot say is refused, never left out: with the path to it in Python, and what to do. Where and how fast a search
+runs (``n_jobs``, ``verbose``, ``pre_dispatch``) is no part of what it answers, and is not written.
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
+
+from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
+from tuningjob.engine.search_cv import GridSearchCV as SharedGridSearchCV
+from tuningjob.engine.search_cv import RandomizedSearchCV as SharedRandomizedSearchCV
+from tuningjob.engine.sklearn_private import metric_arguments, metric_of, response_methods, sign_of
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.literals import (
+    Composed,
+    DictOf,
+    FunctionOf,
+    ListOf,
+    ObjectOf,
+    Scalar,
+    TupleOf,
+    Unwritten,
+    Value,
+    shown,
+)
+from tuningjob.manifest.loading import load
+from tuningjob.manifest.spelling import params_to_json, to_json
+from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
+from tuningjob.search.build import keywords_of
+from tuningjob.search.parameters import means_two_things, owners_of
+from tuningjob.search.reasons import ADDRESS
+from tuningjob.search.shortened import shortened
+from tuningjob.search.splitters import draws, is_seed, takes_groups
+from tuningjob.search.written import function_path, json_of, literal_of, public_path
+
+_GRIDS: Final = (GridSearchCV, SharedGridSearchCV)
+_DRAWN: Final = (RandomizedSearchCV, SharedRandomizedSearchCV)
+_SAYABLE: Final = "what a manifest can say"
+_FACTORY: Final = "Build the estimator in a function of a module, and name that: estimator: {factory: PATH}."
+_MAIN: Final = "Move it into a module of its own that lies beside the manifest, and import it from there."
+_FOLDS: Final = (
+    "Give the data a column with the number of each row's test fold, and name it: crossValidation: {predefined: COLUMN}; or "
+    "write a class with split and get_n_splits."
+)
+# What clone keeps of an estimator besides its parameters, and who set it.
+_BESIDE_PARAMS: Final = {
+    "_sklearn_output_config": "set_output",
+    "_metadata_request": "set_fit_request or one of its kind",
+    "_skl_callbacks": "set_callbacks",
+}
+_DISTRIBUTIONS: Final = {
+    "uniform": ("loc", "scale"),
+    "loguniform": ("a", "b", "loc", "scale"),
+    "reciprocal": ("a", "b", "loc", "scale"),
+    "randint": ("low", "high", "loc"),
+}
+_KNOWN_DISTRIBUTIONS: Final = "Of scipy's distributions a manifest has uniform, loguniform and randint; or give a list."
+
+
+def to_manifest(
+    search: Estimator, *, data: Mapping[str, Any], name: str = "search", groups: str | None = None
+) -> dict[str, Any]:
+    """The manifest of a search object, as a document: ``yaml.safe_dump`` of it is a file for `tuningjob run` and `kubectl apply`.
+
+    ``search``: a GridSearchCV or RandomizedSearchCV of scikit-learn's or of this package. ``data``: ``spec.data``, e.g.
+    ``{"path": "churn.csv", "target": "churned"}``. ``name``: of the TuningJob. ``groups``: the column that ``fit`` would be
+    given as groups.
+
+    Raises ManifestRefused with everything that a manifest cannot say: the path to it in Python, and what to do about it.
+    """
+    if type(search) not in (*_GRIDS, *_DRAWN):
+        must_be = "a GridSearchCV or RandomizedSearchCV, of scikit-learn's or of tuningjob's"
+        advice = "A class that is derived from one may do anything." if isinstance(search, _GRIDS + _DRAWN) else ""
+        raise ManifestRefused([Problem("search", must_be, shown(search), advice)])
+    writer = _Writer(search, groups)
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": _kubernetes_name(name)},
+        "spec": {**writer.spec(), "data": dict(data)},
+    }
+    if writer.problems:
+        raise ManifestRefused(writer.problems)
+    document = canonical(document)
+    load(document)
+    return document
+
+
+def _kubernetes_name(name: str) -> str:
+    """A name for an object of Kubernetes' that is near to one of Python's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_NAME_LENGTH].strip("-") or "search"
+
+
+class _Writer:
+    """Writes one search. ``problems`` is what it could not."""
+
+    def __init__(self, search: Estimator, groups: str | None) -> None:
+        self.problems: list[Problem] = []
+        self._search = search
+        self._groups = groups
+
+    def spec(self) -> dict[str, Any]:
+        """All of ``spec`` but the data."""
+        search = self._search
+        written = {
+            "estimator": self._estimator(search.estimator),
+            "search": self._space(),
+            "crossValidation": self._cross_validation(search.cv),
+            "scoring": self._scoring(search.scoring),
+            "refit": self._refit(search.refit),
+            "returnTrainScore": True if search.return_train_score else None,
+        }
+        if not (isinstance(search.error_score, float) and math.isnan(search.error_score)):
+            self._refuse("error_score", "nan", search.error_score, "A fit that fails is scored NaN.")
+        return {name: value for name, value in written.items() if value is not None}
+
+    def _refuse(self, path: str, must_be: str, got: object, advice: str = "") -> None:
+        told = got if isinstance(got, _Told) else ADDRESS.sub("", shown(got))
+        self.problems.append(Problem(path, must_be, told, advice))
+
+    def _value(self, value: ParamValue, path: str) -> Value:
+        """The literal of a value; all of it that has none is a problem."""
+        literal = literal_of(value)
+        self.problems += _unsayable(literal, path)
+        self.problems += _set_beside_params(value, path)
+        return shortened(literal)
+
+    # --- what is tuned
+
+    def _estimator(self, estimator: Estimator) -> Any:  # noqa: ANN401  JSON
+        if not callable(getattr(estimator, "get_params", None)) or inspect.isclass(estimator):
+            self._refuse("estimator", "an estimator", estimator)
+            return None
+        return to_json(self._value(estimator, "estimator"))
+
+    # --- what is tried
+
+    def _space(self) -> dict[str, Any]:
+        search = self._search
+        if type(search) in _GRIDS:
+            return {"grid": {"parameters": self._maps(search.param_grid, "param_grid", drawn=False)}}
+        if not is_seed(search.random_state):
+            advice = "Every pod must draw the same candidates."
+            self._refuse("random_state", "an integer", search.random_state, advice)
+        return {
+            "random": {
+                "parameters": self._maps(search.param_distributions, "param_distributions", drawn=True),
+                "iterations": search.n_iter,
+                "randomState": int(search.random_state) if is_seed(search.random_state) else 0,
+            }
+        }
+
+    def _maps(self, given: Anything, path: str, *, drawn: bool) -> Any:  # noqa: ANN401  JSON
+        maps = [given] if isinstance(given, Mapping) else given
+        if not isinstance(maps, list | tuple) or not maps or not all(isinstance(each, Mapping) for each in maps):
+            self._refuse(path, "a dict of parameters, or a list of them", given)
+            return {}
+        written = [
+            self._map(each, path if isinstance(given, Mapping) else f"{path}[{i}]", drawn=drawn)
+            for i, each in enumerate(maps)
+        ]
+        return written[0] if isinstance(given, Mapping) else written
+
+    def _map(self, given: Mapping[Any, Any], path: str, *, drawn: bool) -> dict[str, Any]:
+        listed = {str(name): _listed(values) for name, values in given.items()}
+        known = {name: values for name, values in listed.items() if values}
+        written: dict[str, Any] = {}
+        for name, values in given.items():
+            where = f"{path}[{name!r}]"
+            found = listed[str(name)]
+            if drawn and hasattr(values, "rvs"):
+                written[str(name)] = self._distribution(values, where)
+            elif isinstance(values, range) and values:
+                written[str(name)] = {"range": [values.start, values.stop, values.step]}
+            elif found is None:
+                self._refuse(where, "a list of values", values)
+            else:
+                owners = self._owners(known, str(name))
+                written[str(name)] = [
+                    to_json(self._tried(value, f"{where}[{i}]", owners, str(name))) for i, value in enumerate(found)
+                ]
+        return written
+
+    def _owners(self, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
+        with suppress(Exception):  # the user's own
+            return owners_of(self._search.estimator, values, name)
+        return []
+
+    def _tried(self, value: ParamValue, path: str, owners: Sequence[Any], name: str) -> Value:
+        literal = self._value(value, path)
+        leaf = name.rpartition("__")[2]
+        if isinstance(literal, Scalar) and any(means_two_things(owner, leaf, literal) for owner in owners):
+            return replace(literal, tagged=True)
+        return literal
+
+    def _distribution(self, frozen: Anything, path: str) -> dict[str, Any]:
+        kind = getattr(getattr(frozen, "dist", None), "name", "")
+        names = _DISTRIBUTIONS.get(kind)
+        if names is None or len(frozen.args) > len(names) or not set(frozen.kwds) <= set(names):
+            self._refuse(path, "a list, or one of scipy.stats' uniform, loguniform and randint", frozen)
+            return {}
+        given = {"loc": 0, "scale": 1, **dict(zip(names, frozen.args, strict=False)), **frozen.kwds}
+        bounds = _bounds_of(kind, given)
+        if bounds is None:
+            self._refuse(path, "a distribution between two bounds", _Told(f"{kind}({given})"), _KNOWN_DISTRIBUTIONS)
+            return {}
+        return {{"reciprocal": "loguniform"}.get(kind, kind): [_number(bound) for bound in bounds]}
+
+    # --- how the data are divided
+
+    def _cross_validation(self, cv: Anything) -> dict[str, Any] | None:
+        if cv is None or is_seed(cv) or isinstance(cv, np.integer):
+            if self._groups is not None:
+                advice = "scikit-learn makes no use of groups beside a number of folds: give cv=GroupKFold(…)."
+                self._refuse("groups", "left out", self._groups, advice)
+            return None if cv is None else {"folds": int(cv)}
+        if isinstance(cv, PredefinedSplit):
+            self._refuse("cv", _SAYABLE, _Told("a PredefinedSplit"), _FOLDS)
+            return None
+        if not all(callable(getattr(cv, method, None)) for method in ("split", "get_n_splits")):
+            self._refuse("cv", "a number of folds, or a splitter", _Told(f"a {type(cv).__name__}"), _FOLDS)
+            return None
+        return self._splitter(cv)
+
+    def _splitter(self, cv: Anything) -> dict[str, Any] | None:
+        cls = type(cv)
+        path, arguments = public_path(cls), _arguments_of(cv)
+        if path is None or arguments is None:
+            advice = "Its class must be one that can be imported, and keep its arguments under their names."
+            self._refuse("cv", _SAYABLE, cv, advice)
+            return None
+        self.problems += _from_main(path, "cv")
+        if draws(cls, arguments) and not is_seed(arguments.get("random_state")):
+            advice = "Every pod divides the data by itself, and all of them must do it alike."
+            self._refuse(
+                "cv.random_state", "an integer for a splitter that draws", arguments.get("random_state"), advice
+            )
+            arguments.pop("random_state", None)
+        if takes_groups(cv, otherwise=False) and self._groups is None:
+            advice = "Name the column: groups=COLUMN."
+            self._refuse("groups", f"given for {cls.__name__}, which divides by groups", None, advice)
+        params = params_to_json((name, self._value(value, f"cv.{name}")) for name, value in sorted(arguments.items()))
+        splitter = {"class": path, **({"params": params} if params else {})}
+        return {"splitter": splitter, **({"groups": self._groups} if self._groups is not None else {})}
+
+    # --- what fits are scored by
+
+    def _scoring(self, scoring: Anything) -> Any:  # noqa: ANN401  JSON
+        if scoring is None or isinstance(scoring, str):
+            return scoring
+        if isinstance(scoring, Mapping):
+            return {str(key): self._metric(each, f"scoring[{key!r}]") for key, each in scoring.items()}
+        if isinstance(scoring, list | tuple | set | frozenset):
+            return [self._name(each, f"scoring[{i}]") for i, each in enumerate(scoring)]
+        # the columns of one scorer are called mean_test_score
+        return {"score": self._metric(scoring, "scoring")}
+
+    def _name(self, given: Anything, path: str) -> str:
+        if not isinstance(given, str):
+            self._refuse(path, "a scorer's name", given, "Give a scorer in a dict, under a name of your own.")
+        return str(given)
+
+    def _metric(self, given: AnyScorer | str, path: str) -> Any:  # noqa: ANN401  JSON
+        if isinstance(given, str):
+            return given
+        metric = metric_of(given)
+        found = self._function(given if metric is None else metric, path if metric is None else f"{path}._score_func")
+        if metric is None:
+            return {"scorer": found}
+        method = response_methods(given)
+        params = params_to_json(
+            (name, self._value(value, f"{path}._kwargs[{name!r}]"))
+            for name, value in sorted(metric_arguments(given).items())
+        )
+        return {
+            "function": found,
+            **({"params": params} if params else {}),
+            **({} if sign_of(given) > 0 else {"greaterIsBetter": False}),
+            **({} if method == ("predict",) else {"responseMethod": method[0] if len(method) == 1 else list(method)}),
+        }
+
+    def _function(self, function: Callable[..., Any], path: str) -> str:
+        found = function_path(function)
+        if found is None:
+            literal = literal_of(function)
+            told = literal.text if isinstance(literal, Unwritten) else shown(function)
+            advice = "Put a named function at the top of a module in its place."
+            self._refuse(path, "a function that can be imported", _Told(told), advice)
+            return ""
+        self.problems += _from_main(found, path)
+        return found
+
+    def _refit(self, refit: Anything) -> str | None:
+        if isinstance(refit, str):
+            several = not (self._search.scoring is None or isinstance(self._search.scoring, str))
+            return refit if several else None
+        if callable(refit):
+            advice = (
+                "A manifest chooses by a rule: select: {oneStandardError: …}, {fastestWithin: …} or {mostStable: …}."
+            )
+            self._refuse("refit", "True, or the name of the metric that decides", refit, advice)
+        return None
+
+
+class _Told(str):
+    """What was got, in words: it is shown as it is."""
+
+    __slots__ = ()
+
+
+def _unsayable(literal: Value, path: str) -> Iterator[Problem]:
+    """Every part of a literal that cannot be read again, with the way to it in Python."""
+    match literal:
+        case Unwritten(text=text, advice=advice):
+            yield Problem(path, _SAYABLE, text, advice)
+        case FunctionOf(path=function):
+            yield from _from_main(function, path)
+        case ListOf(items=items) | TupleOf(items=items):
+            for i, item in enumerate(items):
+                yield from _unsayable(item, f"{path}[{i}]")
+        case DictOf(pairs=pairs):
+            for key, value in pairs:
+                yield from _unsayable(key, f"{path}.keys()")
+                yield from _unsayable(value, f"{path}[{key.value if isinstance(key, Scalar) else '…'!r}]")
+        case ObjectOf(class_path=class_path, params=params):
+            yield from _from_main(class_path, path)
+            for name, value in params:
+                yield from _unsayable(value, f"{path}.{name}")
+        case Composed() | Scalar():
+            return
+
+
+def _from_main(found: str, path: str) -> Iterator[Problem]:
+    if found.startswith("__main__."):
+        yield Problem(path, "of a module that can be imported", found, _MAIN)
+
+
+def _set_beside_params(value: ParamValue, path: str) -> Iterator[Problem]:
+    """What ``clone`` keeps and a manifest cannot say, of an estimator and those within it."""
+    if inspect.isclass(value) or not callable(getattr(value, "get_params", None)):
+        return
+    try:
+        within = {"": value, **value.get_params(deep=True)}
+    except Exception:  # noqa: BLE001  the user's own; what it lacks is a problem already
+        return
+    for name, each in within.items():
+        for attribute in () if inspect.isclass(each) else _BESIDE_PARAMS:
+            with suppress(Exception):  # the user's own
+                if attribute in vars(each) and vars(each)[attribute]:
+                    where = f"{path}.get_params()[{name!r}]" if name else path
+                    got = f"a {type(each).__name__} with {_BESIDE_PARAMS[attribute]}"
+                    yield Problem(where, "an estimator that is no more than its parameters", got, _FACTORY)
+
+
+def _listed(values: Anything) -> list[Any] | None:
+    """The values of one parameter, as ParameterGrid takes them; None for what it does not take."""
+    if isinstance(values, np.ndarray):
+        return list(values) if values.ndim == 1 and len(values) else None
+    is_list = isinstance(values, Sequence) and not isinstance(values, str | bytes)
+    return list(values) if is_list and len(values) else None
+
+
+def _bounds_of(kind: str, given: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """``low`` and ``high`` by which a manifest has the same distribution, to the bit; None where there are none."""
+    if not all(isinstance(value, int | float | np.number) for value in given.values()):
+        return None
+    loc, scale = given["loc"], given["scale"]
+    if kind != "uniform":
+        low, high = (given.get("low"), given.get("high")) if kind == "randint" else (given.get("a"), given.get("b"))
+        return None if low is None or high is None or (loc, scale) != (0, 1) else (low, high)
+    low, near = float(loc), float(loc) + float(scale)
+    tried = (near, math.nextafter(near, math.inf), math.nextafter(near, -math.inf))
+    return next(((low, high) for high in tried if high - low == scale), None)
+
+
+def _number(bound: Anything) -> int | float:
+    """A number of numpy's as one of Python's."""
+    plain: int | float = bound.item() if isinstance(bound, np.generic) else bound
+    return plain
+
+
+def _arguments_of(splitter: Anything) -> dict[str, Any] | None:
+    """What a splitter was made with, without what its class takes by default; None if one made anew is another."""
+    try:
+        beside = vars(splitter).get("cvargs", {})  # scikit-learn's that repeat another
+        given = {}
+        for name in keywords_of(type(splitter)) or ():
+            value = getattr(splitter, name) if hasattr(splitter, name) else beside[name]
+            default = inspect.signature(type(splitter)).parameters[name].default
+            if not (type(value) is type(default) and value == default):
+                given[name] = value
+        again = vars(type(splitter)(**given))
+        kept = vars(splitter)
+    except Exception:  # noqa: BLE001  the user's own
+        return None
+    is_same = set(again) == set(kept) and all(_are_same(again[name], kept[name]) for name in kept)
+    return given if is_same else None
+
+
+def _are_same(one: Anything, other: Anything) -> bool:
+    return one is other or (type(one) is type(other) and json_of(literal_of(one)) == json_of(literal_of(other)))
