@@ -133,6 +133,7 @@ WRITTEN: dict[str, tuple[Any, Any]] = {
     "a dict with words for keys": ({"a": 1, "b": None}, {"a": 1, "b": {"none": True}}),
     "one with numbers": ({0: 1, 1: 10}, {"dict": [[0, 1], [1, 10]]}),
     "one that looks like a literal": ({"tuple": [1]}, {"dict": [["tuple", [1]]]}),
+    "one that looks like an array": ({"array": [1]}, {"dict": [["array", [1]]]}),
     "one that looks like an estimator": ({"class": "a.B"}, {"dict": [["class", "a.B"]]}),
     "an estimator": (SVC(random_state=0), {"class": "sklearn.svm.SVC", "params": {"random_state": 0}}),
     "an estimator as it is made": (SVC(), {"class": "sklearn.svm.SVC"}),
@@ -176,7 +177,9 @@ WRITTEN: dict[str, tuple[Any, Any]] = {
         {"class": "sklearn.compose.make_column_selector", "params": {"dtype_include": "number"}},
     ),
     "an object that keeps more than its arguments": (Counter(a=1), {"repr": "Counter({'a': 1})"}),
-    "an array": (np.arange(3), {"repr": "array([0, 1, 2])"}),
+    "an array": (np.arange(3), {"array": [0, 1, 2]}),
+    "an array of floats in rows": (np.array([[0.5, 1], [2, 3]]), {"array": [[0.5, {"float": 1}], [{"float": 2}, {"float": 3}]]}),
+    "an array that lists would not make": (np.arange(3, dtype=np.float32), {"repr": "array([0., 1., 2.], dtype=float32)"}),
     "an integer beyond what Python writes": (10**5_000, {"repr": "<int>"}),
 }  # fmt: skip
 

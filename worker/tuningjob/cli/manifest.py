@@ -1,16 +1,12 @@
 """`tuningjob manifest SCRIPT.py:SEARCH`: the manifest of a search that is written in Python."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import click
-import yaml
 
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.canonical import read_yaml, to_yaml
 from tuningjob.manifest.literals import shown
-
-_WIDTH: Final = 120
 
 
 @click.command()
@@ -31,16 +27,11 @@ def manifest(target: str, data: str, name: str | None, groups: str | None) -> No
         written = to_manifest(
             search, data=_data(data), name=name if name is not None else target.rpartition(":")[2], groups=groups
         )
-    click.echo(
-        yaml.safe_dump(written, sort_keys=False, default_flow_style=None, allow_unicode=True, width=_WIDTH), nl=False
-    )
+    click.echo(to_yaml(written).rstrip("\n"))
 
 
 def _data(text: str) -> Mapping[str, object]:
-    try:
-        found = canonical(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ManifestRefused([Problem("--data", "YAML", shown(text))]) from error
+    found = read_yaml(text)
     if not isinstance(found, Mapping):
         raise ManifestRefused([Problem("--data", "a map, such as {path: churn.csv, target: churned}", shown(found))])
     return found

@@ -114,7 +114,11 @@ def _parse_int(text: str) -> int:
 
 
 def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Anything:
-    text = str(node.value)
+    return _plain(str(node.value), node.start_mark)
+
+
+def _plain(text: str, mark: yaml.Mark | None = None) -> Anything:
+    """What bare text is."""
     if text in {"", "~", "null", "Null", "NULL"}:
         return None
     if text in _BOOLS:
@@ -122,7 +126,7 @@ def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Anything:
     plain = text.replace("_", "")
     if _INT.match(plain):
         if len(plain) > _LONGEST_INT:
-            raise _refuse(_place(node.start_mark), *bounds.of_too_many_digits(len(plain)))
+            raise _refuse(_place(mark) if mark is not None else "the file", *bounds.of_too_many_digits(len(plain)))
         return _parse_int(plain)
     if _FLOAT.match(plain):
         return float(plain)
@@ -142,6 +146,27 @@ def _refuse(field: str, must_be: str, got: str, advice: str = "") -> ManifestRef
 
 def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's writer; text that the reader behind kubectl would take for something else is quoted."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002  whatever is written
+        """No anchors: what stands twice is written twice, for people."""
+        return True
+
+
+def _quoted_if_need_be(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_text = len(text) <= _LONGEST_INT and isinstance(_plain(text), str)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_text else '"')
+
+
+_Dumper.add_representer(str, _quoted_if_need_be)
+
+
+def to_yaml(document: Json) -> str:
+    """A document for people to read: ``read_yaml`` of it is equal, and so is what kubectl sends."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 
 def read_yaml(text: str) -> Json:

@@ -1,9 +1,10 @@
 """Values of parameters as a manifest writes them.
 
 Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
-``{tuple: [..]}``, ``{dict: [[key, value], ..]}``, ``{class: .., params: ..}`` for an object as a value, ``{function: ..}`` for a
-function or a class itself, ``{pipeline: [..]}``, ``{columns: [..]}`` and ``{union: [..]}`` for an estimator made of others; and
-for a whole range ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``.
+``{tuple: [..]}``, ``{array: [..]}``, ``{dict: [[key, value], ..]}``; ``{class: .., params: ..}`` for an object as a value,
+``{function: ..}`` for a function or a class itself; ``{pipeline: [..]}``, ``{columns: [..]}``, ``{union: [..]}`` for an estimator
+made of others; for a range of values ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}`` and
+``{range: [start, stop, step]}``.
 A random search may also draw from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``.
 
 This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
@@ -43,6 +44,13 @@ class ListOf:
 @dataclass(frozen=True)
 class TupleOf:
     """A tuple as one value."""
+
+    items: tuple["Value", ...]
+
+
+@dataclass(frozen=True)
+class ArrayOf:
+    """A numpy array as one value: what numpy makes of these lists."""
 
     items: tuple["Value", ...]
 
@@ -98,7 +106,7 @@ class Unwritten:
     advice: str = field(default="", compare=False)
 
 
-Value = Scalar | ListOf | TupleOf | DictOf | ObjectOf | FunctionOf | Composed | Unwritten
+Value = Scalar | ListOf | TupleOf | ArrayOf | DictOf | ObjectOf | FunctionOf | Composed | Unwritten
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,8 @@ _NOT_ONE_VALUE: Final = {
     **dict.fromkeys(_DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
     "repr": "stands where a search had a value that no manifest can write.",
 }
-TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, "tuple", "dict"}
+_LIST_TAGS: Final = {"tuple": TupleOf, "array": ArrayOf}
+TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, *_LIST_TAGS, "dict"}
 _TOO_LONG_TO_READ: Final = 10**23
 # An integer beyond is not one that JSON's readers agree on.
 _MOST: Final = 2**53
@@ -238,10 +247,10 @@ def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Value:
             raise refuse(field, "one value", value, f"{{{tag}: …}} {_NOT_ONE_VALUE[tag]}")
         if tag in _SCALAR_TAGS:
             return Scalar(_parse_tagged_scalar(tag, body, field), tagged=True)
-        if tag == "tuple":
+        if tag in _LIST_TAGS:
             if not isinstance(body, list):
-                raise refuse(f"{field}.tuple", "a list", body)
-            return TupleOf(_parse_items(body, f"{field}.tuple", room))
+                raise refuse(f"{field}.{tag}", "a list", body)
+            return _LIST_TAGS[tag](_parse_items(body, f"{field}.{tag}", room))
         if tag == "dict":
             return _parse_pairs(body, field, room)
     for key in value:

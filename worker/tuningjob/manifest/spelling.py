@@ -11,6 +11,7 @@ from tuningjob.manifest.literals import (
     INT_TEXT,
     SELECTED_BY,
     TAGS,
+    ArrayOf,
     Composed,
     DictOf,
     FunctionOf,
@@ -37,6 +38,8 @@ def to_json(literal: Value) -> Json:  # noqa: PLR0911  one for each kind
         case ListOf(items=items) | TupleOf(items=items):
             listed = [to_json(item) for item in items]
             return listed if isinstance(literal, ListOf) else {"tuple": listed}
+        case ArrayOf(items=items):
+            return {"array": list(map(to_json, items))}
         case DictOf(pairs=pairs):
             return _pairs_to_json(pairs)
         case ObjectOf(class_path=class_path, params=params):
@@ -120,6 +123,8 @@ def _told(literal: Value) -> str:  # noqa: PLR0911  one for each kind
             return shown(value, _LONGEST_TOLD)
         case ListOf(items=items):
             return f"[{', '.join(map(_told, items))}]"
+        case ArrayOf(items=items):
+            return f"array([{', '.join(map(_told, items))}])"
         case TupleOf(items=items):
             return f"({', '.join(map(_told, items))}{',' if len(items) == 1 else ''})"
         case DictOf(pairs=pairs):

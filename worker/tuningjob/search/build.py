@@ -19,6 +19,7 @@ from tuningjob.manifest.estimator import ESTIMATOR
 from tuningjob.manifest.estimator import Estimator as EstimatorSpec
 from tuningjob.manifest.literals import (
     Arguments,
+    ArrayOf,
     Composed,
     DictOf,
     Distribution,
@@ -341,6 +342,8 @@ def materialise(literal: Value, field: str = "") -> Anything:  # noqa: PLR0911  
             return [materialise(item, f"{field}[{i}]") for i, item in enumerate(items)]
         case TupleOf(items=items):
             return tuple(materialise(item, f"{field}[{i}]") for i, item in enumerate(items))
+        case ArrayOf(items=items):
+            return _array_of(items, field)
         case DictOf(pairs=pairs):
             return _dict_of(pairs, field)
         case ObjectOf(class_path=class_path, params=params):
@@ -351,6 +354,18 @@ def materialise(literal: Value, field: str = "") -> Anything:  # noqa: PLR0911  
             return _composed(literal, field)
         case Unwritten(text=text):
             raise refused(Reason.PARAMETER_INVALID, field, "a value that a manifest can write", text)
+
+
+def _array_of(items: Iterable[Value], field: str) -> "np.ndarray[Any, Any]":
+    listed = [materialise(item, f"{field}.array[{i}]") for i, item in enumerate(items)]
+    try:
+        made = np.array(listed)
+    except (ValueError, OverflowError) as error:
+        must_be = "lists of numbers, of one length"
+        raise refused(Reason.PARAMETER_INVALID, f"{field}.array", must_be, listed, f"It says: {error}.") from error
+    if made.dtype.kind not in "biufU":
+        raise refused(Reason.PARAMETER_INVALID, f"{field}.array", "numbers, text, or true and false", listed)
+    return made
 
 
 def _dict_of(pairs: Iterable[tuple[Value, Value]], field: str) -> dict[Any, Any]:

@@ -13,7 +13,7 @@ _LONGEST: Final = 1_000
 # A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.
 _EXCEPTION: Final = re.compile(r'^ +File "[^\n]*", line \d+.*\n(?: [^\n]*\n)*(?P<exception>(?=\S))', re.MULTILINE)
 _MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")  # of an exception: numpy.exceptions.
-ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
+ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Reason(StrEnum):

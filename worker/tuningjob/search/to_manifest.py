@@ -22,6 +22,7 @@ from tuningjob.engine.sklearn_private import metric_arguments, metric_of, respon
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.canonical import canonical
 from tuningjob.manifest.literals import (
+    ArrayOf,
     Composed,
     DictOf,
     FunctionOf,
@@ -70,7 +71,9 @@ _KNOWN_DISTRIBUTIONS: Final = "Of scipy's distributions a manifest has uniform, 
 def to_manifest(
     search: Estimator, *, data: Mapping[str, Any], name: str = "search", groups: str | None = None
 ) -> dict[str, Any]:
-    """The manifest of a search object, as a document: ``yaml.safe_dump`` of it is a file for `tuningjob run` and `kubectl apply`.
+    """The manifest of a search object, as a document: as JSON it is a file for `tuningjob run` and `kubectl apply`.
+
+    `tuningjob manifest script.py:search` prints it as YAML.
 
     ``search``: a GridSearchCV or RandomizedSearchCV of scikit-learn's or of this package. ``data``: ``spec.data``, e.g.
     ``{"path": "churn.csv", "target": "churned"}``. ``name``: of the TuningJob. ``groups``: the column that ``fit`` would be
@@ -149,14 +152,15 @@ class _Writer:
         search = self._search
         if type(search) in _GRIDS:
             return {"grid": {"parameters": self._maps(search.param_grid, "param_grid", drawn=False)}}
-        if not is_seed(search.random_state):
+        seed = _number(search.random_state)
+        if not is_seed(seed):
             advice = "Every pod must draw the same candidates."
             self._refuse("random_state", "an integer", search.random_state, advice)
         return {
             "random": {
                 "parameters": self._maps(search.param_distributions, "param_distributions", drawn=True),
-                "iterations": search.n_iter,
-                "randomState": int(search.random_state) if is_seed(search.random_state) else 0,
+                "iterations": _number(search.n_iter),
+                "randomState": seed if is_seed(seed) else 0,
             }
         }
 
@@ -219,7 +223,7 @@ class _Writer:
     # --- how the data are divided
 
     def _cross_validation(self, cv: Anything) -> dict[str, Any] | None:
-        if cv is None or is_seed(cv) or isinstance(cv, np.integer):
+        if cv is None or is_seed(_number(cv)):
             if self._groups is not None:
                 advice = "scikit-learn makes no use of groups beside a number of folds: give cv=GroupKFold(…)."
                 self._refuse("groups", "left out", self._groups, advice)
@@ -322,10 +326,10 @@ def _unsayable(literal: Value, path: str) -> Iterator[Problem]:
     """Every part of a literal that cannot be read again, with the way to it in Python."""
     match literal:
         case Unwritten(text=text, advice=advice):
-            yield Problem(path, _SAYABLE, text, advice)
+            yield Problem(path, _SAYABLE, ADDRESS.sub("", text), advice)
         case FunctionOf(path=function):
             yield from _from_main(function, path)
-        case ListOf(items=items) | TupleOf(items=items):
+        case ListOf(items=items) | TupleOf(items=items) | ArrayOf(items=items):
             for i, item in enumerate(items):
                 yield from _unsayable(item, f"{path}[{i}]")
         case DictOf(pairs=pairs):
@@ -383,10 +387,9 @@ def _bounds_of(kind: str, given: Mapping[str, Any]) -> tuple[Any, Any] | None:
     return next(((low, high) for high in tried if high - low == scale), None)
 
 
-def _number(bound: Anything) -> int | float:
-    """A number of numpy's as one of Python's."""
-    plain: int | float = bound.item() if isinstance(bound, np.generic) else bound
-    return plain
+def _number(value: Anything) -> Anything:
+    """A number of numpy's as one of Python's; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _arguments_of(splitter: Anything) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.manifest import bounds
 from tuningjob.manifest.literals import (
     PATH_TEXT,
+    ArrayOf,
     Composed,
     DictOf,
     FunctionOf,
@@ -84,7 +85,7 @@ def _check_classes(literal: Value, field: str) -> None:
 def _objects_in(literal: Value) -> Iterator[ObjectOf]:
     """Every object of a literal, which is bounded in depth."""
     match literal:
-        case ListOf(items=items) | TupleOf(items=items):
+        case ListOf(items=items) | TupleOf(items=items) | ArrayOf(items=items):
             inside: Iterable[Value] = items
         case DictOf(pairs=pairs):
             inside = [each for pair in pairs for each in pair]
@@ -156,19 +157,25 @@ class _Writer:
         if plain is not _NOTHING:
             scalar = Scalar(plain)
             return Scalar(plain, tagged=means_two_things(owner, name, scalar)) if owner is not None else scalar
-        kind = type(value)
-        if kind in {list, tuple}:
-            items = tuple(self._write(item, room - 1) for item in value)
-            return ListOf(items) if kind is list else TupleOf(items)
-        if kind is dict:
-            return DictOf(
-                tuple((self._write(key, room - 1), self._write(item, room - 1)) for key, item in value.items())
-            )
+        collection = self._write_collection(value, room - 1)
+        if collection is not None:
+            return collection
         if isinstance(value, type) or inspect.isroutine(value) or isinstance(value, np.ufunc):
             path = function_path(value)
             return _unwritten(value) if path is None else FunctionOf(path)
         params = _params_of(value) if callable(_attribute(value, "get_params")) else _arguments_of(value)
         return _unwritten(value) if params is None else self._write_object(value, params, room - 1)
+
+    def _write_collection(self, value: ParamValue, room: int) -> Value | None:
+        kind = type(value)
+        if kind is dict:
+            return DictOf(tuple((self._write(key, room), self._write(item, room)) for key, item in value.items()))
+        if kind is np.ndarray and _is_plain_array(value, self._left):
+            return ArrayOf(tuple(self._write(item, room) for item in value.tolist()))
+        if kind in {list, tuple}:
+            items = tuple(self._write(item, room) for item in value)
+            return ListOf(items) if kind is list else TupleOf(items)
+        return None
 
     def _write_object(self, value: ParamValue, params: Mapping[str, Any], room: int) -> Value:
         path = public_path(type(value))
@@ -186,6 +193,16 @@ class _Writer:
         )
 
 
+def _is_plain_array(value: "np.ndarray[Any, Any]", most: int) -> bool:
+    """Whether numpy makes the same array of its lists, of the same type: of float32 it would not."""
+    return (
+        0 < value.size <= most
+        and value.ndim > 0
+        and value.dtype.kind in "bifU"
+        and np.array(value.tolist()).dtype == value.dtype
+    )
+
+
 def _is_default(value: ParamValue, literal: Value, default: Anything, writer: _Writer) -> bool:
     if value is default:
         return True
@@ -201,7 +218,7 @@ def _is_whole(literal: Value) -> bool:
     match literal:
         case Unwritten():
             return False
-        case ListOf(items=items) | TupleOf(items=items):
+        case ListOf(items=items) | TupleOf(items=items) | ArrayOf(items=items):
             return all(map(_is_whole, items))
         case DictOf(pairs=pairs):
             return all(_is_whole(each) for pair in pairs for each in pair)
