@@ -9,18 +9,20 @@ from types import FrameType
 from typing import Any
 
 from tuningjob.manifest.grid import parse_grid, parse_sample
-from tuningjob.manifest.literals import parse_params
+from tuningjob.manifest.literals import parse_estimator, parse_params
 from tuningjob.manifest.loading import load, load_spec
 
-# The whole of a spec is validated, its space is parsed, and the parameters of one of its maps are.
+# The whole of a spec is validated; its estimator, its space, and the parameters of one of its maps are parsed.
 VALIDATED = "validated"
 SPACE = "space"
+ESTIMATOR = "estimator"
 PARAMS = "params"
 _WHAT: dict[Callable[..., Any], str] = {
     load: VALIDATED,
     load_spec: VALIDATED,
     parse_grid: SPACE,
     parse_sample: SPACE,
+    parse_estimator: ESTIMATOR,
     parse_params: PARAMS,
 }
 

@@ -370,7 +370,40 @@ _steps = _objects(
     },
     {"params": params},
 )
+# what is inside of each other has no type in the schema: the models alone look into it
+_INSIDE = st.sampled_from(
+    [
+        {"pipeline": [{"name": "in", "class": "a.B", "params": {"C": 1}}]},
+        {"union": [{"name": "in", "class": "a.B"}, {"name": "out", "class": "drop"}]},
+        {"columns": [{"name": "in", "columns": ["a"], "class": "a.B"}], "remainder": "passthrough"},
+        {"columns": [{"name": "in", "columns": {"dtype": "number"}, "class": "a.B"}], "remainder": {"class": "a.B"}},
+    ]
+)
+_NAME = st.from_regex(r"[A-Za-z](_?[A-Za-z0-9-]){0,5}", fullmatch=True)
+_part_classes = dotted_paths | st.sampled_from(["passthrough", "drop"])
+_nested_steps = st.builds(lambda name, inside: {"name": name, **inside}, _NAME, _INSIDE)
+_union_parts = (
+    _objects({"name": _NAME, "class": _part_classes}, {"params": st.sampled_from([{}, {"C": 1}]).filter(bool)})
+    | _nested_steps
+)
+_column_parts = _objects(
+    {
+        "name": _NAME,
+        "columns": st.sampled_from(
+            [["a", "b"], [0, 1], "text", {"dtype": "number"}, {"pattern": "^x"}, {"dtype": ["a"], "pattern": "b"}]
+        ),
+        "class": dotted_paths,
+    },
+    {"params": params},
+)
 estimators = st.one_of(
+    _objects({"pipeline": spread(_steps | _nested_steps, "name").filter(bool)}),
+    _objects({"union": spread(_union_parts, "name").filter(bool)}),
+    _objects(
+        {"columns": spread(_column_parts, "name").filter(bool)},
+        {"remainder": st.sampled_from(["drop", "passthrough", {"class": "a.B", "params": {"C": 1}}])},
+    ),
+    _objects({"factory": dotted_paths}, {"params": params}),
     _objects({"class": dotted_paths}, {"params": params}),
     _objects({"pipeline": spread(_steps, "name").filter(bool)}, {"params": st.just({})}),
 )

@@ -26,12 +26,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 # What the models refuse and the API server cannot: values without a type in the schema. There is nothing the other way round.
 UNTYPED: Final = re.compile(
-    r"spec\.(scoring|refit|search\.(grid|random)\.parameters|(estimator|data|crossValidation\.splitter|estimator\.pipeline\[\d+\])\.params[.]|"
+    r"spec\.(scoring|refit|search\.(grid|random)\.parameters|(estimator|data|crossValidation\.splitter)\.params[.]|"
+    r"estimator\.(remainder|(pipeline|columns|union)\[\d+\]\.(params[.]|pipeline|columns|union|remainder))|"
     r"data\.(target|features|sampleWeight)|crossValidation\.(groups|predefined)).*",
     re.DOTALL,
 )
 # Of several fields without a type the object that has them is named.
-_NOT_NAMED: Final = (".params", ".random.parameters", "spec.data", ".target", ".features", "spec.scoring")
+_NOT_NAMED: Final = (".params", ".random.parameters", "spec.data", ".target", ".features", "spec.scoring", "spec.estimator", ".remainder")
 _MUTABLE: Final = [str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS]
 often = settings(
     max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "300")),

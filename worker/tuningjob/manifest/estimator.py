@@ -26,10 +26,10 @@ from tuningjob.manifest.model import (
     must_be,
     no_params_beside,
     only_beside,
+    params_only_beside_class,
 )
 
 ESTIMATOR: Final = "spec.estimator"
-_FORMS: Final = ("class_", "pipeline", "columns", "union")
 
 
 def _no_dunder(name: str) -> str:
@@ -46,9 +46,8 @@ class Step(Model):
     """One step of a pipeline."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one_untyped(*_FORMS),
-        only_beside("remainder", "columns"),
-        *(no_params_beside(name, "Give them to its parts.") for name in _FORMS[1:]),
+        exactly_one_untyped("class_", "pipeline", "columns", "union"),
+        params_only_beside_class(),
     )
 
     name: _Name = Field(description="Its name, as in scikit-learn's Pipeline; parameters are <name>__<parameter>.")
@@ -78,7 +77,7 @@ class ColumnPart(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one_untyped("class_", "pipeline", "union"),
-        *(no_params_beside(name, "Give them to its parts.") for name in ("pipeline", "union")),
+        params_only_beside_class(),
     )
 
     name: _Name = Field(

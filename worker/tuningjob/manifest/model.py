@@ -4,7 +4,7 @@ A rule is written once. The CRD gets it as CEL with its message, pydantic as a c
 more than the API server, because it may name the one field that is wrong, the rule says how (``closer``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
@@ -103,8 +103,13 @@ def exactly_one_untyped(*names: str) -> Rule:
         "",
         lambda model: sum(_is_given(model, name) for name in names) == 1,
         f"with exactly one of {', '.join(written[:-1])} and {written[-1]}",
-        schema={"allOf": [{"oneOf": [{"required": [name]} for name in written]}]},
+        schema={"allOf": [{"anyOf": [_alone(name, written) for name in written]}]},
     )
+
+
+def _alone(name: str, names: Sequence[str]) -> dict[str, Any]:
+    """A schema by which the field is given, and none of the others."""
+    return {"required": [name], "not": {"anyOf": [{"required": [other]} for other in names if other != name]}}
 
 
 def only_beside(name: str, other: str) -> Rule:
@@ -114,6 +119,17 @@ def only_beside(name: str, other: str) -> Rule:
         lambda model: not _is_given(model, name) or _is_given(model, other),
         f"with {_written(name)} only beside {_written(other)}",
         schema={"allOf": [{"anyOf": [{"not": {"required": [_written(name)]}}, {"required": [_written(other)]}]}]},
+    )
+
+
+def params_only_beside_class() -> Rule:
+    """``params`` is empty without a class. In the schema, because CEL cannot see ``params``."""
+    return Rule(
+        "",
+        lambda model: _is_given(model, "class_") or not model.params,
+        "without params beside anything but a class",
+        "Give them to its parts.",
+        schema={"allOf": [{"anyOf": [{"required": ["class"]}, {"properties": {"params": {"maxProperties": 0}}}]}]},
     )
 
 
