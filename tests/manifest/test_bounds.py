@@ -15,7 +15,8 @@ from tuningjob.manifest import load, load_spec
 from tuningjob.manifest.bounds import MAX_DEPTH, MAX_FILE_BYTES, MAX_SPEC_BYTES, problems_of
 from tuningjob.manifest.canonical import canonical, read_file, read_yaml
 from tuningjob.manifest.grid import parse_grid
-from tuningjob.manifest.literals import parse_literal, parse_params, parse_values, shown
+from tuningjob.manifest.literals import parse_literal, parse_params, shown
+from tuningjob.manifest.ranges import parse_values
 
 DEEP = f"lists and maps inside each other, {MAX_DEPTH} deep at the most"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.manifest.canonical import canonical, read_yaml
+from tuningjob.manifest.canonical import canonical, read_yaml, to_yaml
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -23,6 +23,18 @@ def test_canonical_form_is_its_own_canonical_form(value: Any) -> None:
     once = canonical(value)
     assert canonical(once) == once
     assert json.dumps(canonical(once)) == json.dumps(once)
+
+
+odd_text = st.sampled_from(
+    ["y", "No", "1e5", "0o17", "~", "", "<<", "12:30", "a: b", "- a", "#", "1" * 2_000, "\u2028", "x\n y"]
+)
+
+
+@given(st.dictionaries(st.text() | odd_text, json_values | odd_text, max_size=3))
+def test_what_is_written_as_yaml_is_read_as_it_was(value: dict[str, Any]) -> None:
+    once = canonical(value)
+    if once:
+        assert read_yaml(to_yaml(once)) == once
 
 
 @given(json_values)

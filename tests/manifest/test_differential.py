@@ -32,7 +32,16 @@ UNTYPED: Final = re.compile(
     re.DOTALL,
 )
 # Of several fields without a type the object that has them is named.
-_NOT_NAMED: Final = (".params", ".random.parameters", "spec.data", ".target", ".features", "spec.scoring", "spec.estimator", ".remainder")
+_NOT_NAMED: Final = (
+    ".params",
+    ".random.parameters",
+    "spec.data",
+    ".target",
+    ".features",
+    "spec.scoring",
+    "spec.estimator",
+    ".remainder",
+)
 _MUTABLE: Final = [str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS]
 often = settings(
     max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "300")),

@@ -1,5 +1,6 @@
 """Estimators made of others, functions as values, and factories: the manifest makes what is written by hand in Python."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+import tuningjob
 from tests.search.own_models import make_model, tamed
 from tests.search.searches import journal_in, opened, small, worker
 from tests.search.test_written import as_told
@@ -33,8 +35,11 @@ from tuningjob.manifest import dump_spec, load, load_spec
 from tuningjob.manifest.literals import parse_literal
 from tuningjob.manifest.spelling import to_json
 from tuningjob.search.build import build_estimator, materialise
-from tuningjob.search.problem import prepare
+from tuningjob.search.code_identity import CodeReader
+from tuningjob.search.identity import Identities
+from tuningjob.search.problem import library_versions, prepare
 
+IRIS = {"loader": "sklearn.datasets.load_iris"}
 SCALER = {"class": "sklearn.preprocessing.StandardScaler"}
 LOGISTIC = {"class": "sklearn.linear_model.LogisticRegression"}
 TREE = {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 3, "random_state": 0}}
@@ -179,7 +184,7 @@ def estimator_of(written: dict[str, Any]) -> Any:
             {
                 "estimator": written,
                 "search": {"grid": {"parameters": {"a": [1]}}},
-                "data": {"loader": "sklearn.datasets.load_iris"},
+                "data": IRIS,
             }
         ).estimator
     )
@@ -315,13 +320,87 @@ def test_the_code_of_functions_and_factories_is_part_of_the_search() -> None:
             {
                 "estimator": {"factory": "tests.search.own_models.make_model"},
                 "search": {"grid": {"parameters": {"model__C": [1]}}},
-                "data": {"loader": "sklearn.datasets.load_iris"},
+                "data": IRIS,
             }
         ),
         Path(),
     )
     for problem in (functions, made):
         assert "tests/search/own_models.py" in problem.code.all.parts
+
+
+def test_another_code_of_a_factory_or_a_function_is_another_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helper_of_mine.py").write_text("DEPTH = 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tree = {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}}
+    step = {
+        "name": "f",
+        "class": "sklearn.preprocessing.FunctionTransformer",
+        "params": {"func": {"function": "models_of_mine.same"}},
+    }
+    written = [{"factory": "models_of_mine.make"}, {"pipeline": [step, {"name": "tree", **tree}]}]
+
+    def keys(helper: str) -> list[str]:
+        (tmp_path / "models_of_mine.py").write_text(
+            "from sklearn.pipeline import Pipeline\nfrom sklearn.tree import DecisionTreeClassifier\n"
+            f"def same(X):\n    return X{helper}\n"
+            "def make():\n    return Pipeline([('tree', DecisionTreeClassifier(random_state=0))])\n"
+        )
+        found = []
+        for estimator in written:
+            sys.modules.pop("models_of_mine", None)
+            problem = prepare(
+                load_spec(
+                    {"estimator": estimator, "search": {"grid": {"parameters": {"tree__max_depth": [2]}}}, "data": IRIS}
+                ),
+                Path(),
+            )
+            found.append(problem.identities.of(0, 0))
+        return found
+
+    before, again, after = keys(""), keys(""), keys(" + 0")
+    assert before == again
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("what", ESTIMATORS)
+def test_a_fit_of_it_is_known_again(what: str) -> None:
+    def digest() -> str:
+        reader = CodeReader(library_versions())
+        made = estimator_of(ESTIMATORS[what][0])
+        return Identities(estimator=made, candidates=[{}], splits=[], setting={}, reader=reader).estimator_digest
+
+    assert digest() == digest() != ""
+
+
+def test_what_draws_within_another_and_has_no_seed_is_not_known_again() -> None:
+    def digest(**params: Any) -> str:
+        splitter = {"class": "sklearn.model_selection.StratifiedKFold", "params": params}
+        made = estimator_of({"class": "sklearn.linear_model.LogisticRegressionCV", "params": {"cv": splitter}})
+        reader = CodeReader(library_versions())
+        return Identities(estimator=made, candidates=[{}], splits=[], setting={}, reader=reader).estimator_digest
+
+    assert digest() == digest() != ""
+    assert digest(shuffle=True) == ""
+    assert digest(shuffle=True, random_state=0) == digest(shuffle=True, random_state=0) != ""
+    assert digest(shuffle=True, random_state=0) != digest(shuffle=True, random_state=1)
+
+
+def test_a_pipeline_of_imbalanced_learns_is_made_and_written() -> None:
+    pipeline = pytest.importorskip("imblearn.pipeline")
+    smote = pytest.importorskip("imblearn.over_sampling").SMOTE(random_state=0)
+    made = pipeline.Pipeline([("smote", smote), ("tree", DecisionTreeClassifier(max_depth=3, random_state=0))])
+    steps = [
+        {"tuple": ["smote", {"class": "imblearn.over_sampling.SMOTE", "params": {"random_state": 0}}]},
+        {"tuple": ["tree", TREE]},
+    ]
+    written = {"class": "imblearn.pipeline.Pipeline", "params": {"steps": steps}}
+    assert as_told(estimator_of(written)) == as_told(made)
+    assert (
+        tuningjob.to_manifest(GridSearchCV(made, {"tree__max_depth": [1]}), data=IRIS)["spec"]["estimator"] == written
+    )
 
 
 def test_a_manifest_of_before_is_what_it_was(iris_forest: dict[str, Any]) -> None:

@@ -148,6 +148,10 @@ def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
+# Of these PyYAML makes line breaks, and of each other blanks.
+_BREAKS: Final = frozenset("\r\n\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """PyYAML's writer; text that the reader behind kubectl would take for something else is quoted."""
 
@@ -157,7 +161,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _quoted_if_need_be(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    is_text = len(text) <= _LONGEST_INT and isinstance(_plain(text), str)
+    is_text = len(text) <= _LONGEST_INT and isinstance(_plain(text), str) and _BREAKS.isdisjoint(text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_text else '"')
 
 

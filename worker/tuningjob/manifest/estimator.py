@@ -16,7 +16,13 @@ from tuningjob.manifest.fields import (
     Untyped,
     different,
 )
-from tuningjob.manifest.literals import Arguments, Composed, ObjectOf, parse_estimator, parse_params
+from tuningjob.manifest.literals import (
+    Arguments,
+    Composed,
+    ObjectOf,
+    parse_estimator,
+    parse_params,
+)
 from tuningjob.manifest.model import (
     Model,
     Rule,

@@ -14,17 +14,8 @@ from typing import Any, Final, TypeVar
 
 from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.literals import (
-    Distribution,
-    Value,
-    Values,
-    count_values,
-    parse_distribution,
-    parse_values,
-    readable,
-    refuse,
-    value_at,
-)
+from tuningjob.manifest.literals import Value, readable, refuse
+from tuningjob.manifest.ranges import Distribution, Values, count_values, parse_distribution, parse_values, value_at
 from tuningjob.manifest.spelling import params_to_json
 
 GRID: Final = "spec.search.grid.parameters"

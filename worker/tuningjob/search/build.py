@@ -22,18 +22,16 @@ from tuningjob.manifest.literals import (
     ArrayOf,
     Composed,
     DictOf,
-    Distribution,
     FunctionOf,
     ListOf,
     ObjectOf,
     Scalar,
-    Spaced,
     TupleOf,
     Unwritten,
     Value,
-    Values,
     shown,
 )
+from tuningjob.manifest.ranges import Distribution, Spaced, Values
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.beside import looked_in
 from tuningjob.search.paths import whole_path

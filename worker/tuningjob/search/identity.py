@@ -2,8 +2,8 @@
 
 The estimator with the candidate's parameters in it and the code that it runs, the data, the split, the scoring, the libraries and
 the arithmetic kernels. Two cells of one identity have one result, in whatever searches they are. What cannot be told (an object
-without parameters, a function that is no module's, code of which there is no file) has no identity, and neither has what draws
-unseeded random numbers.
+that keeps other things than its arguments, a function that is no module's, code of which there is no file) has no identity, and
+neither has what draws unseeded random numbers.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info
 
 from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.search.code_identity import CodeReader
+from tuningjob.search.written import arguments_kept, function_path
 
 _RANDOM_STATE: Final = "random_state"
 _CACHED: Final = 4_096
@@ -61,7 +62,7 @@ class Identities:
         """Of the estimator before a candidate's parameters are set; empty if there is no telling."""
         try:
             return _digest(_described(self._base, self._reader))
-        except _Unknown:
+        except (_Unknown, RecursionError):
             return ""
 
     @property
@@ -83,7 +84,7 @@ class Identities:
             return None
         try:
             return _digest(_described(self._of(candidate), self._reader))
-        except _Unknown:
+        except (_Unknown, RecursionError):
             return None
 
     def _of(self, candidate: int) -> dict[str, Any]:
@@ -163,10 +164,33 @@ def _description(  # noqa: PLR0911  a line for each kind
         return ["array", value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, type) or inspect.isroutine(value):
         return _code(value, reader)
+    return _of_object(value, named, reader)
+
+
+def _of_object(value: ParamValue, named: Set[int], reader: CodeReader) -> Anything:
+    if isinstance(value, np.ufunc):
+        return _ufunc(value)
     if hasattr(value, "get_params"):
-        own = {} if id(value) in named else value.get_params(deep=False)
-        return [_code(type(value), reader), {name: _description(item, named, reader) for name, item in own.items()}]
-    raise _Unknown(type(value))
+        own: Mapping[str, Any] = {} if id(value) in named else value.get_params(deep=False)
+    else:
+        kept = arguments_kept(value)
+        if kept is None or _draws_unseeded(kept):
+            raise _Unknown(type(value))
+        own = kept
+    return [_code(type(value), reader), {name: _description(item, named, reader) for name, item in own.items()}]
+
+
+def _draws_unseeded(kept: Mapping[str, Any]) -> bool:
+    """Whether an object with these arguments may, as scikit-learn's splitters tell it."""
+    return kept.get(_RANDOM_STATE, 0) is None and kept.get("shuffle", True) is not False
+
+
+def _ufunc(value: Anything) -> list[str]:
+    """One of numpy's or scipy's, whose versions are told anyway: it does not say where it is from."""
+    path = function_path(value)
+    if path is None or not path.startswith(("numpy.", "scipy.")):
+        raise _Unknown(type(value))
+    return [path]
 
 
 def _code(of: Anything, reader: CodeReader) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.sklearn_private import Interval, RealNotInt, constraints_of
 from tuningjob.errors import Problem
-from tuningjob.manifest.literals import PATH_TEXT, Distribution, Scalar, Value, shown
+from tuningjob.manifest.literals import PATH_TEXT, Scalar, Value, shown
 from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.ranges import Distribution
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import takes
 from tuningjob.search.constraints import constraint_text, invalid_within

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.manifest.grid import GRID, SAMPLE
-from tuningjob.manifest.literals import Distribution, Values
+from tuningjob.manifest.ranges import Distribution, Values
 from tuningjob.manifest.search import Search
 from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space

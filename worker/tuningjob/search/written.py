@@ -163,7 +163,7 @@ class _Writer:
         if isinstance(value, type) or inspect.isroutine(value) or isinstance(value, np.ufunc):
             path = function_path(value)
             return _unwritten(value) if path is None else FunctionOf(path)
-        params = _params_of(value) if callable(_attribute(value, "get_params")) else _arguments_of(value)
+        params = _params_of(value) if callable(_attribute(value, "get_params")) else arguments_kept(value)
         return _unwritten(value) if params is None else self._write_object(value, params, room - 1)
 
     def _write_collection(self, value: ParamValue, room: int) -> Value | None:
@@ -262,7 +262,7 @@ def _advice(value: ParamValue) -> str:
     )
 
 
-def _arguments_of(value: ParamValue) -> dict[str, Any] | None:
+def arguments_kept(value: ParamValue) -> dict[str, Any] | None:
     """What an object was made with: only of one that keeps its arguments under their names, and nothing beside them."""
     names = keywords_of(type(value)) if isinstance(_attribute(value, "__dict__"), dict) else None
     kept = vars(value) if names is not None else {}
