@@ -406,6 +406,9 @@ def test_a_pipeline_of_imbalanced_learns_is_made_and_written() -> None:
 def test_a_manifest_of_before_is_what_it_was(iris_forest: dict[str, Any]) -> None:
     spec = dump_spec(load(iris_forest).spec)
     assert set(spec["estimator"]) == {"class", "params"}
+    iris_forest["spec"]["estimator"] = {"pipeline": [{"name": "scale", **SCALER}, {"name": "tree", **TREE}]}
+    written = dump_spec(load(iris_forest).spec)["estimator"]
+    assert written == {"pipeline": [{"name": "scale", **SCALER, "params": {}}, {"name": "tree", **TREE}], "params": {}}
     # maps that have the words of the short forms, but not their shape
     for value in ({"function": "sigmoid"}, {"columns": ["a", "b"]}, {"pipeline": {"a": 1}}, {"union": []}):
         assert materialise(parse_literal(value, "p")) == value

@@ -323,6 +323,30 @@ def test_what_a_manifest_cannot_say_is_refused_with_its_place_and_the_remedy(wha
     assert want in str(refused.value)
 
 
+class Trouble:
+    """Whoever looks at it has it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name != "__class__":
+            raise RuntimeError(name)
+        return Trouble
+
+    def __repr__(self) -> str:
+        raise RuntimeError("nothing to be seen")
+
+
+def test_what_raises_when_it_is_looked_at_is_refused_as_anything_is() -> None:
+    trouble: Any = Trouble()
+    for search in (
+        GridSearchCV(Closed(trouble), {"lock": [trouble]}),
+        GridSearchCV(FOREST, {"max_depth": trouble}),
+        GridSearchCV(FOREST, DEPTHS, cv=trouble),
+        RandomizedSearchCV(FOREST, {"max_depth": trouble}, random_state=0),
+    ):
+        with pytest.raises(ManifestRefused, match="Trouble"):
+            tuningjob.to_manifest(search, data=IRIS)
+
+
 def test_all_of_it_is_told_at_once() -> None:
     search = GridSearchCV(
         FunctionTransformer(lambda X: X), {"a": 3, "b": [print, tamed, lambda: 0]}, cv=ShuffleSplit(3)

@@ -42,7 +42,7 @@ from tuningjob.search.parameters import means_two_things, owners_of
 from tuningjob.search.reasons import ADDRESS
 from tuningjob.search.shortened import shortened
 from tuningjob.search.splitters import draws, is_seed, takes_groups
-from tuningjob.search.written import function_path, json_of, literal_of, public_path
+from tuningjob.search.written import attribute_of, function_path, json_of, literal_of, public_path
 
 _GRIDS: Final = (GridSearchCV, SharedGridSearchCV)
 _DRAWN: Final = (RandomizedSearchCV, SharedRandomizedSearchCV)
@@ -141,7 +141,7 @@ class _Writer:
     # --- what is tuned
 
     def _estimator(self, estimator: Estimator) -> Any:  # noqa: ANN401  JSON
-        if not callable(getattr(estimator, "get_params", None)) or inspect.isclass(estimator):
+        if not callable(attribute_of(estimator, "get_params")) or inspect.isclass(estimator):
             self._refuse("estimator", "an estimator", estimator)
             return None
         return to_json(self._value(estimator, "estimator"))
@@ -182,7 +182,7 @@ class _Writer:
         for name, values in given.items():
             where = f"{path}[{name!r}]"
             found = listed[str(name)]
-            if drawn and hasattr(values, "rvs"):
+            if drawn and attribute_of(values, "rvs") is not None:
                 written[str(name)] = self._distribution(values, where)
             elif isinstance(values, range) and values:
                 written[str(name)] = {"range": [values.start, values.stop, values.step]}
@@ -231,7 +231,7 @@ class _Writer:
         if isinstance(cv, PredefinedSplit):
             self._refuse("cv", _SAYABLE, _Told("a PredefinedSplit"), _FOLDS)
             return None
-        if not all(callable(getattr(cv, method, None)) for method in ("split", "get_n_splits")):
+        if not all(callable(attribute_of(cv, method)) for method in ("split", "get_n_splits")):
             self._refuse("cv", "a number of folds, or a splitter", _Told(f"a {type(cv).__name__}"), _FOLDS)
             return None
         return self._splitter(cv)
@@ -351,7 +351,7 @@ def _from_main(found: str, path: str) -> Iterator[Problem]:
 
 def _set_beside_params(value: ParamValue, path: str) -> Iterator[Problem]:
     """What ``clone`` keeps and a manifest cannot say, of an estimator and those within it."""
-    if inspect.isclass(value) or not callable(getattr(value, "get_params", None)):
+    if inspect.isclass(value) or not callable(attribute_of(value, "get_params")):
         return
     try:
         within = {"": value, **value.get_params(deep=True)}
@@ -370,8 +370,10 @@ def _listed(values: Anything) -> list[Any] | None:
     """The values of one parameter, as ParameterGrid takes them; None for what it does not take."""
     if isinstance(values, np.ndarray):
         return list(values) if values.ndim == 1 and len(values) else None
-    is_list = isinstance(values, Sequence) and not isinstance(values, str | bytes)
-    return list(values) if is_list and len(values) else None
+    with suppress(Exception):  # a sequence of the user's
+        if isinstance(values, Sequence) and not isinstance(values, str | bytes):
+            return list(values) or None
+    return None
 
 
 def _bounds_of(kind: str, given: Mapping[str, Any]) -> tuple[Any, Any] | None:

@@ -112,26 +112,27 @@ def public_path(cls: type[Any]) -> str | None:
     """
     name, parts = cls.__name__, str(cls.__module__).split(".")
     modules = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-    here = (module for module in modules if _attribute(sys.modules.get(module), name) is cls)
+    here = (module for module in modules if attribute_of(sys.modules.get(module), name) is cls)
     return next((f"{module}.{name}" for module in here), None)
 
 
 def function_path(function: Anything) -> str | None:
     """The shortest dotted path by which a function or a class can be imported; None for one that cannot be."""
-    name = _attribute(function, "__name__")
+    name = attribute_of(function, "__name__")
     if isinstance(function, type):
         return public_path(function)
     if not callable(function) or not isinstance(name, str) or PATH_TEXT.fullmatch(f"m.{name}") is None:
         return None
-    module = _attribute(function, "__module__")
+    module = attribute_of(function, "__module__")
     parts = module.split(".") if isinstance(module, str) else []
     # ufuncs do not say where they are from
     homes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)] or list(_HOMES_OF_UFUNCS)
-    here = (home for home in homes if _attribute(sys.modules.get(home), name) is function)
+    here = (home for home in homes if attribute_of(sys.modules.get(home), name) is function)
     return next((f"{home}.{name}" for home in here), None)
 
 
-def _attribute(owner: object, name: str) -> Anything:
+def attribute_of(owner: object, name: str) -> Anything:
+    """An attribute, whatever the user's own code does; None without it."""
     try:
         return getattr(owner, name, None)
     except Exception:  # noqa: BLE001  a module's own __getattr__
@@ -163,7 +164,7 @@ class _Writer:
         if isinstance(value, type) or inspect.isroutine(value) or isinstance(value, np.ufunc):
             path = function_path(value)
             return _unwritten(value) if path is None else FunctionOf(path)
-        params = _params_of(value) if callable(_attribute(value, "get_params")) else arguments_kept(value)
+        params = _params_of(value) if callable(attribute_of(value, "get_params")) else arguments_kept(value)
         return _unwritten(value) if params is None else self._write_object(value, params, room - 1)
 
     def _write_collection(self, value: ParamValue, room: int) -> Value | None:
@@ -245,7 +246,7 @@ def _plain(value: ParamValue) -> Anything:
 def _unwritten(value: ParamValue) -> Unwritten:
     if inspect.isroutine(value) or isinstance(value, type):
         # the repr of a function has its address
-        name = f"{_attribute(value, '__module__')}.{_attribute(value, '__qualname__') or shown(value)}"
+        name = f"{attribute_of(value, '__module__')}.{attribute_of(value, '__qualname__') or shown(value)}"
         what = "class" if isinstance(value, type) else "named function"
         return Unwritten(name, f"Put a {what} at the top of a module in its place.")
     return Unwritten(shown(value, _LONGEST_REPR), _advice(value))
@@ -264,8 +265,8 @@ def _advice(value: ParamValue) -> str:
 
 def arguments_kept(value: ParamValue) -> dict[str, Any] | None:
     """What an object was made with: only of one that keeps its arguments under their names, and nothing beside them."""
-    names = keywords_of(type(value)) if isinstance(_attribute(value, "__dict__"), dict) else None
-    kept = vars(value) if names is not None else {}
+    kept = attribute_of(value, "__dict__")
+    names = keywords_of(type(value)) if isinstance(kept, dict) else None
     return dict(kept) if names is not None and set(kept) == set(names) else None
 
 
