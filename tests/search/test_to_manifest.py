@@ -293,6 +293,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
         GridSearchCV(FOREST, {"random_state": [0, np.random.RandomState(0)]}),
         "param_grid['random_state'][1]: must be what a manifest can say, but got RandomState(MT19937). Give an integer as seed.",
     ),
+    "an array of objects": (GridSearchCV(OneHotEncoder(categories=[np.array(["a"], dtype=object)]), {"drop": [None]}), "estimator.categories[0]: must be what a manifest can say, but got array(['a'], dtype=object). Write a list: its tolist()."),
+    "a slice": (GridSearchCV(ColumnTransformer([("a", "drop", slice(0, 2))]), {"n_jobs": [1]}), "estimator.transformers[0][2]: must be what a manifest can say, but got slice(0, 2, None). Write a list of what it selects."),
     "anything": (GridSearchCV(Closed(object()), DEPTHS), "estimator.lock: must be what a manifest can say, but got <object object>. A manifest says objects"),
     "what set_output did": (
         GridSearchCV(make_pipeline(StandardScaler(), SVC()).set_output(transform="pandas"), {"svc__C": [1]}),

@@ -253,8 +253,10 @@ def _unwritten(value: ParamValue) -> Unwritten:
 
 
 def _advice(value: ParamValue) -> str:
-    if isinstance(value, np.ndarray):
+    if callable(attribute_of(value, "tolist")):  # an array of objects, an index or a column of pandas'
         return "Write a list: its tolist()."
+    if isinstance(value, slice):
+        return "Write a list of what it selects."
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return "Give an integer as seed."
     return (
