@@ -114,7 +114,7 @@ _NOT_ONE_VALUE: Final = {
     **dict.fromkeys(DISTRIBUTION_TAGS, "is drawn from: write it in the place of the list."),
     "repr": "stands where a search had a value that no manifest can write.",
 }
-_LIST_TAGS: Final = {"tuple": TupleOf, "array": ArrayOf}
+_LIST_TAGS: Final[dict[str, type[TupleOf] | type[ArrayOf]]] = {"tuple": TupleOf, "array": ArrayOf}
 TAGS: Final = {*_SCALAR_TAGS, *_NOT_ONE_VALUE, *_LIST_TAGS, "dict"}
 _TOO_LONG_TO_READ: Final = 10**23
 INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
