@@ -300,7 +300,7 @@ def test_a_value_that_is_wrong_within_an_estimator_is_told_by_its_own_field(
     params: dict[str, Any], reason: str, field: str
 ) -> None:
     inner = {"class": "sklearn.ensemble.BaggingClassifier", "params": {"estimator": {**TREE, "params": params}}}
-    steps = [{"name": "scale", **SCALER}, {"name": "bag", **inner}]
+    steps: list[dict[str, Any]] = [{"name": "scale", **SCALER}, {"name": "bag", **inner}]
     with pytest.raises(ManifestRefused) as refused:
         small({"bag__n_estimators": [2]}, pipeline=steps)
     (problem,) = refused.value.problems
@@ -342,7 +342,7 @@ def test_another_code_of_a_factory_or_a_function_is_another_fit(
     }
     written = [{"factory": "models_of_mine.make"}, {"pipeline": [step, {"name": "tree", **tree}]}]
 
-    def keys(helper: str) -> list[str]:
+    def keys(helper: str) -> list[str | None]:
         (tmp_path / "models_of_mine.py").write_text(
             "from sklearn.pipeline import Pipeline\nfrom sklearn.tree import DecisionTreeClassifier\n"
             f"def same(X):\n    return X{helper}\n"
@@ -362,6 +362,7 @@ def test_another_code_of_a_factory_or_a_function_is_another_fit(
 
     before, again, after = keys(""), keys(""), keys(" + 0")
     assert before == again
+    assert None not in before
     assert [one != other for one, other in zip(before, after, strict=True)] == [True, True]
 
 
@@ -410,5 +411,11 @@ def test_a_manifest_of_before_is_what_it_was(iris_forest: dict[str, Any]) -> Non
     written = dump_spec(load(iris_forest).spec)["estimator"]
     assert written == {"pipeline": [{"name": "scale", **SCALER, "params": {}}, {"name": "tree", **TREE}], "params": {}}
     # maps that have the words of the short forms, but not their shape
-    for value in ({"function": "sigmoid"}, {"columns": ["a", "b"]}, {"pipeline": {"a": 1}}, {"union": []}):
+    plain: list[dict[str, Any]] = [
+        {"function": "sigmoid"},
+        {"columns": ["a", "b"]},
+        {"pipeline": {"a": 1}},
+        {"union": []},
+    ]
+    for value in plain:
         assert materialise(parse_literal(value, "p")) == value

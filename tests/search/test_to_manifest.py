@@ -277,7 +277,7 @@ def test_a_scorer_alone_keeps_the_names_of_the_columns() -> None:
 # --- what cannot be said
 
 
-class Closed(BaseEstimator):  # type: ignore[misc]
+class Closed(BaseEstimator):
     """Keeps something that no literal has."""
 
     def __init__(self, lock: Any = None) -> None:

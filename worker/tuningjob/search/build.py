@@ -239,7 +239,7 @@ def keywords_of(thing: Anything) -> list[str] | None:
     return [each.name for each in parameters if each.kind not in {each.POSITIONAL_ONLY, each.VAR_POSITIONAL}]
 
 
-def _not_made(class_path: str, field: str, error: Exception) -> ManifestRefused:
+def _not_made(class_path: str, field: str, error: Exception | SystemExit) -> ManifestRefused:
     must_be = "a class that takes these params"
     return refused(Reason.ESTIMATOR_INVALID, field, must_be, class_path, f"It says: {error_text(error)}.")
 

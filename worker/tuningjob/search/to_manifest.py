@@ -94,9 +94,9 @@ def to_manifest(
     }
     if writer.problems:
         raise ManifestRefused(writer.problems)
-    document = canonical(document)
-    load(document)
-    return document
+    written: dict[str, Any] = canonical(document)
+    load(written)
+    return written
 
 
 def _kubernetes_name(name: str) -> str:
