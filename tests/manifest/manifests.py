@@ -155,7 +155,36 @@ SPLIT: Final[Body] = {
     "crossValidation": {"splitter": {"class": "a.B", "params": {"n_splits": 3}}, "groups": "patient"},
 }
 PREDEFINED: Final[Body] = {**FULL, "crossValidation": {"predefined": "fold"}}
-SAMPLES: Final = (FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED)
+# estimators inside of each other: each kind at the top, and each kind in each
+_WITHIN: Final[Body] = {
+    "pipeline": [{"name": "a", "class": "a.B"}],
+    "union": [{"name": "a", "class": "a.B"}],
+    "columns": [{"name": "a", "columns": ["a"], "class": "a.B"}],
+}
+_PARTS: Final[list[Body]] = [
+    {"name": "made", "class": "a.B", "params": {"C": 1}},
+    {"name": "steps", "pipeline": _WITHIN["pipeline"]},
+    {"name": "parts", "columns": _WITHIN["columns"], "remainder": "drop"},
+    {"name": "both", "union": _WITHIN["union"]},
+]
+STEPS: Final[Body] = {**MINIMAL, "estimator": {"pipeline": _PARTS}}
+UNION: Final[Body] = {**MINIMAL, "estimator": {"union": _PARTS}}
+COLUMNS: Final[Body] = {
+    **MINIMAL,
+    "estimator": {
+        "columns": [
+            {"name": "made", "columns": ["a", "b"], "class": "a.B", "params": {"C": 1}},
+            {"name": "steps", "columns": "text", "pipeline": _WITHIN["pipeline"]},
+            {"name": "both", "columns": {"dtype": "number"}, "union": _WITHIN["union"]},
+        ],
+        "remainder": "passthrough",
+    },
+}
+FACTORY: Final[Body] = {**MINIMAL, "estimator": {"factory": "mine.make_model", "params": {"depth": 2}}}
+SAMPLES: Final = (
+    FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
+    FACTORY,
+)  # fmt: skip
 
 
 def manifest(spec: Body, name: str = "sample") -> Body:

@@ -10,8 +10,10 @@ import pytest
 
 from tests.manifest.conftest import JOBS
 from tests.manifest.manifests import (
+    COLUMNS,
     CRD,
     DRAWN,
+    FACTORY,
     FULL,
     MADE,
     MINIMAL,
@@ -19,6 +21,8 @@ from tests.manifest.manifests import (
     SAMPLES,
     SEVERAL,
     SPEC,
+    STEPS,
+    UNION,
     Body,
     Path,
     at,
@@ -92,6 +96,7 @@ VOLUME: Final = {"name": "a", "mountPath": "/a", "secret": "a"}
 SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
 OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
 READ: Final = changed(OF_A_FILE, ("data", "read"), {"delimiter": ";", "names": ["a", "b"]})
+A_STEP: Final = [{"name": "b", "class": "a.B"}]
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     "a quantity of CPU": (
         changed(FULL, ("resources", "cpu"), "much"),
@@ -183,6 +188,49 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         "must be one of a class, a pipeline, columns, a union, and a factory",
         MINIMAL,
     ),
+    "a factory and a class": (
+        changed(FACTORY, ("estimator", "class"), "sklearn.svm.SVC"),
+        "must be one of a class, a pipeline, columns, a union, and a factory",
+        FACTORY,
+    ),
+    **{
+        f"{what} of one name": (
+            changed(spec, ("estimator", what, 1, "name"), "made"),
+            "must be a list of parts with different names",
+            changed(spec, ("estimator", what, 1, "name"), "made2"),
+        )
+        for what, spec in {"columns": COLUMNS, "union": UNION}.items()
+    },
+    **{
+        f"params beside {what}": (
+            changed(spec, ("estimator", "params"), {"C": 1}),
+            "spec.estimator.params: Too many",
+            changed(spec, ("estimator", "params"), {}),
+        )
+        for what, spec in {"columns": COLUMNS, "a union": UNION}.items()
+    },
+    "a remainder of no columns": (
+        changed(PIPELINE, ("estimator", "remainder"), "drop"),
+        "spec.estimator",
+        lacking(COLUMNS, ("estimator", "remainder")),
+    ),
+    **{
+        f"{what} within {where}": (
+            changed(spec, ("estimator", where), [bad]),
+            "spec.estimator",
+            changed(spec, ("estimator", where), [good]),
+        )
+        for where, spec, beside in (
+            ("pipeline", STEPS, {"name": "a"}),
+            ("union", UNION, {"name": "a"}),
+            ("columns", COLUMNS, {"name": "a", "columns": ["a"]}),
+        )
+        for what, bad, good in (
+            ("nothing", beside, {**beside, "class": "a.B"}),
+            ("a class and a pipeline", {**beside, "class": "a.B", "pipeline": A_STEP}, {**beside, "pipeline": A_STEP}),
+            ("params beside a union", {**beside, "union": A_STEP, "params": {"C": 1}}, {**beside, "union": A_STEP}),
+        )
+    },
     "params beside a pipeline": (
         changed(PIPELINE, ("estimator", "params"), {"C": 1}),
         "spec.estimator.params: Too many",
@@ -446,8 +494,8 @@ def numbered(path: Path, item: Any, count: int) -> list[Any]:
     """``count`` items like this one, none like another."""
     if isinstance(item, str):
         return [f"{item}{i}" for i in range(count)]
-    key = {"env": "name", "volumes": "name", "pipeline": "name", "topologySpread": "topologyKey"}.get(str(path[-1]))
-    items = [{**item, **({key: f"{item[key]}{i}"} if key else {})} for i in range(count)]
+    key = "topologyKey" if path[-1] == "topologySpread" else "name"
+    items = [{**item, **({key: f"{item[key]}{i}"} if key in item else {})} for i in range(count)]
     return [{**item, "mountPath": f"/x{i}"} if "mountPath" in item else item for i, item in enumerate(items)]
 
 
@@ -576,6 +624,16 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
             [{"name": name, "class": "a.b"} for name in "ba"],
         ),
     ],
+    "estimator.columns": [
+        (COLUMNS, [{"name": "a", "columns": one, "class": "a.b"}], [{"name": "a", "columns": other, "class": "a.b"}])
+        for one, other in ((["a", "b"], ["b", "a"]), (["a"], "a"), ({"dtype": "number"}, {"dtype": "object"}))
+    ],
+    "estimator.union": [
+        (UNION, [{"name": "a", "class": "a.b"}], [{"name": "a", "class": "drop"}]),
+        (UNION, [{"name": "a", "union": A_STEP}], [{"name": "a", "pipeline": A_STEP}]),
+    ],
+    "estimator.remainder": [(COLUMNS, "drop", "passthrough"), (COLUMNS, "passthrough", ...)],
+    "estimator.factory": [(FACTORY, "a.b", "a.c")],
     "search.grid.parameters": [
         (MINIMAL, {"C": [1]}, {"C": [1, 2]}),
         (MINIMAL, {"C": [1]}, {"gamma": [1]}),
@@ -711,7 +769,7 @@ def change(server: ApiServer, before: Body, after: Body) -> str:
 
 
 # They have no type there, and stand beside others that have none: the object that has them is named.
-UNTYPED: Final = {"data.params", "data.target", "data.features"}
+UNTYPED: Final = {"data.params", "data.target", "data.features", "estimator.params", "estimator.remainder"}
 CHANGES: Final = [(name, *case) for name, cases in FROZEN.items() for case in cases]
 
 
@@ -722,7 +780,7 @@ def test_a_field_stays_as_it_was_created(server: ApiServer, name: str, spec: Bod
     # to and fro: an optional field may neither come nor go
     for old, new in ((before, after), (after, before)):
         told = change(server, old, new)
-        named = "spec.data" if name in UNTYPED else f"spec.{name}"
+        named = f"spec.{name.rpartition('.')[0] if name in UNTYPED else name}"
         assert f"{named}: Forbidden: {ADVICE}" in told, told
         assert re.findall(r'"field":"([^"]+)"', told) == [named]
         assert frozen_changes(load(manifest(old)).spec, load(manifest(new)).spec) == [f"spec.{name}"]
