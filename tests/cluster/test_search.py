@@ -53,6 +53,7 @@ def assert_equal_to_scikit_learn(jobs: TuningJobs, document: Document) -> None:
     configmap = jobs.cluster.get("configmap", f"{name}-results", namespace=jobs.namespace)
     assert configmap is not None
     assert json.loads(configmap["data"]["best_params.json"]) == to_literals(want.best_params_, want.best_estimator_)
+    assert f"The answer is candidate {want.best_index_}: " in configmap["data"]["verdict.txt"]
     assert configmap["data"]["leaderboard.csv"].splitlines()[0].startswith("rank_test_score,candidate,mean_test_score")
 
 

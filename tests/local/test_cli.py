@@ -42,6 +42,7 @@ def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[
     folder = tmp_path / "results" / "breast-cancer-svc"
     assert {path.name for path in folder.iterdir()} >= {
         "best_params.json", "cv_results.csv", "cv_results.parquet", "leaderboard.csv", "model.joblib", "tuning.db",
+        "verdict.txt",
     }  # fmt: skip
     assert json.loads((folder / "best_params.json").read_text()) == {
         "svc__C": 10,
@@ -49,6 +50,9 @@ def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[
         "svc__kernel": "rbf",
     }
     assert "Best of 9 candidates (accuracy)" in done.stdout
+    words = (folder / "verdict.txt").read_text()
+    assert "better than guessing without any feature." in " ".join(words.split())
+    assert words in done.stdout
     assert "all 45 fits summed" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -222,6 +222,17 @@ class TestChildren:
         assert "binaryData" not in results.configmap
         assert well_formed(results.configmap) == results.configmap
 
+    def test_the_verdict_in_words_is_there_and_one_that_an_older_worker_never_wrote_is_not_missed(self) -> None:
+        with_words, without = (
+            build_results(tuningjob(), ResultFiles({"best_params.json": b"{}", "leaderboard.csv": b"", **verdict}))
+            for verdict in ({"verdict.txt": "± 0.01\n".encode()}, {})
+        )
+
+        assert with_words.configmap["data"]["verdict.txt"] == "± 0.01\n"
+        assert with_words.left_out == without.left_out == ("cv_results.csv (not there)",)
+        too_large = build_results(tuningjob(), ResultFiles({}, oversized=("verdict.txt",)))
+        assert "verdict.txt (too large)" in too_large.left_out
+
     def test_a_file_that_was_never_sent_is_named(self) -> None:
         assert build_results(tuningjob(), ResultFiles({})).left_out[0] == "best_params.json (not there)"
 

@@ -149,6 +149,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             problem=problem,
             index=environment.index,
             n_jobs=n_jobs,
+            name=search.name,
             claimant=environment.claimant(),
             memory=environment.memory_bytes,
             stop=stop,

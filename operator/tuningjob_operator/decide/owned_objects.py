@@ -16,18 +16,19 @@ from tuningjob.manifest.wellknown import (
     CV_RESULTS_CSV_FILE,
     KIND,
     LEADERBOARD_FILE,
+    VERDICT_FILE,
 )
 from tuningjob_operator import names
 from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, uid_of
 
 # etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
 MAX_RESULT_BYTES: Final = 900 * 1024
-# Of what is compressed, a longer text will not fit either, and is not worth reading; of the two others, which people read.
+# Of what is compressed, a longer text will not fit either, and is not worth reading; of the others, which people read.
 MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 1024 * 1024
 # What base64 makes of more does not fit.
 MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
-PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, VERDICT_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 31  # zlib's number for its largest window and gzip's header
 _MAX_EVENT_MESSAGE: Final = 1_024
@@ -59,7 +60,7 @@ class ResultFiles:
 
 
 def read_files(open_file: Callable[[str], BinaryIO]) -> ResultFiles:
-    """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 2 MiB are in memory."""
+    """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 3 MiB are in memory."""
     contents: dict[str, bytes] = {}
     oversized: list[str] = []
     for name in PUBLISHED_FILES:
@@ -110,6 +111,8 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Publicati
     for name in PUBLISHED_FILES:
         content = files.contents.get(name)
         if content is None:
+            if name == VERDICT_FILE and name not in files.oversized:
+                continue  # workers of older releases write none
             left_out.append(f"{name} ({'too large' if name in files.oversized else 'not there'})")
             continue
         if name == CV_RESULTS_CSV_FILE:

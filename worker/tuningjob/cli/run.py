@@ -12,7 +12,7 @@ from tuningjob.cli.source import RESULTS, user
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJob, load_file
 from tuningjob.manifest.literals import readable
-from tuningjob.manifest.wellknown import LEADERBOARD_FILE
+from tuningjob.manifest.wellknown import LEADERBOARD_FILE, VERDICT_FILE
 from tuningjob.sizing import Size, check_limit, size_of, size_warning
 
 if TYPE_CHECKING:
@@ -153,6 +153,9 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
     hidden = print_table(titles, rows, right=right, width=terminal_width())
     if hidden:
         out.print(f"{hidden} more columns: {output / LEADERBOARD_FILE}", soft_wrap=True)
+    verdict = output / VERDICT_FILE
+    if verdict.is_file():  # of a version of an older release there is none
+        out.print(f"\n{verdict.read_text(encoding='utf-8')}", soft_wrap=True)
     if outcome.answer.choice is not None:
         out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
     if outcome.answer.baseline is not None:

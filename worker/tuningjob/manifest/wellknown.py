@@ -50,6 +50,7 @@ ENV_JOBLIB_CPUS: Final = "LOKY_MAX_CPU_COUNT"
 
 # Files that a finished search leaves behind, on a laptop and as artifacts of the results service.
 BEST_PARAMS_FILE: Final = "best_params.json"
+VERDICT_FILE: Final = "verdict.txt"  # what was found, how sure that is, and what to do next, in words
 LEADERBOARD_FILE: Final = "leaderboard.csv"
 CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
 CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
@@ -59,6 +60,7 @@ SIDECAR_FILE: Final = "artifacts.json"  # size, digest and library versions of t
 # In the order in which they are handed in: where the last one is, the others are.
 RESULT_FILES: Final = (
     BEST_PARAMS_FILE,
+    VERDICT_FILE,
     LEADERBOARD_FILE,
     CV_RESULTS_CSV_FILE,
     CV_RESULTS_PARQUET_FILE,

@@ -46,6 +46,13 @@ _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("g
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is said of the results, as the files have it."""
+
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Results:
     """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
     candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
@@ -296,8 +303,8 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_files(problem: SearchProblem, results: Results, search: SearchCV, folder: Path) -> None:
-    """Every file of wellknown.RESULT_FILES, each whole or not there at all; ``search`` is the fitted one.
+def write_files(problem: SearchProblem, results: Results, search: SearchCV, told: Told, folder: Path) -> None:
+    """Every file of wellknown.RESULT_FILES, each whole or not there at all; ``search`` is the fitted one, ``told`` of it.
 
     Floats are written with Python's shortest repr, which reads back equal. The sidecar is there once the others are.
     """
@@ -308,6 +315,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, fold
     best = json.dumps(to_literals(results.best_params, search.best_estimator_), indent=2, sort_keys=True) + "\n"
     writers: dict[str, Callable[[Path], object]] = {
         wellknown.BEST_PARAMS_FILE: lambda path: path.write_text(best, encoding="utf-8"),
+        wellknown.VERDICT_FILE: lambda path: path.write_text(told.verdict, encoding="utf-8"),
         wellknown.LEADERBOARD_FILE: lambda path: leaderboard(results).to_csv(path, index=False),
         wellknown.CV_RESULTS_CSV_FILE: lambda path: frame.to_csv(path, index=False),
         wellknown.CV_RESULTS_PARQUET_FILE: lambda path: frame.to_parquet(path, index=False),

@@ -31,6 +31,7 @@ from tuningjob.search.cells import (
     work_of,
 )
 from tuningjob.search.courier import Courier, Sender
+from tuningjob.search.judgement import told_of
 from tuningjob.search.lost import lost_result
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
@@ -50,7 +51,7 @@ _GLANCE_SECONDS: Final = 0.002
 @dataclass
 class Worker:
     """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see ClaimRequest.
-    ``memory`` is the limit in bytes of all that it may use, 0 where there is none.
+    ``name`` is the search's, for what is said of it; ``memory`` the limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
     ``on_reused`` with how many were taken over. ``has_begun``: it was given a unit.
@@ -60,6 +61,7 @@ class Worker:
     problem: SearchProblem
     index: int
     n_jobs: int
+    name: str = ""
     claimant: str = ""
     memory: int = 0
     stop: Stop = field(default_factory=Stop)
@@ -109,7 +111,8 @@ class Worker:
         except SearchFailed as failed:
             self.journal.fail(str(failed))
             raise
-        write_files(self.problem, results, fitted_search(self.problem, results, best, seconds), folder)
+        told = told_of(self.problem, results, name=self.name, refit_seconds=seconds)
+        write_files(self.problem, results, fitted_search(self.problem, results, best, seconds), told, folder)
         hand_in(folder)
         answer = Answer(
             best_index=results.best_index,

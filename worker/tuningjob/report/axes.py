@@ -1,0 +1,176 @@
+"""The parameters that a search varied, and the grids that its candidates make up."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from tuningjob.aliases import ParamValue
+from tuningjob.report.spelling import Spelled, Speller
+
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+_LOG_SPREAD: Final = 10.0
+# A block that is no grid may be several of them, told apart by a parameter of so many values.
+_MOST_PARTS: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One parameter. ``levels`` are its values, numbers first and in their order; ``codes`` the one of each candidate, -1 where a
+    candidate does not set it.
+    """
+
+    name: str
+    levels: tuple[Spelled, ...]
+    codes: Ints
+    speller: Speller
+
+    def code_of(self, value: ParamValue) -> int | None:
+        """Which level a value is; None if it was not tried."""
+        python = self.speller(value).python
+        return next((code for code, level in enumerate(self.levels) if level.python == python), None)
+
+    @cached_property
+    def numbers(self) -> Floats:
+        """Of the levels; NaN of those that are none."""
+        return np.asarray([math.nan if level.number is None else level.number for level in self.levels])
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values can be ordered: all are numbers, but for None."""
+        return all(level.number is not None or level.python == "None" for level in self.levels) and any(
+            level.number is not None for level in self.levels
+        )
+
+    @property
+    def has_none(self) -> bool:
+        """Whether None, which mostly is no bound at all, is among its values."""
+        return any(level.python == "None" for level in self.levels)
+
+    @cached_property
+    def is_log(self) -> bool:
+        """Whether its numbers are spread evenly by ratios rather than by differences, over a decade at least."""
+        return is_log(self.numbers[~np.isnan(self.numbers)])
+
+
+def is_log(numbers: Floats) -> bool:
+    """Whether sorted numbers are better seen on a logarithmic scale."""
+    if len(numbers) < 3 or numbers[0] <= 0 or numbers[-1] / numbers[0] < _LOG_SPREAD:
+        return False
+    steps, ratios = np.diff(numbers), np.diff(np.log(numbers))
+    return bool(ratios.std() / ratios.mean() <= steps.std() / steps.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Candidates that set the same parameters. ``axes`` are those with several values among them.
+
+    ``cube`` has an axis of its own for each of them, and in each place the candidate; None where not every combination is there
+    once.
+    """
+
+    rows: Ints
+    axes: tuple[Axis, ...]
+    cube: Ints | None
+    codes: tuple[Ints, ...]  # of each axis: which of its levels are in the block
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is a grid."""
+        return self.cube is not None
+
+    def has(self, candidate: int) -> bool:
+        """Whether a candidate is in it."""
+        return bool((self.rows == candidate).any())
+
+    def levels(self, axis: int) -> list[Spelled]:
+        """The values of one of its axes."""
+        return [self.axes[axis].levels[code] for code in self.codes[axis]]
+
+    def place(self, axis: int, candidate: int) -> int:
+        """Which of ``levels(axis)`` a candidate has."""
+        return int(np.flatnonzero(self.codes[axis] == self.axes[axis].codes[candidate])[0])
+
+
+def axes_of(cv_results: Mapping[str, Any], size: int, speller: Speller) -> tuple[Axis, ...]:
+    """The parameters of ``cv_results_``, in the order of its columns."""
+    names = [name for name in cv_results if name.startswith("param_")]
+    return tuple(_axis(name.removeprefix("param_"), cv_results[name], size, speller) for name in names)
+
+
+def _axis(name: str, column: ParamValue, size: int, speller: Speller) -> Axis:
+    absent = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else np.zeros(size, dtype=bool)
+    values = column.data if isinstance(column, np.ma.MaskedArray) else column
+    plain: list[Any] = values.tolist() if isinstance(values, np.ndarray) and values.dtype != object else list(values)
+    found: dict[str, int] = {}
+    levels: list[Spelled] = []
+    seen: dict[int, int] = {}  # by identity: values are held by the column meanwhile
+    codes = np.full(size, -1, dtype=np.intp)
+    for row, (value, gone) in enumerate(zip(plain, absent, strict=True)):
+        if gone:
+            continue
+        code = seen.get(id(value))
+        if code is None:
+            level = speller(value)
+            code = found.setdefault(level.python, len(levels))
+            if code == len(levels):
+                levels.append(level)
+            seen[id(value)] = code
+        codes[row] = code
+    order = sorted(range(len(levels)), key=lambda code: _rank(levels[code], code))
+    places = np.empty(len(levels) + 1, dtype=np.intp)
+    places[order] = np.arange(len(levels))
+    places[-1] = -1
+    return Axis(name, tuple(levels[code] for code in order), places[codes], speller)
+
+
+def _rank(level: Spelled, code: int) -> tuple[int, float, int]:
+    return (1, 0.0, code) if level.number is None else (0, level.number, code)
+
+
+def blocks_of(axes: Sequence[Axis], size: int) -> tuple[Block, ...]:
+    """The candidates by the parameters that they set; what is no grid is parted by a parameter, if that makes grids of it."""
+    rows = np.arange(size, dtype=np.intp)
+    if not axes:
+        return (_block((), rows),)
+    present = np.stack([axis.codes >= 0 for axis in axes], axis=1)
+    _, kinds = np.unique(present, axis=0, return_inverse=True)
+    kinds = kinds.reshape(-1)
+    order = dict.fromkeys(kinds.tolist())  # as the maps of a manifest stand
+    return tuple(block for kind in order for block in _parted(axes, rows[kinds == kind]))
+
+
+def _parted(axes: Sequence[Axis], rows: Ints) -> Iterable[Block]:
+    whole = _block(axes, rows)
+    if not whole.is_full:
+        for axis, codes in zip(whole.axes, whole.codes, strict=True):
+            if axis.is_numeric or len(codes) > _MOST_PARTS:
+                continue
+            parts = [_block(axes, rows[axis.codes[rows] == code]) for code in codes]
+            if all(part.is_full for part in parts):
+                return parts
+    return [whole]
+
+
+def _block(axes: Sequence[Axis], rows: Ints) -> Block:
+    found = [(axis, np.unique(axis.codes[rows])) for axis in axes]
+    varied = [(axis, codes) for axis, codes in found if len(codes) > 1]
+    shape = tuple(len(codes) for _, codes in varied)
+    return Block(
+        rows, tuple(axis for axis, _ in varied), _cube(varied, rows, shape), tuple(codes for _, codes in varied)
+    )
+
+
+def _cube(varied: Sequence[tuple[Axis, Ints]], rows: Ints, shape: tuple[int, ...]) -> Ints | None:
+    if math.prod(shape) != len(rows):
+        return None
+    if not varied:
+        return rows.reshape(())
+    cube = np.full(shape, -1, dtype=np.intp)
+    cube[tuple(np.searchsorted(codes, axis.codes[rows]) for axis, codes in varied)] = rows
+    return cube if (cube >= 0).all() else None

@@ -1,0 +1,54 @@
+"""A piece of advice."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from tuningjob.report.axes import Block
+from tuningjob.report.table import Floats, ResultTable
+
+
+class Kind(StrEnum):
+    """What a check has seen."""
+
+    EDGE = "BestOnEdge"
+    NO_GAIN = "NoGain"
+    NOISE = "WithinNoise"
+    OVERFIT = "Overfitting"
+    FAILED = "FailedFits"
+    FOLD = "OutlyingFold"
+    METRIC = "MetricDisagrees"
+    FLAT = "FlatParameter"
+    INERT = "InertValues"
+    WASTED = "TimeWasted"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """``seen``: what the results show; ``reason``: why that matters; ``write``: what to write in the manifest.
+
+    ``about`` names the parameters, splits or metrics that it is about.
+    """
+
+    kind: Kind
+    seen: str
+    reason: str
+    write: str
+    about: tuple[str, ...] = ()
+
+
+SPLIT_ALIKE: Final = 1e-12  # scores that differ by less are one and the same
+
+
+def over_the_rest(table: ResultTable, block: Block, axis: int) -> tuple[Floats, Floats]:
+    """Of each level of an axis of a grid: the highest mean over all else, and the mean of the means. NaN where all failed."""
+    cube = block.cube
+    assert cube is not None  # noqa: S101  asked of grids alone
+    means = np.moveaxis(table.means[cube], axis, 0).reshape(cube.shape[axis], -1)
+    known = np.isfinite(means)
+    highest = np.where(known, means, -np.inf).max(axis=1)
+    counts = known.sum(axis=1)
+    average = np.where(known, means, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    return np.where(counts > 0, highest, np.nan), np.where(counts > 0, average, np.nan)

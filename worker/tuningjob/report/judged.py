@@ -1,0 +1,27 @@
+"""Verdict and advice together: what a search is told of by."""
+
+from dataclasses import dataclass
+
+from tuningjob.report import text
+from tuningjob.report.advice import Advice, advice_of
+from tuningjob.report.table import ResultTable
+from tuningjob.report.verdict import Verdict, verdict_of
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What came of a search, and what to do next."""
+
+    table: ResultTable
+    verdict: Verdict
+    advice: tuple[Advice, ...]
+
+    @property
+    def text(self) -> str:
+        """Both in words."""
+        return text.written(self.table.origin.name, self.verdict, self.advice)
+
+
+def judge(table: ResultTable) -> Judgement:
+    """Look at the results."""
+    return Judgement(table, verdict_of(table), advice_of(table))

@@ -1,0 +1,86 @@
+"""Values of parameters as text. They may be anything: looking at one never raises, and shows no more than is asked for."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from tuningjob.aliases import ParamValue
+
+_LONGEST: Final = 300
+_BARE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NOT_TEXT: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})  # by YAML 1.1
+_LETTERS: Final = {'"': '\\"', "\\": "\\\\"}
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A value as Python and as a manifest's YAML has it. ``number`` is what can be ordered and continued; None for all else."""
+
+    python: str
+    yaml: str
+    number: float | None = None
+
+
+Speller: TypeAlias = Callable[[ParamValue], Spelled]
+
+
+def spell(value: ParamValue) -> Spelled:
+    """Of plain values both; of all else its repr, which YAML has no word for."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    python = _repr(value)
+    if value is None:
+        return Spelled(python, "null")
+    if isinstance(value, bool):
+        return Spelled(python, python.lower())
+    if isinstance(value, str):
+        return Spelled(python, yaml_text(value))
+    return Spelled(python, _number(python) if isinstance(value, float) else python, number_of(value))
+
+
+def _number(text: str) -> str:
+    """YAML 1.1 takes 1e-05 for text: a number has a point there."""
+    return text.replace("e", ".0e") if "e" in text and "." not in text else text
+
+
+def number_of(value: ParamValue) -> float | None:
+    """The finite number that a value is, or None; True and False are none."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) not in {int, float}:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def yaml_text(text: str) -> str:
+    """A string in YAML's flow style: bare where nothing else could be read, else with quotes."""
+    if _BARE.fullmatch(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return '"' + "".join(_LETTERS.get(each, each) if each.isprintable() else _escaped(each) for each in text) + '"'
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def plain(text: str) -> str:
+    """What somebody else wrote, on one line and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _repr(value: ParamValue) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  a user's class may do anything
+        text = f"<{type(value).__name__}>"
+    text = plain(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,247 @@
+"""The results of a search as arrays: what verdict, advice and figures are functions of.
+
+Made from scikit-learn's ``cv_results_``; a row is a candidate, in its order. As in scikit-learn, more of a score is better.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from tuningjob.report.axes import Axis, Block, axes_of, blocks_of
+from tuningjob.report.spelling import Speller, spell
+
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
+
+RISKY_GAP: Final = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One metric. ``key`` is of its columns, ``told`` what people call it. ``folds``: candidates × splits."""
+
+    key: str
+    told: str
+    means: Floats
+    folds: Floats
+
+    @cached_property
+    def errors(self) -> Floats:
+        """Standard error of each mean over k splits: the sample's standard deviation by sqrt(k); 0 of one split."""
+        k = self.folds.shape[1]
+        if k < 2:
+            return np.zeros(len(self.means))
+        with np.errstate(invalid="ignore"):
+            errors: Floats = self.folds.std(axis=1, ddof=1) / math.sqrt(k)
+        return errors
+
+    @cached_property
+    def top(self) -> int | None:
+        """The first candidate of the highest mean; None where nothing has one."""
+        known = np.isfinite(self.means)
+        return int(np.where(known, self.means, -np.inf).argmax()) if known.any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A score to be better than: that of ``told``, on the same splits."""
+
+    told: str
+    folds: Floats
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which rule the answer was chosen; ``passed_over`` has the highest mean, and was not taken because ``why``."""
+
+    name: str
+    passed_over: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What the results alone do not tell. ``defaults``: what the estimator has for each parameter, before a candidate sets it.
+
+    ``errors``: how many fits failed, by what they said. ``gap``: a train score that is so much above the test score is told of.
+    """
+
+    name: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    dummy: Baseline | None = None
+    rule: Rule | None = None
+    errors: Mapping[str, int] = field(default_factory=dict)
+    failed_fits: int = 0
+    refit_seconds: float | None = None
+    gap: float = RISKY_GAP
+    may_be: Callable[[str, float], bool] = lambda _name, _value: (
+        True
+    )  # whether the estimator takes a number for a parameter
+
+
+@dataclass(frozen=True, eq=False)
+class ResultTable:
+    """The results. ``best`` is the candidate that is the answer; ``metrics`` has the deciding metric first."""
+
+    best: int
+    metrics: tuple[Metric, ...]
+    axes: tuple[Axis, ...]
+    fit_seconds: Floats  # the mean of a fit
+    score_seconds: Floats
+    gaps: Floats | None  # of the mean train score over the mean test score
+    origin: Origin
+    train: Floats | None = None  # mean train scores
+
+    @property
+    def metric(self) -> Metric:
+        """The one that decides."""
+        return self.metrics[0]
+
+    @property
+    def means(self) -> Floats:
+        """The deciding ones."""
+        return self.metric.means
+
+    @property
+    def folds(self) -> Floats:
+        """Test scores by the deciding metric, candidates × splits."""
+        return self.metric.folds
+
+    @property
+    def size(self) -> int:
+        """Candidates."""
+        return len(self.means)
+
+    @property
+    def splits(self) -> int:
+        """How many there are."""
+        return int(self.folds.shape[1])
+
+    @cached_property
+    def failed(self) -> Bools:
+        """Candidates without a mean: at least one of their fits failed, or gave no number."""
+        return ~np.isfinite(self.means)
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """Of all fits and scorings of each candidate."""
+        seconds: Floats = np.nan_to_num((self.fit_seconds + self.score_seconds) * self.splits)
+        return seconds
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The grids that the candidates make up, and what is no grid."""
+        return blocks_of(self.axes, self.size)
+
+    @property
+    def home(self) -> Block:
+        """The block that the answer is in."""
+        return next(block for block in self.blocks if block.has(self.best))
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every combination of values was tried."""
+        return all(block.is_full for block in self.blocks)
+
+    @cached_property
+    def error(self) -> float:
+        """Standard error of the highest mean; NaN where nothing has one."""
+        return math.nan if self.metric.top is None else float(self.metric.errors[self.metric.top])
+
+    @cached_property
+    def near(self) -> Ints:
+        """Candidates whose mean is not below the highest by more than its standard error, the highest first."""
+        top = self.metric.top
+        if top is None or not math.isfinite(self.error):
+            return np.asarray([] if top is None else [top], dtype=np.intp)
+        with np.errstate(invalid="ignore"):
+            near = np.flatnonzero(self.means >= self.means[top] - self.error)
+        ordered: Ints = near[np.argsort(-self.means[near], kind="stable")]
+        return ordered
+
+    @cached_property
+    def default_row(self) -> int | None:
+        """The candidate that sets every parameter to what the estimator has anyway."""
+        defaults = self.origin.defaults
+        if not self.axes or any(axis.name not in defaults for axis in self.axes):
+            return None
+        same: Bools = np.ones(self.size, dtype=bool)
+        for axis in self.axes:
+            wanted = axis.code_of(defaults[axis.name])
+            same &= (axis.codes == wanted) | (axis.codes < 0) if wanted is not None else axis.codes < 0
+        found = np.flatnonzero(same)
+        return int(found[0]) if found.size else None
+
+    def params(self, candidate: int) -> list[tuple[Axis, int]]:
+        """The parameters that a candidate sets: each axis, and which of its levels."""
+        return [(axis, int(axis.codes[candidate])) for axis in self.axes if axis.codes[candidate] >= 0]
+
+
+def table_of(
+    cv_results: Mapping[str, Any],
+    best: int,
+    *,
+    metric: str,
+    told: str = "",
+    origin: Origin | None = None,
+    speller: Speller = spell,
+) -> ResultTable:
+    """The table of ``cv_results_``, in which ``metric`` decides (``score``, if there is only one) and ``best`` is the answer."""
+    size = len(cv_results["params"])
+    keys = [metric, *(key for key in _metrics_of(cv_results) if key != metric)]
+    metrics = tuple(
+        Metric(
+            key,
+            (told if key == metric else "") or key,
+            _column(cv_results, f"mean_test_{key}", size),
+            _folds(cv_results, key, size),
+        )
+        for key in keys
+    )
+    train = _column(cv_results, f"mean_train_{metric}", size) if f"mean_train_{metric}" in cv_results else None
+    with np.errstate(invalid="ignore"):
+        gaps = None if train is None else train - metrics[0].means
+    return ResultTable(
+        best=int(best),
+        metrics=metrics,
+        axes=axes_of(cv_results, size, speller),
+        fit_seconds=_column(cv_results, "mean_fit_time", size),
+        score_seconds=_column(cv_results, "mean_score_time", size),
+        gaps=gaps,
+        origin=origin or Origin(),
+        train=train,
+    )
+
+
+def paired(better: Floats, worse: Floats) -> tuple[float, float]:
+    """The mean difference over the splits, and its standard error, both on the same splits.
+
+    Corrected for what training sets have in common: Nadeau and Bengio, Inference for the Generalization Error (2003), with a test
+    part of 1/k, as k folds have.
+    """
+    differences = better - worse
+    k = len(differences)
+    mean = float(differences.mean()) if k else math.nan
+    if k < 2:
+        return mean, math.nan
+    return mean, float(np.sqrt(differences.var(ddof=1) * (1 / k + 1 / (k - 1))))
+
+
+def _metrics_of(cv_results: Mapping[str, Any]) -> list[str]:
+    return [name.removeprefix("mean_test_") for name in cv_results if name.startswith("mean_test_")]
+
+
+def _column(cv_results: Mapping[str, Any], name: str, size: int) -> Floats:
+    return np.asarray(cv_results.get(name, np.full(size, np.nan)), dtype=np.float64)
+
+
+def _folds(cv_results: Mapping[str, Any], key: str, size: int) -> Floats:
+    columns: list[Sequence[float]] = []
+    while (name := f"split{len(columns)}_test_{key}") in cv_results:
+        columns.append(cv_results[name])
+    return np.asarray(columns, dtype=np.float64).T if columns else np.empty((size, 0))

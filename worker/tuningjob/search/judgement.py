@@ -1,0 +1,138 @@
+"""What a verdict needs besides the results: what the defaults are, what guessing gives, which values an estimator takes."""
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.model_selection import cross_validate
+
+from tuningjob.aliases import AnyScorer, ParamValue
+from tuningjob.manifest.spelling import to_json
+from tuningjob.report.judged import Judgement, judge
+from tuningjob.report.spelling import Spelled, spell
+from tuningjob.report.table import Baseline, Origin, Rule, table_of
+from tuningjob.search.constraints import constraint_text
+from tuningjob.search.parameters import owner_of
+from tuningjob.search.problem import SearchProblem
+from tuningjob.search.reasons import shortened
+from tuningjob.search.results import Results, Told
+from tuningjob.search.scoring import scorers, scoring_of
+from tuningjob.search.written import literal_of
+
+# What guessing scores is told where it costs next to nothing.
+_DUMMY_SECONDS: Final = 2.0
+_MOST_ROWS: Final = 1_000_000
+
+
+def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> Told:
+    """What the files of the search say of its results."""
+    try:
+        return Told(judged(problem, results, name=name, refit_seconds=refit_seconds).text)
+    except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
+        return Told(f"No verdict, because looking at the results failed: {shortened(repr(error))}.\n")
+
+
+def judged(
+    problem: SearchProblem, results: Results, *, name: str = "", refit_seconds: float | None = None
+) -> Judgement:
+    """Verdict and advice on the results of a search."""
+    choice = results.choice
+    told = problem.metric
+    origin = Origin(
+        name=name,
+        defaults=_defaults(problem),
+        dummy=_dummy(problem, results),
+        rule=None if choice.is_best else Rule(choice.rule, choice.passed_over, choice.why),
+        errors=dict(results.errors.most_common()),
+        failed_fits=results.failed_fits,
+        refit_seconds=refit_seconds,
+        gap=choice.gap,
+        may_be=lambda name, value: _may_be(problem, name, value),
+    )
+    table = table_of(
+        results.cv_results,
+        results.best_index,
+        metric=results.metric,
+        told=told,
+        origin=origin,
+        speller=in_manifest,
+    )
+    return judge(table)
+
+
+def in_manifest(value: ParamValue) -> Spelled:
+    """A value as the manifest's literals have it; what is not as plain in YAML is JSON, which is YAML, too."""
+    told = spell(value)
+    is_whole = isinstance(value, float) and value.is_integer()  # an API server would make an integer of it
+    if isinstance(value, str) or (told.number is not None and not is_whole):
+        return told
+    return Spelled(told.python, json.dumps(to_json(literal_of(value))), told.number)
+
+
+def _defaults(problem: SearchProblem) -> dict[str, Any]:
+    """What the estimator has for each parameter that is searched; {} if it cannot be asked."""
+    try:
+        params = problem.estimator.get_params()
+    except Exception:  # noqa: BLE001  a user's class may do anything
+        return {}
+    names = {name for each in problem.space.given for name in each}
+    return {name: params[name] for name in names if name in params}
+
+
+def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
+    """Whether the estimator would take a number for a parameter, as far as can be told."""
+    try:
+        owner = owner_of(problem.estimator, name)
+        return owner is None or constraint_text(owner, name.rpartition("__")[2], value) is None
+    except Exception:  # noqa: BLE001  a user's class may do anything
+        return True
+
+
+def _dummy(problem: SearchProblem, results: Results) -> Baseline | None:
+    """What guessing scores on the same splits: of whatever was measured this is the least that a model must beat.
+
+    Only where nothing but predictions is scored, because it is given no features; and where that costs next to nothing.
+    """
+    told, make = _guess(problem)
+    scoring_seconds = float(np.nanmean(results.cv_results["mean_score_time"])) * len(problem.splits)
+    if make is None or scoring_seconds > _DUMMY_SECONDS or problem.data.samples > _MOST_ROWS or any(problem.params):
+        return None
+    scoring = scoring_of(problem.spec, problem.scorer)
+    features = np.zeros((problem.data.samples, 1))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = cross_validate(
+                make(), features, problem.data.y, cv=list(problem.splits), scoring=scoring, error_score=np.nan
+            )
+        folds = np.asarray(found[f"test_{results.metric}"], dtype=np.float64)
+    except Exception:  # noqa: BLE001  a user's scorer may do anything
+        return None
+    return Baseline(told, folds) if np.isfinite(folds).all() else None
+
+
+def _guess(problem: SearchProblem) -> tuple[str, Callable[[], Any] | None]:
+    estimator = problem.estimator
+    if problem.data.y is None or not _scores_predictions(problem):
+        return "", None
+    if is_classifier(estimator):
+        return "guessing without any feature", lambda: DummyClassifier(strategy="prior")
+    if is_regressor(estimator):
+        return "guessing the mean", DummyRegressor
+    return "", None
+
+
+def _scores_predictions(problem: SearchProblem) -> bool:
+    """Whether scikit-learn's own scorers are at work, which look at predictions alone; without one it is the estimator's."""
+    if problem.spec.metrics.several or problem.spec.metrics.all[0].name is not None:
+        return all(_is_plain(scorer) for scorer in scorers(problem.spec, problem.scorer).values())
+    final = getattr(problem.estimator, "_final_estimator", problem.estimator)
+    return str(getattr(getattr(type(final), "score", None), "__module__", "")).startswith("sklearn.")
+
+
+def _is_plain(scorer: AnyScorer) -> bool:
+    return type(scorer).__module__.startswith("sklearn.metrics.")
