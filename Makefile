@@ -79,8 +79,10 @@ cluster-demo: venv ## apply an example to it and watch
 cluster-down: venv ## and away, leaving nothing behind
 	$(PY) -m tests.cluster.harness down
 
+LOCKED := --universal --generate-hashes --no-header --python-version 3.11 --quiet
 .PHONY: lock
 lock: ## resolve the dependencies anew, pinned with hashes
 	python3 -m venv build/lock && build/lock/bin/pip install --quiet uv
-	for extra in build dev operator worker; do build/lock/bin/uv pip compile pyproject.toml --extra $$extra \
-	  --universal --generate-hashes --no-header --python-version 3.11 --quiet --output-file requirements/$$extra.txt; done
+	build/lock/bin/uv pip compile pyproject.toml --group dev $(LOCKED) --output-file requirements/dev.txt
+	for group in build operator worker; do build/lock/bin/uv pip compile --group $$group \
+	  $(LOCKED) --output-file requirements/$$group.txt; done

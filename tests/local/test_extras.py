@@ -1,6 +1,7 @@
-"""Without the extra `local` the package says what to install; and it is what pyproject says that the extra brings."""
+"""Where something is not installed the package says what to install; and it is what pyproject says that comes with it."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,14 +13,14 @@ import yaml
 from tests.conftest import ROOT
 from tuningjob.extras import advice_for
 
-# As `pip install .` without an extra: the package, and what it depends on.
+# As in an image without the library's dependencies, or after `pip install --no-deps`: what manifests need, and no more.
 ALWAYS = ("pydantic", "pydantic_core", "annotated_types", "typing_extensions.py", "typing_inspection", "yaml", "_yaml")
 BROUGHT_BY_OTHERS = {"scipy"}  # scikit-learn's own dependency
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages of an installation without extras, and no others: links to the ones that are installed here."""
+    """The packages of such an installation, and no others: links to the ones that are installed here."""
     installed, folder = Path(yaml.__file__).parent.parent, tmp_path_factory.mktemp("plain")
     for name in ALWAYS:
         (folder / name).symlink_to(installed / name)
@@ -43,7 +44,7 @@ def python(plain: Path, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "job.yaml"], ["models"]], ids=" ".join)
 def test_the_command_tells_what_to_install(plain: Path, arguments: list[str]) -> None:
-    want = "The command needs the extra 'local' (click is not installed): pip install 'tuningjob[local]'\n"
+    want = "The command needs click, which is not installed: pip install tuningjob brings it\n"
     assert python(plain, "-m", "tuningjob.cli", *arguments) == (2, "", want)
     script = ["-c", "import sys; from tuningjob.cli import main; main(sys.argv[1:])", *arguments]
     assert python(plain, *script) == (2, "", want)
@@ -53,8 +54,8 @@ def test_the_command_tells_what_to_install(plain: Path, arguments: list[str]) ->
 def test_an_import_tells_what_to_install(plain: Path, name: str) -> None:
     code, _, stderr = python(plain, "-c", f"from tuningjob import {name}")
     assert code == 1
-    assert stderr.splitlines()[-1].startswith(f"ImportError: tuningjob.{name} needs the extra 'local' (")
-    assert stderr.endswith("is not installed): pip install 'tuningjob[local]'\n")
+    assert stderr.splitlines()[-1].startswith(f"ImportError: tuningjob.{name} needs ")
+    assert stderr.endswith(", which is not installed: pip install tuningjob brings it\n")
 
 
 def test_where_scikit_learn_is_and_no_command_line_files_are_read_and_the_audit_is_not(plain: Path) -> None:
@@ -66,7 +67,7 @@ def test_where_scikit_learn_is_and_no_command_line_files_are_read_and_the_audit_
     status, stdout, stderr = python(plain, "-c", code)
     assert (status, stdout) == (1, "{'a': (1,)}\n")
     assert stderr.splitlines()[-1] == (
-        "ImportError: tuningjob.params needs the extra 'local' (click is not installed): pip install 'tuningjob[local]'"
+        "ImportError: tuningjob.params needs click, which is not installed: pip install tuningjob brings it"
     )
 
 
@@ -75,13 +76,33 @@ def test_the_manifest_is_read_all_the_same(plain: Path) -> None:
     assert python(plain, "-c", code) == (0, "iris-forest\n", "")
 
 
-def test_whatever_the_extra_brings_is_known() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    brought = {each.split("[")[0].split(">")[0] for name in ("search", "local") for each in extras[name]} - {
-        "tuningjob"
-    }
+def name_of(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9_-]+", requirement)
+    assert found is not None
+    return found[0]
+
+
+def test_whatever_is_brought_is_known() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     modules = {"scikit-learn": "sklearn"}
+    brought = {name_of(each) for each in project["dependencies"]} - {"pydantic", "pyyaml", "typing-extensions"}
     for name in brought | BROUGHT_BY_OTHERS:
         module = modules.get(name, name)
-        assert advice_for(ModuleNotFoundError(name=f"{module}.part"), "It") is not None, name
+        told = advice_for(ModuleNotFoundError(name=f"{module}.part"), "It")
+        assert told == f"It needs {module}, which is not installed: pip install tuningjob brings it"
+    for extra, requirements in project["optional-dependencies"].items():
+        for name in map(name_of, requirements):
+            told = advice_for(ModuleNotFoundError(name=name), "It")
+            assert told == f"It needs the extra '{extra}' ({name} is not installed): pip install 'tuningjob[{extra}]'"
     assert advice_for(ModuleNotFoundError(name="mytools"), "It") is None
+
+
+def test_the_images_have_what_the_library_asks_for() -> None:
+    """The same bounds: what is tested together is what runs together."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    said = {name_of(each): each for each in pyproject["project"]["dependencies"]}
+    said |= {name_of(each): each for each in pyproject["project"]["optional-dependencies"]["cluster"]}
+    for group in pyproject["dependency-groups"].values():
+        for each in group:
+            if isinstance(each, str) and name_of(each) in said:
+                assert each == said[name_of(each)]

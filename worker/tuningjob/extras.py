@@ -1,17 +1,26 @@
-"""What an installation without the extra ``local`` lacks, told in one sentence instead of a traceback."""
+"""What an installation lacks, told in one sentence instead of a traceback: an extra, or what was left out of it.
+
+The images have no more than they need, and who installs with ``--no-deps`` has nothing: even the library's own dependencies
+may not be there.
+"""
 
 from typing import Final
 
-# What the extra brings, by the names that are imported.
+# What comes with the package, by the names that are imported.
 _BROUGHT: Final = frozenset(
     {"alembic", "click", "fsspec", "httpx", "joblib", "lz4", "narwhals", "numpy", "pandas", "pyarrow", "rich", "scipy"}
     | {"sklearn", "sqlalchemy", "tenacity", "threadpoolctl"}
 )
+# What an extra brings: the name that is imported, and the extra's.
+_OF_EXTRAS: Final = {"kubernetes": "cluster"}
 
 
 def advice_for(error: ModuleNotFoundError, what: str) -> str | None:
     """What to install before ``what`` can be used; None if what is missing is none of ours."""
     module = (error.name or "").partition(".")[0]
-    if module not in _BROUGHT:
-        return None
-    return f"{what} needs the extra 'local' ({module} is not installed): pip install 'tuningjob[local]'"
+    if module in _OF_EXTRAS:
+        extra = _OF_EXTRAS[module]
+        return f"{what} needs the extra '{extra}' ({module} is not installed): pip install 'tuningjob[{extra}]'"
+    if module in _BROUGHT:
+        return f"{what} needs {module}, which is not installed: pip install tuningjob brings it"
+    return None
