@@ -495,7 +495,7 @@ data = st.one_of(
     st.builds(
         lambda file, holder: {**file, **holder},
         _objects(
-            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv"])},
+            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv", "parts/"])},
             {
                 "target": _columns | st.lists(_columns, min_size=1, max_size=3, unique=True),
                 "sampleWeight": _columns.map(lambda name: f"{name}*"),

@@ -332,7 +332,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "a file of an unknown format": (
         changed(FULL, ("data", "path"), "a.txt"),
-        "must be with a path that ends in .csv or .parquet, or with a format",
+        "must be with a path that ends in .csv or .parquet, or in / for a folder of Parquet files, or with a format",
         changed(PIPELINE, ("data", "path"), "a.txt"),
     ),
     "a toleration without a key": (

@@ -121,13 +121,15 @@ def test_classes_that_pandas_takes_for_missing_are_told(tmp_path: Path) -> None:
     [
         ("s3://bucket/t.csv", "spec.data.path: must be the path of a file, but got 's3://bucket/t.csv'. URLs are not read. Fetch it beside the manifest; for a cluster"),
         ("https://host/t.csv", "URLs are not read."),
-        ("parts.parquet", "It is a folder, and one file is read: join its parts, or name one of them."),
+        ("parts.parquet", "spec.data.path: must be a file, or a folder of Parquet files (.parquet, .pq), at most 10,000, but got 'parts.parquet'. The folder has 0 files."),
+        ("parts.csv", "It is a folder, and of parts only Parquet files are read"),
         ("u.csv", "Did you mean 't.csv'?"),
     ],
 )  # fmt: skip
 def test_what_is_no_file_is_refused_with_what_can_be_done(tmp_path: Path, path: str, want: str) -> None:
     (tmp_path / "t.csv").write_text("a,y\n1,0\n")
     (tmp_path / "parts.parquet").mkdir()
+    (tmp_path / "parts.csv").mkdir()
     with pytest.raises(ManifestRefused) as refused:
         load_data(data_of(path), tmp_path)
     assert want in str(refused.value)

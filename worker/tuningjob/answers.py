@@ -14,7 +14,7 @@ from tuningjob.aliases import Anything, Json
 from tuningjob.errors import JournalError, ManifestRefused
 from tuningjob.extras import advice_for
 from tuningjob.manifest.wellknown import JOURNAL_FILE
-from tuningjob.search.tables import parquet_frame
+from tuningjob.search.parquet import parquet_frame
 from tuningjob.search.written import from_literals
 
 __all__ = ["from_literals", "params", "read_results"]

@@ -173,7 +173,9 @@ def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem
     Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
     """
     try:
-        problem = prepare(load_spec(search.spec), environment.data_dir, in_pod=True)
+        problem = prepare(
+            load_spec(search.spec), environment.data_dir, in_pod=True, memory_bytes=environment.memory_bytes
+        )
         preflight = preflight_of(problem, environment.n_jobs)
         if search.preflight is not None:
             return problem, preflight

@@ -93,7 +93,7 @@ def validate(file: Path) -> None:
     data = manifest.spec.data
     elsewhere = (data.persistent_volume_claim or data.config_map) and not (
         file.parent / str(data.path).lstrip("/")
-    ).is_file()
+    ).exists()
     with importable(file.parent):
         if elsewhere:
             problem.prepare_estimator(manifest.spec)

@@ -80,12 +80,15 @@ _RULES: Final = (
         ),
     ),
     Rule(
-        "!has(self.path) || has(self.format) || ['csv', 'parquet', 'pq'].exists(suffix, "
+        "!has(self.path) || has(self.format) || self.path.endsWith('/') || ['csv', 'parquet', 'pq'].exists(suffix, "
         "self.path.lowerAscii() == suffix || self.path.lowerAscii().endsWith('.' + suffix))",
         lambda data: data.path is None or data.file_format is not None,
-        "with a path that ends in .csv or .parquet, or with a format",
+        "with a path that ends in .csv or .parquet, or in / for a folder of Parquet files, or with a format",
         closer=lambda data: must_be(
-            "a file that ends in .csv or .parquet", "Or say which by spec.data.format.", field="path", got=data.path
+            "a file that ends in .csv or .parquet, or a folder that ends in /",
+            "Or say which by spec.data.format.",
+            field="path",
+            got=data.path,
         ),
     ),
     not_both_untyped("features", "exclude", "with features or exclude, not both"),
@@ -114,7 +117,8 @@ class Data(Model):
     params: Params = Field(default_factory=dict, description="Arguments of the loader.", json_schema_extra=FILLED_IN)
     path: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None,
-        description="A CSV or Parquet file: below the volume in a pod, below the manifest's folder on a laptop.",
+        description="A CSV or Parquet file, or a folder of Parquet files: below the volume in a pod, below the manifest's "
+        "folder on a laptop.",
     )
     format: Literal["csv", "parquet"] | None = Field(
         default=None, description="The file's format, where its name does not tell."
@@ -165,5 +169,7 @@ class Data(Model):
         """``csv`` or ``parquet``: as given, or by the path's suffix; None if neither tells."""
         if self.format is not None or self.path is None:
             return self.format
+        if self.path.endswith("/"):  # a folder
+            return "parquet"
         suffix = self.path.rsplit(".", 1)[-1].lower()
         return {"csv": "csv", "parquet": "parquet", "pq": "parquet"}.get(suffix)

@@ -16,8 +16,9 @@ from tuningjob.manifest.data import Data
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.columns import Table
-from tuningjob.search.reasons import Reason, error_text, refused
-from tuningjob.search.tables import read_csv, read_parquet
+from tuningjob.search.parquet import parts_of, read_parquet
+from tuningjob.search.reasons import PATH, Reason, error_text, refused
+from tuningjob.search.tables import read_csv
 
 _URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
@@ -49,17 +50,23 @@ class Dataset:
 
 
 def load_data(
-    data: Data, folder: Path, *, in_pod: bool = False, beside: Mapping[str, str] = MappingProxyType({})
+    data: Data,
+    folder: Path,
+    *,
+    in_pod: bool = False,
+    beside: Mapping[str, str] = MappingProxyType({}),
+    memory_bytes: int = 0,
 ) -> Dataset:
     """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused.
 
-    ``beside``: columns of a file that are neither target nor feature, by the field that names them.
+    ``beside``: columns of a file that are neither target nor feature, by the field that names them. ``memory_bytes``: of the
+    pod, 0 if it is not known.
     """
     if data.loader is not None:
         X, y = _from_loader(data)
         _check_lengths(X, y, data)
         return Dataset(X, y, _digest(X, y))
-    table = Table(_from_file(data, folder, in_pod=in_pod), data, beside)
+    table = Table(_from_file(data, folder, in_pod=in_pod, memory_bytes=memory_bytes), data, beside)
     X, y, weight = table.X, table.y, table.sample_weight
     _check_lengths(X, y, data)
     digest = _digest(X, y) if weight is None else _digest(X, y, weight)
@@ -71,7 +78,7 @@ def _digest(*parts: Anything) -> str:
 
 
 def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
-    field = "spec.data.loader" if data.loader is not None else "spec.data.path"
+    field = "spec.data.loader" if data.loader is not None else PATH
     source = data.loader if data.loader is not None else data.path
     try:
         rows = num_samples(X)
@@ -127,37 +134,52 @@ def _from_loader(data: Data) -> tuple[Any, Any]:
     return made.data, made.target
 
 
-def _from_file(data: Data, folder: Path, *, in_pod: bool) -> pd.DataFrame:
+def _from_file(data: Data, folder: Path, *, in_pod: bool, memory_bytes: int) -> pd.DataFrame:
     if data.path is None:
         raise ValueError("no path")
-    path = _file_of(data, data.path, folder, in_pod=in_pod)
-    return read_csv(path, data.path, data.read) if data.file_format == "csv" else read_parquet(path, data.path)
+    path = _place_of(data, data.path, folder, in_pod=in_pod)
+    if data.file_format == "csv":
+        return read_csv(path, data.path, data.read, memory_bytes=memory_bytes)
+    files = parts_of(path, data.path) if path.is_dir() else [path]
+    if in_pod:
+        for file in files:
+            _check_below(file, folder, data.path)
+    return read_parquet(files, name=data.path, memory_bytes=memory_bytes)
 
 
-def _file_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
-    """Where the file is. In a pod the volume is the root of all paths, and nothing outside of it is looked at or named."""
+def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
+    """Where the file is, or the folder of its parts.
+
+    In a pod the volume is the root of all paths, and nothing outside of it is looked at or named.
+    """
     if _URL.match(path):
         advice = (
             "URLs are not read. Fetch it beside the manifest; for a cluster put it on a volume, and name that by "
             "spec.data.persistentVolumeClaim (such as a bucket that is mounted)."
         )
-        raise refused(Reason.DATA_LOAD, "spec.data.path", "the path of a file", path, advice)
+        raise refused(Reason.DATA_LOAD, PATH, "the path of a file", path, advice)
     below = folder / path.lstrip("/")
     is_volume = data.persistent_volume_claim is not None or data.config_map is not None
-    file = below if in_pod or (is_volume and below.is_file()) else folder / path
-    if in_pod and not file.resolve().is_relative_to(folder.resolve()):  # by a link
-        raise refused(
-            Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, "It is a link that leads out."
-        )
-    if file.is_file():
+    file = below if in_pod or (is_volume and below.exists()) else folder / path
+    if in_pod:
+        _check_below(file, folder, path)
+    if file.is_file() or (file.is_dir() and data.file_format == "parquet"):
         return file
     if file.is_dir():
-        advice = "It is a folder, and one file is read: join its parts, or name one of them."
+        advice = "It is a folder, and of parts only Parquet files are read: join them, or name one of them."
     elif in_pod and not is_volume:
         advice = "Name the volume that holds it by spec.data.persistentVolumeClaim or spec.data.configMap."
     else:
         advice = _files_there(file.parent, file.name)
-    raise refused(Reason.DATA_LOAD, "spec.data.path", f"a file below {folder}", path, advice)
+    raise refused(Reason.DATA_LOAD, PATH, f"a file below {folder}", path, advice)
+
+
+def _check_below(file: Path, folder: Path, path: str) -> None:
+    if not file.resolve().is_relative_to(folder.resolve()):  # by a link
+        advice = (
+            "It is a link that leads out." if file.name in path else f"In there {file.name!r} is a link that leads out."
+        )
+        raise refused(Reason.DATA_LOAD, PATH, f"a file below {folder}", path, advice)
 
 
 def _files_there(folder: Path, name: str) -> str:

@@ -5,7 +5,7 @@ import gzip
 import lzma
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -20,3 +20,19 @@ def lines_of(path: Path, encoding: str | None = None) -> AbstractContextManager[
     # with the mark that Excel begins a file with, or without
     opened: TextIO = _OPENERS.get(path.suffix, open)(path, "rt", encoding=encoding or "utf-8-sig", newline="")
     return opened
+
+
+def beginning_of(path: Path, most: int, encoding: str | None = None) -> tuple[str, float]:
+    """The first characters of a text file, at most so many, and which share of the file they are, about; as ``lines_of``.
+
+    The share of a compressed file is that of its bytes on the disk.
+    """
+    size = path.stat().st_size
+    if path.suffix in _ARCHIVES or size == 0:
+        return "", 1.0
+    opener = _OPENERS.get(path.suffix, TextIOWrapper)
+    mode = {} if opener is TextIOWrapper else {"mode": "rt"}
+    with path.open("rb") as raw, opener(raw, **mode, encoding=encoding or "utf-8-sig", newline="") as file:
+        text: str = file.read(most)
+        # what is read ahead counts as read: the share is too large rather than too small
+        return text, 1.0 if not file.read(1) else min(1.0, raw.tell() / size)

@@ -35,8 +35,9 @@ from tuningjob.protocol.records import Pilot, Spread
 from tuningjob.search.cells import work_of
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.proc import resident_bytes
 from tuningjob.search.reasons import Reason, shortened
-from tuningjob.search.trial import MeasuredFit, Trial, resident_bytes, spread_over
+from tuningjob.search.trial import MeasuredFit, Trial, spread_over
 
 RUN_SECONDS: Final = 0.7
 PLAN_SECONDS: Final = 60.0

@@ -209,8 +209,9 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> SearchProblem:
+def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_bytes: int = 0) -> SearchProblem:
     """Everything that the search needs; data files are looked for below ``folder``, and in a pod nowhere else.
+    ``memory_bytes``: of the pod, 0 if it is not known.
 
     Raises ManifestRefused with what is wrong.
     """
@@ -219,7 +220,7 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False) -> Searc
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
         raise ManifestRefused(problems)
-    data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns)
+    data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns, memory_bytes=memory_bytes)
     division = divide(spec, estimator, data)
     return SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code)
 

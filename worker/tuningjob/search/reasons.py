@@ -9,6 +9,7 @@ from typing import Final
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.literals import shown
 
+PATH: Final = "spec.data.path"
 _LONGEST: Final = 1_000
 # A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.
 _EXCEPTION: Final = re.compile(r'^ +File "[^\n]*", line \d+.*\n(?: [^\n]*\n)*(?P<exception>(?=\S))', re.MULTILINE)
@@ -22,6 +23,7 @@ class Reason(StrEnum):
     # problems
     CODE_IMPORT = "CodeImport"
     DATA_LOAD = "DataLoad"
+    DATA_TOO_LARGE = "DataTooLarge"
     DATA_CHANGED = "DataChanged"
     CODE_CHANGED = "CodeChanged"
     DATA_UNSEEDED = "DataUnseeded"

@@ -1,4 +1,4 @@
-"""CSV and Parquet files as frames, read as pandas reads them; what pandas would read as something else is refused."""
+"""CSV files as frames, read as pandas reads them; what pandas would read as something else is refused."""
 
 import codecs
 import contextlib
@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.read import WHITESPACE, ReadOptions
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.lines import lines_of
-from tuningjob.search.reasons import Reason, refused, shortened
+from tuningjob.search.reasons import PATH, Reason, refused, shortened
+from tuningjob.search.room import check_room, csv_frame_bytes
 
-_PATH: Final = "spec.data.path"
 _READ: Final = "spec.data.read"
 _OTHER_SEPARATORS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -60,32 +59,23 @@ def csv_options(read: ReadOptions) -> dict[str, Any]:
     }
 
 
-def read_csv(path: Path, name: str, read: ReadOptions | None = None) -> pd.DataFrame:
-    """A CSV file, as ``pandas.read_csv`` reads it. ``name`` is the path in the manifest. Raises ManifestRefused."""
+def read_csv(path: Path, name: str, read: ReadOptions | None = None, *, memory_bytes: int = 0) -> pd.DataFrame:
+    """A CSV file, as ``pandas.read_csv`` reads it. ``name`` is the path in the manifest.
+
+    Raises ManifestRefused; before it is read, if it does not fit in a pod's memory (0: it is not known).
+    """
     options = csv_options(_PLAIN if read is None else read)
     if read is not None:
         _check_options(path, name, read, options)
+    if memory_bytes > 0:
+        told = csv_frame_bytes(path, _PLAIN if read is None else read, options)
+        check_room(told, path.stat().st_size, name=name, memory_bytes=memory_bytes)
     frame, said = _frame(path, name, options)
     read = _PLAIN if read is None else read
     _check_separator(frame, name, read)
     _check_rows(path, frame, name, read)
     _check_dates(frame, read, said)
     return frame
-
-
-def read_parquet(path: Path, name: str) -> pd.DataFrame:
-    """A Parquet file. ``name`` is the path in the manifest. Raises ManifestRefused."""
-    try:
-        return parquet_frame(path)
-    except Exception as error:
-        raise _unreadable("a parquet file that can be read", name, f"Reading it says: {error}.") from error
-
-
-def parquet_frame(path: Path) -> pd.DataFrame:
-    """As pandas.read_parquet, without the threads that Arrow would start: after these nothing may be forked."""
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
-        return frame
 
 
 def lacks_header(columns: list[str]) -> bool:
@@ -112,7 +102,7 @@ def _frame(path: Path, name: str, options: dict[str, Any]) -> tuple[pd.DataFrame
 
 
 def _unreadable(must_be: str, name: str, advice: str) -> ManifestRefused:
-    return refused(Reason.DATA_LOAD, _PATH, must_be, name, advice)
+    return refused(Reason.DATA_LOAD, PATH, must_be, name, advice)
 
 
 def _how_to_encode(path: Path, encoding: str) -> str:

@@ -26,11 +26,11 @@ from tuningjob.engine.processes import Died, Item, Processes, Raised
 from tuningjob.search.cells import failed_scorings, result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.proc import KIB, numbers_of, resident_bytes
 from tuningjob.search.reasons import error_text, reason_of
 from tuningjob.search.splits import Split
 
 _GOLDEN: Final = 0.6180339887498949
-_KIB: Final = 1024
 # What may be so in this process at this time alone: of memory, processes, networks, clocks.
 _BY_CHANCE: Final = re.compile(
     r"MemoryError|bad_alloc|bad allocation|out of memory|[Cc]annot allocate|can't start new thread|Resource temporarily|"
@@ -251,20 +251,10 @@ class Trial:
 
 def _own_bytes() -> int:
     """What this process has had for itself at the most: what it shares with nobody, and how much it once had more than now."""
-    status = _numbers_of("/proc/self/status")
-    rollup = _numbers_of("/proc/self/smaps_rollup")
+    status = numbers_of("/proc/self/status")
+    rollup = numbers_of("/proc/self/smaps_rollup")
     own = rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)
-    return (own + max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0))) * _KIB
-
-
-def _numbers_of(path: str) -> dict[str, int]:
-    """The lines of a file of the kernel's that count kB."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    parts = (line.split() for line in lines)
-    return {part[0].rstrip(":"): int(part[1]) for part in parts if len(part) == 3 and part[2] == "kB"}
+    return (own + max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0))) * KIB
 
 
 def _waited() -> float:
@@ -275,11 +265,6 @@ def _waited() -> float:
         return 0.0
 
 
-def resident_bytes() -> int:
-    """What this process has in memory."""
-    return _numbers_of("/proc/self/status").get("VmRSS", 0) * _KIB
-
-
 def _room(memory_bytes: int) -> int | None:
     """Bytes that a fit may take: where the pod's memory ends, the kernel might end all of the pod."""
     return max(0, memory_bytes - resident_bytes()) * 9 // 10 if memory_bytes > 0 else None
@@ -287,6 +272,6 @@ def _room(memory_bytes: int) -> int | None:
 
 def _limit_memory(room: int | None) -> None:
     if room is not None:
-        limit = _numbers_of("/proc/self/status").get("VmData", 0) * _KIB + room
+        limit = numbers_of("/proc/self/status").get("VmData", 0) * KIB + room
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
