@@ -492,6 +492,7 @@ data = st.one_of(
     _objects(
         {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
     ),
+    _objects({"function": st.sampled_from(["mymodule.load", "a.b.c"])}, {"params": params}),
     st.builds(
         lambda file, holder: {**file, **holder},
         _objects(

@@ -135,7 +135,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "a column of the data of a loader": (
         {**MINIMAL, "crossValidation": {"groups": "patient"}},
-        "must be without crossValidation.groups and crossValidation.predefined beside a loader",
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader or a function",
         {**OF_A_FILE, "crossValidation": {"groups": "patient"}},
     ),
     "one rule of selection": (
@@ -258,8 +258,18 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a loader and a path": (
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
-        "must be either a loader or a path",
+        "must be with exactly one of loader, path and function",
         FULL,
+    ),
+    "both a function and a path": (
+        changed(FULL, ("data", "function"), "mymodule.load"),
+        "must be with exactly one of loader, path and function",
+        {**MINIMAL, "data": {"function": "mymodule.load", "params": {"year": 2026}}},
+    ),
+    "groups beside a function": (
+        {**MINIMAL, "data": {"function": "mymodule.load"}, "crossValidation": {"groups": "patient"}},
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader or a function",
+        {**MINIMAL, "data": {"function": "mymodule.load"}},
     ),
     "a loader of somebody else's": (
         changed(MINIMAL, ("data", "loader"), "os.system"),
@@ -267,11 +277,12 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         changed(MINIMAL, ("data", "loader"), "sklearn.datasets.fetch_california_housing"),
     ),
     **{
-        f"{key} beside a loader": (
-            changed(MINIMAL, ("data", key), value),
-            f"must be without {key} beside a loader",
+        f"{key} beside a {source}": (
+            {**MINIMAL, "data": {source: "sklearn.datasets.load_iris", key: value}},
+            f"must be without {key} beside a {source}",
             changed(FULL, ("data",), {"path": "a.csv", "target": "y", key: value}),
         )
+        for source in ("loader", "function")
         for key, value in {
             "format": "csv",
             "persistentVolumeClaim": "a",
@@ -283,11 +294,12 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         }.items()
     },
     **{
-        f"{key} beside a loader": (
-            changed(MINIMAL, ("data", key), value),
+        f"{key} beside a {source}": (
+            {**MINIMAL, "data": {source: "sklearn.datasets.load_iris", key: value}},
             "spec.data",
             changed(FULL, ("data",), {"path": "a.csv", key: value}),
         )
+        for source in ("loader", "function")
         for key, value in {"target": "z", "features": ["a"]}.items()
     },
     "features and what is none": (
@@ -687,6 +699,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "baseline": [(MINIMAL, False, True), (MINIMAL, True, ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
+    "data.function": [({**MINIMAL, "data": {"function": "a.b"}}, "a.b", "a.c")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],
     "data.path": [(FULL, "a.csv", "b.csv")],
     "data.format": [(OF_A_FILE, "csv", "parquet"), (OF_A_FILE, "csv", ...)],

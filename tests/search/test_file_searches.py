@@ -25,6 +25,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from tests.search import own_data
 from tests.truth import assert_equal_to_the_bit
 from tuningjob import local
 from tuningjob.errors import ManifestRefused
@@ -325,6 +326,20 @@ CASES: dict[str, Case] = {
         },
         RandomizedSearchCV(GaussianMixture(random_state=0), {"n_components": list(range(1, 6))}, n_iter=3, random_state=1, cv=3),
         lambda folder: (csv(folder)[["a", "b"]],),
+    ),
+    "a function of one's own": Case(
+        tree(data={"function": "tests.search.own_data.load", "params": {"rows": 60, "random_state": 2}}),
+        grid(TREE, {"max_depth": [1, 3]}),
+        lambda _: own_data.load(60, random_state=2),
+    ),
+    "a function that gives nothing to predict": Case(
+        {
+            "estimator": {"class": "sklearn.cluster.KMeans", "params": {"random_state": 0}},
+            "search": {"grid": {"parameters": {"n_clusters": [2, 3]}}},
+            "data": {"function": "tests.search.own_data.nothing_to_predict"},
+        },
+        grid(KMeans(random_state=0), {"n_clusters": [2, 3]}),
+        lambda _: own_data.nothing_to_predict()[:1],
     ),
     "components, by their own score": Case(
         {

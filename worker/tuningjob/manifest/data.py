@@ -54,22 +54,26 @@ def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
 
 
 _RULES: Final = (
-    exactly_one_of("loader", "path", expected="either a loader or a path"),
+    exactly_one_of("loader", "path", "function"),
     no_params_beside("path"),
     Rule(
         f"!has(self.loader) || {_LOADERS_IN_CEL}",
         _is_loader,
         "with a loader of sklearn.datasets",
-        "For your own data give a path.",
+        "For your own data give a path or a function.",
         closer=lambda data: must_be(
             "a function load_…, make_… or fetch_… of sklearn.datasets",
-            "For your own data give a path.",
+            "For your own data give a path or a function.",
             field="loader",
             got=data.loader,
         ),
     ),
-    *(never_beside(name, "loader") for name in _OF_A_FILE),
-    *(not_both_untyped(name, "loader", f"without {name} beside a loader") for name in ("target", "features")),
+    *(never_beside(name, source) for source in ("loader", "function") for name in _OF_A_FILE),
+    *(
+        not_both_untyped(name, source, f"without {name} beside a {source}")
+        for source in ("loader", "function")
+        for name in ("target", "features")
+    ),
     not_both("persistent_volume_claim", "config_map"),
     Rule(
         "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
@@ -107,14 +111,16 @@ _RULES: Final = (
 
 
 class Data(Model):
-    """Where X and y come from: a loader of scikit-learn's, or a file."""
+    """Where X and y come from: a loader of scikit-learn's, a file, or a function."""
 
     rules: ClassVar[tuple[Rule, ...]] = _RULES
 
     loader: DottedPath | None = Field(
         default=None, description="A function of sklearn.datasets, e.g. sklearn.datasets.load_iris."
     )
-    params: Params = Field(default_factory=dict, description="Arguments of the loader.", json_schema_extra=FILLED_IN)
+    params: Params = Field(
+        default_factory=dict, description="Arguments of the loader or function.", json_schema_extra=FILLED_IN
+    )
     path: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None,
         description="A CSV or Parquet file, or a folder of Parquet files: below the volume in a pod, below the manifest's "
@@ -122,6 +128,11 @@ class Data(Model):
     )
     format: Literal["csv", "parquet"] | None = Field(
         default=None, description="The file's format, where its name does not tell."
+    )
+    function: DottedPath | None = Field(
+        default=None,
+        description="A function of your own that returns X and y, such as mymodule.load; if it has a random_state, that must "
+        "be an integer.",
     )
     persistent_volume_claim: ObjectName | None = Field(
         default=None, description="The claim that holds the file, in a pod. A laptop does not read it."

@@ -69,9 +69,10 @@ def _no_feature(name: str) -> Rule:
 
 _RULES: Final = (
     Rule(
-        "!has(self.data.loader) || !has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
-        lambda spec: spec.data.loader is None or not spec.cross_validation.columns,
-        "without crossValidation.groups and crossValidation.predefined beside a loader",
+        "!has(self.data.loader) && !has(self.data.function) || "
+        "!has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
+        lambda spec: (spec.data.loader is None and spec.data.function is None) or not spec.cross_validation.columns,
+        "without crossValidation.groups and crossValidation.predefined beside a loader or a function",
         "They name columns of a file: give a path.",
     ),
     _no_feature("groups"),

@@ -1,4 +1,4 @@
-"""X and y: from one of scikit-learn's loaders, or from a CSV or Parquet file."""
+"""X and y: from one of scikit-learn's loaders, a function of the user's, or a CSV or Parquet file."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.refusals import nearest
-from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.columns import Table
+from tuningjob.search.loaders import from_function, from_loader
 from tuningjob.search.parquet import parts_of, read_parquet
 from tuningjob.search.reasons import PATH, Reason, error_text, refused
 from tuningjob.search.tables import read_csv
@@ -62,8 +62,8 @@ def load_data(
     ``beside``: columns of a file that are neither target nor feature, by the field that names them. ``memory_bytes``: of the
     pod, 0 if it is not known.
     """
-    if data.loader is not None:
-        X, y = _from_loader(data)
+    if data.loader is not None or data.function is not None:
+        X, y = from_loader(data) if data.loader is not None else from_function(data)
         _check_lengths(X, y, data)
         return Dataset(X, y, _digest(X, y))
     table = Table(_from_file(data, folder, in_pod=in_pod, memory_bytes=memory_bytes), data, beside)
@@ -74,18 +74,23 @@ def load_data(
 
 
 def _digest(*parts: Anything) -> str:
-    return str(joblib.hash(parts, hash_name="sha1"))
+    try:
+        return str(joblib.hash(parts, hash_name="sha1"))
+    except Exception as error:  # an object of the user's
+        must_be = "data that can be pickled, because pods must tell that they have the same"
+        raise refused(Reason.DATA_LOAD, "spec.data", must_be, error_text(error)) from error
 
 
 def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
-    field = "spec.data.loader" if data.loader is not None else PATH
-    source = data.loader if data.loader is not None else data.path
+    field, source = PATH, data.path
+    for word, named in {"loader": data.loader, "function": data.function}.items():
+        field, source = (field, source) if named is None else (f"spec.data.{word}", named)
     try:
         rows = num_samples(X)
         targets = rows if y is None else num_samples(y)
     except TypeError as error:
         raise refused(
-            Reason.DATA_LOAD, field, "a loader whose X and y have rows", source, f"scikit-learn says: {error}."
+            Reason.DATA_LOAD, field, "data whose X and y have rows", source, f"scikit-learn says: {error}."
         ) from error
     if rows != targets:
         raise refused(
@@ -97,41 +102,6 @@ def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
         )
     if rows == 0:
         raise refused(Reason.DATA_LOAD, field, "data with rows", source, "It has none.")
-
-
-def _from_loader(data: Data) -> tuple[Any, Any]:
-    if data.loader is None:
-        raise ValueError("no loader")
-    loader = load_attribute(data.loader, "spec.data.loader", kind="a loader")
-    arguments = {name: materialise(literal) for name, literal in data.arguments.items}
-    if data.loader.startswith("sklearn.datasets.make_") and not isinstance(arguments.get("random_state"), int):
-        # every pod makes the data anew: without a seed each would search another data set
-        raise refused(
-            Reason.DATA_UNSEEDED,
-            data.arguments.field_of("random_state"),
-            "an integer",
-            arguments.get("random_state"),
-            "Every worker must make the same data.",
-        )
-    try:
-        made = loader(**arguments)
-    except (Exception, SystemExit) as error:
-        raise refused(
-            Reason.DATA_LOAD, "spec.data", "a loader that runs", data.loader, f"It says: {error_text(error)}."
-        ) from error
-    if isinstance(made, tuple):
-        if len(made) != 2:
-            raise refused(
-                Reason.DATA_LOAD,
-                "spec.data.loader",
-                "a loader that gives X and y",
-                data.loader,
-                f"It gives {len(made)} things.",
-            )
-        return made
-    if not hasattr(made, "data") or not hasattr(made, "target"):
-        raise refused(Reason.DATA_LOAD, "spec.data.loader", "a loader that gives data and target", data.loader)
-    return made.data, made.target
 
 
 def _from_file(data: Data, folder: Path, *, in_pod: bool, memory_bytes: int) -> pd.DataFrame:

@@ -229,7 +229,7 @@ def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnySc
     written = dump_spec(spec)
     paths = [
         *named_classes([written[name] for name in ("estimator", "search", "crossValidation")]),
-        *filter(None, [spec.data.loader, spec.estimator.factory]),
+        *filter(None, [spec.data.loader, spec.data.function, spec.estimator.factory]),
         *spec.metrics.paths,
     ]
     return code_of_search(
