@@ -250,7 +250,7 @@ _ODD_TEXTS: Final = (
     "/var/run", "/run/tuningjob/x", "HOME", "home", "TUNINGJOB_X", "TUNINGJOB", "OMP_NUM_THREADS", "yes", "null", "1", "0", "-1",
     "1.0", "1e99", "1e-99", "1e99999999999", "1E-99999999999", "0Gi", "1KI", "1Pi", "2Pi", "1048575", "0.9Mi", "10001", "inf",
     "nan", "1_0", "١", "../x.csv", "x.CSV", "x.txt", "csv", ".csv", "a/..", "x.pq", "x.parquet", "sklearn.datasets.load_iris",
-    "os.system", "passthrough", "species", "Exists", "Equal", "NoExecute", "a/b", "a/b/c", "/b", "a/", "x" * 63, "x" * 64,
+    "os.system", "s3://b/x.csv", "https://h/a?x=y", "abfs://c@a.dfs.core.windows.net/x.pq", "s3://b/x/", "passthrough", "species", "Exists", "Equal", "NoExecute", "a/b", "a/b/c", "/b", "a/", "x" * 63, "x" * 64,
     "x" * 253, "x" * 254, "x" * 513, "registry.example:5000/a@sha256:00",
 )  # fmt: skip
 _odd_text = st.sampled_from(_ODD_TEXTS)
@@ -480,7 +480,8 @@ def _is_coherent(file: Body) -> bool:
     targets, features = (
         [each] if isinstance(each, str) else each for each in (file.get("target", []), file.get("features", []))
     )
-    is_csv = file.get("format", file["path"].rpartition(".")[2].lower()) == "csv"
+    name = file.get("path") or file["url"].partition("?")[0]
+    is_csv = file.get("format", name.rpartition(".")[2].lower()) == "csv"
     return (
         not {*targets} & {*features, *file.get("exclude", [])}
         and not ("features" in file and "exclude" in file)
@@ -488,6 +489,16 @@ def _is_coherent(file: Body) -> bool:
     )
 
 
+_of_a_table: Final = {
+    "target": _columns | st.lists(_columns, min_size=1, max_size=3, unique=True),
+    "sampleWeight": _columns.map(lambda name: f"{name}*"),
+    "format": st.sampled_from(["csv", "parquet"]),
+    "features": _columns | st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3, unique=True),
+    "params": st.just({}),
+    "exclude": st.lists(_columns.map(lambda name: f"{name}-"), min_size=1, max_size=3),
+    "sort": _columns,
+    "read": _reads,
+}
 data = st.one_of(
     _objects(
         {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
@@ -496,21 +507,14 @@ data = st.one_of(
     st.builds(
         lambda file, holder: {**file, **holder},
         _objects(
-            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv", "parts/"])},
-            {
-                "target": _columns | st.lists(_columns, min_size=1, max_size=3, unique=True),
-                "sampleWeight": _columns.map(lambda name: f"{name}*"),
-                "format": st.sampled_from(["csv", "parquet"]),
-                "features": _columns
-                | st.lists(_columns.map(lambda name: f"{name}+"), min_size=1, max_size=3, unique=True),
-                "params": st.just({}),
-                "exclude": st.lists(_columns.map(lambda name: f"{name}-"), min_size=1, max_size=3),
-                "sort": _columns,
-                "read": _reads,
-            },
+            {"path": st.sampled_from(["x.csv", "a/b.parquet", "/x.PQ", "a..b.csv", "parts/"])}, _of_a_table
         ).filter(_is_coherent),
         _holders,
     ),
+    _objects(
+        {"url": st.sampled_from(["s3://b/x.csv", "https://h/x.PQ?y=.csv", "gs://b/a/x.parquet"])},
+        {**_of_a_table, "sha256": st.from_regex(r"[0-9a-f]{64}", fullmatch=True)},
+    ).filter(_is_coherent),
 )
 _no, _yes = st.sampled_from([False]), st.sampled_from([True])
 _drawn: Final = {"shuffle": True, "randomState": 0}
@@ -642,7 +646,11 @@ _specs: st.SearchStrategy[Body] = st.builds(
 @st.composite
 def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
     """Of a file, at times with columns that divide it."""
-    return {**spec, "crossValidation": draw(_grouped)} if "path" in spec["data"] and draw(st.booleans()) else spec
+    return (
+        {**spec, "crossValidation": draw(_grouped)}
+        if {"path", "url"} & {*spec["data"]} and draw(st.booleans())
+        else spec
+    )
 
 
 specs: st.SearchStrategy[Body] = _specs.flatmap(_with_columns)

@@ -95,6 +95,7 @@ VARIABLE: Final = {"name": "A", "value": "b"}
 VOLUME: Final = {"name": "a", "mountPath": "/a", "secret": "a"}
 SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
 OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
+OF_A_URL: Final = {**MINIMAL, "data": {"url": "s3://b/a.csv", "target": "y"}}
 READ: Final = changed(OF_A_FILE, ("data", "read"), {"delimiter": ";", "names": ["a", "b"]})
 A_STEP: Final = [{"name": "b", "class": "a.B"}]
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {
@@ -258,12 +259,55 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a loader and a path": (
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
-        "must be with exactly one of loader, path and function",
+        "must be with exactly one of loader, path, url and function",
         FULL,
+    ),
+    "both a url and a path": (
+        changed(FULL, ("data", "url"), "s3://b/a.csv"),
+        "must be with exactly one of loader, path, url and function",
+        OF_A_URL,
+    ),
+    "a url without TLS": (
+        changed(OF_A_URL, ("data", "url"), "http://host/a.csv"),
+        "spec.data.url: Invalid value",
+        changed(OF_A_URL, ("data", "url"), "https://host/a.csv?signature=b/c"),
+    ),
+    "a password in a url": (
+        changed(OF_A_URL, ("data", "url"), "https://me:secret@host/a.csv"),
+        "spec.data.url: Invalid value",
+        changed(OF_A_URL, ("data", "url"), "abfs://c@account.dfs.core.windows.net/a.csv"),
+    ),
+    "a url of an unknown format": (
+        changed(OF_A_URL, ("data", "url"), "https://host/a?b=c.csv"),
+        "must be with a url that ends in .csv or .parquet, or with a format",
+        changed(changed(OF_A_URL, ("data", "url"), "https://host/a?b=c"), ("data", "format"), "csv"),
+    ),
+    "a digest of a file here": (
+        changed(OF_A_FILE, ("data", "sha256"), "0" * 64),
+        "must be with a sha256 beside a url alone",
+        changed(OF_A_URL, ("data", "sha256"), "0" * 64),
+    ),
+    **{
+        f"a {key} beside a url": (
+            changed(OF_A_URL, ("data", key), "a"),
+            f"must be without {key} beside a url",
+            changed(OF_A_FILE, ("data", key), "a"),
+        )
+        for key in ("configMap", "persistentVolumeClaim")
+    },
+    "params beside a url": (
+        changed(OF_A_URL, ("data", "params"), {"a": 1}),
+        "spec.data.params: Too many",
+        changed(OF_A_URL, ("data", "params"), {}),
+    ),
+    "a Parquet file behind a url that is to be read as text": (
+        changed(changed(OF_A_URL, ("data", "url"), "s3://b/a.parquet"), ("data", "read"), {}),
+        "must be without read beside a Parquet file",
+        changed(OF_A_URL, ("data", "read"), {}),
     ),
     "both a function and a path": (
         changed(FULL, ("data", "function"), "mymodule.load"),
-        "must be with exactly one of loader, path and function",
+        "must be with exactly one of loader, path, url and function",
         {**MINIMAL, "data": {"function": "mymodule.load", "params": {"year": 2026}}},
     ),
     "groups beside a function": (
@@ -699,6 +743,8 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "baseline": [(MINIMAL, False, True), (MINIMAL, True, ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
+    "data.url": [(OF_A_URL, "s3://b/a.csv", "s3://b/b.csv")],
+    "data.sha256": [(OF_A_URL, "0" * 64, "1" * 64), (OF_A_URL, "0" * 64, ...)],
     "data.function": [({**MINIMAL, "data": {"function": "a.b"}}, "a.b", "a.c")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],
     "data.path": [(FULL, "a.csv", "b.csv")],

@@ -119,8 +119,8 @@ def test_classes_that_pandas_takes_for_missing_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "want"),
     [
-        ("s3://bucket/t.csv", "spec.data.path: must be the path of a file, but got 's3://bucket/t.csv'. URLs are not read. Fetch it beside the manifest; for a cluster"),
-        ("https://host/t.csv", "URLs are not read."),
+        ("s3://bucket/t.csv", "spec.data.path: must be the path of a file, but got 's3://bucket/t.csv'. A URL is named by spec.data.url: https://, s3://, gs:// and abfs:// are read."),
+        ("https://host/t.csv", "A URL is named by spec.data.url"),
         ("parts.parquet", "spec.data.path: must be a file, or a folder of Parquet files (.parquet, .pq), at most 10,000, but got 'parts.parquet'. The folder has 0 files."),
         ("parts.csv", "It is a folder, and of parts only Parquet files are read"),
         ("u.csv", "Did you mean 't.csv'?"),

@@ -106,4 +106,4 @@ class NoRoom(ArtifactsUnavailable):
 
 
 class ServiceUnavailable(TuningJobError):
-    """The results service did not answer for as long as a worker may wait."""
+    """The results service, or where the data are, did not answer for as long as a worker may wait."""

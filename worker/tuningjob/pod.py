@@ -190,7 +190,10 @@ def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem
             memory_bytes=environment.memory_bytes,
             always=is_plan,
         )
-    except ManifestRefused:
+    except ManifestRefused as refused:
+        if search.preflight is not None and all(each.reason == Reason.DATA_UNREACHABLE for each in refused.problems):
+            # others had the data and are at work: this pod is made again, and the search goes on
+            raise ServiceUnavailable(str(refused)) from refused
         raise
     except (Exception, SystemExit) as error:
         end = "".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:]

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, names_or_one
+from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, matching, names_or_one
 from tuningjob.manifest.literals import Arguments, parse_params
 from tuningjob.manifest.model import (
     Model,
@@ -25,6 +25,17 @@ from tuningjob.manifest.read import ReadOptions
 _LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
 _LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
 _BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
+# of https the last character is no /; of a bucket there is no query, and a user's name is a container's
+_HOST: Final = "[A-Za-z0-9][-.:A-Za-z0-9]*"
+_KEY: Final = '[!"$->@-~]*[!"$-.0->@-~]'
+_URL: Final = (
+    f'^(https://{_HOST}/[!"$-~]*[!"$-.0-~]|(s3|gs)://[a-z0-9][-._a-z0-9]*/{_KEY}'
+    rf"|abfss?://[a-z0-9][-a-z0-9]*@[a-z0-9]+[.]dfs[.]core[.]windows[.]net/{_KEY})$"
+)
+_URLS: Final = (
+    "the URL of a file: https://HOST/PATH, s3://BUCKET/NAME, gs://BUCKET/NAME or "
+    "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/NAME, without a password"
+)
 _OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "exclude", "sort", "sample_weight", "read")
 
 
@@ -54,8 +65,9 @@ def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
 
 
 _RULES: Final = (
-    exactly_one_of("loader", "path", "function"),
+    exactly_one_of("loader", "path", "url", "function"),
     no_params_beside("path"),
+    no_params_beside("url"),
     Rule(
         f"!has(self.loader) || {_LOADERS_IN_CEL}",
         _is_loader,
@@ -75,6 +87,25 @@ _RULES: Final = (
         for name in ("target", "features")
     ),
     not_both("persistent_volume_claim", "config_map"),
+    never_beside("persistent_volume_claim", "url"),
+    never_beside("config_map", "url"),
+    Rule(
+        "!has(self.sha256) || has(self.url)",
+        lambda data: data.sha256 is None or data.url is not None,
+        "with a sha256 beside a url alone",
+    ),
+    Rule(
+        "!has(self.url) || has(self.format) || ['.csv', '.parquet', '.pq'].exists(suffix, "
+        "self.url.split('?')[0].lowerAscii().endsWith(suffix))",
+        lambda data: data.url is None or data.file_format is not None,
+        "with a url that ends in .csv or .parquet, or with a format",
+        closer=lambda data: must_be(
+            "the URL of a file that ends in .csv or .parquet",
+            "Or say which by spec.data.format.",
+            field="url",
+            got=data.source,
+        ),
+    ),
     Rule(
         "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
         _is_below,
@@ -101,9 +132,11 @@ _RULES: Final = (
     _apart("sample_weight", "the features", lambda data: _listed(data.features)),
     _apart("sample_weight", "the targets", lambda data: data.targets),
     Rule(
-        "!has(self.read) || !has(self.path) || "
-        "(has(self.format) ? self.format == 'csv' : self.path.lowerAscii() == 'csv' || self.path.lowerAscii().endsWith('.csv'))",
-        lambda data: data.read is None or data.path is None or data.file_format == "csv",
+        "!has(self.read) || !has(self.path) && !has(self.url) || "
+        "(has(self.format) ? self.format == 'csv' : has(self.path) ? "
+        "self.path.lowerAscii() == 'csv' || self.path.lowerAscii().endsWith('.csv') : "
+        "self.url.split('?')[0].lowerAscii().endsWith('.csv'))",
+        lambda data: data.read is None or not data.is_table or data.file_format == "csv",
         "without read beside a Parquet file",
         "A Parquet file says itself how it is to be read.",
     ),
@@ -128,6 +161,14 @@ class Data(Model):
     )
     format: Literal["csv", "parquet"] | None = Field(
         default=None, description="The file's format, where its name does not tell."
+    )
+    url: Annotated[str, Field(max_length=2048), matching(_URL, _URLS)] | None = Field(
+        default=None,
+        description="A CSV or Parquet file of a web server or a bucket: https://, s3://, gs:// or abfs://. Credentials are "
+        "taken from the environment, not from here.",
+    )
+    sha256: Annotated[str, Field(max_length=64), matching(r"^[0-9a-f]{64}$", "64 digits and letters a to f")] | None = (
+        Field(default=None, description="The SHA-256 of the URL's file: another one is refused.")
     )
     function: DottedPath | None = Field(
         default=None,
@@ -176,11 +217,27 @@ class Data(Model):
         return _listed(self.target)
 
     @property
+    def is_table(self) -> bool:
+        """Whether it is a file, whose columns have names."""
+        return self.path is not None or self.url is not None
+
+    @property
+    def source(self) -> str:
+        """What says where the data come from. Of a URL without its query, which may be a signature."""
+        return str(self.loader or self.path or (self.url or "").split("?")[0] or self.function)
+
+    @property
+    def source_field(self) -> str:
+        """The field that says so."""
+        named = {"loader": self.loader, "path": self.path, "url": self.url}
+        return f"spec.data.{next((name for name, given in named.items() if given is not None), 'function')}"
+
+    @property
     def file_format(self) -> str | None:
         """``csv`` or ``parquet``: as given, or by the path's suffix; None if neither tells."""
-        if self.format is not None or self.path is None:
+        if self.format is not None or not self.is_table:
             return self.format
-        if self.path.endswith("/"):  # a folder
+        if self.source.endswith("/"):  # a folder
             return "parquet"
-        suffix = self.path.rsplit(".", 1)[-1].lower()
+        suffix = self.source.rsplit(".", 1)[-1].lower()
         return {"csv": "csv", "parquet": "parquet", "pq": "parquet"}.get(suffix)

@@ -35,7 +35,7 @@ _ELSEWHERE: Final = {
     "testfold": "scikit-learn's PredefinedSplit is spec.crossValidation.predefined here, which names a column.",
     "sampleweight": "A column of weights is spec.data.sampleWeight here.",
     "fitparams": "A manifest gives fit X, y and spec.data.sampleWeight: tuningjob.GridSearchCV takes fit parameters.",
-    "url": "URLs are not read: name a file by spec.data.path.",
+    "url": "It is spec.data.url here.",
     "sep": "pandas' sep is spec.data.read.delimiter here.",
     "delimiter": "It is spec.data.read.delimiter here.",
     "csv": "How a CSV file is written is spec.data.read here.",

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     CRASHED = 1  # a bug, or a process that was killed: the pod is replaced, a few times
     REFUSED = 2  # the manifest (or the data it names) cannot be searched: fail at once, with the reason
     FAILED = 3  # the search ran and has no answer: fail at once, with the reason
-    SERVICE_UNAVAILABLE = 4  # the results service stayed away: the pod is replaced
+    SERVICE_UNAVAILABLE = 4  # the results service, or where the data are, stayed away: the pod is replaced
     INTERRUPTED = 130  # Ctrl-C was obeyed, on a laptop, and what was finished is kept
     TERMINATED = 143  # SIGTERM was obeyed, finished cells were reported: a free retry
 

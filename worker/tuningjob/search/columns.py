@@ -48,7 +48,7 @@ def _features(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Mat
         advice = f"{', '.join(map(repr, data.targets))} is the only column of the file."
         if others:
             advice = f"None of its other columns is a feature: {', '.join(map(repr, others[:_MOST_NAMED]))}."
-        raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.path, advice)
+        raise refused(Reason.DATA_LOAD, "spec.data.path", "a file with columns beside the target", data.source, advice)
     return X
 
 
@@ -86,7 +86,7 @@ def _problems(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Ite
     ]
     for field, name in named:
         if name not in known:
-            yield Problem(field, f"a column of {data.path}", shown(name), _nearest(name, known), Reason.DATA_LOAD)
+            yield Problem(field, f"a column of {data.source}", shown(name), _nearest(name, known), Reason.DATA_LOAD)
     features = dict(_each("spec.data.features", data.features)).values()
     for field, name in beside.items():
         if name in features:

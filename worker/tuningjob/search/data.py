@@ -1,8 +1,9 @@
-"""X and y: from one of scikit-learn's loaders, a function of the user's, or a CSV or Parquet file."""
+"""X and y: from one of scikit-learn's loaders, a function of the user's, or a CSV or Parquet file, here or behind a URL."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,6 +13,7 @@ import pandas as pd
 
 from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
+from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.columns import Table
@@ -19,8 +21,9 @@ from tuningjob.search.loaders import from_function, from_loader
 from tuningjob.search.parquet import parts_of, read_parquet
 from tuningjob.search.reasons import PATH, Reason, error_text, refused
 from tuningjob.search.tables import read_csv
+from tuningjob.search.urls import URL, fetched
 
-_URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
+_IS_URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,25 @@ def load_data(
         X, y = from_loader(data) if data.loader is not None else from_function(data)
         _check_lengths(X, y, data)
         return Dataset(X, y, _digest(X, y))
-    table = Table(_from_file(data, folder, in_pod=in_pod, memory_bytes=memory_bytes), data, beside)
-    X, y, weight = table.X, table.y, table.sample_weight
-    _check_lengths(X, y, data)
+    with _named_as_in(data):
+        table = Table(_from_file(data, folder, in_pod=in_pod, memory_bytes=memory_bytes), data, beside)
+        X, y, weight = table.X, table.y, table.sample_weight
+        _check_lengths(X, y, data)
     digest = _digest(X, y) if weight is None else _digest(X, y, weight)
     return Dataset(X, y, digest, weight, table.beside)
+
+
+@contextmanager
+def _named_as_in(data: Data) -> Iterator[None]:
+    """What is wrong with a file is said of the field that names it."""
+    try:
+        yield
+    except ManifestRefused as error:
+        if data.url is None:
+            raise
+        fields = (URL if problem.field == PATH else problem.field for problem in error.problems)
+        renamed = [replace(problem, field=field) for problem, field in zip(error.problems, fields, strict=True)]
+        raise ManifestRefused(renamed) from error.__cause__
 
 
 def _digest(*parts: Anything) -> str:
@@ -82,9 +99,7 @@ def _digest(*parts: Anything) -> str:
 
 
 def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
-    field, source = PATH, data.path
-    for word, named in {"loader": data.loader, "function": data.function}.items():
-        field, source = (field, source) if named is None else (f"spec.data.{word}", named)
+    field, source = data.source_field, data.source
     try:
         rows = num_samples(X)
         targets = rows if y is None else num_samples(y)
@@ -105,16 +120,23 @@ def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
 
 
 def _from_file(data: Data, folder: Path, *, in_pod: bool, memory_bytes: int) -> pd.DataFrame:
+    if data.url is not None:
+        with fetched(data, in_pod=in_pod) as file:
+            return _read([file], data, memory_bytes)
     if data.path is None:
         raise ValueError("no path")
     path = _place_of(data, data.path, folder, in_pod=in_pod)
-    if data.file_format == "csv":
-        return read_csv(path, data.path, data.read, memory_bytes=memory_bytes)
     files = parts_of(path, data.path) if path.is_dir() else [path]
     if in_pod:
         for file in files:
             _check_below(file, folder, data.path)
-    return read_parquet(files, name=data.path, memory_bytes=memory_bytes)
+    return _read(files, data, memory_bytes)
+
+
+def _read(files: Sequence[Path], data: Data, memory_bytes: int) -> pd.DataFrame:
+    if data.file_format == "csv":
+        return read_csv(files[0], data.source, data.read, memory_bytes=memory_bytes)
+    return read_parquet(files, name=data.source, memory_bytes=memory_bytes)
 
 
 def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
@@ -122,10 +144,10 @@ def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
 
     In a pod the volume is the root of all paths, and nothing outside of it is looked at or named.
     """
-    if _URL.match(path):
+    if _IS_URL.match(path):
         advice = (
-            "URLs are not read. Fetch it beside the manifest; for a cluster put it on a volume, and name that by "
-            "spec.data.persistentVolumeClaim (such as a bucket that is mounted)."
+            "A URL is named by spec.data.url: https://, s3://, gs:// and abfs:// are read. Whatever else there is, put it on a "
+            "volume, and name that by spec.data.persistentVolumeClaim."
         )
         raise refused(Reason.DATA_LOAD, PATH, "the path of a file", path, advice)
     below = folder / path.lstrip("/")

@@ -45,7 +45,7 @@ def data_problems(
         advice = f"The fit of {name} takes no sample_weight: choose another, or name the column in spec.data.exclude."
         must_be = "left out for an estimator that takes no weights"
         yield Problem(WEIGHT, must_be, shown(spec.data.sample_weight), advice, Reason.ESTIMATOR_INVALID)
-    if spec.data.path is None or spec.data.target is not None:
+    if not spec.data.is_table or spec.data.target is not None:
         return
     if all(_needs_y(each) for each in tried or [estimator]):
         advice = "Name the column to predict."

@@ -158,7 +158,7 @@ class SearchProblem:
         yield from rare_classes(self.cv, self.estimator, self.data)
         yield from self._unseeded(tried)
         yield from findings(tried, self.data)
-        if self.spec.data.path is not None and self.spec.data.features is None:
+        if self.spec.data.is_table and self.spec.data.features is None:
             yield from roles(tried, self.data.X, self.spec.cross_validation)
         yield from doubtful_values(self.spec, self.estimator, self.space)
         yield from misspelt_names(self.spec, self.estimator, self.space)

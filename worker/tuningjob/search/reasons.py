@@ -24,6 +24,7 @@ class Reason(StrEnum):
     CODE_IMPORT = "CodeImport"
     DATA_LOAD = "DataLoad"
     DATA_TOO_LARGE = "DataTooLarge"
+    DATA_UNREACHABLE = "DataUnreachable"
     DATA_CHANGED = "DataChanged"
     CODE_CHANGED = "CodeChanged"
     DATA_UNSEEDED = "DataUnseeded"

@@ -1,0 +1,104 @@
+"""``python -m tuningjob.search.bucket URL FILE MOST_BYTES``: an object of a bucket, written to a file.
+
+A process of its own, because Arrow's clients start threads that never end, and a process with threads can fork no workers.
+It says what came of it in a line of JSON: ``kind`` is done, large, refused, or passing, which another try may not meet.
+Credentials are what each cloud's own client finds: in the environment, or by the workload identity of the pod.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pyarrow import fs
+
+_CHUNK: Final = 2**20
+_SECONDS: Final = 60.0
+# What another try would meet as well, in the words of the clouds' clients.
+_FINAL: Final = re.compile(
+    r"ACCESS_DENIED|access denied|forbidden|unauthori[sz]ed|unauthenticated|permission|credential"
+    r"|InvalidAccessKeyId|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|NO_SUCH|not found|does not exist|\b40[0134]\b",
+    re.IGNORECASE,
+)
+
+
+def main(url: str, path: str, most: int) -> dict[str, Any]:
+    """What came of it."""
+    try:
+        store, name = opened(url)
+        info = store.get_file_info(name)
+        if info.type is not fs.FileType.File:
+            what = "a folder" if info.type is fs.FileType.Directory else "no object"
+            return {"kind": "refused", "error": f"there is {what} of this name"}
+        if info.size is not None and info.size > most:
+            return {"kind": "large", "size": info.size}
+        return _copied(store, name, Path(path), most)
+    except Exception as error:  # noqa: BLE001  whatever a cloud's client has
+        said = " ".join(str(error).split())
+        return {"kind": "refused" if _FINAL.search(said) else "passing", "error": said}
+
+
+def opened(url: str) -> tuple[fs.FileSystem, str]:
+    """The bucket's file system, and the object's name in it."""
+    parts = urlsplit(url)
+    name = f"{parts.netloc}{parts.path}"
+    if parts.scheme == "s3":
+        return _s3(parts.netloc), name
+    if parts.scheme == "gs":
+        return _gcs(), name
+    container, _, host = parts.netloc.partition("@")
+    key = os.environ.get("AZURE_STORAGE_KEY")
+    return fs.AzureFileSystem(host.partition(".")[0], account_key=key), f"{container}{parts.path}"
+
+
+def _s3(bucket: str) -> fs.FileSystem:
+    """Its endpoint is named as for every client of AWS; where none is, the bucket's region is asked for."""
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    options: dict[str, Any] = (
+        {"scheme": endpoint.scheme, "endpoint_override": endpoint.netloc} if endpoint.netloc else {}
+    )
+    if region is None and not options:
+        region = fs.resolve_s3_region(bucket)
+    if region is not None:
+        options["region"] = region
+    return fs.S3FileSystem(
+        **options,
+        connect_timeout=10,
+        request_timeout=_SECONDS,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
+    )
+
+
+def _gcs() -> fs.FileSystem:
+    """``STORAGE_EMULATOR_HOST`` is what every client of Google's takes for another endpoint, which asks for no credentials."""
+    other = urlsplit(os.environ.get("STORAGE_EMULATOR_HOST", ""))
+    limit = timedelta(seconds=_SECONDS)
+    if other.netloc:
+        return fs.GcsFileSystem(
+            anonymous=True, scheme=other.scheme, endpoint_override=other.netloc, retry_time_limit=limit
+        )
+    return fs.GcsFileSystem(retry_time_limit=limit)
+
+
+def _copied(store: fs.FileSystem, name: str, path: Path, most: int) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with store.open_input_stream(name, compression=None) as source, path.open("wb") as file:
+        while chunk := source.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                return {"kind": "large"}
+            digest.update(chunk)
+            file.write(chunk)
+    return {"kind": "done", "size": size, "sha256": digest.hexdigest()}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # Arrow's clients may take long to end, or crash on the way

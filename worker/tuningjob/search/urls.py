@@ -1,0 +1,189 @@
+"""``spec.data.url``: a file of a web server or of a bucket, streamed once to the disk of whoever reads it.
+
+Its SHA-256 is made on the way. Nothing is followed out of https, nothing is unpacked, and bytes, tries and time have bounds.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from tuningjob.errors import ManifestRefused
+from tuningjob.manifest.data import Data
+from tuningjob.search.reasons import Reason, refused, shortened
+
+URL: Final = "spec.data.url"
+_CREDENTIALS: Final = "Credentials are taken from the environment: spec.pod.env, or the service account."
+_SHA256: Final = "spec.data.sha256"
+# Of the 4 GiB of a pod's scratch volume, which has joblib's memory maps and what waits to be reported as well.
+_MOST_OF_SCRATCH: Final = 3 * 2**30
+_SCRATCH: Final = Path("/tmp")  # noqa: S108  where the operator mounts it
+_LEFT_FREE: Final = 256 * 2**20
+_CHUNK: Final = 2**20
+_MIB: Final = 2**20
+_WAITS: Final = (1.0, 4.0)  # seconds, between the tries
+_TIMEOUT: Final = httpx.Timeout(60, connect=10)
+_SECONDS: Final = 3_600.0  # for all of it: a server may send a byte a minute
+_MOST_REDIRECTS: Final = 5
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_NO_SUFFIX: Final = re.compile(r"[^.A-Za-z0-9]")
+
+
+class Passing(Exception):
+    """What another try may not meet."""
+
+
+@contextmanager
+def fetched(data: Data, *, in_pod: bool) -> Iterator[Path]:
+    """The file that ``data.url`` names, on this disk, until the end of the block.
+
+    Raises ManifestRefused: with the reason DataUnreachable for what may pass.
+    """
+    url = str(data.url)
+    with tempfile.TemporaryDirectory(prefix="tuningjob-data-") as folder:
+        path = Path(folder) / _local_name(url)
+        room = _room(path.parent, in_pod=in_pod)
+        found = _from_web(data, path, room) if url.startswith("https://") else _from_bucket(data, path, room)
+        if data.sha256 is not None and found != data.sha256:
+            advice = f"What {data.source} gives has {found}: it is another file. If that is meant, write it down here."
+            raise refused(Reason.DATA_LOAD, _SHA256, "the SHA-256 of the file", data.sha256, advice)
+        yield path
+
+
+def _local_name(url: str) -> str:
+    """By its suffixes pandas tells how a file is compressed."""
+    suffixes = PurePosixPath(urlsplit(url).path).suffixes[-2:]
+    return "data" + _NO_SUFFIX.sub("", "".join(suffixes))[-40:]
+
+
+def _room(folder: Path, *, in_pod: bool) -> int:
+    """Bytes that a file may have there. A scratch volume's free bytes do not tell its limit, beyond which a pod is evicted."""
+    free = max(0, shutil.disk_usage(folder).free - _LEFT_FREE)
+    return min(free, _MOST_OF_SCRATCH) if in_pod and folder.is_relative_to(_SCRATCH) else free
+
+
+def _too_large(data: Data, room: int, size: int | None) -> ManifestRefused:
+    its = "more" if size is None else f"{size / _MIB:,.0f} MiB"
+    advice = f"It has {its}. In a pod TMPDIR in spec.pod.env may name a larger emptyDir of spec.pod.volumes."
+    must_be = f"a file of at most {room / _MIB:,.0f} MiB, because it is put on the disk first"
+    return refused(Reason.DATA_TOO_LARGE, URL, must_be, data.source, advice)
+
+
+def _unreachable(data: Data, tried: list[str]) -> ManifestRefused:
+    times = "once" if len(tried) == 1 else f"{len(tried)} times"
+    advice = f"Tried {times}: {'; '.join(shortened(each, 200) for each in tried)}."
+    return refused(Reason.DATA_UNREACHABLE, URL, "a URL that can be reached from here", data.source, advice)
+
+
+def _not_given(data: Data, said: str, advice: str = "") -> ManifestRefused:
+    text = f"It says: {shortened(said)}. {advice}".rstrip()
+    return refused(Reason.DATA_LOAD, URL, "the URL of a file that may be read", data.source, text)
+
+
+# --- https
+
+
+def _from_web(data: Data, path: Path, room: int) -> str:
+    """The SHA-256 of what was written to ``path``."""
+    deadline = time.monotonic() + _SECONDS
+    tried: list[str] = []
+    # as it is: whoever unpacks what a server packs for the way has other bytes than the digest is of
+    headers = {"Accept-Encoding": "identity", "User-Agent": "tuningjob"}
+    with httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client:
+        for wait in (*_WAITS, None):
+            try:
+                return _streamed(client, data, path, room, deadline)
+            except (Passing, httpx.TransportError) as error:
+                tried.append(str(error) or type(error).__name__)
+            except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
+                raise _not_given(data, str(error)) from error
+            if wait is not None:
+                time.sleep(wait)
+    raise _unreachable(data, tried)
+
+
+def _streamed(client: httpx.Client, data: Data, path: Path, room: int, deadline: float) -> str:
+    url = httpx.URL(str(data.url))
+    for _ in range(_MOST_REDIRECTS + 1):
+        with client.stream("GET", url) as response:
+            if response.next_request is None:
+                _check_answer(data, response, room)
+                return _written(response, data, path, room, deadline)
+            url = response.next_request.url
+            if url.scheme != "https":
+                said = f"{response.status_code}, to {url.scheme}://{url.host}"
+                raise _not_given(data, said, "Nothing is followed out of https.")
+    raise _not_given(data, f"more than {_MOST_REDIRECTS} redirections")
+
+
+def _check_answer(data: Data, response: httpx.Response, room: int) -> None:
+    status = response.status_code
+    said = f"{status} {response.reason_phrase}".rstrip()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        raise Passing(said)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise _not_given(
+            data, said, "A signed URL has an end; of a bucket of your own name the object (s3://, gs://, abfs://)."
+        )
+    if status != HTTPStatus.OK:
+        raise _not_given(data, said)
+    packed = response.headers.get("Content-Encoding", "identity")
+    if packed != "identity":
+        raise _not_given(data, f"Content-Encoding: {packed}", "The file must be sent as it is.")
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > room:
+        raise _too_large(data, room, int(length))
+
+
+def _written(response: httpx.Response, data: Data, path: Path, room: int, deadline: float) -> str:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for chunk in response.iter_raw(_CHUNK):
+            size += len(chunk)
+            if size > room:
+                raise _too_large(data, room, None)
+            if time.monotonic() > deadline:
+                raise _unreachable(data, [f"{size / _MIB:,.0f} MiB came in {_SECONDS / 60:.0f} minutes"])
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+# --- buckets
+
+
+def _from_bucket(data: Data, path: Path, room: int) -> str:
+    """The SHA-256 of what was written to ``path``; by a process of its own, because Arrow's clients leave threads behind."""
+    # -P: no module of the folder that this runs in is taken for one of Arrow's
+    command = [sys.executable, "-P", "-m", "tuningjob.search.bucket", str(data.url), str(path), str(room)]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise _unreachable(data, [f"it took more than {_SECONDS / 60:.0f} minutes"]) from error
+    try:
+        answer = json.loads(ended.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        end = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        said = f"the process that reads it ended with {ended.returncode} {''.join(end)}".rstrip()
+        raise _unreachable(data, [said]) from None
+    said = str(answer.get("error", ""))
+    answers: dict[str, Callable[[], ManifestRefused]] = {
+        "large": lambda: _too_large(data, room, answer.get("size")),
+        "refused": lambda: _not_given(data, said, _CREDENTIALS),
+        "passing": lambda: _unreachable(data, [said]),
+    }
+    if answer["kind"] in answers:
+        raise answers[answer["kind"]]()
+    return str(answer["sha256"])
