@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
+from tests.journal.makers import a_preflight
 from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import SEARCH, Pods
+from tests.servers.ports import free_port
 from tuningjob.manifest import load
 from tuningjob.protocol.records import Pilot, Preflight, SearchState, Spread
 from tuningjob.search.cells import preflight_of
@@ -173,3 +175,35 @@ def test_the_first_pod_tells_how_many_splits_there_are_if_only_the_data_do(
     progress = pods.service.journal.progress(SEARCH)
     assert (progress.splits, progress.total, progress.done, progress.state) == (3, 6, 6, SearchState.COMPLETE)
     assert preflight(pods).splits == 3
+
+
+def test_a_pods_own_memory_is_what_its_data_are_held_against(pods: Pods, patient: dict[str, Any]) -> None:
+    rows = "".join(f"{i},{i / 7:.6f},{i % 2}\n" for i in range(60_000))
+    (pods.folder / "t.csv").write_text(f"a,b,label\n{rows}")
+    patient["spec"]["data"] = {"path": "t.csv", "target": "label", "configMap": "table"}
+    pods.open(patient, pods=1)
+    code, said = pods.wait(pods.start(0, TUNINGJOB_MEMORY_BYTES=str(16 * MIB)))
+    assert code == 2
+    assert "spec.data.path: must be data that fit in the pod's memory (16 MiB, of which" in said
+    refusal = pods.service.journal.progress(SEARCH).refusal
+    assert refusal is not None
+    assert refusal.problems[0]["reason"] == "DataTooLarge"
+
+
+def test_data_that_no_pod_has_reached_yet_refuse_the_search(pods: Pods, patient: dict[str, Any]) -> None:
+    patient["spec"]["data"] = {"url": f"https://127.0.0.1:{free_port()}/t.csv", "target": "label"}
+    pods.open(patient, pods=1)
+    code, said = pods.wait(pods.start(0))
+    assert code == 2
+    assert "Tried 3 times: [Errno 111] Connection refused" in said
+    assert pods.service.journal.progress(SEARCH).state is SearchState.REFUSED
+
+
+def test_data_that_others_have_reached_leave_the_search_as_it_is(pods: Pods, patient: dict[str, Any]) -> None:
+    patient["spec"]["data"] = {"url": f"https://127.0.0.1:{free_port()}/t.csv", "target": "label"}
+    pods.open(patient, pods=1)
+    pods.service.journal.view(SEARCH).set_preflight(a_preflight())
+    code, said = pods.wait(pods.start(0))
+    assert code == 4
+    assert "Connection refused" in said
+    assert pods.service.journal.progress(SEARCH).state is SearchState.RUNNING
