@@ -634,6 +634,11 @@ _others: st.SearchStrategy[Body] = _objects(
         "pod": pods,
         "reuse": st.booleans(),
         "artifacts": _objects({}, {"compression": st.sampled_from(["none", "lz4", "gzip", "xz"])}),
+        "code": st.one_of(
+            _objects({"configMap": object_names}),
+            _objects({"persistentVolumeClaim": object_names}),
+            _objects({"url": st.just("gs://b/mine.tar.gz"), "sha256": st.from_regex(r"[0-9a-f]{64}", fullmatch=True)}),
+        ),
         "image": st.from_regex(r"[!-~]{1,20}", fullmatch=True),
         "modelKey": st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True),
     },

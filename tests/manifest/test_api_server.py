@@ -96,6 +96,7 @@ VOLUME: Final = {"name": "a", "mountPath": "/a", "secret": "a"}
 SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
 OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
 OF_A_URL: Final = {**MINIMAL, "data": {"url": "s3://b/a.csv", "target": "y"}}
+OWN: Final = {**MINIMAL, "code": {"url": "https://host/mine.whl", "sha256": "0" * 64}}
 READ: Final = changed(OF_A_FILE, ("data", "read"), {"delimiter": ";", "names": ["a", "b"]})
 A_STEP: Final = [{"name": "b", "class": "a.B"}]
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {
@@ -261,6 +262,31 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
         "must be with exactly one of loader, path, url and function",
         FULL,
+    ),
+    "code of two places": (
+        {**MINIMAL, "code": {"configMap": "mine", "persistentVolumeClaim": "mine"}},
+        "must be with exactly one of configMap, persistentVolumeClaim and url",
+        {**MINIMAL, "code": {"configMap": "mine"}},
+    ),
+    "code of a url without its digest": (
+        lacking(OWN, ("code", "sha256")),
+        "must be with a sha256 beside a url, and only there",
+        OWN,
+    ),
+    "a digest of code in a volume": (
+        {**MINIMAL, "code": {"persistentVolumeClaim": "mine", "sha256": "0" * 64}},
+        "must be with a sha256 beside a url, and only there",
+        {**MINIMAL, "code": {"persistentVolumeClaim": "mine"}},
+    ),
+    "a volume where the code is": (
+        {**OWN, "pod": {"volumes": [{**VOLUME, "mountPath": "/code"}]}},
+        "must be without a volume of spec.pod at /code or below it beside spec.code",
+        {**OWN, "pod": {"volumes": [{**VOLUME, "mountPath": "/codes"}]}},
+    ),
+    "a volume below where the code is": (
+        {**OWN, "pod": {"volumes": [{**VOLUME, "mountPath": "/code/x"}]}},
+        "must be without a volume of spec.pod at /code or below it beside spec.code",
+        {**MINIMAL, "pod": {"volumes": [{**VOLUME, "mountPath": "/code/x"}]}},
     ),
     "both a url and a path": (
         changed(FULL, ("data", "url"), "s3://b/a.csv"),
@@ -799,6 +825,10 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "reuse": [(MINIMAL, True, False)],
     "artifacts.compression": [(FULL, "xz", "none")],
     "image": [(MINIMAL, "a", "b"), (MINIMAL, "a", ...)],
+    "code.configMap": [({**MINIMAL, "code": {"configMap": "a"}}, "a", "b")],
+    "code.persistentVolumeClaim": [({**MINIMAL, "code": {"persistentVolumeClaim": "a"}}, "a", "b")],
+    "code.url": [(OWN, "s3://b/a.whl", "s3://b/b.whl")],
+    "code.sha256": [(OWN, "0" * 64, "1" * 64)],
     "modelKey": [(MINIMAL, "a", "b"), (MINIMAL, "a", ...)],
 }
 ADVICE: Final = "must stay as it was created: delete the TuningJob and apply it again to run another"

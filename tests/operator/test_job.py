@@ -41,6 +41,9 @@ SPECS = {
     "an image of its own": {"image": "registry.example/mine:1"},
     "data on a volume": {"data": {**CSV, "persistentVolumeClaim": "data"}},
     "data in a ConfigMap": {"data": {**CSV, "configMap": "data"}},
+    "code in a ConfigMap": {"code": {"configMap": "mine"}},
+    "code on a volume": {"code": {"persistentVolumeClaim": "mine"}, "data": {**CSV, "persistentVolumeClaim": "mine"}},
+    "code in an archive": {"code": {"url": "s3://b/mine.whl", "sha256": "0" * 64}},
     "resources as numbers": {"resources": {"cpu": 1, "memory": 1073741824}},
     "every option of a pod": {"pod": FULL["pod"], "queueName": "team-a"},
 }
@@ -365,3 +368,27 @@ def test_whatever_a_manifest_asks_its_pod_has_allowed_keys_alone(options: Body) 
     assert container["env"][-len(ours) :] == ours
     names = [variable["name"] for variable in container["env"]]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("code", "want"),
+    [
+        ({"configMap": "mine"}, {"name": "code", "configMap": {"name": "mine"}}),
+        (
+            {"persistentVolumeClaim": "m"},
+            {"name": "code", "persistentVolumeClaim": {"claimName": "m", "readOnly": True}},
+        ),
+    ],
+)
+def test_the_users_modules_are_mounted_read_only_and_the_worker_is_told_where(code: Body, want: Body) -> None:
+    body = built(code=code)
+
+    assert want in pod_of(body)["volumes"]
+    mount = {"name": "code", "mountPath": "/code", "readOnly": True}
+    assert mount in pod_of(body)["containers"][0]["volumeMounts"]
+    assert environment_of(body)["TUNINGJOB_CODE_DIR"] == "/code"
+
+
+def test_of_an_archive_of_modules_the_operator_sees_nothing() -> None:
+    """The pod fetches and unpacks it."""
+    assert built(code={"url": "s3://b/mine.whl", "sha256": "0" * 64}) == built()

@@ -104,9 +104,9 @@ def test_it_is_fetched_once(site: str, web: files.FileServer) -> None:
         ("round/t.csv", "DataLoad", "It says: more than 5 redirections."),
         ("gone.csv", "DataLoad", "It says: 404 Not Found."),
         ("status/403/t.csv", "DataLoad", "It says: 403 Forbidden. A signed URL has an end"),
-        ("status/503/t.csv", "DataUnreachable", "spec.data.url: must be a URL that can be reached from here, but got '{site}/status/503/t.csv'. Tried 3 times: 503 Service Unavailable; 503 Service Unavailable; 503 Service Unavailable."),
-        ("status/429/t.csv", "DataUnreachable", "Tried 3 times: 429 Too Many Requests"),
-        ("short/t.csv", "DataUnreachable", "Tried 3 times: peer closed connection without sending complete message body"),
+        ("status/503/t.csv", "Unreachable", "spec.data.url: must be a URL that can be reached from here, but got '{site}/status/503/t.csv'. Tried 3 times: 503 Service Unavailable; 503 Service Unavailable; 503 Service Unavailable."),
+        ("status/429/t.csv", "Unreachable", "Tried 3 times: 429 Too Many Requests"),
+        ("short/t.csv", "Unreachable", "Tried 3 times: peer closed connection without sending complete message body"),
         ("packed/t.csv", "DataLoad", "Content-Encoding: gzip. The file must be sent as it is."),
         ("endless/t.csv", "DataTooLarge", "spec.data.url: must be a file of at most 1 MiB, because it is put on the disk first, but got '{site}/endless/t.csv'. It has more."),
     ],
@@ -137,13 +137,13 @@ def test_a_signature_is_in_no_message(site: str) -> None:
 
 def test_a_server_that_nobody_vouches_for_is_refused(web: files.FileServer) -> None:
     problem = refusal(f"{web.url}/t.csv")
-    assert problem.reason == "DataUnreachable"
+    assert problem.reason == "Unreachable"
     assert "CERTIFICATE_VERIFY_FAILED" in problem.advice
 
 
 def test_a_server_that_is_not_there_is_told_with_what_was_tried() -> None:
     problem = refusal(f"https://127.0.0.1:{free_port()}/t.csv")
-    assert problem.reason == "DataUnreachable"
+    assert problem.reason == "Unreachable"
     assert problem.advice.startswith("Tried 3 times: [Errno 111] Connection refused")
 
 
@@ -221,4 +221,4 @@ def test_a_bucket_that_does_not_answer_is_unreachable(monkeypatch: pytest.Monkey
         "AWS_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    assert refusal("s3://models/t.csv").reason == "DataUnreachable"
+    assert refusal("s3://models/t.csv").reason == "Unreachable"

@@ -37,11 +37,13 @@ from tuningjob.errors import (
     WorkerDied,
 )
 from tuningjob.manifest import load_spec, wellknown
+from tuningjob.manifest.code import CODE_PATH
 from tuningjob.protocol.code import listed, other_code
 from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchRecord, SearchState
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
+from tuningjob.search.own_code import bring_in
 from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.reasons import Reason, error_text
@@ -71,6 +73,7 @@ class Environment:
     ca_file: Path | None = None
     memory_bytes: int = 0
     pod_name: str = ""
+    code_dir: Path = Path(CODE_PATH)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Environment":
@@ -85,6 +88,7 @@ class Environment:
             ca_file=Path(ca_file) if ca_file else None,
             memory_bytes=int(environ.get(wellknown.ENV_MEMORY, "0")),
             pod_name=environ.get(wellknown.ENV_POD_NAME, ""),
+            code_dir=Path(environ.get(wellknown.ENV_CODE_DIR, CODE_PATH)),
         )
 
     def claimant(self) -> str:
@@ -173,9 +177,9 @@ def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem
     Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
     """
     try:
-        problem = prepare(
-            load_spec(search.spec), environment.data_dir, in_pod=True, memory_bytes=environment.memory_bytes
-        )
+        spec = load_spec(search.spec)
+        bring_in(spec.code, environment.code_dir)
+        problem = prepare(spec, environment.data_dir, in_pod=True, memory_bytes=environment.memory_bytes)
         preflight = preflight_of(problem, environment.n_jobs)
         if search.preflight is not None:
             return problem, preflight
@@ -191,8 +195,8 @@ def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem
             always=is_plan,
         )
     except ManifestRefused as refused:
-        if search.preflight is not None and all(each.reason == Reason.DATA_UNREACHABLE for each in refused.problems):
-            # others had the data and are at work: this pod is made again, and the search goes on
+        if search.preflight is not None and all(each.reason == Reason.UNREACHABLE for each in refused.problems):
+            # others had it and are at work: this pod is made again, and the search goes on
             raise ServiceUnavailable(str(refused)) from refused
         raise
     except (Exception, SystemExit) as error:

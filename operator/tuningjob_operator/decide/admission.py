@@ -188,6 +188,8 @@ def _references(spec: TuningJobSpec) -> Iterator[str]:
     """Fields that name what only who may create pods can reach: Secrets, claims, service accounts."""
     if spec.data.persistent_volume_claim is not None:
         yield "spec.data.persistentVolumeClaim"
+    if spec.code is not None and spec.code.persistent_volume_claim is not None:
+        yield "spec.code.persistentVolumeClaim"
     pod = spec.pod
     if pod.service_account_name is not None:
         yield "spec.pod.serviceAccountName"

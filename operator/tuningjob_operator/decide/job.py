@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tuningjob.manifest import wellknown
+from tuningjob.manifest.code import CODE_PATH
 from tuningjob.manifest.model import Model
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.pod_options import EnvVar, Volume
@@ -158,6 +159,7 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
             },
             {"name": "scratch", "emptyDir": {"sizeLimit": memory_text(Decimal(SCRATCH_BYTES))}},
             *_data_volume(spec),
+            *_code_volume(spec),
             *(_volume(volume) for volume in spec.pod.volumes or []),
         ],
     }
@@ -208,6 +210,7 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
             {"name": TOKEN_VOLUME, "mountPath": names.TOKEN_DIR, "readOnly": True},
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  the pod's own
             *([{"name": "data", "mountPath": names.DATA_DIR, "readOnly": True}] if has_volume else []),
+            *({"name": each["name"], "mountPath": CODE_PATH, "readOnly": True} for each in _code_volume(spec)),
             *(_mount(volume) for volume in spec.pod.volumes or []),
         ],
     }
@@ -243,6 +246,8 @@ def _environment(admission: Admission, settings: Settings, memory: int) -> Itera
         values[wellknown.ENV_CA_FILE] = f"{names.TOKEN_DIR}/{names.CA_KEY}"
     if any(True for _ in _data_volume(admission.spec)):
         values[wellknown.ENV_DATA_DIR] = names.DATA_DIR
+    if any(True for _ in _code_volume(admission.spec)):
+        values[wellknown.ENV_CODE_DIR] = CODE_PATH
     for name, value in values.items():
         yield {"name": name, "value": value}
     # so that the operator can tell the journal which claimant was evicted
@@ -263,6 +268,15 @@ def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:
         yield {"name": "data", "persistentVolumeClaim": claim}
     elif spec.data.config_map is not None:
         yield {"name": "data", "configMap": {"name": spec.data.config_map}}
+
+
+def _code_volume(spec: TuningJobSpec) -> Iterator[Body]:
+    """None for an archive: that the pod itself fetches and unpacks."""
+    if spec.code is not None and spec.code.persistent_volume_claim is not None:
+        claim = {"claimName": spec.code.persistent_volume_claim, "readOnly": True}
+        yield {"name": "code", "persistentVolumeClaim": claim}
+    elif spec.code is not None and spec.code.config_map is not None:
+        yield {"name": "code", "configMap": {"name": spec.code.config_map}}
 
 
 def _volume(volume: Volume) -> Body:

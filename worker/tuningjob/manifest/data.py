@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, matching, names_or_one
+from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, names_or_one
 from tuningjob.manifest.literals import Arguments, parse_params
 from tuningjob.manifest.model import (
     Model,
@@ -21,21 +21,11 @@ from tuningjob.manifest.model import (
     not_both_untyped,
 )
 from tuningjob.manifest.read import ReadOptions
+from tuningjob.manifest.urls import FileUrl, Sha256, shown_url
 
 _LOADERS: Final = ("sklearn.datasets.load_", "sklearn.datasets.make_", "sklearn.datasets.fetch_")
 _LOADERS_IN_CEL: Final = f"{list(_LOADERS)}.exists(prefix, self.loader.startsWith(prefix))"
 _BELOW: Final = "Put the file, or a link to it, beside the manifest; on a laptop an absolute path is taken as well."
-# of https the last character is no /; of a bucket there is no query, and a user's name is a container's
-_HOST: Final = "[A-Za-z0-9][-.:A-Za-z0-9]*"
-_KEY: Final = '[!"$->@-~]*[!"$-.0->@-~]'
-_URL: Final = (
-    f'^(https://{_HOST}/[!"$-~]*[!"$-.0-~]|(s3|gs)://[a-z0-9][-._a-z0-9]*/{_KEY}'
-    rf"|abfss?://[a-z0-9][-a-z0-9]*@[a-z0-9]+[.]dfs[.]core[.]windows[.]net/{_KEY})$"
-)
-_URLS: Final = (
-    "the URL of a file: https://HOST/PATH, s3://BUCKET/NAME, gs://BUCKET/NAME or "
-    "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/NAME, without a password"
-)
 _OF_A_FILE: Final = ("format", "persistent_volume_claim", "config_map", "exclude", "sort", "sample_weight", "read")
 
 
@@ -162,14 +152,12 @@ class Data(Model):
     format: Literal["csv", "parquet"] | None = Field(
         default=None, description="The file's format, where its name does not tell."
     )
-    url: Annotated[str, Field(max_length=2048), matching(_URL, _URLS)] | None = Field(
+    url: FileUrl | None = Field(
         default=None,
         description="A CSV or Parquet file of a web server or a bucket: https://, s3://, gs:// or abfs://. Credentials are "
         "taken from the environment, not from here.",
     )
-    sha256: Annotated[str, Field(max_length=64), matching(r"^[0-9a-f]{64}$", "64 digits and letters a to f")] | None = (
-        Field(default=None, description="The SHA-256 of the URL's file: another one is refused.")
-    )
+    sha256: Sha256 | None = Field(default=None, description="The SHA-256 of the URL's file: another one is refused.")
     function: DottedPath | None = Field(
         default=None,
         description="A function of your own that returns X and y, such as mymodule.load; if it has a random_state, that must "
@@ -224,7 +212,7 @@ class Data(Model):
     @property
     def source(self) -> str:
         """What says where the data come from. Of a URL without its query, which may be a signature."""
-        return str(self.loader or self.path or (self.url or "").split("?")[0] or self.function)
+        return str(self.loader or self.path or shown_url(self.url or "") or self.function)
 
     @property
     def source_field(self) -> str:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuningjob.manifest.code import CODE_PATH, Code
 from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
@@ -74,6 +75,16 @@ _RULES: Final = (
         lambda spec: (spec.data.loader is None and spec.data.function is None) or not spec.cross_validation.columns,
         "without crossValidation.groups and crossValidation.predefined beside a loader or a function",
         "They name columns of a file: give a path.",
+    ),
+    Rule(
+        "!has(self.code) || !has(self.pod) || !has(self.pod.volumes) || "
+        f"self.pod.volumes.all(volume, !(volume.mountPath + '/').startsWith('{CODE_PATH}/'))",
+        lambda spec: (
+            spec.code is None
+            or not any(f"{volume.mount_path}/".startswith(f"{CODE_PATH}/") for volume in spec.pod.volumes or [])
+        ),
+        f"without a volume of spec.pod at {CODE_PATH} or below it beside spec.code",
+        "That is where the code is mounted.",
     ),
     _no_feature("groups"),
     _no_feature("predefined"),
@@ -198,6 +209,10 @@ class TuningJobSpec(Model):
     ) = Field(
         default=None,
         description="A worker image of your own; the chart's by default. A laptop does not read it.",
+    )
+    code: Code | None = Field(
+        default=None,
+        description="Modules of your own, for pods. A laptop does not read it: there they lie beside the manifest.",
     )
     model_key: Annotated[str, Field(pattern=MODEL_KEY, max_length=253)] | None = Field(
         default=None,

@@ -35,6 +35,7 @@ ENV_CA_FILE: Final = "TUNINGJOB_CA_FILE"  # whom the service's certificate must 
 ENV_COMPLETION_INDEX: Final = "JOB_COMPLETION_INDEX"  # written by the Job controller itself
 ENV_N_JOBS: Final = "TUNINGJOB_N_JOBS"
 ENV_DATA_DIR: Final = "TUNINGJOB_DATA_DIR"
+ENV_CODE_DIR: Final = "TUNINGJOB_CODE_DIR"  # where the volume of spec.code is mounted
 ENV_POD_NAME: Final = "TUNINGJOB_POD_NAME"  # by which the operator tells the journal whose death was no fit's fault
 ENV_MEMORY: Final = "TUNINGJOB_MEMORY_BYTES"  # the container's memory limit
 

@@ -21,7 +21,7 @@ from tuningjob.search.loaders import from_function, from_loader
 from tuningjob.search.parquet import parts_of, read_parquet
 from tuningjob.search.reasons import PATH, Reason, error_text, refused
 from tuningjob.search.tables import read_csv
-from tuningjob.search.urls import URL, fetched
+from tuningjob.search.urls import Remote, fetched
 
 _IS_URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
@@ -85,7 +85,7 @@ def _named_as_in(data: Data) -> Iterator[None]:
     except ManifestRefused as error:
         if data.url is None:
             raise
-        fields = (URL if problem.field == PATH else problem.field for problem in error.problems)
+        fields = (data.source_field if problem.field == PATH else problem.field for problem in error.problems)
         renamed = [replace(problem, field=field) for problem, field in zip(error.problems, fields, strict=True)]
         raise ManifestRefused(renamed) from error.__cause__
 
@@ -121,7 +121,7 @@ def _check_lengths(X: Matrix, y: Target, data: Data) -> None:
 
 def _from_file(data: Data, folder: Path, *, in_pod: bool, memory_bytes: int) -> pd.DataFrame:
     if data.url is not None:
-        with fetched(data, in_pod=in_pod) as file:
+        with fetched(Remote(data.url, data.sha256), in_pod=in_pod) as file:
             return _read([file], data, memory_bytes)
     if data.path is None:
         raise ValueError("no path")

@@ -24,7 +24,7 @@ class Reason(StrEnum):
     CODE_IMPORT = "CodeImport"
     DATA_LOAD = "DataLoad"
     DATA_TOO_LARGE = "DataTooLarge"
-    DATA_UNREACHABLE = "DataUnreachable"
+    UNREACHABLE = "Unreachable"
     DATA_CHANGED = "DataChanged"
     CODE_CHANGED = "CodeChanged"
     DATA_UNSEEDED = "DataUnseeded"

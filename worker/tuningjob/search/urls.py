@@ -1,4 +1,4 @@
-"""``spec.data.url``: a file of a web server or of a bucket, streamed once to the disk of whoever reads it.
+"""What ``spec.data.url`` or ``spec.code.url`` names: streamed once from a web server or a bucket to the disk of whoever reads it.
 
 Its SHA-256 is made on the way. Nothing is followed out of https, nothing is unpacked, and bytes, tries and time have bounds.
 """
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,12 +22,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from tuningjob.errors import ManifestRefused
-from tuningjob.manifest.data import Data
+from tuningjob.manifest.urls import shown_url
 from tuningjob.search.reasons import Reason, refused, shortened
 
-URL: Final = "spec.data.url"
 _CREDENTIALS: Final = "Credentials are taken from the environment: spec.pod.env, or the service account."
-_SHA256: Final = "spec.data.sha256"
+_SHA256: Final = "spec.remote.sha256"
 # Of the 4 GiB of a pod's scratch volume, which has joblib's memory maps and what waits to be reported as well.
 _MOST_OF_SCRATCH: Final = 3 * 2**30
 _SCRATCH: Final = Path("/tmp")  # noqa: S108  where the operator mounts it
@@ -41,24 +41,47 @@ _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQ
 _NO_SUFFIX: Final = re.compile(r"[^.A-Za-z0-9]")
 
 
+@dataclass(frozen=True)
+class Remote:
+    """A file behind a URL, with the digest that it must have, or None; ``of``: the part of the manifest that says so."""
+
+    url: str
+    sha256: str | None
+    of: str = "spec.data"
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return shown_url(self.url)
+
+    @property
+    def field(self) -> str:
+        """The field that names it."""
+        return f"{self.of}.url"
+
+    @property
+    def reason(self) -> Reason:
+        """Why a search is refused if this is not what was meant."""
+        return Reason.DATA_LOAD if self.of == "spec.data" else Reason.CODE_IMPORT
+
+
 class Passing(Exception):
     """What another try may not meet."""
 
 
 @contextmanager
-def fetched(data: Data, *, in_pod: bool) -> Iterator[Path]:
-    """The file that ``data.url`` names, on this disk, until the end of the block.
+def fetched(remote: Remote, *, in_pod: bool) -> Iterator[Path]:
+    """What a URL names, on this disk, until the end of the block.
 
-    Raises ManifestRefused: with the reason DataUnreachable for what may pass.
+    Raises ManifestRefused: with the reason Unreachable for what may pass.
     """
-    url = str(data.url)
     with tempfile.TemporaryDirectory(prefix="tuningjob-data-") as folder:
-        path = Path(folder) / _local_name(url)
+        path = Path(folder) / _local_name(remote.url)
         room = _room(path.parent, in_pod=in_pod)
-        found = _from_web(data, path, room) if url.startswith("https://") else _from_bucket(data, path, room)
-        if data.sha256 is not None and found != data.sha256:
-            advice = f"What {data.source} gives has {found}: it is another file. If that is meant, write it down here."
-            raise refused(Reason.DATA_LOAD, _SHA256, "the SHA-256 of the file", data.sha256, advice)
+        found = _from_web(remote, path, room) if remote.url.startswith("https://") else _from_bucket(remote, path, room)
+        if remote.sha256 is not None and found != remote.sha256:
+            advice = f"What {remote.shown} gives has {found}: it is another file. If that is meant, write it down here."
+            raise refused(remote.reason, f"{remote.of}.sha256", "the SHA-256 of the file", remote.sha256, advice)
         yield path
 
 
@@ -74,28 +97,28 @@ def _room(folder: Path, *, in_pod: bool) -> int:
     return min(free, _MOST_OF_SCRATCH) if in_pod and folder.is_relative_to(_SCRATCH) else free
 
 
-def _too_large(data: Data, room: int, size: int | None) -> ManifestRefused:
+def _too_large(remote: Remote, room: int, size: int | None) -> ManifestRefused:
     its = "more" if size is None else f"{size / _MIB:,.0f} MiB"
     advice = f"It has {its}. In a pod TMPDIR in spec.pod.env may name a larger emptyDir of spec.pod.volumes."
     must_be = f"a file of at most {room / _MIB:,.0f} MiB, because it is put on the disk first"
-    return refused(Reason.DATA_TOO_LARGE, URL, must_be, data.source, advice)
+    return refused(Reason.DATA_TOO_LARGE, remote.field, must_be, remote.shown, advice)
 
 
-def _unreachable(data: Data, tried: list[str]) -> ManifestRefused:
+def _unreachable(remote: Remote, tried: list[str]) -> ManifestRefused:
     times = "once" if len(tried) == 1 else f"{len(tried)} times"
     advice = f"Tried {times}: {'; '.join(shortened(each, 200) for each in tried)}."
-    return refused(Reason.DATA_UNREACHABLE, URL, "a URL that can be reached from here", data.source, advice)
+    return refused(Reason.UNREACHABLE, remote.field, "a URL that can be reached from here", remote.shown, advice)
 
 
-def _not_given(data: Data, said: str, advice: str = "") -> ManifestRefused:
+def _not_given(remote: Remote, said: str, advice: str = "") -> ManifestRefused:
     text = f"It says: {shortened(said)}. {advice}".rstrip()
-    return refused(Reason.DATA_LOAD, URL, "the URL of a file that may be read", data.source, text)
+    return refused(remote.reason, remote.field, "the URL of a file that may be read", remote.shown, text)
 
 
 # --- https
 
 
-def _from_web(data: Data, path: Path, room: int) -> str:
+def _from_web(remote: Remote, path: Path, room: int) -> str:
     """The SHA-256 of what was written to ``path``."""
     deadline = time.monotonic() + _SECONDS
     tried: list[str] = []
@@ -104,58 +127,58 @@ def _from_web(data: Data, path: Path, room: int) -> str:
     with httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client:
         for wait in (*_WAITS, None):
             try:
-                return _streamed(client, data, path, room, deadline)
+                return _streamed(client, remote, path, room, deadline)
             except (Passing, httpx.TransportError) as error:
                 tried.append(str(error) or type(error).__name__)
             except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
-                raise _not_given(data, str(error)) from error
+                raise _not_given(remote, str(error)) from error
             if wait is not None:
                 time.sleep(wait)
-    raise _unreachable(data, tried)
+    raise _unreachable(remote, tried)
 
 
-def _streamed(client: httpx.Client, data: Data, path: Path, room: int, deadline: float) -> str:
-    url = httpx.URL(str(data.url))
+def _streamed(client: httpx.Client, remote: Remote, path: Path, room: int, deadline: float) -> str:
+    url = httpx.URL(remote.url)
     for _ in range(_MOST_REDIRECTS + 1):
         with client.stream("GET", url) as response:
             if response.next_request is None:
-                _check_answer(data, response, room)
-                return _written(response, data, path, room, deadline)
+                _check_answer(remote, response, room)
+                return _written(response, remote, path, room, deadline)
             url = response.next_request.url
             if url.scheme != "https":
                 said = f"{response.status_code}, to {url.scheme}://{url.host}"
-                raise _not_given(data, said, "Nothing is followed out of https.")
-    raise _not_given(data, f"more than {_MOST_REDIRECTS} redirections")
+                raise _not_given(remote, said, "Nothing is followed out of https.")
+    raise _not_given(remote, f"more than {_MOST_REDIRECTS} redirections")
 
 
-def _check_answer(data: Data, response: httpx.Response, room: int) -> None:
+def _check_answer(remote: Remote, response: httpx.Response, room: int) -> None:
     status = response.status_code
     said = f"{status} {response.reason_phrase}".rstrip()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         raise Passing(said)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise _not_given(
-            data, said, "A signed URL has an end; of a bucket of your own name the object (s3://, gs://, abfs://)."
+            remote, said, "A signed URL has an end; of a bucket of your own name the object (s3://, gs://, abfs://)."
         )
     if status != HTTPStatus.OK:
-        raise _not_given(data, said)
+        raise _not_given(remote, said)
     packed = response.headers.get("Content-Encoding", "identity")
     if packed != "identity":
-        raise _not_given(data, f"Content-Encoding: {packed}", "The file must be sent as it is.")
+        raise _not_given(remote, f"Content-Encoding: {packed}", "The file must be sent as it is.")
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > room:
-        raise _too_large(data, room, int(length))
+        raise _too_large(remote, room, int(length))
 
 
-def _written(response: httpx.Response, data: Data, path: Path, room: int, deadline: float) -> str:
+def _written(response: httpx.Response, remote: Remote, path: Path, room: int, deadline: float) -> str:
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
         for chunk in response.iter_raw(_CHUNK):
             size += len(chunk)
             if size > room:
-                raise _too_large(data, room, None)
+                raise _too_large(remote, room, None)
             if time.monotonic() > deadline:
-                raise _unreachable(data, [f"{size / _MIB:,.0f} MiB came in {_SECONDS / 60:.0f} minutes"])
+                raise _unreachable(remote, [f"{size / _MIB:,.0f} MiB came in {_SECONDS / 60:.0f} minutes"])
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
@@ -164,25 +187,25 @@ def _written(response: httpx.Response, data: Data, path: Path, room: int, deadli
 # --- buckets
 
 
-def _from_bucket(data: Data, path: Path, room: int) -> str:
+def _from_bucket(remote: Remote, path: Path, room: int) -> str:
     """The SHA-256 of what was written to ``path``; by a process of its own, because Arrow's clients leave threads behind."""
     # -P: no module of the folder that this runs in is taken for one of Arrow's
-    command = [sys.executable, "-P", "-m", "tuningjob.search.bucket", str(data.url), str(path), str(room)]
+    command = [sys.executable, "-P", "-m", "tuningjob.search.bucket", remote.url, str(path), str(room)]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
     except subprocess.TimeoutExpired as error:
-        raise _unreachable(data, [f"it took more than {_SECONDS / 60:.0f} minutes"]) from error
+        raise _unreachable(remote, [f"it took more than {_SECONDS / 60:.0f} minutes"]) from error
     try:
         answer = json.loads(ended.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         end = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
         said = f"the process that reads it ended with {ended.returncode} {''.join(end)}".rstrip()
-        raise _unreachable(data, [said]) from None
+        raise _unreachable(remote, [said]) from None
     said = str(answer.get("error", ""))
     answers: dict[str, Callable[[], ManifestRefused]] = {
-        "large": lambda: _too_large(data, room, answer.get("size")),
-        "refused": lambda: _not_given(data, said, _CREDENTIALS),
-        "passing": lambda: _unreachable(data, [said]),
+        "large": lambda: _too_large(remote, room, answer.get("size")),
+        "refused": lambda: _not_given(remote, said, _CREDENTIALS),
+        "passing": lambda: _unreachable(remote, [said]),
     }
     if answer["kind"] in answers:
         raise answers[answer["kind"]]()

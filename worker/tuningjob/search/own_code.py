@@ -1,0 +1,41 @@
+"""``spec.code`` in a pod: the user's modules put on the path, for this process and all that it starts."""
+
+import importlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tuningjob.manifest.code import Code
+from tuningjob.search.archives import ArchiveRefused, unpack
+from tuningjob.search.reasons import Reason, refused
+from tuningjob.search.urls import Remote, fetched
+
+
+def bring_in(code: Code | None, mounted: Path) -> None:
+    """Modules of ``code`` can be imported from now on, before others of their names. ``mounted``: where a volume is.
+
+    Raises ManifestRefused for an archive that is not what was meant, or has what no archive of modules has.
+    """
+    if code is None:
+        return
+    folder = str(mounted if code.url is None else _unpacked(code))
+    sys.path.insert(0, folder)
+    # for processes that are not forked from this one: those of joblib's own, say
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    importlib.invalidate_caches()
+
+
+def _unpacked(code: Code) -> Path:
+    """The archive's files, read-only, for as long as the pod lives."""
+    remote = Remote(str(code.url), code.sha256, "spec.code")
+    folder = Path(tempfile.mkdtemp(prefix="tuningjob-code-"))
+    with fetched(remote, in_pod=True) as archive:
+        try:
+            unpack(archive, folder)
+        except ArchiveRefused as error:
+            must_be = "a wheel, a zip or a tar of plain files"
+            raise refused(
+                Reason.CODE_IMPORT, "spec.code.url", must_be, remote.shown, f"Of this one {error}."
+            ) from error
+    return folder
