@@ -38,6 +38,7 @@ EVERYTHING: dict[str, Any] = {
         "tolerations": [{"key": "gpu", "operator": "Exists"}],
     },
     "data": {"path": "t.csv", "target": "label", "persistentVolumeClaim": "tables"},
+    "code": {"persistentVolumeClaim": "modules"},
 }
 
 

@@ -28,6 +28,7 @@ REFERENCES: dict[str, dict[str, Any]] = {
     },
     "spec.pod.imagePullSecrets": {"pod": {"imagePullSecrets": ["registry"]}},
     "spec.pod.serviceAccountName": {"pod": {"serviceAccountName": "deployer"}},
+    "spec.code.persistentVolumeClaim": {"code": {"persistentVolumeClaim": "modules"}},
     "spec.data.persistentVolumeClaim": {
         "data": {"path": "t.csv", "target": "label", "persistentVolumeClaim": "tables"},
     },
@@ -44,6 +45,8 @@ HARMLESS: dict[str, dict[str, Any]] = {
             "nodeSelector": {"disk": "ssd"},
         }
     },
+    "code in a ConfigMap": {"code": {"configMap": "modules"}},
+    "code in an archive": {"code": {"url": "https://host/mine.whl", "sha256": "0" * 64}},
     "data in a ConfigMap": {"data": {"path": "t.csv", "target": "label", "configMap": "table"}},
 }
 

@@ -29,6 +29,7 @@ REFERENCES: dict[str, Document] = {
     },
     "spec.pod.imagePullSecrets": {"pod": {"imagePullSecrets": ["registry"]}},
     "spec.pod.serviceAccountName": {"pod": {"serviceAccountName": "deployer"}},
+    "spec.code.persistentVolumeClaim": {"code": {"persistentVolumeClaim": "modules"}},
     "spec.data.persistentVolumeClaim": {
         "data": {"path": "t.csv", "target": "label", "persistentVolumeClaim": "tables"}
     },

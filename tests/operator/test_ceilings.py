@@ -100,6 +100,7 @@ NAMES: dict[str, dict[str, Any]] = {
     "spec.data.persistentVolumeClaim": {
         "data": {"path": "t.csv", "target": "y", "persistentVolumeClaim": "tables"},
     },
+    "spec.code.persistentVolumeClaim": {"code": {"persistentVolumeClaim": "modules"}},
     "spec.pod.serviceAccountName": {"pod": {"serviceAccountName": "robot"}},
     "spec.pod.imagePullSecrets": {"pod": {"imagePullSecrets": ["registry"]}},
     "spec.pod.env[1].secret": {

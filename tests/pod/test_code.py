@@ -99,3 +99,18 @@ def test_a_search_that_a_pod_of_an_older_release_began_is_joined(
     assert preflight.code == {"my-trees": "5.0"}
     pods.service.journal.view(SEARCH).set_preflight(replace(preflight, versions=known, code={}))
     assert pods.wait(pods.start(1, PYTHONPATH=str(folder)))[0] == 0
+
+
+def test_modules_of_a_volume_are_the_searchs_code(pods: Pods, trees: dict[str, Any], tmp_path: Path) -> None:
+    trees["spec"]["code"] = {"configMap": "mine"}
+    for name, depth in (("one", 1), ("other", 5)):
+        (tmp_path / name).mkdir()
+        own_module(tmp_path / name, depth)
+    pods.open(trees)
+    first = pods.start(0, TUNINGJOB_CODE_DIR=str(tmp_path / "one"))
+    pods.until("a cell", lambda: pods.service.journal.progress(SEARCH).done > 0)
+    first.terminate()
+    assert pods.wait(first)[0] == 143
+    code, said = pods.wait(pods.start(1, TUNINGJOB_CODE_DIR=str(tmp_path / "other")))
+    assert code == 2, said
+    assert "mine.py sha256:" in said

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.search.packages import write
+from tests.search.packages import install, write
 from tests.servers import files
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.code import Code
+from tuningjob.protocol.code import digest_of
+from tuningjob.search.code_identity import CodeReader
 from tuningjob.search.own_code import bring_in
 
 
@@ -56,8 +58,11 @@ def test_without_code_nothing_changes(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[files.FileServer]:
     with files.https(tmp_path_factory.mktemp("web")) as server:
+        installed = server.folder.parent / "installed"
+        install(installed, "mine", "1.0", {"own_module_of_a_wheel/__init__.py": "X = 2"})
         with zipfile.ZipFile(server.folder / "mine-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("own_module_of_a_wheel/__init__.py", "X = 2")
+            for path in installed.rglob("*"):
+                wheel.write(path, path.relative_to(installed))
         with tarfile.open(server.folder / "mine.tar.gz", "w:gz") as archive:
             entry = tarfile.TarInfo("own_module_of_a_tar.py")
             entry.size = len(b"X = 3")
@@ -111,3 +116,9 @@ def test_an_archive_that_leads_out_is_refused(site: files.FileServer, tmp_path: 
     assert (problem.field, problem.reason) == ("spec.code.url", "CodeImport")
     assert "leads out of its folder" in problem.advice
     assert not list(tmp_path.rglob("out.py"))
+
+
+def test_a_module_of_a_wheel_is_known_by_its_content_whatever_its_version_says(site: files.FileServer) -> None:
+    bring_in(code_of(site, "mine-1.0-py3-none-any.whl"), Path("/nowhere"))
+    parts = CodeReader().of_modules(["own_module_of_a_wheel"]).parts
+    assert parts == {"own_module_of_a_wheel/__init__.py": digest_of(b"X = 2")}

@@ -38,4 +38,7 @@ def _unpacked(code: Code) -> Path:
             raise refused(
                 Reason.CODE_IMPORT, "spec.code.url", must_be, remote.shown, f"Of this one {error}."
             ) from error
+    for record in folder.glob("*.dist-info/RECORD"):
+        # nothing was installed, and nobody vouches that a version has always had these files: each is known by its digest
+        record.unlink()
     return folder
