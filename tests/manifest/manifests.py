@@ -503,6 +503,10 @@ data = st.one_of(
     _objects(
         {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
     ),
+    _objects(
+        {"query": st.fixed_dictionaries({"sql": st.just("SELECT * FROM t ORDER BY a"), "urlFrom": st.just("DB")})},
+        {"target": _columns, "sort": _columns},
+    ),
     _objects({"function": st.sampled_from(["mymodule.load", "a.b.c"])}, {"params": params}),
     st.builds(
         lambda file, holder: {**file, **holder},
@@ -653,7 +657,7 @@ def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
     """Of a file, at times with columns that divide it."""
     return (
         {**spec, "crossValidation": draw(_grouped)}
-        if {"path", "url"} & {*spec["data"]} and draw(st.booleans())
+        if {"path", "url", "query"} & {*spec["data"]} and draw(st.booleans())
         else spec
     )
 

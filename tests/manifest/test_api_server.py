@@ -97,6 +97,7 @@ SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
 OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
 OF_A_URL: Final = {**MINIMAL, "data": {"url": "s3://b/a.csv", "target": "y"}}
 OWN: Final = {**MINIMAL, "code": {"url": "https://host/mine.whl", "sha256": "0" * 64}}
+ASKED: Final = {**MINIMAL, "data": {"query": {"sql": "SELECT * FROM t ORDER BY a", "urlFrom": "DB"}, "target": "y"}}
 READ: Final = changed(OF_A_FILE, ("data", "read"), {"delimiter": ";", "names": ["a", "b"]})
 A_STEP: Final = [{"name": "b", "class": "a.B"}]
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {
@@ -260,9 +261,32 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a loader and a path": (
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
-        "must be with exactly one of loader, path, url and function",
+        "must be with exactly one of loader, path, url, query and function",
         FULL,
     ),
+    "rows in no order": (
+        changed(ASKED, ("data", "query", "sql"), "select a, reorder bye from t"),
+        "must be with an ORDER BY in the query, or with a sort",
+        changed(ASKED, ("data", "query", "sql"), "with u as (select 1)\nselect * from u order\tby a"),
+    ),
+    "what is no query": (
+        changed(ASKED, ("data", "query", "sql"), "delete from t order by a"),
+        "spec.data.query.sql: Invalid value",
+        ASKED,
+    ),
+    "a URL in the manifest": (
+        changed(ASKED, ("data", "query", "urlFrom"), "postgresql://h/d"),
+        "spec.data.query.urlFrom: Invalid value",
+        ASKED,
+    ),
+    **{
+        f"a {key} beside a query": (
+            changed(ASKED, ("data", key), value),
+            f"must be without {key} beside a query",
+            ASKED,
+        )
+        for key, value in {"format": "csv", "configMap": "a", "persistentVolumeClaim": "a", "read": {}}.items()
+    },
     "code of two places": (
         {**MINIMAL, "code": {"configMap": "mine", "persistentVolumeClaim": "mine"}},
         "must be with exactly one of configMap, persistentVolumeClaim and url",
@@ -290,7 +314,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a url and a path": (
         changed(FULL, ("data", "url"), "s3://b/a.csv"),
-        "must be with exactly one of loader, path, url and function",
+        "must be with exactly one of loader, path, url, query and function",
         OF_A_URL,
     ),
     "a url without TLS": (
@@ -333,7 +357,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a function and a path": (
         changed(FULL, ("data", "function"), "mymodule.load"),
-        "must be with exactly one of loader, path, url and function",
+        "must be with exactly one of loader, path, url, query and function",
         {**MINIMAL, "data": {"function": "mymodule.load", "params": {"year": 2026}}},
     ),
     "groups beside a function": (
@@ -825,6 +849,8 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "reuse": [(MINIMAL, True, False)],
     "artifacts.compression": [(FULL, "xz", "none")],
     "image": [(MINIMAL, "a", "b"), (MINIMAL, "a", ...)],
+    "data.query.sql": [(ASKED, "SELECT a FROM t ORDER BY a", "SELECT b FROM t ORDER BY b")],
+    "data.query.urlFrom": [(ASKED, "A", "B")],
     "code.configMap": [({**MINIMAL, "code": {"configMap": "a"}}, "a", "b")],
     "code.persistentVolumeClaim": [({**MINIMAL, "code": {"persistentVolumeClaim": "a"}}, "a", "b")],
     "code.url": [(OWN, "s3://b/a.whl", "s3://b/b.whl")],

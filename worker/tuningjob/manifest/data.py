@@ -20,6 +20,7 @@ from tuningjob.manifest.model import (
     not_both,
     not_both_untyped,
 )
+from tuningjob.manifest.query import ORDERED_IN_CEL, Query
 from tuningjob.manifest.read import ReadOptions
 from tuningjob.manifest.urls import FileUrl, Sha256, shown_url
 
@@ -55,9 +56,17 @@ def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
 
 
 _RULES: Final = (
-    exactly_one_of("loader", "path", "url", "function"),
+    exactly_one_of("loader", "path", "url", "query", "function"),
     no_params_beside("path"),
     no_params_beside("url"),
+    no_params_beside("query"),
+    *(never_beside(name, "query") for name in ("format", "persistent_volume_claim", "config_map", "read")),
+    Rule(
+        f"!has(self.query) || has(self.sort) || self.query.sql.matches('{ORDERED_IN_CEL}')",
+        lambda data: data.query is None or data.sort is not None or data.query.is_ordered,
+        "with an ORDER BY in the query, or with a sort",
+        "A database gives rows in any order, and every pod must have the same.",
+    ),
     Rule(
         f"!has(self.loader) || {_LOADERS_IN_CEL}",
         _is_loader,
@@ -158,6 +167,7 @@ class Data(Model):
         "taken from the environment, not from here.",
     )
     sha256: Sha256 | None = Field(default=None, description="The SHA-256 of the URL's file: another one is refused.")
+    query: Query | None = Field(default=None, description="Rows of a database.")
     function: DottedPath | None = Field(
         default=None,
         description="A function of your own that returns X and y, such as mymodule.load; if it has a random_state, that must "
@@ -206,24 +216,24 @@ class Data(Model):
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a file, whose columns have names."""
-        return self.path is not None or self.url is not None
+        """Whether its columns have names."""
+        return self.path is not None or self.url is not None or self.query is not None
 
     @property
     def source(self) -> str:
         """What says where the data come from. Of a URL without its query, which may be a signature."""
-        return str(self.loader or self.path or shown_url(self.url or "") or self.function)
+        return str(self.loader or self.path or shown_url(self.url or "") or self.function or "the query")
 
     @property
     def source_field(self) -> str:
         """The field that says so."""
-        named = {"loader": self.loader, "path": self.path, "url": self.url}
+        named = {"loader": self.loader, "path": self.path, "url": self.url, "query": self.query}
         return f"spec.data.{next((name for name, given in named.items() if given is not None), 'function')}"
 
     @property
     def file_format(self) -> str | None:
         """``csv`` or ``parquet``: as given, or by the path's suffix; None if neither tells."""
-        if self.format is not None or not self.is_table:
+        if self.format is not None or (self.path is None and self.url is None):
             return self.format
         if self.source.endswith("/"):  # a folder
             return "parquet"

@@ -19,6 +19,7 @@ from tuningjob.manifest.refusals import nearest
 from tuningjob.search.columns import Table
 from tuningjob.search.loaders import from_function, from_loader
 from tuningjob.search.parquet import parts_of, read_parquet
+from tuningjob.search.queries import read_query
 from tuningjob.search.reasons import PATH, Reason, error_text, refused
 from tuningjob.search.tables import read_csv
 from tuningjob.search.urls import Remote, fetched
@@ -83,7 +84,7 @@ def _named_as_in(data: Data) -> Iterator[None]:
     try:
         yield
     except ManifestRefused as error:
-        if data.url is None:
+        if data.path is not None:
             raise
         fields = (data.source_field if problem.field == PATH else problem.field for problem in error.problems)
         renamed = [replace(problem, field=field) for problem, field in zip(error.problems, fields, strict=True)]
@@ -123,6 +124,8 @@ def _from_file(data: Data, folder: Path, *, in_pod: bool, memory_bytes: int) -> 
     if data.url is not None:
         with fetched(Remote(data.url, data.sha256), in_pod=in_pod) as file:
             return _read([file], data, memory_bytes)
+    if data.query is not None:
+        return read_query(data.query, memory_bytes=memory_bytes)
     if data.path is None:
         raise ValueError("no path")
     path = _place_of(data, data.path, folder, in_pod=in_pod)
