@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
+from tests.servers.postgres import PASSWORD, Postgres
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.data import Data
 from tuningjob.search.data import Dataset, load_data
@@ -99,3 +100,23 @@ def test_rows_that_do_not_fit_in_the_pods_memory_are_refused() -> None:
 @pytest.mark.usefixtures("url")
 def test_a_column_that_is_not_there_is_told() -> None:
     assert "spec.data.target: must be a column of the query, but got 'z'." in str(refusal(target="z"))
+
+
+@pytest.mark.slow
+def test_postgres_gives_rows_and_takes_none(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = postgres.create_database()
+    url = postgres.url(name)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    with engine.begin() as connection:
+        pd.DataFrame(ROWS, columns=["id", "city", "a", "b", "y"]).to_sql("t", connection, index=False)
+    with engine.connect() as connection:
+        want = pd.read_sql_query(sqlalchemy.text(SQL), connection)
+    monkeypatch.setenv("DB", url)
+    pd.testing.assert_frame_equal(loaded().X, want.drop(columns="y"))
+    assert loaded("SELECT a, y FROM t WHERE city LIKE 'K%' ORDER BY id").samples == 2
+    writing = refusal("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone ORDER BY id")
+    assert "read-only transaction" in writing.advice
+    assert loaded().samples == 3
+    monkeypatch.setenv("DB", url.replace(PASSWORD, "pa55word"))
+    assert "pa55word" not in str(refusal())
+    postgres.drop_database(name)
