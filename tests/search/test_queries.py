@@ -105,7 +105,7 @@ def test_a_column_that_is_not_there_is_told() -> None:
 @pytest.mark.slow
 def test_postgres_gives_rows_and_takes_none(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     name = postgres.create_database()
-    url = postgres.url(name)
+    url = postgres.url(name).replace("postgresql:", "postgresql+psycopg:")
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
     with engine.begin() as connection:
         pd.DataFrame(ROWS, columns=["id", "city", "a", "b", "y"]).to_sql("t", connection, index=False)
