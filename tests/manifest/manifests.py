@@ -657,7 +657,7 @@ def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
     """Of a file, at times with columns that divide it."""
     return (
         {**spec, "crossValidation": draw(_grouped)}
-        if {"path", "url", "query"} & {*spec["data"]} and draw(st.booleans())
+        if not {"path", "url", "query"}.isdisjoint(spec["data"]) and draw(st.booleans())
         else spec
     )
 

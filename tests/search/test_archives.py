@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tuningjob.search.archives import ArchiveRefused, parts_below, unpack
 
-MODES = {"tar": "w:", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
+MODES: dict[str, Any] = {"tar": "w:", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
 
 
 def made(path: Path, entries: list[tuple[str, bytes]], kind: str) -> Path:

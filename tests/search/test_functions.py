@@ -89,7 +89,7 @@ def test_a_function_that_does_not_import_is_told_with_the_line() -> None:
 def test_the_functions_module_and_what_it_imports_are_part_of_the_searchs_code(tmp_path: Path) -> None:
     """The data are the same: that the code is another must still be known."""
 
-    def identity(source: str) -> tuple[dict[str, str], str, str]:
+    def identity(source: str) -> tuple[dict[str, str], str, str | None]:
         write(tmp_path, mydata="import deeper\n" + source, deeper="ROWS = 30")
         with importable(tmp_path):
             problem = small({"max_depth": [1]}, data={"function": "mydata.load"})

@@ -44,7 +44,7 @@ class _Files(BaseHTTPRequestHandler):
         elif first == "short":
             self._say(200, b"a,y\n1,0\n", **{"Content-Length": "1000"})
         elif first == "endless":
-            self._say(200, **{"Content-Length": None})
+            self._say(200, b"", **{"Content-Length": None})
             with contextlib.suppress(OSError):
                 while True:
                     self.wfile.write(b"0" * 2**16)
