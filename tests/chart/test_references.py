@@ -28,10 +28,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
     },
     "spec.pod.imagePullSecrets": {"pod": {"imagePullSecrets": ["registry"]}},
     "spec.pod.serviceAccountName": {"pod": {"serviceAccountName": "deployer"}},
-    "spec.code.persistentVolumeClaim": {"code": {"persistentVolumeClaim": "modules"}},
     "spec.data.persistentVolumeClaim": {
         "data": {"path": "t.csv", "target": "label", "persistentVolumeClaim": "tables"},
     },
+    "spec.code.persistentVolumeClaim": {"code": {"persistentVolumeClaim": "modules"}},
 }
 HARMLESS: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -89,7 +89,8 @@ def test_all_fields_are_named_at_once(kubernetes: ApiServer) -> None:
         {"name": "a", "mountPath": "/a", "secret": "database"},
         {"name": "b", "mountPath": "/b", "persistentVolumeClaim": "models"},
     ]
-    told = refusal(kubernetes, a_job(pod=pod, data=REFERENCES["spec.data.persistentVolumeClaim"]["data"]), user="alice")
+    beside = REFERENCES["spec.data.persistentVolumeClaim"] | REFERENCES["spec.code.persistentVolumeClaim"]
+    told = refusal(kubernetes, a_job(pod=pod, **beside), user="alice")
     assert f"denied request: {', '.join(REFERENCES)}: must be absent" in told
 
 

@@ -181,9 +181,24 @@ COLUMNS: Final[Body] = {
     },
 }
 FACTORY: Final[Body] = {**MINIMAL, "estimator": {"factory": "mine.make_model", "params": {"depth": 2}}}
+FETCHED: Final[Body] = {
+    **MINIMAL,
+    "data": {"url": "s3://b/a.csv", "format": "csv", "sha256": "0" * 64, "target": "y"},
+    "code": {"url": "https://host/mine.whl", "sha256": "0" * 64},
+}
+ASKED: Final[Body] = {
+    **MINIMAL,
+    "data": {"query": {"sql": "SELECT * FROM t ORDER BY a", "urlFrom": "DB"}, "target": "y"},
+    "code": {"configMap": "mine"},
+}
+OF_A_FUNCTION: Final[Body] = {
+    **MINIMAL,
+    "data": {"function": "mine.load", "params": {"rows": 9}},
+    "code": {"persistentVolumeClaim": "mine"},
+}
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY,
+    FACTORY, FETCHED, ASKED, OF_A_FUNCTION,
 )  # fmt: skip
 
 

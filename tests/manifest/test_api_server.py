@@ -10,6 +10,7 @@ import pytest
 
 from tests.manifest.conftest import JOBS
 from tests.manifest.manifests import (
+    ASKED,
     COLUMNS,
     CRD,
     DRAWN,
@@ -97,7 +98,6 @@ SPLITTER: Final = {"class": "sklearn.model_selection.TimeSeriesSplit"}
 OF_A_FILE: Final = {**MINIMAL, "data": {"path": "a.csv", "target": "y"}}
 OF_A_URL: Final = {**MINIMAL, "data": {"url": "s3://b/a.csv", "target": "y"}}
 OWN: Final = {**MINIMAL, "code": {"url": "https://host/mine.whl", "sha256": "0" * 64}}
-ASKED: Final = {**MINIMAL, "data": {"query": {"sql": "SELECT * FROM t ORDER BY a", "urlFrom": "DB"}, "target": "y"}}
 READ: Final = changed(OF_A_FILE, ("data", "read"), {"delimiter": ";", "names": ["a", "b"]})
 A_STEP: Final = [{"name": "b", "class": "a.B"}]
 RULES: Final[dict[str, tuple[Body, str, Body]]] = {

@@ -109,13 +109,15 @@ def test_postgres_gives_rows_and_takes_none(postgres: Postgres, monkeypatch: pyt
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
     with engine.begin() as connection:
         pd.DataFrame(ROWS, columns=["id", "city", "a", "b", "y"]).to_sql("t", connection, index=False)
+        connection.execute(sqlalchemy.text("CREATE SEQUENCE counted"))
     with engine.connect() as connection:
         want = pd.read_sql_query(sqlalchemy.text(SQL), connection)
     monkeypatch.setenv("DB", url)
     pd.testing.assert_frame_equal(loaded().X, want.drop(columns="y"))
     assert loaded("SELECT a, y FROM t WHERE city LIKE 'K%' ORDER BY id").samples == 2
-    writing = refusal("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone ORDER BY id")
+    writing = refusal("SELECT nextval('counted') AS id ORDER BY id")
     assert "read-only transaction" in writing.advice
+    assert "data-modifying" in refusal("WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone ORDER BY id").advice
     assert loaded().samples == 3
     monkeypatch.setenv("DB", url.replace(PASSWORD, "pa55word"))
     assert "pa55word" not in str(refusal())

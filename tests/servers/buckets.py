@@ -48,6 +48,17 @@ class BucketServer:
         """The names of all objects, as they are on the disk."""
         return sorted(str(path.relative_to(self.bucket)) for path in self.bucket.rglob("*") if path.is_file())
 
+    def put(self, name: str, content: bytes) -> None:
+        """An object, as if a client had put it there. A server of S3 has its objects as files, one of Google's knows what it was sent."""
+        if self.url.startswith("s3"):
+            (self.bucket / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.bucket / name).write_bytes(content)
+        else:
+            where = (
+                f"{self.environment['STORAGE_EMULATOR_HOST']}/upload/storage/v1/b/models/o?uploadType=media&name={name}"
+            )
+            urllib.request.urlopen(urllib.request.Request(where, data=content, method="POST"), timeout=_SECONDS).close()
+
     def start(self) -> None:
         """Start, and wait until it answers."""
         with self._log.open("ab") as log:

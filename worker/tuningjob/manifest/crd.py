@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from tuningjob.manifest.fields import DNS_LABEL
 from tuningjob.manifest.live import CANCELLED, IMMUTABLE, MUTABLE_FIELDS
+from tuningjob.manifest.model import in_cel
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.status import TuningJobStatus
 from tuningjob.manifest.wellknown import GROUP, KIND, MAX_NAME_LENGTH, PLURAL, VERSION
@@ -81,7 +82,7 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
             continue
         if inner_model := _model_of(field.annotation):
             if not _is_always_there(schema, key):
-                _add_rule(schema, f"has(self.{key}) == has(oldSelf.{key})", IMMUTABLE, key)
+                _add_rule(schema, f"has(self.{in_cel(key)}) == has(oldSelf.{in_cel(key)})", IMMUTABLE, key)
             freeze(inner, inner_model)
         elif not _is_typed(inner):
             others = [_same(schema, other) for other, found in schema["properties"].items() if _is_typed(found)]
@@ -113,9 +114,10 @@ def _is_always_there(schema: Mapping[str, Any], key: str) -> bool:
 
 def _same(schema: Mapping[str, Any], key: str) -> str:
     """In CEL: the field did not change, nor did it come or go."""
+    new, old = f"self.{in_cel(key)}", f"oldSelf.{in_cel(key)}"
     if _is_always_there(schema, key):
-        return f"self.{key} == oldSelf.{key}"
-    return f"has(self.{key}) == has(oldSelf.{key}) && (!has(self.{key}) || self.{key} == oldSelf.{key})"
+        return f"{new} == {old}"
+    return f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
 
 
 def _add_rule(schema: dict[str, Any], rule: str, message: str, key: str = "") -> None:

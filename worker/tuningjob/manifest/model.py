@@ -13,6 +13,11 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError
 
 RULES: Final = "x-kubernetes-validations"
+# https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+_RESERVED: Final = frozenset(
+    {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
+    | {"namespace", "null", "package", "return", "true"}
+)
 
 
 def must_be(expected: str, advice: str = "", **of_field: object) -> PydanticCustomError:
@@ -57,7 +62,7 @@ class Rule:
 
 def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Rule:
     """Exactly one of these fields is given."""
-    given = [f"has(self.{_written(name)})" for name in names]
+    given = [f"has(self.{in_cel(_written(name))})" for name in names]
     pair = len(given) == 2
     return Rule(
         " != ".join(given) if pair else f"[{', '.join(given)}].filter(given, given).size() == 1",
@@ -70,7 +75,7 @@ def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Rule:
 def not_both(one: str, other: str) -> Rule:
     """At most one of two fields is given."""
     return Rule(
-        f"!has(self.{_written(one)}) || !has(self.{_written(other)})",
+        f"!has(self.{in_cel(_written(one))}) || !has(self.{in_cel(_written(other))})",
         lambda model: not (_is_given(model, one) and _is_given(model, other)),
         f"with {_written(one)} or {_written(other)}, not both",
     )
@@ -79,7 +84,7 @@ def not_both(one: str, other: str) -> Rule:
 def never_beside(name: str, other: str) -> Rule:
     """The field is not given beside the other one, which makes no use of it."""
     return Rule(
-        f"!has(self.{_written(other)}) || !has(self.{_written(name)})",
+        f"!has(self.{in_cel(_written(other))}) || !has(self.{in_cel(_written(name))})",
         lambda model: not (_is_given(model, name) and _is_given(model, other)),
         f"without {_written(name)} beside a {_written(other)}",
     )
@@ -144,6 +149,11 @@ def no_params_beside(name: str, advice: str = "") -> Rule:
         advice,
         schema=schema,
     )
+
+
+def in_cel(key: str) -> str:
+    """How CEL names a field: the API server finds no bound for one that has the name of a word of CEL's."""
+    return f"__{key}__" if key in _RESERVED else key
 
 
 def _written(name: str) -> str:

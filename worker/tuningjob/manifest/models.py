@@ -70,7 +70,7 @@ def _no_feature(name: str) -> Rule:
 
 _RULES: Final = (
     Rule(
-        "!has(self.data.loader) && !has(self.data.function) || "
+        "!has(self.data.loader) && !has(self.data.__function__) || "
         "!has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
         lambda spec: (spec.data.loader is None and spec.data.function is None) or not spec.cross_validation.columns,
         "without crossValidation.groups and crossValidation.predefined beside a loader or a function",

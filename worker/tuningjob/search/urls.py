@@ -26,7 +26,6 @@ from tuningjob.manifest.urls import shown_url
 from tuningjob.search.reasons import Reason, refused, shortened
 
 _CREDENTIALS: Final = "Credentials are taken from the environment: spec.pod.env, or the service account."
-_SHA256: Final = "spec.remote.sha256"
 # Of the 4 GiB of a pod's scratch volume, which has joblib's memory maps and what waits to be reported as well.
 _MOST_OF_SCRATCH: Final = 3 * 2**30
 _SCRATCH: Final = Path("/tmp")  # noqa: S108  where the operator mounts it
