@@ -31,7 +31,7 @@ _READ_ONLY: Final = {
 def read_query(query: Query, *, memory_bytes: int = 0) -> pd.DataFrame:
     """As ``pandas.read_sql_query``. ``memory_bytes``: of the pod, 0 if it is not known. Raises ManifestRefused."""
     if find_spec("sqlalchemy") is None:
-        advice = "Install it, with your database's driver, where the search runs: pip install 'tuningjob[query]'."
+        advice = "Install it, with your database's driver, where the search runs: pip install sqlalchemy psycopg, say."
         raise refused(Reason.CODE_IMPORT, "spec.data.query", "left out where SQLAlchemy is missing", "a query", advice)
     url = os.environ.get(query.url_from)
     if not url:
