@@ -90,6 +90,7 @@ class Pod:
     slots: int = 1
     holding: set[int] = field(default_factory=set)
     memory: int = 0
+    rows: int = 0
 
     def claim(self) -> Unit | None:
         """The next unit, held from now on; None when there is none."""
@@ -108,7 +109,7 @@ class Pod:
 
     def _ask(self) -> Claim:
         return self.journal.claim(
-            ClaimRequest(index=self.index, slots=self.slots, holding=self.holding, memory=self.memory)
+            ClaimRequest(index=self.index, slots=self.slots, holding=self.holding, memory=self.memory, rows=self.rows)
         )
 
     def report(self, *cells: Cell) -> int:

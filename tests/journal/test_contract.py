@@ -16,11 +16,11 @@ from tests.journal import at_once
 from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Clock, Pod, a_preflight, a_result, a_search, an_answer, score_of
 from tuningjob.errors import JournalError, JournalMismatch, UnknownSearch
-from tuningjob.journal.records import UNKNOWN_SPLITS, EndedBy
+from tuningjob.journal.records import UNKNOWN_SPLITS, Best, EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.journal.walk import MAX_REGIONS
 from tuningjob.protocol.records import Axis, Block, Cell, Next, Refusal, SearchRecord, SearchState
-from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply
+from tuningjob.protocol.requests import ClaimRequest, NewStage, Report, ReportReply
 
 ALL_CELLS = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
 
@@ -558,6 +558,69 @@ def test_finishing_is_claimed_by_one_index_once_every_cell_is_in(opened: SqlJour
     assert second.asks() is Next.FINISH
     assert first.asks() is Next.NOTHING
     assert second.restarted().asks() is Next.FINISH, "its replacement goes on"
+
+
+def in_stages(journal: SqlJournal) -> tuple[Pod, Pod]:
+    """Two pods of a search by stages whose first one is finished, by the first of them."""
+    journal.open_search(a_search(spec={"search": {"grid": {}, "halving": {}}, "limits": {"maxFits": 50}}))
+    first, second = pod(journal, 0), pod(journal, 1)
+    first.rows = second.rows = 6
+    last = first.must_claim()
+    second.work()
+    assert second.asks() is Next.WAIT, "a unit is still out, and another stage may come"
+    first.finish(last)
+    return first, second
+
+
+def test_a_search_by_stages_goes_on_with_the_rows_of_the_next_one(journal: SqlJournal) -> None:
+    first, second = in_stages(journal)
+    assert first.asks() is Next.FINISH
+    assert second.asks() is Next.WAIT
+    for _ in range(2):  # a reply that was lost
+        journal.view("search-a").open_stage(NewStage(index=0, known=6, rows=9))
+    assert {first.asks(), second.asks()} == {Next.STAGE}
+    assert journal.progress("search-a").best is None, "with more of the resource scores are others"
+    assert (journal.progress("search-a").done, journal.progress("search-a").total) == (30, 45)
+    first.rows = second.rows = 9
+    fresh = second.must_claim()
+    second.report(fresh.cells[0])
+    again = second.restarted()
+    again.rows = 9
+    assert again.must_claim().cells == fresh.cells[1:], "claims, deaths and results are as in any search"
+    again.report(*fresh.cells[1:])
+    first.work()
+    assert [result.cell for result in journal.view("search-a").results()] == [
+        Cell(candidate, split) for candidate in range(9) for split in range(5)
+    ]
+    best = journal.progress("search-a").best
+    assert best is not None
+    assert best == Best(6, best.score)
+    assert first.asks() is Next.FINISH
+    journal.view("search-a").complete(an_answer())
+    journal.view("search-a").open_stage(NewStage(index=0, known=9, rows=10))
+    assert (journal.progress("search-a").total, second.asks()) == (45, Next.NOTHING), "ended is ended"
+
+
+@pytest.mark.parametrize(
+    ("known", "rows", "why"),
+    [
+        (6, 11, "at most 50 fits, but got 55"),
+        (5, 8, "must follow 6 finished rows"),
+        (6, 5, "must follow 6 finished rows"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_refused(journal: SqlJournal, known: int, rows: int, why: str) -> None:
+    in_stages(journal)
+    with pytest.raises(JournalMismatch, match=why):
+        journal.view("search-a").open_stage(NewStage(index=0, known=known, rows=rows))
+
+
+def test_no_stage_follows_cells_that_are_missing_or_a_search_that_has_none(opened: SqlJournal) -> None:
+    with pytest.raises(JournalMismatch, match="must go by stages"):
+        opened.view("search-a").open_stage(NewStage(index=0, known=6, rows=7))
+    opened.open_search(a_search("search-b", spec={"search": {"halving": {}}}))
+    with pytest.raises(JournalMismatch, match="must follow 6 finished rows"):
+        opened.view("search-b").open_stage(NewStage(index=0, known=6, rows=7))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,26 @@ def test_killed_at_random_it_keeps_what_was_finished_a_second_before_and_ends_as
     assert_equal_to_the_bit(outcome.results.cv_results, sklearn_search_of(job.spec)[1].cv_results_)
 
 
+def test_killed_in_one_of_its_stages_it_goes_on_there(tmp_path: Path) -> None:
+    document: dict[str, Any] = copy.deepcopy(SEARCHES["no nested axis"])
+    document["spec"]["search"]["halving"] = {"factor": 3, "minResources": 40}
+    written(document, tmp_path)
+    before = 0
+    for life, seconds in enumerate((1.5, 5.5)):
+        killed(tmp_path, signal.SIGKILL, after=seconds, log=tmp_path / f"{life}.log")
+        counts = kept(tmp_path)
+        assert set(counts) == {1}, "no cell was fitted twice"
+        assert counts[1] > before
+        before = counts[1]
+
+    job = load(document)
+    outcome = local.run(job, folder=tmp_path, output=tmp_path / "results/nearest", stop=Stop())
+    assert outcome.kept == before
+    _, want = sklearn_search_of(job.spec)
+    assert_equal_to_the_bit(outcome.results.cv_results, want.cv_results_)
+    assert outcome.results.best_index == want.best_index_
+
+
 def test_killed_while_several_metrics_score_it_goes_on_with_all_of_their_scores(tmp_path: Path) -> None:
     document: dict[str, Any] = copy.deepcopy(SEARCHES["no nested axis"])
     document["spec"] |= {

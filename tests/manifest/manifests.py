@@ -144,6 +144,20 @@ STABLE: Final[Body] = {
     "refit": "f1",
     "select": {"mostStable": {"deviations": 2}},
 }
+HALVED: Final[Body] = {
+    **MINIMAL,
+    "search": {
+        **MINIMAL["search"],
+        "halving": {
+            "factor": 2.5,
+            "resource": "n_estimators",
+            "maxResources": 100,
+            "minResources": 5,
+            "aggressiveElimination": True,
+            "randomState": 1,
+        },
+    },
+}
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
 REPEATED: Final[Body] = {
@@ -198,7 +212,7 @@ OF_A_FUNCTION: Final[Body] = {
 }
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, FETCHED, ASKED, OF_A_FUNCTION,
+    FACTORY, HALVED, FETCHED, ASKED, OF_A_FUNCTION,
 )  # fmt: skip
 
 
@@ -392,7 +406,17 @@ _bad_parameters = st.sampled_from(
     ]
 )
 _iterations: Final = at(SPEC, ("properties", "search", "properties", "random", "properties", "iterations", "maximum"))
+_halvings: st.SearchStrategy[Body] = _objects(
+    {},
+    {
+        "factor": st.sampled_from([1.1, 2, 3, 1_000]),
+        "maxResources": st.sampled_from([1, 100, 10**12]),
+        "minResources": st.sampled_from([1, 10**12, "exhaust", "smallest"]),
+        "aggressiveElimination": st.booleans(),
+    },
+)
 searches: st.SearchStrategy[Body] = st.one_of(
+    _objects({"grid": _objects({"parameters": _grid_parameters}), "halving": _halvings}),
     _objects({"grid": _objects({"parameters": _grid_parameters})}),
     _objects(
         {

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import os
 import signal
 import subprocess
 import threading
@@ -47,6 +48,29 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: 
         np.testing.assert_array_equal(
             joblib.load(file).predict_proba(problem.data.X), want.predict_proba(problem.data.X)
         )
+
+
+def test_pods_go_through_stages_together_one_dies_and_the_answer_is_scikit_learns(
+    pods: Pods, forest: dict[str, Any]
+) -> None:
+    journal = pods.service.journal
+    forest["spec"]["search"]["halving"] = {"factor": 3, "minResources": 30}
+    pods.open(forest)
+    first, second = pods.start(0), pods.start(1)
+    pods.until("the second stage", lambda: journal.progress(SEARCH).done > 90)
+    os.killpg(first.pid, signal.SIGKILL)
+    pods.wait(first)
+    replacement = pods.start(0)
+    assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
+
+    assert journal.progress(SEARCH).state is SearchState.COMPLETE
+    problem, want = sklearn_search_of(load(forest).spec)
+    assert set(journal.report_counts(SEARCH)) == {1}
+    assert set(journal.reporters(SEARCH)) == {0, 1}
+    assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
+    answer = journal.progress(SEARCH).answer
+    assert answer is not None
+    assert (answer.best_index, answer.best_params) == (want.best_index_, want.best_params_)
 
 
 def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, forest: dict[str, Any]) -> None:

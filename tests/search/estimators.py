@@ -40,6 +40,21 @@ class DefaultIsWrong(DecisionTreeClassifier):
         return fitted
 
 
+class FailsBeyond(DecisionTreeClassifier):
+    """A tree that cannot be fitted with a ``size`` of more than 3."""
+
+    def __init__(self, depth: int = 1, size: int = 1) -> None:
+        super().__init__(max_depth=depth, random_state=0)
+        self.depth = depth
+        self.size = size
+
+    def fit(self, X: Any, y: Any) -> "FailsBeyond":
+        if self.size > 3:
+            raise ValueError(f"a size of {self.size}")
+        fitted: FailsBeyond = super().fit(X, y)
+        return fitted
+
+
 class Slow(DecisionTreeClassifier):
     """A tree whose fit takes a millisecond more for each row."""
 

@@ -59,12 +59,14 @@ class FinishedSearch:
 @dataclass(frozen=True)
 class Watcher:
     """Who wants to hear of it: ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as
-    they finish, ``reused(count)`` as they are taken over.
+    they finish, ``reused(count)`` as they are taken over. Of a search that goes by stages ``started`` once for each, and
+    ``paused()`` between two of them: whatever threads it has must be gone then.
     """
 
     warned: Callable[[str], None] = lambda _: None
     started: Callable[[KnownSize, int, int], None] = lambda _size, _kept, _n_jobs: None
     cells: Callable[[list[CellResult]], None] = lambda _: None
+    paused: Callable[[], None] = lambda: None
     reused: Callable[[int], None] = lambda _: None
 
 
@@ -121,6 +123,7 @@ def _run(
         stop=stop,
         on_cells=watcher.cells,
         on_reused=watcher.reused,
+        on_pause=watcher.paused,
     )
     with _told_what_is_kept(journal, attempt.id, size):
         return _search(journal, attempt, worker, size=size, output=output, watcher=watcher)
@@ -200,9 +203,10 @@ def _search(
             refuse_what_cannot_succeed(worker.problem)
     journal.view(attempt.id).set_preflight(preflight)
     started = time.monotonic()
-    if before.done < size.fits:
+    has_stages = worker.problem.spec.search.has_stages
+    if before.done < size.fits or (has_stages and before.state is SearchState.RUNNING):
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
-        worker.on_start = lambda: watcher.started(size, before.done, worker.n_jobs)
+        worker.on_start = lambda: watcher.started(_open(journal, attempt.id, size), before.done, worker.n_jobs)
         try:
             worker.evaluate_all()
         except SearchFailed as failed:
@@ -218,6 +222,7 @@ def _search(
         worker.journal = journal.view(attempt.of)
     files = _files_of(output, ended.id)
     results, answer, version = _finished(journal, ended, worker, files)
+    size = _open(journal, ended.id, size)
     outcome = FinishedSearch(
         results=results,
         answer=answer,
@@ -230,6 +235,12 @@ def _search(
         warnings=worker.warnings,
     )
     return outcome, files
+
+
+def _open(journal: SqlJournal, search_id: str, size: KnownSize) -> KnownSize:
+    """The size of a search with the rows that are open by now."""
+    rows = journal.view(search_id).search().candidates
+    return replace(size, candidates=rows - size.beside, later=0)
 
 
 def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:

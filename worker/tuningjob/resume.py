@@ -80,6 +80,14 @@ def begin(
     before = journal.progress(latest)
     if not before.failed and before.state is not SearchState.FAILED:
         return Attempt(latest)
+    if problem.spec.search.has_stages:
+        # what failed has decided what came after it: it stays, or all of it is done anew
+        if before.state is not SearchState.FAILED:
+            return Attempt(latest)
+        say("The earlier run failed: all of its stages are done anew.")
+        anew = make(_numbered(digest, len(attempts) + 1))
+        journal.open_search(anew)
+        return Attempt(anew.id)
     say(_tried_again(before.failed))
     if before.state is not SearchState.COMPLETE:
         journal.begin_again(latest, record)

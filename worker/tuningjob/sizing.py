@@ -37,12 +37,14 @@ _OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._spl
 class Size:
     """Of a search. ``fits`` (cells) = rows × splits; None where only the data tell how many splits there are.
 
-    ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them.
+    ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them. So many candidates may come ``later``, at
+    most, by rounds that depend on what came before.
     """
 
     candidates: int
     splits: int | None
     beside: int = field(default=0, kw_only=True)
+    later: int = field(default=0, kw_only=True)
 
     @property
     def rows(self) -> int:
@@ -63,7 +65,8 @@ class Size:
     def __str__(self) -> str:
         if self.splits is None:
             return f"{self.told_rows} × ? splits"
-        return f"{self.told_rows} × {self.splits} folds = {readable(self.rows * self.splits)} fits"
+        later = f", and at most {readable(self.later * self.splits)} in later rounds" if self.later else ""
+        return f"{self.told_rows} × {self.splits} folds = {readable(self.rows * self.splits)} fits{later}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class KnownSize(Size):
 
 def size_of(spec: TuningJobSpec) -> Size:
     """The size of a search, as far as its manifest tells."""
-    return Size(spec.search.space.size, splits_of(spec.cross_validation), beside=rows_beside(spec))
+    candidates, halving = spec.search.space.size, spec.search.halving
+    later = 0 if halving is None else halving.later(candidates)
+    return Size(candidates, splits_of(spec.cross_validation), beside=rows_beside(spec), later=later)
 
 
 def rows_beside(spec: TuningJobSpec) -> int:
@@ -141,9 +146,9 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if cluster_max_fits is not None and cluster_max_fits < limit:
         limit, owner = cluster_max_fits, "this cluster's ceiling"
         last_resort = "; the ceiling is the administrator's (chart value limits.maxFits)."
-    if size.rows * splits <= limit:
+    if (size.rows + size.later) * splits <= limit:
         return
-    affordable = max(0, limit // splits - size.beside)
+    affordable = max(0, limit // splits - size.beside) * size.candidates // (size.candidates + size.later)
     if isinstance(spec.search.space, Grid):
         place, what = GRID, "grid"
         ways = ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]

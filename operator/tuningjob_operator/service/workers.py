@@ -30,7 +30,16 @@ from tuningjob.protocol.records import (
     Refusal,
     SearchRecord,
 )
-from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
+from tuningjob.protocol.requests import (
+    ClaimRequest,
+    Completed,
+    Failure,
+    Leaving,
+    NewStage,
+    Report,
+    ReportReply,
+    ReuseRequest,
+)
 from tuningjob_operator.service.bodies import Listed, Takes
 from tuningjob_operator.service.metrics import Metrics
 from tuningjob_operator.service.room import Threads
@@ -59,6 +68,7 @@ _ANSWER: Final = Takes[Answer](Annotated[Answer, NoNul])
 _FAILURE: Final = Takes[Failure](Failure)
 _REFUSAL: Final = Takes[Refusal](Refusal)
 _CLAIM_REQUEST: Final = Takes[ClaimRequest](ClaimRequest)
+_NEW_STAGE: Final = Takes[NewStage](NewStage)
 _LEAVING: Final = Takes[Leaving](Leaving)
 _REUSE_REQUEST: Final = Takes[ReuseRequest](ReuseRequest, Listed("cells", CellIdentity, MAX_CELLS_PER_REPORT))
 _REPORT: Final = Takes[Report](Report, Listed("results", CellResult, MAX_CELLS_PER_REPORT))
@@ -121,6 +131,10 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None
     @router.post("/leave", status_code=204, responses=refusals(400, 409), openapi_extra=_LEAVING.openapi)
     def leave(request: Request, body: Annotated[Leaving, Depends(_LEAVING)]) -> None:
         journal.view(_id(request)).leave(index=body.index)
+
+    @router.post("/stages", status_code=204, responses=refusals(400, 409), openapi_extra=_NEW_STAGE.openapi)
+    def open_stage(request: Request, body: Annotated[NewStage, Depends(_NEW_STAGE)]) -> None:
+        journal.view(_id(request)).open_stage(body)
 
     @router.post(
         "/reuse", response_model=list[Cell], responses=refusals(400, 409), openapi_extra=_REUSE_REQUEST.openapi

@@ -62,12 +62,21 @@ class LiveView:
 
     def started(self, size: KnownSize, kept: int, n_jobs: int) -> None:
         """See local.Watcher."""
+        if self._task is not None:  # another stage
+            self._bar.update(self._task, total=size.fits)
+            self._bar.start()
+            return
         if kept:
             err.print(f"Kept {kept:,} of {size.fits:,} fits of an earlier run.")
         plural = "es" if n_jobs > 1 else ""
         err.print(f"{size.told_rows} × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}.")
         self._bar.start()
         self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, failed="")
+
+    def paused(self) -> None:
+        """See local.Watcher."""
+        if self._task is not None:
+            self._bar.stop()
 
     def cells(self, results: list[CellResult]) -> None:
         """See local.Watcher."""

@@ -59,7 +59,9 @@ def run(file: Path, output: Path | None) -> None:
             output=output,
             stop=stop,
             created_by=user(),
-            watcher=local.Watcher(warned=warn, started=view.started, cells=view.cells, reused=view.reused),
+            watcher=local.Watcher(
+                warned=warn, started=view.started, cells=view.cells, reused=view.reused, paused=view.paused
+            ),
         )
     _show(outcome, manifest, output)
 

@@ -256,9 +256,15 @@ def is_told_of_fits(estimator: Estimator) -> bool:
     return has_callbacks(estimator) or hasattr(estimator, CALLBACK_CONTEXT)
 
 
-def results_table(search: Anything, candidates: Sequence[Any], splits: int, outcomes: Sequence[Any]) -> dict[str, Any]:
-    """``cv_results_`` of what ``fit_and_score`` returned, candidate after candidate."""
-    table: dict[str, Any] = search._format_results(list(candidates), splits, outcomes)
+def results_table(
+    search: Anything,
+    candidates: Sequence[Any],
+    splits: int,
+    outcomes: Sequence[Any],
+    more: Mapping[str, Sequence[Any]] | None = None,
+) -> dict[str, Any]:
+    """``cv_results_`` of what ``fit_and_score`` returned, candidate after candidate; ``more`` columns come first."""
+    table: dict[str, Any] = search._format_results(list(candidates), splits, outcomes, more)
     return table
 
 

@@ -33,8 +33,10 @@ from tuningjob.journal.walk import Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
 
-# blocks, parts, and how many candidates are ranked, where it is not all of them
-_ORDER: Final = TypeAdapter(tuple[tuple[Block, ...], int] | tuple[tuple[Block, ...], int, int])
+# blocks, parts; where they are not 0: how many candidates are ranked, and where the stage begins
+_ORDER: Final = TypeAdapter(
+    tuple[tuple[Block, ...], int] | tuple[tuple[Block, ...], int, int] | tuple[tuple[Block, ...], int, int, int]
+)
 _PREFLIGHT: Final = TypeAdapter(Preflight)
 
 # Made once: see journal.cells.
@@ -132,8 +134,8 @@ _REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search
 
 @functools.lru_cache(maxsize=256)
 def _walk(order: str, candidates: int, splits: int) -> Walk:
-    blocks, parts, *ranked = _ORDER.validate_json(order)
-    return Walk(blocks, candidates, splits, parts, *ranked)
+    blocks, parts, *more = _ORDER.validate_json(order)
+    return Walk(blocks, candidates, splits, parts, *more)
 
 
 def walk_of(row: Row[Any]) -> Walk:
@@ -251,10 +253,31 @@ class Claims:
         order = _ORDER.dump_json((blocks, parts, ranked) if ranked else (blocks, parts)).decode()
         walk = _walk(order, row.candidates, row.splits)
         self._connection.execute(searches.update().where(searches.c.id == row.id).values(walk=order))
+        self._add(walk)
+
+    def open_stage(self, rows: int) -> None:
+        """Have so many rows in all, walked in order. Those that are there are finished: nobody needs their units any more."""
+        search, splits, first = self._row.id, self._row.splits, self._row.candidates
+        order = _ORDER.dump_json(((), parts_for(self._row.pods), 0, first)).decode()
+        for table in (units, regions):
+            self._connection.execute(table.delete().where(table.c.search_id == search))
+        mine = searches.update().where(searches.c.id == search)
+        self._connection.execute(
+            mine.values(candidates=rows, walk=order, finisher=None, revision=searches.c.revision + 1)
+        )
+        self._add(_walk(order, rows, splits))
+
+    def _add(self, walk: Walk) -> None:
         self._connection.execute(
             regions.insert(),
             [
-                {"search_id": row.id, "number": number, "start": each.start, "next": each.start, "stop": each.stop}
+                {
+                    "search_id": self._row.id,
+                    "number": number,
+                    "start": each.start,
+                    "next": each.start,
+                    "stop": each.stop,
+                }
                 for number, each in enumerate(walk.regions)
             ],
         )

@@ -85,6 +85,17 @@ def locked(database: Database, search_id: str) -> Iterator[tuple[Connection, Row
         yield connection, row
 
 
+@contextmanager
+def alone(database: Database, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
+    """``locked``, once every other transaction on the search has ended, and before another begins. Raises UnknownSearch."""
+    with database.writing() as connection:
+        connection.execute(select(searches.c.id).where(searches.c.id == search_id).with_for_update())
+        row = locked_row(connection, search_id)
+        if row is None:
+            raise UnknownSearch(search_id)
+        yield connection, row
+
+
 def locked_row(connection: Connection, search_id: str) -> Row[Any] | None:
     """The row, locked until the end of the transaction; None if there is none."""
     columns: list[Any] = [*ALL, searches.c.walk]

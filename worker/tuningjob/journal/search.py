@@ -34,11 +34,14 @@ from tuningjob.protocol.records import (
     SearchRecord,
     SearchState,
 )
-from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
+from tuningjob.protocol.requests import ClaimRequest, NewStage, Report, ReportReply, ReuseRequest
 
 _PAGE: Final = 5_000
 _FEW: Final = 64
 _MAX_CELL: Final = 512 * 2**10
+# The fields of a spec's search by which it goes by stages; and those of which a stage's scores are not comparable with others.
+_STAGED: Final = frozenset({"halving"})
+_APART: Final = frozenset({"halving"})
 _MOST_CELLS: Final = 2**63 - 1
 # Made once, for the ways that thousands of cells take.
 _COUNT: Final = (
@@ -121,23 +124,43 @@ class SqlSearch(SearchJournal):
                     raise JournalMismatch(
                         "the number of splits must be told by a preflight before a claim, but was not"
                     )
+                if request.rows not in {0, row.candidates}:
+                    return Claim(next=Next.STAGE)
                 claims = Claims(connection, row)
                 if row.walk is not None:
                     unit = claims.next_unit(request, patient=patient)
                     if unit is not None:
                         return Claim(next=Next.EVALUATE, unit=unit)
                     if patient and not claims.has_freed:
-                        return Claim(next=self._after_the_last(connection, row, request.index))
+                        return Claim(next=self._after_the_last(connection, row, request))
             if row.walk is None:
                 self._cut()
             elif not claims.has_freed:
                 patient = True
 
-    def _after_the_last(self, connection: Connection, row: Row[Any], index: int) -> Next:
+    def _after_the_last(self, connection: Connection, row: Row[Any], request: ClaimRequest) -> Next:
         """Nothing is left to be claimed: whether finishing falls to this index."""
+        otherwise, index = Next.WAIT if request.rows else Next.NOTHING, request.index
         if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
-            return Next.NOTHING
-        return Next.FINISH if self._may_finish(connection, index) else Next.NOTHING
+            return otherwise
+        return Next.FINISH if self._may_finish(connection, index) else otherwise
+
+    @override
+    def open_stage(self, stage: NewStage) -> None:
+        with rows.alone(self._database, self._id) as (connection, row):
+            if row.state != SearchState.RUNNING.value or row.candidates == stage.rows:
+                return
+            spec = json.loads(row.spec)
+            most = (spec.get("limits") or {}).get("maxFits")
+            if not (spec.get("search") or {}).keys() & _STAGED:
+                raise JournalMismatch("a search must go by stages to have another one, but does not")
+            if row.candidates != stage.known or row.done != row.candidates * row.splits or stage.rows < stage.known:
+                raise JournalMismatch(f"a stage must follow {row.candidates} finished rows, but got {stage}")
+            if most is not None and stage.rows * row.splits > most:
+                raise JournalMismatch(f"a search must have at most {most} fits, but got {stage.rows * row.splits}")
+            if spec["search"].keys() & _APART:  # with more of the resource scores are others
+                rows.change(connection, row.id, best_index=None, best_score=None)
+            Claims(connection, row).open_stage(stage.rows)
 
     def _cut(self) -> None:
         """Have the regions cut: in a transaction of its own, for it locks the search before them."""

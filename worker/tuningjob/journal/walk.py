@@ -61,7 +61,8 @@ class Region:
 class Walk:
     """The walk of a search. Without blocks in the order of the grid, as one region.
 
-    ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is.
+    ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is. ``first``: the candidate at which the
+    stage begins that is walked; what comes before it is finished.
     """
 
     blocks: tuple[Block, ...]
@@ -69,6 +70,7 @@ class Walk:
     splits: int
     parts: int = 1
     ranked: int = 0
+    first: int = 0
 
     @property
     def size(self) -> int:
@@ -83,7 +85,7 @@ class Walk:
     def regions(self) -> tuple[Region, ...]:
         """At least ``parts`` where there are as many candidates, at most four times as many (and one a block)."""
         if not self.blocks:
-            return (Region(0, self.size),)
+            return (Region(self.first * self.splits, self.size),)
         return tuple(region for number in range(len(self.blocks)) for region in self._regions_of(number))
 
     @cached_property

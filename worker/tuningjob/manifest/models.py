@@ -86,6 +86,23 @@ _RULES: Final = (
         f"without a volume of spec.pod at {CODE_PATH} or below it beside spec.code",
         "That is where the code is mounted.",
     ),
+    Rule(
+        "",
+        lambda spec: spec.search.halving is None or spec.scoring is None or isinstance(spec.scoring, str),
+        "with one scorer's name in scoring, or none, beside search.halving",
+        closer=lambda _: must_be(
+            "the name of one scorer, or left out, beside spec.search.halving",
+            "scikit-learn's halving search takes no other.",
+            field="scoring",
+            got="several metrics or a map",
+        ),
+    ),
+    Rule(
+        "!has(self.search.halving) || !has(self.select) && !(has(self.baseline) && self.baseline)",
+        lambda spec: spec.search.halving is None or (spec.select is None and not spec.baseline),
+        "without select and baseline beside search.halving",
+        "The best of the last round is the answer, and its scores are on samples of their own.",
+    ),
     _no_feature("groups"),
     _no_feature("predefined"),
 )

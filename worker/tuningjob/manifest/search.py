@@ -7,6 +7,7 @@ from pydantic import Field
 
 from tuningjob.manifest.fields import Untyped
 from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
+from tuningjob.manifest.halving import Halving
 from tuningjob.manifest.model import Model, Rule, exactly_one_of
 
 
@@ -41,10 +42,27 @@ class RandomSearch(Model):
 class Search(Model):
     """Which candidates are tried."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (exactly_one_of("grid", "random", expected="either a grid or random"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one_of("grid", "random", expected="either a grid or random"),
+        Rule(
+            "!has(self.random) || !has(self.halving) || !has(self.halving.randomState)",
+            lambda search: search.random is None or search.halving is None or search.halving.random_state is None,
+            "without halving.randomState beside random",
+            "Candidates and samples are drawn by random.randomState.",
+        ),
+    )
 
     grid: GridSearch | None = Field(default=None, description="Try every combination.")
     random: RandomSearch | None = Field(default=None, description="Try so many combinations, drawn at random.")
+    halving: Halving | None = Field(
+        default=None,
+        description="Try them by rounds: all with little of a resource, then the best of them with more. Beside grid or random.",
+    )
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether what is tried later depends on what came before."""
+        return self.halving is not None
 
     @cached_property
     def space(self) -> Grid | Sample:

@@ -24,6 +24,10 @@ too little for a starved unit, and starves none.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
+*Stages*: the rows of a search may depend on the results before them. Once every cell is in, the index to which finishing falls
+may open more rows instead (``open_stage``); then they are claimed as the others were. Who says how many rows it knows is told
+to wait meanwhile, and of the new ones when they are there.
+
 *Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
 same transaction, so that it depends on no one's watching how the search ends.
 
@@ -41,7 +45,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Preflight, Refusal, SearchRecord
-from tuningjob.protocol.requests import ClaimRequest, Report, ReportReply, ReuseRequest
+from tuningjob.protocol.requests import ClaimRequest, NewStage, Report, ReportReply, ReuseRequest
 
 
 class SearchJournal(Protocol):
@@ -81,6 +85,13 @@ class SearchJournal(Protocol):
 
     def report(self, report: Report) -> ReportReply:
         """Take finished cells in. Raises JournalMismatch for a cell outside the search."""
+
+    def open_stage(self, stage: NewStage) -> None:
+        """Have more rows; once more, or after the end, changes nothing.
+
+        Raises JournalMismatch for a search that does not go by stages, whose cells are not all in, or that would have more fits
+        than its spec allows.
+        """
 
     def results(self) -> Iterator[CellResult]:
         """Every finished cell, in the order candidate, split."""

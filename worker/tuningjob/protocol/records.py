@@ -140,6 +140,9 @@ class Next(StrEnum):
     EVALUATE = "Evaluate"  # evaluate the unit
     FINISH = "Finish"  # every cell is in: rank, refit, hand in the answer
     NOTHING = "Nothing"  # nothing is left to claim, or the search has ended: go home
+    # only to who says how many rows it knows
+    WAIT = "Wait"  # nothing is left to claim now, but another stage may come: ask again in a while
+    STAGE = "Stage"  # there are more rows than the claimant knows: look at the search anew
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,16 @@ from tuningjob.protocol.records import (
     Refusal,
     SearchRecord,
 )
-from tuningjob.protocol.requests import ClaimRequest, Completed, Failure, Leaving, Report, ReportReply, ReuseRequest
+from tuningjob.protocol.requests import (
+    ClaimRequest,
+    Completed,
+    Failure,
+    Leaving,
+    NewStage,
+    Report,
+    ReportReply,
+    ReuseRequest,
+)
 from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, may_pass, sentence_of
 
 T = TypeVar("T")
@@ -63,6 +72,7 @@ _SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
 _CELLS: Final = TypeAdapter(list[CellResult])
 _CLAIM_REQUEST: Final = TypeAdapter(ClaimRequest)
+_NEW_STAGE: Final = TypeAdapter(NewStage)
 _LEAVING: Final = TypeAdapter(Leaving)
 _REUSE_REQUEST: Final = TypeAdapter(ReuseRequest)
 _REPORT: Final = TypeAdapter(Report)
@@ -152,6 +162,10 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
             halves = (replace(report, results=part) for part in (report.results[:half], report.results[half:]))
             return _both(*map(self._report, halves))
         return self._parsed(_REPORT_REPLY, self._request("POST", "/v1/cells", headers=_JSON, content=body))
+
+    @override
+    def open_stage(self, stage: NewStage) -> None:
+        self._send("POST", "/v1/stages", _NEW_STAGE, stage)
 
     @override
     def results(self) -> Iterator[CellResult]:

@@ -58,7 +58,7 @@ def scores_of_dummy(problem: SearchProblem) -> list[float]:
         return []
     weights = problem.data.sample_weight
     work = replace(
-        work_of(problem),
+        work_of(problem.whole),
         estimator=dummy,
         candidates=[{}],
         splits=problem.splits,

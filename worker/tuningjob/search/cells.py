@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tuningjob.engine import AtWork, CellKey, Evaluated, Work, held_bytes
+from tuningjob.engine import AtWork, Evaluated, Work, held_bytes
 from tuningjob.manifest.scoring import SCORE, SINGLE, Metrics
 from tuningjob.protocol.records import MAX_ERROR_LENGTH, Cell, CellResult, Preflight
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import exception_in, reason_of
+from tuningjob.search.rows import Rows
 
 _SCORING_FAILED: Final = "Scoring failed"
 _ELLIPSIS: Final = "…\n"
@@ -23,10 +24,10 @@ def work_of(problem: SearchProblem) -> Work:
     fit_params, score_params = problem.params
     return Work(
         estimator=problem.estimator,
-        candidates=problem.rows,
+        candidates=problem.rows.candidates,
         X=problem.data.X,
         y=problem.data.y,
-        splits=problem.splits,
+        splits=problem.rows.splits,
         scorer=problem.scorer,
         fit_params=fit_params,
         score_params=score_params,
@@ -37,28 +38,27 @@ def work_of(problem: SearchProblem) -> Work:
 
 def preflight_of(problem: SearchProblem, n_jobs: int) -> Preflight:
     """What a worker of so many processes has found, before it begins."""
-    return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem), n_jobs))
+    return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem.whole), n_jobs))
 
 
 def identities_of(problem: SearchProblem, cells: Iterable[Cell]) -> dict[Cell, str]:
     """The identities of those cells that have one."""
-    known = ((cell, problem.identities.of(cell.candidate, cell.split)) for cell in cells)
+    known = ((cell, problem.identities.of(*problem.rows.key(cell))) for cell in cells)
     return {cell: identity for cell, identity in known if identity is not None}
 
 
-def key_of(cell: Cell) -> CellKey:
-    """A cell of the journal as the engine's."""
-    return CellKey(cell.candidate, cell.split)
+def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE, rows: Rows | None = None) -> CellResult:
+    """A cell's result as the journal's, which has it in one of ``rows``.
 
-
-def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE) -> CellResult:
-    """A cell's result as the journal's. Scoring that failed by the deciding metric is its error, as a fit that failed is."""
+    Scoring that failed by the deciding metric is its error, as a fit that failed is.
+    """
     outcome = evaluated.outcome
     error = outcome["fit_error"] or failed_scorings(evaluated, metrics).get(metrics.deciding)
     with_train = "train_scores" in outcome
+    cell = Cell(*evaluated.cell) if rows is None else rows.cell(evaluated.cell)
     return CellResult(
-        candidate=evaluated.cell.candidate,
-        split=evaluated.cell.split,
+        candidate=cell.candidate,
+        split=cell.split,
         test_scores=_scores(outcome["test_scores"], metrics),
         train_scores=_scores(outcome["train_scores"], metrics) if with_train else None,
         # a clock that is set back in the middle of a fit must not refuse the result

@@ -39,7 +39,7 @@ class Sender:
     """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
 
     ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
-    anything of a unit is evaluated.
+    anything of a unit is evaluated. ``rows``: see ClaimRequest.
     """
 
     index: int
@@ -48,6 +48,7 @@ class Sender:
     identities: Callable[[Sequence[Cell]], Mapping[Cell, str]]
     reuse: bool
     memory: int = 0
+    rows: int = 0
 
 
 class Courier:
@@ -172,6 +173,7 @@ class Courier:
                 holding=frozenset(self._held),
                 claimant=sender.claimant,
                 memory=sender.memory,
+                rows=sender.rows,
             )
         )
         known: frozenset[Cell] = frozenset()

@@ -30,6 +30,11 @@ _MOST_ROWS: Final = 1_000_000
 
 def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> Told:
     """What the files of the search say of its results."""
+    if problem.space.halving is not None:
+        found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
+        return Told(
+            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource.\n"
+        )
     try:
         return Told(judged(problem, results, name=name, refit_seconds=refit_seconds).text)
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it

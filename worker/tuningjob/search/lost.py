@@ -17,6 +17,7 @@ _TOLD: Final = (
 
 def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
     """As scikit-learn's ``error_score=nan`` tells a fit that failed."""
+    key = problem.rows.key(cell)
     scores = dict.fromkeys(first_the_deciding(problem.spec.metrics), math.nan)
     return CellResult(
         candidate=cell.candidate,
@@ -25,6 +26,6 @@ def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
         train_scores=dict(scores) if problem.spec.return_train_score else None,
         fit_seconds=0.0,
         score_seconds=0.0,
-        test_samples=len(problem.splits[cell.split][1]),
-        error=_TOLD.format(params=str(problem.rows[cell.candidate])[:1_000], split=cell.split),
+        test_samples=len(problem.rows.splits[key.split][1]),
+        error=_TOLD.format(params=str(problem.rows.candidates[key.candidate])[:1_000], split=cell.split),
     )

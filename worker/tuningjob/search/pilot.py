@@ -228,7 +228,7 @@ def estimate_of(
     powers = [power for known in by_candidate.values() if (power := _power(known)) is not None]
     # how costs grow is the algorithm's, and few measurements are noisy: one power for all
     power = float(np.median(powers)) if powers else 1.0
-    work = work_of(problem)
+    work = work_of(problem.whole)
     row_bytes = bytes_of(work.X) / max(1, problem.data.samples)
     costs = {
         candidate: cost_of(known, whole, power=power, row_bytes=row_bytes) for candidate, known in by_candidate.items()

@@ -7,7 +7,7 @@ cannot fill.
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
@@ -21,6 +21,7 @@ import scipy
 import sklearn
 
 from tuningjob.aliases import AnyScorer, Estimator
+from tuningjob.engine.replay import Stage
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
@@ -38,13 +39,14 @@ from tuningjob.search.parameters import doubtful_values, fixed_problems, misspel
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
-from tuningjob.search.rows import Appended, defaults_of
+from tuningjob.search.rows import Appended, Rows, defaults_of
 from tuningjob.search.scoring import code_in, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.space import DrawnSpace, Space, space_of
 from tuningjob.search.splits import Split, divide
 from tuningjob.search.splitters import made_splitter
-from tuningjob.sizing import KnownSize, rows_beside, size_of
+from tuningjob.search.stages import first_stage
+from tuningjob.sizing import KnownSize, size_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -60,6 +62,7 @@ class SearchProblem:
     be given to make them.
 
     ``code`` is that of all classes and functions that estimator, space, scorer and loader name, as it was when they were made.
+    ``stage``: of a search that goes by stages, the one that is evaluated.
     """
 
     spec: TuningJobSpec
@@ -70,6 +73,7 @@ class SearchProblem:
     cv: Any
     splits: Sequence[Split]
     code: SearchCode
+    stage: Stage | None = None
 
     @property
     def candidates(self) -> Sequence[Mapping[str, Any]]:
@@ -79,15 +83,38 @@ class SearchProblem:
     @property
     def size(self) -> KnownSize:
         """What it is once its data are known."""
-        return KnownSize(self.spec.search.space.size, len(self.splits), beside=rows_beside(self.spec))
+        size = size_of(self.spec)
+        return KnownSize(size.candidates, len(self.splits), beside=size.beside, later=size.later)
+
+    @property
+    def beside(self) -> int:
+        """How many rows of the journal, after the first candidates, are none."""
+        return size_of(self.spec).beside
+
+    def is_beside(self, row: int) -> bool:
+        """Whether this row of the journal is no candidate."""
+        first = len(self.candidates)
+        return first <= row < first + self.beside
+
+    @property
+    def whole(self) -> "SearchProblem":
+        """The same with all of its data, whatever its stage has of them."""
+        return replace(self, stage=None)
 
     @cached_property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The parameters of each row of the journal: of the candidates, and of what is evaluated beside them."""
+    def rows(self) -> Rows:
+        """The rows of the journal that are open, and the fits that they stand for."""
+        stage = self.stage or Stage(0, self.candidates, self.splits)
+        if stage.first:
+            return Rows(stage.candidates, stage.splits, stage.first + self.beside)
         if not self.spec.baseline:
-            return self.candidates
+            return Rows(stage.candidates, stage.splits)
         tuned = {name for each in self.space.listed for name in each}
-        return Appended(self.candidates, [defaults_of(self.estimator, tuned)])
+        return Rows(Appended(stage.candidates, [defaults_of(self.estimator, tuned)]), stage.splits)
+
+    def at(self, stage: Stage) -> "SearchProblem":
+        """The same, at one of its stages."""
+        return replace(self, stage=stage)
 
     @cached_property
     def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -104,8 +131,8 @@ class SearchProblem:
         """What each cell is, whichever search it is in."""
         return Identities(
             estimator=self.estimator,
-            candidates=self.rows,
-            splits=self.splits,
+            candidates=self.rows.candidates,
+            splits=self.rows.splits,
             setting={
                 "data": self.data.digest,
                 "scoring": self.spec.metrics.identity,
@@ -132,7 +159,7 @@ class SearchProblem:
             estimator_digest=self.identities.estimator_digest,
             seed=self.identities.seed,
             blocks=self._blocks(),
-            ranked=len(self.candidates) if len(self.rows) > len(self.candidates) else 0,
+            ranked=len(self.candidates) if self.beside else 0,
             samples=self.data.samples,
             features=self.data.features,
             versions=self.versions,
@@ -144,7 +171,8 @@ class SearchProblem:
     def _blocks(self) -> tuple[Block, ...]:
         """How the rows are best walked; () in their order."""
         blocks = self.space.blocks(self.estimator)
-        beside = range(len(self.candidates), len(self.rows)) if blocks else ()
+        first = len(self.candidates)
+        beside = range(first, first + self.beside) if blocks else ()
         return (*blocks, *(Block(start=row, axes=()) for row in beside))
 
     @cached_property
@@ -222,7 +250,8 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_b
         raise ManifestRefused(problems)
     data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns, memory_bytes=memory_bytes)
     division = divide(spec, estimator, data)
-    return SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code)
+    problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code)
+    return first_stage(problem) if spec.search.has_stages else problem
 
 
 def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnyScorer) -> SearchCode:

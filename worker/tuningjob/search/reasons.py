@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SPLITS_CHANGED = "SplitsChanged"
     GROUPS_INVALID = "GroupsInvalid"
     PREDEFINED_INVALID = "PredefinedInvalid"
+    HALVING_INVALID = "HalvingInvalid"
     SCORER_UNKNOWN = "ScorerUnknown"
     SCORER_MISMATCH = "ScorerMismatch"
     PARAMETER_UNKNOWN = "ParameterUnknown"

@@ -7,7 +7,7 @@ import platform
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -23,20 +23,21 @@ from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.artifacts.downloads import Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
-from tuningjob.engine.sklearn_private import keep_splitter, results_table
+from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
 from tuningjob.errors import SearchFailed
-from tuningjob.manifest import TuningJobSpec, wellknown
-from tuningjob.manifest.scoring import Metrics
+from tuningjob.manifest import wellknown
 from tuningjob.manifest.spelling import spelled
 from tuningjob.protocol import records
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import Reason, exception_in, reason_of, shortened
-from tuningjob.search.scoring import scorers, scoring_of
+from tuningjob.search.scoring import scorers
 from tuningjob.search.selection import Choice, choose, gaps_of
+from tuningjob.search.stages import came_to, outcome_of, search_of
 from tuningjob.search.written import json_of, literal_of, to_literals
 
 LEADERBOARD_ROWS: Final = 100
+_OF_ROUNDS: Final = ("iter", "n_resources")
 _TRACEBACK_LINES: Final = 12
 _MOST_ERRORS: Final = 100  # that are told apart
 SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV
@@ -59,6 +60,7 @@ class Results:
 
     ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``defaults``: where a
     baseline is asked for, the test scores of the estimator with its defaults, by the deciding metric, of each split.
+    ``attributes``: what the fitted search has besides, if it went by stages.
     """
 
     cv_results: dict[str, Any]
@@ -70,6 +72,7 @@ class Results:
     errors: "Counter[str]"
     first_failed: int | None
     defaults: "list[float] | None" = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def best_index(self) -> int:
@@ -129,9 +132,9 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     failed = 0
     seconds = 0.0
     for cell in cells:
-        is_ranked = cell.candidate < len(problem.candidates)
-        if is_ranked:
-            outcomes.append(_outcome(cell, problem.spec))
+        is_candidate = not problem.is_beside(cell.candidate)
+        if is_candidate:
+            outcomes.append(outcome_of(cell, problem.spec))
             failed_candidates += cell.error is not None
         else:
             beside.append(cell.test_scores.get(problem.spec.metrics.deciding, math.nan))
@@ -145,13 +148,11 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
                 first_error, first_failed = cell.error, cell.candidate
     if failed_candidates == len(outcomes):
         raise SearchFailed(every_fit_failed(failed_candidates, first_error or ""))
-    search = _search_of(problem)
-    with warnings.catch_warnings():
-        # NaN scores are reported as a number of failed fits where results are shown
-        warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
-        table = results_table(search, problem.candidates, len(problem.splits), outcomes)
+    table, attributes = _came_to(problem, outcomes)
     metric = problem.spec.metrics.deciding
     choice = choose(problem.spec.select, metric, table)
+    if problem.space.halving is not None:  # the best of the last round alone
+        choice = replace(choice, index=best_index(search_of(problem), metric, table))
     return Results(
         table,
         metric,
@@ -162,7 +163,19 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         errors,
         first_failed,
         beside if problem.spec.baseline else None,
+        attributes,
     )
+
+
+def _came_to(problem: SearchProblem, outcomes: list[dict[str, Any]]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """``cv_results_``, and what else scikit-learn's search would have set on its way to it."""
+    if problem.stage is not None:
+        came = came_to(problem, outcomes)
+        return came.table, came.attributes
+    with warnings.catch_warnings():
+        # NaN scores are reported as a number of failed fits where results are shown
+        warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
+        return results_table(search_of(problem), problem.candidates, len(problem.splits), outcomes), {}
 
 
 def fitted_search(
@@ -172,7 +185,9 @@ def fitted_search(
     refit_seconds: float,
 ) -> SearchCV:
     """The search as scikit-learn's ``fit`` would have left it: what knows a fitted search of its works with this one."""
-    search = _search_of(problem)
+    search = search_of(problem)
+    for name, value in results.attributes.items():
+        setattr(search, name, value)
     keep_splitter(search, check_cv(search.cv, problem.data.y, classifier=is_classifier(problem.estimator)))
     search.n_splits_ = len(problem.splits)
     search.multimetric_ = problem.spec.metrics.several
@@ -189,16 +204,6 @@ def fitted_search(
     return search
 
 
-def _search_of(problem: SearchProblem) -> SearchCV:
-    return problem.space.search_cv(
-        problem.estimator,
-        scoring=scoring_of(problem.spec, problem.scorer),
-        refit=problem.spec.metrics.deciding if problem.spec.metrics.several else True,
-        cv=problem.cv,
-        return_train_score=problem.spec.return_train_score,
-    )
-
-
 def every_fit_failed(count: int, traceback: str) -> str:
     """The reason of a search without an answer, with the end of the first traceback."""
     traceback = traceback.strip()
@@ -207,24 +212,6 @@ def every_fit_failed(count: int, traceback: str) -> str:
     first = min(max(0, len(lines) - _TRACEBACK_LINES), traceback.count("\n", 0, exception_in(traceback)))
     end = "\n".join(shortened(line) for line in lines[first : first + _TRACEBACK_LINES])
     return f"all {count} fits failed; the first one ended with:\n{end}"
-
-
-def _outcome(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
-    outcome: dict[str, Any] = {
-        "fit_error": cell.error,
-        "test_scores": _scores(cell.test_scores, spec.metrics),
-        "n_test_samples": cell.test_samples,
-        "fit_time": cell.fit_seconds,
-        "score_time": cell.score_seconds,
-    }
-    if spec.return_train_score:
-        outcome["train_scores"] = _scores(cell.train_scores or {}, spec.metrics)
-    return outcome
-
-
-def _scores(scores: Mapping[str, float], metrics: Metrics) -> float | dict[str, float]:
-    found = {key: scores.get(key, math.nan) for key in metrics.keys}
-    return found if metrics.several else found[metrics.deciding]
 
 
 def to_frame(results: Results) -> pd.DataFrame:
@@ -283,8 +270,11 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
     test score's (``gap``), and whether that is more than it should be (``risky``).
     """
     table, metric = results.cv_results, results.metric
-    best = np.argsort(table[f"rank_test_{metric}"], kind="stable")[:rows]
-    columns: dict[str, Any] = {f"rank_test_{metric}": table[f"rank_test_{metric}"][best], "candidate": best}
+    ranks = table[f"rank_test_{metric}"]
+    # of halving, the last round first: its scores are not to be compared with those of less of the resource
+    best = np.lexsort((ranks, -np.asarray(table.get("iter", np.zeros(len(ranks))))))[:rows]
+    columns: dict[str, Any] = {f"rank_test_{metric}": ranks[best], "candidate": best}
+    columns |= {name: np.asarray(table[name])[best] for name in _OF_ROUNDS if name in table}
     columns |= {name: table[name][best] for name in (f"mean_test_{metric}", f"std_test_{metric}")}
     columns |= {
         name: values[best] for name, values in table.items() if name.startswith("mean_test_") and name not in columns

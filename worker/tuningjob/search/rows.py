@@ -2,15 +2,39 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, overload
 
 from sklearn.base import clone
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.engine import CellKey
+from tuningjob.engine.work import Split
+from tuningjob.protocol.records import Cell
 
 _SEPARATOR: Final = "__"
 
 Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the journal that are open, from row ``first`` on, and the fit that each of their cells is.
+
+    ``candidates`` and ``splits`` are those of the fits, as the engine numbers them.
+    """
+
+    candidates: Sequence[Params]
+    splits: Sequence[Split]
+    first: int = 0
+
+    def key(self, cell: Cell) -> CellKey:
+        """The fit that a cell of the journal stands for."""
+        return CellKey(cell.candidate - self.first, cell.split)
+
+    def cell(self, key: CellKey) -> Cell:
+        """Where a fit stands in the journal."""
+        return Cell(key.candidate + self.first, key.split)
 
 
 class Appended(Sequence[Params]):

@@ -19,12 +19,12 @@ from tuningjob.aliases import Estimator
 from tuningjob.engine import Engine, Evaluated, one_thread
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.protocol.contract import SearchJournal
-from tuningjob.protocol.records import Answer, Cell, CellResult, Next, Unit
+from tuningjob.protocol.records import Answer, Cell, CellResult, Next, SearchRecord, Unit
+from tuningjob.protocol.requests import ClaimRequest, NewStage
 from tuningjob.search.baseline import measured
 from tuningjob.search.cells import (
     count_warnings,
     identities_of,
-    key_of,
     result_of,
     summaries_of,
     with_warnings,
@@ -35,7 +35,8 @@ from tuningjob.search.judgement import told_of
 from tuningjob.search.lost import lost_result
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.results import Results, fitted_search, gather, write_files
+from tuningjob.search.results import Results, every_fit_failed, fitted_search, gather, write_files
+from tuningjob.search.stages import stage_after, stage_with
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.search.written import to_literals
 
@@ -43,6 +44,8 @@ from tuningjob.search.written import to_literals
 REPORT_SECONDS: Final = 1.0
 REPORT_CELLS: Final = 64
 _POLL_SECONDS: Final = 0.25
+# How often a worker asks that has nothing to do while others end a stage.
+WAIT_SECONDS: Final = 1.0
 # While an answer is on its way the engine is looked at for so short a time, then twice as long, and so on: the answer is
 # mostly there in some milliseconds, and processes may be idle.
 _GLANCE_SECONDS: Final = 0.002
@@ -54,7 +57,8 @@ class Worker:
     ``name`` is the search's, for what is said of it; ``memory`` the limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
-    ``on_reused`` with how many were taken over. ``has_begun``: it was given a unit.
+    ``on_reused`` with how many were taken over; ``on_pause`` when the processes have gone, and others may come for the next
+    stage. ``has_begun``: it was given a unit.
     """
 
     journal: SearchJournal
@@ -68,6 +72,7 @@ class Worker:
     on_start: Callable[[], None] = lambda: None
     on_cells: Callable[[list[CellResult]], None] = lambda _: None
     on_reused: Callable[[int], None] = lambda _: None
+    on_pause: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     has_begun: bool = field(default=False, init=False)
     warnings: Counter[str] = field(default_factory=Counter)
@@ -79,6 +84,57 @@ class Worker:
         Raises Terminated, WorkerDied, SearchFailed (after telling the journal), and what ended the way to the journal:
         ServiceUnavailable, JournalError.
         """
+        if not self.problem.spec.search.has_stages:
+            return self._evaluate() is Next.FINISH
+        while True:
+            search = self.journal.search()
+            cells = list(self.journal.results())
+            if len(cells) < search.candidates * search.splits:
+                self.problem = stage_with(self.problem, search.candidates, cells)
+                self.outbox = Outbox()  # the one of the stage before is closed
+                asked = self._evaluate(search.candidates)
+                self.on_pause()
+            else:
+                asked = self._asked(search.candidates)
+                if asked is Next.FINISH:
+                    following = self._stage_after(search, cells)
+                    if following is None:
+                        return True
+                    self.journal.open_stage(NewStage(index=self.index, known=search.candidates, rows=following))
+            while asked is Next.WAIT:
+                self._nap()
+                asked = self._asked(search.candidates)
+            if asked is Next.NOTHING:
+                return False
+
+    def _asked(self, rows: int) -> Next:
+        """What is next, without evaluating it: a unit that is given comes again to who does."""
+        asking = ClaimRequest(
+            index=self.index, slots=self.n_jobs, claimant=self.claimant, memory=self.memory, rows=rows
+        )
+        return self.journal.claim(asking).next
+
+    def _nap(self) -> None:
+        if self.stop.requested:
+            # a journal that does not hear of it takes this process for one that died: no more is lost
+            with contextlib.suppress(JournalError, ServiceUnavailable):
+                self.journal.leave(index=self.index)
+            raise Terminated
+        self.stop.sleep(WAIT_SECONDS)
+
+    def _stage_after(self, search: SearchRecord, cells: Sequence[CellResult]) -> int | None:
+        """With how many rows the search goes on; None: it has come to its end."""
+        self.problem = stage_with(self.problem, search.candidates, cells)
+        last = [cell for cell in cells if cell.candidate >= self.problem.rows.first]
+        if all(cell.error is not None for cell in last):  # scikit-learn's search ends here, too
+            reason = every_fit_failed(len(last), last[0].error or "")
+            self.journal.fail(reason)
+            raise SearchFailed(reason)
+        following = stage_after(self.problem, search.candidates, cells)
+        return None if following is None else search.candidates + len(following.rows.candidates)
+
+    def _evaluate(self, rows: int = 0) -> Next:
+        """Claim and evaluate until nothing is left of the rows that are open: what is next."""
         sender = Sender(
             index=self.index,
             slots=self.n_jobs,
@@ -86,6 +142,7 @@ class Worker:
             identities=lambda cells: identities_of(self.problem, cells),
             reuse=self.problem.spec.reuse,
             memory=self.memory,
+            rows=rows,
         )
         with (
             contextlib.closing(self.outbox),
@@ -148,6 +205,7 @@ class _Loop:
     def __init__(self, worker: Worker, engine: Engine, courier: Courier) -> None:
         self.worker = worker
         self.metrics = worker.problem.spec.metrics
+        self.rows = worker.problem.rows
         self.engine = engine
         self.courier = courier
         self.finished: list[CellResult] = []
@@ -158,14 +216,14 @@ class _Loop:
         self.empty_handed = False
         self.glance = _GLANCE_SECONDS
 
-    def run(self) -> bool:
+    def run(self) -> Next:
         try:
             return self._until_nothing_is_left()
         except WorkerDied as died:
             self._deliver()
             raise WorkerDied(f"{died} What was finished is kept.") from died
 
-    def _until_nothing_is_left(self) -> bool:
+    def _until_nothing_is_left(self) -> Next:
         while True:
             if self.worker.stop.requested:
                 self._leave()
@@ -176,7 +234,7 @@ class _Loop:
                 if answer.unit is not None:
                     self._begin(answer.unit, answer.known)
                 elif self.empty_handed:
-                    return answer.next is Next.FINISH
+                    return answer.next
             if self.is_alone:
                 self._go_on_alone()
             if not self.is_alone and not self.courier.is_asking:
@@ -207,7 +265,7 @@ class _Loop:
             self.is_alone = True
             self.alone.extend(cells)
         else:
-            self.engine.add(map(key_of, cells))
+            self.engine.add(map(self.rows.key, cells))
 
     def _go_on_alone(self) -> None:
         """One cell after the other, nothing beside it, each acknowledged before the next begins.
@@ -220,7 +278,7 @@ class _Loop:
         if not self.courier.is_settled:
             return
         if self.alone:
-            self.engine.add([key_of(self.alone.popleft())])
+            self.engine.add([self.rows.key(self.alone.popleft())])
         else:
             self.is_alone = False
 
@@ -233,7 +291,7 @@ class _Loop:
         evaluated = self._evaluated(self._patience())
         for each in evaluated:
             self.worker.warnings.update(summaries_of(each, self.metrics))
-        self._finish([result_of(each, self.metrics) for each in evaluated])
+        self._finish([result_of(each, self.metrics, self.rows) for each in evaluated])
 
     def _patience(self) -> float:
         patience = _POLL_SECONDS

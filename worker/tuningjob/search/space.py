@@ -3,15 +3,24 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
-from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  their classes are there by this alone
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+    ParameterGrid,
+    ParameterSampler,
+    RandomizedSearchCV,
+)
 from typing_extensions import override
 
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.manifest.grid import GRID, SAMPLE
+from tuningjob.manifest.halving import Halving
 from tuningjob.manifest.ranges import Distribution, Values
 from tuningjob.manifest.search import Search
 from tuningjob.protocol.records import Block
@@ -30,6 +39,7 @@ class Space(ABC):
 
     written: Sequence[Mapping[str, Values | Distribution]]
     given: list[dict[str, Any]]
+    halving: Halving | None = field(default=None, kw_only=True)
 
     root: ClassVar[str]  # where the manifest has the maps
     no_value: ClassVar[str]  # of a parameter of which no value is valid
@@ -70,7 +80,7 @@ class Space(ABC):
         """How the candidates are best walked; () in their order."""
 
     @abstractmethod
-    def search_cv(self, estimator: Estimator, **settings: Anything) -> GridSearchCV | RandomizedSearchCV:
+    def search_cv(self, estimator: Estimator, **settings: Anything) -> Anything:
         """scikit-learn's own search over this space, unfitted."""
 
 
@@ -105,8 +115,11 @@ class GridSpace(Space):
         return blocks_of(estimator, self.given)
 
     @override
-    def search_cv(self, estimator: Any, **settings: Any) -> GridSearchCV:
-        return GridSearchCV(estimator, self.given, **settings)
+    def search_cv(self, estimator: Any, **settings: Any) -> Any:
+        if self.halving is None:
+            return GridSearchCV(estimator, self.given, **settings)
+        seed = self.halving.random_state or 0
+        return HalvingGridSearchCV(estimator, self.given, random_state=seed, **_halved(self.halving), **settings)
 
 
 @dataclass(frozen=True)
@@ -160,15 +173,29 @@ class DrawnSpace(Space):
         return ()
 
     @override
-    def search_cv(self, estimator: Any, **settings: Any) -> RandomizedSearchCV:
-        drawn = {"n_iter": self.iterations, "random_state": self.random_state}
-        return RandomizedSearchCV(estimator, self.given, **drawn, **settings)
+    def search_cv(self, estimator: Any, **settings: Any) -> Any:
+        if self.halving is None:
+            drawn = {"n_iter": self.iterations, "random_state": self.random_state}
+            return RandomizedSearchCV(estimator, self.given, **drawn, **settings)
+        drawn = {"n_candidates": self.iterations, "random_state": self.random_state}
+        return HalvingRandomSearchCV(estimator, self.given, **drawn, **_halved(self.halving), **settings)
+
+
+def _halved(halving: Halving) -> dict[str, Any]:
+    factor = halving.factor
+    return {
+        "factor": int(factor) if float(factor).is_integer() else factor,
+        "resource": halving.resource,
+        "max_resources": "auto" if halving.max_resources is None else halving.max_resources,
+        "min_resources": halving.min_resources,
+        "aggressive_elimination": halving.aggressive_elimination,
+    }
 
 
 def space_of(search: Search) -> Space:
     """Raises ManifestRefused for objects that cannot be made."""
     written = search.space.maps
     if search.random is None:
-        return GridSpace(written, build_space(written, GRID))
+        return GridSpace(written, build_space(written, GRID), halving=search.halving)
     given = build_space(written, SAMPLE)
-    return DrawnSpace(written, given, search.random.iterations, search.random.random_state)
+    return DrawnSpace(written, given, search.random.iterations, search.random.random_state, halving=search.halving)

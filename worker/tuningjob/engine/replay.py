@@ -1,0 +1,107 @@
+"""A search that decides as it goes is replayed: scikit-learn's ``fit`` begins anew, and what was evaluated before is handed to
+it, until it asks for what nobody has evaluated yet.
+
+So what a search tries next is scikit-learn's own decision, nothing of it is copied, and whoever has the same results comes to the
+same next stage. A stage is what ``evaluate_candidates`` is called with: HalvingGridSearchCV calls it once a round.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
+from tuningjob.engine.evaluate import FitOutcome
+from tuningjob.engine.sklearn_private import results_table
+from tuningjob.engine.work import Split
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Candidates that a search wants evaluated, from candidate ``first`` of all that it has asked for, on these splits."""
+
+    first: int
+    candidates: Sequence[Mapping[str, Any]]
+    splits: Sequence[Split]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A search that asks for no more: its ``cv_results_``, and what else its ``fit`` has set by then."""
+
+    table: dict[str, Any]
+    attributes: Mapping[str, Any]
+
+
+class _Due(Exception):
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
+
+
+class _Over(Exception):
+    def __init__(self, table: dict[str, Any]) -> None:
+        super().__init__()
+        self.table = table
+
+
+def replay(
+    search: Estimator,
+    X: Matrix,
+    y: Target,
+    splits: Sequence[Split],
+    outcomes: Sequence[FitOutcome],
+    *,
+    answered: int,
+) -> Stage | Replayed:
+    """The stage that goes beyond the first ``answered`` candidates; or what the search has come to without asking for one.
+
+    ``outcomes``: what ``_fit_and_score`` returned, candidate after candidate, and within a candidate split after split.
+    ``search`` is any of scikit-learn's, unfitted, and is not changed; ``splits`` stand in the place of its ``cv``. It must decide
+    by its results alone: whatever draws has an integer seed. Raises what its ``fit`` raises of its settings.
+    """
+    kind = type(type(search).__name__, (_Replaying, type(search)), {})
+    replayed = kind(**{**search.get_params(deep=False), "cv": list(splits), "refit": False})
+    before = set(vars(replayed))
+    replayed.replayed = (X, y, splits, outcomes, answered)
+    try:
+        replayed.fit(X, y)
+    except _Due as due:
+        return due.stage
+    except _Over as over:
+        own = {name: value for name, value in vars(replayed).items() if name not in before and name != "replayed"}
+        return Replayed(over.table, own)
+    raise AssertionError("a search must run its search")
+
+
+class _Replaying:
+    """Has its evaluations from ``replayed``, and leaves its ``fit`` by an exception: there is nothing to refit."""
+
+    replayed: tuple[Matrix, Target, Sequence[Split], Sequence[FitOutcome], int]
+
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Anything = None) -> None:  # noqa: ARG002
+        X, y, splits, outcomes, answered = self.replayed
+        asked: list[Any] = []
+        more: dict[str, list[Any]] = defaultdict(list)
+        table: dict[str, Any] = {}
+
+        def known(
+            candidate_params: Anything,
+            cv: Anything = None,
+            more_results: Anything = None,
+            callback_ctx: Anything = None,  # noqa: ARG001  nobody is told of fits that are not made
+        ) -> Anything:
+            nonlocal table
+            candidates = list(candidate_params)
+            if len(asked) + len(candidates) > answered:
+                divided = splits if cv is None else list(cv.split(X, y))
+                raise _Due(Stage(len(asked), candidates, divided))
+            asked.extend(candidates)
+            for name, values in (more_results or {}).items():
+                more[name].extend(values)
+            table = results_table(self, asked, len(splits), outcomes[: len(asked) * len(splits)], more)
+            return table
+
+        run: Callable[..., None] = super()._run_search  # type: ignore[misc]
+        run(known, callback_ctx=callback_ctx)
+        raise _Over(table)

@@ -1,0 +1,103 @@
+"""What a search that goes by stages evaluates next, and what it has come to: by replaying scikit-learn's own ``fit``.
+
+A stage is rows at the end of the journal. Whoever has the results of all stages before comes to the same one, so each worker
+makes it by itself; one of them, to whom it falls, has the journal open it.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tuningjob.aliases import Anything
+from tuningjob.engine.replay import Replayed, Stage, replay
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import TuningJobSpec
+from tuningjob.manifest.halving import HALVING
+from tuningjob.manifest.scoring import Metrics
+from tuningjob.protocol.records import CellResult
+from tuningjob.search.reasons import Reason, error_text
+from tuningjob.search.scoring import scoring_of
+
+if TYPE_CHECKING:  # it begins with its first stage
+    from tuningjob.search.problem import SearchProblem
+
+
+def first_stage(problem: "SearchProblem") -> "SearchProblem":
+    """The problem at its first stage. Raises ManifestRefused for settings that scikit-learn's search does not take."""
+    try:
+        came = _replayed(problem, [], 0)
+    except ValueError as error:
+        halving = problem.spec.search.halving
+        got = "" if halving is None else str(halving.model_dump(by_alias=True, exclude_none=True))
+        must_be, advice = "settings that scikit-learn's halving search takes", f"It says: {error_text(error)}."
+        raise ManifestRefused([Problem(HALVING, must_be, got, advice, Reason.HALVING_INVALID)]) from error
+    return problem.at(_stage(came))
+
+
+def stage_with(problem: "SearchProblem", rows: int, cells: Iterable[CellResult]) -> "SearchProblem":
+    """The problem at the stage that ends with this row of the journal, after cells of all stages before it."""
+    known = rows - problem.beside
+    return problem.at(_stage(_replayed(problem, outcomes_of(problem, cells), known - 1)))
+
+
+def stage_after(problem: "SearchProblem", rows: int, cells: Iterable[CellResult]) -> "SearchProblem | None":
+    """The problem at the stage after so many rows, of which ``cells`` are all; None: there is no other."""
+    came = _replayed(problem, outcomes_of(problem, cells), rows - problem.beside)
+    return None if isinstance(came, Replayed) else problem.at(_stage(came))
+
+
+def came_to(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]]) -> Replayed:
+    """What a search whose stages are all in has come to."""
+    came = _replayed(problem, outcomes, len(outcomes) // len(problem.splits))
+    if isinstance(came, Stage):
+        raise TypeError("a search is finished once no stage is left")
+    return came
+
+
+def outcomes_of(problem: "SearchProblem", cells: Iterable[CellResult]) -> list[dict[str, Any]]:
+    """What ``_fit_and_score`` returned for each candidate: without what is evaluated beside them."""
+    return [outcome_of(cell, problem.spec) for cell in cells if not problem.is_beside(cell.candidate)]
+
+
+def _replayed(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]], answered: int) -> Stage | Replayed:
+    with warnings.catch_warnings():
+        # of scores that are NaN, which are reported as failed fits, and of a space that is smaller than what is drawn
+        warnings.simplefilter("ignore")
+        return replay(search_of(problem), problem.data.X, problem.data.y, problem.splits, outcomes, answered=answered)
+
+
+def _stage(came: Stage | Replayed) -> Stage:
+    if isinstance(came, Replayed):
+        raise TypeError("a search must ask for what is not evaluated yet")
+    return came
+
+
+def search_of(problem: "SearchProblem") -> Anything:
+    """scikit-learn's own search, unfitted."""
+    return problem.space.search_cv(
+        problem.estimator,
+        scoring=scoring_of(problem.spec, problem.scorer),
+        refit=problem.spec.metrics.deciding if problem.spec.metrics.several else True,
+        cv=problem.cv,
+        return_train_score=problem.spec.return_train_score,
+    )
+
+
+def outcome_of(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
+    """A cell as scikit-learn's ``_fit_and_score`` returns it."""
+    outcome: dict[str, Any] = {
+        "fit_error": cell.error,
+        "test_scores": _scores(cell.test_scores, spec.metrics),
+        "n_test_samples": cell.test_samples,
+        "fit_time": cell.fit_seconds,
+        "score_time": cell.score_seconds,
+    }
+    if spec.return_train_score:
+        outcome["train_scores"] = _scores(cell.train_scores or {}, spec.metrics)
+    return outcome
+
+
+def _scores(scores: Mapping[str, float], metrics: Metrics) -> float | dict[str, float]:
+    found = {key: scores.get(key, math.nan) for key in metrics.keys}
+    return found if metrics.several else found[metrics.deciding]
