@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import cross_validate
+from sklearn.pipeline import Pipeline
 
 from tuningjob.aliases import AnyScorer, ParamValue
 from tuningjob.manifest.spelling import to_json
@@ -135,7 +136,8 @@ def _scores_predictions(problem: SearchProblem) -> bool:
     """Whether scikit-learn's own scorers are at work, which look at predictions alone; without one it is the estimator's."""
     if problem.spec.metrics.several or problem.spec.metrics.all[0].name is not None:
         return all(_is_plain(scorer) for scorer in scorers(problem.spec, problem.scorer).values())
-    final = getattr(problem.estimator, "_final_estimator", problem.estimator)
+    estimator = problem.estimator
+    final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     return str(getattr(getattr(type(final), "score", None), "__module__", "")).startswith("sklearn.")
 
 
