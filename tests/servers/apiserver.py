@@ -181,7 +181,8 @@ class ApiServer:
         # nothing of the caller's environment: a proxy setting would send the API server astray
         with (self._root / f"{program}.log").open("ab") as log:
             command = [str(binaries.path(program)), *words]
-            environment = {"PATH": os.defpath, "GOMAXPROCS": "2"}
+            # and no garbage is collected in what lives for seconds, unless memory asks for it
+            environment = {"PATH": os.defpath, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": "1GiB"}
             self._processes.append(
                 subprocess.Popen(
                     command, cwd=self._root, stdout=log, stderr=log, env=environment, start_new_session=True

@@ -20,7 +20,7 @@ from tuningjob_operator import tokens
 pytestmark = pytest.mark.slow
 
 RESULTS = TypeAdapter(list[CellResult])
-PODS, CELLS = 20, 1_000
+PODS, CELLS = 12, 1_000
 CEILING = 448 * 2**20
 HOSTILE = [
     b'{"index":0,"results":[' + b'{"":0},' * (2**23 // 7) + b"0]}",
