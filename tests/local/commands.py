@@ -1,13 +1,14 @@
 """`tuningjob` as a user runs it, in a process of its own; and what it comes to."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.warm import Program, warm
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,13 @@ TUNINGJOB = (sys.executable, "-m", "tuningjob.cli")
 
 def tuningjob(*arguments: object, cwd: Path, **environment: str) -> Ended:
     """``environment`` is added to this process's own."""
-    done = subprocess.run(
-        [*TUNINGJOB, *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    program = begun(*arguments, cwd=cwd, **environment)
+    stdout, stderr = program.communicate(timeout=120)
+    return Ended(program.wait(0), stdout, stderr)
+
+
+def begun(*arguments: object, cwd: Path, **environment: str) -> Program:
+    return warm().begin("tuningjob.cli", *map(str, arguments), cwd=cwd, env=os.environ | environment)
 
 
 def written(document: dict[str, Any], folder: Path) -> Path:

@@ -1,17 +1,15 @@
 """A search on this machine that is killed at any moment: what it had finished a second before is kept."""
 
 import copy
-import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.local.commands import TUNINGJOB, written
+from tests.local.commands import begun, written
 from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, SEARCHES, Log
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
@@ -37,14 +35,8 @@ def kept(folder: Path) -> dict[int, int]:
 
 def killed(folder: Path, how: signal.Signals, *, after: float, log: Path) -> tuple[Log, float, str]:
     """A life of the search that ends so many seconds after its first fit; its log, its end and what it said."""
-    process = subprocess.Popen(
-        [*TUNINGJOB, "run", "job.yaml"],
-        cwd=folder,
-        env=os.environ | {LOG: str(log), FIT_SECONDS: "0.08", "PYTHONPATH": str(Path.cwd())},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    own = {LOG: str(log), FIT_SECONDS: "0.08", "PYTHONPATH": str(Path.cwd())}
+    process = begun("run", "job.yaml", cwd=folder, **own)
     told = Log(log, process.pid)
     until = time.monotonic() + 60
     while not told.finished(time.monotonic()):

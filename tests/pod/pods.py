@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.service.server import Service
+from tests.warm import Program, warm
 from tuningjob.journal.records import UNKNOWN_SPLITS, NewSearch
 from tuningjob.manifest import dump_spec, load
 from tuningjob.sizing import size_of
@@ -21,7 +22,7 @@ class Pods:
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
         self.folder = folder
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[Program | subprocess.Popen[str]] = []
 
     def open(self, document: dict[str, Any], *, pods: int = 2) -> None:
         spec = load(document).spec
@@ -34,42 +35,42 @@ class Pods:
         )  # fmt: skip
 
     def start(
-        self,
-        index: int,
-        *,
-        url: str | None = None,
-        module: str = "tuningjob.pod",
-        **environment: str,
-    ) -> "subprocess.Popen[str]":
-        token = self.folder / "token"
-        token.write_text(self.service.token(SEARCH))
-        environment = (
-            os.environ
-            | environment
-            | {
-                "TUNINGJOB_RESULTS_URL": url or self.service.url,
-                "TUNINGJOB_TOKEN_FILE": str(token),
-                "JOB_COMPLETION_INDEX": str(index),
-                "TUNINGJOB_N_JOBS": environment.get("TUNINGJOB_N_JOBS", "1"),
-                "TUNINGJOB_DATA_DIR": str(self.folder),
-            }
-        )
+        self, index: int, *, url: str | None = None, module: str = "tuningjob.pod", **environment: str
+    ) -> Program:
+        """``environment`` is added to what the Job gives."""
+        # a session of its own, as the processes of a container have: what kills all of a pod kills nobody else
+        program = warm().begin(module, env=self._environment(index, url) | environment, session=True)
+        self.processes.append(program)
+        return program
+
+    def start_cold(self, index: int, *, url: str) -> "subprocess.Popen[str]":
+        """With all that it imports first, as in a container."""
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            env=environment,
+            [sys.executable, "-m", "tuningjob.pod"],
+            env=self._environment(index, url),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            # a group of its own, as the processes of a container are: what kills all of a pod kills nobody else
             start_new_session=True,
         )
         self.processes.append(process)
         return process
 
+    def _environment(self, index: int, url: str | None) -> dict[str, str]:
+        token = self.folder / "token"
+        token.write_text(self.service.token(SEARCH))
+        return os.environ | {
+            "TUNINGJOB_RESULTS_URL": url or self.service.url,
+            "TUNINGJOB_TOKEN_FILE": str(token),
+            "JOB_COMPLETION_INDEX": str(index),
+            "TUNINGJOB_N_JOBS": "1",
+            "TUNINGJOB_DATA_DIR": str(self.folder),
+        }
+
     @staticmethod
-    def wait(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    def wait(process: "Program | subprocess.Popen[str]") -> tuple[int, str]:
         _, said = process.communicate(timeout=240)
-        return process.returncode, said
+        return process.wait(0), said
 
     @staticmethod
     def until(what: str, probe: Any) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import yaml
 from tests.pod.pods import SEARCH, Pods
 from tests.search.searches import small
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
+from tests.warm import Program, warm
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.manifest import load
 from tuningjob.protocol.records import Cell, SearchState
@@ -107,10 +106,9 @@ def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(forest: d
     manifest = tmp_path / "job.yaml"
     manifest.write_text(yaml.safe_dump(forest))
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "tuningjob.cli", "run", str(manifest), "--output", str(output)]
 
-    def started() -> "subprocess.Popen[str]":
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def started() -> Program:
+        return warm().begin("tuningjob.cli", "run", str(manifest), "--output", str(output))
 
     for _ in range(3):
         wanted = cells_in(output) + 5

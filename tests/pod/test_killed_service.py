@@ -51,7 +51,7 @@ class Killable:
 def service(tmp_path: Path) -> Iterator[Killable]:
     with (
         closing(SqlJournal(f"sqlite:///{tmp_path / 'tuning.db'}")) as journal,
-        Process(tmp_path, has_many_lives=True) as process,
+        Process(tmp_path) as process,
     ):
         yield Killable(process, tmp_path, journal)
 

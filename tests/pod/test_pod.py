@@ -16,6 +16,7 @@ import pytest
 
 from tests.pod.pods import SEARCH, Pods
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
+from tests.warm import Program
 from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.results import gather
@@ -138,7 +139,7 @@ def test_a_search_whose_every_fit_fails_exits_3(pods: Pods, iris_forest: dict[st
     assert "MemoryError: no room" in failure
 
 
-def catches_sigterm(process: "subprocess.Popen[str]") -> bool:
+def catches_sigterm(process: "Program | subprocess.Popen[str]") -> bool:
     caught = next(
         line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt")
     )
@@ -147,7 +148,7 @@ def catches_sigterm(process: "subprocess.Popen[str]") -> bool:
 
 def test_a_pod_that_is_asked_to_stop_before_it_began_stops_at_once(pods: Pods) -> None:
     """While it imports scikit-learn, or while it waits for a service that is not there."""
-    pod = pods.start(0, url="http://127.0.0.1:9")
+    pod = pods.start_cold(0, url="http://127.0.0.1:9")
     pods.until("a handler for SIGTERM", lambda: catches_sigterm(pod))
     pod.terminate()
     assert pods.wait(pod)[0] == 143

@@ -159,7 +159,7 @@ def check_that_nothing_is_lost_or_doubled(url: str, reporters: list[Reporter], *
 
 def test_what_was_acknowledged_is_there_after_kills_of_the_service_each_cell_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tuning.db'}"
-    with Process(tmp_path, has_many_lives=True) as process:
+    with Process(tmp_path) as process:
         load, chance = Load(process, open_search(url, tmp_path, blows=KILLS)), random.Random(5)
         process.start()
         with load.working():
