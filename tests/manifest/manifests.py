@@ -158,6 +158,13 @@ HALVED: Final[Body] = {
         },
     },
 }
+REFINED: Final[Body] = {
+    **MINIMAL,
+    "search": {
+        **MINIMAL["search"],
+        "refine": {"rounds": 2, "shrink": 0.25, "tolerance": 0.001, "scales": {"C": "log"}, "maxFits": 500},
+    },
+}
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
 REPEATED: Final[Body] = {
@@ -212,7 +219,7 @@ OF_A_FUNCTION: Final[Body] = {
 }
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, FETCHED, ASKED, OF_A_FUNCTION,
+    FACTORY, HALVED, REFINED, FETCHED, ASKED, OF_A_FUNCTION,
 )  # fmt: skip
 
 
@@ -415,7 +422,18 @@ _halvings: st.SearchStrategy[Body] = _objects(
         "aggressiveElimination": st.booleans(),
     },
 )
+_refinements: st.SearchStrategy[Body] = _objects(
+    {},
+    {
+        "rounds": st.integers(1, 20),
+        "shrink": st.sampled_from([0.01, 0.5, 0.99]),
+        "tolerance": st.sampled_from([0, 0.001, 1e12]),
+        "scales": st.dictionaries(st.text(max_size=4), st.sampled_from(["linear", "log", "integer"]), max_size=3),
+        "maxFits": st.sampled_from([1, 10**9]),
+    },
+)
 searches: st.SearchStrategy[Body] = st.one_of(
+    _objects({"grid": _objects({"parameters": _grid_parameters}), "refine": _refinements}),
     _objects({"grid": _objects({"parameters": _grid_parameters}), "halving": _halvings}),
     _objects({"grid": _objects({"parameters": _grid_parameters})}),
     _objects(

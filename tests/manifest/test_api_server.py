@@ -20,6 +20,7 @@ from tests.manifest.manifests import (
     MADE,
     MINIMAL,
     PIPELINE,
+    REFINED,
     SAMPLES,
     SEVERAL,
     SPEC,
@@ -171,6 +172,16 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         {**HALVED, "baseline": True},
         "must be without select and baseline beside search.halving",
         {**HALVED, "baseline": False},
+    ),
+    "rounds of two kinds": (
+        changed(REFINED, ("search", "halving"), {}),
+        "must be with halving or refine, not both",
+        REFINED,
+    ),
+    "what is drawn, refined": (
+        changed(DRAWN, ("search", "refine"), {}),
+        "must be with a grid beside refine",
+        REFINED,
     ),
     "one rule of selection": (
         {**MINIMAL, "select": {"best": True, "fastestWithin": 0.1}},
@@ -679,7 +690,9 @@ def _beside_max_length(path: Path, value: Any, limit: int) -> tuple[list[Any], l
 
 def _named(path: Path, count: int) -> Body:
     # else a label's value, and a type
-    return {f"a{i}": "ascending" if "simplest" in path else "str" for i in range(count)}
+    words = {"simplest": "ascending", "scales": "log"}
+    value = next((words[str(part)] for part in path if part in words), "str")
+    return {f"a{i}": value for i in range(count)}
 
 
 # For each of a schema's bounds: values of which one is just taken, and values that are just refused.
@@ -802,6 +815,11 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "search.halving.minResources": [(HALVED, 1, 2), (HALVED, 1, "smallest"), (HALVED, 1, ...)],
     "search.halving.aggressiveElimination": [(HALVED, True, False)],
     "search.halving.randomState": [(HALVED, 0, 1), (HALVED, 0, ...)],
+    "search.refine.rounds": [(REFINED, 2, 3), (REFINED, 2, ...)],
+    "search.refine.shrink": [(REFINED, 0.25, 0.75)],
+    "search.refine.tolerance": [(REFINED, 0, 1)],
+    "search.refine.scales": [(REFINED, {"C": "log"}, {"C": "linear"}), (REFINED, {"C": "log"}, ...)],
+    "search.refine.maxFits": [(REFINED, 100, 200), (REFINED, 100, ...)],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
     "crossValidation.shuffle": [(REPEATED, True, ...), (MINIMAL, False, ...)],
     "crossValidation.randomState": [(REPEATED, 1, 2)],

@@ -16,6 +16,7 @@ from tuningjob.manifest.grid import GRID, Grid, Sample, can_be_drawn
 from tuningjob.manifest.literals import Arguments, Scalar, readable
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import cpu_cores
+from tuningjob.manifest.ranges import count_values
 from tuningjob.manifest.search import MOST_ITERATIONS
 from tuningjob.protocol.records import MOST_SPLITS, Pilot
 
@@ -84,9 +85,25 @@ class KnownSize(Size):
 
 def size_of(spec: TuningJobSpec) -> Size:
     """The size of a search, as far as its manifest tells."""
-    candidates, halving = spec.search.space.size, spec.search.halving
-    later = 0 if halving is None else halving.later(candidates)
-    return Size(candidates, splits_of(spec.cross_validation), beside=rows_beside(spec), later=later)
+    space, halving, splits = spec.search.space, spec.search.halving, splits_of(spec.cross_validation)
+    later = _refined(spec, splits) if halving is None else halving.later(space.size)
+    return Size(space.size, splits, beside=rows_beside(spec), later=later)
+
+
+def _refined(spec: TuningJobSpec, splits: int | None) -> int:
+    """How many candidates the rounds of ``search.refine`` may have in all, at most: by their grids, and by the fits allowed."""
+    refine, space = spec.search.refine, spec.search.space
+    if refine is None or not isinstance(space, Grid):
+        return 0
+    # a round has the points of the grid on each axis, and the best value where that is none of them
+    largest = max(math.prod(count_values(values) + 1 for values in each.values()) for each in space.maps)
+    return max(0, min(refine.rounds * largest, most_rows(spec, splits or 1) - space.size - rows_beside(spec)))
+
+
+def most_rows(spec: TuningJobSpec, splits: int) -> int:
+    """With how many rows a search that is refined is still within what it may fit."""
+    own = spec.search.refine.max_fits if spec.search.refine is not None else None
+    return min(spec.limits.max_fits, own or spec.limits.max_fits) // splits
 
 
 def rows_beside(spec: TuningJobSpec) -> int:

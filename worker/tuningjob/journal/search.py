@@ -40,7 +40,7 @@ _PAGE: Final = 5_000
 _FEW: Final = 64
 _MAX_CELL: Final = 512 * 2**10
 # The fields of a spec's search by which it goes by stages; and those of which a stage's scores are not comparable with others.
-_STAGED: Final = frozenset({"halving"})
+_STAGED: Final = frozenset({"halving", "refine"})
 _APART: Final = frozenset({"halving"})
 _MOST_CELLS: Final = 2**63 - 1
 # Made once, for the ways that thousands of cells take.

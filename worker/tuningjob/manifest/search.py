@@ -8,7 +8,8 @@ from pydantic import Field
 from tuningjob.manifest.fields import Untyped
 from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
 from tuningjob.manifest.halving import Halving
-from tuningjob.manifest.model import Model, Rule, exactly_one_of
+from tuningjob.manifest.model import Model, Rule, exactly_one_of, not_both
+from tuningjob.manifest.refine import Refine
 
 
 class GridSearch(Model):
@@ -50,6 +51,13 @@ class Search(Model):
             "without halving.randomState beside random",
             "Candidates and samples are drawn by random.randomState.",
         ),
+        not_both("halving", "refine"),
+        Rule(
+            "!has(self.random) || !has(self.refine)",
+            lambda search: search.random is None or search.refine is None,
+            "with a grid beside refine",
+            "What is drawn has no points to be refined around.",
+        ),
     )
 
     grid: GridSearch | None = Field(default=None, description="Try every combination.")
@@ -59,10 +67,14 @@ class Search(Model):
         description="Try them by rounds: all with little of a resource, then the best of them with more. Beside grid or random.",
     )
 
+    refine: Refine | None = Field(
+        default=None, description="After the grid, finer ones around the best candidate so far, round by round."
+    )
+
     @property
     def has_stages(self) -> bool:
         """Whether what is tried later depends on what came before."""
-        return self.halving is not None
+        return self.halving is not None or self.refine is not None
 
     @cached_property
     def space(self) -> Grid | Sample:

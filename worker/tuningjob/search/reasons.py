@@ -35,6 +35,7 @@ class Reason(StrEnum):
     GROUPS_INVALID = "GroupsInvalid"
     PREDEFINED_INVALID = "PredefinedInvalid"
     HALVING_INVALID = "HalvingInvalid"
+    REFINE_INVALID = "RefineInvalid"
     SCORER_UNKNOWN = "ScorerUnknown"
     SCORER_MISMATCH = "ScorerMismatch"
     PARAMETER_UNKNOWN = "ParameterUnknown"

@@ -37,7 +37,7 @@ from tuningjob.search.stages import came_to, outcome_of, search_of
 from tuningjob.search.written import json_of, literal_of, to_literals
 
 LEADERBOARD_ROWS: Final = 100
-_OF_ROUNDS: Final = ("iter", "n_resources")
+_OF_ROUNDS: Final = ("iter", "n_resources", "round")
 _TRACEBACK_LINES: Final = 12
 _MOST_ERRORS: Final = 100  # that are told apart
 SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV

@@ -126,7 +126,8 @@ class Worker:
         """With how many rows the search goes on; None: it has come to its end."""
         self.problem = stage_with(self.problem, search.candidates, cells)
         last = [cell for cell in cells if cell.candidate >= self.problem.rows.first]
-        if all(cell.error is not None for cell in last):  # scikit-learn's search ends here, too
+        must_work = self.problem.space.halving is not None or not self.problem.rows.first
+        if must_work and all(cell.error is not None for cell in last):  # scikit-learn's search ends here, too
             reason = every_fit_failed(len(last), last[0].error or "")
             self.journal.fail(reason)
             raise SearchFailed(reason)

@@ -6,18 +6,26 @@ makes it by itself; one of them, to whom it falls, has the journal open it.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from sklearn.model_selection import GridSearchCV
 
 from tuningjob.aliases import Anything
 from tuningjob.engine.replay import Replayed, Stage, replay
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJobSpec
 from tuningjob.manifest.halving import HALVING
+from tuningjob.manifest.literals import shown
+from tuningjob.manifest.refine import REFINE, Refine
+from tuningjob.manifest.refusals import nearest
 from tuningjob.manifest.scoring import Metrics
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.reasons import Reason, error_text
+from tuningjob.search.refine import axes_of, axis_of, next_round
 from tuningjob.search.scoring import scoring_of
+from tuningjob.search.selection import choose
+from tuningjob.sizing import most_rows
 
 if TYPE_CHECKING:  # it begins with its first stage
     from tuningjob.search.problem import SearchProblem
@@ -25,6 +33,8 @@ if TYPE_CHECKING:  # it begins with its first stage
 
 def first_stage(problem: "SearchProblem") -> "SearchProblem":
     """The problem at its first stage. Raises ManifestRefused for settings that scikit-learn's search does not take."""
+    if problems := list(refine_problems(problem)):
+        raise ManifestRefused(problems)
     try:
         came = _replayed(problem, [], 0)
     except ValueError as error:
@@ -33,6 +43,33 @@ def first_stage(problem: "SearchProblem") -> "SearchProblem":
         must_be, advice = "settings that scikit-learn's halving search takes", f"It says: {error_text(error)}."
         raise ManifestRefused([Problem(HALVING, must_be, got, advice, Reason.HALVING_INVALID)]) from error
     return problem.at(_stage(came))
+
+
+def refine_problems(problem: "SearchProblem") -> Iterator[Problem]:
+    """What ``spec.search.refine`` says that cannot be done with the grid."""
+    refine, grids = problem.spec.search.refine, problem.space.given
+    if refine is None:
+        return
+    if not any(axes_of(refine, grid) for grid in grids):
+        advice = "Of all others nothing lies between two values."
+        must_be, got = "beside a parameter of the grid that has two numbers or more", "a grid without one"
+        yield Problem(REFINE, must_be, got, advice, Reason.REFINE_INVALID)
+    for name, scale in (refine.scales or {}).items():
+        known = [grid[name] for grid in grids if name in grid]
+        if not known:
+            must_be, got = "parameters of the grid", name
+            advice = nearest(name, sorted({each for grid in grids for each in grid}))
+            yield Problem(f"{REFINE}.scales", must_be, got, advice, Reason.REFINE_INVALID)
+        elif all(axis_of(values, scale) is None for values in known):
+            must_be = {"log": "of positive numbers", "integer": "of integers"}.get(scale, "of numbers")
+            advice = "It needs two different ones at least."
+            yield Problem(
+                f"{REFINE}.scales.{name}",
+                f"{scale} for a list {must_be}",
+                shown(known[0]),
+                advice,
+                Reason.REFINE_INVALID,
+            )
 
 
 def stage_with(problem: "SearchProblem", rows: int, cells: Iterable[CellResult]) -> "SearchProblem":
@@ -64,7 +101,49 @@ def _replayed(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]], answ
     with warnings.catch_warnings():
         # of scores that are NaN, which are reported as failed fits, and of a space that is smaller than what is drawn
         warnings.simplefilter("ignore")
-        return replay(search_of(problem), problem.data.X, problem.data.y, problem.splits, outcomes, answered=answered)
+        return replay(_deciding(problem), problem.data.X, problem.data.y, problem.splits, outcomes, answered=answered)
+
+
+def _deciding(problem: "SearchProblem") -> Anything:
+    """The search that decides what comes next, unfitted."""
+    refine = problem.spec.search.refine
+    if refine is None:
+        return search_of(problem)
+    settings = {
+        "scoring": scoring_of(problem.spec, problem.scorer),
+        "return_train_score": problem.spec.return_train_score,
+    }
+    return _refining(problem, refine)(problem.estimator, problem.space.given, refit=False, **settings)
+
+
+def _refining(problem: "SearchProblem", refine: Refine) -> type[Any]:
+    """A grid search from coarse to fine, as scikit-learn writes its own: a round is a call of ``evaluate_candidates``."""
+    spec, metric = problem.spec, problem.spec.metrics.deciding
+    most = most_rows(spec, len(problem.splits)) - problem.beside
+
+    class RefinedGridSearchCV(GridSearchCV):  # type: ignore[misc]
+        def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Anything = None) -> None:  # noqa: ARG002
+            fresh: list[Mapping[str, Any]] = list(problem.candidates)
+            tried: list[Mapping[str, Any]] = []
+            best: int | None = None
+            for number in range(refine.rounds + 1):
+                table = evaluate_candidates(fresh, more_results={"round": [number] * len(fresh)})
+                means = table[f"mean_test_{metric}"]
+                chosen = choose(spec.select, metric, table).index
+                begun, before = len(tried), best
+                tried += fresh
+                # a tie, and what no rule prefers, is no improvement: then the one before stays chosen
+                is_better = chosen >= begun and not math.isnan(means[chosen])
+                if before is not None and refine.tolerance:
+                    is_better = is_better and means[chosen] > means[before] + refine.tolerance
+                if not is_better:
+                    return
+                best = chosen
+                fresh = list(next_round(refine, problem.space.given, tried, tried[best], number + 1))
+                if not fresh or len(tried) + len(fresh) > most:
+                    return
+
+    return RefinedGridSearchCV
 
 
 def _stage(came: Stage | Replayed) -> Stage:
