@@ -8,8 +8,8 @@ from typing import Final
 
 # What comes with the package, by the names that are imported.
 _BROUGHT: Final = frozenset(
-    {"alembic", "click", "fsspec", "httpx", "joblib", "lz4", "narwhals", "numpy", "pandas", "pyarrow", "rich", "scipy"}
-    | {"sklearn", "sqlalchemy", "tenacity", "threadpoolctl"}
+    {"alembic", "click", "fsspec", "httpx", "jinja2", "joblib", "lz4", "narwhals", "numpy", "pandas", "pyarrow", "rich"}
+    | {"scipy", "sklearn", "sqlalchemy", "tenacity", "threadpoolctl"}
 )
 # What an extra brings: the name that is imported, and the extra's.
 _OF_EXTRAS: Final = {"kubernetes": "cluster"}

@@ -21,7 +21,7 @@ from tuningjob.errors import JournalError, SearchFailed
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.manifest import TuningJob, dump_spec
-from tuningjob.manifest.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, VERDICT_FILE
+from tuningjob.manifest.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, TOLD_FILES
 from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchState
 from tuningjob.resume import Attempt, begin
 from tuningjob.search.beside import importable
@@ -245,8 +245,7 @@ def _open(journal: SqlJournal, search_id: str, size: KnownSize) -> KnownSize:
 
 def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
     """The results, the answer and its version. A version that has its files is not fitted again: they stay the ones it means."""
-    # the files of an older release, which wrote no verdict, are whole as they are
-    whole = all((files / name).is_file() for name in RESULT_FILES if name != VERDICT_FILE)
+    whole = all((files / name).is_file() for name in RESULT_FILES if name not in TOLD_FILES)
     if before.answer is not None and before.model_version is not None and whole:
         return gather(worker.problem, journal.view(before.id).results()), before.answer, before.model_version
     finished = worker.finish(files, hand_in=lambda folder: _tell(journal, before.id, folder))

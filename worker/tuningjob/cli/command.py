@@ -5,7 +5,7 @@ import signal
 import click
 
 from tuningjob import __version__
-from tuningjob.cli import audit, download, manifest, run
+from tuningjob.cli import audit, download, manifest, report, run
 from tuningjob.cli.console import err
 from tuningjob.errors import (
     ManifestRefused,
@@ -26,7 +26,7 @@ def cli() -> None:
     """GridSearchCV for a shared Kubernetes cluster, and for this machine."""
 
 
-for command in (*run.COMMANDS, *manifest.COMMANDS, *audit.COMMANDS, *download.COMMANDS):
+for command in (*run.COMMANDS, *manifest.COMMANDS, *audit.COMMANDS, *download.COMMANDS, *report.COMMANDS):
     cli.add_command(command)
 
 

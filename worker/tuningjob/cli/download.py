@@ -38,14 +38,21 @@ def download(key: str, version: int | None, output: Path | None, only: tuple[str
     with opened(where, key) as audit:
         row = chosen(audit, key, version)
         folder = output or Path(f"{key}-v{row.version}")
-        wanted = _wanted(audit, row, only)
-        try:
-            warnings = _fetch_all(audit, row, wanted, folder)
-        except OSError as error:
-            raise BadUse(str(Problem("--output", "a folder with room for the files", str(error)))) from None
+        wanted, warnings = fetch_files(audit, row, only, folder)
     for warning in warnings:
         warn(plain(warning))
     out.print(f"Version {row.version} of {key}: {len(wanted)} files in {folder}")
+
+
+def fetch_files(
+    audit: AuditSource, row: "AuditRow", only: Sequence[str], folder: Path
+) -> "tuple[list[Artifact], list[str]]":
+    """Get the files of a version, or ``only`` some; returns them, and what is to be known of library versions. Raises BadUse."""
+    wanted = _wanted(audit, row, only)
+    try:
+        return wanted, _fetch_all(audit, row, wanted, folder)
+    except OSError as error:
+        raise BadUse(str(Problem("--output", "a folder with room for the files", str(error)))) from None
 
 
 def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":

@@ -237,6 +237,11 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _checked_key(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    return checked_key(value)
+
+
+def checked_key(value: str) -> str:
+    """A model key. Raises BadUse for what is none."""
     from tuningjob.manifest.fields import MODEL_KEY  # noqa: PLC0415  what is asked for no key starts without it
 
     if len(value) > _MAX_KEY or not re.fullmatch(MODEL_KEY, value):

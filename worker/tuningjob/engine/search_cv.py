@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CellType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import numpy as np
@@ -26,6 +26,7 @@ from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, FitOutcome,
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import may_fork
+from tuningjob.engine.reported import report_of_search
 from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.sklearn_private import (
     eval_expr,
@@ -36,6 +37,9 @@ from tuningjob.engine.sklearn_private import (
     warn_if_unproved,
 )
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays
+
+if TYPE_CHECKING:
+    from tuningjob.report.notebook import Report
 
 # One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
@@ -84,13 +88,27 @@ class _SharedWork:
         """What the guard saw in the last ``fit``."""
         return self._guard
 
+    def report(self) -> "Report":
+        """What came of the search: verdict, advice and figures, as text and as a page. Raises NotFittedError."""
+        return report_of_search(self)
+
+    def _html_repr(self) -> str:
+        """What a notebook shows: scikit-learn's diagram, and below it the report of a search that was fitted."""
+        diagram: str = super()._html_repr()  # type: ignore[misc]
+        if not hasattr(self, "cv_results_"):
+            return diagram
+        try:
+            return f"{diagram}{self.report()._repr_html_()}"
+        except Exception:  # noqa: BLE001  a diagram is better than a traceback in its place
+            return diagram
+
 
 class GridSearchCV(_SharedWork, _GridSearchCV):  # type: ignore[misc]
     """scikit-learn's GridSearchCV, to the bit, with the work that candidates have in common done once.
 
     Parameters, attributes, warnings and errors are scikit-learn's. ``*_time`` columns: a fit that serves several candidates is
-    divided equally among them, a pipeline's common beginning is charged to the first candidate that needs it. One attribute
-    more: ``guard``, how often sharing was checked against a fit of its own.
+    divided equally among them, a pipeline's common beginning is charged to the first candidate that needs it. Two attributes
+    more: ``guard``, how often sharing was checked against a fit of its own, and ``report()``, which a notebook also shows.
     """
 
 

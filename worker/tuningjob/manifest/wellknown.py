@@ -52,6 +52,7 @@ ENV_JOBLIB_CPUS: Final = "LOKY_MAX_CPU_COUNT"
 # Files that a finished search leaves behind, on a laptop and as artifacts of the results service.
 BEST_PARAMS_FILE: Final = "best_params.json"
 VERDICT_FILE: Final = "verdict.txt"  # what was found, how sure that is, and what to do next, in words
+REPORT_FILE: Final = "report.html"  # the same with figures, and a table of the candidates: one file that needs no other
 LEADERBOARD_FILE: Final = "leaderboard.csv"
 CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
 CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
@@ -62,6 +63,7 @@ SIDECAR_FILE: Final = "artifacts.json"  # size, digest and library versions of t
 RESULT_FILES: Final = (
     BEST_PARAMS_FILE,
     VERDICT_FILE,
+    REPORT_FILE,
     LEADERBOARD_FILE,
     CV_RESULTS_CSV_FILE,
     CV_RESULTS_PARQUET_FILE,
@@ -69,6 +71,8 @@ RESULT_FILES: Final = (
     SEARCH_FILE,
     SIDECAR_FILE,
 )
+# What is said of the others, and could be said again from them: files of releases before these are whole without.
+TOLD_FILES: Final = (VERDICT_FILE, REPORT_FILE)
 
 # A laptop's folder of results: the journal, and below it a folder for the files of each search. Written by tuningjob.local, read
 # by tuningjob.cli.

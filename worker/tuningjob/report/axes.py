@@ -15,6 +15,19 @@ Ints: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 _LOG_SPREAD: Final = 10.0
+# of which 1 is one, and 1.0 all
+_NUMBER_OR_SHARE: Final = frozenset(
+    {
+        "max_df",
+        "max_features",
+        "max_samples",
+        "min_df",
+        "min_samples_leaf",
+        "min_samples_split",
+        "n_components",
+        "n_features_to_select",
+    }
+)
 # A block that is no grid may be several of them, told apart by a parameter of so many values.
 _MOST_PARTS: Final = 16
 
@@ -31,9 +44,14 @@ class Axis:
     speller: Speller
 
     def code_of(self, value: ParamValue) -> int | None:
-        """Which level a value is; None if it was not tried."""
-        python = self.speller(value).python
-        return next((code for code, level in enumerate(self.levels) if level.python == python), None)
+        """Which level a value is; None if it was not tried. 1 is 1.0, but for parameters that take a number and a share."""
+        wanted = self.speller(value)
+        for code, level in enumerate(self.levels):
+            if level.python == wanted.python:
+                return code
+        if wanted.number is None or self.name.rpartition("__")[2] in _NUMBER_OR_SHARE:
+            return None
+        return next((code for code, level in enumerate(self.levels) if level.number == wanted.number), None)
 
     @cached_property
     def numbers(self) -> Floats:
@@ -97,23 +115,25 @@ class Block:
         return int(np.flatnonzero(self.codes[axis] == self.axes[axis].codes[candidate])[0])
 
 
-def axes_of(cv_results: Mapping[str, Any], size: int, speller: Speller) -> tuple[Axis, ...]:
-    """The parameters of ``cv_results_``, in the order of its columns."""
-    names = [name for name in cv_results if name.startswith("param_")]
-    return tuple(_axis(name.removeprefix("param_"), cv_results[name], size, speller) for name in names)
+def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[Axis, ...]:
+    """The parameters of ``cv_results_``, in the order of its columns.
+
+    Their values are those of ``params``: a column of numbers makes floats of integers.
+    """
+    candidates: Sequence[Mapping[str, Any]] = cv_results["params"]
+    names = [name.removeprefix("param_") for name in cv_results if name.startswith("param_")]
+    return tuple(_axis(name, candidates, speller) for name in names)
 
 
-def _axis(name: str, column: ParamValue, size: int, speller: Speller) -> Axis:
-    absent = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else np.zeros(size, dtype=bool)
-    values = column.data if isinstance(column, np.ma.MaskedArray) else column
-    plain: list[Any] = values.tolist() if isinstance(values, np.ndarray) and values.dtype != object else list(values)
+def _axis(name: str, candidates: Sequence[Mapping[str, Any]], speller: Speller) -> Axis:
     found: dict[str, int] = {}
     levels: list[Spelled] = []
-    seen: dict[int, int] = {}  # by identity: values are held by the column meanwhile
-    codes = np.full(size, -1, dtype=np.intp)
-    for row, (value, gone) in enumerate(zip(plain, absent, strict=True)):
-        if gone:
+    seen: dict[int, int] = {}  # by identity: candidates hold their values meanwhile
+    codes = np.full(len(candidates), -1, dtype=np.intp)
+    for row, params in enumerate(candidates):
+        if name not in params:
             continue
+        value = params[name]
         code = seen.get(id(value))
         if code is None:
             level = speller(value)

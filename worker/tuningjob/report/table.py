@@ -74,6 +74,7 @@ class Origin:
     name: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     dummy: Baseline | None = None
+    measured_defaults: Baseline | None = None  # where they were fitted beside the candidates
     rule: Rule | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     failed_fits: int = 0
@@ -209,7 +210,7 @@ def table_of(
     return ResultTable(
         best=int(best),
         metrics=metrics,
-        axes=axes_of(cv_results, size, speller),
+        axes=axes_of(cv_results, speller),
         fit_seconds=_column(cv_results, "mean_fit_time", size),
         score_seconds=_column(cv_results, "mean_score_time", size),
         gaps=gaps,

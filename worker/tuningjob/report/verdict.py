@@ -70,7 +70,10 @@ def _known_times(table: ResultTable) -> Floats:
 
 def _gains(table: ResultTable) -> Iterator[Gain]:
     default = table.default_row
-    if default is not None and default != table.best:
+    measured = table.origin.measured_defaults
+    if measured is not None and default != table.best:
+        yield Gain(measured.told, *paired(table.folds[table.best], measured.folds))
+    elif default is not None and default != table.best:
         yield Gain("the defaults", *paired(table.folds[table.best], table.folds[default]))
     if table.origin.dummy is not None:
         yield Gain(table.origin.dummy.told, *paired(table.folds[table.best], table.origin.dummy.folds))
@@ -117,7 +120,7 @@ def _comparisons(table: ResultTable, gains: tuple[Gain, ...]) -> Iterator[str]:
             yield f"That is {size} {word} than {gain.over}: too little to be told from chance on these splits."
     if table.default_row == table.best:
         yield "These are the defaults: nothing that was tried is better."
-    elif table.default_row is None and table.origin.defaults:
+    elif table.default_row is None and table.origin.defaults and table.origin.measured_defaults is None:
         missing = [
             f"{axis.name}={table.axes[i].speller(table.origin.defaults[axis.name]).python}"
             for i, axis in enumerate(table.axes)

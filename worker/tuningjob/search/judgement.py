@@ -1,19 +1,26 @@
 """What a verdict needs besides the results: what the defaults are, what guessing gives, which values an estimator takes."""
 
+import datetime as dt
 import json
+import platform
 import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+import yaml
+from markupsafe import escape
 from sklearn.base import is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import cross_validate
 from sklearn.pipeline import Pipeline
 
+from tuningjob import __version__
 from tuningjob.aliases import AnyScorer, ParamValue
+from tuningjob.manifest import dump_spec
 from tuningjob.manifest.spelling import to_json
 from tuningjob.report.judged import Judgement, judge
+from tuningjob.report.page import Provenance, render
 from tuningjob.report.spelling import Spelled, spell
 from tuningjob.report.table import Baseline, Origin, Rule, table_of
 from tuningjob.search.constraints import constraint_text
@@ -27,19 +34,52 @@ from tuningjob.search.written import literal_of
 # What guessing scores is told where it costs next to nothing.
 _DUMMY_SECONDS: Final = 2.0
 _MOST_ROWS: Final = 1_000_000
+# What decides the results. The rest is about pods, and may hold what is not for all who read a report: env, volumes.
+_TOLD_FIELDS: Final = frozenset(
+    {"crossValidation", "data", "estimator", "refit", "returnTrainScore", "scoring", "search", "select"}
+)
+_LONGEST_MANIFEST: Final = 64 * 2**10
 
 
 def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> Told:
     """What the files of the search say of its results."""
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
-        return Told(
-            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource.\n"
+        return _only_words(
+            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource."
         )
     try:
-        return Told(judged(problem, results, name=name, refit_seconds=refit_seconds).text)
+        judgement = judged(problem, results, name=name, refit_seconds=refit_seconds)
+        return Told(judgement.text, render(judgement, provenance_of(problem)))
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
-        return Told(f"No verdict, because looking at the results failed: {shortened(repr(error))}.\n")
+        return _only_words(f"No verdict, because looking at the results failed: {shortened(repr(error))}.")
+
+
+def _only_words(told: str) -> Told:
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title><p>{escape(told)}</p></html>\n'
+    )
+    return Told(f"{told}\n", page)
+
+
+def provenance_of(problem: SearchProblem) -> Provenance:
+    """Where the results are from: data, splits and estimator by their digests, libraries, and the manifest."""
+    preflight = problem.preflight
+    about = [
+        ("data", f"{preflight.samples:,} samples × {preflight.features:,} features, SHA-256 {preflight.data_digest}"),
+        ("splits", f"SHA-256 {preflight.split_digest}"),
+        ("estimator", f"SHA-256 {preflight.estimator_digest}"),
+        ("random states", preflight.seed),
+        ("written", dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("Python", platform.python_version()),
+        *sorted(preflight.versions.items()),
+        *(("code", f"{part} {digest}") for part, digest in sorted(preflight.code.items())),
+    ]
+    spec = {name: value for name, value in dump_spec(problem.spec).items() if name in _TOLD_FIELDS}
+    manifest = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
+    return Provenance(
+        __version__, [(name, value) for name, value in about if value], shortened(manifest, _LONGEST_MANIFEST)
+    )
 
 
 def judged(
@@ -52,6 +92,7 @@ def judged(
         name=name,
         defaults=_defaults(problem),
         dummy=_dummy(problem, results),
+        measured_defaults=_measured_defaults(results),
         rule=None if choice.is_best else Rule(choice.rule, choice.passed_over, choice.why),
         errors=dict(results.errors.most_common()),
         failed_fits=results.failed_fits,
@@ -87,6 +128,13 @@ def _defaults(problem: SearchProblem) -> dict[str, Any]:
         return {}
     names = {name for each in problem.space.given for name in each}
     return {name: params[name] for name in names if name in params}
+
+
+def _measured_defaults(results: Results) -> Baseline | None:
+    """The defaults' scores, if the manifest asked for them (spec.baseline)."""
+    if results.defaults is None:
+        return None
+    return Baseline("the defaults", np.asarray(results.defaults, dtype=np.float64))
 
 
 def _may_be(problem: SearchProblem, name: str, value: float) -> bool:

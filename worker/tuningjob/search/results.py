@@ -51,6 +51,7 @@ class Told:
     """What is said of the results, as the files have it."""
 
     verdict: str
+    report: str
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
     writers: dict[str, Callable[[Path], object]] = {
         wellknown.BEST_PARAMS_FILE: lambda path: path.write_text(best, encoding="utf-8"),
         wellknown.VERDICT_FILE: lambda path: path.write_text(told.verdict, encoding="utf-8"),
+        wellknown.REPORT_FILE: lambda path: path.write_text(told.report, encoding="utf-8"),
         wellknown.LEADERBOARD_FILE: lambda path: leaderboard(results).to_csv(path, index=False),
         wellknown.CV_RESULTS_CSV_FILE: lambda path: frame.to_csv(path, index=False),
         wellknown.CV_RESULTS_PARQUET_FILE: lambda path: frame.to_parquet(path, index=False),

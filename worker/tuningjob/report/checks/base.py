@@ -24,6 +24,25 @@ class Kind(StrEnum):
     INERT = "InertValues"
     WASTED = "TimeWasted"
 
+    @property
+    def heading(self) -> str:
+        """For people."""
+        return _HEADINGS[self]
+
+
+_HEADINGS: Final = {
+    Kind.EDGE: "The best value is on the edge",
+    Kind.NO_GAIN: "No sure gain",
+    Kind.NOISE: "Within the noise",
+    Kind.OVERFIT: "Overfitting",
+    Kind.FAILED: "Failed fits",
+    Kind.FOLD: "One split is an outlier",
+    Kind.METRIC: "A metric disagrees",
+    Kind.FLAT: "A parameter that does not matter",
+    Kind.INERT: "Values without effect",
+    Kind.WASTED: "Time spent in vain",
+}
+
 
 @dataclass(frozen=True)
 class Advice:

@@ -95,6 +95,8 @@ def _continued(table: ResultTable, axis: Axis, numbers: Floats, side: int) -> li
     """Values beyond the edge, the nearest first, that the parameter may have."""
     edge, inner = (numbers[-1], numbers[-2]) if side > 0 else (numbers[0], numbers[1])
     whole = all(level.number is None or ("." not in level.python and "e" not in level.python) for level in axis.levels)
+    text = next(level.python for level in axis.levels if level.number == edge)
+    is_whole_edge = "." not in text and "e" not in text
     by_ratio = is_log(numbers) or (edge > 0 and inner > 0 and max(edge / inner, inner / edge) >= 2 and numbers[0] > 0)
     found: list[Spelled] = []
     for step in range(1, _ADDED + 1):
@@ -106,7 +108,7 @@ def _continued(table: ResultTable, axis: Axis, numbers: Floats, side: int) -> li
         value = float(f"{value:.3g}")
         if numbers[0] >= 0 and value < 0:
             break  # what was never negative need not be able to be
-        made: int | float = round(value) if whole else value
+        made: int | float = round(value) if whole or (is_whole_edge and value.is_integer()) else value
         if (whole and (made <= 0 < numbers[0] or made in {edge, *(each.number for each in found)})) or (
             not table.origin.may_be(axis.name, made)
         ):

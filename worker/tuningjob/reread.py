@@ -1,0 +1,71 @@
+"""The report of a search from the files that it left: what a release before reports did not write."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tuningjob import __version__
+from tuningjob.answers import read_results
+from tuningjob.manifest.wellknown import BEST_PARAMS_FILE, LEADERBOARD_FILE
+from tuningjob.report.judged import judge
+from tuningjob.report.page import Provenance, render
+from tuningjob.report.table import Origin, table_of
+from tuningjob.search.judgement import in_manifest
+from tuningjob.search.results import Told
+from tuningjob.search.written import to_literals
+
+
+def judged_again(path: Path) -> Told:
+    """What is said of ``cv_results.csv`` or ``.parquet``, with the files beside it."""
+    frame = read_results(path)
+    table: dict[str, Any] = {
+        str(name): _masked(frame[name]) if str(name).startswith("param_") else frame[name].to_numpy()
+        for name in frame.columns
+    }
+    table["params"] = list(frame["params"])
+    metric = _metric_of(path.with_name(LEADERBOARD_FILE), table)
+    best = _best_of(path.with_name(BEST_PARAMS_FILE), table, metric)
+    failed = int(
+        sum(
+            np.isnan(table[name]).sum()
+            for name in table
+            if name.startswith("split") and name.endswith(f"_test_{metric}")
+        )
+    )
+    origin = Origin(name=path.absolute().parent.name, failed_fits=failed)
+    found = judge(table_of(table, best, metric=metric, origin=origin, speller=in_manifest))
+    return Told(found.text, render(found, Provenance(__version__, [("from", path.name)])))
+
+
+def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":
+    """What a candidate does not set is masked, as in scikit-learn's own."""
+    values = np.empty(len(column), dtype=object)
+    absent = np.zeros(len(column), dtype=bool)
+    for i, value in enumerate(column):
+        values[i], absent[i] = value, value is pd.NA
+    return np.ma.MaskedArray(values, mask=absent)
+
+
+def _metric_of(leaderboard: Path, table: dict[str, Any]) -> str:
+    """The metric that decides: the leaderboard begins with its rank."""
+    names = [name.removeprefix("rank_test_") for name in table if name.startswith("rank_test_")]
+    try:
+        with leaderboard.open(encoding="utf-8") as file:
+            told = file.readline().partition(",")[0].removeprefix("rank_test_")
+    except OSError:
+        told = ""
+    return told if told in names else names[0]
+
+
+def _best_of(best_params: Path, table: dict[str, Any], metric: str) -> int:
+    """The candidate that was chosen; if that is not told, the highest mean."""
+    try:
+        wanted = json.loads(best_params.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        wanted = None
+    by_rank = int(table[f"rank_test_{metric}"].argmin())
+    others = (i for i, params in enumerate(table["params"]) if to_literals(params) == wanted)
+    return by_rank if to_literals(table["params"][by_rank]) == wanted else next(others, by_rank)
