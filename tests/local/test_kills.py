@@ -80,11 +80,12 @@ def test_killed_at_random_it_keeps_what_was_finished_a_second_before_and_ends_as
 STAGED = {
     "halving": {"halving": {"factor": 3, "minResources": 40}},
     "refine": {"refine": {"rounds": 2, "scales": {"power": "linear"}}},
+    "nested": {"nested": {"folds": 2}},
 }
 
 
 @pytest.mark.parametrize("name", STAGED)
-def test_killed_in_one_of_its_stages_it_goes_on_there(name: str, tmp_path: Path) -> None:
+def test_killed_in_one_of_its_stages_or_outer_folds_it_goes_on_there(name: str, tmp_path: Path) -> None:
     document: dict[str, Any] = copy.deepcopy(SEARCHES["no nested axis"])
     search = document["spec"]["search"]
     # 18 of 30 candidates, 90 fits in the first stage: 3.6 s
@@ -105,6 +106,8 @@ def test_killed_in_one_of_its_stages_it_goes_on_there(name: str, tmp_path: Path)
     whole = local.run(job, folder=tmp_path, output=tmp_path / "results/at once", stop=Stop())
     assert_equal_to_the_bit(outcome.results.cv_results, whole.results.cv_results)
     assert outcome.results.best_index == whole.results.best_index
+    assert outcome.answer.nested == whole.answer.nested
+    assert (outcome.answer.nested is not None) == (name == "nested")
     if name == "halving":
         assert_equal_to_the_bit(outcome.results.cv_results, sklearn_search_of(job.spec)[1].cv_results_)
 

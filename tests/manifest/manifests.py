@@ -165,6 +165,10 @@ REFINED: Final[Body] = {
         "refine": {"rounds": 2, "shrink": 0.25, "tolerance": 0.001, "scales": {"C": "log"}, "maxFits": 500},
     },
 }
+NESTED: Final[Body] = {
+    **MINIMAL,
+    "search": {**MINIMAL["search"], "nested": {"folds": 3, "shuffle": True, "randomState": 0}},
+}
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
 REPEATED: Final[Body] = {
@@ -219,7 +223,7 @@ OF_A_FUNCTION: Final[Body] = {
 }
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, REFINED, FETCHED, ASKED, OF_A_FUNCTION,
+    FACTORY, HALVED, REFINED, NESTED, FETCHED, ASKED, OF_A_FUNCTION,
 )  # fmt: skip
 
 
@@ -432,7 +436,13 @@ _refinements: st.SearchStrategy[Body] = _objects(
         "maxFits": st.sampled_from([1, 10**9]),
     },
 )
+_outer_folds: st.SearchStrategy[Body] = st.builds(
+    lambda folds, shuffled: {**folds, **shuffled},
+    _objects({}, {"folds": st.integers(2, 100)}),
+    st.sampled_from([{}, {"shuffle": False}, {"shuffle": True, "randomState": 0}]),
+)
 searches: st.SearchStrategy[Body] = st.one_of(
+    _objects({"grid": _objects({"parameters": _grid_parameters}), "nested": _outer_folds}),
     _objects({"grid": _objects({"parameters": _grid_parameters}), "refine": _refinements}),
     _objects({"grid": _objects({"parameters": _grid_parameters}), "halving": _halvings}),
     _objects({"grid": _objects({"parameters": _grid_parameters})}),

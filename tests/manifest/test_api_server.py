@@ -19,6 +19,7 @@ from tests.manifest.manifests import (
     HALVED,
     MADE,
     MINIMAL,
+    NESTED,
     PIPELINE,
     REFINED,
     SAMPLES,
@@ -175,8 +176,18 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "rounds of two kinds": (
         changed(REFINED, ("search", "halving"), {}),
-        "must be with halving or refine, not both",
+        "must be with one of halving, refine and nested",
         REFINED,
+    ),
+    "outer folds that are shuffled without a seed": (
+        changed(NESTED, ("search", "nested"), {"shuffle": True}),
+        "must be with a randomState if folds are shuffled, and only then",
+        changed(NESTED, ("search", "nested"), {}),
+    ),
+    "outer folds around those of a column": (
+        {**OF_A_FILE, "search": NESTED["search"], "crossValidation": {"predefined": "fold"}},
+        "must be without crossValidation.predefined beside search.nested",
+        {**OF_A_FILE, "search": NESTED["search"], "crossValidation": {"groups": "patient"}},
     ),
     "what is drawn, refined": (
         changed(DRAWN, ("search", "refine"), {}),
@@ -820,6 +831,9 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "search.refine.tolerance": [(REFINED, 0, 1)],
     "search.refine.scales": [(REFINED, {"C": "log"}, {"C": "linear"}), (REFINED, {"C": "log"}, ...)],
     "search.refine.maxFits": [(REFINED, 100, 200), (REFINED, 100, ...)],
+    "search.nested.folds": [(NESTED, 3, 4), (NESTED, 3, ...)],
+    "search.nested.shuffle": [(changed(NESTED, ("search", "nested"), {}), False, ...)],
+    "search.nested.randomState": [(NESTED, 0, 1)],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
     "crossValidation.shuffle": [(REPEATED, True, ...), (MINIMAL, False, ...)],
     "crossValidation.randomState": [(REPEATED, 1, 2)],

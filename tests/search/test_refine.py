@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a name that is none": (refined(scales={"svc__c": "log"}), "spec.search.refine.scales: must be parameters of the grid, but got svc__c"),
     "a scale of words": (refined(scales={"svc__kernel": "log"}), "spec.search.refine.scales.svc__kernel: must be log for a list of positive numbers"),
     "integers that are none": (refined(scales={"svc__C": "integer"}), "spec.search.refine.scales.svc__C: must be integer for a list of integers"),
-    "halving beside it": ({**refined(), "halving": {}}, "spec.search: must be with halving or refine, not both"),
+    "halving beside it": ({**refined(), "halving": {}}, "spec.search: must be with one of halving, refine and nested"),
 }  # fmt: skip
 
 

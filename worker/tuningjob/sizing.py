@@ -107,8 +107,9 @@ def most_rows(spec: TuningJobSpec, splits: int) -> int:
 
 
 def rows_beside(spec: TuningJobSpec) -> int:
-    """Rows of the journal that are no candidates: the defaults, if a baseline is asked for."""
-    return int(bool(spec.baseline))
+    """Rows of the journal that are no candidates: the defaults, if a baseline is asked for; all candidates in each outer fold."""
+    folds = 0 if spec.search.nested is None else spec.search.nested.folds
+    return int(bool(spec.baseline)) + folds * spec.search.space.size
 
 
 def splits_of(cv: CrossValidation) -> int | None:

@@ -19,11 +19,12 @@ from tuningjob.manifest.status import (
     BestStatus,
     ChoiceStatus,
     GridStatus,
+    NestedStatus,
     PlanStatus,
     ProgressStatus,
     TuningJobStatus,
 )
-from tuningjob.protocol.records import Answer, Baseline
+from tuningjob.protocol.records import Answer, Baseline, Nested
 from tuningjob.sizing import Size, n_jobs_of
 from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission
@@ -144,20 +145,34 @@ def _beside(answer: Answer) -> dict[str, Any]:
             why=why or None,
         )
     warnings = [shown(warning)[:_LONGEST_WARNING] for warning in answer.warnings[:_MOST_WARNINGS]]
-    found = {"scores": scores or None, "choice": choice, "warnings": warnings or None}
-    return found if answer.baseline is None else {**found, "baseline": _baseline(answer.baseline)}
+    found: dict[str, Any] = {"scores": scores or None, "choice": choice, "warnings": warnings or None}
+    if answer.baseline is not None:
+        found["baseline"] = _baseline(answer.baseline)
+    if answer.nested is not None:
+        found["nested"] = _nested(answer.nested)
+    return found
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _baseline(baseline: Baseline) -> BaselineStatus:
-    def finite(number: float) -> float | None:
-        return number if math.isfinite(number) else None
-
     return BaselineStatus(
-        defaults=finite(baseline.defaults),
-        dummy=finite(baseline.dummy),
-        gain=finite(baseline.gain),
-        uncertainty=finite(baseline.uncertainty),
+        defaults=_finite(baseline.defaults),
+        dummy=_finite(baseline.dummy),
+        gain=_finite(baseline.gain),
+        uncertainty=_finite(baseline.uncertainty),
         told=list(map(shown, baseline.told)) or None,
+    )
+
+
+def _nested(nested: Nested) -> NestedStatus:
+    return NestedStatus(
+        mean=_finite(nested.mean),
+        std=_finite(nested.std),
+        optimism=_finite(nested.optimism),
+        told=list(map(shown, nested.told)) or None,
     )
 
 

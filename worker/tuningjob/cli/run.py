@@ -75,7 +75,7 @@ def size(file: Path) -> None:
     splits, fits = "? (only the data tell: tuningjob validate)", f"{readable(found.rows)} for each split"
     if found.splits is not None and found.fits is not None:
         splits, fits = f"{found.splits:,}", readable(found.fits)
-    beside = " (and 1 beside: the defaults)" if manifest.spec.baseline else ""
+    beside = f" (and {readable(found.beside)} beside)" if found.beside else ""
     out.print(
         f"candidates  {readable(found.candidates)}{beside}\nsplits      {splits}\nfits        {fits} (and the refit)"
     )
@@ -162,6 +162,8 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
         out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
     if outcome.answer.baseline is not None:
         out.print(" ".join(outcome.answer.baseline.told), soft_wrap=True)
+    if outcome.answer.nested is not None:
+        out.print("\n".join(outcome.answer.nested.told), soft_wrap=True)
     for text in outcome.answer.warnings:
         warn(text)
     for text, count in outcome.warnings.most_common(5):

@@ -103,6 +103,12 @@ _RULES: Final = (
         "without select and baseline beside search.halving",
         "The best of the last round is the answer, and its scores are on samples of their own.",
     ),
+    Rule(
+        "!has(self.search.nested) || !has(self.crossValidation.predefined)",
+        lambda spec: spec.search.nested is None or spec.cross_validation.predefined is None,
+        "without crossValidation.predefined beside search.nested",
+        "Folds that a column tells are of the whole data.",
+    ),
     _no_feature("groups"),
     _no_feature("predefined"),
 )

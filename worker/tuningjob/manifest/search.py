@@ -8,7 +8,8 @@ from pydantic import Field
 from tuningjob.manifest.fields import Untyped
 from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
 from tuningjob.manifest.halving import Halving
-from tuningjob.manifest.model import Model, Rule, exactly_one_of, not_both
+from tuningjob.manifest.model import Model, Rule, exactly_one_of
+from tuningjob.manifest.nested import Nested
 from tuningjob.manifest.refine import Refine
 
 
@@ -51,7 +52,12 @@ class Search(Model):
             "without halving.randomState beside random",
             "Candidates and samples are drawn by random.randomState.",
         ),
-        not_both("halving", "refine"),
+        Rule(
+            "[has(self.halving), has(self.refine), has(self.nested)].filter(given, given).size() <= 1",
+            lambda search: sum(each is not None for each in (search.halving, search.refine, search.nested)) <= 1,
+            "with one of halving, refine and nested",
+            "Remove the others.",
+        ),
         Rule(
             "!has(self.random) || !has(self.refine)",
             lambda search: search.random is None or search.refine is None,
@@ -69,6 +75,10 @@ class Search(Model):
 
     refine: Refine | None = Field(
         default=None, description="After the grid, finer ones around the best candidate so far, round by round."
+    )
+
+    nested: Nested | None = Field(
+        default=None, description="The search once more in each of some outer folds: the score to expect on other data."
     )
 
     @property

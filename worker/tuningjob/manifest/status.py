@@ -98,6 +98,15 @@ class BaselineStatus(Model):
     told: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] | None = None
 
 
+class NestedStatus(Model):
+    """What outer folds around the search have scored: their mean and deviation, and how far the best score is above."""
+
+    mean: float | None = None
+    std: float | None = None
+    optimism: float | None = None
+    told: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] | None = None
+
+
 class BestStatus(Model):
     """The best candidate so far; the answer once the search is complete.
 
@@ -110,6 +119,7 @@ class BestStatus(Model):
     scores: dict[str, float] | None = None
     choice: ChoiceStatus | None = None
     baseline: BaselineStatus | None = None
+    nested: NestedStatus | None = None
     warnings: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] | None = None
     # of a random search only pods know what was drawn: not before the answer
     params: Params | None = None

@@ -295,11 +295,25 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Nested:
+    """The honest estimate, by the metric that decides: of each outer fold the score of what was chosen in it, their ``mean`` and
+    population standard deviation. ``optimism``: how far the best score of the search is above the mean. ``told``: in sentences.
+    """
+
+    __pydantic_config__ = WIRE
+    scores: Annotated[tuple[float, ...], Field(max_length=100)]
+    mean: float
+    std: float
+    optimism: float
+    told: Annotated[tuple[Annotated[str, Field(max_length=1_024)], ...], Field(max_length=8)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The outcome of a complete search. ``metric``: the one that decides, which ``best_score`` and ``best_std`` are of.
 
-    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``baseline``, if the manifest
-    asks for one. ``warnings`` begin with their reason.
+    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``baseline`` and ``nested``,
+    if the manifest asks for them. ``warnings`` begin with their reason.
     """
 
     __pydantic_config__ = WIRE
@@ -315,6 +329,7 @@ class Answer:
     scores: Annotated[Scores, Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
     baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None
+    nested: Annotated[Nested | None, Field(exclude_if=lambda nested: nested is None)] = None
     warnings: Annotated[tuple[Text, ...], Field(max_length=32, exclude_if=lambda warnings: not warnings)] = ()
 
 

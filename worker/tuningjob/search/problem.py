@@ -35,6 +35,7 @@ from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.fit_params import data_problems, given_params
 from tuningjob.search.identity import Identities, digest_of_splits
+from tuningjob.search.nested import OuterFold, outer_folds
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
@@ -51,6 +52,8 @@ from tuningjob.sizing import KnownSize, size_of
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
 _MOST_VERSIONS: Final = 32
+# What the journal walks.
+_MOST_BLOCKS: Final = 256
 # An image of the user's own may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 _SEED_SAMPLE: Final = 1_000
@@ -62,7 +65,7 @@ class SearchProblem:
     be given to make them.
 
     ``code`` is that of all classes and functions that estimator, space, scorer and loader name, as it was when they were made.
-    ``stage``: of a search that goes by stages, the one that is evaluated.
+    ``stage``: of a search that goes by stages, the one that is evaluated. ``folds``: of a nested search, the outer ones.
     """
 
     spec: TuningJobSpec
@@ -74,6 +77,7 @@ class SearchProblem:
     splits: Sequence[Split]
     code: SearchCode
     stage: Stage | None = None
+    folds: Sequence[OuterFold] = ()
 
     @property
     def candidates(self) -> Sequence[Mapping[str, Any]]:
@@ -107,10 +111,12 @@ class SearchProblem:
         stage = self.stage or Stage(0, self.candidates, self.splits)
         if stage.first:
             return Rows(stage.candidates, stage.splits, stage.first + self.beside)
-        if not self.spec.baseline:
-            return Rows(stage.candidates, stage.splits)
-        tuned = {name for each in self.space.listed for name in each}
-        return Rows(Appended(stage.candidates, [defaults_of(self.estimator, tuned)]), stage.splits)
+        candidates, splits = stage.candidates, [*stage.splits, *(split for fold in self.folds for split in fold.inner)]
+        if self.spec.baseline:
+            tuned = {name for each in self.space.listed for name in each}
+            candidates = Appended(candidates, [defaults_of(self.estimator, tuned)])
+        repeated = len(self.candidates) if self.folds else 0
+        return Rows(candidates, splits, repeated=repeated, width=len(self.splits))
 
     def at(self, stage: Stage) -> "SearchProblem":
         """The same, at one of its stages."""
@@ -155,7 +161,9 @@ class SearchProblem:
         """What every worker of the search must find the same."""
         return Preflight(
             data_digest=self.data.digest,
-            split_digest=digest_of_splits(self.splits),
+            split_digest=digest_of_splits(
+                [*self.splits, *(each for fold in self.folds for each in (fold.outer, *fold.inner))]
+            ),
             estimator_digest=self.identities.estimator_digest,
             seed=self.identities.seed,
             blocks=self._blocks(),
@@ -171,9 +179,16 @@ class SearchProblem:
     def _blocks(self) -> tuple[Block, ...]:
         """How the rows are best walked; () in their order."""
         blocks = self.space.blocks(self.estimator)
+        if not blocks or (len(blocks) + 1) * (len(self.folds) + 1) > _MOST_BLOCKS:
+            return blocks if not self.beside else ()
         first = len(self.candidates)
-        beside = range(first, first + self.beside) if blocks else ()
-        return (*blocks, *(Block(start=row, axes=()) for row in beside))
+        if self.spec.baseline:
+            blocks, first = (*blocks, Block(start=first, axes=())), first + 1
+        starts = range(first, first + len(self.folds) * len(self.candidates), len(self.candidates))
+        again = (
+            replace(block, start=start + block.start) for start in starts for block in self.space.blocks(self.estimator)
+        )
+        return (*blocks, *again)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -250,7 +265,8 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_b
         raise ManifestRefused(problems)
     data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns, memory_bytes=memory_bytes)
     division = divide(spec, estimator, data)
-    problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code)
+    folds = outer_folds(spec, estimator, data, len(division.splits))
+    problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code, folds=folds)
     return first_stage(problem) if spec.search.has_stages else problem
 
 

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     PREDEFINED_INVALID = "PredefinedInvalid"
     HALVING_INVALID = "HalvingInvalid"
     REFINE_INVALID = "RefineInvalid"
+    NESTED_INVALID = "NestedInvalid"
     SCORER_UNKNOWN = "ScorerUnknown"
     SCORER_MISMATCH = "ScorerMismatch"
     PARAMETER_UNKNOWN = "ParameterUnknown"

@@ -6,7 +6,7 @@ import os
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -61,7 +61,8 @@ class Results:
 
     ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``defaults``: where a
     baseline is asked for, the test scores of the estimator with its defaults, by the deciding metric, of each split.
-    ``attributes``: what the fitted search has besides, if it went by stages.
+    ``attributes``: what the fitted search has besides, if it went by stages. ``inner``: of a nested search, what scikit-learn's
+    ``_fit_and_score`` returned in the outer folds, one after the other.
     """
 
     cv_results: dict[str, Any]
@@ -74,6 +75,7 @@ class Results:
     first_failed: int | None
     defaults: "list[float] | None" = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    inner: Sequence[dict[str, Any]] = ()
 
     @property
     def best_index(self) -> int:
@@ -125,7 +127,7 @@ class Results:
 def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
     outcomes: list[dict[str, Any]] = []
-    beside: list[float] = []
+    beside: list[dict[str, Any]] = []
     failed_candidates = 0
     first_error: str | None = None
     first_failed: int | None = None
@@ -138,7 +140,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
             outcomes.append(outcome_of(cell, problem.spec))
             failed_candidates += cell.error is not None
         else:
-            beside.append(cell.test_scores.get(problem.spec.metrics.deciding, math.nan))
+            beside.append(outcome_of(cell, problem.spec))
         seconds += cell.fit_seconds + cell.score_seconds
         if cell.error is not None:
             failed += 1
@@ -163,9 +165,15 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         seconds,
         errors,
         first_failed,
-        beside if problem.spec.baseline else None,
+        _deciding(beside[: len(problem.splits)], problem) if problem.spec.baseline else None,
         attributes,
+        beside[len(problem.splits) :] if problem.spec.baseline else beside,
     )
+
+
+def _deciding(outcomes: list[dict[str, Any]], problem: SearchProblem) -> list[float]:
+    scores = [outcome["test_scores"] for outcome in outcomes]
+    return [each[problem.spec.metrics.deciding] if problem.spec.metrics.several else each for each in scores]
 
 
 def _came_to(problem: SearchProblem, outcomes: list[dict[str, Any]]) -> tuple[dict[str, Any], Mapping[str, Any]]:

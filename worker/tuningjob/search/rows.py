@@ -21,20 +21,29 @@ Params = Mapping[str, Any]
 class Rows:
     """The rows of the journal that are open, from row ``first`` on, and the fit that each of their cells is.
 
-    ``candidates`` and ``splits`` are those of the fits, as the engine numbers them.
+    ``candidates`` and ``splits`` are those of the fits, as the engine numbers them. Of a nested search the first ``repeated``
+    of the candidates come again in each outer fold: each of their rows is on ``width`` splits of its own.
     """
 
     candidates: Sequence[Params]
     splits: Sequence[Split]
     first: int = 0
+    repeated: int = 0
+    width: int = 0
 
     def key(self, cell: Cell) -> CellKey:
         """The fit that a cell of the journal stands for."""
-        return CellKey(cell.candidate - self.first, cell.split)
+        row = cell.candidate - self.first
+        if not self.repeated or row < len(self.candidates):
+            return CellKey(row, cell.split)
+        fold, candidate = divmod(row - len(self.candidates), self.repeated)
+        return CellKey(candidate, (fold + 1) * self.width + cell.split)
 
     def cell(self, key: CellKey) -> Cell:
         """Where a fit stands in the journal."""
-        return Cell(key.candidate + self.first, key.split)
+        fold, split = divmod(key.split, self.width) if self.repeated else (0, key.split)
+        row = key.candidate if not fold else len(self.candidates) + (fold - 1) * self.repeated + key.candidate
+        return Cell(row + self.first, split)
 
 
 class Appended(Sequence[Params]):

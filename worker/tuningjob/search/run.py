@@ -33,6 +33,7 @@ from tuningjob.search.cells import (
 from tuningjob.search.courier import Courier, Sender
 from tuningjob.search.judgement import told_of
 from tuningjob.search.lost import lost_result
+from tuningjob.search.nested import estimated
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.results import Results, every_fit_failed, fitted_search, gather, write_files
@@ -165,7 +166,7 @@ class Worker:
             with self.stop.interruptible():
                 best = self._refit(results)
                 seconds = self.clock() - started
-                baseline = measured(self.problem, results)
+                baseline, nested = measured(self.problem, results), estimated(self.problem, results)
         except SearchFailed as failed:
             self.journal.fail(str(failed))
             raise
@@ -184,6 +185,7 @@ class Worker:
             scores=results.best_scores if self.problem.spec.metrics.several else {},
             choice=results.choice_told,
             baseline=baseline,
+            nested=nested,
             warnings=results.warnings,
         )
         return results, answer, self.journal.complete(answer)
