@@ -1,11 +1,16 @@
 """What is seen of a search while it runs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from rich.progress import Progress
 
-from tuningjob.cli.live import TimeLeft
+from tuningjob.cli import live
+from tuningjob.cli.live import LiveView, TimeLeft
+from tuningjob.engine.processes import may_fork
+from tuningjob.sizing import KnownSize
 
 
 def left(*, elapsed: float, **fields: Any) -> str:
@@ -30,3 +35,18 @@ def test_the_time_left_is_at_the_pace_of_this_run_and_unknown_before_its_first_f
     fields: dict[str, int], want: str
 ) -> None:
     assert left(elapsed=60.0, **fields) == want
+
+
+def test_between_two_stages_nothing_of_it_keeps_processes_from_being_forked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "terminal").open("w") as terminal:
+        monkeypatch.setattr(live, "err", Console(force_terminal=True, file=terminal))
+        view = LiveView("search")
+        with view:
+            for candidates in (6, 9):
+                view.started(KnownSize(candidates, 5), 0, 2)
+                assert not may_fork(), "the bar is drawn by a thread"
+                view.paused()
+                assert may_fork()
+    assert " 0/45" in (tmp_path / "terminal").read_text()

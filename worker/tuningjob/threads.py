@@ -1,6 +1,9 @@
-"""Thread caps, set before numpy is imported. This module must import nothing that could import numpy."""
+"""Thread caps, set before numpy is imported, and the ends of threads. This module must import nothing that could import numpy."""
 
 import os
+import threading
+import time
+from pathlib import Path
 
 from tuningjob.manifest.wellknown import ENV_JOBLIB_CPUS, THREAD_CAPS
 
@@ -11,3 +14,14 @@ def cap_threads() -> None:
         os.environ[name] = "1"
     # an estimator's own n_jobs=-1 becomes 1: the processes are ours
     os.environ[ENV_JOBLIB_CPUS] = "1"
+
+
+def see_off(thread: threading.Thread, seconds: float) -> None:
+    """Wait until a thread that was told to end has gone, for so many seconds at most, so that processes may be forked."""
+    thread.join(seconds)
+    # Python's join comes a moment before the kernel's thread has gone, and the next fork counts those
+    until = time.monotonic() + seconds
+    while not thread.is_alive() and time.monotonic() < until:
+        if not Path(f"/proc/self/task/{thread.native_id}").exists():
+            return
+        time.sleep(0.0005)

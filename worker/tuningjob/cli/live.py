@@ -2,7 +2,8 @@
 
 import datetime as dt
 import math
-from typing import Self
+import threading
+from typing import Final, Self
 
 from rich.progress import (
     BarColumn,
@@ -19,6 +20,10 @@ from rich.text import Text
 from tuningjob.cli.console import err
 from tuningjob.protocol.records import CellResult
 from tuningjob.sizing import KnownSize
+from tuningjob.threads import see_off
+
+# A bar that is not drawn anew has no thread; one that is has ended in some milliseconds.
+_FAREWELL_SECONDS: Final = 1.0
 
 
 class TimeLeft(ProgressColumn):
@@ -76,7 +81,10 @@ class LiveView:
     def paused(self) -> None:
         """See local.Watcher."""
         if self._task is not None:
+            others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
             self._bar.stop()
+            for thread in others:  # the one that draws, which nothing else has the name of
+                see_off(thread, _FAREWELL_SECONDS)
 
     def cells(self, results: list[CellResult]) -> None:
         """See local.Watcher."""

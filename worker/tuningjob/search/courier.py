@@ -6,10 +6,8 @@ whose cells are not acknowledged yet.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +16,7 @@ from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
 from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob.search.outbox import Outbox
+from tuningjob.threads import see_off
 
 # An errand that takes longer is left behind with its thread: the process is about to end.
 _FAREWELL_SECONDS: Final = 1.0
@@ -82,13 +81,7 @@ class Courier:
         with self._work:
             self._closing = True
             self._work.notify()
-        self._thread.join(_FAREWELL_SECONDS)
-        # Python's join comes a moment before the kernel's thread has gone, and the next fork counts those
-        until = time.monotonic() + _FAREWELL_SECONDS
-        while not self._thread.is_alive() and time.monotonic() < until:
-            if not Path(f"/proc/self/task/{self._thread.native_id}").exists():
-                return
-            time.sleep(0.0005)
+        see_off(self._thread, _FAREWELL_SECONDS)
 
     def send(self, results: Sequence[CellResult]) -> None:
         """Have finished cells delivered."""
