@@ -729,7 +729,16 @@ def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
     )
 
 
-specs: st.SearchStrategy[Body] = _specs.flatmap(_with_columns)
+def _agreeing(spec: Body) -> Body:
+    """Without what the kind of the search cannot have beside it."""
+    search = spec["search"]
+    out = {"select", "baseline", "scoring", "refit"} if "halving" in search else set()
+    if "nested" in search and "predefined" in spec.get("crossValidation", {}):
+        out = {"crossValidation"}
+    return {name: value for name, value in spec.items() if name not in out}
+
+
+specs: st.SearchStrategy[Body] = _specs.flatmap(_with_columns).map(_agreeing)
 
 
 def near(schema: Body) -> st.SearchStrategy[Any]:
