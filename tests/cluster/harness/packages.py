@@ -26,6 +26,9 @@ PACKAGES = {
     "debootstrap": "debootstrap",
     # not for the cluster: the server of tests/servers
     "postgresql-15": "/usr/lib/postgresql/15/bin/postgres",
+    # nor this: the browser of tests/report
+    "chromium": "chromium",
+    "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
 }
 # without a word to the contrary there, the package makes a cluster of databases of its own, and starts it
 _NO_DATABASES = Path("/etc/postgresql-common/createcluster.conf")

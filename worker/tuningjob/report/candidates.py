@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuningjob.aliases import Json
+from tuningjob.report.axes import Axis
 from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Floats, Ints, ResultTable
 from tuningjob.report.words import cut
@@ -47,14 +48,7 @@ def chosen_of(table: ResultTable, most: int = MOST_WHOLE) -> Chosen:
 def data_of(table: ResultTable, chosen: Chosen) -> str:
     """As JSON, which ends no element of HTML: ``<``, ``>`` and ``&`` are escaped."""
     rows = chosen.rows
-    axes: list[dict[str, Json]] = [
-        {
-            "name": axis.name,
-            "levels": [_level(level) for level in axis.levels],
-            "codes": axis.codes[rows].tolist(),
-        }
-        for axis in table.axes
-    ]
+    axes = [_axis(axis, rows) for axis in table.axes]
     columns: list[dict[str, Any]] = [
         {"name": f"mean {metric.told}", "values": _numbers(metric.means[rows])} for metric in table.metrics
     ]
@@ -72,6 +66,14 @@ def data_of(table: ResultTable, chosen: Chosen) -> str:
     }
     written = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _axis(axis: Axis, rows: Ints) -> dict[str, Json]:
+    """The values that these candidates have, and which of them each has; -1: not set."""
+    used, codes = np.unique(axis.codes[rows], return_inverse=True)
+    unset = int((used < 0).sum())  # which is the first, if any
+    levels = [_level(axis.levels[code]) for code in used[unset:].tolist()]
+    return {"name": axis.name, "levels": levels, "codes": (codes.reshape(-1) - unset).tolist()}
 
 
 def _level(level: Spelled) -> list[str]:

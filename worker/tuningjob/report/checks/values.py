@@ -167,7 +167,7 @@ def _inert(axis: Axis, levels: Sequence[Spelled], where: str, write: str) -> Adv
     return Advice(
         Kind.INERT,
         f"{cut(axis.name)} made no difference {where}: every split has the same score with each of its {len(levels)} values.",
-        "The estimator does not use the parameter there, so these fits were done several times over.",
+        "Nothing depends on the parameter there, so these fits were done several times over.",
         write or in_yaml(axis.name, levels[:1]),
         (axis.name,),
     )
