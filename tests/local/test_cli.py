@@ -83,6 +83,16 @@ def test_the_audit_has_a_row_for_each_version(
         rows = database.execute("select model_key, version, fits from hyperparameter_audit order by version").fetchall()
     database.close()
     assert rows == [("breast-cancer-svc", 1, 45), ("breast-cancer-svc", 2, 27)]
+    # what is said of a version is brought, and is said again from the files of one that has none
+    asked = ("report", "breast-cancer-svc", "--version", "2", "--journal", "out/tuning.db")
+    brought, again = inside(*asked), inside("report", "out", "--output", "again")
+    assert brought.returncode == again.returncode == 0, brought.stderr + again.stderr
+    assert "The answer is candidate " in brought.stdout
+    page = (tmp_path / "out/report.html").read_text()
+    assert (tmp_path / "breast-cancer-svc-v2/report.html").read_text() == page
+    answers = {done.stdout.partition("The answer is ")[2].partition(" Its ")[0] for done in (brought, again)}
+    assert len(answers) == 1
+    assert (tmp_path / "again/report.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.slow
