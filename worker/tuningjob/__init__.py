@@ -1,10 +1,11 @@
 """tuningjob: GridSearchCV for a shared Kubernetes cluster.
 
-The library: the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that evaluates
-candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
-pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV, RandomizedSearchCV``; the manifest of such a search:
-``to_manifest``. What a finished search answered: ``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be
-imported: docs/api.md.
+The library: the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that
+evaluates candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop
+(``local``, ``cli``) and in a pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV,
+RandomizedSearchCV``; the manifest of such a search: ``to_manifest``, and on a cluster: ``Cluster``. What a finished
+search answered: ``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be imported:
+docs/api.md.
 """
 
 from importlib import import_module
@@ -15,11 +16,13 @@ from tuningjob.extras import advice_for
 if TYPE_CHECKING:
     from tuningjob.answers import from_literals, params, read_results
     from tuningjob.artifacts.downloads import load_model
+    from tuningjob.cluster.client import Cluster
     from tuningjob.engine.search_cv import GridSearchCV, RandomizedSearchCV
     from tuningjob.search.to_manifest import to_manifest
 
 __version__ = "0.1.0"
 __all__ = [
+    "Cluster",
     "GridSearchCV",
     "RandomizedSearchCV",
     "__version__",
@@ -30,6 +33,7 @@ __all__ = [
     "to_manifest",
 ]
 _HOMES = {
+    "Cluster": "tuningjob.cluster.client",
     "GridSearchCV": "tuningjob.engine.search_cv",
     "RandomizedSearchCV": "tuningjob.engine.search_cv",
     "from_literals": "tuningjob.answers",

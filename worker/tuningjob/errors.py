@@ -14,7 +14,9 @@
     ├── ArtifactRefused        an artifact's name, size or digest is not what it must be
     ├── ArtifactsUnavailable   the store of artifacts does not answer, or has no room: try again
     │   └── NoRoom             the volume's reserve is the journal's, or the namespace has had its share
-    └── ServiceUnavailable     the results service did not answer for as long as a worker may wait
+    ├── ServiceUnavailable     the results service did not answer for as long as a worker may wait
+    ├── ClusterRefused         a cluster does not take what was asked: who asks, what they may, what is there
+    └── ClusterUnavailable     a cluster's API server did not answer
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ from dataclasses import dataclass
 __all__ = [
     "ArtifactRefused",
     "ArtifactsUnavailable",
+    "ClusterRefused",
+    "ClusterUnavailable",
     "JournalError",
     "JournalMismatch",
     "ManifestRefused",
@@ -107,3 +111,11 @@ class NoRoom(ArtifactsUnavailable):
 
 class ServiceUnavailable(TuningJobError):
     """The results service, or where the data are, did not answer for as long as a worker may wait."""
+
+
+class ClusterRefused(TuningJobError):
+    """A cluster does not take what was asked of it, or a kubeconfig cannot be used."""
+
+
+class ClusterUnavailable(TuningJobError):
+    """The API server of a cluster did not answer, or not with an answer: try again."""

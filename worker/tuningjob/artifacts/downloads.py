@@ -18,6 +18,7 @@ from tuningjob.aliases import Estimator
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.errors import ArtifactRefused
 from tuningjob.manifest.wellknown import RESULT_FILES, SIDECAR_FILE
+from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.records import Artifact
 
 _PYTHON: Final = "python"
@@ -78,6 +79,18 @@ def check_files(folder: Path, *, only: str | None = None) -> list[str]:
     if only not in {None, *(entry.name for entry in sidecar.files)}:
         raise ArtifactRefused(f"{only}: must be one of the files that {folder / SIDECAR_FILE} lists, but is not.")
     return list(_differences(sidecar.versions))
+
+
+def hold_to_audit(row: AuditRow, entry: Artifact) -> None:
+    """Raises ArtifactRefused for a file that was changed after its version was completed."""
+    if row.files is None:
+        return  # of a release whose audit kept no digests
+    told = {file.name: file.sha256 for file in row.files}.get(entry.name)
+    if told != entry.sha256:
+        raise ArtifactRefused(
+            f"{entry.name}: must be the file that version {row.version} of {row.model_key} was completed with "
+            f"(SHA-256 {told or 'of none'}), but got {entry.sha256}. Somebody has changed it: do not load it."
+        )
 
 
 def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | None = None) -> Estimator:

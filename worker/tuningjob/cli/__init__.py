@@ -1,9 +1,9 @@
-"""`tuningjob`: searches on this machine (``cli.run``), manifests of what is written in Python (``cli.manifest``), and what became
-of searches (``cli.audit``, ``cli.download``).
+"""`tuningjob`: searches on this machine (``cli.run``), manifests of what is written in Python (``cli.manifest``),
+searches on a cluster (``cli.cluster``), and what became of searches (``cli.audit``, ``cli.download``).
 
-Exit codes: 0 done; 2 bad use, a refused manifest, a model key or a version that is not there, or none in use (stderr says what it
-must be, what it got, what to do); 3 failed: the search, the journal, a digest; 4 the results service did not answer; 130
-stopped by Ctrl-C and 143 by SIGTERM, with what is finished kept.
+Exit codes: 0 done; 2 bad use, a refused manifest, a model key or a version that is not there, or none in use (stderr
+says what it must be, what it got, what to do); 3 failed: the search, the journal, a digest; 4 the results service or
+the cluster did not answer; 130 stopped by Ctrl-C and 143 by SIGTERM, with what is finished kept.
 """
 
 import sys

@@ -5,9 +5,11 @@ import signal
 import click
 
 from tuningjob import __version__
-from tuningjob.cli import audit, download, manifest, report, run
+from tuningjob.cli import audit, cluster, download, manifest, report, run
 from tuningjob.cli.console import err
 from tuningjob.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
     ManifestRefused,
     NotBlessed,
     SearchFailed,
@@ -17,7 +19,8 @@ from tuningjob.errors import (
 )
 from tuningjob.manifest.wellknown import ExitCode
 
-_BAD_USE = (ManifestRefused, UnknownModel, NotBlessed)
+_BAD_USE = (ManifestRefused, UnknownModel, NotBlessed, ClusterRefused)
+_AWAY = (ServiceUnavailable, ClusterUnavailable)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +29,14 @@ def cli() -> None:
     """GridSearchCV for a shared Kubernetes cluster, and for this machine."""
 
 
-for command in (*run.COMMANDS, *manifest.COMMANDS, *audit.COMMANDS, *download.COMMANDS, *report.COMMANDS):
+for command in (
+    *run.COMMANDS,
+    *manifest.COMMANDS,
+    *cluster.COMMANDS,
+    *audit.COMMANDS,
+    *download.COMMANDS,
+    *report.COMMANDS,
+):
     cli.add_command(command)
 
 
@@ -53,7 +63,7 @@ def _explain(error: BaseException) -> ExitCode:
         err.print(f"{prefix}{error}")
         if isinstance(error, _BAD_USE):
             return ExitCode.REFUSED
-        return ExitCode.SERVICE_UNAVAILABLE if isinstance(error, ServiceUnavailable) else ExitCode.FAILED
+        return ExitCode.SERVICE_UNAVAILABLE if isinstance(error, _AWAY) else ExitCode.FAILED
     err.print(_stopped(error))
     return ExitCode.TERMINATED if getattr(error, "signal", 0) == signal.SIGTERM else ExitCode.INTERRUPTED
 

@@ -10,7 +10,7 @@ import click
 
 from tuningjob.cli.console import out, plain, warn
 from tuningjob.cli.source import VERSION, AuditSource, BadUse, Where, chosen, key_argument, opened, where_options
-from tuningjob.errors import ArtifactRefused, Problem
+from tuningjob.errors import Problem
 from tuningjob.manifest.wellknown import MODEL_FILE, RESULT_FILES, SIDECAR_FILE
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def fetch_files(
 
 def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
     """What is to be fetched: with the digests and library versions of the others, whichever are asked for."""
+    from tuningjob.artifacts.downloads import hold_to_audit  # noqa: PLC0415  what downloads nothing starts without it
+
     there = {entry.name: entry for entry in audit.files(row)}
     if not there:
         where = f" in {row.artifacts}" if row.artifacts else ""
@@ -74,20 +76,8 @@ def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[A
         )
     wanted = [entry for name, entry in there.items() if not only or name in {*only, SIDECAR_FILE}]
     for entry in wanted:
-        _must_be_the_audits(row, entry)
+        hold_to_audit(row, entry)
     return wanted
-
-
-def _must_be_the_audits(row: "AuditRow", entry: "Artifact") -> None:
-    """Raises ArtifactRefused for a file that was changed after its version was completed."""
-    if row.files is None:
-        return  # of a release whose audit kept no digests
-    told = {file.name: file.sha256 for file in row.files}.get(entry.name)
-    if told != entry.sha256:
-        raise ArtifactRefused(
-            f"{entry.name}: must be the file that version {row.version} of {row.model_key} was completed with "
-            f"(SHA-256 {told or 'of none'}), but got {entry.sha256}. Somebody has changed it: do not load it."
-        )
 
 
 def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]", folder: Path) -> list[str]:

@@ -1,0 +1,251 @@
+"""The API server of a cluster, as a person reaches it: by their kubeconfig, and so with their own rights and as themselves.
+
+The official client reads every kind of kubeconfig (tokens, certificates, plug-ins that are executed) and renews what expires.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from tuningjob.aliases import Anything
+from tuningjob.errors import ClusterRefused, ClusterUnavailable, Problem
+from tuningjob.extras import advice_for
+from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
+
+Object = dict[str, Any]
+# seconds: to be connected, and for an answer
+_TIMEOUT: Final = (10, 60)
+_IN_A_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TELLS_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
+_BEARER: Final = "Bearer "
+_WITH_A_LOG: Final = frozenset({"Running", "Succeeded", "Failed"})
+
+
+@dataclass(frozen=True)
+class Login:
+    """Which API server, and who asks: a kubeconfig's context, or ``server`` and ``token``; in a pod its own account."""
+
+    context: str | None = None
+    kubeconfig: Path | None = None
+    server: str | None = None
+    token: str | None = None
+    ca_file: Path | None = None
+
+
+class Access:
+    """One API server, and a namespace of it. Every method may raise ClusterRefused and ClusterUnavailable."""
+
+    def __init__(self, login: Login, namespace: str | None) -> None:
+        try:
+            # for whoever talks to a cluster alone: it takes a second
+            import kubernetes.client  # noqa: PLC0415
+            import kubernetes.config  # noqa: PLC0415
+            import kubernetes.watch  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ImportError(advice_for(error, "tuningjob.Cluster") or str(error)) from error
+        self._kubernetes = kubernetes
+        self._client, own = self._connected(login)
+        self.namespace: str = namespace or own or "default"
+        self._objects = kubernetes.client.CustomObjectsApi(self._client)
+        self._core = kubernetes.client.CoreV1Api(self._client)
+        self._place: Final = {"group": GROUP, "version": VERSION, "namespace": self.namespace, "plural": PLURAL}
+
+    @property
+    def host(self) -> str:
+        """The API server's URL."""
+        return str(self._client.configuration.host)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+        self._client.rest_client.pool_manager.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- TuningJobs
+
+    def get(self, name: str) -> Object | None:
+        """A TuningJob; None if there is none of the name."""
+        with self._telling():
+            try:
+                found: Object = self._objects.get_namespaced_custom_object(
+                    **self._place, name=name, _request_timeout=_TIMEOUT
+                )
+            except self._kubernetes.client.ApiException as error:
+                if error.status == HTTPStatus.NOT_FOUND and _details(error).get("name") == name:
+                    return None
+                raise
+            return found
+
+    def create(self, tuningjob: Mapping[str, Any]) -> Object | None:
+        """As it is stored; None if there is one of the name already."""
+        with self._telling():
+            try:
+                made: Object = self._objects.create_namespaced_custom_object(
+                    **self._place, body=dict(tuningjob), field_validation="Strict", _request_timeout=_TIMEOUT
+                )
+            except self._kubernetes.client.ApiException as error:
+                if error.status == HTTPStatus.CONFLICT:
+                    return None
+                raise
+            return made
+
+    def set_field(self, name: str, field: str, *, value: object) -> None:
+        """Change one field of its spec."""
+        patch = {"spec": {field: value}}  # a merge patch
+        with self._telling():
+            self._objects.patch_namespaced_custom_object(
+                **self._place, name=name, body=patch, _request_timeout=_TIMEOUT
+            )
+
+    def delete(self, name: str) -> None:
+        """Delete a TuningJob, and with it all that was made for it."""
+        with self._telling():
+            self._objects.delete_namespaced_custom_object(**self._place, name=name, _request_timeout=_TIMEOUT)
+
+    def changes(self, name: str, resource_version: str, seconds: int) -> Iterator[Object | None]:
+        """The TuningJob each time that it changes, for so many seconds at the most; None once it is deleted."""
+        watch = self._kubernetes.watch.Watch()
+        with self._telling():
+            for event in watch.stream(
+                self._objects.list_namespaced_custom_object,
+                **self._place,
+                field_selector=f"metadata.name={name}",
+                resource_version=resource_version,
+                timeout_seconds=seconds,
+                _request_timeout=(_TIMEOUT[0], seconds + _TIMEOUT[0]),
+            ):
+                yield None if event["type"] == "DELETED" else event["object"]
+
+    # --- what is beside them
+
+    def configmap(self, name: str) -> dict[str, bytes] | None:
+        """What a ConfigMap holds; None if there is none of the name."""
+        with self._telling():
+            try:
+                found = self._core.read_namespaced_config_map(name, self.namespace, _request_timeout=_TIMEOUT)
+            except self._kubernetes.client.ApiException as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
+        texts = {key: value.encode() for key, value in (found.data or {}).items()}
+        return texts | {key: base64.b64decode(value) for key, value in (found.binary_data or {}).items()}
+
+    def pods(self, labels: str) -> list[str]:
+        """The names of the pods with these labels that run or ran."""
+        with self._telling():
+            found = self._core.list_namespaced_pod(self.namespace, label_selector=labels, _request_timeout=_TIMEOUT)
+        return [pod.metadata.name for pod in found.items if pod.status.phase in _WITH_A_LOG]
+
+    def log(self, pod: str, *, lines: int | None) -> str:
+        """The last lines of a pod's log."""
+        with self._telling():
+            # as bytes: the client would read what looks like JSON
+            answer = self._core.read_namespaced_pod_log(
+                pod, self.namespace, tail_lines=lines, _preload_content=False, _request_timeout=_TIMEOUT
+            )
+            text: str = answer.data.decode(errors="replace")
+        return text
+
+    def bearer(self) -> str | None:
+        """The person's token, renewed if it had to be; None of a person whom a certificate names."""
+        written = self._client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return written.removeprefix(_BEARER) if written else None
+
+    # --- the way in
+
+    def _connected(self, login: Login) -> tuple[Anything, str | None]:
+        """The client, and the namespace that its configuration names."""
+        client, config = self._kubernetes.client, self._kubernetes.config
+        if login.server is not None:
+            if not login.token:
+                raise ClusterRefused(str(Problem("token", "given beside server", "none", "kubectl create token NAME")))
+            configuration = client.Configuration(host=login.server.rstrip("/"))
+            configuration.api_key["BearerToken"] = _BEARER + login.token
+            configuration.ssl_ca_cert = str(login.ca_file) if login.ca_file is not None else None
+            return client.ApiClient(configuration), None
+        paths = str(login.kubeconfig or os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
+        is_there = any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path)
+        try:
+            if not is_there and login.kubeconfig is None and (_IN_A_POD / "token").is_file():
+                configuration = client.Configuration()
+                config.load_incluster_config(client_configuration=configuration)
+                return client.ApiClient(configuration), (_IN_A_POD / "namespace").read_text(encoding="utf-8").strip()
+            if not is_there:
+                advice = "Name one by kubeconfig=, or the API server by server=, token= and ca_file=."
+                raise ClusterRefused(str(Problem("kubeconfig", "a file that is there", paths, advice)))
+            contexts, current = config.list_kube_config_contexts(config_file=paths)
+            chosen = next((each for each in contexts if each["name"] == login.context), None)
+            if login.context is not None and chosen is None:
+                known = ", ".join(sorted(str(each["name"]) for each in contexts))
+                raise ClusterRefused(str(Problem("context", f"one of {paths} ({known})", repr(login.context))))
+            found = config.new_client_from_config(config_file=paths, context=login.context)
+        # what is no kubeconfig is found by the official client as it goes
+        except (
+            config.ConfigException,
+            yaml.YAMLError,
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            reason = " ".join(str(error).split())
+            raise ClusterRefused(str(Problem(paths, "a kubeconfig that can be used", reason))) from None
+        namespace = ((chosen or current or {}).get("context") or {}).get("namespace")
+        return found, namespace
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say in one sentence what the API server has against it."""
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415  the official client's own
+
+        try:
+            yield
+        except self._kubernetes.client.ApiException as error:
+            raise self._refusal(error) from None
+        except (HTTPError, OSError) as error:
+            reason = " ".join(str(getattr(error, "reason", error)).split())
+            raise ClusterUnavailable(f"{self.host}: must be an API server that answers, but got: {reason}.") from None
+
+    def _refusal(self, error: Anything) -> ClusterRefused | ClusterUnavailable:
+        status, said = int(error.status or 0), _said(error)
+        if status == HTTPStatus.UNAUTHORIZED:
+            return ClusterRefused(
+                f"{self.host}: must know who you are, but does not: your token is of another cluster, or too old. Log in again."
+            )
+        if status == HTTPStatus.NOT_FOUND and not _details(error):
+            return ClusterRefused(
+                f"{self.host}: must know TuningJobs, but does not. Whoever looks after the cluster installs the chart."
+            )
+        if status in _TELLS_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {0, HTTPStatus.GONE}:
+            return ClusterUnavailable(f"{self.host}: must be an API server that answers, but got: {said}.")
+        return ClusterRefused(f"{self.host}: {said}")
+
+
+def _details(error: Anything) -> Mapping[str, Any]:
+    try:
+        details = json.loads(error.body)["details"]
+    except (ValueError, TypeError, KeyError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def _said(error: Anything) -> str:
+    """The API server's own sentence."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (ValueError, TypeError, KeyError):
+        return f"{error.status} {' '.join(str(error.reason).split())}"

@@ -1,0 +1,312 @@
+"""A search on a cluster: how far it is, and what it answered."""
+
+import io
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pandas as pd
+
+from tuningjob.aliases import Anything, Estimator
+from tuningjob.cluster.access import Access, Object
+from tuningjob.cluster.service import Service
+from tuningjob.errors import ClusterRefused, ClusterUnavailable, SearchFailed
+from tuningjob.manifest import load
+from tuningjob.manifest.canonical import to_yaml
+from tuningjob.manifest.wellknown import (
+    BEST_PARAMS_FILE,
+    CV_RESULTS_CSV_FILE,
+    GROUP,
+    LEADERBOARD_FILE,
+    MODEL_FILE,
+    SIDECAR_FILE,
+    VERDICT_FILE,
+)
+
+if TYPE_CHECKING:
+    from tuningjob.cluster.answer import GridSearchCV, RandomizedSearchCV
+
+_TABLES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE, VERDICT_FILE)
+_ENDED: Final = frozenset({"Complete", "Planned", "Failed"})
+# of one request for changes, and between two attempts while nothing answers
+_WATCH_SECONDS: Final = 240
+_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+_AGAIN_SECONDS: Final = 2.0
+# the operator packs no longer table into a ConfigMap than 8 MiB of text
+_MOST_BYTES: Final = 16 * 1024 * 1024
+_GZIP: Final = 31
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is, as its TuningJob's status tells it. As text it is one line."""
+
+    phase: str
+    done: int = 0
+    failed: int = 0
+    total: int | None = None
+    pods: int = 0
+    best: float | None = None
+    completes_at: str | None = None
+    message: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.phase in _ENDED
+
+    def __str__(self) -> str:
+        parts = [self.phase]
+        if self.total is not None:
+            parts.append(f"{self.done:,}/{self.total:,} fits" + (f" ({self.failed:,} failed)" if self.failed else ""))
+        if self.pods and not self.is_over:
+            parts.append(f"{self.pods} pods" if self.pods > 1 else "1 pod")
+        if self.best is not None:
+            parts.append(f"best {self.best!r}")
+        if self.completes_at and not self.is_over:
+            parts.append(f"ends about {self.completes_at}")
+        return ", ".join(parts) + (f": {self.message}" if self.message else "")
+
+    @classmethod
+    def of(cls, tuningjob: Mapping[str, Any]) -> Self:
+        """What a TuningJob's status tells; of one that no operator has seen, that it is pending."""
+        status = tuningjob.get("status") or {}
+        progress, best, grid = (status.get(name) or {} for name in ("progress", "best", "grid"))
+        return cls(
+            phase=status.get("phase") or "Pending",
+            done=progress.get("done", 0),
+            failed=progress.get("failed", 0),
+            total=progress.get("total", grid.get("fits")),
+            pods=status.get("activePods") or 0,
+            best=best.get("score"),
+            completes_at=(status.get("estimate") or {}).get("completesAt"),
+            message=status.get("message") or "",
+        )
+
+
+class Run:
+    """A search on a cluster, by its TuningJob. Made by ``Cluster.submit`` and ``Cluster.attach``.
+
+    Every method asks the API server anew, with the person's rights, and may raise ClusterRefused and
+    ClusterUnavailable.
+    """
+
+    def __init__(self, access: Access, name: str, *, service: Service, like: Anything = None) -> None:
+        self._access = access
+        self._service = service
+        self._like = like
+        self.name = name
+        self.namespace = access.namespace
+        self._result: GridSearchCV | RandomizedSearchCV | None = None
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.namespace!r}).attach({self.name!r})"
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress.of(self._tuningjob())
+
+    def manifest(self) -> str:
+        """Its manifest, for a file: `tuningjob run` and `kubectl apply` take it."""
+        found = self._tuningjob()
+        document = {name: found[name] for name in ("apiVersion", "kind")}
+        return to_yaml({**document, "metadata": {"name": self.name}, "spec": found["spec"]})
+
+    def cancel(self) -> None:
+        """End it for good. What is finished stays in the results service, and may be reused."""
+        if not self.progress().is_over:
+            self._access.set_field(self.name, "cancel", value=True)
+
+    def delete(self) -> None:
+        """Delete its TuningJob, and what was made for it. Versions in the audit stay."""
+        self._access.delete(self.name)
+
+    def wait(self, *, timeout: float | None = None, tell: Callable[[Progress], object] | None = None) -> Self:
+        """Wait until it is over. ``tell`` is called with each progress: ``run.wait(tell=print)``.
+
+        An API server that is away for a while is waited for. Ctrl-C leaves the search running, and says how one comes
+        back to it; a second one within two seconds cancels it. Raises SearchFailed with the reason, TimeoutError.
+        """
+        with self._detaching():
+            for tuningjob in self._changes(timeout):
+                progress = Progress.of(tuningjob)
+                if tell is not None:
+                    tell(progress)
+                if progress.phase == "Failed":
+                    raise SearchFailed(f"{self.name}: {_reason(tuningjob)}")
+                if progress.is_over:
+                    return self
+        raise AssertionError("unreachable: changes end with an error or never")
+
+    def result(self) -> "GridSearchCV | RandomizedSearchCV":
+        """The search as scikit-learn's ``fit`` leaves it: ``cv_results_``, ``best_params_``, …, and what it delegates
+        to the model.
+
+        The model (``best_estimator_``, and so ``predict``) is fetched from the results service when it is first asked
+        for, and checked against the audit. Loading a model runs what its file says: do it for searches of people whom
+        you trust. What the manifest names is imported and made here. Raises ClusterRefused for a search that is not
+        complete.
+        """
+        if self._result is None:
+            from tuningjob.cluster.answer import fitted  # noqa: PLC0415  scikit-learn only for who asks for the result
+
+            tuningjob = self._complete()
+            spec = load(_as_written(tuningjob)).spec
+            if spec.search.halving is not None or spec.search.refine is not None:
+                # which candidates its rounds had is known to the pods alone
+                raise ClusterRefused(
+                    f"{self.name}: must be a grid or a random search to come back as one of scikit-learn's, but it has rounds. "
+                    "Its tables are there: leaderboard(), write_tables(FOLDER) and tuningjob.read_results."
+                )
+            self._result = fitted(
+                spec,
+                self._table(tuningjob),
+                fetch=lambda: self._model(tuningjob),
+                like=self._like,
+            )
+        return self._result
+
+    def leaderboard(self) -> pd.DataFrame:
+        """The best candidates, the first one first."""
+        return pd.read_csv(io.BytesIO(self._file(self._complete(), LEADERBOARD_FILE)))
+
+    def verdict(self) -> str:
+        """What was found, in words, how sure that is, and advice for the next search."""
+        return self._file(self._complete(), VERDICT_FILE).decode(errors="replace")
+
+    def write_tables(self, folder: Path) -> list[Path]:
+        """Write the answer's files but the models: best parameters, leaderboard, all of ``cv_results_``, verdict."""
+        tuningjob = self._complete()
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / name for name in _TABLES]
+        for path in written:
+            path.write_bytes(self._file(tuningjob, path.name))
+        return written
+
+    def logs(self, *, lines: int | None = 100) -> dict[str, str]:
+        """The last lines of the log of each of its pods."""
+        return {
+            pod: self._access.log(pod, lines=lines) for pod in sorted(self._access.pods(f"{GROUP}/name={self.name}"))
+        }
+
+    # --- how it is found out
+
+    def _tuningjob(self) -> Object:
+        found = self._access.get(self.name)
+        if found is None:
+            raise ClusterRefused(
+                f"{self.name}: must be a TuningJob in the namespace {self.namespace}, but there is none."
+            )
+        return found
+
+    def _complete(self) -> Object:
+        found = self._tuningjob()
+        progress = Progress.of(found)
+        if progress.phase == "Failed":
+            raise SearchFailed(f"{self.name}: {_reason(found)}")
+        if progress.phase != "Complete":
+            raise ClusterRefused(f"{self.name}: must be complete, but it is not yet: {progress}. Wait for it: wait().")
+        return found
+
+    def _changes(self, timeout: float | None) -> Iterator[Object]:
+        """The TuningJob as it is, and then each time that it has changed. Raises TimeoutError."""
+        end = None if timeout is None else time.monotonic() + timeout
+        attempts = 0
+        while True:
+            left = _WATCH_SECONDS if end is None else end - time.monotonic()
+            try:
+                found = self._tuningjob()
+                yield found
+                if left <= 0:
+                    raise TimeoutError(
+                        f"{self.name}: must be over within {timeout:g} seconds, but is not: {Progress.of(found)}"
+                    )
+                seconds = max(1, min(_WATCH_SECONDS, int(left)))
+                for changed in self._access.changes(self.name, found["metadata"]["resourceVersion"], seconds):
+                    attempts = 0
+                    if changed is None:
+                        break
+                    yield changed
+            except ClusterUnavailable:
+                if end is not None and time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSES[min(attempts, len(_PAUSES) - 1)])
+                attempts += 1
+
+    @contextmanager
+    def _detaching(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            _say(f"{self.name} goes on. Back to it: {self!r}. To cancel it: Ctrl-C once more, now.")
+            try:
+                time.sleep(_AGAIN_SECONDS)
+            except KeyboardInterrupt:
+                self.cancel()
+                _say(f"{self.name} is cancelled.")
+            raise
+
+    # --- files
+
+    def _file(self, tuningjob: Object, name: str) -> bytes:
+        """Of the answer's ConfigMap, or, if it was too large for that, of the results service."""
+        contents = self._access.configmap((tuningjob["status"]).get("results") or f"{self.name}-results") or {}
+        if name in contents:
+            return contents[name]
+        if f"{name}.gz" in contents:
+            return _unpacked(contents[f"{name}.gz"], name)
+        with tempfile.TemporaryDirectory() as folder:
+            self._service.fetch(*_version(tuningjob), Path(folder), [name])
+            return (Path(folder) / name).read_bytes()
+
+    def _table(self, tuningjob: Object) -> bytes:
+        return self._file(tuningjob, CV_RESULTS_CSV_FILE)
+
+    def _model(self, tuningjob: Object) -> Estimator:
+        from tuningjob.artifacts.downloads import load_model  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory() as folder:
+            self._service.fetch(*_version(tuningjob), Path(folder), [MODEL_FILE, SIDECAR_FILE])
+            return load_model(Path(folder) / MODEL_FILE)
+
+
+def _as_written(tuningjob: Mapping[str, Any]) -> Object:
+    return {name: tuningjob[name] for name in ("apiVersion", "kind", "metadata", "spec")}
+
+
+def _version(tuningjob: Mapping[str, Any]) -> tuple[str, int]:
+    """The model key and the version of a finished search."""
+    number = (tuningjob.get("status") or {}).get("modelVersion")
+    name = str(tuningjob["metadata"]["name"])
+    if number is None:
+        raise ClusterRefused(f"{name}: must have a version in the audit, but its status names none.")
+    return str(tuningjob["spec"].get("modelKey") or name), int(number)
+
+
+def _reason(tuningjob: Mapping[str, Any]) -> str:
+    """Why it failed: the whole message of the condition, which is longer than the status' own."""
+    status = tuningjob.get("status") or {}
+    told = [each for each in status.get("conditions") or [] if each["type"] == "Failed" and each["status"] == "True"]
+    return f"{told[0]['reason']}: {told[0]['message']}" if told else str(status.get("message") or "it failed")
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    """Whoever may write the ConfigMap may write anything: it is unpacked to so many bytes at the most."""
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    try:
+        found = unpacker.decompress(content, _MOST_BYTES)
+    except zlib.error as error:
+        raise ClusterRefused(f"{name}.gz: must be packed by gzip, but got: {error}.") from None
+    if not unpacker.eof:
+        raise ClusterRefused(f"{name}.gz: must be whole, and of at most {_MOST_BYTES:,} bytes, but is not.")
+    return found
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
