@@ -93,17 +93,12 @@ def sklearns(name: str, **params: Any) -> dict[str, Any]:
 SHUFFLED: Final = {"shuffle": True, "randomState": 3}
 # what a manifest says; what a script would have said; is it a regression; are there groups
 SEARCHES: Final[dict[str, tuple[dict[str, Any], Callable[[], Any], bool, bool]]] = {
-    "shuffled folds of classes": ({"folds": 4, **SHUFFLED}, lambda: ms.StratifiedKFold(4, shuffle=True, random_state=3), False, False),
     "shuffled folds of numbers": ({"folds": 4, **SHUFFLED}, lambda: ms.KFold(4, shuffle=True, random_state=3), True, False),
-    "repeated folds of classes": ({"folds": 3, "repeats": 2, "randomState": 1}, lambda: ms.RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=1), False, False),
     "repeated folds of numbers": ({"folds": 3, "repeats": 2, "randomState": 1}, lambda: ms.RepeatedKFold(n_splits=3, n_repeats=2, random_state=1), True, False),
     "groups of classes": ({"folds": 3, "groups": "patient"}, lambda: ms.StratifiedGroupKFold(3), False, True),
     "groups of numbers": ({"folds": 3, "groups": "patient"}, lambda: ms.GroupKFold(3), True, True),
     "shuffled groups of classes": ({"folds": 3, "groups": "patient", **SHUFFLED}, lambda: ms.StratifiedGroupKFold(3, shuffle=True, random_state=3), False, True),
-    "shuffled groups of numbers": ({"folds": 3, "groups": "patient", **SHUFFLED}, lambda: ms.GroupKFold(3, shuffle=True, random_state=3), True, True),
-    "predefined folds": ({"predefined": "fold"}, lambda: ms.PredefinedSplit(frame()["fold"]), False, False),
     "time series": (sklearns("TimeSeriesSplit", n_splits=4, gap=2, test_size=9), lambda: ms.TimeSeriesSplit(4, gap=2, test_size=9), True, False),
-    "shuffle split": (sklearns("ShuffleSplit", n_splits=3, test_size=0.3, random_state=7), lambda: ms.ShuffleSplit(3, test_size=0.3, random_state=7), True, False),
     "stratified shuffle split": (sklearns("StratifiedShuffleSplit", n_splits=2, test_size=20, random_state=7), lambda: ms.StratifiedShuffleSplit(2, test_size=20, random_state=7), False, False),
     "group shuffle split": ({**sklearns("GroupShuffleSplit", n_splits=2, random_state=7), "groups": "patient"}, lambda: ms.GroupShuffleSplit(2, random_state=7), False, True),
     "leave one group out": ({**sklearns("LeaveOneGroupOut"), "groups": "patient"}, ms.LeaveOneGroupOut, False, True),

@@ -338,11 +338,15 @@ def dump(value: ParamValue, path: Path, compression: str) -> None:
     joblib.dump(value, path, compress=_COMPRESS[compression])
 
 
+_KNOWN: Final = frozenset({"builtins", "sklearn"})
+
+
 def needed_to_load(search: SearchCV, compression: str) -> dict[str, str]:
     """The versions of Python and of the distributions without which the fitted search cannot be loaded, or scores otherwise."""
     versions = {"python": platform.python_version(), **library_versions()}
-    modules = {type(each).__module__.partition(".")[0] for each in (*nested_estimators(search), search.cv)}
-    distributions = packages_distributions()
+    modules = {type(each).__module__.partition(".")[0] for each in (*nested_estimators(search), search.cv)} - _KNOWN
+    # not asked for in vain: to read what each installed file belongs to takes longer than a small search
+    distributions = packages_distributions() if modules else {}
     names = {name for module in modules for name in distributions.get(module, ())}
     if compression == "lz4":
         names.add("lz4")
