@@ -231,7 +231,7 @@ def test_there_is_no_way_back_from_the_first_version_in_use(place: Place, ask: A
         (["params", "forest", "--version", "9" * 30], "is not in the range 1<=x<=2147483647"),
         (["bless", "forest", "1", "--why", "x" * 1_025], "--why: must be of at most 1,024 characters, but got 1,025."),
         (["diff", "forest", "1"], "Missing argument 'AFTER'"),
-        (["download", "forest", "--only", "mode.joblib"], "--only: must be one of best_params.json, leaderboard.csv, "),
+        (["download", "forest", "--only", "mode.joblib"], "--only: must be one of best_params.json, verdict.txt, "),
     ],
 )
 def test_bad_use_exits_2_with_a_sentence(inside: Callable[..., Ended], arguments: list[str], message: str) -> None:
