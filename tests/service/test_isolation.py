@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
     "/v1/preflight": {"data_digest": "e", "samples": 1, "features": 1, "versions": {}},
     "/v1/claims": {"index": 0, "slots": 1, "claimant": "a"},
     "/v1/leave": {"index": 0},
+    "/v1/stages": {"index": 0, "known": 10, "rows": 12},
     "/v1/reuse": {"index": 0, "cells": [{**CELL, "identity": "0" * 32}]},
     "/v1/cells": {"index": 0, "results": [RESULT]},
     "/v1/complete": {
