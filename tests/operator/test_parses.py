@@ -40,4 +40,4 @@ async def test_a_search_is_opened_with_one_parse(world: World) -> None:
         await world.settle()
 
     assert world.status()["phase"] == "Running"
-    assert seen == {"validated": 1, "space": 1, "params spec.data.params": 1, "params spec.estimator.params": 1}
+    assert seen == {"validated": 1, "space": 1, "params spec.data.params": 1, "estimator": 1}

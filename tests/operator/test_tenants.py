@@ -28,7 +28,7 @@ from tuningjob_operator.control.queue import Backlog
 from tuningjob_operator.control.reconcile import PACE_SECONDS
 from tuningjob_operator.decide import status as status_
 from tuningjob_operator.decide.decision import Look, Observed
-from tuningjob_operator.decide.owned_objects import MAX_RESULT_BYTES, build_results, read_files
+from tuningjob_operator.decide.owned_objects import MAX_RESULT_BYTES, PUBLISHED_FILES, build_results, read_files
 from tuningjob_operator.decide.plan import plan
 from tuningjob_operator.decide.workforce import MAX_DEATHS
 from tuningjob_operator.names import ENDED_BY_MANIFEST
@@ -263,7 +263,7 @@ class Endless:
 
 @pytest.mark.parametrize("byte", [b"", b"0", b"\x00", b"\xff"])
 def test_no_more_of_a_result_is_read_than_an_object_can_hold(byte: bytes) -> None:
-    files = {name: Endless(byte) for name in ("best_params.json", "leaderboard.csv", "cv_results.csv")}
+    files = {name: Endless(byte) for name in PUBLISHED_FILES}
     opened: Any = files.__getitem__
     found = read_files(opened)
 
