@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imblearn.pipeline
 import numpy as np
 import pandas as pd
 import pytest
+from imblearn.over_sampling import SMOTE
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.decomposition import PCA
@@ -390,9 +392,8 @@ def test_what_draws_within_another_and_has_no_seed_is_not_known_again() -> None:
 
 
 def test_a_pipeline_of_imbalanced_learns_is_made_and_written() -> None:
-    pipeline = pytest.importorskip("imblearn.pipeline")
-    smote = pytest.importorskip("imblearn.over_sampling").SMOTE(random_state=0)
-    made = pipeline.Pipeline([("smote", smote), ("tree", DecisionTreeClassifier(max_depth=3, random_state=0))])
+    smote = SMOTE(random_state=0)
+    made = imblearn.pipeline.Pipeline([("smote", smote), ("tree", DecisionTreeClassifier(max_depth=3, random_state=0))])
     steps = [
         {"tuple": ["smote", {"class": "imblearn.over_sampling.SMOTE", "params": {"random_state": 0}}]},
         {"tuple": ["tree", TREE]},
