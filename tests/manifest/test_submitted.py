@@ -146,6 +146,9 @@ def test_the_result_is_what_fit_leaves(
         assert repr(run.result().get_params()) == repr(search.get_params())
     assert run.leaderboard()["candidate"].iloc[0] == want.best_index_
     assert run.verdict() == (tmp_path / "results/verdict.txt").read_text()
+    assert (
+        main(["verify", run.name, "--all", "--kubeconfig", str(kubeconfig)]) == 0
+    )  # from the manifest and the answer alone
     # nothing was loaded by then, and nobody has said where the results service is
     with pytest.raises(ClusterRefused, match="service: must be the URL of the results service"):
         _ = run.result().best_estimator_

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuningjob.cluster.run import Progress, Run
 
 
-def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every command about a cluster has, handed on as ``connect``."""
 
     @click.option("--namespace", "-n", help="[that of the kubeconfig's context]")
@@ -51,7 +51,7 @@ Connect = Callable[[], "Anything"]
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--watch", "is_watched", is_flag=True, help="Stay until it is over.")
-@_cluster_options
+@cluster_options
 def submit(file: Path, connect: Connect, *, is_watched: bool) -> None:
     """Begin the search of a manifest, as `kubectl apply` does; its data and modules must be in the cluster.
 
@@ -66,7 +66,7 @@ def submit(file: Path, connect: Connect, *, is_watched: bool) -> None:
 
 @click.command()
 @_name_argument
-@_cluster_options
+@cluster_options
 def watch(name: str, connect: Connect) -> None:
     """Show how far a search is, until it is over. Ctrl-C leaves it running; a second one within two seconds cancels it."""
     with connect() as cluster:
@@ -76,7 +76,7 @@ def watch(name: str, connect: Connect) -> None:
 @click.command()
 @_name_argument
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
-@_cluster_options
+@cluster_options
 def results(name: str, output: Path | None, connect: Connect) -> None:
     """Print what a search has found: the verdict in words. With --output its tables and best parameters, too, as files.
 
@@ -96,7 +96,7 @@ def results(name: str, output: Path | None, connect: Connect) -> None:
 @click.command()
 @_name_argument
 @click.option("--tail", "lines", type=click.IntRange(min=1), default=100, show_default=True, help="Lines of each pod.")
-@_cluster_options
+@cluster_options
 def logs(name: str, lines: int, connect: Connect) -> None:
     """Print what the pods of a search say, each line after its pod's name."""
     with connect() as cluster:
@@ -107,7 +107,7 @@ def logs(name: str, lines: int, connect: Connect) -> None:
 
 @click.command()
 @_name_argument
-@_cluster_options
+@cluster_options
 def cancel(name: str, connect: Connect) -> None:
     """End a search for good. What is finished is kept, and may be reused by another."""
     with connect() as cluster:

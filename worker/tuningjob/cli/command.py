@@ -5,7 +5,7 @@ import signal
 import click
 
 from tuningjob import __version__
-from tuningjob.cli import audit, cluster, download, manifest, report, run
+from tuningjob.cli import audit, cluster, download, manifest, report, run, verify
 from tuningjob.cli.console import err
 from tuningjob.errors import (
     ClusterRefused,
@@ -36,6 +36,7 @@ for command in (
     *audit.COMMANDS,
     *download.COMMANDS,
     *report.COMMANDS,
+    *verify.COMMANDS,
 ):
     cli.add_command(command)
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None) -> int:
     from tuningjob.search.stop import Terminated  # noqa: PLC0415  light: it imports signal alone
 
     try:
-        cli.main(arguments, standalone_mode=False)
+        ended = cli.main(arguments, standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
@@ -53,7 +54,8 @@ def main(arguments: list[str] | None) -> int:
         return error.exit_code
     except (TuningJobError, Terminated, click.Abort) as error:
         return _explain(error)
-    return ExitCode.DONE
+    # a command that ends by Exit has click return its code
+    return ended if isinstance(ended, int) else ExitCode.DONE
 
 
 def _explain(error: BaseException) -> ExitCode:
