@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from tuningjob.manifest.fields import ObjectName
-from tuningjob.manifest.model import Model, Rule, exactly_one_of
+from tuningjob.manifest.model import Model, Constraint, exactly_one_of
 from tuningjob.manifest.urls import FileUrl, Sha256
 
 CODE_PATH: Final = "/code"  # where the operator mounts a ConfigMap or a claim
@@ -14,9 +14,9 @@ CODE_PATH: Final = "/code"  # where the operator mounts a ConfigMap or a claim
 class Code(Model):
     """Modules that pods import, from the folder at the top: of a ConfigMap, of a claim, or of an archive behind a URL."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of("config_map", "persistent_volume_claim", "url"),
-        Rule(
+        Constraint(
             "has(self.url) == has(self.sha256)",
             lambda code: (code.url is None) == (code.sha256 is None),
             "with a sha256 beside a url, and only there",

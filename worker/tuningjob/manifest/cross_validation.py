@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tuningjob.manifest.fields import FILLED_IN, DottedPath, Params
 from tuningjob.manifest.literals import Arguments, parse_params
-from tuningjob.manifest.model import Model, Rule, must_be, not_both
+from tuningjob.manifest.model import Model, Constraint, must_be, not_both
 
 SPLITTER: Final = "spec.crossValidation.splitter"
 GROUPS: Final = "spec.crossValidation.groups"
@@ -45,14 +45,14 @@ def _without_options_of_folds(cv: "CrossValidation") -> bool:
     return cv.folds is not None or (cv.shuffle is None and cv.random_state is None and cv.repeats is None)
 
 
-_RULES: Final = (
-    Rule(
+_CONSTRAINTS: Final = (
+    Constraint(
         f"[{', '.join(f'has(self.{name})' for name in _WAYS)}].filter(given, given).size() <= 1",
         lambda cv: sum(getattr(cv, name) is not None for name in _WAYS) == 1,
         "with one of folds, splitter and predefined",
         "Remove the others.",
     ),
-    Rule(
+    Constraint(
         "!has(self.splitter) && !has(self.predefined) || "
         "!has(self.shuffle) && !has(self.randomState) && !has(self.repeats)",
         _without_options_of_folds,
@@ -60,19 +60,19 @@ _RULES: Final = (
         "A splitter has its own in its params.",
     ),
     not_both("groups", "predefined"),
-    Rule(
+    Constraint(
         "!has(self.groups) || !has(self.repeats)",
         lambda cv: cv.groups is None or cv.repeats is None,
         "with groups or repeats, not both",
         "scikit-learn repeats no folds of groups.",
     ),
-    Rule(
+    Constraint(
         "!has(self.repeats) || !has(self.shuffle) || self.shuffle",
         lambda cv: cv.repeats is None or cv.shuffle is not False,
         "with shuffle: true beside repeats",
         "Folds that are repeated are shuffled.",
     ),
-    Rule(
+    Constraint(
         "has(self.randomState) == (has(self.repeats) || has(self.shuffle) && self.shuffle)",
         _has_seed_if_drawn,
         "with a randomState if folds are shuffled or repeated, and only then",
@@ -94,7 +94,7 @@ _RULES: Final = (
 class CrossValidation(Model):
     """How the data is divided: in folds, by a splitter, or as a column says."""
 
-    rules: ClassVar[tuple[Rule, ...]] = _RULES
+    constraints: ClassVar[tuple[Constraint, ...]] = _CONSTRAINTS
 
     folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         default=None,

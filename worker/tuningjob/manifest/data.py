@@ -12,7 +12,7 @@ from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectN
 from tuningjob.manifest.literals import Arguments, parse_params
 from tuningjob.manifest.model import (
     Model,
-    Rule,
+    Constraint,
     exactly_one_of,
     must_be,
     never_beside,
@@ -42,7 +42,7 @@ def _listed(names: str | list[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else names or []
 
 
-def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
+def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Constraint:
     """No column of the field has another part. In Python alone: to CEL target and features have no type."""
 
     def both(data: "Data") -> set[str]:
@@ -52,22 +52,22 @@ def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Rule:
         must_be_apart, advice = f"a column that is not among {what}", f"Remove {min(both(data))!r} from one of them."
         return must_be(must_be_apart, advice, field=to_camel(name), got=getattr(data, name))
 
-    return Rule("", lambda data: not both(data), f"with another column as {to_camel(name)}", closer=refusal)
+    return Constraint("", lambda data: not both(data), f"with another column as {to_camel(name)}", closer=refusal)
 
 
-_RULES: Final = (
+_CONSTRAINTS: Final = (
     exactly_one_of("loader", "path", "url", "query", "function"),
     no_params_beside("path"),
     no_params_beside("url"),
     no_params_beside("query"),
     *(never_beside(name, "query") for name in ("format", "persistent_volume_claim", "config_map", "read")),
-    Rule(
+    Constraint(
         f"!has(self.query) || has(self.sort) || self.query.sql.matches('{ORDERED_IN_CEL}')",
         lambda data: data.query is None or data.sort is not None or data.query.is_ordered,
         "with an ORDER BY in the query, or with a sort",
         "A database gives rows in any order, and every pod must have the same.",
     ),
-    Rule(
+    Constraint(
         f"!has(self.loader) || {_LOADERS_IN_CEL}",
         _is_loader,
         "with a loader of sklearn.datasets",
@@ -88,12 +88,12 @@ _RULES: Final = (
     not_both("persistent_volume_claim", "config_map"),
     never_beside("persistent_volume_claim", "url"),
     never_beside("config_map", "url"),
-    Rule(
+    Constraint(
         "!has(self.sha256) || has(self.url)",
         lambda data: data.sha256 is None or data.url is not None,
         "with a sha256 beside a url alone",
     ),
-    Rule(
+    Constraint(
         "!has(self.url) || has(self.format) || ['.csv', '.parquet', '.pq'].exists(suffix, "
         "self.url.split('?')[0].lowerAscii().endsWith(suffix))",
         lambda data: data.url is None or data.file_format is not None,
@@ -105,7 +105,7 @@ _RULES: Final = (
             got=data.source,
         ),
     ),
-    Rule(
+    Constraint(
         "!has(self.path) || !self.path.split('/').exists(part, part == '..')",
         _is_below,
         "with a path that stays below its folder",
@@ -113,7 +113,7 @@ _RULES: Final = (
             "a path that stays below its folder, without ..", _BELOW, field="path", got=data.path
         ),
     ),
-    Rule(
+    Constraint(
         "!has(self.path) || has(self.format) || self.path.endsWith('/') || ['csv', 'parquet', 'pq'].exists(suffix, "
         "self.path.lowerAscii() == suffix || self.path.lowerAscii().endsWith('.' + suffix))",
         lambda data: data.path is None or data.file_format is not None,
@@ -130,7 +130,7 @@ _RULES: Final = (
     _apart("target", "what is excluded", lambda data: _listed(data.exclude)),
     _apart("sample_weight", "the features", lambda data: _listed(data.features)),
     _apart("sample_weight", "the targets", lambda data: data.targets),
-    Rule(
+    Constraint(
         "!has(self.read) || !has(self.path) && !has(self.url) || "
         "(has(self.format) ? self.format == 'csv' : has(self.path) ? "
         "self.path.lowerAscii() == 'csv' || self.path.lowerAscii().endsWith('.csv') : "
@@ -145,7 +145,7 @@ _RULES: Final = (
 class Data(Model):
     """Where X and y come from: a loader of scikit-learn's, a file, or a function."""
 
-    rules: ClassVar[tuple[Rule, ...]] = _RULES
+    constraints: ClassVar[tuple[Constraint, ...]] = _CONSTRAINTS
 
     loader: DottedPath | None = Field(
         default=None, description="A function of sklearn.datasets, e.g. sklearn.datasets.load_iris."

@@ -25,7 +25,7 @@ from tuningjob.manifest.literals import (
 )
 from tuningjob.manifest.model import (
     Model,
-    Rule,
+    Constraint,
     cel_rules,
     exactly_one_of,
     exactly_one_untyped,
@@ -51,7 +51,7 @@ _Name = Annotated[str, Field(pattern=STEP_NAME, max_length=63), _NO_DUNDER]
 class Step(Model):
     """One step of a pipeline."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_untyped("class_", "pipeline", "columns", "union"),
         params_only_beside_class(),
     )
@@ -81,7 +81,7 @@ class UnionPart(Step):
 class ColumnPart(Model):
     """What is done to some columns."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_untyped("class_", "pipeline", "union"),
         params_only_beside_class(),
     )
@@ -106,7 +106,7 @@ class ColumnPart(Model):
 class Estimator(Model):
     """What is tuned: a class, a pipeline, a column transformer, a union, or what a function of one's own returns."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of(
             "pipeline",
             "columns",

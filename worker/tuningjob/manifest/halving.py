@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from tuningjob.manifest.model import Model, Rule, cel_rules, must_be
+from tuningjob.manifest.model import Model, Constraint, cel_rules, must_be
 
 HALVING: Final = "spec.search.halving"
 SAMPLES: Final = "n_samples"
@@ -45,8 +45,8 @@ _Least = Annotated[
 class Halving(Model):
     """scikit-learn's HalvingGridSearchCV of a grid, and its HalvingRandomSearchCV of what is drawn."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             f"self.resource == '{SAMPLES}' || has(self.maxResources)",
             lambda halving: halving.resource == SAMPLES or halving.max_resources is not None,
             "with maxResources where the resource is a parameter",

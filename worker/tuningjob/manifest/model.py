@@ -1,7 +1,7 @@
-"""What every part of a manifest shares: its spelling, and rules that tie its fields together, for CEL and Python at once.
+"""What every part of a manifest shares: its spelling, and constraints that tie its fields together, in CEL and Python at once.
 
-A rule is written once. The CRD gets it as CEL with its message, pydantic as a check with the same message. Where Python can say
-more than the API server, because it may name the one field that is wrong, the rule says how (``closer``).
+A constraint is written once. The CRD gets it as a rule in CEL with its message, pydantic as a check with the same message. Python
+may name the one field that is wrong, which the API server cannot: then the constraint says how (``closer``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ def cel_rules(*rules: tuple[str, str]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Constraint:
     """What ties fields of a model together: ``cel`` is for the API server, ``holds`` is the same in Python.
 
     Without ``cel`` it is for ``schema`` to say to the API server. ``closer`` makes the refusal that is given here, if it says
@@ -60,11 +60,11 @@ class Rule:
             raise self.closer(model) if self.closer else must_be(self.expected, self.advice)
 
 
-def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Rule:
+def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Constraint:
     """Exactly one of these fields is given."""
     given = [f"has(self.{in_cel(_written(name))})" for name in names]
     pair = len(given) == 2
-    return Rule(
+    return Constraint(
         " != ".join(given) if pair else f"[{', '.join(given)}].filter(given, given).size() == 1",
         lambda model: sum(_is_given(model, name) for name in names) == 1,
         expected or f"with exactly one of {', '.join(map(_written, names[:-1]))} and {_written(names[-1])}",
@@ -72,28 +72,28 @@ def exactly_one_of(*names: str, expected: str = "", advice: str = "") -> Rule:
     )
 
 
-def not_both(one: str, other: str) -> Rule:
+def not_both(one: str, other: str) -> Constraint:
     """At most one of two fields is given."""
-    return Rule(
+    return Constraint(
         f"!has(self.{in_cel(_written(one))}) || !has(self.{in_cel(_written(other))})",
         lambda model: not (_is_given(model, one) and _is_given(model, other)),
         f"with {_written(one)} or {_written(other)}, not both",
     )
 
 
-def never_beside(name: str, other: str) -> Rule:
+def never_beside(name: str, other: str) -> Constraint:
     """The field is not given beside the other one, which makes no use of it."""
-    return Rule(
+    return Constraint(
         f"!has(self.{in_cel(_written(other))}) || !has(self.{in_cel(_written(name))})",
         lambda model: not (_is_given(model, name) and _is_given(model, other)),
         f"without {_written(name)} beside a {_written(other)}",
     )
 
 
-def not_both_untyped(one: str, other: str, expected: str) -> Rule:
+def not_both_untyped(one: str, other: str, expected: str) -> Constraint:
     """At most one of two fields is given. In the schema, because CEL cannot see a field that has no type."""
     neither = [{"not": {"required": [_written(name)]}} for name in (one, other)]
-    return Rule(
+    return Constraint(
         "",
         lambda model: not (_is_given(model, one) and _is_given(model, other)),
         expected,
@@ -101,10 +101,10 @@ def not_both_untyped(one: str, other: str, expected: str) -> Rule:
     )
 
 
-def exactly_one_untyped(*names: str) -> Rule:
+def exactly_one_untyped(*names: str) -> Constraint:
     """Exactly one of these fields is given. In the schema, because CEL cannot see a field that has no type."""
     written = list(map(_written, names))
-    return Rule(
+    return Constraint(
         "",
         lambda model: sum(_is_given(model, name) for name in names) == 1,
         f"with exactly one of {', '.join(written[:-1])} and {written[-1]}",
@@ -117,9 +117,9 @@ def _alone(name: str, names: Sequence[str]) -> dict[str, Any]:
     return {"required": [name], "not": {"anyOf": [{"required": [other]} for other in names if other != name]}}
 
 
-def only_beside(name: str, other: str) -> Rule:
+def only_beside(name: str, other: str) -> Constraint:
     """The field, which has no type, is not given without the other one."""
-    return Rule(
+    return Constraint(
         "",
         lambda model: not _is_given(model, name) or _is_given(model, other),
         f"with {_written(name)} only beside {_written(other)}",
@@ -127,9 +127,9 @@ def only_beside(name: str, other: str) -> Rule:
     )
 
 
-def params_only_beside_class() -> Rule:
+def params_only_beside_class() -> Constraint:
     """``params`` is empty without a class. In the schema, because CEL cannot see ``params``."""
-    return Rule(
+    return Constraint(
         "",
         lambda model: _is_given(model, "class_") or not model.params,
         "without params beside anything but a class",
@@ -138,11 +138,11 @@ def params_only_beside_class() -> Rule:
     )
 
 
-def no_params_beside(name: str, advice: str = "") -> Rule:
+def no_params_beside(name: str, advice: str = "") -> Constraint:
     """``params`` is empty if the field is given. In the schema, because CEL cannot see ``params``."""
     # wrapped in allOf, because pydantic rewrites anyOf
     schema = {"allOf": [{"anyOf": [{"not": {"required": [name]}}, {"properties": {"params": {"maxProperties": 0}}}]}]}
-    return Rule(
+    return Constraint(
         "",
         lambda model: not (_is_given(model, name) and model.params),
         f"without params beside a {name}",
@@ -170,22 +170,22 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
 
     # in the order in which they are checked: the first that does not hold is the one that is reported
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    constraints: ClassVar[tuple[Constraint, ...]] = ()
 
     @model_validator(mode="after")
-    def _keeps_its_rules(self) -> Self:
-        for rule in self.rules:
-            rule.check(self)
+    def _keeps_its_constraints(self) -> Self:
+        for constraint in self.constraints:
+            constraint.check(self)
         return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         found = handler(schema)
         whole = handler.resolve_ref_schema(found)
-        if in_cel := [(rule.cel, rule.message) for rule in cls.rules if rule.cel]:
+        if in_cel := [(constraint.cel, constraint.message) for constraint in cls.constraints if constraint.cel]:
             whole.update(cel_rules(*in_cel))
-        for rule in cls.rules:
-            for key, said in (rule.schema or {}).items():
-                # of several rules each adds its own to what all must hold
+        for constraint in cls.constraints:
+            for key, said in (constraint.schema or {}).items():
+                # of several constraints each adds its own to what all must hold
                 whole[key] = [*whole.get(key, ()), *said] if key == "allOf" else said
         return found

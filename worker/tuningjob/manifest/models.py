@@ -5,11 +5,11 @@ Values that have no type here (parameters) are parsed by ``literals`` and ``grid
 no other module reads them unparsed. What needs scikit-learn to be judged is ``tuningjob.search.problem``'s.
 
 What is checked here, the API server checks too: by the schema, or by a rule in CEL beside the Python that says the same
-(``model.Rule``, ``fields.Checked``). A differential test holds the two together. What is inside of params and grid.parameters
+(``model.Constraint``, ``fields.Checked``). A differential test holds the two together. What is inside of params and grid.parameters
 the operator alone can judge: to CEL these values have no type, so no rule may stand on them or look into them. CEL can still
 detect a change: comparing the enclosing object compares these values as data (``crd.freeze``).
 
-A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Rule``.
+A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Constraint``.
 """
 
 from functools import cached_property
@@ -22,7 +22,7 @@ from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
 from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_KEY, matching
-from tuningjob.manifest.model import Model, Rule, must_be
+from tuningjob.manifest.model import Model, Constraint, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
 from tuningjob.manifest.scoring import MetricName, Metrics, Scoring, count_of, parse_metrics
@@ -43,7 +43,7 @@ class Artifacts(Model):
     )
 
 
-def _no_feature(name: str) -> Rule:
+def _no_feature(name: str) -> Constraint:
     """A column that crossValidation names is neither a target nor a feature. In Python alone: to CEL these have no type."""
 
     def named(spec: "TuningJobSpec") -> str | None:
@@ -55,7 +55,7 @@ def _no_feature(name: str) -> Rule:
         others = {*spec.data.targets, *([features] if isinstance(features, str) else features or ())}
         return named(spec) is None or named(spec) not in others
 
-    return Rule(
+    return Constraint(
         "",
         holds,
         f"with a column in crossValidation.{name} that is neither a target nor a feature",
@@ -68,15 +68,15 @@ def _no_feature(name: str) -> Rule:
     )
 
 
-_RULES: Final = (
-    Rule(
+_CONSTRAINTS: Final = (
+    Constraint(
         "!has(self.data.loader) && !has(self.data.__function__) || "
         "!has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
         lambda spec: (spec.data.loader is None and spec.data.function is None) or not spec.cross_validation.columns,
         "without crossValidation.groups and crossValidation.predefined beside a loader or a function",
         "They name columns of a file: give a path.",
     ),
-    Rule(
+    Constraint(
         "!has(self.code) || !has(self.pod) || !has(self.pod.volumes) || "
         f"self.pod.volumes.all(volume, !(volume.mountPath + '/').startsWith('{CODE_PATH}/'))",
         lambda spec: (
@@ -86,7 +86,7 @@ _RULES: Final = (
         f"without a volume of spec.pod at {CODE_PATH} or below it beside spec.code",
         "That is where the code is mounted.",
     ),
-    Rule(
+    Constraint(
         "",
         lambda spec: spec.search.halving is None or spec.scoring is None or isinstance(spec.scoring, str),
         "with one scorer's name in scoring, or none, beside search.halving",
@@ -97,13 +97,13 @@ _RULES: Final = (
             got="several metrics or a map",
         ),
     ),
-    Rule(
+    Constraint(
         "!has(self.search.halving) || !has(self.select) && !(has(self.baseline) && self.baseline)",
         lambda spec: spec.search.halving is None or (spec.select is None and not spec.baseline),
         "without select and baseline beside search.halving",
         "The best of the last round is the answer, and its scores are on samples of their own.",
     ),
-    Rule(
+    Constraint(
         "!has(self.search.nested) || !has(self.crossValidation.predefined)",
         lambda spec: spec.search.nested is None or spec.cross_validation.predefined is None,
         "without crossValidation.predefined beside search.nested",
@@ -117,8 +117,8 @@ _RULES: Final = (
 class TuningJobSpec(Model):
     """GridSearchCV, as a manifest."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             "",
             lambda spec: spec.refit is not None or count_of(spec.scoring) <= 1,
             "with a refit where scoring has several metrics",
@@ -137,7 +137,7 @@ class TuningJobSpec(Model):
                 ]
             },
         ),
-        Rule(
+        Constraint(
             "!has(self.select) || !has(self.select.maxOverfitGap) || self.returnTrainScore",
             lambda spec: spec.select is None or spec.select.max_overfit_gap is None or spec.return_train_score,
             "with returnTrainScore: true where select has a maxOverfitGap",
@@ -149,7 +149,7 @@ class TuningJobSpec(Model):
                 got=spec.select.max_overfit_gap,
             ),
         ),
-        *_RULES,
+        *_CONSTRAINTS,
     )
 
     estimator: Estimator = Field(description="What is tuned.")

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from tuningjob.manifest.cross_validation import CrossValidation
-from tuningjob.manifest.model import Model, Rule, must_be
+from tuningjob.manifest.model import Model, Constraint, must_be
 
 NESTED: Final = "spec.search.nested"
 _SEED: Final = "Every pod must divide the data alike."
@@ -14,8 +14,8 @@ _SEED: Final = "Every pod must divide the data alike."
 class Nested(Model):
     """Outer folds around the search: scikit-learn's cross_validate of it."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             "has(self.randomState) == (has(self.shuffle) && self.shuffle)",
             lambda nested: (nested.random_state is not None) == bool(nested.shuffle),
             "with a randomState if folds are shuffled, and only then",

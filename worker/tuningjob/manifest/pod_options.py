@@ -17,7 +17,7 @@ from tuningjob.manifest.fields import (
     different,
     matching,
 )
-from tuningjob.manifest.model import Model, Rule, cel_rules, exactly_one_of, must_be
+from tuningjob.manifest.model import Model, Constraint, cel_rules, exactly_one_of, must_be
 from tuningjob.manifest.wellknown import ENV_COMPLETION_INDEX, ENV_JOBLIB_CPUS, THREAD_CAPS
 
 # Where the operator mounts what a worker needs, and the variables that it sets: see the operator's job.py.
@@ -33,14 +33,14 @@ _EXISTS: Final = "has(self.operator) && self.operator == 'Exists'"
 class Toleration(Model):
     """A core/v1 Toleration."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             f"has(self.key) || {_EXISTS}",
             lambda it: it.key is not None or it.operator == "Exists",
             "with a key, or with the operator Exists",
             "It tolerates every taint.",
         ),
-        Rule(
+        Constraint(
             f"!has(self.value) || !({_EXISTS})",
             lambda it: it.value is None or it.operator != "Exists",
             "without a value beside the operator Exists",
@@ -48,7 +48,7 @@ class Toleration(Model):
                 "without a value beside the operator Exists", "Leave it out, or write operator: Equal."
             ),
         ),
-        Rule(
+        Constraint(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
             lambda it: it.toleration_seconds is None or it.effect == "NoExecute",
             "with the effect NoExecute beside tolerationSeconds",
@@ -116,7 +116,7 @@ _OWN_VARIABLE: Final = Checked(
 class EnvVar(Model):
     """A variable of the worker's environment: a value, or a key of a Secret or a ConfigMap."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (exactly_one_of("value", "secret", "config_map"),)
+    constraints: ClassVar[tuple[Constraint, ...]] = (exactly_one_of("value", "secret", "config_map"),)
 
     name: Annotated[
         str,
@@ -155,9 +155,9 @@ _FREE: Final = Checked(
 class Volume(Model):
     """A volume of the worker's: a Secret, a ConfigMap or a claim, read-only unless it says otherwise, or an emptyDir."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of("secret", "config_map", "persistent_volume_claim", "empty_dir"),
-        Rule(
+        Constraint(
             "!has(self.readOnly) || has(self.persistentVolumeClaim)",
             lambda it: it.read_only is None or it.persistent_volume_claim is not None,
             "without readOnly where there is no persistentVolumeClaim",

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 from pydantic import Field, WithJsonSchema
 
 from tuningjob.manifest.fields import ColumnName, matching
-from tuningjob.manifest.model import Model, Rule, cel_rules
+from tuningjob.manifest.model import Model, Constraint, cel_rules
 
 Dtype = Literal[
     "bool", "boolean", "category", "float32", "float64", "Float32", "Float64", "int8", "int16", "int32", "int64", "Int8", "Int16",
@@ -49,8 +49,8 @@ def _signs_differ(read: "ReadOptions") -> bool:
 class ReadOptions(Model):
     """How a CSV file is written. Each is an argument of ``pandas.read_csv``, whose defaults hold."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             "self.delimiter != self.decimal && self.delimiter != self.quoteChar && self.decimal != self.quoteChar && "
             "(!has(self.thousands) || !(self.thousands in [self.delimiter, self.decimal, self.quoteChar])) && "
             "(!has(self.comment) || !(self.comment in [self.delimiter, self.decimal, self.quoteChar])) && "
@@ -59,7 +59,7 @@ class ReadOptions(Model):
             "with another character for each of delimiter, decimal, quoteChar, thousands, escapeChar and comment",
             "A file with decimal: ',' mostly has delimiter: ';'.",
         ),
-        Rule(
+        Constraint(
             "self.header || has(self.names)",
             lambda read: read.header or read.names is not None,
             "with names beside header: false",

@@ -5,15 +5,15 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from tuningjob.manifest.fields import MAX_SECONDS, Cpu, Memory, is_quantity
-from tuningjob.manifest.model import Model, Rule
+from tuningjob.manifest.model import Model, Constraint
 from tuningjob.manifest.quantity import parse_quantity
 
 
 class Resources(Model):
     """What each pod gets: requests and limits, always both, always equal."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             # nothing to add where one of the two is no quantity: it has been reported
             f"!has(self.memoryLimit) || !{is_quantity('self.memoryLimit')} || !{is_quantity('self.memory')} || "
             "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",

@@ -16,7 +16,7 @@ from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.fields import UNTYPED, DottedPath
 from tuningjob.manifest.literals import Arguments, parse_params, shown
-from tuningjob.manifest.model import Model, Rule, exactly_one_of, must_be
+from tuningjob.manifest.model import Model, Constraint, exactly_one_of, must_be
 from tuningjob.manifest.refusals import nearest, problem_of
 from tuningjob.manifest.spelling import to_json
 
@@ -59,9 +59,9 @@ def _methods(value: object) -> object:
 class Measure(Model):
     """A metric that has no name in scikit-learn: a function of y, or a scorer of one's own."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of("function", "scorer"),
-        Rule(
+        Constraint(
             "",
             lambda measure: measure.scorer is None or not measure.model_fields_set - {"scorer"},
             "without anything beside a scorer",

@@ -8,7 +8,7 @@ from pydantic import Field
 from tuningjob.manifest.fields import Untyped
 from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
 from tuningjob.manifest.halving import Halving
-from tuningjob.manifest.model import Model, Rule, exactly_one_of
+from tuningjob.manifest.model import Model, Constraint, exactly_one_of
 from tuningjob.manifest.nested import Nested
 from tuningjob.manifest.refine import Refine
 
@@ -44,21 +44,21 @@ class RandomSearch(Model):
 class Search(Model):
     """Which candidates are tried."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of("grid", "random", expected="either a grid or random"),
-        Rule(
+        Constraint(
             "!has(self.random) || !has(self.halving) || !has(self.halving.randomState)",
             lambda search: search.random is None or search.halving is None or search.halving.random_state is None,
             "without halving.randomState beside random",
             "Candidates and samples are drawn by random.randomState.",
         ),
-        Rule(
+        Constraint(
             "[has(self.halving), has(self.refine), has(self.nested)].filter(given, given).size() <= 1",
             lambda search: sum(each is not None for each in (search.halving, search.refine, search.nested)) <= 1,
             "with one of halving, refine and nested",
             "Remove the others.",
         ),
-        Rule(
+        Constraint(
             "!has(self.random) || !has(self.refine)",
             lambda search: search.random is None or search.refine is None,
             "with a grid beside refine",

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from tuningjob.manifest.fields import Checked
-from tuningjob.manifest.model import Model, Rule, cel_rules, must_be
+from tuningjob.manifest.model import Model, Constraint, cel_rules, must_be
 
 RULES: Final = ("best", "one_standard_error", "fastest_within", "most_stable")
 
@@ -50,8 +50,8 @@ def _given(select: "Select") -> int:
 class Select(Model):
     """Which candidate is chosen; best by default."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
+    constraints: ClassVar[tuple[Constraint, ...]] = (
+        Constraint(
             "[has(self.best), has(self.oneStandardError), has(self.fastestWithin), has(self.mostStable)]"
             ".filter(given, given).size() <= 1",
             lambda select: _given(select) <= 1,
