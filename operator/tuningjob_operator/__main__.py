@@ -27,10 +27,10 @@ from tuningjob_operator.cluster.contract import (
     LEASES_ACCESS,
     NODES_ACCESS,
     REQUIRED_ACCESS,
-    Access,
     ApiError,
-    Cluster,
+    ClusterApi,
     NotFound,
+    Permission,
     lease_access,
 )
 from tuningjob_operator.control import loops, watch
@@ -68,7 +68,7 @@ class CannotStart(Exception):
     """What is missing, in a sentence for the administrator."""
 
 
-async def check_access(cluster: Cluster, namespaces: tuple[str, ...], *, with_nodes: bool = False) -> None:
+async def check_access(cluster: ClusterApi, namespaces: tuple[str, ...], *, with_nodes: bool = False) -> None:
     """Raises CannotStart if RBAC forbids anything that the operator does; ApiError if it cannot be told."""
     missing = [f"{NODES_ACCESS} in all namespaces"] if with_nodes and not await cluster.may(NODES_ACCESS, None) else []
     missing += [
@@ -81,13 +81,13 @@ async def check_access(cluster: Cluster, namespaces: tuple[str, ...], *, with_no
         raise CannotStart(f"The operator's service account must be allowed to: {'; '.join(missing)}.")
 
 
-async def check_leases(cluster: Cluster, settings: Settings) -> None:
+async def check_leases(cluster: ClusterApi, settings: Settings) -> None:
     """Raises CannotStart if RBAC forbids the Leases by which operators agree; ApiError if it cannot be told."""
     if not settings.release:
         return
     own, _, name = settings.release.partition("/")
     scopes = settings.watch_namespaces or (settings.lease_namespace,)
-    wanted: list[tuple[Access, str | None]] = [(access, own) for access in lease_access(name)]
+    wanted: list[tuple[Permission, str | None]] = [(access, own) for access in lease_access(name)]
     wanted += [(access, namespace) for namespace in scopes for access in lease_access(SCOPE_NAME)]
     if not settings.watch_namespaces:
         wanted.append((LEASES_ACCESS, None))
@@ -113,7 +113,7 @@ async def until_answered(ask: Callable[[], Awaitable[None]]) -> None:
 
 
 async def start(
-    cluster: Cluster, resync: loops.Resync, namespaces: tuple[str, ...], *, with_nodes: bool = False
+    cluster: ClusterApi, resync: loops.Resync, namespaces: tuple[str, ...], *, with_nodes: bool = False
 ) -> None:
     """Look at everything once, before kopf does: it would never notice a CRD that comes later. Raises CannotStart."""
     reason = ""

@@ -64,7 +64,7 @@ _QUOTE: Final = ord('"')
 _IN_LIST, _IN_ITEMS, _IN_ITEM = 1, 2, 3  # how many brackets are open there
 
 
-class Member(NamedTuple):
+class JsonField(NamedTuple):
     """One field of an object: its value as text, how deep lists and maps are inside each other there, and fields that it has.
 
     One level more than there is may be counted.
@@ -75,7 +75,7 @@ class Member(NamedTuple):
     fields: "Members"
 
 
-Members = dict[bytes, Member]
+Members = dict[bytes, JsonField]
 _NONE: Final[Members] = {}
 
 
@@ -101,7 +101,7 @@ def _members(text: bytes, at: int, inside: Collection[bytes] = ()) -> tuple[Memb
             depth = 1 + max((field.depth for field in fields.values()), default=0)
         else:
             at, depth = _end_of_value(text, start)
-        found[name] = Member(text[start:at], depth, fields)
+        found[name] = JsonField(text[start:at], depth, fields)
         at = _after_blanks(text, at)
     return found, at + 1
 
@@ -135,7 +135,7 @@ def _end_of_value(text: bytes, at: int) -> tuple[int, int]:
     raise ValueError(f"must be a whole value at byte {at}")
 
 
-class Splitter:
+class ListSplitter:
     """Takes the text of a list as it comes, and hands out its items one by one, as text. ``rest`` is the list without them."""
 
     def __init__(self) -> None:
@@ -227,9 +227,9 @@ def slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> b
     return _object({name: _bounded(member) for name, member in found.items() if member.fields or _is_bounded(member)})
 
 
-def _only(member: Member | None, names_: Collection[bytes]) -> Member:
+def _only(member: JsonField | None, names_: Collection[bytes]) -> JsonField:
     fields = {} if member is None else {name: each for name, each in member.fields.items() if name in names_}
-    return Member(b"{}", 1, fields)
+    return JsonField(b"{}", 1, fields)
 
 
 def _slim_tuningjob(found: Members, spec_bytes: int) -> bytes:
@@ -260,7 +260,7 @@ def _tuningjob_metadata(fields: Members) -> bytes:
     return _object(parts)
 
 
-def _bounded(member: Member) -> bytes:
+def _bounded(member: JsonField) -> bytes:
     """The value; of an object with fields what is bounded of these."""
     if not member.fields:
         return member.text
@@ -270,7 +270,7 @@ def _bounded(member: Member) -> bytes:
     )
 
 
-def _is_bounded(member: Member) -> bool:
+def _is_bounded(member: JsonField) -> bool:
     return len(member.text) <= _MAX_FIELD_BYTES and member.depth <= _MAX_FIELD_DEPTH
 
 

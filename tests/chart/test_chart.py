@@ -13,7 +13,7 @@ import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
-from tuningjob_operator.cluster.contract import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Access, lease_access
+from tuningjob_operator.cluster.contract import LEASES_ACCESS, NODES_ACCESS, REQUIRED_ACCESS, Permission, lease_access
 from tuningjob_operator.control.lease import SCOPE_NAME
 from tuningjob_operator.service.identity import find_audience
 
@@ -403,7 +403,7 @@ def granted(rules: list[Manifest]) -> set[tuple[str, str, str]]:
     }
 
 
-def as_right(access: Access) -> tuple[str, str, str]:
+def as_right(access: Permission) -> tuple[str, str, str]:
     return access.verb, access.group, "/".join(filter(None, (access.resource, access.subresource)))
 
 

@@ -14,7 +14,7 @@ from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the
 from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.control.loops import PassOutcome
 from tuningjob_operator.control.telemetry import Telemetry
-from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.metrics import ServiceMetrics
 
 pytestmark = pytest.mark.cluster
 
@@ -181,7 +181,7 @@ def exposed(registry: CollectorRegistry) -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def metrics() -> dict[str, set[str]]:
     """Of both processes, with a sample of each, so that labels are seen."""
-    service, operator = Metrics(), Telemetry(Cache())
+    service, operator = ServiceMetrics(), Telemetry(Cache())
     operator.show(queue=[], resync_age=lambda: 0.0, leads=lambda: True)
     found = exposed(service.registry) | exposed(operator.registry)
     assert generate_latest(service.registry)
@@ -199,7 +199,7 @@ def test_every_metric_of_the_dashboard_is_one_that_the_code_exposes(
 def known_labels() -> set[str]:
     """Of all that the two processes expose."""
     known = {"le", "phase"}
-    for owner in (Metrics(), Telemetry(Cache())):
+    for owner in (ServiceMetrics(), Telemetry(Cache())):
         for found in vars(owner).values():
             known |= set(getattr(found, "_labelnames", ()))
     return known

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.journal.makers import a_result, a_search
-from tuningjob.journal.deaths import Verdict, Victim, dump_victims, load_victims, pardoned, verdict
+from tuningjob.journal.deaths import DeathCount, Victim, dump_victims, load_victims, pardoned, verdict
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Unit
 from tuningjob.protocol.requests import ClaimRequest, Report
@@ -108,20 +108,20 @@ def test_a_unit_is_never_pardoned_for_deaths_whose_names_are_not_known() -> None
 @pytest.mark.parametrize(
     ("memories", "want"),
     [
-        ([], Verdict(0, 0)),
-        ([1], Verdict(1, 0)),
-        ([1, 1], Verdict(1, 1)),
-        ([1, 2], Verdict(1, 2)),
-        ([1, 1, 2], Verdict(1, 2)),
-        ([1, 1, 2, 4], Verdict(2, 0)),
-        ([1, 1, 2, 4, 1], Verdict(3, 0)),
-        ([4, 4], Verdict(2, 0)),
-        ([1, 0], Verdict(2, 0)),
-        ([0, 1], Verdict(1, 1)),
-        ([1, 1, 0], Verdict(2, 0)),
+        ([], DeathCount(0, 0)),
+        ([1], DeathCount(1, 0)),
+        ([1, 1], DeathCount(1, 1)),
+        ([1, 2], DeathCount(1, 2)),
+        ([1, 1, 2], DeathCount(1, 2)),
+        ([1, 1, 2, 4], DeathCount(2, 0)),
+        ([1, 1, 2, 4, 1], DeathCount(3, 0)),
+        ([4, 4], DeathCount(2, 0)),
+        ([1, 0], DeathCount(2, 0)),
+        ([0, 1], DeathCount(1, 1)),
+        ([1, 1, 0], DeathCount(2, 0)),
     ],
 )
-def test_what_deaths_mean_is_said_by_the_memory_of_each(memories: list[int], want: Verdict) -> None:
+def test_what_deaths_mean_is_said_by_the_memory_of_each(memories: list[int], want: DeathCount) -> None:
     victims = [Victim(f"pod-{number}", memory) for number, memory in enumerate(memories)]
     assert verdict(victims, 4) == want
     assert load_victims(dump_victims(victims)) == victims

@@ -24,7 +24,7 @@ from tests.servers.apiserver import ApiServer
 from tests.truth import assert_equal_to_the_bit, quietly_fitted
 from tuningjob import Cluster
 from tuningjob.cli.command import main
-from tuningjob.cluster.run import Progress
+from tuningjob.cluster.run import RunProgress
 from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable, ManifestRefused, SearchFailed
 from tuningjob.local import run as run_here
 from tuningjob.manifest import load
@@ -112,9 +112,9 @@ def test_the_result_is_what_fit_leaves(
     server: ApiServer, cluster: Cluster, kubeconfig: Path, tmp_path: Path, search: Any
 ) -> None:
     run = cluster.submit(search, data=IRIS)
-    told: list[Progress] = []
+    told: list[RunProgress] = []
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: RunProgress) -> None:
         """What the status becomes while somebody watches."""
         told.append(progress)
         if len(told) == 1:

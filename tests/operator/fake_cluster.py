@@ -23,7 +23,7 @@ from kubernetes.aio.client.models.v1_secret import V1Secret
 from tuningjob.manifest.canonical import canonical
 from tuningjob.manifest.status import TuningJobStatus
 from tuningjob_operator import names
-from tuningjob_operator.cluster.contract import Access, AlreadyExists, ApiError, Conflict, Listing, NotFound
+from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Conflict, Listing, NotFound, Permission
 from tuningjob_operator.decide.job import LABEL_QUEUE, sized
 from tuningjob_operator.objects import Body, find_condition, timestamp
 
@@ -148,7 +148,7 @@ class FakeCluster:
     async def create_event(self, body: Body) -> None:
         self._answer("create event", lambda: self._create(body))
 
-    async def may(self, access: Access, namespace: str | None) -> bool:
+    async def may(self, access: Permission, namespace: str | None) -> bool:
         return self._answer("review access", lambda: (str(access), namespace) not in self.forbidden)
 
     # users

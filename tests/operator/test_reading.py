@@ -12,7 +12,7 @@ from tuningjob.manifest.bounds import MAX_SPEC_BYTES
 from tuningjob_operator.names import ANNOTATION_CREATED_BY
 from tuningjob_operator.reading import (
     KEPT_SPEC_BYTES,
-    Splitter,
+    ListSplitter,
     is_large,
     is_partial,
     members,
@@ -65,7 +65,7 @@ def test_a_list_comes_apart_into_its_items_however_its_text_comes(
     items: list[Any], fields: dict[str, Any], after: bool, blanks: bool, size: int
 ) -> None:
     whole = {**fields, "items": items} if after else {"items": items, **fields}
-    text, splitter = written(whole, blanks=blanks), Splitter()
+    text, splitter = written(whole, blanks=blanks), ListSplitter()
     found = [item for at in range(0, len(text), size) for item in splitter.feed(text[at : at + size])]
 
     assert [json.loads(item) for item in found] == items

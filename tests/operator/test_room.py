@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.operator.world import World, manifest
 from tuningjob_operator.ceilings import Bounds, Lifetimes
 from tuningjob_operator.cluster.cache import JOB_BYTES, Cache
-from tuningjob_operator.cluster.room import Rank, Room, Waiting
+from tuningjob_operator.cluster.room import Rank, TuningJobRoom, Waiting
 from tuningjob_operator.objects import Key
 
 BOUNDS = Bounds(in_namespace=3, in_all=5)
@@ -24,7 +24,7 @@ def test_no_more_are_in_than_there_is_room_for_and_what_gives_way_is_of_a_lower_
 ) -> None:
     held: dict[Key, tuple[Rank, int]] = {}
     out: list[Key] = []
-    room = Room(BOUNDS, on_out=out.append)
+    room = TuningJobRoom(BOUNDS, on_out=out.append)
     for key, rank, slots in steps:
         out.clear()
         if rank is None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.tables import Params, table
 from tuningjob.report.advice import Kind, advice_of
-from tuningjob.report.table import Baseline, Origin, ResultTable
+from tuningjob.report.table import Origin, ResultTable, ScoreToBeat
 
 C = [0.1, 1.0, 10.0]
 PEAK = {0.1: 0.80, 1.0: 0.95, 10.0: 0.85}
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[Callable[[], ResultTable], list[tuple[Kind, str]]]] = {
         lambda: table(
             {"C": C},
             of_c({0.1: 0.50, 1.0: 0.52, 10.0: 0.49}),
-            origin=Origin(dummy=Baseline("guessing", np.asarray([0.5, 0.55, 0.5, 0.53, 0.5]))),
+            origin=Origin(dummy=ScoreToBeat("guessing", np.asarray([0.5, 0.55, 0.5, 0.53, 0.5]))),
         ),
         [(Kind.NO_GAIN, "")],
     ),

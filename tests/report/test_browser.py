@@ -13,7 +13,7 @@ from tests.report import browser
 from tests.report.tables import table
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render
-from tuningjob.report.table import Baseline, Origin, ResultTable
+from tuningjob.report.table import Origin, ResultTable, ScoreToBeat
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,7 +52,7 @@ def svc() -> ResultTable:
         seconds=lambda params: 0.02 * params["svc__C"] ** 0.4,
         origin=Origin(
             name="breast-cancer-svc", defaults={"svc__C": 1.0, "svc__gamma": "scale", "svc__kernel": "rbf"},
-            dummy=Baseline("guessing without any feature", np.full(5, 0.627)), refit_seconds=0.02,
+            dummy=ScoreToBeat("guessing without any feature", np.full(5, 0.627)), refit_seconds=0.02,
         ),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import pytest
 from tests.report.tables import table
 from tuningjob.report.judged import judge
 from tuningjob.report.spelling import spell
-from tuningjob.report.table import Baseline, Origin, ResultTable, Rule
+from tuningjob.report.table import Origin, ResultTable, ScoreToBeat, SelectionRule
 from tuningjob.report.text import MOST_LETTERS
 from tuningjob.report.verdict import verdict_of
 
@@ -32,18 +32,18 @@ def search(origin: Origin | None = None) -> ResultTable:
             "Whether that is better than the defaults is not known, because they are not among the candidates: add C=5.0 to the grid.",
         ),
         (
-            Origin(dummy=Baseline("guessing", np.asarray([0.5, 0.6, 0.5, 0.6, 0.5]))),
+            Origin(dummy=ScoreToBeat("guessing", np.asarray([0.5, 0.6, 0.5, 0.6, 0.5]))),
             "That is 0.410 ± 0.037 better than guessing.",
         ),
         (
-            Origin(dummy=Baseline("guessing", np.asarray([0.5, 1.3, 0.5, 1.3, 1.0]))),
+            Origin(dummy=ScoreToBeat("guessing", np.asarray([0.5, 1.3, 0.5, 1.3, 1.0]))),
             "That is 0.03 ± 0.27 better than guessing: too little to be told from chance on these splits.",
         ),
         (Origin(failed_fits=3), "are 15 fits, of which 3 failed; fitting"),
         (Origin(refit_seconds=300), "and the refit 5 min."),
-        (Origin(rule=Rule("mostStable 1")), "It was chosen by mostStable 1, and has the highest mean, too."),
+        (Origin(rule=SelectionRule("mostStable 1")), "It was chosen by mostStable 1, and has the highest mean, too."),
         (
-            Origin(rule=Rule("fastestWithin 0.1", 2, "it is slower")),
+            Origin(rule=SelectionRule("fastestWithin 0.1", 2, "it is slower")),
             "It was chosen by fastestWithin 0.1, and not the highest mean (0.9490, candidate 2), because it is slower.",
         ),
     ],

@@ -28,7 +28,7 @@ from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
 from tuningjob.manifest import dump_spec
 from tuningjob.resume import identity
-from tuningjob.search.baseline import Gain, dummy_of, gain
+from tuningjob.search.baseline import BaselineGain, dummy_of, gain
 from tuningjob.search.rows import defaults_of
 from tuningjob.search.stop import Stop
 
@@ -83,7 +83,7 @@ def test_the_defaults_and_the_dummy_have_the_scores_of_cross_validate(name: str,
     assert results.defaults == want
     assert (found.defaults, found.dummy) == (math.fsum(want) / 3, math.fsum(least) / 3)
     assert found.gain == pytest.approx(np.subtract(best, want).mean())
-    assert found.told[0] == f"{Gain(found.gain, found.uncertainty).told('the defaults').capitalize()}."
+    assert found.told[0] == f"{BaselineGain(found.gain, found.uncertainty).told('the defaults').capitalize()}."
     assert found.told[1].endswith("over a dummy.")
     # and nothing else of the search knows of it
     assert outcome.size.fits == (len(results.cv_results["params"]) + 1) * 3
@@ -164,7 +164,7 @@ def test_a_class_of_the_users_own_may_take_anything() -> None:
 
 @given(best=SCORES, share=st.floats(0.01, 1))
 def test_nothing_is_gained_over_oneself(best: list[float], share: float) -> None:
-    assert gain(best, best, share) == Gain(0.0, 0.0)
+    assert gain(best, best, share) == BaselineGain(0.0, 0.0)
 
 
 @given(pairs=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=10), share=st.floats(0, 1))
@@ -182,17 +182,17 @@ def test_the_uncertainty_is_the_corrected_standard_error_of_the_differences(
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (Gain(0.012, 0.004), "tuning gained 0.012 ± 0.004 over the defaults"),
-        (Gain(0.003, 0.004), "tuning gained 0.003 ± 0.004 over the defaults, which may be chance"),
-        (Gain(-0.02, 0.001), "tuning lost 0.020 ± 0.001 over the defaults"),
-        (Gain(0.0, 0.0), "tuning gained 0.000 ± 0.000 over the defaults"),
-        (Gain(0.00004, 0.00001), "tuning gained 0.00004 ± 0.00001 over the defaults"),
-        (Gain(0.25, math.nan), "tuning gained 0.25 over the defaults, on a single split"),
+        (BaselineGain(0.012, 0.004), "tuning gained 0.012 ± 0.004 over the defaults"),
+        (BaselineGain(0.003, 0.004), "tuning gained 0.003 ± 0.004 over the defaults, which may be chance"),
+        (BaselineGain(-0.02, 0.001), "tuning lost 0.020 ± 0.001 over the defaults"),
+        (BaselineGain(0.0, 0.0), "tuning gained 0.000 ± 0.000 over the defaults"),
+        (BaselineGain(0.00004, 0.00001), "tuning gained 0.00004 ± 0.00001 over the defaults"),
+        (BaselineGain(0.25, math.nan), "tuning gained 0.25 over the defaults, on a single split"),
         (
-            Gain(math.nan, math.nan),
+            BaselineGain(math.nan, math.nan),
             "what tuning gained over the defaults is not known, because some of the fits failed",
         ),
     ],
 )
-def test_a_gain_in_words(found: Gain, sentence: str) -> None:
+def test_a_gain_in_words(found: BaselineGain, sentence: str) -> None:
     assert found.told("the defaults") == sentence

@@ -19,7 +19,7 @@ from sklearn.utils import all_estimators
 
 from tests.search.packages import install, write
 from tuningjob.search.beside import importable
-from tuningjob.search.code_identity import Code, CodeReader, code_of_search, named_classes, things_in
+from tuningjob.search.code_identity import CodeIdentity, CodeReader, code_of_search, named_classes, things_in
 
 TOLD = ("python", "scikit-learn", "numpy", "scipy", "pandas", "joblib")
 
@@ -31,12 +31,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def code_of(path: str) -> Code:
+def code_of(path: str) -> CodeIdentity:
     module, _, name = path.rpartition(".")
     return CodeReader(TOLD).of(getattr(importlib.import_module(module), name))
 
 
-def names(code: Code) -> set[str]:
+def names(code: CodeIdentity) -> set[str]:
     return set(code.parts)
 
 
@@ -44,7 +44,7 @@ def names(code: Code) -> set[str]:
 def test_what_is_scikit_learns_is_told_by_its_version_alone() -> None:
     reader = CodeReader(TOLD)
     for _, estimator in all_estimators():
-        assert reader.of(estimator) == Code()
+        assert reader.of(estimator) == CodeIdentity()
         if not inspect.signature(estimator).parameters.keys() & {"estimator", "estimators", "steps", "transformers"}:
             with suppress(TypeError):  # others that need arguments
                 assert {reader.of(thing).digest for thing in things_in(estimator())} == {""}
@@ -148,7 +148,7 @@ def test_a_distribution_that_the_users_module_imports_counts_as_well(folder: Pat
 
 
 def test_of_what_was_installed_from_a_folder_the_files_count_too_because_its_version_stays(folder: Path) -> None:
-    def installed(source: str) -> Code:
+    def installed(source: str) -> CodeIdentity:
         install(folder, "local", "1.0", {"local.py": source}, direct_url="file:///src")
         return code_of("local.T")
 
@@ -228,7 +228,7 @@ def test_functions_lead_to_what_they_wrap(folder: Path) -> None:
     assert names(reader.of(wrap.wrapper(mine.f))) == {"mine.py", "wrap.py"}
     assert "mine.py" in names(reader.of(functools.partial(mine.f)))
     assert "mine.py" in names(reader.of(mine.T.made))
-    assert reader.of(len) == Code()
+    assert reader.of(len) == CodeIdentity()
 
 
 class Rude:
@@ -262,7 +262,7 @@ def test_a_module_that_only_hands_on_a_class_counts_because_it_may_change_it(fol
         return code_of_search(estimators=[SVC()], others=[], paths=[path], told=TOLD)
 
     assert names(code("handing.SVC").beside) == {"handing.py"}
-    assert code("sklearn.svm.SVC").all == Code()
+    assert code("sklearn.svm.SVC").all == CodeIdentity()
 
 
 def test_the_classes_that_a_manifest_names_are_found_at_any_depth() -> None:

@@ -18,7 +18,7 @@ from tuningjob.errors import ManifestRefused
 from tuningjob.manifest import load_file
 from tuningjob.manifest.refine import Refine
 from tuningjob.search.problem import prepare
-from tuningjob.search.refine import Axis, axis_of, next_round
+from tuningjob.search.refine import RefinedAxis, axis_of, next_round
 from tuningjob.search.stop import Stop
 from tuningjob.sizing import size_of
 
@@ -185,11 +185,11 @@ def test_points_are_within_the_ends_with_the_best_among_them(values: list[Any], 
 
 
 def test_a_logarithmic_axis_is_halved_by_its_exponents() -> None:
-    assert Axis(1e-4, 1e4, 5, "log").around(1.0, 0.5) == [0.01, 0.1, 1.0, 10.0, 100.0]
+    assert RefinedAxis(1e-4, 1e4, 5, "log").around(1.0, 0.5) == [0.01, 0.1, 1.0, 10.0, 100.0]
 
 
 def test_at_an_end_the_points_lie_on_one_side() -> None:
-    assert Axis(0.0, 8.0, 3, "linear").around(8.0, 0.5) == [4.0, 6.0, 8.0]
+    assert RefinedAxis(0.0, 8.0, 3, "linear").around(8.0, 0.5) == [4.0, 6.0, 8.0]
 
 
 @given(values=NUMBERS, shrink=st.floats(0.1, 0.9), target=st.floats(1, 10_000))

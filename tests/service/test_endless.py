@@ -20,7 +20,7 @@ from tuningjob.protocol.requests import Report
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.connections import Crowd, guarded
 from tuningjob_operator.service.identity import Door, IdentityUnavailable, PersonRefused
-from tuningjob_operator.service.room import PER_SEARCH, SHORT_BYTES, Desk, NoTurn, Room
+from tuningjob_operator.service.room import PER_SEARCH, SHORT_BYTES, Desk, NoTurn, RequestRoom
 
 
 def serving(root: Path, crowd: Crowd) -> Iterator[Service]:
@@ -193,7 +193,7 @@ def test_an_upload_that_is_interrupted_is_no_fault_of_the_service(
 
 
 async def test_long_bodies_wait_in_order_and_short_ones_pass_by() -> None:
-    room, order = Room(max_bytes=300_000), []
+    room, order = RequestRoom(max_bytes=300_000), []
 
     async def ask(who: str, size: int) -> None:
         async with room.taken(who, size):
@@ -210,7 +210,7 @@ async def test_long_bodies_wait_in_order_and_short_ones_pass_by() -> None:
 
 
 async def test_who_has_waited_long_enough_is_asked_to_come_again_and_leaves_nothing_behind() -> None:
-    room = Room(max_bytes=100_000, patience_seconds=0.01)
+    room = RequestRoom(max_bytes=100_000, patience_seconds=0.01)
     async with room.taken("first", 100_000):
         with pytest.raises(NoTurn):
             async with room.taken("second", 70_000):
@@ -220,7 +220,7 @@ async def test_who_has_waited_long_enough_is_asked_to_come_again_and_leaves_noth
 
 
 async def test_a_search_that_asks_without_end_keeps_its_neighbour_waiting_for_nothing() -> None:
-    room = Room(patience_seconds=0.01)
+    room = RequestRoom(patience_seconds=0.01)
     async with AsyncExitStack() as turns:
         for _ in range(PER_SEARCH):
             await turns.enter_async_context(room.taken("greedy", 10))
@@ -234,7 +234,7 @@ async def test_a_search_that_asks_without_end_keeps_its_neighbour_waiting_for_no
 
 
 async def test_long_bodies_of_namespaces_take_turns_and_none_has_all_the_room() -> None:
-    room, order = Room(max_bytes=400_000), []
+    room, order = RequestRoom(max_bytes=400_000), []
 
     async def ask(namespace: str, number: int) -> None:
         async with room.taken(f"{namespace}-{number}", 100_000, namespace=namespace):
@@ -331,7 +331,7 @@ def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: 
 def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tight = Room(max_bytes=0, patience_seconds=0.05)
+    tight = RequestRoom(max_bytes=0, patience_seconds=0.05)
     service.stop()
     monkeypatch.setattr("tuningjob_operator.service.app.Room", lambda: tight)
     service.start()

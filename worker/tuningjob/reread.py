@@ -14,11 +14,11 @@ from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render
 from tuningjob.report.table import Origin, table_of
 from tuningjob.search.judgement import in_manifest
-from tuningjob.search.results import Told
+from tuningjob.search.results import ResultTexts
 from tuningjob.search.written import to_literals
 
 
-def judged_again(path: Path) -> Told:
+def judged_again(path: Path) -> ResultTexts:
     """What is said of ``cv_results.csv`` or ``.parquet``, with the files beside it."""
     frame = read_results(path)
     table: dict[str, Any] = {
@@ -37,7 +37,7 @@ def judged_again(path: Path) -> Told:
     )
     origin = Origin(name=path.absolute().parent.name, failed_fits=failed)
     found = judge(table_of(table, best, metric=metric, origin=origin, speller=in_manifest))
-    return Told(found.text, render(found, Provenance(__version__, [("from", path.name)])))
+    return ResultTexts(found.text, render(found, Provenance(__version__, [("from", path.name)])))
 
 
 def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from tuningjob_operator import names
 from tuningjob_operator.ceilings import DEFAULT_BOUNDS, Bounds
-from tuningjob_operator.cluster.room import Rank, Room, Waiting
+from tuningjob_operator.cluster.room import Rank, TuningJobRoom, Waiting
 from tuningjob_operator.objects import Body, Key, key_of, uid_of
 from tuningjob_operator.reading import slots_of
 
@@ -142,7 +142,7 @@ class Cache:
         self.jobs = Store()
         self.waiting = Waiting(bounds)
         self.beyond = 0  # how many a full listing had for which there was no room
-        self._room = Room(bounds, on_out=self._put_out)
+        self._room = TuningJobRoom(bounds, on_out=self._put_out)
         self.on_room: Callable[[Key], None] = lambda _: None
         self._keys: dict[str, Key] = {}
         self._buried: dict[Key, set[str]] = {}

@@ -1,4 +1,4 @@
-"""``Cluster`` over aiohttp, which kopf brings, and the credentials for it and for kopf.
+"""``ClusterApi`` over aiohttp, which kopf brings, and the credentials for it and for kopf.
 
 Without the official client: it is 28 MiB in memory and 126 on the disk, of which a session, a token and a certificate would be
 used, and kopf has those. Bodies are plain JSON in and out; what comes in is cut to its bounds before it is decoded (``reading``).
@@ -29,10 +29,18 @@ from tuningjob.manifest.bounds import MAX_SPEC_BYTES
 from tuningjob.manifest.wellknown import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from tuningjob_operator import names
 from tuningjob_operator.cluster.aside import LARGE_BYTES, READING
-from tuningjob_operator.cluster.contract import Access, AlreadyExists, ApiError, Cluster, Conflict, Listing, NotFound
+from tuningjob_operator.cluster.contract import (
+    AlreadyExists,
+    ApiError,
+    ClusterApi,
+    Conflict,
+    Listing,
+    NotFound,
+    Permission,
+)
 from tuningjob_operator.decide.job import sized
 from tuningjob_operator.objects import Body
-from tuningjob_operator.reading import KEPT_SPEC_BYTES, Splitter, slim
+from tuningjob_operator.reading import KEPT_SPEC_BYTES, ListSplitter, slim
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +103,7 @@ def _uncounted(_verb: str, _resource: str, _status: int, _seconds: float) -> Non
     """Do not count."""
 
 
-class KubeCluster(Cluster):
+class KubeCluster(ClusterApi):
     """See Cluster. An async context: the HTTP session lives in it."""
 
     def __init__(self, *, on_call: OnCall = _uncounted) -> None:
@@ -233,7 +241,7 @@ class KubeCluster(Cluster):
 
     async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
         """See Cluster. By a list of one: no right is needed for it that the operator does not have."""
-        splitter = Splitter()
+        splitter = ListSplitter()
         spec_bytes = MAX_SPEC_BYTES if whole else KEPT_SPEC_BYTES
 
         async def read(response: aiohttp.ClientResponse) -> list[Body]:
@@ -340,7 +348,7 @@ class KubeCluster(Cluster):
         return await self._call("update", "leases", _namespace(body), body["metadata"]["name"], body=body)
 
     @override
-    async def may(self, access: Access, namespace: str | None) -> bool:
+    async def may(self, access: Permission, namespace: str | None) -> bool:
         attributes = {
             "verb": access.verb,
             "group": access.group,
@@ -362,7 +370,7 @@ def _reader(kind: str, items: list[bytes]) -> Callable[[aiohttp.ClientResponse],
     """What reads a page: its items, compressed, into ``items``; it returns the rest."""
 
     async def read(response: aiohttp.ClientResponse) -> Body:
-        splitter = Splitter()
+        splitter = ListSplitter()
         items.extend([zlib.compress(await _cut(text, kind), 1) async for text in split(splitter, response.content)])
         rest: Body = from_json(splitter.rest)
         return rest
@@ -370,7 +378,7 @@ def _reader(kind: str, items: list[bytes]) -> Callable[[aiohttp.ClientResponse],
     return read
 
 
-async def split(splitter: Splitter, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def split(splitter: ListSplitter, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """The items of a list, as they come in: one is in memory at a time, however many there are."""
     async for chunk in content.iter_chunked(_CHUNK_BYTES):
         for item in splitter.feed(chunk):

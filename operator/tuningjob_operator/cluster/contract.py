@@ -57,7 +57,7 @@ _COORDINATION: Final = "coordination.k8s.io"
 
 
 @dataclass(frozen=True)
-class Access:
+class Permission:
     """One verb on one resource."""
 
     verb: str
@@ -74,39 +74,39 @@ class Access:
 
 # Everything that the operator does, kopf's watches included: the chart grants these, and no more.
 REQUIRED_ACCESS: Final = (
-    Access("list", GROUP, PLURAL),  # kopf, resync
-    Access("watch", GROUP, PLURAL),  # kopf
-    Access("delete", GROUP, PLURAL),  # ttlSecondsAfterFinished
-    Access("update", GROUP, PLURAL, "status"),
-    Access("list", "batch", "jobs"),  # kopf, resync
-    Access("watch", "batch", "jobs"),  # kopf
-    Access("get", "batch", "jobs"),
-    Access("create", "batch", "jobs"),
-    Access("patch", "batch", "jobs"),
-    Access("delete", "batch", "jobs"),
-    Access("list", "", "pods"),
-    Access("list", "", "resourcequotas"),
-    Access("list", "", "limitranges"),
-    Access("create", "", "secrets"),
-    Access("get", "", "configmaps"),
-    Access("create", "", "configmaps"),
-    Access("create", "", "events"),
+    Permission("list", GROUP, PLURAL),  # kopf, resync
+    Permission("watch", GROUP, PLURAL),  # kopf
+    Permission("delete", GROUP, PLURAL),  # ttlSecondsAfterFinished
+    Permission("update", GROUP, PLURAL, "status"),
+    Permission("list", "batch", "jobs"),  # kopf, resync
+    Permission("watch", "batch", "jobs"),  # kopf
+    Permission("get", "batch", "jobs"),
+    Permission("create", "batch", "jobs"),
+    Permission("patch", "batch", "jobs"),
+    Permission("delete", "batch", "jobs"),
+    Permission("list", "", "pods"),
+    Permission("list", "", "resourcequotas"),
+    Permission("list", "", "limitranges"),
+    Permission("create", "", "secrets"),
+    Permission("get", "", "configmaps"),
+    Permission("create", "", "configmaps"),
+    Permission("create", "", "events"),
 )
 # Of the whole cluster, and only where the settings ask for pods to be compared with nodes.
-NODES_ACCESS: Final = Access("list", "", "nodes")
+NODES_ACCESS: Final = Permission("list", "", "nodes")
 # Of the whole cluster, if all of it is watched: to leave a namespace to a release that watches it alone (lease.py).
-LEASES_ACCESS: Final = Access("list", _COORDINATION, "leases")
+LEASES_ACCESS: Final = Permission("list", _COORDINATION, "leases")
 
 
-def lease_access(name: str) -> tuple[Access, ...]:
+def lease_access(name: str) -> tuple[Permission, ...]:
     """To the Lease of this name, by which operators agree on who works; Kubernetes cannot bound a create by a name."""
     return (
-        Access("create", _COORDINATION, "leases"),
-        *(Access(verb, _COORDINATION, "leases", name=name) for verb in ("get", "update")),
+        Permission("create", _COORDINATION, "leases"),
+        *(Permission(verb, _COORDINATION, "leases", name=name) for verb in ("get", "update")),
     )
 
 
-class Cluster(Protocol):
+class ClusterApi(Protocol):
     """Every method raises ApiError or one of its children. Bodies are new dicts, the caller's to keep."""
 
     def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
@@ -163,5 +163,5 @@ class Cluster(Protocol):
     async def create_event(self, body: Body) -> None:
         """A new Event of the core group."""
 
-    async def may(self, access: Access, namespace: str | None) -> bool:
+    async def may(self, access: Permission, namespace: str | None) -> bool:
         """Whether the operator may do this, in a namespace or in the whole cluster."""

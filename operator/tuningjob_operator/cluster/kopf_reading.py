@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from tuningjob_operator.cluster.aside import LARGE_BYTES, READING
 from tuningjob_operator.cluster.client import read_slim, split, typed
 from tuningjob_operator.objects import Body
-from tuningjob_operator.reading import Splitter, slim_event
+from tuningjob_operator.reading import ListSplitter, slim_event
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def _slim_objects(
     query = {"limit": str(settings.watching.chunk_size), **({"labelSelector": labels} if labels else {})}
     while True:
         url = resource.get_url(namespace=namespace, params=query)
-        splitter = Splitter()
+        splitter = ListSplitter()
         response = await api.request(method="get", url=url, settings=settings, logger=logger)
         async with response:
             kind = str(resource.kind)

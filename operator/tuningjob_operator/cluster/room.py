@@ -29,7 +29,7 @@ class _Place(NamedTuple):
     slots: int
 
 
-class Room:
+class TuningJobRoom:
     """Who is in. Every key that is put out is told to ``on_out``."""
 
     def __init__(self, bounds: Bounds, *, on_out: Callable[[Key], None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tuningjob_operator.cluster.cache import Store
-from tuningjob_operator.cluster.contract import Cluster
+from tuningjob_operator.cluster.contract import ClusterApi
 from tuningjob_operator.decide.decision import Surroundings
 from tuningjob_operator.objects import Body, living_pods, uid_of
 
@@ -18,7 +18,7 @@ STEADY_SECONDS: Final = 60.0
 class SurroundingsCache:
     """Answers that are younger than the constants above."""
 
-    def __init__(self, cluster: Cluster, jobs: Store, *, clock: Callable[[], float], with_nodes: bool) -> None:
+    def __init__(self, cluster: ClusterApi, jobs: Store, *, clock: Callable[[], float], with_nodes: bool) -> None:
         self._cluster = cluster
         self._jobs = jobs
         self._clock = clock

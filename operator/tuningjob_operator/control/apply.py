@@ -15,7 +15,7 @@ from tuningjob.journal.records import EndedBy
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import names, tokens
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Cluster, Conflict, NotFound
+from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, ClusterApi, Conflict, NotFound
 from tuningjob_operator.decide.decision import (
     CreateJob,
     CreateToken,
@@ -53,7 +53,7 @@ class Hands:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: ClusterApi,
         journal: SqlJournal,
         artifacts: ArtifactStore,
         cache: Cache,

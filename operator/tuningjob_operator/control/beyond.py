@@ -11,7 +11,7 @@ from typing import Final
 
 from tuningjob_operator import names
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.contract import ApiError, Cluster, NotFound
+from tuningjob_operator.cluster.contract import ApiError, ClusterApi, NotFound
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide.plan import seconds_to_live
@@ -33,7 +33,7 @@ class Beyond:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: ClusterApi,
         cache: Cache,
         settings: Settings,
         clock: Clock,

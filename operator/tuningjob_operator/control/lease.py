@@ -22,7 +22,7 @@ from aiohttp import web
 from tuningjob_operator import names
 from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Conflict, NotFound
 from tuningjob_operator.control.loops import Reconcile
-from tuningjob_operator.objects import Body, Key
+from tuningjob_operator.objects import Body, Clock, Key
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +57,6 @@ class Leases(Protocol):
 
     async def replace_lease(self, body: Body) -> Body:
         """Conflict if another call came between."""
-
-
-class Clock(Protocol):
-    """Time, as a Lease needs it."""
-
-    def now(self) -> dt.datetime:
-        """The wall clock, which people read in the Lease."""
-
-    def monotonic(self) -> float:
-        """The monotonic clock, in seconds, by which it is decided."""
 
 
 class Watchman:

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from tuningjob.errors import JournalError
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.contract import ApiError, Cluster, Conflict
+from tuningjob_operator.cluster.contract import ApiError, ClusterApi, Conflict
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.logs import current_tuningjob
 from tuningjob_operator.objects import Body, Clock, Key, key_of, uid_of
@@ -134,7 +134,7 @@ class Resync:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: ClusterApi,
         journal: SqlJournal,
         cache: Cache,
         queue: WorkQueue[Key],

@@ -27,7 +27,7 @@ from tuningjob.protocol.records import SearchState
 from tuningjob_operator import names
 from tuningjob_operator.cluster.aside import LARGE_BYTES, PLANNING
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.contract import ApiError, Cluster, Conflict, NotFound
+from tuningjob_operator.cluster.contract import ApiError, ClusterApi, Conflict, NotFound
 from tuningjob_operator.cluster.surroundings import SurroundingsCache
 from tuningjob_operator.control.admitted import AdmittedSpecs
 from tuningjob_operator.control.apply import Hands, LookAgain
@@ -72,7 +72,7 @@ class Reconciler:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: ClusterApi,
         journal: SqlJournal,
         artifacts: ArtifactStore,
         cache: Cache,

@@ -24,7 +24,7 @@ from tuningjob.manifest.status import (
     ProgressStatus,
     TuningJobStatus,
 )
-from tuningjob.protocol.records import Answer, Baseline, Nested
+from tuningjob.protocol.records import Answer, Baseline, NestedEstimate
 from tuningjob.sizing import Size, n_jobs_of
 from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission
@@ -167,7 +167,7 @@ def _baseline(baseline: Baseline) -> BaselineStatus:
     )
 
 
-def _nested(nested: Nested) -> NestedStatus:
+def _nested(nested: NestedEstimate) -> NestedStatus:
     return NestedStatus(
         mean=_finite(nested.mean),
         std=_finite(nested.std),

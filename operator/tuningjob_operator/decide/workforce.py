@@ -65,7 +65,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Room:
+class PodAllowance:
     """How many pods may be there, and why no more."""
 
     pods: int
@@ -422,7 +422,7 @@ def _mark(progress: Progress | None) -> str:
 # --- room
 
 
-def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> Room:
+def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> PodAllowance:
     spec, job = admission.spec, view.observed.job
     quotas = view.observed.surroundings.quotas
     if spec.queue_name is not None:
@@ -436,10 +436,10 @@ def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> 
         has_job=ours is not None,
         priority_class=spec.pod.priority_class_name,
     )
-    return Room(min(wanted, verdict.pods), verdict.why if verdict.pods < wanted else "")
+    return PodAllowance(min(wanted, verdict.pods), verdict.why if verdict.pods < wanted else "")
 
 
-def _with_room(view: View, room: Room, wanted: int) -> View:
+def _with_room(view: View, room: PodAllowance, wanted: int) -> View:
     if room.pods >= wanted:
         return view.settled(names.CAPACITY, reason=names.SUFFICIENT, message="There is room for every pod.")
     message = f"Room for {room.pods} of {wanted} pods. {room.why}"

@@ -21,13 +21,13 @@ from tuningjob_operator.service import people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
-from tuningjob_operator.service.metrics import Measured, Metrics
+from tuningjob_operator.service.metrics import Measured, ServiceMetrics
 from tuningjob_operator.service.room import (
     FILES_AT_WORK,
     FILES_PATIENCE_SECONDS,
     FILES_PER_NAMESPACE,
     Desk,
-    Room,
+    RequestRoom,
     Threads,
 )
 from tuningjob_operator.service.wire import add_errors
@@ -49,7 +49,7 @@ def make_app(
     ``keys`` verify the tokens of searches, ``persons`` says who people are (by default nobody is anybody), ``checks`` must pass
     for it to be ready. ``app.state.metrics`` has the numbers.
     """
-    known, metrics = persons or Nobody(), Metrics()
+    known, metrics = persons or Nobody(), ServiceMetrics()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -75,7 +75,7 @@ def make_app(
         people=known,
         max_artifact_bytes=artifacts.max_bytes,
         namespace_of=lambda search: journal.progress(search, words=False).namespace,
-        room=Room(),
+        room=RequestRoom(),
         desk=Desk(),
     )
     app.add_middleware(Measured, metrics=metrics)  # the last one added is the outermost

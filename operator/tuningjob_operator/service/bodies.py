@@ -53,7 +53,7 @@ class BodyRefused(HTTPException):
         super().__init__(422, sentence)
 
 
-class Item(NamedTuple):
+class ListItem(NamedTuple):
     """Where one is, and how many lists and objects it is made of."""
 
     start: int
@@ -67,7 +67,7 @@ class Seen(NamedTuple):
     containers: int = 0
     begin: int = 0
     end: int = 0
-    items: tuple["Item", ...] = ()
+    items: tuple["ListItem", ...] = ()
 
 
 def look_through(body: bytes, name: str = "") -> Seen:
@@ -91,7 +91,7 @@ class _Looking:
 
     def __init__(self, body: bytes, name: str) -> None:
         self.containers = self.begin = self.end = 0
-        self.items: list[Item] = []
+        self.items: list[ListItem] = []
         self._body = body
         self._name = name
         self._depth = self._item = self._before = 0
@@ -122,7 +122,7 @@ class _Looking:
         self._depth -= 1
         if self.begin and not self.end:
             if self._depth == _OF_ITEMS:
-                self.items.append(Item(self._item, at + 1, self.containers - self._before))
+                self.items.append(ListItem(self._item, at + 1, self.containers - self._before))
             elif self._depth < _OF_ITEMS:
                 self.end = at
 

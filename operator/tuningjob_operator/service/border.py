@@ -19,7 +19,7 @@ from tuningjob.errors import TuningJobError
 from tuningjob.journal.turns import behalf
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
-from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, Room, Turn
+from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, RequestRoom, Turn
 
 # What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
@@ -80,7 +80,7 @@ class Border:
         people: People,
         max_artifact_bytes: int,
         namespace_of: Callable[[str], str],
-        room: Room,
+        room: RequestRoom,
         desk: Desk,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:

@@ -21,7 +21,7 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _CELL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0)
 
 
-class Metrics:
+class ServiceMetrics:
     """The numbers. Counters begin at 0 with the process."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Metrics:
 class Measured:
     """Times every request, the refused ones too: outermost."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
         self._app = app
         self._requests = metrics.requests
 

@@ -19,7 +19,7 @@ from tuningjob.protocol.audit import AuditRow, Blessing
 from tuningjob.protocol.records import Artifact
 from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
-from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
 from tuningjob_operator.service.wire import Body, Why, as_json, bytes_of, refusals
 
@@ -96,7 +96,7 @@ def _person(
 Caller = Annotated[Person, Depends(_person)]
 
 
-def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics, threads: Threads) -> APIRouter:
+def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: ServiceMetrics, threads: Threads) -> APIRouter:
     """The routes below /v1/namespaces."""
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}/models",
@@ -206,7 +206,7 @@ def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
 
 
 def _add_artifacts(
-    router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: Metrics, threads: Threads
+    router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: ServiceMetrics, threads: Threads
 ) -> None:
     @router.get("/{key}/versions/{version}/artifacts", response_model=list[Artifact])
     def files(caller: Caller, key: Key, version: Version) -> Response:

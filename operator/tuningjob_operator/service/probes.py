@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.concurrency import run_in_threadpool
 
-from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.wire import Body, refusals
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Status(Body):
     status: str
 
 
-def make_routes(readiness: Readiness, metrics: Metrics) -> APIRouter:
+def make_routes(readiness: Readiness, metrics: ServiceMetrics) -> APIRouter:
     """The open paths."""
     router = APIRouter(tags=["probes"], responses=refusals(413))
 

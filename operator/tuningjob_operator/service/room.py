@@ -44,7 +44,7 @@ class NoTurn(Exception):
     """A request has waited for as long as it may."""
 
 
-class Room:
+class RequestRoom:
     """Turns by search, and bytes by namespace. Belongs to one event loop."""
 
     def __init__(self, *, max_bytes: int = MAX_LONG_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:

@@ -24,7 +24,7 @@ from tuningjob.errors import (
     UnknownModel,
     UnknownSearch,
 )
-from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import COME_AGAIN, NoTurn
 
 # nginx's word for a client that went before it was answered; for the metrics alone
@@ -39,7 +39,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Told(Body):
+class ErrorBody(Body):
     """Why a request was not answered: one sentence."""
 
     detail: str
@@ -82,7 +82,7 @@ _SENTENCES: Final = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI is told of refusals."""
-    return {status: {"model": Told, "description": _SENTENCES[status]} for status in statuses}
+    return {status: {"model": ErrorBody, "description": _SENTENCES[status]} for status in statuses}
 
 
 def as_json(kind: TypeAdapter[R], record: R, **headers: str) -> Response:
@@ -108,7 +108,7 @@ _STATUS: Final[dict[type[TuningJobError], int]] = {
 }
 
 
-def add_errors(app: FastAPI, metrics: Metrics) -> None:
+def add_errors(app: FastAPI, metrics: ServiceMetrics) -> None:
     """Turn the errors of our tree into refusals."""
     for kind, status in _STATUS.items():
 

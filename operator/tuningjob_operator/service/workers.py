@@ -41,7 +41,7 @@ from tuningjob.protocol.requests import (
     ReuseRequest,
 )
 from tuningjob_operator.service.bodies import Listed, Takes
-from tuningjob_operator.service.metrics import Metrics
+from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
 from tuningjob_operator.service.wire import NoNul, as_json, bytes_of, refusals
 
@@ -75,7 +75,7 @@ _REPORT: Final = Takes[Report](Report, Listed("results", CellResult, MAX_CELLS_P
 
 
 def make_routes(
-    journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares, threads: Threads
+    journal: SqlJournal, artifacts: ArtifactStore, metrics: ServiceMetrics, shares: Shares, threads: Threads
 ) -> APIRouter:
     """The routes below /v1 that need a search's token."""
     router = APIRouter(
@@ -120,7 +120,7 @@ def _add_search(router: APIRouter, journal: SqlJournal) -> None:
         mine(request).refuse(body)
 
 
-def _add_cells(router: APIRouter, journal: SqlJournal, metrics: Metrics) -> None:
+def _add_cells(router: APIRouter, journal: SqlJournal, metrics: ServiceMetrics) -> None:
     @router.post("/claims", response_model=Claim, responses=refusals(400, 409), openapi_extra=_CLAIM_REQUEST.openapi)
     def claim(request: Request, body: Annotated[ClaimRequest, Depends(_CLAIM_REQUEST)]) -> Response:
         found = journal.view(_id(request)).claim(body)
@@ -181,7 +181,12 @@ def _json(page: Sequence[CellResult]) -> bytes:
 
 
 def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
-    router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore, metrics: Metrics, shares: Shares, threads: Threads
+    router: APIRouter,
+    journal: SqlJournal,
+    artifacts: ArtifactStore,
+    metrics: ServiceMetrics,
+    shares: Shares,
+    threads: Threads,
 ) -> None:
     def place(search_id: str, upload: Upload) -> Artifact:
         # in one order with `complete`: a search may have ended while the file came in

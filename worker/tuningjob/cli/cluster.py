@@ -14,7 +14,7 @@ from tuningjob.cli.source import BadUse
 
 if TYPE_CHECKING:
     from tuningjob.cluster.client import Cluster
-    from tuningjob.cluster.run import Progress, Run
+    from tuningjob.cluster.run import Run, RunProgress
 
 
 def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -119,7 +119,7 @@ def cancel(name: str, connect: Connect) -> None:
 def _watch(run: "Run") -> None:
     said: list[str] = []
 
-    def tell(progress: "Progress") -> None:
+    def tell(progress: "RunProgress") -> None:
         line = str(progress)
         if said[-1:] != [line]:
             err.print(plain(line))

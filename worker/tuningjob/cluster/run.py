@@ -44,7 +44,7 @@ _GZIP: Final = 31
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a search is, as its TuningJob's status tells it. As text it is one line."""
 
     phase: str
@@ -108,9 +108,9 @@ class Run:
     def __repr__(self) -> str:
         return f"Cluster({self.namespace!r}).attach({self.name!r})"
 
-    def progress(self) -> Progress:
+    def progress(self) -> RunProgress:
         """How far it is."""
-        return Progress.of(self._tuningjob())
+        return RunProgress.of(self._tuningjob())
 
     def manifest(self) -> str:
         """Its manifest, for a file: `tuningjob run` and `kubectl apply` take it."""
@@ -127,7 +127,7 @@ class Run:
         """Delete its TuningJob, and what was made for it. Versions in the audit stay."""
         self._access.delete(self.name)
 
-    def wait(self, *, timeout: float | None = None, tell: Callable[[Progress], object] | None = None) -> Self:
+    def wait(self, *, timeout: float | None = None, tell: Callable[[RunProgress], object] | None = None) -> Self:
         """Wait until it is over. ``tell`` is called with each progress: ``run.wait(tell=print)``.
 
         An API server that is away for a while is waited for. Ctrl-C leaves the search running, and says how one comes
@@ -135,7 +135,7 @@ class Run:
         """
         with self._detaching():
             for tuningjob in self._changes(timeout):
-                progress = Progress.of(tuningjob)
+                progress = RunProgress.of(tuningjob)
                 if tell is not None:
                     tell(progress)
                 if progress.phase == "Failed":
@@ -207,7 +207,7 @@ class Run:
 
     def _complete(self) -> Object:
         found = self._tuningjob()
-        progress = Progress.of(found)
+        progress = RunProgress.of(found)
         if progress.phase == "Failed":
             raise SearchFailed(f"{self.name}: {_reason(found)}")
         if progress.phase != "Complete":
@@ -225,7 +225,7 @@ class Run:
                 yield found
                 if left <= 0:
                     raise TimeoutError(
-                        f"{self.name}: must be over within {timeout:g} seconds, but is not: {Progress.of(found)}"
+                        f"{self.name}: must be over within {timeout:g} seconds, but is not: {RunProgress.of(found)}"
                     )
                 seconds = max(1, min(_WATCH_SECONDS, int(left)))
                 for changed in self._access.changes(self.name, found["metadata"]["resourceVersion"], seconds):

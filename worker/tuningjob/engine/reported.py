@@ -12,10 +12,10 @@ from tuningjob.aliases import Estimator
 from tuningjob.engine.sklearn_private import constraints_of, make_constraint
 
 if TYPE_CHECKING:
-    from tuningjob.report.notebook import Report
+    from tuningjob.report.notebook import SearchReport
 
 
-def report_of_search(search: Estimator) -> "Report":
+def report_of_search(search: Estimator) -> "SearchReport":
     """What came of a fitted search. Raises NotFittedError."""
     from tuningjob.report.notebook import report_of  # noqa: PLC0415  who asks for no report waits for no template
     from tuningjob.report.page import Provenance  # noqa: PLC0415

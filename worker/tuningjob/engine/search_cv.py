@@ -39,7 +39,7 @@ from tuningjob.engine.sklearn_private import (
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays
 
 if TYPE_CHECKING:
-    from tuningjob.report.notebook import Report
+    from tuningjob.report.notebook import SearchReport
 
 # One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
@@ -88,7 +88,7 @@ class _SharedWork:
         """What the guard saw in the last ``fit``."""
         return self._guard
 
-    def report(self) -> "Report":
+    def report(self) -> "SearchReport":
         """What came of the search: verdict, advice and figures, as text and as a page. Raises NotFittedError."""
         return report_of_search(self)
 

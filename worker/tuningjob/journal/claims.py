@@ -19,7 +19,7 @@ from tuningjob.journal.deaths import (
     AFTER_A_LOSS,
     ALONE_FROM,
     LOST_FROM,
-    Verdict,
+    DeathCount,
     Victim,
     dump_victims,
     is_of,
@@ -181,7 +181,7 @@ class Claims:
 
     def _resumed(self, unit: Row[Any], request: ClaimRequest) -> Unit | None:
         """A unit of the claimant's index, that it does not hold: of a claimant before it, or of its own lost claim."""
-        found = Verdict(unit.deaths, unit.starved)
+        found = DeathCount(unit.deaths, unit.starved)
         has_died = bool(unit.claimant and request.claimant and unit.claimant != request.claimant)
         if has_died:
             victims = [*load_victims(unit.victims), Victim(unit.claimant, unit.memory)]

@@ -19,14 +19,14 @@ class Victim:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DeathCount:
     """``deaths`` at the most memory that is known to be too little (``starved``; 0: none): what decides over a unit."""
 
     deaths: int = 0
     starved: int = 0
 
 
-def verdict(victims: Sequence[Victim], memory_limit: int) -> Verdict:
+def verdict(victims: Sequence[Victim], memory_limit: int) -> DeathCount:
     """From the first death on alone. The second one starves it, and leaves one, as long as a pod may have more memory."""
     deaths = starved = 0
     for victim in victims:
@@ -37,7 +37,7 @@ def verdict(victims: Sequence[Victim], memory_limit: int) -> Verdict:
             deaths, starved = ALONE_FROM, victim.memory
         else:
             starved = 0  # whoever comes may tell that its cell is lost
-    return Verdict(deaths, starved)
+    return DeathCount(deaths, starved)
 
 
 def pardoned(victims: Sequence[Victim], pods: Collection[str]) -> list[Victim]:

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from tuningjob.manifest.fields import ObjectName
-from tuningjob.manifest.model import Model, Constraint, exactly_one_of
+from tuningjob.manifest.model import Constraint, Model, exactly_one_of
 from tuningjob.manifest.urls import FileUrl, Sha256
 
 CODE_PATH: Final = "/code"  # where the operator mounts a ConfigMap or a claim

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tuningjob.manifest.fields import FILLED_IN, DottedPath, Params
 from tuningjob.manifest.literals import Arguments, parse_params
-from tuningjob.manifest.model import Model, Constraint, must_be, not_both
+from tuningjob.manifest.model import Constraint, Model, must_be, not_both
 
 SPLITTER: Final = "spec.crossValidation.splitter"
 GROUPS: Final = "spec.crossValidation.groups"

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from tuningjob.manifest.fields import FILLED_IN, ColumnName, DottedPath, ObjectName, Params, names_or_one
 from tuningjob.manifest.literals import Arguments, parse_params
 from tuningjob.manifest.model import (
-    Model,
     Constraint,
+    Model,
     exactly_one_of,
     must_be,
     never_beside,

@@ -24,8 +24,8 @@ from tuningjob.manifest.literals import (
     parse_params,
 )
 from tuningjob.manifest.model import (
-    Model,
     Constraint,
+    Model,
     cel_rules,
     exactly_one_of,
     exactly_one_untyped,

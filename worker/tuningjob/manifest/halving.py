@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from tuningjob.manifest.model import Model, Constraint, cel_rules, must_be
+from tuningjob.manifest.model import Constraint, Model, cel_rules, must_be
 
 HALVING: Final = "spec.search.halving"
 SAMPLES: Final = "n_samples"

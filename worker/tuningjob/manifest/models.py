@@ -5,8 +5,8 @@ Values that have no type here (parameters) are parsed by ``literals`` and ``grid
 no other module reads them unparsed. What needs scikit-learn to be judged is ``tuningjob.search.problem``'s.
 
 What is checked here, the API server checks too: by the schema, or by a rule in CEL beside the Python that says the same
-(``model.Constraint``, ``fields.Checked``). A differential test holds the two together. What is inside of params and grid.parameters
-the operator alone can judge: to CEL these values have no type, so no rule may stand on them or look into them. CEL can still
+(``model.Constraint``, ``fields.Checked``). A differential test holds the two together. The operator alone can judge what is
+inside of params and grid.parameters: these values have no type in CEL, so no rule may stand on them or look into them. CEL can still
 detect a change: comparing the enclosing object compares these values as data (``crd.freeze``).
 
 A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Constraint``.
@@ -22,7 +22,7 @@ from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
 from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_KEY, matching
-from tuningjob.manifest.model import Model, Constraint, must_be
+from tuningjob.manifest.model import Constraint, Model, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
 from tuningjob.manifest.scoring import MetricName, Metrics, Scoring, count_of, parse_metrics

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from tuningjob.manifest.cross_validation import CrossValidation
-from tuningjob.manifest.model import Model, Constraint, must_be
+from tuningjob.manifest.model import Constraint, Model, must_be
 
 NESTED: Final = "spec.search.nested"
 _SEED: Final = "Every pod must divide the data alike."

@@ -17,7 +17,7 @@ from tuningjob.manifest.fields import (
     different,
     matching,
 )
-from tuningjob.manifest.model import Model, Constraint, cel_rules, exactly_one_of, must_be
+from tuningjob.manifest.model import Constraint, Model, cel_rules, exactly_one_of, must_be
 from tuningjob.manifest.wellknown import ENV_COMPLETION_INDEX, ENV_JOBLIB_CPUS, THREAD_CAPS
 
 # Where the operator mounts what a worker needs, and the variables that it sets: see the operator's job.py.

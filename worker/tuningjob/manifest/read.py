@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 from pydantic import Field, WithJsonSchema
 
 from tuningjob.manifest.fields import ColumnName, matching
-from tuningjob.manifest.model import Model, Constraint, cel_rules
+from tuningjob.manifest.model import Constraint, Model, cel_rules
 
 Dtype = Literal[
     "bool", "boolean", "category", "float32", "float64", "Float32", "Float64", "int8", "int16", "int32", "int64", "Int8", "Int16",

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from tuningjob.manifest.fields import MAX_SECONDS, Cpu, Memory, is_quantity
-from tuningjob.manifest.model import Model, Constraint
+from tuningjob.manifest.model import Constraint, Model
 from tuningjob.manifest.quantity import parse_quantity
 
 

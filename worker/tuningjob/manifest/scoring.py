@@ -16,7 +16,7 @@ from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.fields import UNTYPED, DottedPath
 from tuningjob.manifest.literals import Arguments, parse_params, shown
-from tuningjob.manifest.model import Model, Constraint, exactly_one_of, must_be
+from tuningjob.manifest.model import Constraint, Model, exactly_one_of, must_be
 from tuningjob.manifest.refusals import nearest, problem_of
 from tuningjob.manifest.spelling import to_json
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from tuningjob.manifest.fields import Untyped
 from tuningjob.manifest.grid import Grid, Sample, parse_grid, parse_sample
 from tuningjob.manifest.halving import Halving
-from tuningjob.manifest.model import Model, Constraint, exactly_one_of
+from tuningjob.manifest.model import Constraint, Model, exactly_one_of
 from tuningjob.manifest.nested import Nested
 from tuningjob.manifest.refine import Refine
 

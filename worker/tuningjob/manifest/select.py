@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from tuningjob.manifest.fields import Checked
-from tuningjob.manifest.model import Model, Constraint, cel_rules, must_be
+from tuningjob.manifest.model import Constraint, Model, cel_rules, must_be
 
 RULES: Final = ("best", "one_standard_error", "fastest_within", "most_stable")
 

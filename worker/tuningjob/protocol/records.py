@@ -295,7 +295,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nested:
+class NestedEstimate:
     """The honest estimate, by the metric that decides: of each outer fold the score of what was chosen in it, their ``mean`` and
     population standard deviation. ``optimism``: how far the best score of the search is above the mean. ``told``: in sentences.
     """
@@ -329,7 +329,7 @@ class Answer:
     scores: Annotated[Scores, Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
     baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None
-    nested: Annotated[Nested | None, Field(exclude_if=lambda nested: nested is None)] = None
+    nested: Annotated[NestedEstimate | None, Field(exclude_if=lambda nested: nested is None)] = None
     warnings: Annotated[tuple[Text, ...], Field(max_length=32, exclude_if=lambda warnings: not warnings)] = ()
 
 

@@ -33,7 +33,7 @@ _MOST_PARTS: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class ParameterAxis:
     """One parameter. ``levels`` are its values, numbers first and in their order; ``codes`` the one of each candidate, -1 where a
     candidate does not set it.
     """
@@ -85,7 +85,7 @@ def is_log(numbers: Floats) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Facet:
     """Candidates that set the same parameters. ``axes`` are those with several values among them.
 
     ``cube`` has an axis of its own for each of them, and in each place the candidate; None where not every combination is there
@@ -93,7 +93,7 @@ class Block:
     """
 
     rows: Ints
-    axes: tuple[Axis, ...]
+    axes: tuple[ParameterAxis, ...]
     cube: Ints | None
     codes: tuple[Ints, ...]  # of each axis: which of its levels are in the block
 
@@ -115,7 +115,7 @@ class Block:
         return int(np.flatnonzero(self.codes[axis] == self.axes[axis].codes[candidate])[0])
 
 
-def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[Axis, ...]:
+def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[ParameterAxis, ...]:
     """The parameters of ``cv_results_``, in the order of its columns.
 
     Their values are those of ``params``: a column of numbers makes floats of integers.
@@ -125,7 +125,7 @@ def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[Axis, ...]
     return tuple(_axis(name, candidates, speller) for name in names)
 
 
-def _axis(name: str, candidates: Sequence[Mapping[str, Any]], speller: Speller) -> Axis:
+def _axis(name: str, candidates: Sequence[Mapping[str, Any]], speller: Speller) -> ParameterAxis:
     found: dict[str, int] = {}
     levels: list[Spelled] = []
     seen: dict[int, int] = {}  # by identity: candidates hold their values meanwhile
@@ -146,14 +146,14 @@ def _axis(name: str, candidates: Sequence[Mapping[str, Any]], speller: Speller) 
     places = np.empty(len(levels) + 1, dtype=np.intp)
     places[order] = np.arange(len(levels))
     places[-1] = -1
-    return Axis(name, tuple(levels[code] for code in order), places[codes], speller)
+    return ParameterAxis(name, tuple(levels[code] for code in order), places[codes], speller)
 
 
 def _rank(level: Spelled, code: int) -> tuple[int, float, int]:
     return (1, 0.0, code) if level.number is None else (0, level.number, code)
 
 
-def blocks_of(axes: Sequence[Axis], size: int) -> tuple[Block, ...]:
+def blocks_of(axes: Sequence[ParameterAxis], size: int) -> tuple[Facet, ...]:
     """The candidates by the parameters that they set; what is no grid is parted by a parameter, if that makes grids of it."""
     rows = np.arange(size, dtype=np.intp)
     if not axes:
@@ -165,7 +165,7 @@ def blocks_of(axes: Sequence[Axis], size: int) -> tuple[Block, ...]:
     return tuple(block for kind in order for block in _parted(axes, rows[kinds == kind]))
 
 
-def _parted(axes: Sequence[Axis], rows: Ints) -> Iterable[Block]:
+def _parted(axes: Sequence[ParameterAxis], rows: Ints) -> Iterable[Facet]:
     whole = _block(axes, rows)
     if not whole.is_full:
         for axis, codes in zip(whole.axes, whole.codes, strict=True):
@@ -177,16 +177,16 @@ def _parted(axes: Sequence[Axis], rows: Ints) -> Iterable[Block]:
     return [whole]
 
 
-def _block(axes: Sequence[Axis], rows: Ints) -> Block:
+def _block(axes: Sequence[ParameterAxis], rows: Ints) -> Facet:
     found = [(axis, np.unique(axis.codes[rows])) for axis in axes]
     varied = [(axis, codes) for axis, codes in found if len(codes) > 1]
     shape = tuple(len(codes) for _, codes in varied)
-    return Block(
+    return Facet(
         rows, tuple(axis for axis, _ in varied), _cube(varied, rows, shape), tuple(codes for _, codes in varied)
     )
 
 
-def _cube(varied: Sequence[tuple[Axis, Ints]], rows: Ints, shape: tuple[int, ...]) -> Ints | None:
+def _cube(varied: Sequence[tuple[ParameterAxis, Ints]], rows: Ints, shape: tuple[int, ...]) -> Ints | None:
     if math.prod(shape) != len(rows):
         return None
     if not varied:

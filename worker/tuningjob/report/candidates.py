@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuningjob.aliases import Json
-from tuningjob.report.axes import Axis
+from tuningjob.report.axes import ParameterAxis
 from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Floats, Ints, ResultTable
 from tuningjob.report.words import cut
@@ -68,7 +68,7 @@ def data_of(table: ResultTable, chosen: Chosen) -> str:
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _axis(axis: Axis, rows: Ints) -> dict[str, Json]:
+def _axis(axis: ParameterAxis, rows: Ints) -> dict[str, Json]:
     """The values that these candidates have, and which of them each has; -1: not set."""
     used, codes = np.unique(axis.codes[rows], return_inverse=True)
     unset = int((used < 0).sum())  # which is the first, if any

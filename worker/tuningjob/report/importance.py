@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tuningjob.report.axes import Axis, Block
+from tuningjob.report.axes import Facet, ParameterAxis
 from tuningjob.report.table import Floats, Ints, ResultTable
 
 _BEST: Final = 0.1
@@ -45,7 +45,7 @@ def importance_of(table: ResultTable) -> Importance | None:
     return _ped_anova(table, home)
 
 
-def _anova(table: ResultTable, home: Block) -> Importance | None:
+def _anova(table: ResultTable, home: Facet) -> Importance | None:
     assert home.cube is not None  # noqa: S101  it is full
     means = table.means[home.cube]
     total = float(means.var())
@@ -69,7 +69,7 @@ def _marginal(means: Floats, kept: tuple[int, ...]) -> Floats:
     return np.asarray(means.mean(axis=tuple(i for i in range(means.ndim) if i not in kept)))
 
 
-def _ped_anova(table: ResultTable, home: Block) -> Importance | None:
+def _ped_anova(table: ResultTable, home: Facet) -> Importance | None:
     known = home.rows[~table.failed[home.rows]]
     if known.size < _FEWEST:
         return None
@@ -86,7 +86,7 @@ def _ped_anova(table: ResultTable, home: Block) -> Importance | None:
     return Importance(told, tuple(sorted(effects, key=lambda effect: -effect.share)))
 
 
-def _bins(axis: Axis, rows: Ints) -> Ints:
+def _bins(axis: ParameterAxis, rows: Ints) -> Ints:
     """Numbers of many values in ten parts of as many levels each; else each value by itself."""
     codes = axis.codes[rows]
     size = len(axis.levels)

@@ -18,7 +18,7 @@ _HEIGHT: Final = 780
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class SearchReport:
     """What came of a search: as text, as a page, and shown by a notebook that ends a cell with it."""
 
     judgement: Judgement
@@ -55,8 +55,8 @@ def report_of(
     refit_seconds: float | None,
     may_be: Callable[[str, float], bool],
     provenance: Provenance,
-) -> Report:
+) -> SearchReport:
     """Of ``cv_results_``; ``best`` is None where the search chose none, and then it is the highest mean."""
     index = int(np.asarray(cv_results[f"rank_test_{metric}"]).argmin()) if best is None else best
     origin = Origin(name=name, defaults=defaults, refit_seconds=refit_seconds, may_be=may_be)
-    return Report(judge(table_of(cv_results, index, metric=metric, told=told, origin=origin)), provenance)
+    return SearchReport(judge(table_of(cv_results, index, metric=metric, told=told, origin=origin)), provenance)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from tuningjob.report.axes import Axis, Block, axes_of, blocks_of
+from tuningjob.report.axes import Facet, ParameterAxis, axes_of, blocks_of
 from tuningjob.report.spelling import Speller, spell
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -22,7 +22,7 @@ RISKY_GAP: Final = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
+class MetricScores:
     """One metric. ``key`` is of its columns, ``told`` what people call it. ``folds``: candidates × splits."""
 
     key: str
@@ -48,7 +48,7 @@ class Metric:
 
 
 @dataclass(frozen=True, eq=False)
-class Baseline:
+class ScoreToBeat:
     """A score to be better than: that of ``told``, on the same splits."""
 
     told: str
@@ -56,7 +56,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Rule:
+class SelectionRule:
     """By which rule the answer was chosen; ``passed_over`` has the highest mean, and was not taken because ``why``."""
 
     name: str
@@ -73,9 +73,9 @@ class Origin:
 
     name: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    dummy: Baseline | None = None
-    measured_defaults: Baseline | None = None  # where they were fitted beside the candidates
-    rule: Rule | None = None
+    dummy: ScoreToBeat | None = None
+    measured_defaults: ScoreToBeat | None = None  # where they were fitted beside the candidates
+    rule: SelectionRule | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     failed_fits: int = 0
     refit_seconds: float | None = None
@@ -90,8 +90,8 @@ class ResultTable:
     """The results. ``best`` is the candidate that is the answer; ``metrics`` has the deciding metric first."""
 
     best: int
-    metrics: tuple[Metric, ...]
-    axes: tuple[Axis, ...]
+    metrics: tuple[MetricScores, ...]
+    axes: tuple[ParameterAxis, ...]
     fit_seconds: Floats  # the mean of a fit
     score_seconds: Floats
     gaps: Floats | None  # of the mean train score over the mean test score
@@ -99,7 +99,7 @@ class ResultTable:
     train: Floats | None = None  # mean train scores
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> MetricScores:
         """The one that decides."""
         return self.metrics[0]
 
@@ -135,12 +135,12 @@ class ResultTable:
         return seconds
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[Facet, ...]:
         """The grids that the candidates make up, and what is no grid."""
         return blocks_of(self.axes, self.size)
 
     @property
-    def home(self) -> Block:
+    def home(self) -> Facet:
         """The block that the answer is in."""
         return next(block for block in self.blocks if block.has(self.best))
 
@@ -178,7 +178,7 @@ class ResultTable:
         found = np.flatnonzero(same)
         return int(found[0]) if found.size else None
 
-    def params(self, candidate: int) -> list[tuple[Axis, int]]:
+    def params(self, candidate: int) -> list[tuple[ParameterAxis, int]]:
         """The parameters that a candidate sets: each axis, and which of its levels."""
         return [(axis, int(axis.codes[candidate])) for axis in self.axes if axis.codes[candidate] >= 0]
 
@@ -196,7 +196,7 @@ def table_of(
     size = len(cv_results["params"])
     keys = [metric, *(key for key in _metrics_of(cv_results) if key != metric)]
     metrics = tuple(
-        Metric(
+        MetricScores(
             key,
             (told if key == metric else "") or key,
             _column(cv_results, f"mean_test_{key}", size),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tuningjob.report.axes import Axis
+from tuningjob.report.axes import ParameterAxis
 from tuningjob.report.spelling import Spelled, plain, yaml_text
 from tuningjob.report.table import ResultTable
 
@@ -51,7 +51,7 @@ def cut(text: str, longest: int = _LONGEST_VALUE) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def assigned(axis: Axis, code: int) -> str:
+def assigned(axis: ParameterAxis, code: int) -> str:
     """A parameter and its value: ``C=10``."""
     return f"{cut(axis.name)}={cut(axis.levels[code].python)}"
 

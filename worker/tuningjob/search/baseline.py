@@ -82,7 +82,7 @@ def dummy_of(estimator: Estimator) -> Estimator | None:
 
 
 @dataclass(frozen=True)
-class Gain:
+class BaselineGain:
     """How far the best candidate is above a baseline, on the same splits; ``uncertainty`` is the standard error of that; NaN for
     a single split.
     """
@@ -107,7 +107,7 @@ class Gain:
         return said if self.is_told_from_chance or not self.mean else f"{said}, which may be chance"
 
 
-def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) -> Gain:
+def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) -> BaselineGain:
     """Of test scores on the same splits. ``test_share`` is a split's test samples ÷ its train samples.
 
     Splits share most of their training data, so the plain standard error of their mean is too small: this is the one corrected
@@ -116,12 +116,12 @@ def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) ->
     differences = [one - other for one, other in zip(best, baseline, strict=True)]
     count = len(differences)
     if not all(map(math.isfinite, differences)):
-        return Gain(math.nan, math.nan)
+        return BaselineGain(math.nan, math.nan)
     mean = math.fsum(differences) / count
     if count == 1:
-        return Gain(mean, math.nan)
+        return BaselineGain(mean, math.nan)
     variance = math.fsum((each - mean) ** 2 for each in differences) / (count - 1)
-    return Gain(mean, math.sqrt(variance * (1 / count + test_share)))
+    return BaselineGain(mean, math.sqrt(variance * (1 / count + test_share)))
 
 
 def _digits(value: float) -> int:

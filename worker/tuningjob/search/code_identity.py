@@ -42,7 +42,7 @@ _CODE: Final = (
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeIdentity:
     """``parts``: file or distribution → its digest, version, or both. ``versions``: of the distributions that it stands in,
     without those that they require. ``unknown``: the modules whose code cannot be told.
     """
@@ -56,8 +56,10 @@ class Code:
         """Of all parts; empty for none."""
         return digest_of(json.dumps(sorted(self.parts.items())).encode()) if self.parts else ""
 
-    def __or__(self, other: "Code") -> "Code":
-        return Code({**self.parts, **other.parts}, {**self.versions, **other.versions}, self.unknown | other.unknown)
+    def __or__(self, other: "CodeIdentity") -> "CodeIdentity":
+        return CodeIdentity(
+            {**self.parts, **other.parts}, {**self.versions, **other.versions}, self.unknown | other.unknown
+        )
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ class CodeReader:
         self._told = frozenset(map(canonical, told))
         self._modules: dict[str, _Module] = {}
         self._installed: dict[str, Installed | None] = {}
-        self._of: dict[int, tuple[Any, Code]] = {}
+        self._of: dict[int, tuple[Any, CodeIdentity]] = {}
 
-    def of(self, thing: Anything) -> Code:
+    def of(self, thing: Anything) -> CodeIdentity:
         """The code of a class (with the classes that it inherits from) or of a function."""
         known = self._of.get(id(thing))
         if known is None:
@@ -92,7 +94,7 @@ class CodeReader:
             known = self._of[id(thing)] = (thing, self.of_modules(modules_of(thing)))
         return known[1]
 
-    def of_modules(self, names: Iterable[str]) -> Code:
+    def of_modules(self, names: Iterable[str]) -> CodeIdentity:
         """The code of modules, and of all that they import."""
         waiting, seen = list(names), set[str]()
         asked_for = frozenset(waiting)
@@ -118,7 +120,7 @@ class CodeReader:
         versions = {each.name: each.version for each in distributions.values() if self._is_to_be_told(each)}
         required = (each for each in self._with_required(distributions) if self._is_to_be_told(each))
         marks = {each.name: f"{each.version} {each.digest}".strip() for each in required}
-        return Code({**marks, **files}, versions, frozenset(unknown))
+        return CodeIdentity({**marks, **files}, versions, frozenset(unknown))
 
     def _is_to_be_told(self, distribution: Installed) -> bool:
         return bool(distribution.digest) or canonical(distribution.name) not in self._told
@@ -234,11 +236,11 @@ class SearchCode:
     """``estimators``: the code that fits may run, of which each runs its own; ``beside``: what all have in common."""
 
     reader: CodeReader
-    estimators: Code
-    beside: Code
+    estimators: CodeIdentity
+    beside: CodeIdentity
 
     @property
-    def all(self) -> Code:
+    def all(self) -> CodeIdentity:
         """What the search is made of."""
         return self.estimators | self.beside
 
@@ -260,7 +262,7 @@ def code_of_search(
     covered = {above for thing in things for module in modules_of(thing) for above in _with_parents(module)}
     handing_on = {path.rpartition(".")[0] for path in paths} - covered - {""}
     beside = reduce(or_, map(reader.of, things_in(*others)), reader.of_modules(handing_on))
-    return SearchCode(reader, reduce(or_, map(reader.of, things), Code()), beside)
+    return SearchCode(reader, reduce(or_, map(reader.of, things), CodeIdentity()), beside)
 
 
 def _with_parents(module: str) -> Iterator[str]:

@@ -22,12 +22,12 @@ from tuningjob.manifest.spelling import to_json
 from tuningjob.report.judged import Judgement, judge
 from tuningjob.report.page import Provenance, render
 from tuningjob.report.spelling import Spelled, spell
-from tuningjob.report.table import Baseline, Origin, Rule, table_of
+from tuningjob.report.table import Origin, ScoreToBeat, SelectionRule, table_of
 from tuningjob.search.constraints import constraint_text
 from tuningjob.search.parameters import owner_of
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import shortened
-from tuningjob.search.results import Results, Told
+from tuningjob.search.results import Results, ResultTexts
 from tuningjob.search.scoring import scorers, scoring_of
 from tuningjob.search.written import literal_of
 
@@ -41,7 +41,7 @@ _TOLD_FIELDS: Final = frozenset(
 _LONGEST_MANIFEST: Final = 64 * 2**10
 
 
-def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> Told:
+def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> ResultTexts:
     """What the files of the search say of its results."""
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
@@ -50,16 +50,16 @@ def told_of(problem: SearchProblem, results: Results, *, name: str, refit_second
         )
     try:
         judgement = judged(problem, results, name=name, refit_seconds=refit_seconds)
-        return Told(judgement.text, render(judgement, provenance_of(problem)))
+        return ResultTexts(judgement.text, render(judgement, provenance_of(problem)))
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
         return _only_words(f"No verdict, because looking at the results failed: {shortened(repr(error))}.")
 
 
-def _only_words(told: str) -> Told:
+def _only_words(told: str) -> ResultTexts:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title><p>{escape(told)}</p></html>\n'
     )
-    return Told(f"{told}\n", page)
+    return ResultTexts(f"{told}\n", page)
 
 
 def provenance_of(problem: SearchProblem) -> Provenance:
@@ -93,7 +93,7 @@ def judged(
         defaults=_defaults(problem),
         dummy=_dummy(problem, results),
         measured_defaults=_measured_defaults(results),
-        rule=None if choice.is_best else Rule(choice.rule, choice.passed_over, choice.why),
+        rule=None if choice.is_best else SelectionRule(choice.rule, choice.passed_over, choice.why),
         errors=dict(results.errors.most_common()),
         failed_fits=results.failed_fits,
         refit_seconds=refit_seconds,
@@ -130,11 +130,11 @@ def _defaults(problem: SearchProblem) -> dict[str, Any]:
     return {name: params[name] for name in names if name in params}
 
 
-def _measured_defaults(results: Results) -> Baseline | None:
+def _measured_defaults(results: Results) -> ScoreToBeat | None:
     """The defaults' scores, if the manifest asked for them (spec.baseline)."""
     if results.defaults is None:
         return None
-    return Baseline("the defaults", np.asarray(results.defaults, dtype=np.float64))
+    return ScoreToBeat("the defaults", np.asarray(results.defaults, dtype=np.float64))
 
 
 def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
@@ -146,7 +146,7 @@ def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
         return True
 
 
-def _dummy(problem: SearchProblem, results: Results) -> Baseline | None:
+def _dummy(problem: SearchProblem, results: Results) -> ScoreToBeat | None:
     """What guessing scores on the same splits: of whatever was measured this is the least that a model must beat.
 
     Only where nothing but predictions is scored, because it is given no features; and where that costs next to nothing.
@@ -166,7 +166,7 @@ def _dummy(problem: SearchProblem, results: Results) -> Baseline | None:
         folds = np.asarray(found[f"test_{results.metric}"], dtype=np.float64)
     except Exception:  # noqa: BLE001  a user's scorer may do anything
         return None
-    return Baseline(told, folds) if np.isfinite(folds).all() else None
+    return ScoreToBeat(told, folds) if np.isfinite(folds).all() else None
 
 
 def _guess(problem: SearchProblem) -> tuple[str, Callable[[], Any] | None]:

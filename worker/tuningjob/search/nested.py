@@ -26,7 +26,7 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.cross_validation import GROUPS
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.nested import NESTED
-from tuningjob.protocol.records import Nested
+from tuningjob.protocol.records import NestedEstimate
 from tuningjob.search.data import Dataset
 from tuningjob.search.reasons import Reason, error_text
 from tuningjob.search.selection import choose
@@ -92,7 +92,7 @@ def _fold(spec: TuningJobSpec, estimator: Estimator, data: Dataset, outer: Split
     return OuterFold(outer, [(rows[train], rows[test]) for train, test in inner])
 
 
-def estimated(problem: "SearchProblem", results: "Results") -> Nested | None:
+def estimated(problem: "SearchProblem", results: "Results") -> NestedEstimate | None:
     """What the search is to be expected to score on data that it has not seen, if the manifest asks for it."""
     if not problem.folds:
         return None
@@ -117,7 +117,7 @@ def estimated(problem: "SearchProblem", results: "Results") -> Nested | None:
     return nested_of(scores, [to_literals(each) for each in chosen], results.best_score, problem.metric)
 
 
-def nested_of(scores: Sequence[float], chosen: Sequence[Mapping[str, Any]], best: float, metric: str) -> Nested:
+def nested_of(scores: Sequence[float], chosen: Sequence[Mapping[str, Any]], best: float, metric: str) -> NestedEstimate:
     """The estimate from the score of each outer fold, what it has chosen, and the best score of the whole search."""
     mean, std = float(np.mean(scores)), float(np.std(scores))
     counted = Counter(json.dumps(each, sort_keys=True) for each in chosen).most_common()
@@ -135,4 +135,4 @@ def nested_of(scores: Sequence[float], chosen: Sequence[Mapping[str, Any]], best
     else:
         first = f"Nested: {metric} is not known, because what was chosen failed in one {folds}."
     second = f"Chosen {folds}: {'; '.join(told)}{more}."
-    return Nested(scores=tuple(scores), mean=mean, std=std, optimism=best - mean, told=(first, second))
+    return NestedEstimate(scores=tuple(scores), mean=mean, std=std, optimism=best - mean, told=(first, second))

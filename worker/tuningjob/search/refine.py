@@ -22,11 +22,11 @@ _DIGITS: Final = 6
 _LOGARITHMIC: Final = 100
 
 Params = Mapping[str, Any]
-Grid = Mapping[str, Sequence[Any]]
+ParamGrid = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Axis:
+class RefinedAxis:
     """A parameter that is refined, as the first grid has it."""
 
     low: float
@@ -51,7 +51,7 @@ class Axis:
         return min(max(value, self.low), self.high)
 
 
-def axis_of(values: Sequence[Any], scale: Scale | None = None) -> Axis | None:
+def axis_of(values: Sequence[Any], scale: Scale | None = None) -> RefinedAxis | None:
     """The axis of a parameter's values, by a scale that is given, or by the one they seem to have; None if there is none."""
     numbers = [_plain(value) for value in values if _is_number(value)]
     if len(numbers) < len(values) or not all(map(math.isfinite, numbers)) or len(set(numbers)) < 2:
@@ -60,7 +60,7 @@ def axis_of(values: Sequence[Any], scale: Scale | None = None) -> Axis | None:
     found = scale or _scale_of(numbers, low, high)
     if (found == "log" and low <= 0) or (found == "integer" and not all(map(_is_whole, numbers))):
         return None
-    return Axis(low, high, len(set(numbers)), found)
+    return RefinedAxis(low, high, len(set(numbers)), found)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -82,7 +82,7 @@ def _scale_of(numbers: Sequence[float], low: float, high: float) -> Scale:
 
 
 def next_round(
-    refine: Refine, grids: Sequence[Grid], tried: Sequence[Params], best: Params, number: int
+    refine: Refine, grids: Sequence[ParamGrid], tried: Sequence[Params], best: Params, number: int
 ) -> list[dict[str, Any]]:
     """The candidates of round ``number`` (the first grid is 0): those around ``best`` that were not tried; none: it has ended."""
     axes = axes_around(refine, grids, best)
@@ -95,7 +95,7 @@ def next_round(
     return list(_untried(around, tried)) if axes else []
 
 
-def axes_around(refine: Refine, grids: Sequence[Grid], best: Params) -> dict[str, Axis]:
+def axes_around(refine: Refine, grids: Sequence[ParamGrid], best: Params) -> dict[str, RefinedAxis]:
     """The parameters that are refined around a candidate: those of the first of the grids that has its names and values."""
     for grid in grids:
         axes = axes_of(refine, grid)
@@ -104,13 +104,13 @@ def axes_around(refine: Refine, grids: Sequence[Grid], best: Params) -> dict[str
     return {}
 
 
-def axes_of(refine: Refine, grid: Grid) -> dict[str, Axis]:
+def axes_of(refine: Refine, grid: ParamGrid) -> dict[str, RefinedAxis]:
     """The axes of a grid."""
     found = {name: axis_of(values, (refine.scales or {}).get(name)) for name, values in grid.items()}
     return {name: axis for name, axis in found.items() if axis is not None}
 
 
-def _is_of(axis: Axis | None, values: Sequence[Any], value: object) -> bool:
+def _is_of(axis: RefinedAxis | None, values: Sequence[Any], value: object) -> bool:
     if axis is not None:
         return _is_number(value) and axis.low <= value <= axis.high
     return any(_key({"": each}) == _key({"": value}) for each in values)

@@ -32,7 +32,7 @@ from tuningjob.protocol.records import CellResult
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import Reason, exception_in, reason_of, shortened
 from tuningjob.search.scoring import scorers
-from tuningjob.search.selection import Choice, choose, gaps_of
+from tuningjob.search.selection import Selection, choose, gaps_of
 from tuningjob.search.stages import came_to, outcome_of, search_of
 from tuningjob.search.written import json_of, literal_of, to_literals
 
@@ -47,7 +47,7 @@ _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("g
 
 
 @dataclass(frozen=True)
-class Told:
+class ResultTexts:
     """What is said of the results, as the files have it."""
 
     verdict: str
@@ -67,7 +67,7 @@ class Results:
 
     cv_results: dict[str, Any]
     metric: str
-    choice: Choice
+    choice: Selection
     best_params: dict[str, Any]
     failed_fits: int
     fit_seconds_total: float
@@ -302,7 +302,7 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_files(problem: SearchProblem, results: Results, search: SearchCV, told: Told, folder: Path) -> None:
+def write_files(problem: SearchProblem, results: Results, search: SearchCV, told: ResultTexts, folder: Path) -> None:
     """Every file of wellknown.RESULT_FILES, each whole or not there at all; ``search`` is the fitted one, ``told`` of it.
 
     Floats are written with Python's shortest repr, which reads back equal. The sidecar is there once the others are.

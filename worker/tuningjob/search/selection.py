@@ -28,7 +28,7 @@ _NO_UNIT: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The candidate that is the answer. ``rule``: that of the manifest, in a word or two.
 
     ``passed_over``: the candidate with the highest mean, if that was not taken, and ``why``. ``risky``: of each candidate,
@@ -48,7 +48,7 @@ class Choice:
         return self.rule == "best"
 
 
-def choose(select: Select | None, metric: str, table: Table) -> Choice:
+def choose(select: Select | None, metric: str, table: Table) -> Selection:
     """The answer by the manifest's rule; ``metric`` is the deciding one, as its columns are called.
 
     Of equal candidates it is the first. Where nothing has a mean, it is scikit-learn's best whatever the rule.
@@ -62,10 +62,10 @@ def choose(select: Select | None, metric: str, table: Table) -> Choice:
     )
     risky: Bools = np.zeros(0, dtype=bool) if gaps is None else gaps > gap
     if select is None or not np.isfinite(means_of(table, metric)).any():
-        return Choice(best, gap=gap, risky=risky)
+        return Selection(best, gap=gap, risky=risky)
     index, rule, why = _chosen(select, metric, table)
     passed = best if index != best else None
-    return Choice(index, rule, passed, why if passed is not None else "", gap, risky)
+    return Selection(index, rule, passed, why if passed is not None else "", gap, risky)
 
 
 def _usual_gap(table: Table, metric: str) -> float:

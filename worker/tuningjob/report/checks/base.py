@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tuningjob.report.axes import Block
+from tuningjob.report.axes import Facet
 from tuningjob.report.table import Floats, ResultTable
 
 
@@ -61,7 +61,7 @@ class Advice:
 SPLIT_ALIKE: Final = 1e-12  # scores that differ by less are one and the same
 
 
-def over_the_rest(table: ResultTable, block: Block, axis: int) -> tuple[Floats, Floats]:
+def over_the_rest(table: ResultTable, block: Facet, axis: int) -> tuple[Floats, Floats]:
     """Of each level of an axis of a grid: the highest mean over all else, and the mean of the means. NaN where all failed."""
     cube = block.cube
     assert cube is not None  # noqa: S101  asked of grids alone

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tuningjob.report.axes import Axis, Block, is_log
+from tuningjob.report.axes import Facet, ParameterAxis, is_log
 from tuningjob.report.checks.base import SPLIT_ALIKE, Advice, Kind, over_the_rest
 from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Bools, Floats, Ints, ResultTable, paired
@@ -56,7 +56,7 @@ def edges(table: ResultTable) -> Iterator[Advice]:
         )
 
 
-def _side(table: ResultTable, home: Block, i: int, at: float | None, numbers: Floats) -> int | None:
+def _side(table: ResultTable, home: Facet, i: int, at: float | None, numbers: Floats) -> int | None:
     """1: the best value is at the upper edge, -1: at the lower one; None: at neither, or no better than its neighbour."""
     if at is None:
         return None
@@ -73,7 +73,7 @@ def _side(table: ResultTable, home: Block, i: int, at: float | None, numbers: Fl
     return side if math.isnan(inner) or better > SPLIT_ALIKE else None
 
 
-def _side_of_drawn(table: ResultTable, home: Block, i: int, numbers: Floats) -> int | None:
+def _side_of_drawn(table: ResultTable, home: Facet, i: int, numbers: Floats) -> int | None:
     """As ``_side``, of values that were drawn: the best one and most of the best tenth lie in the outermost part."""
     axis = home.axes[i]
     if len(numbers) < 20:
@@ -91,7 +91,7 @@ def _side_of_drawn(table: ResultTable, home: Block, i: int, numbers: Floats) -> 
     return -1 if places[0] <= _OUTERMOST and np.median(places) <= 3 * _OUTERMOST else None
 
 
-def _continued(table: ResultTable, axis: Axis, numbers: Floats, side: int) -> list[Spelled]:
+def _continued(table: ResultTable, axis: ParameterAxis, numbers: Floats, side: int) -> list[Spelled]:
     """Values beyond the edge, the nearest first, that the parameter may have."""
     edge, inner = (numbers[-1], numbers[-2]) if side > 0 else (numbers[0], numbers[1])
     whole = all(level.number is None or ("." not in level.python and "e" not in level.python) for level in axis.levels)
@@ -163,7 +163,7 @@ def inert(table: ResultTable) -> Iterator[Advice]:
                 yield _inert(axis, levels, f"where {condition}", split)
 
 
-def _inert(axis: Axis, levels: Sequence[Spelled], where: str, write: str) -> Advice:
+def _inert(axis: ParameterAxis, levels: Sequence[Spelled], where: str, write: str) -> Advice:
     return Advice(
         Kind.INERT,
         f"{cut(axis.name)} made no difference {where}: every split has the same score with each of its {len(levels)} values.",
@@ -173,7 +173,7 @@ def _inert(axis: Axis, levels: Sequence[Spelled], where: str, write: str) -> Adv
     )
 
 
-def _is_inert(table: ResultTable, block: Block, i: int) -> Bools:
+def _is_inert(table: ResultTable, block: Facet, i: int) -> Bools:
     """For each combination of the other axes of a grid, whether all levels of this one have the same scores on every split."""
     assert block.cube is not None  # noqa: S101  asked of grids alone
     rows = np.moveaxis(block.cube, i, 0)
@@ -182,7 +182,7 @@ def _is_inert(table: ResultTable, block: Block, i: int) -> Bools:
         return np.asarray((np.abs(scores - scores[:1]) <= SPLIT_ALIKE).all(axis=(0, -1)))
 
 
-def _inert_where(block: Block, i: int, groups: Bools) -> tuple[Axis, int] | None:
+def _inert_where(block: Facet, i: int, groups: Bools) -> tuple[ParameterAxis, int] | None:
     """Another axis of few values, and the one of them with which this one is inert in every combination."""
     others = [axis for axis in range(len(block.axes)) if axis != i]
     for place, other in enumerate(others):
@@ -208,7 +208,7 @@ def wasted(table: ResultTable) -> Iterator[Advice]:
     home = table.home
     if top is None or total <= 0 or table.splits < 2:
         return
-    worst: tuple[float, Axis, int, float] | None = None
+    worst: tuple[float, ParameterAxis, int, float] | None = None
     for axis, codes in zip(home.axes, home.codes, strict=True):
         if len(codes) > 12:
             continue
@@ -233,7 +233,7 @@ def wasted(table: ResultTable) -> Iterator[Advice]:
     )
 
 
-def _index(block: Block, axis: Axis) -> int:
+def _index(block: Facet, axis: ParameterAxis) -> int:
     return next(i for i, each in enumerate(block.axes) if each is axis)
 
 
@@ -293,7 +293,7 @@ def failures(table: ResultTable) -> Iterator[Advice]:
     )
 
 
-def _failing_value(table: ResultTable, failed: Bools) -> tuple[Axis, int] | None:
+def _failing_value(table: ResultTable, failed: Bools) -> tuple[ParameterAxis, int] | None:
     for axis in table.axes:
         for code in range(len(axis.levels) if len(axis.levels) > 1 else 0):
             if np.array_equal(axis.codes == code, failed):
@@ -301,7 +301,9 @@ def _failing_value(table: ResultTable, failed: Bools) -> tuple[Axis, int] | None
     return None
 
 
-def _failing_pair(table: ResultTable, failed: Bools) -> tuple[tuple[Axis, int], tuple[Axis, int]] | None:
+def _failing_pair(
+    table: ResultTable, failed: Bools
+) -> tuple[tuple[ParameterAxis, int], tuple[ParameterAxis, int]] | None:
     """Two values that the failed candidates have in common, and none of the others has both."""
     rows = np.flatnonzero(failed)
     common = [

@@ -7,7 +7,7 @@ import numpy as np
 from tuningjob.report.drawing.svg import (
     WIDTH,
     Figure,
-    Grid,
+    FigureTable,
     bottom_axis,
     dot,
     drawn,
@@ -72,7 +72,7 @@ def cost(table: ResultTable) -> Figure | None:
         title,
         told,
         (("", drawn(_BOTTOM + 42, title, parts)),),
-        Grid(("candidate", "parameters", "mean", "time"), rows),
+        FigureTable(("candidate", "parameters", "mean", "time"), rows),
     )
 
 
@@ -148,7 +148,7 @@ def folds(table: ResultTable) -> Figure | None:
         title,
         "A point is a split, the bar their mean. Rows that overlap cannot be told apart.",
         (("", drawn(bottom + 42, title, parts)),),
-        Grid(head, rows),
+        FigureTable(head, rows),
     )
 
 
@@ -220,7 +220,7 @@ def gaps(table: ResultTable) -> Figure | None:
         title,
         told,
         (("", drawn(_BOTTOM + 42, title, parts)),),
-        Grid((cut(axis.name), "train", "test", "gap"), grid),
+        FigureTable((cut(axis.name), "train", "test", "gap"), grid),
     )
 
 
@@ -275,5 +275,5 @@ def _against(table: ResultTable, i: int) -> Figure | None:
         title,
         told,
         (("", drawn(_BOTTOM + 42, title, parts)),),
-        Grid(("", "candidate", cut(first.told), cut(other.told), "parameters"), rows),
+        FigureTable(("", "candidate", cut(first.told), cut(other.told), "parameters"), rows),
     )

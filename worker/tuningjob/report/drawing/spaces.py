@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from tuningjob.report.axes import Axis, Block
+from tuningjob.report.axes import Facet, ParameterAxis
 from tuningjob.report.drawing.svg import (
     WIDTH,
     Figure,
-    Grid,
+    FigureTable,
     dot,
     drawn,
     element,
@@ -42,7 +42,7 @@ def maps(table: ResultTable, importance: Importance | None) -> Figure | None:
     weight = {effect.names: effect.share for effect in importance.effects} if importance else {}
     pairs = sorted(combinations(range(len(home.axes)), 2), key=lambda pair: -_weight(home, pair, weight))
     variants: list[tuple[str, Markup]] = []
-    grid: Grid | None = None
+    grid: FigureTable | None = None
     for i, j in pairs[:_MOST_MAPS]:
         # the longer one to the right: pages are wider than cells are high
         down, across = (i, j) if len(home.codes[j]) >= len(home.codes[i]) else (j, i)
@@ -61,12 +61,12 @@ def maps(table: ResultTable, importance: Importance | None) -> Figure | None:
     return Figure("map", "Two parameters as a map", told, tuple(variants), grid)
 
 
-def _weight(home: Block, pair: tuple[int, int], weight: dict[tuple[str, ...], float]) -> float:
+def _weight(home: Facet, pair: tuple[int, int], weight: dict[tuple[str, ...], float]) -> float:
     one, two = (home.axes[i].name for i in pair)
     return weight.get((one,), 0.0) + weight.get((two,), 0.0) + weight.get((one, two), 0.0)
 
 
-def _over_others(table: ResultTable, home: Block, kept: tuple[int, int], way: str) -> Floats:
+def _over_others(table: ResultTable, home: Facet, kept: tuple[int, int], way: str) -> Floats:
     assert home.cube is not None  # noqa: S101  asked before
     means = np.moveaxis(table.means[home.cube], kept, (0, 1))
     means = means.reshape(*means.shape[:2], -1)
@@ -78,7 +78,7 @@ def _over_others(table: ResultTable, home: Block, kept: tuple[int, int], way: st
     return np.where(known.any(axis=2), found, np.nan)
 
 
-def _map(table: ResultTable, home: Block, pair: tuple[int, int], values: Floats, *, title: str, key: str) -> Markup:
+def _map(table: ResultTable, home: Facet, pair: tuple[int, int], values: Floats, *, title: str, key: str) -> Markup:
     down, across = pair
     rows, columns = values.shape
     left, top, right = 120.0, 14.0, WIDTH - 10
@@ -143,7 +143,7 @@ def _map(table: ResultTable, home: Block, pair: tuple[int, int], values: Floats,
     return drawn(bottom + 42, title, parts)
 
 
-def _cells(home: Block, pair: tuple[int, int], values: Floats, table: ResultTable) -> Grid:
+def _cells(home: Facet, pair: tuple[int, int], values: Floats, table: ResultTable) -> FigureTable:
     down, across = pair
     head = (
         f"{cut(home.axes[down].name)} \\ {cut(home.axes[across].name)}",
@@ -156,10 +156,10 @@ def _cells(home: Block, pair: tuple[int, int], values: Floats, table: ResultTabl
         )
         for r, row in enumerate(values)
     )
-    return Grid(head, rows)
+    return FigureTable(head, rows)
 
 
-def _line(table: ResultTable, home: Block) -> Figure:
+def _line(table: ResultTable, home: Facet) -> Figure:
     """The score along the only parameter."""
     axis, levels = home.axes[0], home.levels(0)
     rows = [int(row) for row in np.asarray(home.cube)]
@@ -206,11 +206,11 @@ def _line(table: ResultTable, home: Block) -> Figure:
         title,
         told,
         (("", drawn(bottom + 42, title, parts)),),
-        Grid((cut(axis.name), "mean", "standard error"), cells),
+        FigureTable((cut(axis.name), "mean", "standard error"), cells),
     )
 
 
-def _places(axis: Axis, levels: list[Spelled], start: float, end: float) -> tuple[list[float], bool]:
+def _places(axis: ParameterAxis, levels: list[Spelled], start: float, end: float) -> tuple[list[float], bool]:
     """Where values stand: numbers by their size, unless None is among them, or words, which stand in a row."""
     numbers = [level.number for level in levels]
     known = [number for number in numbers if number is not None]
@@ -295,7 +295,7 @@ def parallel(table: ResultTable) -> Figure | None:
         "All parameters side by side",
         told,
         (("", picture),),
-        Grid(("candidate", "parameters", "mean"), rows),
+        FigureTable(("candidate", "parameters", "mean"), rows),
         wide=True,
     )
 
@@ -319,5 +319,5 @@ def bars(importance: Importance) -> Figure:
             text(left + long + 6, y + 15, share(part, 1)),
         ]  # fmt: skip
     title = "Which parameters matter"
-    grid = Grid(("parameter", "share"), tuple((name, share(part, 1)) for name, part in rows))
+    grid = FigureTable(("parameter", "share"), tuple((name, share(part, 1)) for name, part in rows))
     return Figure("importance", title, importance.method, (("", drawn(12 + len(rows) * height, title, parts)),), grid)

@@ -15,7 +15,7 @@ _MOST_TICKS: Final = 6
 
 
 @dataclass(frozen=True)
-class Grid:
+class FigureTable:
     """A table: the numbers of a figure, for whoever does not see it."""
 
     head: tuple[str, ...]
@@ -30,7 +30,7 @@ class Figure:
     title: str
     told: str
     variants: tuple[tuple[str, Markup], ...]
-    grid: Grid
+    grid: FigureTable
     wide: bool = False
 
 
