@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tuningjob.search.results import dump
+from tuningjob.search.results import dump_model
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -104,7 +104,7 @@ def load_apart(path: Path, mmap_mode: str | None = None) -> tuple[float, int]:
 def lines(name: str, model: BaseEstimator, folder: Path) -> Iterator[str]:
     for compression in COMPRESSIONS:
         path = folder / f"{compression}.joblib"
-        written = seconds_of(partial(dump, model, path, compression))
+        written = seconds_of(partial(dump_model, model, path, compression))
         size = f"{path.stat().st_size / 1e6:,.2f} | {written * 1e3:,.0f}"
         yield line(f"{name} | {compression} | {size}", *load_apart(path))
         if compression == "none":

@@ -156,7 +156,7 @@ def end_early() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def run(settings: Settings) -> None:
+async def run_operator(settings: Settings) -> None:
     """Run until SIGTERM, or until one of the parts ends. Raises what that part raised; CancelledError for an early SIGTERM."""
     end_early()
     # What the imports left stays. Without it among what is counted, garbage (kopf's bodies have cycles) is looked for as soon as
@@ -227,7 +227,7 @@ async def run(settings: Settings) -> None:
         await start(cluster, resync, namespaces, with_nodes=settings.checks_nodes)
         logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
         reconcile = where_allowed(leadership, reconciler.reconcile)
-        worker = functools.partial(loops.work, queue, reconcile, on_pass=telemetry.passed)
+        worker = functools.partial(loops.work_on_keys, queue, reconcile, on_pass=telemetry.passed)
         tasks = [asyncio.create_task(worker()) for _ in range(loops.WORKERS)]
         poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
         purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
@@ -294,7 +294,7 @@ def main() -> int:
         check_settings(settings)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(run(settings))
+            asyncio.run(run_operator(settings))
     except LeadershipLost as lost:
         logger.critical("standing back", extra={"reason": str(lost)})
         return 1

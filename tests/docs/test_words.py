@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -47,3 +48,20 @@ def test_every_word_says_where_it_is_in_the_code() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_word_of_the_glossary_is_a_word_of_the_code(name: str, code: set[str]) -> None:
     assert name in code
+
+
+# one thing, said in more than one place: a program's entry, a router of the service, scikit-learn's own classes, a command and what it calls
+SAME: Final = {"main", "make_routes", "GridSearchCV", "RandomizedSearchCV", "params", "run", "verify"}
+
+
+def test_a_name_means_one_thing() -> None:
+    # private names are read where they are defined, and a migration is never changed
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in ("worker", "operator"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    homes[node.name].append(str(path.relative_to(ROOT)))
+    shared = {name: found for name, found in homes.items() if len(found) > 1 and not name.startswith("_")}
+    assert {name: found for name, found in shared.items() if name not in SAME and "versions" not in found[0]} == {}
+    assert set(shared) >= SAME

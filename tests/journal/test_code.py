@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from tests.journal.makers import a_preflight, a_search
 from tuningjob.errors import JournalMismatch
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.code import MAX_PARTS, Change, Parts, bounded, changes, digest_of, listed
+from tuningjob.protocol.code import MAX_PARTS, Change, Parts, bounded, changes, digest_of, first_few
 from tuningjob.protocol.records import Preflight
 
 ONE, OTHER = digest_of(b"one"), digest_of(b"other")
@@ -88,5 +88,5 @@ def test_changes_are_told_as_a_person_says_them() -> None:
         "lib 1.0 → 1.1",
         "local changed",
     ]
-    assert listed([str(i) for i in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
+    assert first_few([str(i) for i in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
     assert Change("a.py", ONE, "").exact == f"a.py {ONE[:15]} → nothing"

@@ -22,7 +22,7 @@ from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.database import Database
-from tuningjob.journal.migrations import is_journal, prepare, why_none
+from tuningjob.journal.migrations import is_journal, migrate, why_none
 from tuningjob.journal.records import Best, EndedBy
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
@@ -61,7 +61,7 @@ def tables(url: str) -> dict[str, list[str]]:
 
 def prepared(url: str) -> None:
     with closing(Database(url)) as database:
-        prepare(database)
+        migrate(database)
 
 
 @pytest.fixture

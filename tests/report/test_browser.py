@@ -12,7 +12,7 @@ import pytest
 from tests.report import browser
 from tests.report.tables import table
 from tuningjob.report.judged import judge
-from tuningjob.report.page import Provenance, render
+from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, ResultTable, ScoreToBeat
 
 pytestmark = [
@@ -94,7 +94,9 @@ CASES: dict[str, Callable[[], ResultTable]] = {
 
 def written(found: ResultTable, folder: Path) -> Path:
     path = folder / "report.html"
-    path.write_text(render(judge(found), Provenance("0.1.0", [("data", HOSTILE)], "estimator: {}")), encoding="utf-8")
+    path.write_text(
+        render_page(judge(found), Provenance("0.1.0", [("data", HOSTILE)], "estimator: {}")), encoding="utf-8"
+    )
     return path
 
 

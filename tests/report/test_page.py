@@ -20,7 +20,7 @@ from tuningjob import GridSearchCV
 from tuningjob.report.candidates import chosen_of
 from tuningjob.report.importance import importance_of
 from tuningjob.report.judged import judge
-from tuningjob.report.page import Provenance, render
+from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, ResultTable
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</title><style>*{}"
@@ -66,7 +66,7 @@ def searched(name: str = "C", value: object = 10, **origin: Any) -> ResultTable:
 
 
 def test_script_and_style_are_named_by_their_digests_and_nothing_else_may_load() -> None:
-    found = Elements(render(judge(searched())))
+    found = Elements(render_page(judge(searched())))
 
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -91,12 +91,12 @@ def test_names_values_and_errors_add_no_element(hostile: dict[str, Any]) -> None
     failed: dict[str, Any] = {"errors": {"ValueError": 3}, "failed_fits": 3}
     about = Provenance(HOSTILE, [(HOSTILE, HOSTILE)], HOSTILE)
     plain = Elements(
-        render(
+        render_page(
             judge(searched("C" * 9, "text" if "value" in hostile else 10, **failed)), Provenance("1", [("a", "b")], "c")
         )
     )
 
-    page = render(judge(searched(**{**failed, **hostile})), about)
+    page = render_page(judge(searched(**{**failed, **hostile})), about)
 
     assert Elements(page).tags == plain.tags
     assert Elements(page).attributes == plain.attributes
@@ -105,10 +105,10 @@ def test_names_values_and_errors_add_no_element(hostile: dict[str, Any]) -> None
 
 
 def test_a_search_called_by_a_hostile_name_has_it_as_text() -> None:
-    page = render(judge(searched("C", 10)))
+    page = render_page(judge(searched("C", 10)))
     named = table({"C": [1, 2, 3]}, lambda params: params["C"] / 10, origin=Origin(name=HOSTILE))
 
-    assert Elements(render(judge(named))).tags["script"] == Elements(page).tags["script"] == 2
+    assert Elements(render_page(judge(named))).tags["script"] == Elements(page).tags["script"] == 2
 
 
 FIGURES = {
@@ -130,7 +130,7 @@ FIGURES = {
 def test_there_is_a_figure_for_whatever_the_results_hold_and_each_has_its_table(case: str) -> None:
     make, want = FIGURES[case]
 
-    page = render(judge(make()))
+    page = render_page(judge(make()))
 
     assert set(re.findall(r'id="f-([a-z0-9-]+)"', page)) - {"importance"} == want - {"importance"}
     found = Elements(page)
@@ -170,7 +170,7 @@ def test_a_thousand_candidates_are_less_than_a_megabyte_and_a_half_and_a_second(
     found = table(None, lambda params: params["parameter_0"] % 1, drawn=drawn)
     began = time.process_time()
 
-    page = render(judge(found))
+    page = render_page(judge(found))
 
     assert len(page.encode()) < 1_500_000
     assert time.process_time() - began < 5
@@ -186,7 +186,7 @@ def test_above_twenty_thousand_the_best_and_a_sample_are_shown_and_it_says_so() 
     assert chosen.rows[0] == found.best
     assert chosen.rows.tolist() == chosen_of(found).rows.tolist()
     assert chosen.told.startswith("Of 22,500 candidates these are the best 5,000 and a sample of 5,000 others.")
-    assert chosen.told in render(judge(found))
+    assert chosen.told in render_page(judge(found))
 
 
 def test_a_notebook_shows_the_report_below_the_diagram_and_saves_it(tmp_path: Any) -> None:

@@ -118,7 +118,7 @@ def _run(
         journal=journal.view(attempt.id),
         problem=problem,
         index=_INDEX,
-        n_jobs=processes_of(manifest, size),
+        n_jobs=local_processes(manifest, size),
         name=manifest.metadata.name,
         stop=stop,
         on_cells=watcher.cells,
@@ -148,7 +148,7 @@ class SearchForecast:
     n_jobs: int
 
 
-def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
+def forecast(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
     """What ``run`` would do, and what it would cost; data files and modules are looked for in ``folder``.
 
     Raises ManifestRefused, Terminated.
@@ -158,7 +158,7 @@ def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
         with stop.interruptible():
             problem = prepare(manifest.spec, folder)
             refuse_what_cannot_succeed(problem)
-            n_jobs = processes_of(manifest, problem.size)
+            n_jobs = local_processes(manifest, problem.size)
             found = run_pilot(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
         preflight = preflight_of(problem, n_jobs)
     return SearchForecast(
@@ -166,7 +166,7 @@ def plan(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast:
     )
 
 
-def processes_of(manifest: TuningJob, size: KnownSize) -> int:
+def local_processes(manifest: TuningJob, size: KnownSize) -> int:
     """Processes on this machine: what the pods would have in all, within its CPUs."""
     return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 

@@ -38,7 +38,7 @@ from tuningjob.errors import (
 )
 from tuningjob.manifest import load_spec, wellknown
 from tuningjob.manifest.code import CODE_PATH
-from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchRecord, SearchState
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search import pilot
@@ -219,7 +219,7 @@ def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch
         advice = "The splitter divided the same data otherwise for the first worker: it must depend on data and params alone."
         return Problem("spec.crossValidation", must_be, str(mismatch), advice, Reason.SPLITS_CHANGED)
     advice = "The first worker had other code. Keep the image (name it by its digest: a tag can be moved) and what is mounted."
-    got = listed([each.exact for each in other_code(first, mine)])
+    got = first_few([each.exact for each in other_code(first, mine)])
     return Problem("spec.image", must_be, got, advice, Reason.CODE_CHANGED)
 
 

@@ -11,7 +11,7 @@ from tuningjob import __version__
 from tuningjob.answers import read_results
 from tuningjob.manifest.wellknown import BEST_PARAMS_FILE, LEADERBOARD_FILE
 from tuningjob.report.judged import judge
-from tuningjob.report.page import Provenance, render
+from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, table_of
 from tuningjob.search.judgement import in_manifest
 from tuningjob.search.results import ResultTexts
@@ -37,7 +37,7 @@ def judged_again(path: Path) -> ResultTexts:
     )
     origin = Origin(name=path.absolute().parent.name, failed_fits=failed)
     found = judge(table_of(table, best, metric=metric, origin=origin, speller=in_manifest))
-    return ResultTexts(found.text, render(found, Provenance(__version__, [("from", path.name)])))
+    return ResultTexts(found.text, render_page(found, Provenance(__version__, [("from", path.name)])))
 
 
 def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":

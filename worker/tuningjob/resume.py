@@ -15,7 +15,7 @@ from typing import Any, Final
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.manifest import dump_spec
-from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
 
@@ -128,7 +128,7 @@ def _changed(journal: SqlJournal, problem: SearchProblem, known: Sequence[str]) 
         if first is None or first.data_digest != mine.data_digest or _as_json(earlier.spec) != what:
             continue
         done = journal.progress(search_id).done
-        other = listed([change.told for change in other_code(first, mine)])
+        other = first_few([change.told for change in other_code(first, mine)])
         if done and (other or mine.code):
             why = f"{other} since the earlier run" if other else "The earlier run did not tell its code"
             kept = "is not taken over" if done == 1 else "are not taken over"

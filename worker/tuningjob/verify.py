@@ -142,7 +142,7 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
     )
 
 
-def drawn(recorded: Recorded, count: int | None, seed: int) -> list[int]:
+def fits_to_repeat(recorded: Recorded, count: int | None, seed: int) -> list[int]:
     """The fits to be done again, by their numbers (candidate × splits + split): so many that a seed draws, or all."""
     if count is None or count >= recorded.size:
         return list(range(recorded.size))

@@ -49,7 +49,7 @@ def _untold(_outcome: PassOutcome, _seconds: float) -> None:
     """Ignore what is reported."""
 
 
-async def work(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+async def work_on_keys(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
     """Work on keys, one at a time, for ever."""
     while True:
         await work_on(queue, await queue.take(), reconcile, on_pass=on_pass)

@@ -38,7 +38,7 @@ from tuningjob_operator.decide.decision import (
 )
 from tuningjob_operator.decide.estimate import Estimate, estimate, estimate_status, has_passed, seconds_left
 from tuningjob_operator.decide.owned_objects import build_results
-from tuningjob_operator.decide.words import heard, reason_of, shown, warnings_of
+from tuningjob_operator.decide.words import condition_reason, heard, printable, warnings_of
 from tuningjob_operator.decide.workforce import End
 from tuningjob_operator.objects import (
     Body,
@@ -262,7 +262,7 @@ def _run(view: View, admission: Admission, found: Estimate | None, *opening: Ste
         )
         return workforce.suspended(_until_deadline(view, spec), *opening)
     if end is None:
-        decided = workforce.run(_until_deadline(view, spec), admission, found, *opening)
+        decided = workforce.running(_until_deadline(view, spec), admission, found, *opening)
         if isinstance(decided, Plan):
             return decided
         end = decided
@@ -424,14 +424,14 @@ def _refused_by_worker(view: View, progress: Progress) -> Plan:
     problems = progress.refusal.problems if progress.refusal else ()
     message = "\n".join(_problem_text(problem) for problem in problems)
     told = next((problem["reason"] for problem in problems if problem.get("reason")), None)
-    reason = reason_of(told, names.MANIFEST_REFUSED)
+    reason = condition_reason(told, names.MANIFEST_REFUSED)
     view = view.noted(names.PREFLIGHT, is_true=False, reason=reason, message=message)
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
 def _failed_in_journal(view: View, progress: Progress) -> Plan:
     """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
-    text = shown(progress.failure or "") or "The search failed."
+    text = printable(progress.failure or "") or "The search failed."
     # of a worker, whose text may begin with anything, there is no reason
     if progress.end_reason in {*names.ENDED_BY_MANIFEST, names.MANIFEST_REFUSED}:
         return _ended_by_manifest(view, End(progress.end_reason, text.removeprefix(f"{progress.end_reason}: ")))
@@ -454,7 +454,7 @@ def _failed(view: View, end: End) -> Plan:
 def _problem_text(problem: Mapping[str, str]) -> str:
     advice = f" {problem['advice']}" if problem.get("advice") else ""
     text = f"{problem.get('field', 'spec')}: must be {problem.get('must_be', '?')}, but got {problem.get('got', '?')}.{advice}"
-    return shown(text)
+    return printable(text)
 
 
 def seconds_to_live(tuningjob: Body, status: TuningJobStatus, settings: Settings, now: dt.datetime) -> float | None:

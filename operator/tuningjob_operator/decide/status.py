@@ -30,7 +30,7 @@ from tuningjob_operator import names
 from tuningjob_operator.decide.admission import Admission
 from tuningjob_operator.decide.conditions import Conditions, find, is_terminal, summary
 from tuningjob_operator.decide.estimate import has_passed
-from tuningjob_operator.decide.words import showable, shown
+from tuningjob_operator.decide.words import printable, showable
 from tuningjob_operator.objects import clip
 
 MAX_STEPS: Final = 8
@@ -134,17 +134,17 @@ def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
 
 def _beside(answer: Answer) -> dict[str, Any]:
     """What else an answer says of the best candidate."""
-    scores = {shown(name): score for name, score in answer.scores.items() if math.isfinite(score)}
+    scores = {printable(name): score for name, score in answer.scores.items() if math.isfinite(score)}
     choice = None
     if answer.choice is not None:
-        passed, score, why = answer.choice.passed_over, answer.choice.score, shown(answer.choice.why)
+        passed, score, why = answer.choice.passed_over, answer.choice.score, printable(answer.choice.why)
         choice = ChoiceStatus(
-            rule=shown(answer.choice.rule),
+            rule=printable(answer.choice.rule),
             passed_over=passed,
             score=score if math.isfinite(score) else None,
             why=why or None,
         )
-    warnings = [shown(warning)[:_LONGEST_WARNING] for warning in answer.warnings[:_MOST_WARNINGS]]
+    warnings = [printable(warning)[:_LONGEST_WARNING] for warning in answer.warnings[:_MOST_WARNINGS]]
     found: dict[str, Any] = {"scores": scores or None, "choice": choice, "warnings": warnings or None}
     if answer.baseline is not None:
         found["baseline"] = _baseline(answer.baseline)
@@ -163,7 +163,7 @@ def _baseline(baseline: Baseline) -> BaselineStatus:
         dummy=_finite(baseline.dummy),
         gain=_finite(baseline.gain),
         uncertainty=_finite(baseline.uncertainty),
-        told=list(map(shown, baseline.told)) or None,
+        told=list(map(printable, baseline.told)) or None,
     )
 
 
@@ -172,7 +172,7 @@ def _nested(nested: NestedEstimate) -> NestedStatus:
         mean=_finite(nested.mean),
         std=_finite(nested.std),
         optimism=_finite(nested.optimism),
-        told=list(map(shown, nested.told)) or None,
+        told=list(map(printable, nested.told)) or None,
     )
 
 

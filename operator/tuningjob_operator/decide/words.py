@@ -49,15 +49,15 @@ def _is_spread(spread: Spread, most: float) -> bool:
 
 def warnings_of(preflight: Preflight) -> tuple[str, ...]:
     """Its warnings, as text that may be shown."""
-    return tuple(shown(warning) for warning in preflight.warnings)
+    return tuple(printable(warning) for warning in preflight.warnings)
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` without what no terminal and no UTF-8 has. It is not cut: a condition cuts it."""
     return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def reason_of(text: str | None, default: str) -> str:
+def condition_reason(text: str | None, default: str) -> str:
     """A condition's reason: one word."""
     return text if text is not None and _REASON.fullmatch(text) else default
 

@@ -132,7 +132,7 @@ def _giving_back(view: View) -> tuple[Step, ...]:
     return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
 
-def run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+def running(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
     """A search that is to run: it has its Job, of its size."""
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:

@@ -15,7 +15,7 @@ from pydantic import FailFast, TypeAdapter, ValidationError
 
 from tuningjob.aliases import Anything
 from tuningjob_operator.service.room import Threads
-from tuningjob_operator.service.wire import sentence_of
+from tuningjob_operator.service.wire import problem_sentence
 
 R = TypeVar("R")
 
@@ -216,7 +216,7 @@ class Takes(Generic[R]):
             where = problem["loc"]
             if first is not None and where and isinstance(where[0], int):
                 where = (where[0] + first, *where[1:])
-            raise BodyRefused(sentence_of({**problem, "loc": where}, "body", *within)) from None
+            raise BodyRefused(problem_sentence({**problem, "loc": where}, "body", *within)) from None
         except (ValueError, RecursionError) as error:  # an integer of more digits than Python reads
             raise BodyRefused(f"body: must be JSON that can be read, but got: {str(error)[:80]}.") from None
 

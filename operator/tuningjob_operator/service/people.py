@@ -21,7 +21,7 @@ from tuningjob_operator.service.bodies import Takes
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
-from tuningjob_operator.service.wire import Body, Why, as_json, bytes_of, refusals
+from tuningjob_operator.service.wire import Body, Why, as_json, file_answer, refusals
 
 P = TypeVar("P", int, str)
 R = TypeVar("R")
@@ -216,7 +216,7 @@ def _add_artifacts(
     @router.get(
         "/{key}/versions/{version}/artifacts/{name}",
         response_class=StreamingResponse,
-        responses={200: bytes_of("The file; its digest is in the header X-Content-Sha256."), **refusals(409)},
+        responses={200: file_answer("The file; its digest is in the header X-Content-Sha256."), **refusals(409)},
     )
     def file(caller: Caller, key: Key, version: Version, name: FileName) -> Response:
         row = audit.version(namespace=caller.namespace, model_key=key, version=version)

@@ -90,7 +90,7 @@ def as_json(kind: TypeAdapter[R], record: R, **headers: str) -> Response:
     return Response(kind.dump_json(record), media_type="application/json", headers=headers)
 
 
-def bytes_of(description: str) -> dict[str, Any]:
+def file_answer(description: str) -> dict[str, Any]:
     """What OpenAPI is told of an answer, or of a body, that is a file's bytes."""
     schema = {"type": "string", "format": "binary"}
     return {"description": description, "content": {"application/octet-stream": {"schema": schema}}}
@@ -131,7 +131,7 @@ def add_errors(app: FastAPI, metrics: ServiceMetrics) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse(_request: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"detail": sentence_of(error.errors()[0])}, 422)
+        return JSONResponse({"detail": problem_sentence(error.errors()[0])}, 422)
 
 
 # of a value that may be of any size, no more than is told of it
@@ -145,7 +145,7 @@ _WORDS: Final = {
 }
 
 
-def sentence_of(first: Mapping[str, Any], *within: str) -> str:
+def problem_sentence(first: Mapping[str, Any], *within: str) -> str:
     """A problem of pydantic's: where, what it must be, what it got."""
     where = ".".join(str(part)[:64] for part in (*within, *first["loc"]))
     message = str(first["msg"]).removesuffix(".")

@@ -43,7 +43,7 @@ from tuningjob.protocol.requests import (
 from tuningjob_operator.service.bodies import Listed, Takes
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
-from tuningjob_operator.service.wire import NoNul, as_json, bytes_of, refusals
+from tuningjob_operator.service.wire import NoNul, as_json, file_answer, refusals
 
 _SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
@@ -197,7 +197,7 @@ def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
         "/artifacts/{name}",
         response_model=Artifact,
         responses=refusals(409, 507),
-        openapi_extra={"requestBody": {"required": True, **bytes_of("The file.")}},
+        openapi_extra={"requestBody": {"required": True, **file_answer("The file.")}},
     )
     async def put_artifact(request: Request, name: str, x_content_sha256: Annotated[str, Header()]) -> Response:
         search_id = _id(request)
@@ -212,7 +212,9 @@ def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
         return as_json(_ARTIFACT, stored)
 
     @router.get(
-        "/artifacts/{name}", response_class=StreamingResponse, responses={200: bytes_of("The file."), **refusals(404)}
+        "/artifacts/{name}",
+        response_class=StreamingResponse,
+        responses={200: file_answer("The file."), **refusals(404)},
     )
     def get_artifact(request: Request, name: str) -> Response:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tuningjob.cli.console import err, out, plain, print_json, print_table, to_json
+from tuningjob.cli.console import err, json_text, out, plain, print_json, print_table
 from tuningjob.cli.source import (
     RESULTS,
     VERSION,
@@ -185,7 +185,7 @@ def _flat(name: str, value: object, depth: int = 3) -> Iterator[tuple[str, objec
 
 def _same(one: object, other: object) -> bool:
     """NaN is the same as NaN here, and 1 is not the same parameter as 1.0 or True."""
-    return to_json(one) == to_json(other)
+    return json_text(one) == json_text(other)
 
 
 @click.command()
@@ -196,7 +196,7 @@ def params(key: str, version: int | None, where: Where) -> None:
     """Print the parameters of a version as JSON."""
     with opened(where, key) as audit:
         row = chosen(audit, key, version)
-    sys.stdout.write(to_json(row.best_params, indent=2) + "\n")
+    sys.stdout.write(json_text(row.best_params, indent=2) + "\n")
 
 
 @click.command()
@@ -285,7 +285,7 @@ def _value(value: object) -> str:
     try:
         return spelled(parse_literal(value, ""))
     except ManifestRefused:  # what a worker of another release, or a hand, wrote
-        return to_json(value)
+        return json_text(value)
 
 
 COMMANDS: Final = (models, history, diff, params, blessings, bless, rollback)

@@ -65,7 +65,7 @@ def warn(sentence: str) -> None:
     err.print(f"warning: {sentence}", style="yellow")
 
 
-def to_json(value: object, *, indent: int | None = None) -> str:
+def json_text(value: object, *, indent: int | None = None) -> str:
     """A parameter's value, or all of them, sorted."""
     import json  # noqa: PLC0415  what shows no parameters starts without it
 

@@ -49,7 +49,7 @@ def run(file: Path, output: Path | None) -> None:
     stop = Stop()
     if manifest.spec.mode == "Plan":
         with stop.on_signals():
-            _show_forecast(local.plan(manifest, folder=file.parent, stop=stop))
+            _show_forecast(local.forecast(manifest, folder=file.parent, stop=stop))
         return
     view = LiveView(manifest.metadata.name)
     with stop.on_signals(), view:

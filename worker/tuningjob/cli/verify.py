@@ -70,7 +70,9 @@ def verify(
     with _recorded(place, version, manifest, connect) as recorded:
         if not recorded.size:
             raise BadUse(f"{plain(place)}: must have finished fits, but has none.")
-        ordinals = [_ordinal(cell, recorded)] if cell else work.drawn(recorded, None if is_all else cells, seed)
+        ordinals = (
+            [_ordinal(cell, recorded)] if cell else work.fits_to_repeat(recorded, None if is_all else cells, seed)
+        )
         try:
             found = work.verify(recorded, ordinals, folder=data, processes=processes)
         except ManifestRefused as refused:
@@ -93,7 +95,7 @@ def _recorded(place: str, version: int | None, manifest: Path | None, connect: C
 
         journal = open_sqlite(folder / JOURNAL_FILE)
         try:
-            yield recorded_in(journal, search_of(journal, folder, version))
+            yield recorded_in(journal, search_id_of(journal, folder, version))
         finally:
             journal.close()
     elif folder is not None:
@@ -121,7 +123,7 @@ def _of_files(name: str, spec: TuningJobSpec, folder: Path) -> "Recorded":
     return recorded_as(name, spec, {str(key): list(values) for key, values in read_results(table).items()})
 
 
-def search_of(journal: "SqlJournal", folder: Path, version: int | None) -> str:
+def search_id_of(journal: "SqlJournal", folder: Path, version: int | None) -> str:
     """The search of a version in a laptop's journal, by default the one that ended last. Raises BadUse."""
     namespaces = sorted({namespace for namespace, _ in journal.places().values()})
     rows = [

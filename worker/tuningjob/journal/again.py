@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, literal
 from tuningjob.journal.claims import walk_of
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.schema import cells, regions, searches, units
-from tuningjob.journal.values import readable
+from tuningjob.journal.values import bounded_text
 from tuningjob.protocol.records import Cell, CellResult, SearchState
 
 _RESULT: Final = TypeAdapter(CellResult)
@@ -83,7 +83,7 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
 def _failed(connection: Connection, search_id: str) -> list[int]:
     """The ordinals of the cells that failed, or that nobody can read."""
     mine = cells.c.search_id == search_id
-    query = select(cells.c.ordinal, readable(cells.c.result)).where(mine).order_by(cells.c.ordinal)
+    query = select(cells.c.ordinal, bounded_text(cells.c.result)).where(mine).order_by(cells.c.ordinal)
     with connection.execute(query, execution_options={"yield_per": _PAGE}) as rows:
         return [ordinal for ordinal, text in rows if _has_failed(text)]
 

@@ -15,7 +15,7 @@ from tuningjob.journal.cells import Cells
 from tuningjob.journal.database import Database
 from tuningjob.journal.records import Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
-from tuningjob.journal.values import nan_if_null, null_if_nan, params_in, readable, storable
+from tuningjob.journal.values import bounded_text, nan_if_null, null_if_nan, params_in, storable
 from tuningjob.protocol.audit import Act, AuditRow, Blessing
 from tuningjob.protocol.records import Answer, Artifact, Choice, Preflight
 
@@ -27,7 +27,7 @@ _CHOICE: Final = TypeAdapter(Choice)
 _MOST_SOURCES: Final = 32
 # what a release before has taken in of any length stays where it is
 _COLUMNS: Final = [
-    readable(column) if column.name in {"best_params", "versions"} else column for column in audit.columns
+    bounded_text(column) if column.name in {"best_params", "versions"} else column for column in audit.columns
 ]
 
 

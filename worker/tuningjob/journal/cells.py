@@ -71,7 +71,7 @@ def _known(dialect: str) -> Matrix:
 
     One, however many there are: the index is left at the first.
     """
-    wanted = listed(dialect)
+    wanted = as_table(dialect)
     one = (
         select(func.coalesce(cells.c.reused_from, cells.c.search_id) + " " + cells.c.result)
         .join(searches, searches.c.id == cells.c.search_id)
@@ -82,7 +82,7 @@ def _known(dialect: str) -> Matrix:
     return select(wanted.c.value.label("identity"), one.label("found"))
 
 
-def listed(dialect: str) -> TableValuedAlias:
+def as_table(dialect: str) -> TableValuedAlias:
     """The list that is bound as ``values`` (see ``bound``), of texts, as a table with the column ``value``."""
     if dialect == _POSTGRES:
         return func.unnest(bindparam("values", type_=ARRAY(String))).table_valued("value").render_derived()

@@ -41,7 +41,7 @@ def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, sha
         )
 
 
-def begin(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetime) -> None:
+def begin_placing(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetime) -> None:
     """It is about to be put in its place. Raises ArtifactsUnavailable while another of its name is."""
     mine = (files.c.search_id == row.id) & (files.c.name == file.name)
     found = connection.execute(select(files).where(mine)).one_or_none()
@@ -64,7 +64,7 @@ def begin(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetim
     )
 
 
-def end(connection: Connection, search_id: str, file: Artifact, *, is_placed: bool) -> None:
+def end_placing(connection: Connection, search_id: str, file: Artifact, *, is_placed: bool) -> None:
     """It is in its place, or will not be."""
     mine = (files.c.search_id == search_id) & (files.c.name == file.name)
     if is_placed:

@@ -19,7 +19,7 @@ from tuningjob.errors import UnknownSearch
 from tuningjob.journal.claims import Claims
 from tuningjob.journal.database import Database
 from tuningjob.journal.schema import searches
-from tuningjob.journal.values import MAX_READABLE, readable
+from tuningjob.journal.values import MAX_READABLE, bounded_text
 from tuningjob.protocol.records import SearchState
 
 R = TypeVar("R")
@@ -42,7 +42,7 @@ _WORDS: Final = {
     "failure": MAX_READABLE,
 }
 NO_WORDS: Final = [column for column in searches.columns if column.name not in {*_WORDS, "walk"}]
-ALL: Final = [*NO_WORDS, *(readable(searches.c[name], most) for name, most in _WORDS.items())]
+ALL: Final = [*NO_WORDS, *(bounded_text(searches.c[name], most) for name, most in _WORDS.items())]
 
 
 @functools.cache
@@ -50,13 +50,13 @@ def _adapter(kind: Anything) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def dump(record: object) -> str:
+def to_column(record: object) -> str:
     """A record as it stands in a column."""
     kind: Any = type(record)
     return _adapter(kind).dump_json(record).decode()
 
 
-def load(kind: type[R], text: str | None) -> R | None:
+def from_column(kind: type[R], text: str | None) -> R | None:
     """The record in a column. None, too, for what an older release has taken in and this one would not."""
     hashable: Any = kind
     try:
@@ -131,7 +131,7 @@ def free(database: Database, search_id: str, first: int, last: int) -> None:
             change(connection, search_id)
 
 
-def end(database: Database, search_id: str, **values: object) -> None:
+def end_search(database: Database, search_id: str, **values: object) -> None:
     """Have the row say how a search has ended, if it has not ended yet."""
     with locked(database, search_id) as (connection, row):
         if row.state == SearchState.RUNNING.value:

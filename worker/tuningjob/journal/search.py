@@ -18,9 +18,9 @@ from tuningjob.journal.claims import Claims, walk_of
 from tuningjob.journal.database import Database
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS, UNKNOWN_SPLITS, Best, EndedBy
 from tuningjob.journal.schema import cells, searches
-from tuningjob.journal.values import readable, storable
+from tuningjob.journal.values import bounded_text, storable
 from tuningjob.journal.walk import is_sound
-from tuningjob.protocol.code import listed, other_code
+from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
     Answer,
@@ -85,20 +85,20 @@ class SqlSearch(SearchJournal):
             candidates=row.candidates,
             splits=row.splits,
             state=SearchState(row.state),
-            preflight=rows.load(Preflight, row.preflight),
+            preflight=rows.from_column(Preflight, row.preflight),
         )
 
     @override
     def set_preflight(self, preflight: Preflight) -> None:
         with rows.locked(self._database, self._id) as (connection, row):
-            first = rows.load(Preflight, row.preflight)
+            first = rows.from_column(Preflight, row.preflight)
             if first is None:
                 splits = _splits_of(row, preflight)
                 if preflight.blocks and not is_sound(preflight.blocks, row.candidates):
                     raise JournalMismatch(
                         f"blocks: must name each of the {row.candidates} candidates once, but do not."
                     )
-                told = rows.dump(preflight)
+                told = rows.to_column(preflight)
                 rows.change(connection, row.id, preflight=told, splits=splits, started_at=self._clock())
             elif first.data_digest != preflight.data_digest:
                 raise JournalMismatch(
@@ -110,7 +110,7 @@ class SqlSearch(SearchJournal):
                 )
             elif other := other_code(first, preflight):
                 raise JournalMismatch(
-                    f"must be the code that the search began with, but got {listed([each.exact for each in other])}."
+                    f"must be the code that the search began with, but got {first_few([each.exact for each in other])}."
                 )
 
     @override
@@ -284,7 +284,7 @@ class SqlSearch(SearchJournal):
     ) -> Iterator[Iterator[tuple[CellResult, int]]]:
         """Results, each with its size."""
         row = rows.row_of(connection, self._id)
-        text = readable(cells.c.result, _MAX_CELL)
+        text = bounded_text(cells.c.result, _MAX_CELL)
         query = select(cells.c.ordinal, text).where(cells.c.search_id == self._id).order_by(cells.c.ordinal)
         # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
         gapless = row.done == row.candidates * row.splits
@@ -306,14 +306,14 @@ class SqlSearch(SearchJournal):
             now = self._clock()
             placed = files.settled(connection, row.id, now)
             version = remember(
-                connection, row, answer, now, preflight=rows.load(Preflight, row.preflight), placed=placed
+                connection, row, answer, now, preflight=rows.from_column(Preflight, row.preflight), placed=placed
             )
             rows.change(
                 connection,
                 row.id,
                 state=SearchState.COMPLETE.value,
                 finished_at=now,
-                answer=rows.dump(answer),
+                answer=rows.to_column(answer),
                 ended_by=EndedBy.WORKER.value,
                 model_version=version,
             )
@@ -325,11 +325,11 @@ class SqlSearch(SearchJournal):
 
     @override
     def refuse(self, refusal: Refusal) -> None:
-        self._end(SearchState.REFUSED, refusal=rows.dump(refusal))
+        self._end(SearchState.REFUSED, refusal=rows.to_column(refusal))
 
     def _end(self, state: SearchState, **why: str) -> None:
         told = {"state": state.value, "finished_at": self._clock(), "ended_by": EndedBy.WORKER.value}
-        rows.end(self._database, self._id, **told, **why)
+        rows.end_search(self._database, self._id, **told, **why)
 
 
 def _splits_of(row: Row[Any], preflight: Preflight) -> int:
@@ -346,7 +346,7 @@ def _splits_of(row: Row[Any], preflight: Preflight) -> int:
 
 
 def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
-    found = rows.load(CellResult, text)
+    found = rows.from_column(CellResult, text)
     if found is not None:
         return found
     candidate, split = divmod(ordinal, splits)

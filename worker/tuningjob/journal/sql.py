@@ -20,7 +20,7 @@ from tuningjob.journal.audit import SqlAudit, is_kept
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claims
 from tuningjob.journal.database import Database
-from tuningjob.journal.migrations import prepare
+from tuningjob.journal.migrations import migrate
 from tuningjob.journal.purge import Purge, remove
 from tuningjob.journal.records import Best, EndedBy, NewSearch, Progress, Shares, Whereabouts
 from tuningjob.journal.schema import cells, regions, schema_version, searches, units
@@ -67,7 +67,7 @@ class SqlJournal:
         self._clock = clock
         self._audit = SqlAudit(self._database, clock)
         try:
-            prepare(self._database)
+            migrate(self._database)
         except JournalError:
             self.close()
             raise
@@ -181,11 +181,11 @@ class SqlJournal:
             last_holder=max(holders, default=None),
             starved=at_work.starved if is_running else 0,
             starved_bytes=at_work.starved_bytes or 0 if is_running else 0,
-            preflight=rows.load(Preflight, row.preflight) if words else None,
+            preflight=rows.from_column(Preflight, row.preflight) if words else None,
             best=None if row.best_index is None else Best(index=row.best_index, score=row.best_score),
             answer=_answer_of(row) if words else None,
             model_version=row.model_version,
-            refusal=rows.load(Refusal, row.refusal) if words else None,
+            refusal=rows.from_column(Refusal, row.refusal) if words else None,
             failure=row.failure if words else None,
             ended_by=None if row.ended_by is None else EndedBy(row.ended_by),
             end_reason=row.end_reason,
@@ -267,21 +267,21 @@ class SqlJournal:
         """
         with rows.locked(self._database, search_id) as (connection, row):
             files.check(connection, row, file.name, file.size_bytes, shares)
-            files.begin(connection, row, file, self._clock())
+            files.begin_placing(connection, row, file, self._clock())
         is_placed = False
         try:
             yield
             is_placed = True
         finally:
             with self._database.writing() as connection:
-                files.end(connection, search_id, file, is_placed=is_placed)
+                files.end_placing(connection, search_id, file, is_placed=is_placed)
 
     def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
         """End without an answer. ``reason`` is one word of whoever ends it, a worker has none; ``text`` then begins with it."""
         if reason and by is EndedBy.WORKER:
             raise ValueError("reason: must be empty of a worker, which ends a search for no reason of the operator's")
         told = {"failure": storable(text), "ended_by": by.value, "end_reason": reason}
-        rows.end(self._database, search_id, state=SearchState.FAILED.value, finished_at=self._clock(), **told)
+        rows.end_search(self._database, search_id, state=SearchState.FAILED.value, finished_at=self._clock(), **told)
 
     def delete(self, search_id: str) -> None:
         """Forget a search; its audit row stays, and its cells until they are purged."""
@@ -330,4 +330,4 @@ def _answer_of(row: Row[Any]) -> Answer | None:
         refit_seconds=0.0,
         fit_seconds_total=0.0,
     )
-    return rows.load(Answer, row.answer) or unknown
+    return rows.from_column(Answer, row.answer) or unknown

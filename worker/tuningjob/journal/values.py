@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Label, case, func
 MAX_READABLE: Final = 2**20
 
 
-def readable(column: ColumnElement[Any], most: int = MAX_READABLE) -> Label[Any]:
+def bounded_text(column: ColumnElement[Any], most: int = MAX_READABLE) -> Label[Any]:
     """The column, under its own name; null for a text that is too long to be read."""
     return case((func.length(column) <= most, column)).label(getattr(column, "name", None))
 

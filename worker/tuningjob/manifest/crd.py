@@ -66,7 +66,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None 
     return result
 
 
-def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, ...] = ()) -> None:
+def forbid_changes(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, ...] = ()) -> None:
     """Put a transition rule for each field of ``model`` that must not change into its structural schema.
 
     On the field itself where it is always there; else on the object that has it, for where a field comes or goes none of its own
@@ -83,7 +83,7 @@ def freeze(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, .
         if inner_model := _model_of(field.annotation):
             if not _is_always_there(schema, key):
                 _add_rule(schema, f"has(self.{in_cel(key)}) == has(oldSelf.{in_cel(key)})", IMMUTABLE, key)
-            freeze(inner, inner_model)
+            forbid_changes(inner, inner_model)
         elif not _is_typed(inner):
             others = [_same(schema, other) for other, found in schema["properties"].items() if _is_typed(found)]
             rule = f"self == oldSelf || !({' && '.join(others)})" if others else "self == oldSelf"
@@ -130,7 +130,7 @@ def _add_rule(schema: dict[str, Any], rule: str, message: str, key: str = "") ->
 def custom_resource_definition() -> dict[str, Any]:
     """The whole CRD as data."""
     spec = structural(TuningJobSpec.model_json_schema(by_alias=True))
-    freeze(spec, TuningJobSpec, MUTABLE_FIELDS)
+    forbid_changes(spec, TuningJobSpec, MUTABLE_FIELDS)
     _add_rule(spec, "!oldSelf.cancel || self.cancel", CANCELLED, "cancel")
     status = structural(TuningJobStatus.model_json_schema(by_alias=True))
     name_rule = f"self.metadata.name.size() <= {MAX_NAME_LENGTH} && self.metadata.name.matches('{DNS_LABEL}')"
@@ -195,7 +195,7 @@ def custom_resource_definition() -> dict[str, Any]:
     }
 
 
-def render() -> str:
+def render_crd() -> str:
     """The CRD as the YAML that is committed."""
     return HEADER + yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=120, allow_unicode=True)
 
@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--check", action="store_true", help="fail when a file is not what would be written")
     parser.add_argument("files", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    text = render()
+    text = render_crd()
     if options.write:
         for path in options.files:
             path.parent.mkdir(parents=True, exist_ok=True)

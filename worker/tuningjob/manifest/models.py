@@ -6,8 +6,8 @@ no other module reads them unparsed. What needs scikit-learn to be judged is ``t
 
 What is checked here, the API server checks too: by the schema, or by a rule in CEL beside the Python that says the same
 (``model.Constraint``, ``fields.Checked``). A differential test holds the two together. The operator alone can judge what is
-inside of params and grid.parameters: these values have no type in CEL, so no rule may stand on them or look into them. CEL can still
-detect a change: comparing the enclosing object compares these values as data (``crd.freeze``).
+inside of params and grid.parameters: these values have no type in CEL, so no rule may stand on them or look into them. CEL can
+still detect a change: comparing the enclosing object compares these values as data (``crd.forbid_changes``).
 
 A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Constraint``.
 """

@@ -87,7 +87,7 @@ def other_code(first: "Preflight", now: "Preflight") -> list[Change]:
     return other
 
 
-def listed(texts: list[str]) -> str:
+def first_few(texts: list[str]) -> str:
     """The first few, and how many more."""
     more = len(texts) - _MOST_TOLD
     return ", ".join(texts[:_MOST_TOLD]) + (f" and {more:,} more" if more > 0 else "")

@@ -153,7 +153,7 @@ def _rank(level: Spelled, code: int) -> tuple[int, float, int]:
     return (1, 0.0, code) if level.number is None else (0, level.number, code)
 
 
-def blocks_of(axes: Sequence[ParameterAxis], size: int) -> tuple[Facet, ...]:
+def facets_of(axes: Sequence[ParameterAxis], size: int) -> tuple[Facet, ...]:
     """The candidates by the parameters that they set; what is no grid is parted by a parameter, if that makes grids of it."""
     rows = np.arange(size, dtype=np.intp)
     if not axes:

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tuningjob.report.judged import Judgement, judge
-from tuningjob.report.page import Provenance, render
+from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, table_of
 
 # A notebook keeps what it shows: not all of 20,000 candidates.
@@ -30,7 +30,7 @@ class SearchReport:
     @property
     def html(self) -> str:
         """The page, whole: ``report.html``."""
-        return render(self.judgement, self.provenance)
+        return render_page(self.judgement, self.provenance)
 
     def save(self, path: str | Path) -> None:
         """Write the page to a file, which needs no other."""
@@ -38,7 +38,7 @@ class SearchReport:
 
     def _repr_html_(self) -> str:
         # in a frame of its own: its style is not the notebook's, and its script is not trusted with the notebook
-        page = render(self.judgement, self.provenance, most=_MOST_SHOWN)
+        page = render_page(self.judgement, self.provenance, most=_MOST_SHOWN)
         return Markup(
             '<iframe srcdoc="{}" sandbox="allow-scripts" width="100%" height="{}" title="{}"></iframe>'
         ).format(str(page), _HEIGHT, "What came of the search")

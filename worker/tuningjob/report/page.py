@@ -19,8 +19,8 @@ from markupsafe import Markup
 from tuningjob.report.candidates import MOST_WHOLE, chosen_of, data_of
 from tuningjob.report.drawing.all import figures_of
 from tuningjob.report.judged import Judgement
-from tuningjob.report.spelling import plain
-from tuningjob.report.words import assigned, counted, cut, duration, params, score
+from tuningjob.report.spelling import one_line
+from tuningjob.report.words import assigned, counted, cut, duration, params_in_words, score
 
 _ASSETS: Final = "assets"
 _MOST_DATA: Final = 6_000_000  # letters: parameters may be long
@@ -45,7 +45,7 @@ class Tile:
     note: str = ""
 
 
-def render(judgement: Judgement, provenance: Provenance | None = None, *, most: int = MOST_WHOLE) -> str:
+def render_page(judgement: Judgement, provenance: Provenance | None = None, *, most: int = MOST_WHOLE) -> str:
     """The page. Of more than ``most`` candidates the best and a sample are in its table."""
     table, verdict = judgement.table, judgement.verdict
     provenance = provenance or Provenance()
@@ -59,7 +59,7 @@ def render(judgement: Judgement, provenance: Provenance | None = None, *, most: 
         (
             str(row),
             score(float(table.means[row]), table.error) if not table.failed[row] else "failed",
-            params(table, row),
+            params_in_words(table, row),
         )
         for row in chosen.rows[:_WITHOUT_SCRIPT].tolist()
     ]
@@ -77,8 +77,8 @@ def render(judgement: Judgement, provenance: Provenance | None = None, *, most: 
         chosen=chosen,
         few=few,
         data=Markup(data),  # noqa: S704  JSON without < > &
-        about=[(plain(name), plain(value)) for name, value in provenance.about],
-        manifest="\n".join(map(plain, provenance.manifest.splitlines())),
+        about=[(one_line(name), one_line(value)) for name, value in provenance.about],
+        manifest="\n".join(map(one_line, provenance.manifest.splitlines())),
         version=provenance.version,
     )
 

@@ -72,7 +72,7 @@ def _escaped(letter: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """What somebody else wrote, on one line and without what a terminal would obey."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
@@ -82,5 +82,5 @@ def _repr(value: ParamValue) -> str:
         text = repr(value)
     except Exception:  # noqa: BLE001  a user's class may do anything
         text = f"<{type(value).__name__}>"
-    text = plain(text)
+    text = one_line(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

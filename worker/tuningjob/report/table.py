@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from tuningjob.report.axes import Facet, ParameterAxis, axes_of, blocks_of
+from tuningjob.report.axes import Facet, ParameterAxis, axes_of, facets_of
 from tuningjob.report.spelling import Speller, spell
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -137,7 +137,7 @@ class ResultTable:
     @cached_property
     def blocks(self) -> tuple[Facet, ...]:
         """The grids that the candidates make up, and what is no grid."""
-        return blocks_of(self.axes, self.size)
+        return facets_of(self.axes, self.size)
 
     @property
     def home(self) -> Facet:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tuningjob.report.advice import Advice
-from tuningjob.report.spelling import plain
+from tuningjob.report.spelling import one_line
 from tuningjob.report.verdict import Verdict
 
 _WIDTH: Final = 100
@@ -22,17 +22,17 @@ def written(name: str, verdict: Verdict, advice: Sequence[Advice]) -> str:
 
 def _lines(name: str, verdict: Verdict, advice: Sequence[Advice]) -> Iterator[str]:
     if name:
-        yield plain(name)
+        yield one_line(name)
     yield from _wrapped(" ".join(verdict.sentences))
     for number, each in enumerate(advice, 1):
         yield ""
         yield from _wrapped(f"{number}. {each.seen} {each.reason}", indent="   ")
         if each.write:
-            yield f"   Write: {plain(each.write)[:_MOST_LINE]}"
+            yield f"   Write: {one_line(each.write)[:_MOST_LINE]}"
     if not advice:
         yield ""
         yield "Nothing in the results calls for advice."
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(plain(text)[:_MOST_LINE], _WIDTH, subsequent_indent=indent, break_long_words=True)
+    return textwrap.wrap(one_line(text)[:_MOST_LINE], _WIDTH, subsequent_indent=indent, break_long_words=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuningjob.report.table import Floats, ResultTable, paired
-from tuningjob.report.words import counted, duration, listed, params, plus_minus, score
+from tuningjob.report.words import counted, duration, listed, params_in_words, plus_minus, score
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _gains(table: ResultTable) -> Iterator[Gain]:
 
 def _sentences(table: ResultTable, cheapest: int | None, gains: tuple[Gain, ...], fits: int) -> Iterator[str]:
     best, metric = table.best, table.metric
-    yield f"The answer is candidate {best}: {params(table, best)}."
+    yield f"The answer is candidate {best}: {params_in_words(table, best)}."
     if table.failed[best]:
         yield "No candidate has a mean score: every one has a fit that failed, or that gave no number."
     else:
@@ -141,7 +141,8 @@ def _neighbours(table: ResultTable, cheapest: int | None) -> Iterator[str]:
     times = table.fit_seconds
     if cheapest != table.best and times[cheapest] > 0 and times[table.best] > 1.2 * times[cheapest]:
         faster = times[table.best] / times[cheapest]
-        told += f"; the cheapest of them, candidate {cheapest}, is fitted {faster:,.2g} times as fast ({params(table, cheapest)})"
+        params = params_in_words(table, cheapest)
+        told += f"; the cheapest of them, candidate {cheapest}, is fitted {faster:,.2g} times as fast ({params})"
     elif cheapest == table.best:
         told += "; the answer is the cheapest of them"
     yield f"{told}."

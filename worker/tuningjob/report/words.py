@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tuningjob.report.axes import ParameterAxis
-from tuningjob.report.spelling import Spelled, plain, yaml_text
+from tuningjob.report.spelling import Spelled, one_line, yaml_text
 from tuningjob.report.table import ResultTable
 
 _MOST_NAMED: Final = 8
@@ -47,7 +47,7 @@ def share(part: float, whole: float) -> str:
 
 def cut(text: str, longest: int = _LONGEST_VALUE) -> str:
     """No longer than so many letters."""
-    text = plain(text)
+    text = one_line(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -56,7 +56,7 @@ def assigned(axis: ParameterAxis, code: int) -> str:
     return f"{cut(axis.name)}={cut(axis.levels[code].python)}"
 
 
-def params(table: ResultTable, candidate: int) -> str:
+def params_in_words(table: ResultTable, candidate: int) -> str:
     """All that a candidate sets."""
     told = [assigned(axis, code) for axis, code in table.params(candidate)]
     return listed(told, most=16) or "the estimator as it is"

@@ -30,7 +30,7 @@ _FINAL: Final = re.compile(
 def main(url: str, path: str, most: int) -> dict[str, Any]:
     """What came of it."""
     try:
-        store, name = opened(url)
+        store, name = file_system_of(url)
         info = store.get_file_info(name)
         if info.type is not fs.FileType.File:
             what = "a folder" if info.type is fs.FileType.Directory else "no object"
@@ -43,7 +43,7 @@ def main(url: str, path: str, most: int) -> dict[str, Any]:
         return {"kind": "refused" if _FINAL.search(said) else "passing", "error": said}
 
 
-def opened(url: str) -> tuple[fs.FileSystem, str]:
+def file_system_of(url: str) -> tuple[fs.FileSystem, str]:
     """The bucket's file system, and the object's name in it."""
     parts = urlsplit(url)
     name = f"{parts.netloc}{parts.path}"

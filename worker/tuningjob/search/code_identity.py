@@ -27,7 +27,7 @@ from typing import Any, Final
 from tuningjob.aliases import Anything, Json, ParamValue
 from tuningjob.protocol.code import digest_of
 from tuningjob.search.imports import imported
-from tuningjob.search.installed import Installed, canonical, named, owner
+from tuningjob.search.installed import Installed, named, normalized, owner
 
 # Of what has no file to look into: what is typed in, or run by ``python -m``.
 _UNKNOWABLE: Final = {"__main__", "__mp_main__"}
@@ -81,7 +81,7 @@ class CodeReader:
 
     def __init__(self, told: Iterable[str] = ()) -> None:
         importlib.invalidate_caches()
-        self._told = frozenset(map(canonical, told))
+        self._told = frozenset(map(normalized, told))
         self._modules: dict[str, _Module] = {}
         self._installed: dict[str, Installed | None] = {}
         self._of: dict[int, tuple[Any, CodeIdentity]] = {}
@@ -116,21 +116,21 @@ class CodeReader:
             if module.is_unknown or (module.is_absent and name in asked_for):
                 unknown.add(name)
             if module.installed is not None:
-                distributions[canonical(module.installed.name)] = module.installed
+                distributions[normalized(module.installed.name)] = module.installed
         versions = {each.name: each.version for each in distributions.values() if self._is_to_be_told(each)}
         required = (each for each in self._with_required(distributions) if self._is_to_be_told(each))
         marks = {each.name: f"{each.version} {each.digest}".strip() for each in required}
         return CodeIdentity({**marks, **files}, versions, frozenset(unknown))
 
     def _is_to_be_told(self, distribution: Installed) -> bool:
-        return bool(distribution.digest) or canonical(distribution.name) not in self._told
+        return bool(distribution.digest) or normalized(distribution.name) not in self._told
 
     def _with_required(self, distributions: Mapping[str, Installed]) -> Iterator[Installed]:
         """All of them and what they require, each once. What is told elsewhere leads nowhere."""
         waiting, seen = list(distributions.values()), set[str]()
         while waiting:
             each = waiting.pop()
-            key = canonical(each.name)
+            key = normalized(each.name)
             if key in seen:
                 continue
             seen.add(key)
@@ -139,7 +139,7 @@ class CodeReader:
                 waiting += filter(None, map(self._named, each.requires))
 
     def _named(self, name: str) -> Installed | None:
-        key = canonical(name)
+        key = normalized(name)
         if key not in self._installed:
             self._installed[key] = named(name)
         return self._installed[key]

@@ -26,7 +26,7 @@ class Installed:
     requires: tuple[str, ...]
 
 
-def canonical(name: str) -> str:
+def normalized(name: str) -> str:
     """A distribution's name as names are compared."""
     return _SEPARATORS.sub("-", name).lower()
 

@@ -20,13 +20,13 @@ from tuningjob.aliases import AnyScorer, ParamValue
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.spelling import to_json
 from tuningjob.report.judged import Judgement, judge
-from tuningjob.report.page import Provenance, render
+from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.spelling import Spelled, spell
 from tuningjob.report.table import Origin, ScoreToBeat, SelectionRule, table_of
 from tuningjob.search.constraints import constraint_text
 from tuningjob.search.parameters import owner_of
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.reasons import shortened
+from tuningjob.search.reasons import abridged
 from tuningjob.search.results import Results, ResultTexts
 from tuningjob.search.scoring import scorers, scoring_of
 from tuningjob.search.written import literal_of
@@ -50,9 +50,9 @@ def told_of(problem: SearchProblem, results: Results, *, name: str, refit_second
         )
     try:
         judgement = judged(problem, results, name=name, refit_seconds=refit_seconds)
-        return ResultTexts(judgement.text, render(judgement, provenance_of(problem)))
+        return ResultTexts(judgement.text, render_page(judgement, provenance_of(problem)))
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
-        return _only_words(f"No verdict, because looking at the results failed: {shortened(repr(error))}.")
+        return _only_words(f"No verdict, because looking at the results failed: {abridged(repr(error))}.")
 
 
 def _only_words(told: str) -> ResultTexts:
@@ -78,7 +78,7 @@ def provenance_of(problem: SearchProblem) -> Provenance:
     spec = {name: value for name, value in dump_spec(problem.spec).items() if name in _TOLD_FIELDS}
     manifest = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110)
     return Provenance(
-        __version__, [(name, value) for name, value in about if value], shortened(manifest, _LONGEST_MANIFEST)
+        __version__, [(name, value) for name, value in about if value], abridged(manifest, _LONGEST_MANIFEST)
     )
 
 

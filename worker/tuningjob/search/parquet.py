@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.literals import shown
-from tuningjob.search.reasons import PATH, Reason, refused, shortened
+from tuningjob.search.reasons import PATH, Reason, abridged, refused
 from tuningjob.search.room import check_room, parquet_frame_bytes
 
 _MOST_PARTS: Final = 10_000
@@ -77,7 +77,7 @@ def _told(path: Path, name: str) -> tuple[pa.Schema, int]:
 
 
 def _unreadable(name: str, error: Exception) -> ManifestRefused:
-    advice = f"Reading it says: {shortened(str(error))}."
+    advice = f"Reading it says: {abridged(str(error))}."
     return refused(Reason.DATA_LOAD, PATH, "a parquet file that can be read", name, advice)
 
 
@@ -89,7 +89,7 @@ def _difference(one: str, of_one: pa.Schema, other: str, of_other: pa.Schema) ->
         order = ", ".join(of_one.names[:_MOST_SHOWN]), ", ".join(of_other.names[:_MOST_SHOWN])
         return f"The order of columns in {one} begins with {order[0]}, and in {other} with {order[1]}."
     told = [f"{column} ({_kind(mine, column)} and {_kind(its, column)})" for column in odd[:_MOST_SHOWN]]
-    return f"{one} and {other} differ in {shortened(', '.join(told))}."
+    return f"{one} and {other} differ in {abridged(', '.join(told))}."
 
 
 def _kind(columns: dict[str, str], name: str) -> str:

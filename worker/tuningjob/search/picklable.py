@@ -12,7 +12,7 @@ import numpy as np
 
 from tuningjob.aliases import Anything, ParamValue
 from tuningjob.engine.fingerprint import is_estimator
-from tuningjob.search.reasons import ADDRESS, shortened
+from tuningjob.search.reasons import ADDRESS, abridged
 
 _DEEPEST: Final = 64
 _MOST_PICKLED: Final = 10_000
@@ -65,7 +65,7 @@ class _Walk:
                 found = self.below(part, path + step, above) if id(part) not in above and self._left > 0 else None
                 if found is not None:
                     return found
-        return Unpicklable(path, shortened(ADDRESS.sub("", str(error)) or type(error).__name__), _advice(value))
+        return Unpicklable(path, abridged(ADDRESS.sub("", str(error)) or type(error).__name__), _advice(value))
 
     def _error(self, value: ParamValue) -> Exception | None:
         if type(value) in _PLAIN:

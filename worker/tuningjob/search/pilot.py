@@ -36,7 +36,7 @@ from tuningjob.search.cells import work_of
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.proc import resident_bytes
-from tuningjob.search.reasons import Reason, shortened
+from tuningjob.search.reasons import Reason, abridged
 from tuningjob.search.trial import MeasuredFit, Trial, spread_over
 
 RUN_SECONDS: Final = 0.7
@@ -288,7 +288,7 @@ def _failures(
     failed = [each for each in last.values() if each.error is not None]
     if failed:
         first = failed[0]
-        params = shortened(str(dict(chosen[first.candidate])))
+        params = abridged(str(dict(chosen[first.candidate])))
         yield (
             f"{Reason.PILOT_FAILED}: {len(failed)} of {len(last)} candidates failed when they were tried on {first.rows:,} of "
             f"{sizes[-1]:,} rows, the first one ({params}) with: {first.error}. The search runs; such fits are scored NaN."

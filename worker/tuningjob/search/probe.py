@@ -26,7 +26,7 @@ from tuningjob.manifest.literals import shown
 from tuningjob.manifest.scoring import Metric
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.reasons import Reason, shortened
+from tuningjob.search.reasons import Reason, abridged
 from tuningjob.search.trial import MeasuredFit, Trial, corner, is_same, spread_over
 
 _ROWS: Final = 128
@@ -170,7 +170,7 @@ def _told(problem: SearchProblem, failures: Sequence[MeasuredFit]) -> Problem:
         "spec.estimator" if metric is None else metric.field,
         "one that some fit can succeed with" if metric is None else "one that some fit can be scored by",
         _name_of(problem) if metric is None else shown(_called(metric)),
-        f"{each} on {failure.rows:,} rows {how}: {shortened(error, _LONGEST_ERROR)}. {_advice(problem, failure)}".rstrip(),
+        f"{each} on {failure.rows:,} rows {how}: {abridged(error, _LONGEST_ERROR)}. {_advice(problem, failure)}".rstrip(),
         Reason.EVERY_FIT_FAILS,
     )
 

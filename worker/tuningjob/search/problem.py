@@ -26,7 +26,7 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
-from tuningjob.protocol.code import bounded, listed
+from tuningjob.protocol.code import bounded, first_few
 from tuningjob.protocol.records import Block, Preflight
 from tuningjob.search.build import build_estimator
 from tuningjob.search.classes import rare_classes
@@ -210,8 +210,9 @@ class SearchProblem:
     def _unknown_code(self) -> Iterator[str]:
         unknown = sorted(self.code.all.unknown)
         if unknown:
+            modules = first_few([name or "?" for name in unknown])
             yield (
-                f"{Reason.CODE_UNKNOWN}: there is no file to tell the code of {listed([name or '?' for name in unknown])} by, so "
+                f"{Reason.CODE_UNKNOWN}: there is no file to tell the code of {modules} by, so "
                 "nobody could say later whether it is the same: nothing of this search is reused, and on a laptop none of it is "
                 "resumed. Put it into a file that is imported."
             )

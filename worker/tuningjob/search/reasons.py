@@ -74,10 +74,10 @@ def error_text(error: BaseException) -> str:
     frames = extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{shortened(said)}{where}"
+    return f"{abridged(said)}{where}"
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
+def abridged(text: str, longest: int = _LONGEST) -> str:
     """The beginning of a text that may be of any length."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -85,7 +85,7 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
 def reason_of(traceback: str) -> str:
     """The exception that a traceback ends with, in one line: its kind and the beginning of its text."""
     text = _MODULE.sub("", " ".join(traceback[exception_in(traceback) :].split()))
-    return shortened(ADDRESS.sub("", text).rstrip(".")) if text else traceback
+    return abridged(ADDRESS.sub("", text).rstrip(".")) if text else traceback
 
 
 def exception_in(traceback: str) -> int:

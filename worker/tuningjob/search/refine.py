@@ -98,13 +98,13 @@ def next_round(
 def axes_around(refine: Refine, grids: Sequence[ParamGrid], best: Params) -> dict[str, RefinedAxis]:
     """The parameters that are refined around a candidate: those of the first of the grids that has its names and values."""
     for grid in grids:
-        axes = axes_of(refine, grid)
+        axes = refined_axes(refine, grid)
         if grid.keys() == best.keys() and all(_is_of(axes.get(name), grid[name], best[name]) for name in best):
             return axes
     return {}
 
 
-def axes_of(refine: Refine, grid: ParamGrid) -> dict[str, RefinedAxis]:
+def refined_axes(refine: Refine, grid: ParamGrid) -> dict[str, RefinedAxis]:
     """The axes of a grid."""
     found = {name: axis_of(values, (refine.scales or {}).get(name)) for name, values in grid.items()}
     return {name: axis for name, axis in found.items() if axis is not None}

@@ -30,7 +30,7 @@ from tuningjob.manifest.spelling import spelled
 from tuningjob.protocol import records
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.problem import SearchProblem, library_versions
-from tuningjob.search.reasons import Reason, exception_in, reason_of, shortened
+from tuningjob.search.reasons import Reason, abridged, exception_in, reason_of
 from tuningjob.search.scoring import scorers
 from tuningjob.search.selection import Selection, choose, gaps_of
 from tuningjob.search.stages import came_to, outcome_of, search_of
@@ -219,7 +219,7 @@ def every_fit_failed(count: int, traceback: str) -> str:
     lines = traceback.split("\n")
     # of a reason of many lines its first, which has its kind
     first = min(max(0, len(lines) - _TRACEBACK_LINES), traceback.count("\n", 0, exception_in(traceback)))
-    end = "\n".join(shortened(line) for line in lines[first : first + _TRACEBACK_LINES])
+    end = "\n".join(abridged(line) for line in lines[first : first + _TRACEBACK_LINES])
     return f"all {count} fits failed; the first one ended with:\n{end}"
 
 
@@ -319,8 +319,8 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
         wellknown.LEADERBOARD_FILE: lambda path: leaderboard(results).to_csv(path, index=False),
         wellknown.CV_RESULTS_CSV_FILE: lambda path: frame.to_csv(path, index=False),
         wellknown.CV_RESULTS_PARQUET_FILE: lambda path: frame.to_parquet(path, index=False),
-        wellknown.MODEL_FILE: lambda path: dump(search.best_estimator_, path, compression),
-        wellknown.SEARCH_FILE: lambda path: dump(search, path, compression),
+        wellknown.MODEL_FILE: lambda path: dump_model(search.best_estimator_, path, compression),
+        wellknown.SEARCH_FILE: lambda path: dump_model(search, path, compression),
     }
     for name, write in writers.items():
         _atomically(folder / name, write)
@@ -333,7 +333,7 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
     _atomically(folder / wellknown.SIDECAR_FILE, lambda path: path.write_text(sidecar.dumps(), encoding="utf-8"))
 
 
-def dump(value: ParamValue, path: Path, compression: str) -> None:
+def dump_model(value: ParamValue, path: Path, compression: str) -> None:
     """``joblib.dump`` with one of the compressions of ``spec.artifacts``."""
     joblib.dump(value, path, compress=_COMPRESS[compression])
 

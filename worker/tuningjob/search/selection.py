@@ -53,7 +53,7 @@ def choose(select: Select | None, metric: str, table: Table) -> Selection:
 
     Of equal candidates it is the first. Where nothing has a mean, it is scikit-learn's best whatever the rule.
     """
-    best = best_index(metric, table)
+    best = first_ranked(metric, table)
     gaps = gaps_of(table, metric)
     gap = (
         select.max_overfit_gap
@@ -100,7 +100,7 @@ def _chosen(select: Select, metric: str, table: Table) -> tuple[int, str, str]:
         reasons.append(f"another mean is higher after {deviations:g} standard deviations are taken off")
     else:
         index = best_of(means, eligible)
-    best = best_index(metric, table)
+    best = first_ranked(metric, table)
     # of a best that the gap has ruled out, the rule after it says nothing
     why = reasons[0] if select.max_overfit_gap is not None and not eligible[best] else reasons[-1] if reasons else ""
     return index, ", ".join(names) or "best", why
@@ -123,7 +123,7 @@ def gaps_of(table: Table, metric: str) -> Floats | None:
         return np.asarray(train, dtype=np.float64) - means_of(table, metric)
 
 
-def best_index(metric: str, table: Table) -> int:
+def first_ranked(metric: str, table: Table) -> int:
     """scikit-learn's own: ``rank_test_<metric>`` is the least."""
     return int(np.asarray(table[f"rank_test_{metric}"]).argmin())
 

@@ -22,7 +22,7 @@ from tuningjob.manifest.refusals import nearest
 from tuningjob.manifest.scoring import Metrics
 from tuningjob.protocol.records import CellResult
 from tuningjob.search.reasons import Reason, error_text
-from tuningjob.search.refine import axes_of, axis_of, next_round
+from tuningjob.search.refine import axis_of, next_round, refined_axes
 from tuningjob.search.scoring import scoring_of
 from tuningjob.search.selection import choose
 from tuningjob.sizing import most_rows
@@ -50,7 +50,7 @@ def refine_problems(problem: "SearchProblem") -> Iterator[Problem]:
     refine, grids = problem.spec.search.refine, problem.space.given
     if refine is None:
         return
-    if not any(axes_of(refine, grid) for grid in grids):
+    if not any(refined_axes(refine, grid) for grid in grids):
         advice = "Of all others nothing lies between two values."
         must_be, got = "beside a parameter of the grid that has two numbers or more", "a grid without one"
         yield Problem(REFINE, must_be, got, advice, Reason.REFINE_INVALID)

@@ -18,7 +18,7 @@ from tuningjob.manifest.literals import shown
 from tuningjob.manifest.read import WHITESPACE, ReadOptions
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.lines import lines_of
-from tuningjob.search.reasons import PATH, Reason, refused, shortened
+from tuningjob.search.reasons import PATH, Reason, abridged, refused
 from tuningjob.search.room import check_room, csv_frame_bytes
 
 _READ: Final = "spec.data.read"
@@ -94,7 +94,7 @@ def _frame(path: Path, name: str, options: dict[str, Any]) -> tuple[pd.DataFrame
         encoding = options["encoding"] or "UTF-8"
         raise _unreadable(f"a csv file in {encoding}", name, _how_to_encode(path, encoding)) from error
     except Exception as error:
-        advice = f"Reading it says: {shortened(' '.join(str(error).split()))}."
+        advice = f"Reading it says: {abridged(' '.join(str(error).split()))}."
         if "Expected 1 fields" in str(error):
             advice += " Is there a line before the header? The columns' names must be the first (or say spec.data.read.skipRows)."
         raise _unreadable("a csv file that can be read", name, advice) from error
@@ -160,7 +160,7 @@ def _check_separator(frame: pd.DataFrame, name: str, read: ReadOptions) -> None:
         used = "commas" if read.delimiter == "," else shown(read.delimiter)
         for separator, told in {",": "commas", **_OTHER_SEPARATORS}.items():
             if separator in header and separator != read.delimiter:
-                advice = f"One column was found, {shortened(header, 60)!r}: its fields look separated by {told}."
+                advice = f"One column was found, {abridged(header, 60)!r}: its fields look separated by {told}."
                 advice += " Say so by spec.data.read.delimiter."
                 raise _unreadable(f"a csv file whose fields are separated by {used}", name, advice)
 
@@ -220,6 +220,6 @@ def _check_dates(frame: pd.DataFrame, read: ReadOptions, said: list[str]) -> Non
         if guessed or not pd.api.types.is_datetime64_any_dtype(values.dtype):
             must_be = f"a column whose every value is a date, written as {shown(read.date_format or 'the first')}"
             odd = next((value for value in values if isinstance(value, str)), None)
-            advice = "" if odd is None else f"It has {shortened(str(odd), 60)!r}. "
+            advice = "" if odd is None else f"It has {abridged(str(odd), 60)!r}. "
             advice += "Say by spec.data.read.dateFormat how they are written, such as %d.%m.%Y."
             raise refused(Reason.DATA_LOAD, f"{_READ}.parseDates[{i}]", must_be, column, advice)

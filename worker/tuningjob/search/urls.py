@@ -23,7 +23,7 @@ import httpx
 
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.urls import shown_url
-from tuningjob.search.reasons import Reason, refused, shortened
+from tuningjob.search.reasons import Reason, abridged, refused
 
 _CREDENTIALS: Final = "Credentials are taken from the environment: spec.pod.env, or the service account."
 # Of the 4 GiB of a pod's scratch volume, which has joblib's memory maps and what waits to be reported as well.
@@ -105,12 +105,12 @@ def _too_large(remote: Remote, room: int, size: int | None) -> ManifestRefused:
 
 def _unreachable(remote: Remote, tried: list[str]) -> ManifestRefused:
     times = "once" if len(tried) == 1 else f"{len(tried)} times"
-    advice = f"Tried {times}: {'; '.join(shortened(each, 200) for each in tried)}."
+    advice = f"Tried {times}: {'; '.join(abridged(each, 200) for each in tried)}."
     return refused(Reason.UNREACHABLE, remote.field, "a URL that can be reached from here", remote.shown, advice)
 
 
 def _not_given(remote: Remote, said: str, advice: str = "") -> ManifestRefused:
-    text = f"It says: {shortened(said)}. {advice}".rstrip()
+    text = f"It says: {abridged(said)}. {advice}".rstrip()
     return refused(remote.reason, remote.field, "the URL of a file that may be read", remote.shown, text)
 
 

@@ -37,8 +37,8 @@ from tuningjob.engine.processes.protocol import (
     WorkOf,
     how,
 )
-from tuningjob.engine.processes.worker import work
-from tuningjob.engine.processes.zygote import fork, serve
+from tuningjob.engine.processes.worker import do_tasks
+from tuningjob.engine.processes.zygote import fork, fork_workers
 from tuningjob.errors import WorkerDied
 
 # A task waits at a busy worker only if it surely fits into the socket: the worker does not read before it is done.
@@ -70,7 +70,7 @@ class Processes(Generic[TaskT, ValueT]):
         # The ticket that each worker has begun, written by the worker: shared memory does not die with it.
         self._begun = memoryview(mmap.mmap(-1, count * _TICKET_BYTES)).cast("q")
         self._selector = selectors.PollSelector()  # unlike epoll it has no descriptor to be inherited
-        self._zygote = _Zygote(lambda slot, connection: work(connection, run, self._begun[slot : slot + 1]))
+        self._zygote = _Zygote(lambda slot, connection: do_tasks(connection, run, self._begun[slot : slot + 1]))
         try:
             self._fill_up()
         except BaseException:
@@ -241,7 +241,7 @@ class _Zygote:
 
         def zygote() -> None:
             self._control.close()
-            serve(its_end, work, parent)
+            fork_workers(its_end, work, parent)
 
         # what is buffered here would be written by every child once more
         for stream in (sys.stdout, sys.stderr):

@@ -65,7 +65,7 @@ class _Outbox:
 _outbox: _Outbox | None = None  # there is one in a worker only
 
 
-def work(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview) -> None:
+def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview) -> None:
     """Do tasks as they come, until the parent has closed its end; ``begun`` is where the ticket of each is written."""
     global _outbox  # noqa: PLW0603  flush() and deadline() are called from deep inside of run
     _outbox = _Outbox(connection)

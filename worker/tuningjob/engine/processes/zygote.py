@@ -32,7 +32,7 @@ def fork(child: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def serve(control: socket.socket, work: WorkOf, parent: int) -> None:
+def fork_workers(control: socket.socket, work: WorkOf, parent: int) -> None:
     """Fork workers and tell of their deaths, as the parent asks; at its end, end them all."""
     _die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle

@@ -25,7 +25,7 @@ _FIRST: Final = "0001"
 _LOCK: Final = 7_488_646_743_065_962
 
 
-def prepare(database: Database) -> None:
+def migrate(database: Database) -> None:
     """Have the tables as this program needs them: made in an empty database, migrated in an older one.
 
     Raises JournalMismatch for a database that is newer than the program, or another program's; JournalError for one that does

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuningjob.report.checks.base import SPLIT_ALIKE, Advice, Kind
 from tuningjob.report.table import Bools, ResultTable, paired
-from tuningjob.report.words import assigned, counted, cut, params, plus_minus, score, share
+from tuningjob.report.words import assigned, counted, cut, params_in_words, plus_minus, score, share
 
 _NOISY_SHARE: Final = 0.1
 _FEWEST_NEAR: Final = 3
@@ -70,7 +70,7 @@ def noise(table: ResultTable) -> Iterator[Advice]:
         f"{near.size:,} of {table.size:,} candidates ({share(near.size, table.size)}) are within one standard error "
         f"({table.error:.2g}) of the highest mean.",
         f"These {counted(table.splits, 'split')} cannot tell them apart: the winner is partly luck. Take the simplest or the "
-        f"fastest of them (candidate {cheapest}: {params(table, cheapest)}), or measure more often.",
+        f"fastest of them (candidate {cheapest}: {params_in_words(table, cheapest)}), or measure more often.",
         _measured_again(table),
     )
 
@@ -159,7 +159,7 @@ def disagreeing_metric(table: ResultTable) -> Iterator[Advice]:
             Kind.METRIC,
             f"By {cut(metric.told)} the winner is only number {rank:,} of {table.size:,}: "
             f"{score(metric.means[table.best], error)}, and candidate {top} has {score(metric.means[top], error)} "
-            f"({params(table, top)}).",
+            f"({params_in_words(table, top)}).",
             f"The metrics disagree by {plus_minus(mean, error)}, more than two standard errors: the one that decides makes "
             "the answer.",
             f"refit: {cut(metric.key)}  # if {cut(metric.key)} is what counts",

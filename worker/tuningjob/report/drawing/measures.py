@@ -18,7 +18,7 @@ from tuningjob.report.drawing.svg import (
     text,
 )  # fmt: skip
 from tuningjob.report.table import Floats, Ints, ResultTable
-from tuningjob.report.words import cut, duration, params, score
+from tuningjob.report.words import cut, duration, params_in_words, score
 
 _MOST_DOTS: Final = 1_500
 _MOST_ROWS: Final = 20
@@ -58,11 +58,16 @@ def cost(table: ResultTable) -> Figure | None:
     ordered = sorted(shown.tolist(), key=lambda row: row == table.best)
     for row in ordered:
         told = f"{score(float(table.means[row]), table.error)} in {duration(float(times[row]))}"
-        label = f"candidate {row}: {told}; {params(table, row)}"
+        label = f"candidate {row}: {told}; {params_in_words(table, row)}"
         kind = "dot best" if row == table.best else "dot on-front" if row in set(front) else "dot"
         parts.append(dot(x(times[row]), y(table.means[row]), kind, cut(label, 300), 6 if row == table.best else 3.5))
     rows = tuple(
-        (str(row), params(table, row), score(float(table.means[row]), table.error), duration(float(times[row])))
+        (
+            str(row),
+            params_in_words(table, row),
+            score(float(table.means[row]), table.error),
+            duration(float(times[row])),
+        )
         for row in front
     )
     told = f"The line joins the candidates that nothing else is both better and faster than; the answer is the large point.{some}"
@@ -136,7 +141,7 @@ def folds(table: ResultTable) -> Figure | None:
     rows = tuple(
         (
             str(row),
-            params(table, row),
+            params_in_words(table, row),
             score(float(table.means[row]), table.error),
             *(f"{table.folds[row, k]:.4g}" for k in few),
         )
@@ -244,7 +249,7 @@ def _against(table: ResultTable, i: int) -> Figure | None:
     parts.append(text(4, 13, other.told, longest=60, class_="t name"))
     top = other.top
     for row in sorted(shown.tolist(), key=lambda row: (row == table.best, row == top)):
-        label = f"candidate {row}: {first.means[row]:.4g}, {other.means[row]:.4g}; {params(table, row)}"
+        label = f"candidate {row}: {first.means[row]:.4g}, {other.means[row]:.4g}; {params_in_words(table, row)}"
         place = x(first.means[row]), y(other.means[row])
         if row == top and row != table.best:
             parts.append(
@@ -265,7 +270,7 @@ def _against(table: ResultTable, i: int) -> Figure | None:
                 )
             )
     rows = tuple(
-        (what, str(row), f"{first.means[row]:.4g}", f"{other.means[row]:.4g}", params(table, row))
+        (what, str(row), f"{first.means[row]:.4g}", f"{other.means[row]:.4g}", params_in_words(table, row))
         for what, row in (("the answer", table.best), (f"best by {cut(other.told)}", top)) if row is not None
     )  # fmt: skip
     title = f"{cut(other.told, 60)} against {cut(first.told, 60)}"

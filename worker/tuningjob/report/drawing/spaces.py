@@ -22,7 +22,7 @@ from tuningjob.report.drawing.svg import (
 from tuningjob.report.importance import Importance
 from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Floats, ResultTable
-from tuningjob.report.words import assigned, cut, params, score, share
+from tuningjob.report.words import assigned, cut, params_in_words, score, share
 
 _SHADES: Final = 9
 _MOST_CELLS: Final = 400  # of one map
@@ -287,7 +287,8 @@ def parallel(table: ResultTable) -> Figure | None:
     told = f"A line is a candidate; the answer is the thick one, and stronger lines score higher.{some} Drag along an axis to "
     told += "choose lines; a click on it chooses all again. The table of candidates follows."
     rows = tuple(
-        (str(row), params(table, row), score(float(table.means[row]), table.error)) for row in order[:20].tolist()
+        (str(row), params_in_words(table, row), score(float(table.means[row]), table.error))
+        for row in order[:20].tolist()
     )
     picture = drawn(bottom + 26, "Every candidate through its parameters", parts, width=width)
     return Figure(
