@@ -210,6 +210,7 @@ async def run_operator(settings: Settings) -> None:
             queue=queue,
             clock=clock,
             namespaces=namespaces,
+            seconds=settings.resync_seconds,
             on_beyond=beyond.notice,
         )
         leadership = Leadership(

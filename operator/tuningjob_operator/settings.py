@@ -37,6 +37,8 @@ class Settings:
     # claims and service accounts that its author could use in a pod anyway
     trusts_references: bool
     watch_namespaces: tuple[str, ...]
+    # how often everything is listed anew, whatever the watches have told
+    resync_seconds: float
     results_port: int
     liveness_port: int
     metrics_port: int
@@ -141,6 +143,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         checks_nodes=environ.get("TUNINGJOB_CHECK_NODES", "") == "true",
         trusts_references=environ.get("TUNINGJOB_REFERENCES", "refuse") == "allow",
         watch_namespaces=_list(environ.get("TUNINGJOB_WATCH_NAMESPACES", "")),
+        resync_seconds=float(environ.get("TUNINGJOB_RESYNC_SECONDS", "300")),
         results_port=int(environ.get("TUNINGJOB_RESULTS_PORT", "8080")),
         liveness_port=int(environ.get("TUNINGJOB_LIVENESS_PORT", "8081")),
         metrics_port=int(environ.get("TUNINGJOB_METRICS_PORT", "8082")),

@@ -6,9 +6,12 @@ import json
 import logging
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import ended, tuningjob
@@ -286,6 +289,31 @@ class TestCache:
 
         assert store.vanished((), resource_version="7") == []
         assert len(store) == 1
+
+    @given(
+        known=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 30)),
+        listed=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 15)),
+        later=st.dictionaries(st.sampled_from("abcd"), st.integers(31, 40)),
+        to=st.integers(15, 30),
+    )
+    def test_a_listing_counts_whatever_was_known_before_it_and_what_is_told_meanwhile_counts_more(
+        self, known: dict[str, int], listed: dict[str, int], later: dict[str, int], to: int
+    ) -> None:
+        store = Store()
+        for name, number in known.items():
+            store.put(version(number, name=name))
+        store.asks()
+        for name, number in later.items():
+            store.put(version(number, name=name))
+        store.listed(str(to))
+        for name, number in listed.items():
+            store.put(version(number, name=name), listing=str(to))
+        store.vanished({Key("n", name) for name in listed}, resource_version=str(to))
+
+        found = {key.name: store.get(key) for key in map(partial(Key, "n"), "abcd") if store.uid(key)}
+        is_taken_back = to < max(known.values(), default=0)
+        want = listed if is_taken_back else listed | later
+        assert {name: int(body["metadata"]["resourceVersion"]) for name, body in found.items() if body} == want
 
     def test_a_listing_of_one_namespace_says_nothing_of_another(self) -> None:
         store = Store()

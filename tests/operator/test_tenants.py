@@ -143,9 +143,9 @@ class Fetched:
         self.whole = world.cluster.get_tuningjob
         put = world.cache.tuningjobs.put
 
-        def slim(body: Body) -> Body | None:
+        def slim(body: Body, **options: Any) -> Body | None:
             live = {name: body["spec"][name] for name in ("cancel", "parallelism") if name in body["spec"]}
-            return put({**body, "spec": live, LEFT_OUT: told})
+            return put({**body, "spec": live, LEFT_OUT: told}, **options)
 
         monkeypatch.setattr(world.cache.tuningjobs, "put", slim)
 
@@ -356,7 +356,6 @@ async def test_a_cluster_that_was_restored_to_an_earlier_day_is_believed(world: 
     world.cluster.apply(manifest())
     await world.settle()
     world.cache.tuningjobs.put({**world.cluster.tuningjob("forest"), "metadata": _of_the_future(world)})
-    world.cache.tuningjobs.listed("999999")
     assert world.cache.tuningjobs.uid(Key("default", "forest"))
     await world.resync.resync()
 
@@ -415,7 +414,7 @@ async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     put = world.cache.tuningjobs.put
     gc.collect()
     gc.freeze()  # what the tests before have left is not this loop's to look through
-    monkeypatch.setattr(world.cache.tuningjobs, "put", lambda body: put({**body, SPEC_BYTES: 250_000}))
+    monkeypatch.setattr(world.cache.tuningjobs, "put", lambda body, **_: put({**body, SPEC_BYTES: 250_000}))
     beating = asyncio.create_task(heartbeat())
     world.cluster.apply(body)
     await world.settle()

@@ -48,6 +48,7 @@ def make_settings(**changes: Any) -> Settings:
         "checks_nodes": True,
         "trusts_references": True,
         "watch_namespaces": (),
+        "resync_seconds": 300.0,
         "results_port": 8080,
         "liveness_port": 8081,
         "metrics_port": 8082,

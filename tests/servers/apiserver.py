@@ -132,6 +132,21 @@ class ApiServer:
             process.wait(_SECONDS)
         self._processes.clear()
 
+    def back_up(self) -> Path:
+        """A copy of what etcd has stored, for ``go_back_to``; the servers are away for that moment."""
+        copy = self._root / f"backup-{len(list(self._root.glob('backup-*')))}"
+        self.stop()
+        shutil.copytree(self._root / "etcd", copy)
+        self.start()
+        return copy
+
+    def go_back_to(self, backup: Path) -> None:
+        """What has been stored since is lost, as when etcd is restored from a snapshot."""
+        self.stop()
+        shutil.rmtree(self._root / "etcd")
+        shutil.copytree(backup, self._root / "etcd")
+        self.start()
+
     def call(self, method: str, path: str, body: Manifest | None = None, *, user: str = ADMIN) -> Manifest:
         """One request as a user. Raises ``Refused`` with the server's own answer."""
         request = urllib.request.Request(

@@ -50,7 +50,8 @@ class Store:
 
     def __init__(self) -> None:
         self._bodies: dict[Key, _Kept] = {}
-        self._listed = 0  # the highest version of a listing so far
+        self._newest = 0  # the highest version of an object or a listing so far
+        self._floor = 0  # what that was when the listing that is being read was asked for
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -74,22 +75,28 @@ class Store:
         """Every key, as of now."""
         return tuple(self._bodies)
 
-    def put(self, body: Body, *, most_bytes: int | None = None) -> Body | None:
+    def put(self, body: Body, *, most_bytes: int | None = None, listing: str = "") -> Body | None:
         """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced.
 
-        Of one that has more than ``most_bytes`` as JSON only that it is there, as nobody's.
+        Of one that has more than ``most_bytes`` as JSON only that it is there, as nobody's. ``listing`` is the version of the
+        full listing that has it, if one has.
         """
         key = key_of(body)
-        known = self._bodies.get(key)
-        if known is not None and _version(body) < known.version:
+        if self.is_older(body, listing=listing):
             return None
+        known = self._bodies.get(key)
         self._bodies[key] = _keep(body, most_bytes)
+        self._newest = max(self._newest, _version(body))
         return known.body if known is not None and known.uid != uid_of(body) else None
 
-    def is_older(self, body: Body) -> bool:
-        """Whether a newer version of the object is known."""
+    def is_older(self, body: Body, *, listing: str = "") -> bool:
+        """Whether a newer version of the object is known.
+
+        A listing of version 9 shows each object as it was at 9. If it shows an object at 3 that we know at 7, 7 is of a future
+        that was taken back (``listed``), so the object at 3 is the newest one.
+        """
         known = self._bodies.get(key_of(body))
-        return known is not None and _version(body) < known.version
+        return known is not None and _version(body) < known.version and not known.version <= _number(listing)
 
     def remove(self, body: Body) -> Body | None:
         """Forget the object that was deleted as ``body``, unless a newer one of its name is known. Returns it."""
@@ -103,20 +110,25 @@ class Store:
         """Forget whatever is known under the key."""
         self._bodies.pop(key, None)
 
-    def listed(self, resource_version: str) -> None:
-        """A full listing of this version is about to be taken in.
+    def asks(self) -> None:
+        """A full listing of what is there now is about to be asked for."""
+        self._floor = self._newest
 
-        A listing is never older than the one before, unless the cluster itself was taken back to an earlier day: then what is
-        known is of a future that will not be, and the listing counts.
+    def listed(self, resource_version: str) -> None:
+        """That listing has this version, and is about to be taken in.
+
+        It is never older than what was known when it was asked for, unless the cluster itself was taken back to an earlier day:
+        then what is known is of a future that will not be, and the listing counts.
         """
         version = _number(resource_version)
-        if 0 < version < self._listed:
+        if 0 < version < self._floor:
             logger.warning(
                 "the API server has gone back in time (its etcd was restored?): what was known of it is forgotten",
-                extra={"from_version": self._listed, "to_version": version},
+                extra={"from_version": self._floor, "to_version": version},
             )
             self._bodies = {key: kept._replace(version=0) for key, kept in self._bodies.items()}
-        self._listed = version
+            self._newest = version
+        self._newest = max(self._newest, version)
 
     def vanished(
         self, present: Collection[Key], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
@@ -147,10 +159,13 @@ class Cache:
         self._keys: dict[str, Key] = {}
         self._buried: dict[Key, set[str]] = {}
 
-    def put_tuningjob(self, body: Body) -> Key:
-        """A TuningJob as an event, a listing or our own write shows it. Where there is no room for it, its key waits."""
+    def put_tuningjob(self, body: Body, *, listing: str = "") -> Key:
+        """A TuningJob as an event, our own write, or a listing of this version shows it.
+
+        If there is no room for it, its key waits.
+        """
         key = key_of(body)
-        if self.tuningjobs.is_older(body):
+        if self.tuningjobs.is_older(body, listing=listing):
             return key
         rank = _rank_of(body)
         if not self._room.enter(key, rank, slots_of(body)):
@@ -159,7 +174,7 @@ class Cache:
                 self.waiting.put(key, _version(body))
             return key
         self.waiting.discard(key)
-        replaced = self.tuningjobs.put(body)
+        replaced = self.tuningjobs.put(body, listing=listing)
         if replaced is not None:
             self.bury(key_of(replaced), uid_of(replaced))
         self._keys[uid_of(body)] = key
@@ -195,11 +210,14 @@ class Cache:
             self._call_the_next()
         return gone
 
-    def put_job(self, body: Body) -> None:
-        """A Job as an event, a listing or our own write shows it; of a TuningJob that is not known nobody asks for it."""
+    def put_job(self, body: Body, *, listing: str = "") -> None:
+        """A Job as an event, our own write, or a listing of this version shows it.
+
+        If its TuningJob is not known, nobody asks for it.
+        """
         slots = self._room.slots(key_of(body))
         if slots:
-            self.jobs.put(body, most_bytes=JOB_BYTES * (slots + 1))
+            self.jobs.put(body, most_bytes=JOB_BYTES * (slots + 1), listing=listing)
 
     def is_beyond(self, key: Key) -> bool:
         """Whether there was no room for it."""

@@ -140,9 +140,11 @@ class Resync:
         queue: WorkQueue[Key],
         clock: Clock,
         namespaces: tuple[str, ...],
+        seconds: float = RESYNC_SECONDS,
         on_beyond: Callable[[Body], bool] = lambda _: False,
     ) -> None:
         self._on_beyond = on_beyond
+        self.seconds = seconds  # from one to the next
         self._cluster = cluster
         self._journal = journal
         self._cache = cache
@@ -177,13 +179,14 @@ class Resync:
         """All of them; returns for how many there was no room. ``present`` gets the hash of the uid of each, which is 8 bytes."""
         known: set[Key] = set()
         version, beyond = "", 0
+        self._cache.tuningjobs.asks()
         async for page in self._cluster.list_tuningjobs(namespace):
             if not version:
                 version = page.resource_version
                 self._cache.tuningjobs.listed(version)
             async for body in _in_turns(page.items):
                 present.append(hash(uid_of(body)))
-                key = self._cache.put_tuningjob(body)
+                key = self._cache.put_tuningjob(body, listing=version)
                 beyond += self._on_beyond(body)
                 if self._cache.tuningjobs.uid(key) is not None or key in self._cache.waiting:
                     known.add(key)
@@ -194,12 +197,13 @@ class Resync:
     async def _take_jobs(self, namespace: str | None) -> None:
         known: set[Key] = set()
         version = ""
+        self._cache.jobs.asks()
         async for page in self._cluster.list_jobs(namespace):
             if not version:
                 version = page.resource_version
                 self._cache.jobs.listed(version)
             async for body in _in_turns(page.items):
-                self._cache.put_job(body)
+                self._cache.put_job(body, listing=version)
                 if self._cache.jobs.uid(key_of(body)) is not None:
                     known.add(key_of(body))
         self._cache.jobs.vanished(known, resource_version=version, covers=lambda key: _covers(namespace, key))
@@ -224,7 +228,7 @@ class Resync:
     async def run(self) -> None:
         """Resync for ever, beginning in a while: the first one is part of the start."""
         while True:
-            await asyncio.sleep(RESYNC_SECONDS)
+            await asyncio.sleep(self.seconds)
             try:
                 await self.resync()
             except Exception as error:  # noqa: BLE001  the probe tells when this goes on for too long

@@ -16,7 +16,7 @@ from tuningjob_operator.cluster import kopf_reading
 from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.client import REQUEST_SECONDS, login
 from tuningjob_operator.control.beyond import Beyond
-from tuningjob_operator.control.loops import RESYNC_SECONDS, STALE_RESYNCS, Resync
+from tuningjob_operator.control.loops import STALE_RESYNCS, Resync
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.objects import Key
 
@@ -56,7 +56,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # neither namespaces nor CRDs are watched: no rights are needed for them, and a 403 on them delays the start by a minute
     settings.scanning.disabled = True
-    # one replica, strategy Recreate: kopf's peering is gossip, and two of equal priority pause each other
+    # replicas agree by a Lease (lease.py): kopf's peering is gossip, and two of equal priority pause each other
     settings.peering.standalone = True
     settings.posting.enabled = False
     # a worker of kopf's holds its object's last event for so long
@@ -101,7 +101,7 @@ def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync, beyond
     @kopf.on.probe(registry=registry, id="resync", errors=kopf.ErrorsMode.PERMANENT)
     async def _is_fresh(**_: Any) -> float:  # noqa: ANN401  kopf's kwargs
         age = resync.age_seconds
-        if age > STALE_RESYNCS * RESYNC_SECONDS:
+        if age > STALE_RESYNCS * resync.seconds:
             raise kopf.PermanentError(f"the last resync was {age:.0f} seconds ago")
         return age
 
