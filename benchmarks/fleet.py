@@ -127,11 +127,11 @@ class Usage:
 
 
 class Operator:
-    """``python -m tuningjob_operator``, as its container starts it."""
+    """``python -m tuningjob_operator``, as its container starts it; ``pod`` is its name among the replicas."""
 
-    def __init__(self, cluster: KwokCluster, folder: Path, **environment: str) -> None:
+    def __init__(self, cluster: KwokCluster, folder: Path, pod: str, **environment: str) -> None:
         self._metrics_port = free_port()
-        self._log = folder / "operator.log"
+        self._log = folder / f"{pod}.log"
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(cluster.kubeconfig(OPERATOR)),
@@ -139,6 +139,7 @@ class Operator:
             "TUNINGJOB_WORKER_IMAGE": "tuningjob/worker:simulated",
             "TUNINGJOB_LIVENESS_PORT": str(free_port()),
             "TUNINGJOB_METRICS_PORT": str(self._metrics_port),
+            "TUNINGJOB_POD_NAME": pod,
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,6 +161,18 @@ class Operator:
             self._process.terminate()
             self._process.wait(60)
             self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a node that is lost ends it: it gives nothing back."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
+        self._process = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not ended."""
+        return self._process is not None
 
     def usage(self) -> Usage:
         """As the kernel counts."""
@@ -185,6 +198,8 @@ class Operator:
 
     def troubles(self) -> list[Body]:
         """Its log's lines from warnings on."""
+        if not self._log.exists():
+            return []
         lines = (json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{"))
         return [line for line in lines if line["level"] not in {"info", "debug"}]
 

@@ -3,6 +3,9 @@
 The real operator as a process, on a real control plane whose nodes are kwok's, with its journal in SQLite. 1,000 TuningJobs
 at once, over 20 namespaces, live their whole lives; half-way the operator is stopped, the searches go on, and it is started
 again. Then one TuningJob of 2,000 pods. Workers are simulated: what they would tell the journal is told, nothing is fitted.
+
+With ``--replicas 2`` another operator stands by, and half-way the one that works is killed: the other one takes over, and the
+first is started again to stand by. Every figure is one replica's then, except the calls, which are both replicas' together.
 """
 
 import os
@@ -41,7 +44,7 @@ from benchmarks.journal import Service
 from tests.servers import kwok
 
 _ROOT: Final = Path(__file__).parents[1]
-_RESULTS: Final = Path(__file__).parent / "results" / "operator.md"
+_RESULTS: Final = Path(__file__).parent / "results"
 _NAMESPACES: Final = [f"team-{number:02}" for number in range(20)]
 _PODS: Final = 2
 _FOLDS: Final = 5
@@ -52,7 +55,7 @@ _ROUND_SECONDS: Final = 10.0  # at least; a step is not shown more often than ev
 _NODES: Final = 50
 _LONE: Final = 20  # TuningJobs that are created one by one beside the others
 _BIG: Final = "big"
-_GOAL_CALLS, _GOAL_BYTES, _GOAL_SECONDS = 20, 128 * 2**20, 30.0
+_GOAL_CALLS, _GOAL_BYTES, _GOAL_SECONDS, _GOAL_TAKE_OVER = 20, 128 * 2**20, 30.0, 15.0
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
@@ -72,6 +75,7 @@ class Found:
     peak: int = 0
     steady: int = 0
     restarted: int = 0  # resident bytes after the restart
+    took_over: float = 0.0  # seconds from the end of the one to the first moment of the other
     converged: float = 0.0  # seconds
     troubles: int = 0
     big: dict[str, float] = field(default_factory=dict)
@@ -96,18 +100,26 @@ def _manifest(namespace: str, name: str, *, pods: int, candidates: int) -> Body:
 class Scene:
     """The control plane, the operator, the workers, and what is being measured."""
 
-    def __init__(self, cluster: kwok.KwokCluster, audit: Audit, folder: Path, service: Service) -> None:
+    def __init__(
+        self, cluster: kwok.KwokCluster, audit: Audit, folder: Path, service: Service, *, replicas: int
+    ) -> None:
         self.api = Api(cluster)
         self.audit = audit
         self.found = Found()
-        self.operator = Operator(
-            cluster,
-            folder,
-            TUNINGJOB_RESULTS_PORT=str(service.port),
-            TUNINGJOB_MAX_PODS="5000",
-            TUNINGJOB_CHECK_NODES="true",
-            TUNINGJOB_REFERENCES="allow",
-        )
+        self.replicas = [
+            Operator(
+                cluster,
+                folder,
+                f"operator-{number}",
+                TUNINGJOB_RELEASE=f"{_NAMESPACES[0]}/tuningjob",
+                TUNINGJOB_RESULTS_PORT=str(service.port),
+                TUNINGJOB_MAX_PODS="5000",
+                TUNINGJOB_CHECK_NODES="true",
+                TUNINGJOB_REFERENCES="allow",
+            )
+            for number in range(replicas)
+        ]
+        self.operator = self.replicas[0]  # the one that works
         self._folder = folder
         self._started = time.monotonic()
 
@@ -157,11 +169,37 @@ class Scene:
     # --- the operator's own account, which ends with its process
 
     def start(self) -> None:
+        """The one that works first, so that the others stand by."""
         self.operator.start()
+        wait_for("the operator to lead", lambda: _leads(self.operator), seconds=120)
+        for replica in self.replicas:
+            if not replica.runs:
+                replica.start()
 
     def stop(self) -> None:
+        """All of them."""
+        for replica in self.replicas:
+            if replica.runs:
+                self._take_in(replica.metrics(), replica.usage())
+        self.end()
+
+    def end(self) -> None:
+        """All of them, and nothing is counted."""
+        for replica in sorted(self.replicas, key=lambda replica: replica is self.operator):
+            replica.stop()
+
+    def kill(self) -> None:
+        """The one that works; from now on another one does. Returns when it does."""
         self._take_in(self.operator.metrics(), self.operator.usage())
-        self.operator.stop()
+        self.operator.kill()
+        began = time.monotonic()
+        self.operator = next(replica for replica in self.replicas if replica.runs)
+        wait_for("another operator to lead", lambda: _leads(self.operator), seconds=120, pause=0.1)
+        self.found.took_over = time.monotonic() - began
+
+    def troubles(self) -> list[Body]:
+        """What any of them has warned of."""
+        return [line for replica in self.replicas for line in replica.troubles()]
 
     def _take_in(self, metrics: Counter[tuple[str, ...]], usage: Usage) -> None:
         found = self.found
@@ -173,12 +211,15 @@ class Scene:
         found.peak = max(found.peak, usage.peak)
 
 
+def _leads(operator: Operator) -> bool:
+    return operator.metrics()["tuningjob_leading",] == 1
+
+
 def _lives(scene: Scene, count: int) -> None:
     """``count`` TuningJobs at once, from their creation to their end."""
     found, api = scene.found, scene.api
     found.tuningjobs = count + _LONE
     scene.start()
-    wait_for("the operator to watch", lambda: bool(scene.operator.metrics()), seconds=60)
     scene.say(f"creating {count} TuningJobs")
     names = [(_NAMESPACES[number % len(_NAMESPACES)], f"search-{number:04}") for number in range(count)]
     side_by_side(lambda name: _create(api, *name), names)
@@ -216,7 +257,7 @@ def _lives(scene: Scene, count: int) -> None:
         scene.say("every TuningJob is complete")
     wait_for("the operator to settle", scene.settled, seconds=120)
     scene.stop()
-    found.troubles = len(scene.operator.troubles())
+    found.troubles = len(scene.troubles())
     found.audited = scene.audit.calls()
 
 
@@ -237,21 +278,33 @@ def _round(workers: Workers, searches: list[str]) -> None:
 
 
 def _restart(scene: Scene, workers: Workers, searches: list[str]) -> None:
-    """Stop it, let every search go on, start it: until each was looked at, and nothing waits."""
-    scene.stop()
+    """Stop it, let every search go on, start it, or another one takes over: until each was looked at, and nothing waits."""
     before = max(body["status"]["progress"]["done"] for body in scene.tuningjobs())
-    for _ in range(_ROUNDS_AWAY):
-        _round(workers, searches)
-    began = time.monotonic()
-    scene.start()
+    if len(scene.replicas) == 1:
+        scene.stop()
+        for _ in range(_ROUNDS_AWAY):
+            _round(workers, searches)
+        began = time.monotonic()
+        scene.start()
+    else:
+        began = time.monotonic()
+        scene.kill()
+        scene.say(f"another operator works after {scene.found.took_over:.1f} s")
+        scene.start()
+
+    # while nobody was there, every search went on
+    told = before + 1 if len(scene.replicas) == 1 else before
 
     def converged() -> bool:
         metrics = scene.operator.metrics()
         is_quiet = passes_of(metrics) >= len(searches) and metrics["tuningjob_queue_depth",] == 0
-        return is_quiet and all(body["status"]["progress"]["done"] > before for body in scene.tuningjobs())
+        return is_quiet and all(body["status"]["progress"]["done"] >= told for body in scene.tuningjobs())
 
     wait_for("the operator to converge", converged, seconds=300, pause=0.5)
     scene.found.converged = time.monotonic() - began
+    if len(scene.replicas) > 1:
+        for _ in range(_ROUNDS_AWAY):
+            _round(workers, searches)
     usage = scene.operator.usage()
     scene.found.restarted = usage.resident
     scene.say(
@@ -309,7 +362,7 @@ def _is_big(scene: Scene, pods: int) -> None:
     big["passes"] = passes_of(metrics)
     big["seconds of CPU"] = usage.cpu_seconds - idle.cpu_seconds
     big["peak MiB"] = usage.peak / 2**20
-    scene.operator.stop()
+    scene.end()
     big["calls"] = sum(scene.audit.calls().values()) - before
     scene.say("the big one is complete")
 
@@ -317,9 +370,10 @@ def _is_big(scene: Scene, pods: int) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--tuningjobs", default=1_000, show_default=True, help="At once.")
 @click.option("--pods", default=2_000, show_default=True, help="Of the big one; 0: without it.")
-@click.option("--write/--no-write", default=True, help=f"Write benchmarks/results/{_RESULTS.name}.")
+@click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 2), help="Of the operator.")
+@click.option("--write/--no-write", default=True, help="Write benchmarks/results/operator.md, or operator-replicas.md.")
 @click.option("--date", default="", help="The date to write there.")
-def main(*, tuningjobs: int, pods: int, write: bool, date: str) -> None:
+def main(*, tuningjobs: int, pods: int, replicas: int, write: bool, date: str) -> None:
     """Measure the operator on fake nodes."""
     # what was started is ended then, too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -330,30 +384,37 @@ def main(*, tuningjobs: int, pods: int, write: bool, date: str) -> None:
         service = Service(folder, f"sqlite:///{folder / 'tuning.db'}")
         stack.callback(service.end)
         service.wait()
-        scene = Scene(cluster, audit, folder, service)
-        stack.callback(scene.operator.stop)
-        stack.callback(lambda: console.print(*scene.operator.troubles()[:10], sep="\n", markup=False))
+        scene = Scene(cluster, audit, folder, service, replicas=replicas)
+        stack.callback(scene.end)
+        stack.callback(lambda: console.print(*scene.troubles()[:10], sep="\n", markup=False))
         scene.prepare()
         _lives(scene, tuningjobs)
         if pods:
-            console.print(_page(scene.found, pods=pods, date=date), markup=False)
+            console.print(_page(scene.found, pods=pods, replicas=replicas, date=date), markup=False)
             _is_big(scene, pods)
-        page = _page(scene.found, pods=pods, date=date)
+        page = _page(scene.found, pods=pods, replicas=replicas, date=date)
     console.print(page, markup=False)
     if write:
-        _RESULTS.write_text(page)
+        (_RESULTS / ("operator.md" if replicas == 1 else "operator-replicas.md")).write_text(page)
 
 
-def _page(found: Found, *, pods: int, date: str) -> str:
+def _page(found: Found, *, pods: int, replicas: int, date: str) -> str:
     """The results, as Markdown."""
     when = f" on {date}" if date else ""
+    command = "python -m benchmarks.operator" + (f" --replicas {replicas}" if replicas > 1 else "")
+    half_way = (
+        "Half-way the operator is stopped, every search goes on, and it is started again"
+        if replicas == 1
+        else "Another operator stands by. Half-way the one that works is killed with SIGKILL, so that its Lease runs out, and is "
+        "started again to stand by; memory and CPU are those of one replica, calls of both"
+    )
     how = (
-        f"Written by `python -m benchmarks.operator`{when}: the operator as a process of its own, on a real etcd, API "
+        f"Written by `{command}`{when}: the operator as a process of its own, on a real etcd, API "
         f"server, controller manager and scheduler, with {_NODES} fake nodes (kwok), all of them, the results service and "
         f"the simulated workers on {os.cpu_count()} CPUs ({platform.machine()}). {found.tuningjobs - _LONE:,} TuningJobs of "
         f"{_CANDIDATES * _FOLDS} fits and {_PODS} pods are created at once over {len(_NAMESPACES)} namespaces, then {_LONE} "
-        f"more one by one; all live until they are complete. Half-way the operator is stopped, every search goes on, and it "
-        f"is started again: converged once every TuningJob was looked at, every status was written, and nothing waits."
+        f"more one by one; all live until they are complete. {half_way}: converged once every TuningJob was looked at, every "
+        f"status was written, and nothing waits."
     )
     counted = (
         "Counted by the operator's own metrics. The API server's audit of the operator's user, with kopf's watches and "
@@ -392,6 +453,11 @@ def _rows(found: Found) -> list[str]:
         row("memory, peak", f"{found.peak / mib:.0f} MiB", f"≤ {_GOAL_BYTES // mib} MiB"),
         row("memory, all running", f"{found.steady / mib:.0f} MiB", f"≤ {_GOAL_BYTES // mib} MiB"),
         row("memory, after the restart", f"{found.restarted / mib:.0f} MiB", f"≤ {_GOAL_BYTES // mib} MiB"),
+        *(
+            [row("a stand-by took over after", f"{found.took_over:.1f} s", f"≤ {_GOAL_TAKE_OVER:.0f} s")]
+            if found.took_over
+            else []
+        ),
         row("converged after a restart", f"{found.converged:.1f} s", f"≤ {_GOAL_SECONDS:.0f} s"),
         row("warnings and errors logged", f"{found.troubles}"),
     ]
