@@ -29,7 +29,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     TimeSeriesSplit,
 )
-from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV
+from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
@@ -54,6 +54,7 @@ from tuningjob.search.splitters import made_splitter
 IRIS = {"loader": "sklearn.datasets.load_iris"}
 FOREST = RandomForestClassifier(n_estimators=5, random_state=0)
 DEPTHS = {"max_depth": [1, None]}
+HALVED = ("factor", "resource", "min_resources", "max_resources", "aggressive_elimination")
 
 
 def spec_of(search: Any, **settings: Any) -> Any:
@@ -68,9 +69,13 @@ def assert_the_same(search: Any, spec: Any) -> None:
     assert as_told(build_estimator(spec.estimator)) == as_told(search.estimator)
     made = space_of(spec.search).search_cv(search.estimator)
     assert type(made) is type(search)
-    for name in ("param_grid", "param_distributions", "n_iter", "random_state"):
+    for name in ("param_grid", "param_distributions", "n_iter", "n_candidates", *HALVED):
         if hasattr(search, name):
             assert told(getattr(made, name)) == told(getattr(search, name))
+    # of what draws nothing it does not matter
+    assert (search.random_state if getattr(search, "random_state", None) is not None else 0) == getattr(
+        made, "random_state", 0
+    )
     assert spec.return_train_score == search.return_train_score
 
 
@@ -169,6 +174,9 @@ SEARCHES: dict[str, Any] = {
         SVC(), [{"C": scipy.stats.uniform()}, {"C": [1, 2], "gamma": scipy.stats.reciprocal(a=1, b=2)}], random_state=1
     ),
     "ours": tuningjob.GridSearchCV(FOREST, DEPTHS),
+    "halved": HalvingGridSearchCV(FOREST, DEPTHS, random_state=3, factor=2, max_resources=90, min_resources=30, return_train_score=False),
+    "halved by a parameter, which needs no seed": HalvingGridSearchCV(SVC(), {"C": [1, 2]}, resource="max_iter", max_resources=90, cv=3),
+    "halved of what is drawn": HalvingRandomSearchCV(SVC(), {"C": scipy.stats.uniform(0, 2)}, n_candidates=8, factor=1.5, random_state=1, aggressive_elimination=True),
 }  # fmt: skip
 
 
@@ -312,7 +320,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a scorer of nowhere": (GridSearchCV(FOREST, DEPTHS, scoring=lambda *_: 0), "scoring: must be a function that can be imported, but got tests.search.test_to_manifest.<lambda>"),
     "a metric of nowhere": (GridSearchCV(FOREST, DEPTHS, scoring={"a": make_scorer(lambda *_: 0)}), "scoring['a']._score_func: must be a function that can be imported"),
     "an error that ends the search": (GridSearchCV(FOREST, DEPTHS, error_score="raise"), "error_score: must be nan, but got 'raise'. A fit that fails is scored NaN."),
-    "another search": (HalvingGridSearchCV(FOREST, DEPTHS), "search: must be a GridSearchCV or RandomizedSearchCV"),
+    "no search": (FOREST, "search: must be a GridSearchCV or RandomizedSearchCV"),
+    "samples that nobody seeded": (HalvingGridSearchCV(FOREST, DEPTHS), "random_state: must be an integer, but got None. Every pod must take the same samples."),
+    "so many candidates as the data allow": (HalvingRandomSearchCV(FOREST, DEPTHS, random_state=0), "n_candidates: must be a number, but got 'exhaust'. A manifest says how many are drawn"),
     "several metrics of which none decides": (GridSearchCV(FOREST, DEPTHS, scoring=["accuracy", "f1"], refit=False), "spec.refit: must be given where spec.scoring has several metrics"),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from tuningjob.manifest.literals import shown
 @click.option("--name", help="Of the TuningJob [the search's name in the script].")
 @click.option("--groups", help="The column that fit would be given as groups.")
 def manifest(target: str, data: str, name: str | None, groups: str | None) -> None:
-    """Print the manifest of a GridSearchCV or RandomizedSearchCV object that a script makes at its top level.
+    """Print the manifest of a GridSearchCV or RandomizedSearchCV object, or a halving one, that a script makes at its top level.
 
     The script is imported, so what it does at its top level it does: let it fit under `if __name__ == "__main__":`.
     """

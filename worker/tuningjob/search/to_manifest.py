@@ -1,4 +1,4 @@
-"""The manifest of a search that is written in Python: scikit-learn's GridSearchCV and RandomizedSearchCV, or this project's.
+"""The manifest of a search that is written in Python: scikit-learn's four search classes, or this project's two.
 
 What a manifest cannot say is refused, never left out: with the path to it in Python, and what to do. Where and how fast a search
 runs (``n_jobs``, ``verbose``, ``pre_dispatch``) is no part of what it answers, and is not written.
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
+from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
 from tuningjob.engine.search_cv import GridSearchCV as SharedGridSearchCV
@@ -21,6 +22,7 @@ from tuningjob.engine.search_cv import RandomizedSearchCV as SharedRandomizedSea
 from tuningjob.engine.sklearn_private import metric_arguments, metric_of, response_methods, sign_of
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.canonical import canonical
+from tuningjob.manifest.halving import EXHAUST, SAMPLES
 from tuningjob.manifest.literals import (
     ArrayOf,
     Composed,
@@ -44,8 +46,9 @@ from tuningjob.search.shortened import shortened
 from tuningjob.search.splitters import draws, is_seed, takes_groups
 from tuningjob.search.written import attribute_of, function_path, json_of, literal_of, public_path
 
-_GRIDS: Final = (GridSearchCV, SharedGridSearchCV)
-_DRAWN: Final = (RandomizedSearchCV, SharedRandomizedSearchCV)
+_HALVED: Final = (HalvingGridSearchCV, HalvingRandomSearchCV)
+_GRIDS: Final = (GridSearchCV, SharedGridSearchCV, HalvingGridSearchCV)
+_DRAWN: Final = (RandomizedSearchCV, SharedRandomizedSearchCV, HalvingRandomSearchCV)
 _SAYABLE: Final = "what a manifest can say"
 _FACTORY: Final = "Build the estimator in a function of a module, and name that: estimator: {factory: PATH}."
 _MAIN: Final = "Move it into a module of its own that lies beside the manifest, and import it from there."
@@ -75,14 +78,14 @@ def to_manifest(
 
     `tuningjob manifest script.py:search` prints it as YAML.
 
-    ``search``: a GridSearchCV or RandomizedSearchCV of scikit-learn's or of this package. ``data``: ``spec.data``, e.g.
-    ``{"path": "churn.csv", "target": "churned"}``. ``name``: of the TuningJob. ``groups``: the column that ``fit`` would be
-    given as groups.
+    ``search``: a GridSearchCV or RandomizedSearchCV of scikit-learn's or of this package, or a halving one of scikit-learn's.
+    ``data``: ``spec.data``, e.g. ``{"path": "churn.csv", "target": "churned"}``. ``name``: of the TuningJob. ``groups``: the
+    column that ``fit`` would be given as groups.
 
     Raises ManifestRefused with everything that a manifest cannot say: the path to it in Python, and what to do about it.
     """
     if type(search) not in (*_GRIDS, *_DRAWN):
-        must_be = "a GridSearchCV or RandomizedSearchCV, of scikit-learn's or of tuningjob's"
+        must_be = "a GridSearchCV or RandomizedSearchCV of scikit-learn's or tuningjob's, or scikit-learn's that halve"
         advice = "A class that is derived from one may do anything." if isinstance(search, _GRIDS + _DRAWN) else ""
         raise ManifestRefused([Problem("search", must_be, shown(search), advice)])
     writer = _Writer(search, groups)
@@ -149,9 +152,9 @@ class _Writer:
     # --- what is tried
 
     def _space(self) -> dict[str, Any]:
-        search = self._search
+        search, halving = self._search, self._halving()
         if type(search) in _GRIDS:
-            return {"grid": {"parameters": self._maps(search.param_grid, "param_grid", drawn=False)}}
+            return {"grid": {"parameters": self._maps(search.param_grid, "param_grid", drawn=False)}, **halving}
         seed = _number(search.random_state)
         if not is_seed(seed):
             advice = "Every pod must draw the same candidates."
@@ -159,10 +162,41 @@ class _Writer:
         return {
             "random": {
                 "parameters": self._maps(search.param_distributions, "param_distributions", drawn=True),
-                "iterations": _number(search.n_iter),
+                "iterations": self._iterations(),
                 "randomState": seed if is_seed(seed) else 0,
-            }
+            },
+            **halving,
         }
+
+    def _iterations(self) -> Any:  # noqa: ANN401  JSON
+        if type(self._search) is not HalvingRandomSearchCV:
+            return _number(self._search.n_iter)
+        found = _number(self._search.n_candidates)
+        if found == EXHAUST:
+            advice = "A manifest says how many are drawn; n_candidates_ of a search that was fitted has the number."
+            self._refuse("n_candidates", "a number", found, advice)
+            return 1
+        return found
+
+    def _halving(self) -> dict[str, Any]:
+        """The word for it, of a search that goes by rounds."""
+        search = self._search
+        if type(search) not in _HALVED:
+            return {}
+        written = {
+            "factor": _number(search.factor),
+            "resource": search.resource,
+            "minResources": _number(search.min_resources),
+            "aggressiveElimination": search.aggressive_elimination,
+        }
+        if search.max_resources != "auto":
+            written["maxResources"] = _number(search.max_resources)
+        if type(search) is HalvingGridSearchCV and search.resource == SAMPLES:
+            seed = _number(search.random_state)
+            if not is_seed(seed):
+                self._refuse("random_state", "an integer", search.random_state, "Every pod must take the same samples.")
+            written["randomState"] = seed if is_seed(seed) else 0
+        return {"halving": written}
 
     def _maps(self, given: Anything, path: str, *, drawn: bool) -> Any:  # noqa: ANN401  JSON
         maps = [given] if isinstance(given, Mapping) else given
