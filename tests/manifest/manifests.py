@@ -165,6 +165,14 @@ REFINED: Final[Body] = {
         "refine": {"rounds": 2, "shrink": 0.25, "tolerance": 0.001, "scales": {"C": "log"}, "maxFits": 500},
     },
 }
+AROUND: Final[Body] = {
+    **MINIMAL,
+    "search": {**MINIMAL["search"], "nested": {"splitter": {"class": "a.B", "params": {"n_splits": 3}}}},
+}
+AGAIN: Final[Body] = {
+    **MINIMAL,
+    "search": {**MINIMAL["search"], "nested": {"folds": 3, "repeats": 2, "randomState": 0}},
+}
 NESTED: Final[Body] = {
     **MINIMAL,
     "search": {**MINIMAL["search"], "nested": {"folds": 3, "shuffle": True, "randomState": 0}},
@@ -223,7 +231,7 @@ OF_A_FUNCTION: Final[Body] = {
 }
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, REFINED, NESTED, FETCHED, ASKED, OF_A_FUNCTION,
+    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION,
 )  # fmt: skip
 
 
@@ -439,8 +447,8 @@ _refinements: st.SearchStrategy[Body] = _objects(
 _outer_folds: st.SearchStrategy[Body] = st.builds(
     lambda folds, shuffled: {**folds, **shuffled},
     _objects({}, {"folds": st.integers(2, 100)}),
-    st.sampled_from([{}, {"shuffle": False}, {"shuffle": True, "randomState": 0}]),
-)
+    st.sampled_from([{}, {"shuffle": False}, {"shuffle": True, "randomState": 0}, {"repeats": 2, "randomState": 0}]),
+) | _objects({"splitter": _objects({"class": dotted_paths}, {"params": st.sampled_from([{}, {"n_splits": 3}])})})
 searches: st.SearchStrategy[Body] = st.one_of(
     _objects({"grid": _objects({"parameters": _grid_parameters}), "nested": _outer_folds}),
     _objects({"grid": _objects({"parameters": _grid_parameters}), "refine": _refinements}),
@@ -733,7 +741,8 @@ def _agreeing(spec: Body) -> Body:
     """Without what the kind of the search cannot have beside it."""
     search = spec["search"]
     out = {"select", "baseline", "scoring", "refit"} if "halving" in search else set()
-    if "nested" in search and "predefined" in spec.get("crossValidation", {}):
+    division = spec.get("crossValidation", {})
+    if "nested" in search and ("predefined" in division or ("groups" in division and "repeats" in search["nested"])):
         out = {"crossValidation"}
     return {name: value for name, value in spec.items() if name not in out}
 

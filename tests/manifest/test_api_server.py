@@ -10,6 +10,8 @@ import pytest
 
 from tests.manifest.conftest import JOBS
 from tests.manifest.manifests import (
+    AGAIN,
+    AROUND,
     ASKED,
     COLUMNS,
     CRD,
@@ -181,8 +183,23 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "outer folds that are shuffled without a seed": (
         changed(NESTED, ("search", "nested"), {"shuffle": True}),
-        "must be with a randomState if folds are shuffled, and only then",
+        "must be with a randomState if folds are shuffled or repeated, and only then",
         changed(NESTED, ("search", "nested"), {}),
+    ),
+    "outer folds beside a splitter": (
+        changed(AROUND, ("search", "nested", "folds"), 3),
+        "must be with folds or splitter, not both",
+        AROUND,
+    ),
+    "repeats of an outer splitter": (
+        changed(changed(AROUND, ("search", "nested", "repeats"), 3), ("search", "nested", "randomState"), 3),
+        "must be with shuffle, randomState and repeats beside folds alone",
+        AROUND,
+    ),
+    "outer folds that are repeated, of groups": (
+        {**OF_A_FILE, "search": AGAIN["search"], "crossValidation": {"groups": "patient"}},
+        "must be without search.nested.repeats beside crossValidation.groups",
+        {**OF_A_FILE, "search": NESTED["search"], "crossValidation": {"groups": "patient"}},
     ),
     "outer folds around those of a column": (
         {**OF_A_FILE, "search": NESTED["search"], "crossValidation": {"predefined": "fold"}},
@@ -834,6 +851,9 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "search.nested.folds": [(NESTED, 3, 4), (NESTED, 3, ...)],
     "search.nested.shuffle": [(changed(NESTED, ("search", "nested"), {}), False, ...)],
     "search.nested.randomState": [(NESTED, 0, 1)],
+    "search.nested.repeats": [(AGAIN, 2, 3)],
+    "search.nested.splitter.class": [(AROUND, "a.B", "a.C")],
+    "search.nested.splitter.params": [(AROUND, {"a": 1}, {"b": 1}), (AROUND, {"a": 1}, {})],
     "crossValidation.folds": [(MINIMAL, 3, 4), (MINIMAL, 3, ...)],
     "crossValidation.shuffle": [(REPEATED, True, ...), (MINIMAL, False, ...)],
     "crossValidation.randomState": [(REPEATED, 1, 2)],

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, cross_validate
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_validate,
+)
 
 from tests.search.searches import small
 from tests.search.test_metrics import DIABETES, job, spec
@@ -25,6 +35,7 @@ from tuningjob.sizing import size_of
 
 DEPTHS = {"parameters": {"max_depth": [1, 2, None], "min_samples_leaf": [1, 20]}}
 SHUFFLED = {"folds": 4, "shuffle": True, "randomState": 1}
+SPLITTERS = "sklearn.model_selection"
 RIDGE = {"class": "sklearn.linear_model.Ridge"}
 # the manifest, and what stands around the search by hand
 SEARCHES: dict[str, tuple[dict[str, Any], Any]] = {
@@ -40,6 +51,33 @@ SEARCHES: dict[str, tuple[dict[str, Any], Any]] = {
             crossValidation={"folds": 3, "shuffle": True, "randomState": 3},
         ),
         KFold(5),
+    ),
+    "repeated folds": (
+        spec(search={"grid": DEPTHS, "nested": {"folds": 2, "repeats": 2, "randomState": 3}}),
+        RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=3),
+    ),
+    "a time series within a time series": (
+        spec(
+            estimator=RIDGE,
+            search={
+                "grid": {"parameters": {"alpha": [0.1, 1, 10]}},
+                "nested": {"splitter": {"class": f"{SPLITTERS}.TimeSeriesSplit", "params": {"n_splits": 3, "gap": 2}}},
+            },
+            data=DIABETES,
+            crossValidation={"splitter": {"class": f"{SPLITTERS}.TimeSeriesSplit", "params": {"n_splits": 4}}},
+        ),
+        TimeSeriesSplit(3, gap=2),
+    ),
+    "a splitter that draws, whose test rows overlap": (
+        spec(
+            search={
+                "grid": DEPTHS,
+                "nested": {
+                    "splitter": {"class": f"{SPLITTERS}.ShuffleSplit", "params": {"n_splits": 3, "random_state": 5}}
+                },
+            }
+        ),
+        ShuffleSplit(3, random_state=5),
     ),
     "several metrics, and a rule": (
         spec(
@@ -93,28 +131,73 @@ def test_it_is_cross_validate_of_the_search(name: str, tmp_path: Path) -> None:
     assert (outcome.answer.baseline is not None) == ("baseline" in asked)
 
 
-def test_groups_are_never_divided_by_outer_folds_either(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(120, 3))
-    patients = np.repeat(np.arange(24), 5)
-    table = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(
-        y=(rows[:, 0] + patients % 2 > 0.5).astype(int), patient=patients
-    )
-    table.to_csv(tmp_path / "t.csv", index=False)
-    asked = spec(
-        data={"path": "t.csv", "target": "y"},
-        crossValidation={"folds": 2, "groups": "patient"},
-        search={"grid": DEPTHS, "nested": {"folds": 3}},
-    )
+OUTER_GROUPS: dict[str, tuple[dict[str, Any], Any]] = {
+    "folds": ({"folds": 3}, StratifiedGroupKFold(3)),
+    "a splitter": (
+        {"splitter": {"class": f"{SPLITTERS}.GroupShuffleSplit", "params": {"n_splits": 2, "random_state": 0}}},
+        GroupShuffleSplit(2, random_state=0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTER_GROUPS)
+def test_groups_are_never_divided_by_outer_folds_either(name: str, tmp_path: Path) -> None:
+    nested, outer = OUTER_GROUPS[name]
+    asked, patients = of_patients(nested, tmp_path)
     outcome = ended(asked, tmp_path)
     problem = prepare(job(asked).spec, tmp_path)
     X, y = problem.data.X, problem.data.y
     scores = []
-    for train, test in StratifiedGroupKFold(3).split(X, y, groups=patients):
+    for train, test in outer.split(X, y, groups=patients):
         search = search_of(problem).fit(X.iloc[train], y.iloc[train], groups=patients[train])
         scores.append(search.score(X.iloc[test], y.iloc[test]))
     assert outcome.answer.nested is not None
     assert outcome.answer.nested.scores == tuple(scores)
     assert not isinstance(search_of(problem).cv, GroupKFold)
+
+
+def of_patients(nested: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Any]:
+    """A search of a table of patients, and whose each row is."""
+    rows = np.random.default_rng(0).normal(size=(120, 3))
+    patients = np.repeat(np.arange(24), 5)
+    table = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(
+        y=(rows[:, 0] + patients % 2 > 0.5).astype(int), patient=patients
+    )
+    table.to_csv(folder / "t.csv", index=False)
+    asked = spec(
+        data={"path": "t.csv", "target": "y"},
+        crossValidation={"folds": 2, "groups": "patient"},
+        search={"grid": DEPTHS, "nested": nested},
+    )
+    return asked, patients
+
+
+def splitter(name: str, **params: Any) -> dict[str, Any]:
+    return {"splitter": {"class": f"{SPLITTERS}.{name}", "params": params}}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a splitter beside folds": ({"folds": 3, **splitter("KFold")}, "spec.search.nested: must be with folds or splitter, not both"),
+    "a splitter's options": ({"shuffle": True, "randomState": 1, **splitter("KFold")}, "spec.search.nested: must be with shuffle, randomState and repeats beside folds alone"),
+    "repeats without a seed": ({"repeats": 2}, "spec.search.nested.randomState: must be an integer where folds are shuffled or repeated"),
+    "repeats beside groups": ({"repeats": 2, "randomState": 0}, "spec: must be without search.nested.repeats beside crossValidation.groups"),
+    "as many folds as there are groups": (splitter("LeaveOneGroupOut"), "spec.search.nested.splitter.class: must be a splitter of scikit-learn's that is told its number of splits, but got sklearn.model_selection.LeaveOneGroupOut. It says how many rows"),
+    "a splitter that no one knows": ({"splitter": {"class": "tests.search.splitters.Halves"}}, "spec.search.nested.splitter.class: must be a splitter of scikit-learn's"),
+    "a splitter that parts groups": (splitter("KFold", n_splits=3), "spec.search.nested.splitter.class: must be a splitter that divides by groups beside spec.crossValidation.groups"),
+    "a parameter that is none": (splitter("GroupKFold", n_split=3), "spec.search.nested.splitter.params.n_split: must be a parameter of sklearn.model_selection.GroupKFold"),
+    "a splitter without a seed": (splitter("GroupShuffleSplit"), "spec.search.nested.splitter.params.random_state: must be an integer for a splitter that draws"),
+    "more folds than there are groups": (splitter("GroupKFold", n_splits=30), "spec.search.nested.splitter: must be a splitter into outer folds in each of which the search can divide the rest"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_outer_folds_that_are_none_are_refused_by_their_field(name: str, tmp_path: Path) -> None:
+    nested, sentence = REFUSED[name]
+    asked, _ = of_patients(nested, tmp_path)
+    with pytest.raises(ManifestRefused) as refused:
+        ended(asked, tmp_path)
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "results").exists()
 
 
 def test_each_row_of_the_journal_is_a_fit_of_its_own_and_comes_back() -> None:

@@ -15,6 +15,7 @@ from tuningjob.manifest.cross_validation import SPLITTER, CrossValidation
 from tuningjob.manifest.grid import GRID, Grid, Sample, can_be_drawn
 from tuningjob.manifest.literals import Arguments, Scalar, readable
 from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.nested import NESTED
 from tuningjob.manifest.quantity import cpu_cores
 from tuningjob.manifest.ranges import count_values
 from tuningjob.manifest.search import MOST_ITERATIONS
@@ -108,8 +109,21 @@ def most_rows(spec: TuningJobSpec, splits: int) -> int:
 
 def rows_beside(spec: TuningJobSpec) -> int:
     """Rows of the journal that are no candidates: the defaults, if a baseline is asked for; all candidates in each outer fold."""
-    folds = 0 if spec.search.nested is None else spec.search.nested.folds
-    return int(bool(spec.baseline)) + folds * spec.search.space.size
+    return int(bool(spec.baseline)) + _outer_folds(spec) * spec.search.space.size
+
+
+def _outer_folds(spec: TuningJobSpec) -> int:
+    """Raises ManifestRefused for a splitter of which only the data tell."""
+    if spec.search.nested is None:
+        return 0
+    around = spec.search.nested.around(spec.cross_validation)
+    folds = splits_of(around)
+    if folds is not None:
+        return folds
+    must_be = "a splitter of scikit-learn's that is told its number of splits"
+    advice = "It says how many rows the journal has, before any data are read. Give n_splits to one of these, or folds."
+    got = "" if around.splitter is None else around.splitter.class_
+    raise ManifestRefused([Problem(f"{NESTED}.splitter.class", must_be, got, advice)])
 
 
 def splits_of(cv: CrossValidation) -> int | None:

@@ -33,11 +33,11 @@ class Splitter(Model):
     )
 
 
-def _is_drawn(cv: "CrossValidation") -> bool:
+def _is_drawn(cv: Any) -> bool:  # noqa: ANN401  whatever has folds
     return bool(cv.shuffle) or cv.repeats is not None
 
 
-def _has_seed_if_drawn(cv: "CrossValidation") -> bool:
+def _has_seed_if_drawn(cv: Any) -> bool:  # noqa: ANN401
     return (cv.random_state is not None) == _is_drawn(cv)
 
 
@@ -45,27 +45,8 @@ def _without_options_of_folds(cv: "CrossValidation") -> bool:
     return cv.folds is not None or (cv.shuffle is None and cv.random_state is None and cv.repeats is None)
 
 
-_CONSTRAINTS: Final = (
-    Constraint(
-        f"[{', '.join(f'has(self.{name})' for name in _WAYS)}].filter(given, given).size() <= 1",
-        lambda cv: sum(getattr(cv, name) is not None for name in _WAYS) == 1,
-        "with one of folds, splitter and predefined",
-        "Remove the others.",
-    ),
-    Constraint(
-        "!has(self.splitter) && !has(self.predefined) || "
-        "!has(self.shuffle) && !has(self.randomState) && !has(self.repeats)",
-        _without_options_of_folds,
-        "with shuffle, randomState and repeats beside folds alone",
-        "A splitter has its own in its params.",
-    ),
-    not_both("groups", "predefined"),
-    Constraint(
-        "!has(self.groups) || !has(self.repeats)",
-        lambda cv: cv.groups is None or cv.repeats is None,
-        "with groups or repeats, not both",
-        "scikit-learn repeats no folds of groups.",
-    ),
+# Of folds that are shuffled or repeated, here and around a search.
+DRAWN_CONSTRAINTS: Final = (
     Constraint(
         "!has(self.repeats) || !has(self.shuffle) || self.shuffle",
         lambda cv: cv.repeats is None or cv.shuffle is not False,
@@ -89,12 +70,36 @@ _CONSTRAINTS: Final = (
         ),
     ),
 )
+_CONSTRAINTS: Final = (
+    Constraint(
+        f"[{', '.join(f'has(self.{name})' for name in _WAYS)}].filter(given, given).size() <= 1",
+        lambda cv: sum(getattr(cv, name) is not None for name in _WAYS) == 1,
+        "with one of folds, splitter and predefined",
+        "Remove the others.",
+    ),
+    Constraint(
+        "!has(self.splitter) && !has(self.predefined) || "
+        "!has(self.shuffle) && !has(self.randomState) && !has(self.repeats)",
+        _without_options_of_folds,
+        "with shuffle, randomState and repeats beside folds alone",
+        "A splitter has its own in its params.",
+    ),
+    not_both("groups", "predefined"),
+    Constraint(
+        "!has(self.groups) || !has(self.repeats)",
+        lambda cv: cv.groups is None or cv.repeats is None,
+        "with groups or repeats, not both",
+        "scikit-learn repeats no folds of groups.",
+    ),
+    *DRAWN_CONSTRAINTS,
+)
 
 
 class CrossValidation(Model):
     """How the data is divided: in folds, by a splitter, or as a column says."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = _CONSTRAINTS
+    place: ClassVar[str] = "spec.crossValidation"
 
     folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         default=None,
@@ -132,7 +137,7 @@ class CrossValidation(Model):
     @cached_property
     def arguments(self) -> Arguments:
         """What the splitter's ``params`` say. Raises ManifestRefused."""
-        field = f"{SPLITTER}.params"
+        field = f"{self.place}.splitter.params"
         return Arguments(field, ()) if self.splitter is None else parse_params(self.splitter.params, field)
 
     @property

@@ -109,6 +109,14 @@ _CONSTRAINTS: Final = (
         "without crossValidation.predefined beside search.nested",
         "Folds that a column tells are of the whole data.",
     ),
+    Constraint(
+        "!has(self.search.nested) || !has(self.search.nested.repeats) || !has(self.crossValidation.groups)",
+        lambda spec: (
+            spec.search.nested is None or spec.search.nested.repeats is None or spec.cross_validation.groups is None
+        ),
+        "without search.nested.repeats beside crossValidation.groups",
+        "scikit-learn repeats no folds of groups.",
+    ),
     _no_feature("groups"),
     _no_feature("predefined"),
 )

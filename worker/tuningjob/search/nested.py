@@ -22,15 +22,15 @@ from tuningjob.engine import Evaluated, one_thread
 from tuningjob.engine.evaluate import Evaluator
 from tuningjob.engine.sklearn_private import results_table, safe_indexing
 from tuningjob.engine.work import Split
-from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.errors import ManifestRefused
 from tuningjob.manifest.cross_validation import GROUPS
 from tuningjob.manifest.models import TuningJobSpec
-from tuningjob.manifest.nested import NESTED
+from tuningjob.manifest.nested import NESTED, PLAIN_FOLDS, Nested
 from tuningjob.protocol.records import NestedEstimate
 from tuningjob.search.data import Dataset
-from tuningjob.search.reasons import Reason, error_text
+from tuningjob.search.reasons import Reason, error_text, refused
 from tuningjob.search.selection import choose
-from tuningjob.search.splitters import given_cv
+from tuningjob.search.splitters import given_cv, takes_groups
 from tuningjob.search.stages import search_of
 from tuningjob.search.written import to_literals
 
@@ -58,20 +58,35 @@ def outer_folds(spec: TuningJobSpec, estimator: Estimator, data: Dataset, splits
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The least populated class in y has only", UserWarning)
-            around = given_cv(nested.division(spec.cross_validation), estimator, data)
+            around = _around(spec, nested, estimator, data)
             folds = [_fold(spec, estimator, data, outer) for outer in _divided(around, estimator, data)]
     except ValueError as error:
-        raise _refused(str(nested.folds), f"scikit-learn says: {error_text(error)}.") from error
+        raise _refused(nested, f"scikit-learn says: {error_text(error)}.") from error
     for i, fold in enumerate(folds):
         if len(fold.inner) != splits:
             told = f"The search has {splits} splits, and {len(fold.inner)} in the training rows of outer fold {i}."
-            raise _refused(str(nested.folds), told)
+            raise _refused(nested, told)
     return folds
 
 
-def _refused(got: str, advice: str) -> ManifestRefused:
-    must_be = "a number of outer folds in each of which the search can divide the rest"
-    return ManifestRefused([Problem(f"{NESTED}.folds", must_be, got, advice, Reason.NESTED_INVALID)])
+def _around(spec: TuningJobSpec, nested: Nested, estimator: Estimator, data: Dataset) -> AnySplitter:
+    """What divides the data into outer folds. Raises ManifestRefused."""
+    cv = nested.around(spec.cross_validation)
+    made = given_cv(cv, estimator, data)
+    if cv.splitter is not None and cv.groups is not None and not takes_groups(made):
+        must_be = f"a splitter that divides by groups beside {GROUPS}"
+        advice = "Otherwise a group is trained on and scored. GroupKFold is one."
+        raise refused(Reason.NESTED_INVALID, f"{NESTED}.splitter.class", must_be, cv.splitter.class_, advice)
+    return made
+
+
+def _refused(nested: Nested, advice: str) -> ManifestRefused:
+    field, what = (
+        ("splitter", "a splitter into outer folds") if nested.splitter else ("folds", "a number of outer folds")
+    )
+    got = nested.splitter.class_ if nested.splitter is not None else nested.folds or PLAIN_FOLDS
+    must_be = f"{what} in each of which the search can divide the rest"
+    return refused(Reason.NESTED_INVALID, f"{NESTED}.{field}", must_be, got, advice)
 
 
 def _divided(cv: AnySplitter, estimator: Estimator, data: Dataset) -> list[Split]:

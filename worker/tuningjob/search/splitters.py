@@ -19,7 +19,7 @@ from sklearn.model_selection import (
 
 from tuningjob.aliases import AnySplitter, Estimator
 from tuningjob.errors import ManifestRefused, Problem
-from tuningjob.manifest.cross_validation import PREDEFINED, SPLITTER, CrossValidation
+from tuningjob.manifest.cross_validation import PREDEFINED, CrossValidation
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.build import load_attribute, materialise
@@ -33,7 +33,8 @@ def made_splitter(cv: CrossValidation) -> AnySplitter:
     """The object that ``splitter`` names, made anew; None without one. Raises ManifestRefused."""
     if cv.splitter is None:
         return None
-    path, field = cv.splitter.class_, f"{SPLITTER}.class"
+    path, place = cv.splitter.class_, f"{cv.place}.splitter"
+    field = f"{place}.class"
     cls = load_attribute(path, field, kind="a splitter's class")
     if not inspect.isclass(cls) or not all(callable(getattr(cls, name, None)) for name in ("split", "get_n_splits")):
         advice = "It is a class, such as sklearn.model_selection.ShuffleSplit, of which an object is made."
@@ -48,7 +49,7 @@ def made_splitter(cv: CrossValidation) -> AnySplitter:
         splitter = cls(**values)
     except (Exception, SystemExit) as error:
         advice = f"It says: {error_text(error)}."
-        raise refused(Reason.SPLITTER_INVALID, SPLITTER, "a class that takes these params", path, advice) from error
+        raise refused(Reason.SPLITTER_INVALID, place, "a class that takes these params", path, advice) from error
     seed = _defaults(cls).get("random_state", 0) if "random_state" not in values else values["random_state"]
     if draws(cls, values) and not is_seed(seed):
         field = cv.arguments.field_of("random_state")
