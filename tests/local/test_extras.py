@@ -91,7 +91,7 @@ def test_whatever_is_brought_is_known() -> None:
         told = advice_for(ModuleNotFoundError(name=f"{module}.part"), "It")
         assert told == f"It needs {module}, which is not installed: pip install tuningjob brings it"
     for extra, requirements in project["optional-dependencies"].items():
-        for name in map(name_of, requirements):
+        for name in (name_of(each).removesuffix("-skinny") for each in requirements):
             told = advice_for(ModuleNotFoundError(name=name), "It")
             assert told == f"It needs the extra '{extra}' ({name} is not installed): pip install 'tuningjob[{extra}]'"
     assert advice_for(ModuleNotFoundError(name="mytools"), "It") is None

@@ -12,7 +12,7 @@ _BROUGHT: Final = frozenset(
     | {"scipy", "sklearn", "sqlalchemy", "tenacity", "threadpoolctl"}
 )
 # What an extra brings: the name that is imported, and the extra's.
-_OF_EXTRAS: Final = {"kubernetes": "cluster"}
+_OF_EXTRAS: Final = {"kubernetes": "cluster", "mlflow": "mlflow", "optuna": "optuna"}
 
 
 def advice_for(error: ModuleNotFoundError, what: str) -> str | None:

@@ -12,7 +12,7 @@ from tuningjob.answers import read_results
 from tuningjob.manifest.wellknown import BEST_PARAMS_FILE, LEADERBOARD_FILE
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render_page
-from tuningjob.report.table import Origin, table_of
+from tuningjob.report.table import Origin, ResultTable, table_of
 from tuningjob.search.judgement import in_manifest
 from tuningjob.search.results import ResultTexts
 from tuningjob.search.written import to_literals
@@ -20,6 +20,15 @@ from tuningjob.search.written import to_literals
 
 def judged_again(path: Path) -> ResultTexts:
     """What is said of ``cv_results.csv`` or ``.parquet``, with the files beside it."""
+    found = judge(table_again(path))
+    return ResultTexts(found.text, render_page(found, Provenance(__version__, [("from", path.name)])))
+
+
+def table_again(path: Path, *, name: str = "") -> ResultTable:
+    """The results in ``cv_results.csv`` or ``.parquet``, with what the files beside it tell: the answer, and what decides.
+
+    ``name`` is the search's; by default the folder's.
+    """
     frame = read_results(path)
     table: dict[str, Any] = {
         str(name): _masked(frame[name]) if str(name).startswith("param_") else frame[name].to_numpy()
@@ -35,9 +44,8 @@ def judged_again(path: Path) -> ResultTexts:
             if name.startswith("split") and name.endswith(f"_test_{metric}")
         )
     )
-    origin = Origin(name=path.absolute().parent.name, failed_fits=failed)
-    found = judge(table_of(table, best, metric=metric, origin=origin, speller=in_manifest))
-    return ResultTexts(found.text, render_page(found, Provenance(__version__, [("from", path.name)])))
+    origin = Origin(name=name or path.absolute().parent.name, failed_fits=failed)
+    return table_of(table, best, metric=metric, origin=origin, speller=in_manifest)
 
 
 def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":

@@ -5,7 +5,7 @@ import signal
 import click
 
 from tuningjob import __version__
-from tuningjob.cli import audit, cluster, download, manifest, report, run, verify
+from tuningjob.cli import audit, cluster, download, export, manifest, report, run, verify
 from tuningjob.cli.console import err
 from tuningjob.errors import (
     ClusterRefused,
@@ -37,6 +37,7 @@ for command in (
     *download.COMMANDS,
     *report.COMMANDS,
     *verify.COMMANDS,
+    *export.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,229 @@
+"""`tuningjob export`: what came of a search, read back by those whom it was written for."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import optuna
+import pandas as pd
+import pytest
+
+import tuningjob
+from tests.local.commands import Ended, written
+from tests.servers.ports import free_port
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+Ask = Callable[..., Ended]
+MLFLOW = "TUNINGJOB_MLFLOW_PYTHON"  # a Python that has mlflow and this package's dependencies
+SMALL = {
+    "apiVersion": "tuningjob.dev/v1alpha1",
+    "kind": "TuningJob",
+    "metadata": {"name": "small"},
+    "spec": {
+        "estimator": {
+            "pipeline": [
+                {"name": "scaler", "class": "sklearn.preprocessing.StandardScaler"},
+                {"name": "m", "class": "sklearn.linear_model.LogisticRegression"},
+            ]
+        },
+        "search": {
+            "grid": {
+                "parameters": [
+                    {"m__C": [0.01, 0.1, 1.0], "m__max_iter": [50, 100], "m__class_weight": [None, "balanced"]},
+                    {"scaler__with_mean": [True, False], "m__l1_ratio": [0.0, 1.0]},
+                ]
+            }
+        },
+        "crossValidation": {"folds": 3},
+        "scoring": ["accuracy", "f1_macro"],
+        "refit": "accuracy",
+        "data": {"loader": "sklearn.datasets.load_iris"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of two maps: 16 candidates, two of which fail."""
+    place = tmp_path_factory.mktemp("searched")
+    command = [sys.executable, "-m", "tuningjob.cli", "run", str(written(SMALL, place)), "--output", "small"]
+    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=120)
+    return place / "small"
+
+
+def results(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "cv_results.csv")
+
+
+def test_tables_are_the_search_s_own_or_made_of_each_other(folder: Path, inside: Ask, tmp_path: Path) -> None:
+    assert inside("export", folder, "--csv", "a.csv", "--parquet", "a.parquet").returncode == 0
+    assert (tmp_path / "a.csv").read_bytes() == (folder / "cv_results.csv").read_bytes()
+    assert (tmp_path / "a.parquet").read_bytes() == (folder / "cv_results.parquet").read_bytes()
+    for name in ("csv", "parquet"):
+        other = tmp_path / name
+        other.mkdir()
+        (other / f"cv_results.{name}").write_bytes((tmp_path / f"a.{name}").read_bytes())
+        assert inside("export", name, "--csv", "b.csv", "--parquet", "b.parquet").returncode == 0
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), results(folder))
+        scores = [each for each in results(folder) if "test" in str(each)]
+        made = tuningjob.read_results(tmp_path / "b.parquet")[scores]
+        pd.testing.assert_frame_equal(made, results(folder)[scores], check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["study.db", "study.journal"])
+def test_optuna_reads_every_candidate_back_to_the_bit(folder: Path, inside: Ask, tmp_path: Path, name: str) -> None:
+    done = inside("export", folder, "--optuna", name)
+    assert done == Ended(0, f"{name}: a study of 16 trials\n", "")
+    path = str(tmp_path / name)
+    storage: Any = (
+        optuna.storages.RDBStorage(f"sqlite:///{path}")
+        if name.endswith(".db")
+        else optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
+    )
+    (summary,) = optuna.get_all_study_summaries(storage)
+    assert (summary.study_name, summary.n_trials) == ("small", 16)
+    study, frame = optuna.load_study(study_name="small", storage=storage), results(folder)
+    best = json.loads((folder / "best_params.json").read_text())
+    assert study.best_trial.params == tuningjob.from_literals(best)
+    for row, trial in enumerate(study.trials):
+        mean = frame["mean_test_accuracy"][row]
+        assert trial.number == row
+        assert trial.params == tuningjob.from_literals(json.loads(frame["params"][row]))
+        if math.isnan(mean):
+            assert trial.state is optuna.trial.TrialState.FAIL
+        else:
+            assert trial.value == mean
+            assert trial.user_attrs["splits"] == [frame[f"split{k}_test_accuracy"][row] for k in range(3)]
+            assert trial.user_attrs["mean f1_macro"] == frame["mean_test_f1_macro"][row]
+    kinds = {name: type(each).__name__ for trial in study.trials for name, each in trial.distributions.items()}
+    assert kinds["m__C"] == "FloatDistribution"
+    assert kinds["m__max_iter"] == "IntDistribution"
+    assert kinds["m__class_weight"] == kinds["scaler__with_mean"] == "CategoricalDistribution"
+    if name.endswith(".db"):
+        storage.remove_session()
+        storage.engine.dispose()
+    again = inside("export", folder, "--optuna", name)
+    assert (again.returncode, again.stdout) == (3, "")
+    assert again.stderr == f"{name}: must not have a study 'small' yet, but has one. Name another file.\n"
+
+
+def test_a_version_of_a_key_is_exported_as_its_folder_is(folder: Path, inside: Ask, tmp_path: Path) -> None:
+    options = ["--journal", folder / "tuning.db", "--version", "1"]
+    assert inside("export", "small", "--csv", "a.csv", "--optuna", "a.db", *options).returncode == 0
+    assert (tmp_path / "a.csv").read_bytes() == (folder / "cv_results.csv").read_bytes()
+
+
+def test_what_cannot_be_done_is_a_sentence(
+    folder: Path, inside: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "must be given, at least one of them" in inside("export", folder).stderr
+    assert "a file must be one that can be written" in inside("export", folder, "--csv", "no/such/a.csv").stderr
+    (tmp_path / "empty").mkdir()
+    assert "FOLDER: must be a folder with a cv_results.csv" in inside("export", "empty", "--csv", "a.csv").stderr
+    for extra, options in {"mlflow": ["--mlflow", "http://127.0.0.1:9"], "optuna": ["--optuna", "b.db"]}.items():
+        monkeypatch.setitem(sys.modules, extra, None)
+        monkeypatch.delitem(sys.modules, f"tuningjob.exports.to_{extra}", raising=False)
+        monkeypatch.delattr(f"tuningjob.exports.to_{extra}", raising=False)
+        done = inside("export", folder, *options)
+        told = (
+            f"Error: --{extra} needs the extra '{extra}' ({extra} is not installed): pip install 'tuningjob[{extra}]'\n"
+        )
+        assert (done.returncode, done.stderr) == (2, told)
+
+
+# --- MLflow, where it is installed: it is larger than all of the rest together
+
+
+@contextmanager
+def tracking_server(python: str, folder: Path) -> Iterator[str]:
+    port = free_port()
+    command = [python, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/m.db"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*command, "--artifacts-destination", str(folder / "files"), "--workers", "1"], cwd=folder, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "log").read_text()
+            try:
+                return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, seconds=120, pause=0.2)
+        yield url
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+@pytest.mark.skipif(MLFLOW not in os.environ, reason=f"{MLFLOW} names no Python that has mlflow")
+def test_mlflow_s_own_server_has_the_parent_the_best_as_children_the_files_and_the_model(
+    folder: Path, tmp_path: Path
+) -> None:
+    python = os.environ[MLFLOW]
+    with tracking_server(python, tmp_path) as url:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "worker"), "NO_PROXY": "127.0.0.1"}
+        command = [python, "-m", "tuningjob.cli", "export", str(folder), "--mlflow", url, "--children", "16"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        parent = done.stdout.split()[-1]
+        assert done.stdout == f"small: run {parent}\n"
+
+        def ask(path: str, **body: Any) -> dict[str, Any]:
+            response = httpx.request(
+                "POST" if body else "GET",
+                f"{url}/api/2.0/mlflow/{path}",
+                json=body or None,
+                trust_env=False,
+                timeout=60,
+            )
+            assert response.status_code == 200, response.text
+            return dict(response.json())
+
+        run = ask(f"runs/get?run_id={parent}")["run"]
+        best, frame = json.loads((folder / "best_params.json").read_text()), results(folder)
+        assert {each["key"]: each["value"] for each in run["data"]["params"]} == {
+            key.replace("ö", "_"): str(value) for key, value in best.items()
+        }
+        assert run["info"]["status"] == "FINISHED"
+        scores = {each["key"]: each["value"] for each in run["data"]["metrics"]}
+        assert scores["mean_test_accuracy"] == frame["mean_test_accuracy"].max()
+        assert scores["mean_test_f1_macro"] in set(frame["mean_test_f1_macro"])
+        children = ask(
+            "runs/search",
+            experiment_ids=[run["info"]["experiment_id"]],
+            filter=f"tags.mlflow.parentRunId = '{parent}'",
+            max_results=100,
+        )["runs"]
+        assert len(children) == 16
+        assert sorted(each["info"]["status"] for each in children).count("FAILED") == int(
+            frame["mean_test_accuracy"].isna().sum()
+        )
+        names = {each["path"] for each in ask(f"artifacts/list?run_id={parent}")["files"]}
+        assert names >= {"report.html", "verdict.txt", "cv_results.csv", "best_params.json", "model"}
+        load = f"import mlflow; mlflow.set_tracking_uri({url!r}); m = mlflow.pyfunc.load_model('runs:/{parent}/model'); from sklearn.datasets import load_iris; print(m.predict(load_iris().data[:2]))"
+        loaded = subprocess.run(
+            [python, "-c", load], capture_output=True, text=True, env=environment, timeout=300, check=False
+        )
+        assert loaded.stdout.strip() == "[0 0]", loaded.stderr
+        away = subprocess.run(
+            [*command[:-3], "http://127.0.0.1:9"],
+            capture_output=True,
+            text=True,
+            env={**environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+            timeout=300,
+            check=False,
+        )
+        assert away.returncode == 4, away.stderr
+        assert away.stderr.startswith("http://127.0.0.1:9: MLflow did not take it: ")
+        assert "Traceback" not in away.stderr

@@ -1,0 +1,85 @@
+"""A search as a study of optuna's, in a file that optuna-dashboard opens."""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuningjob.errors import ArtifactRefused
+from tuningjob.exports.values import Plain, is_whole, plain_of, text_of
+from tuningjob.report.axes import ParameterAxis
+from tuningjob.report.table import ResultTable
+
+_LOGS: Final = frozenset({".journal", ".log"})
+
+
+def write_study(table: ResultTable, path: Path) -> int:
+    """A study of the search's name, one trial a candidate, its number the candidate's; how many. Raises ArtifactRefused.
+
+    The file is SQLite's; with the suffix .journal or .log it is optuna's own log.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = _storage(path)
+    name = table.origin.name or "search"
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    except optuna.exceptions.DuplicatedStudyError:
+        raise ArtifactRefused(f"{path}: must not have a study {name!r} yet, but has one. Name another file.") from None
+    study.set_user_attr("tuningjob", {"answer": table.best, "metric": table.metric.told})
+    taken = {axis.name: _distribution(axis) for axis in table.axes}
+    study.add_trials([_trial(table, candidate, taken) for candidate in range(table.size)])
+    if isinstance(storage, optuna.storages.RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+    return table.size
+
+
+def _storage(path: Path) -> optuna.storages.BaseStorage:
+    if path.suffix in _LOGS:
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+
+
+def _distribution(axis: ParameterAxis) -> tuple[BaseDistribution, list[Plain]]:
+    """What a parameter was drawn from, as far as its values tell, and each of its levels as that takes it."""
+    values: list[Plain] = [plain_of(level) for level in axis.levels]
+    if is_whole(axis):
+        whole = [int(level.python) for level in axis.levels]
+        if max(map(abs, whole)) < 2**53:
+            return IntDistribution(min(whole), max(whole), log=axis.is_log), values
+    numbers = [level.number for level in axis.levels if level.number is not None]
+    if len(numbers) == len(values) and numbers:
+        return FloatDistribution(min(numbers), max(numbers), log=axis.is_log), [float(each) for each in numbers]
+    if len({str(value) for value in values}) < len(values) or len(set(values)) < len(
+        values
+    ):  # 1 and True are one to optuna
+        values = [text_of(level) for level in axis.levels]
+    values = values if len(set(values)) == len(values) else [level.python for level in axis.levels]
+    return CategoricalDistribution(values), values
+
+
+def _trial(table: ResultTable, candidate: int, taken: dict[str, tuple[BaseDistribution, list[Plain]]]) -> FrozenTrial:
+    params = {axis.name: taken[axis.name][1][code] for axis, code in table.params(candidate)}
+    mean = float(table.means[candidate])
+    found = {
+        "splits": [_number(score) for score in table.folds[candidate].tolist()],
+        "standard error": _number(float(table.metric.errors[candidate])),
+        "fit seconds": _number(float(table.fit_seconds[candidate])),
+        **{f"mean {each.told}": _number(float(each.means[candidate])) for each in table.metrics[1:]},
+        "answer": candidate == table.best,
+    }
+    has_score = math.isfinite(mean)
+    return create_trial(
+        state=TrialState.COMPLETE if has_score else TrialState.FAIL,
+        params=params,
+        distributions={name: taken[name][0] for name in params},
+        value=mean if has_score else None,
+        user_attrs=found,
+    )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
