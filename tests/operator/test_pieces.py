@@ -123,6 +123,24 @@ PUBLICATIONS = {
         100.0,
         None,
     ),
+    "the last pod gone home while it is suspended": (
+        at(50, phase="Suspended", active_pods=1),
+        at(50, phase="Suspended", active_pods=0),
+        1.0,
+        0.0,
+    ),
+    "the last but one pod gone home while it is suspended": (
+        at(50, phase="Suspended", active_pods=2),
+        at(50, phase="Suspended", active_pods=1),
+        1.0,
+        None,
+    ),
+    "a fit of a pod that goes home while it is suspended": (
+        at(50, phase="Suspended", active_pods=2),
+        at(51, phase="Suspended", active_pods=1),
+        100.0,
+        None,
+    ),
     "the last pod gone home after the end": (
         at(100, conditions=COMPLETE, active_pods=3),
         at(100, conditions=COMPLETE, active_pods=0),

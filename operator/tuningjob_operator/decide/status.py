@@ -37,6 +37,8 @@ MAX_STEPS: Final = 8
 MIN_INTERVAL_SECONDS: Final = 3.0
 FIRST_FITS_SECONDS: Final = 60.0
 _INT64: Final = 2**63
+# While a TuningJob is in one of these, its search has no pods but those on their way home.
+_WITHOUT_PODS: Final = frozenset({"Suspended", "Queued"})
 _LEAST_MESSAGE: Final = 200
 _MOST_WARNINGS: Final = 8
 _LONGEST_WARNING: Final = 1_024
@@ -201,16 +203,19 @@ def publication_delay(
 
     At once: whatever is said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
     told and has passed. In steps and not more often than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that
-    moment. The first step is that of the first fits, where they let people wait.
+    moment. The first step is that of the first fits, where they let people wait. At once, too: that the last pod of a search
+    that has ended, is suspended or is queued has gone.
     """
     if old == new:
         return None
     told = old.estimate.completes_at if old.estimate is not None else None
     if _lasting(old) != _lasting(new) or (told is not None and has_passed(told, now)):
         return 0.0
+    # pods are going home, and the last has gone
+    if old.active_pods and not new.active_pods and (has_ended(new) or new.phase in _WITHOUT_PODS):
+        return 0.0
     if has_ended(new):
-        # all that still moves: the pods going home. Once more, when the last has gone.
-        return 0.0 if new.active_pods == 0 else None
+        return None
     before = old.progress.done if old.progress is not None else 0
     done = new.progress.done if new.progress is not None else before
     is_first = not before and done > 0 and seconds_since_last >= FIRST_FITS_SECONDS
