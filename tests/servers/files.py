@@ -1,4 +1,4 @@
-"""A web server of files by TLS, which does whatever web servers do: ``python -m tests.servers.files FOLDER PORT CERTIFICATE KEY``.
+"""A web server of files by TLS, which does whatever web servers do: ``python -m tests.servers.files FOLDER HOST PORT CERTIFICATE KEY``.
 
 It runs in a process of its own, and serves what lies in its folder; under the names below it does something else.
 """
@@ -70,9 +70,9 @@ class _Files(BaseHTTPRequestHandler):
         """Not told."""
 
 
-def main(folder: str, port: int, certificate: str, key: str) -> None:
+def main(folder: str, host: str, port: int, certificate: str, key: str) -> None:
     handler = type("Files", (_Files,), {"folder": Path(folder), "asked": {}})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = ThreadingHTTPServer((host, port), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -97,15 +97,15 @@ class FileServer:
 
 
 @contextlib.contextmanager
-def https(root: Path) -> Iterator[FileServer]:
+def https(root: Path, *, host: str = "127.0.0.1") -> Iterator[FileServer]:
     """The server, with a certificate of an authority of its own."""
-    certificates.make_authority(root / "tls", "IP:127.0.0.1")
+    certificates.make_authority(root / "tls", f"IP:{host}")
     certificates.make_certificate(root / "tls")
     folder, port = root / "files", free_port()
     folder.mkdir()
-    words = [str(folder), str(port), str(root / "tls" / "tls.crt"), str(root / "tls" / "tls.key")]
+    words = [str(folder), host, str(port), str(root / "tls" / "tls.crt"), str(root / "tls" / "tls.key")]
     process = subprocess.Popen([sys.executable, "-m", "tests.servers.files", *words], stdin=subprocess.DEVNULL)
-    server = FileServer(f"https://127.0.0.1:{port}", folder, root / "tls" / "ca.crt")
+    server = FileServer(f"https://{host}:{port}", folder, root / "tls" / "ca.crt")
     try:
         deadline = time.monotonic() + _SECONDS
         while True:
@@ -123,4 +123,4 @@ def https(root: Path) -> Iterator[FileServer]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5])
