@@ -22,9 +22,11 @@ def test_an_example_gives_the_answer_that_is_told(name: str, tmp_path: Path, mon
     ensure_journal(tmp_path / "tuning.db")
     job = load_file(FOLDER / f"{name}.yaml")
 
-    found = local.run(job, folder=FOLDER, output=tmp_path, stop=Stop()).results
+    outcome = local.run(job, folder=FOLDER, output=tmp_path, stop=Stop())
+    found, nested = outcome.results, outcome.answer.nested
 
     told = PAGE.partition(f"[{name}.yaml]")[2].partition("\n## ")[0]
     manifest = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert f"```yaml\nspec:\n{manifest.partition('spec:')[2].strip()}" in told.replace("spec:\n  ", "spec:\n")
     assert f"Answer: `{json.dumps(found.best_params)} scores {found.best_score:.3f}`" in told
+    assert nested is None or nested.told[0] in told
