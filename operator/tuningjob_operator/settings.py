@@ -49,6 +49,8 @@ class Settings:
     # and of one namespace, or that part of the volume that they are on
     max_namespace_bytes: int
     max_namespace_percent: int
+    max_data_bytes: int
+    max_data_percent: int
     # for how long the cells of a deleted search may still be reused
     retention: dt.timedelta
     # ca.crt, and for the results service its pair of tls.crt and tls.key, or ca.key to make that by; None: plain HTTP
@@ -113,7 +115,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
     tls_dir = environ.get("TUNINGJOB_TLS_DIR")
     signing_key_dir = environ.get("TUNINGJOB_SIGNING_KEY_DIR")
-    namespace_bytes, namespace_percent = _namespace_bytes(environ.get("TUNINGJOB_MAX_NAMESPACE_BYTES", ""))
+    namespace_bytes, namespace_percent = _share(environ, "TUNINGJOB_MAX_NAMESPACE_BYTES")
+    data_bytes, data_percent = _share(environ, "TUNINGJOB_MAX_DATA_BYTES")
     return Settings(
         database_url=environ.get("TUNINGJOB_DATABASE_URL") or f"sqlite:///{data_dir / 'tuning.db'}",
         data_dir=data_dir,
@@ -151,6 +154,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         max_artifact_bytes=int(_quantity(environ.get("TUNINGJOB_MAX_ARTIFACT_BYTES", "")) or 0),
         max_namespace_bytes=namespace_bytes,
         max_namespace_percent=namespace_percent,
+        max_data_bytes=data_bytes,
+        max_data_percent=data_percent,
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
@@ -174,13 +179,14 @@ def _level(text: str) -> str:
     return text
 
 
-def _namespace_bytes(text: str) -> tuple[int, int]:
+def _share(environ: Mapping[str, str], name: str) -> tuple[int, int]:
     """Bytes, or percent of the volume."""
+    text = environ.get(name, "")
     number, percent, rest = text.partition("%")
     if not percent:
         return int(_quantity(text) or 0), 0
     if rest or not number.isdecimal() or not 0 < int(number) <= 100:
-        raise ValueError(f"TUNINGJOB_MAX_NAMESPACE_BYTES: must be a quantity or of 1% to 100%, but got {text!r}")
+        raise ValueError(f"{name}: must be a quantity or of 1% to 100%, but got {text!r}")
     return 0, int(number)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,6 +169,30 @@ def test_a_deleted_search_has_no_files_and_deleting_again_is_no_error(store: Art
     store.delete("a")
     assert store.list("a") == []
     assert place.left() == [f"ab/{MODEL}"]
+
+
+def test_data_that_were_sent_are_a_folder_of_digests_apart_from_searches(store: ArtifactStore, place: Place) -> None:
+    sent = Artifact(hashlib.sha256(LARGE).hexdigest(), len(LARGE), hashlib.sha256(LARGE).hexdigest())
+    store.put("a", MODEL, [b"model"], sha256=hashlib.sha256(b"model").hexdigest())
+    assert (store.folders("data_"), store.entries("data_team")) == ((), {})
+    part = store.unfinished("data_team") / ".part of it"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(LARGE)
+    store.sweep()
+    assert store.entries("data_team") == {}
+    store.adopt(part, "data_team", sent)
+    assert not part.exists()
+    assert (store.folders("data_"), store.find("data_team", sent.name)) == (("data_team",), sent)
+    (entry,) = store.entries("data_team").values()
+    assert (entry.size_bytes, abs(entry.changed_at - time.time()) < 600) == (len(LARGE), True)
+    assert store.read_bytes("data_team", sent.name) == LARGE
+    for _ in range(2):
+        store.remove("data_team", sent.name)
+    assert store.entries("data_team") == {}
+    assert place.objects() == [f"a/{MODEL}"]
+    for folder, name in (("data_team", MODEL), ("a", sent.name)):
+        with pytest.raises(ArtifactRefused):
+            store.put(folder, name, [b"x"], sha256=sent.sha256)
 
 
 def test_its_url_is_where_a_search_is_and_tells_no_secret(store: ArtifactStore, place: Place) -> None:

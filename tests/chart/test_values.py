@@ -78,8 +78,13 @@ def test_a_namespace_may_have_half_of_the_volume_or_what_is_said(objects: list[M
         settings = settings_of(containers_of(objects)["results"])
         return settings.max_namespace_bytes, settings.max_namespace_percent
 
-    assert told(objects) == (0, 50)
-    assert told(render("limits.maxNamespaceBytes=20Gi")) == (20 * 2**30, 0)
+    def sent(objects: list[Manifest]) -> tuple[int, int]:
+        settings = settings_of(containers_of(objects)["results"])
+        return settings.max_data_bytes, settings.max_data_percent
+
+    assert (told(objects), sent(objects)) == ((0, 50), (0, 25))
+    other = render("limits.maxNamespaceBytes=20Gi", "limits.maxDataBytes=3Gi")
+    assert (told(other), sent(other)) == ((20 * 2**30, 0), (3 * 2**30, 0))
     assert told(render("limits.maxNamespaceBytes=")) == (0, 0)
 
 
@@ -172,6 +177,7 @@ def test_a_route_of_a_gateway_leads_to_the_same(render: Render) -> None:
         ("images.operatorDigest=1234", "/images/operatorDigest"),
         ("logging.level=loud", "/logging/level"),
         ("limits.maxNamespaceBytes=0%", "/limits/maxNamespaceBytes"),
+        ("limits.maxDataBytes=101%", "/limits/maxDataBytes"),
         ("limits.maxNamespaceBytes=101%", "/limits/maxNamespaceBytes"),
         ("logging.format=text", "/logging"),
         ("ingress.enabled=true", "/ingress/hosts"),

@@ -56,6 +56,8 @@ def make_settings(**changes: Any) -> Settings:
         "max_artifact_bytes": 0,
         "max_namespace_bytes": 0,
         "max_namespace_percent": 0,
+        "max_data_bytes": 0,
+        "max_data_percent": 0,
         "retention": dt.timedelta(days=30),
         "tls_dir": None,
         "records_creators": True,

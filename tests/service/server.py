@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from tests.journal.makers import Clock
 from tests.journal.template import ensure_journal
 from tuningjob.artifacts.local import LocalStore
+from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.remote.worker import HttpSearchJournal
@@ -77,6 +78,7 @@ class Service:
         self.shares = Shares()
         self.protocol = guarded()
         self.artifacts = LocalStore(root / "artifacts", max_bytes=max_artifact_bytes)
+        self.uploads = Uploads(self.artifacts)
         self.journal: SqlJournal = self._open()
         self.app: FastAPI | None = None
         self.port = 0
@@ -101,6 +103,7 @@ class Service:
             checks=(self._check_reading,),
             writing=(self._check_writing, room_in(self._root)),
             shares=self.shares,
+            uploads=self.uploads,
         )
 
     def _check_reading(self) -> None:
@@ -136,6 +139,7 @@ class Service:
         self.stop()
         self.journal.close()
         self.journal = self._open()
+        self.uploads = Uploads(self.artifacts, namespace_bytes=self.uploads.namespace_bytes)
         self.start()
 
     def close(self) -> None:

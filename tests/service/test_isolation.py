@@ -43,6 +43,7 @@ BODIES: dict[str, Any] = {
     "/v1/fail": {"reason": "sabotage"},
     "/v1/refuse": {"problems": [{"field": "spec"}]},
     "/v1/artifacts/{name}": MODEL,
+    "/v1/namespaces/{namespace}/data/{sha256}": MODEL,
     "/v1/namespaces/{namespace}/models/{key}/bless": {"version": 1},
     "/v1/namespaces/{namespace}/models/{key}/rollback": {},
 }
@@ -65,6 +66,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         worker = Pod(service.journal.view(f"search-{letter}"))
         worker.report(worker.must_claim().cells[0])
     service.artifacts.put("search-b", "model.joblib", [MODEL], sha256=DIGEST)
+    service.artifacts.put("data_other", DIGEST, [MODEL], sha256=DIGEST)
     service.start()
     yield service
     service.close()
@@ -82,6 +84,7 @@ def all_of(service: Service, letter: str) -> tuple[object, ...]:
         *(repr(list(service.journal.view(each).results())) for each in ids),
         *(service.journal.reporters(each) for each in ids),
         *(service.artifacts.list(each) for each in ids),
+        service.artifacts.entries(f"data_{where['namespace']}"),
         repr(audit.history(**where)),
         audit.blessings(**where),
     )
@@ -96,10 +99,11 @@ def every_route(service: Service) -> list[tuple[str, str]]:
 
 
 def ask(http: httpx.Client, method: str, template: str, *, namespace: str, key: str) -> httpx.Response:
-    path = template.format(namespace=namespace, key=key, version=1, name="model.joblib")
+    path = template.format(namespace=namespace, key=key, version=1, name="model.joblib", sha256=DIGEST)
     body = copy.deepcopy(BODIES.get(template))
     if isinstance(body, bytes):
-        return http.request(method, path, content=body, headers={"X-Content-Sha256": DIGEST})
+        query = {"offset": 0, "size": len(body)} if "sha256" in template else None
+        return http.request(method, path, content=body, headers={"X-Content-Sha256": DIGEST}, params=query)
     return http.request(method, path, json=None if method == "GET" else body)
 
 

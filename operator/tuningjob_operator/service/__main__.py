@@ -10,6 +10,7 @@ import uvicorn
 
 from tuningjob.artifacts.opening import open_store
 from tuningjob.artifacts.store import ArtifactStore
+from tuningjob.artifacts.uploads import Uploads, a_day_ago
 from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
@@ -29,6 +30,7 @@ MAX_ARTIFACT_BYTES: Final = 4 * 2**30
 _RESERVE: Final = 0.1
 # What a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
+_TIDY_SECONDS: Final = 3_600
 # A thread that computes gives way to one that has waited for the database after so long; Python's own 5 ms, at each of a
 # report's statements, would be most of the time that it holds SQLite's lock.
 _SWITCH_SECONDS: Final = 0.0005
@@ -67,6 +69,12 @@ def shares_of(settings: Settings, artifacts: ArtifactStore) -> Shares:
     return Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=namespace_bytes)
 
 
+def uploads_of(settings: Settings, artifacts: ArtifactStore) -> Uploads:
+    """What people send, and what those of a namespace may have; as ``shares_of``."""
+    part = (artifacts.volume_bytes or 0) * settings.max_data_percent // 100
+    return Uploads(artifacts, namespace_bytes=settings.max_data_bytes or part)
+
+
 def _look_at(artifacts: ArtifactStore) -> None:
     """Check the artifact store at the start, so that a bad bucket is logged now and not at the first upload, hours from now."""
     try:
@@ -79,6 +87,7 @@ async def _serve(
     settings: Settings, journal: SqlJournal, artifacts: ArtifactStore, certificate: Certificate | None
 ) -> None:
     server = find_api_server()
+    uploads = uploads_of(settings, artifacts)
     app = make_app(
         journal,
         artifacts,
@@ -87,6 +96,7 @@ async def _serve(
         checks=(journal.check,),
         writing=(journal.check_writing, room_in(settings.data_dir)),
         shares=shares_of(settings, artifacts),
+        uploads=uploads,
     )
     config = uvicorn.Config(
         app,
@@ -104,7 +114,7 @@ async def _serve(
     # what is there by now stays: to look through it for garbage, again and again, kept requests waiting for 70 ms
     gc.collect()
     gc.freeze()
-    watching = set()
+    watching = {asyncio.create_task(_tidy(journal, uploads))}
     if certificate is not None and config.ssl is not None:
         watching.add(asyncio.create_task(certificate.watch(config.ssl)))
     try:
@@ -112,6 +122,20 @@ async def _serve(
     finally:
         for task in watching:
             task.cancel()
+
+
+async def _tidy(journal: SqlJournal, uploads: Uploads) -> None:
+    """Remove data that no search names any more, every hour."""
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        try:
+            in_use = await asyncio.to_thread(journal.data_in_use)
+            removed = await asyncio.to_thread(uploads.remove_unused, in_use, before=a_day_ago())
+        except (TuningJobError, OSError) as error:  # the database or the bucket is away: an hour later is as good
+            logger.warning("data that nobody needs were not removed: %s", error)
+            continue
+        if removed:
+            logger.info("removed data that no search names any more", extra={"files": removed})
 
 
 def main() -> int:

@@ -15,9 +15,10 @@ from fastapi.routing import APIRoute
 
 from tuningjob.aliases import Json
 from tuningjob.artifacts.store import ArtifactStore
+from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
-from tuningjob_operator.service import people, probes, workers
+from tuningjob_operator.service import data, people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
@@ -43,13 +44,15 @@ def make_app(
     checks: Sequence[probes.Check] = (),
     writing: Sequence[probes.Check] = (),
     shares: Shares = Shares(),  # noqa: B008  frozen
+    uploads: Uploads | None = None,
 ) -> FastAPI:
     """The service over a journal and a store.
 
     ``keys`` verify the tokens of searches, ``persons`` says who people are (by default nobody is anybody), ``checks`` must pass
-    for it to be ready. ``app.state.metrics`` has the numbers.
+    for it to be ready, ``uploads`` are the data that people send. ``app.state.metrics`` has the numbers.
     """
     known, metrics = persons or Nobody(), ServiceMetrics()
+    uploads = uploads or Uploads(artifacts)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -84,6 +87,8 @@ def make_app(
     app.include_router(probes.make_routes(readiness, metrics))
     app.include_router(workers.make_routes(journal, artifacts, metrics, shares, files))
     app.include_router(people.make_routes(journal.audit, artifacts, metrics, files))
+    app.include_router(data.make_routes(uploads, metrics, files))
+    app.include_router(data.make_worker_routes(journal, uploads, metrics, files))
     generated = app.openapi
     app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]
     return app

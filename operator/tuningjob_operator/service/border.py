@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuningjob.errors import TuningJobError
 from tuningjob.journal.turns import behalf
+from tuningjob.protocol.uploads import MOST_PART_BYTES
 from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, RequestRoom, Turn
@@ -37,6 +38,8 @@ MAX_PERSONS_BYTES: Final = 64 * 2**10
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 NAMESPACES: Final = "/v1/namespaces/"
 _ARTIFACTS: Final = "/v1/artifacts/"
+_DATA: Final = "/v1/data/"
+_SENT: Final = re.compile(r"/v1/namespaces/[^/]+/data/[0-9a-f]{64}")
 _LINGER_SECONDS: Final = 10.0
 # A body ends when so long no byte has come, or when it has taken so long in all; a model of 4 GiB has an hour.
 IDLE_SECONDS: Final = 30.0
@@ -173,7 +176,7 @@ class Border:
         state = scope.setdefault("state", {})
         if path.startswith(NAMESPACES):
             state["person"] = await self._person(path, scope["method"], token, (scope.get("client") or ("",))[0])
-            return MAX_PERSONS_BYTES
+            return MOST_PART_BYTES if _SENT.fullmatch(path) else MAX_PERSONS_BYTES
         try:
             state["search_id"] = tokens.verify(self._keys, token)
         except tokens.TokenRefused as refusal:
@@ -287,7 +290,8 @@ async def _refuse(status: int, sentence: str, scope: Scope, receive: Receive, se
 
 
 def _is_file(scope: Scope) -> bool:
-    return str(scope["path"]).startswith(_ARTIFACTS)
+    path = str(scope["path"])
+    return path.startswith((_ARTIFACTS, _DATA)) or _SENT.fullmatch(path) is not None
 
 
 def _has_body(scope: Scope) -> bool:

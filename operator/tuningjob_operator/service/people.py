@@ -37,7 +37,7 @@ _BLESSINGS: Final = TypeAdapter(list[Blessing])
 _ARTIFACTS: Final = TypeAdapter(list[Artifact])
 _MAX_NAME: Final = 253  # of the person who blesses, as the audit keeps it
 # The border has checked it; here it is for OpenAPI.
-_TOKEN: Final = HTTPBearer(
+TOKEN: Final = HTTPBearer(
     scheme_name="kubernetes",
     description="A person's or a service account's Kubernetes token: what kubectl may do with tuningjobs, it may do here.",
     auto_error=False,
@@ -101,7 +101,7 @@ def make_routes(audit: SqlAudit, artifacts: ArtifactStore, metrics: ServiceMetri
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}/models",
         tags=["people"],
-        dependencies=[Security(_TOKEN)],
+        dependencies=[Security(TOKEN)],
         responses=refusals(401, 403, 404, 408, 413, 422, 429, 503),
     )
     _add_history(router, audit)

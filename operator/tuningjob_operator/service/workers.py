@@ -58,7 +58,7 @@ _ARTIFACT: Final = TypeAdapter(Artifact)
 _REPORT_REPLY: Final = TypeAdapter(ReportReply)
 _COMPLETED: Final = TypeAdapter(Completed)
 # The border has checked it; here it is for OpenAPI.
-_TOKEN: Final = HTTPBearer(
+TOKEN: Final = HTTPBearer(
     scheme_name="search", description="The token of one search, from its Secret.", auto_error=False
 )
 
@@ -81,7 +81,7 @@ def make_routes(
     router = APIRouter(
         prefix="/v1",
         tags=["workers"],
-        dependencies=[Security(_TOKEN)],
+        dependencies=[Security(TOKEN)],
         responses=refusals(401, 404, 408, 413, 422, 503),
     )
     _add_search(router, journal)

@@ -7,6 +7,7 @@ digest is kept with the object as metadata, so a listing reads no file.
 Imported by ``artifacts.opening`` alone. To be used from any thread; fsspec has an event loop of its own.
 """
 
+import datetime as dt
 import hashlib
 import os
 from abc import ABC, abstractmethod
@@ -22,8 +23,9 @@ from typing_extensions import override
 from tuningjob.aliases import Anything
 from tuningjob.artifacts.store import (
     ArtifactStore,
+    Entry,
     blocks,
-    check_name,
+    check_place,
     check_search_id,
     no_room,
     part_below,
@@ -61,6 +63,10 @@ class _Bucket(ABC):
     @abstractmethod
     def probe(self, bucket: str, prefix: str) -> None:
         """Raise if the bucket cannot be listed below ``prefix``."""
+
+    @abstractmethod
+    def changed_at(self, info: dict[str, Any]) -> float:
+        """When an object of a listing was put there, in seconds of the epoch."""
 
 
 class _S3(_Bucket):
@@ -103,6 +109,9 @@ class _S3(_Bucket):
     def probe(self, bucket: str, prefix: str) -> None:
         self.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
+    def changed_at(self, info: dict[str, Any]) -> float:
+        return float(info["LastModified"].timestamp())
+
 
 class _Gcs(_Bucket):
     """Credentials: GOOGLE_APPLICATION_CREDENTIALS, or the workload's own identity."""
@@ -142,6 +151,9 @@ class _Gcs(_Bucket):
 
     def probe(self, bucket: str, prefix: str) -> None:
         self.fs.call("GET", "b/{}/o", bucket, prefix=prefix, maxResults=1, json_out=True)
+
+    def changed_at(self, info: dict[str, Any]) -> float:
+        return dt.datetime.fromisoformat(str(info["updated"])).timestamp()
 
 
 class BucketStore(ArtifactStore):
@@ -184,6 +196,37 @@ class BucketStore(ArtifactStore):
                     self._bucket.fs.rm_file(key)
 
     @override
+    def remove(self, folder: str, name: str) -> None:
+        key = self._key(folder, name)
+        with self._answering(), suppress(FileNotFoundError):
+            self._bucket.fs.rm_file(key)
+
+    @override
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        with self._answering(exists=False):
+            try:
+                found = self._bucket.fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return ()
+        names = {str(path).rstrip("/").rpartition("/")[2] for path in found}
+        return tuple(sorted(name for name in names if name.startswith(prefix)))
+
+    @override
+    def entries(self, folder: str) -> dict[str, Entry]:
+        check_search_id(folder)
+        with self._answering(exists=False):
+            found = self._bucket.fs.find(f"{self._root}/{folder}/", detail=True)
+        return {
+            key.rpartition("/")[2]: Entry(int(info["size"]), self._bucket.changed_at(info))
+            for key, info in found.items()
+        }
+
+    @override
+    def unfinished(self, folder: str) -> Path:
+        check_search_id(folder)
+        return self._scratch / folder
+
+    @override
     def sweep(self) -> None:
         """Parts of uploads that were never completed are for the bucket's own lifecycle rule."""
         sweep_parts(self._scratch)
@@ -213,8 +256,7 @@ class BucketStore(ArtifactStore):
             self._bucket.put(part, self._key(search_id, artifact.name), artifact.sha256)
 
     def _key(self, search_id: str, name: str) -> str:
-        check_search_id(search_id)
-        check_name(name)
+        check_place(search_id, name)
         return f"{self._root}/{search_id}/{name}"
 
     def _answering(self, *, exists: bool = True) -> AbstractContextManager[None]:

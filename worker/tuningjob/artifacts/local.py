@@ -10,7 +10,15 @@ from typing import BinaryIO, Final
 
 from typing_extensions import override
 
-from tuningjob.artifacts.store import UNFINISHED, ArtifactStore, check_name, check_search_id, no_room, part_below
+from tuningjob.artifacts.store import (
+    UNFINISHED,
+    ArtifactStore,
+    Entry,
+    check_place,
+    check_search_id,
+    no_room,
+    part_below,
+)
 from tuningjob.errors import ArtifactsUnavailable
 from tuningjob.protocol.records import Artifact
 
@@ -35,7 +43,7 @@ class LocalStore(ArtifactStore):
 
     def path(self, search_id: str, name: str) -> Path:
         """Where the file is, or would be."""
-        check_name(name)
+        check_place(search_id, name)
         return self._directory(search_id) / name
 
     @override
@@ -56,6 +64,27 @@ class LocalStore(ArtifactStore):
     def delete(self, search_id: str) -> None:
         with suppress(FileNotFoundError):
             shutil.rmtree(self._directory(search_id))
+
+    @override
+    def remove(self, folder: str, name: str) -> None:
+        self.path(folder, name).unlink(missing_ok=True)
+
+    @override
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        return tuple(sorted(path.name for path in self._root.glob(f"{prefix}*") if path.is_dir()))
+
+    @override
+    def entries(self, folder: str) -> dict[str, Entry]:
+        found = {}
+        with suppress(FileNotFoundError), os.scandir(self._directory(folder)) as there:
+            for each in there:
+                if not each.name.startswith("."):
+                    found[each.name] = Entry(each.stat().st_size, each.stat().st_mtime)
+        return found
+
+    @override
+    def unfinished(self, folder: str) -> Path:
+        return self._directory(folder)
 
     @override
     def sweep(self) -> None:

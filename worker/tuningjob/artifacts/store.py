@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
 from tuningjob.manifest.wellknown import RESULT_FILES
@@ -25,6 +25,8 @@ from tuningjob.protocol.records import Artifact
 _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 UNFINISHED: Final = ".part"
+# How the folder of a namespace's data begins: no uid and no digest has such a character.
+DATA: Final = "data_"
 _BLOCK_BYTES: Final = 1 << 20
 # how often the volume's room is looked at, and the most that is kept free of a large one
 _BETWEEN_CHECKS: Final = 16 << 20
@@ -91,6 +93,13 @@ class Upload:
         return artifact
 
 
+class Entry(NamedTuple):
+    """A file of a folder: its size, and when it was put there (seconds of the epoch)."""
+
+    size_bytes: int
+    changed_at: float
+
+
 class ArtifactStore(ABC):
     """Files by search and name, each of at most ``max_bytes``.
 
@@ -109,8 +118,7 @@ class ArtifactStore(ABC):
 
         A committed file takes the place of one of this name at once: who reads sees the one or the other, whole.
         """
-        check_search_id(search_id)
-        check_name(name)
+        check_place(search_id, name)
         if not _SHA256.fullmatch(sha256):
             raise ArtifactRefused(f"sha256: must be 64 lower-case hex digits, but got {sha256[:80]!r}.")
         with self._incoming(search_id, name) as part:
@@ -125,13 +133,13 @@ class ArtifactStore(ABC):
                     max_bytes=self.max_bytes,
                     sha256=sha256,
                     place=lambda artifact: self._place(part, search_id, artifact),
-                    check_room=lambda: self._check_room(name, part),
+                    check_room=lambda: self.check_room(name, part),
                 )
             finally:
                 with suppress(OSError):  # what a full volume has not taken goes with the rest
                     file.close()
 
-    def _check_room(self, name: str, part: Path) -> None:
+    def check_room(self, name: str, part: Path) -> None:
         """Raises NoRoom where what is left of the volume is the journal's."""
         found = os.statvfs(part.parent)
         free, reserve = found.f_bavail * found.f_frsize, int(self._reserve * found.f_blocks * found.f_frsize)
@@ -163,6 +171,12 @@ class ArtifactStore(ABC):
                 found.append(self.find(search_id, name))
         return found
 
+    def adopt(self, part: Path, folder: str, artifact: Artifact) -> None:
+        """Make a whole file below ``unfinished(folder)`` one of the folder's. Raises ArtifactsUnavailable."""
+        check_place(folder, artifact.name)
+        self._place(part, folder, artifact)
+        part.unlink(missing_ok=True)
+
     @property
     def volume_bytes(self) -> int | None:
         """The size of the volume that the files stay on; None: they stay on none."""
@@ -182,6 +196,22 @@ class ArtifactStore(ABC):
     @abstractmethod
     def delete(self, search_id: str) -> None:
         """Forget the files of a search; without effect if there are none."""
+
+    @abstractmethod
+    def remove(self, folder: str, name: str) -> None:
+        """Forget one file; without effect if there is none."""
+
+    @abstractmethod
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The folders whose names begin so."""
+
+    @abstractmethod
+    def entries(self, folder: str) -> dict[str, Entry]:
+        """What is in a folder, by name, whoever has put it there; nothing of what is unfinished."""
+
+    @abstractmethod
+    def unfinished(self, folder: str) -> Path:
+        """A folder on a volume for files that grow; it need not be there yet. ``sweep`` leaves them."""
 
     @abstractmethod
     def sweep(self) -> None:
@@ -223,6 +253,15 @@ def check_name(name: str) -> None:
     """Raises ArtifactRefused for what is not one of ``wellknown.RESULT_FILES``."""
     if name not in RESULT_FILES:
         raise ArtifactRefused(f"name: must be one of {', '.join(RESULT_FILES)}, but got {name[:80]!r}.")
+
+
+def check_place(folder: str, name: str) -> None:
+    """A folder of a search has its files, and one of data has files that are named by their digests. Raises ArtifactRefused."""
+    check_search_id(folder)
+    if not folder.startswith(DATA):
+        check_name(name)
+    elif not _SHA256.fullmatch(name):
+        raise ArtifactRefused(f"name: must be 64 lower-case hex digits, but got {name[:80]!r}.")
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from tuningjob.journal.audit import is_kept
 from tuningjob.journal.database import Database
 from tuningjob.journal.schema import cells, regions, searches, units
 
@@ -41,7 +42,11 @@ class Purge:
         """How many searches went."""
         old = searches.c.deleted_at < deleted_before
         with self._database.reading() as connection:
-            ids = list(connection.execute(select(searches.c.id).where(old)).scalars())
+            ids = [
+                found
+                for found in connection.execute(select(searches.c.id).where(old)).scalars()
+                if not is_kept(connection, found) or _has_cells(connection, found)
+            ]
         for search_id in ids:
             while self._slice(search_id, deleted_before):
                 pass
@@ -57,7 +62,8 @@ class Purge:
             found = select(cells.c.ordinal).where(cells.c.search_id == search_id).order_by(cells.c.ordinal)
             last = connection.execute(found.offset(self._cells - 1).limit(1)).scalar()
             if last is None:
-                remove(connection, search_id)
+                # what a version that was ever blessed was made of is told by its search: data that were sent stay with it
+                remove(connection, search_id, with_row=not is_kept(connection, search_id))
                 return False
             connection.execute(cells.delete().where(cells.c.search_id == search_id, cells.c.ordinal <= last))
         took = self._clock() - begun
@@ -69,8 +75,15 @@ class Purge:
         return True
 
 
-def remove(connection: Connection, search_id: str) -> None:
-    """All of a search, but for the audit."""
+def _has_cells(connection: Connection, search_id: str) -> bool:
+    return (
+        connection.execute(select(cells.c.ordinal).where(cells.c.search_id == search_id).limit(1)).first() is not None
+    )
+
+
+def remove(connection: Connection, search_id: str, *, with_row: bool = True) -> None:
+    """All of a search, but for the audit; ``with_row``: what it was, too."""
     for table in (cells, units, regions):
         connection.execute(table.delete().where(table.c.search_id == search_id))
-    connection.execute(searches.delete().where(searches.c.id == search_id))
+    if with_row:
+        connection.execute(searches.delete().where(searches.c.id == search_id))

@@ -27,6 +27,7 @@ from tuningjob.journal.schema import cells, regions, schema_version, searches, u
 from tuningjob.journal.search import SqlSearch
 from tuningjob.journal.values import storable
 from tuningjob.protocol.records import MAX_INDEX, Answer, Artifact, Preflight, Refusal, SearchState
+from tuningjob.protocol.uploads import sent_by
 
 # How long an ended search stays among `revisions`: until its end is surely told. An operator that was away for longer looks, when
 # it starts, at all that has not ended for it.
@@ -294,6 +295,17 @@ class SqlJournal:
             connection.execute(searches.update().where(there).values(deleted_at=self._clock()))
             if not is_kept(connection, search_id):
                 files.forget(connection, search_id)
+
+    def data_in_use(self) -> set[tuple[str, str]]:
+        """Namespace and SHA-256 of all that was sent and that a search names: one that is there or was deleted a short while
+        ago, or one whose version was ever blessed.
+        """
+        named = searches.c.spec.like('%"uploaded"%')
+        found: set[tuple[str, str]] = set()
+        with self._database.reading() as connection:
+            for namespace, spec in connection.execute(select(searches.c.namespace, searches.c.spec).where(named)):
+                found |= {(namespace, digest) for digest in sent_by(json.loads(spec))}
+        return found
 
     def purge(self, deleted_before: dt.datetime) -> int:
         """Remove the cells of searches that were deleted before, a slice at a time; returns how many searches went."""
