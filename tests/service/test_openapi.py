@@ -85,7 +85,7 @@ def test_every_route_says_which_token_it_takes_and_how_it_refuses(told: dict[str
         assert {"401", "404", "413", "422", "503"} | person <= set(operation["responses"]), (method, path)
         for status, response in operation["responses"].items():
             if status >= "400":
-                assert response["content"]["application/json"]["schema"]["$ref"].endswith("/Told"), (path, status)
+                assert response["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody"), (path, status)
 
 
 ENDING = "/v1/(complete|fail|refuse)"
