@@ -309,14 +309,14 @@ def test_who_only_looks_makes_no_file_and_changes_none(tmp_path: Path) -> None:
 
 def test_a_newer_database_is_refused_and_both_versions_are_named(database_url: str) -> None:
     prepared(database_url)
-    run(database_url, "UPDATE schema_version SET revision = '0007', read_since = '0.4.0'")
+    run(database_url, "UPDATE schema_version SET revision = '0012', read_since = '0.4.0'")
     want = (
-        "the journal's database is of schema 0007, which tuningjob 0.4.0 and newer read, "
+        "the journal's database is of schema 0012, which tuningjob 0.4.0 and newer read, "
         f"but this is tuningjob {importlib.metadata.version('tuningjob')}. Use that one."
     )
     with pytest.raises(JournalMismatch, match=f"^{re.escape(want)}$"):
         SqlJournal(database_url)
-    assert ask(database_url, "SELECT revision, read_since FROM schema_version") == [("0007", "0.4.0")]
+    assert ask(database_url, "SELECT revision, read_since FROM schema_version") == [("0012", "0.4.0")]
 
 
 def test_a_schema_that_never_was_is_refused(database_url: str) -> None:

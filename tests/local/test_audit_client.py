@@ -14,7 +14,7 @@ import pytest
 from tests.local.makers import Place
 from tuningjob.errors import ArtifactRefused, JournalError, NotBlessed, ServiceUnavailable, UnknownModel
 from tuningjob.protocol.audit import AuditRow
-from tuningjob.protocol.records import Artifact
+from tuningjob.protocol.records import Artifact, Baseline, NestedEstimate
 from tuningjob.remote.audit import HttpAudit
 
 Answer = tuple[int, bytes]
@@ -202,9 +202,20 @@ def test_a_file_of_another_digest_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_come_through(service_place: Place) -> None:
-    service_place.add(best_score=float("nan"), best_std=float("inf"), best_params={"a": [1, None, "ü"]})
+    baseline = Baseline(defaults=0.5, dummy=float("nan"), gain=0.25, uncertainty=float("inf"), told=("Tuning gained.",))
+    nested = NestedEstimate(
+        scores=(0.5, float("nan")), mean=float("nan"), std=0.25, optimism=float("nan"), told=("Nested.",)
+    )
+    service_place.add(
+        best_score=float("nan"),
+        best_std=float("inf"),
+        best_params={"a": [1, None, "ü"]},
+        baseline=baseline,
+        nested=nested,
+    )
     with client(service_place.options[1]) as audit:
         row = audit.version("forest", 1)
     assert repr(row.score) == "nan"
     assert row.std == float("inf")
+    assert (repr(row.baseline), repr(row.nested)) == (repr(baseline), repr(nested))
     assert json.dumps(row.best_params, ensure_ascii=False) == '{"a": [1, null, "ü"]}'

@@ -23,6 +23,7 @@ from tests.search.test_metrics import DIABETES, job, spec
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
 from tuningjob.errors import ManifestRefused
+from tuningjob.journal.sql import open_sqlite
 from tuningjob.journal.walk import is_sound
 from tuningjob.manifest import load_file
 from tuningjob.protocol.records import Cell
@@ -129,6 +130,13 @@ def test_it_is_cross_validate_of_the_search(name: str, tmp_path: Path) -> None:
     assert_equal_to_the_bit(outcome.results.cv_results, sklearn_search_of(job(plain).spec)[1].cv_results_)
     assert outcome.size.fits == size_of(job(asked).spec).fits
     assert (outcome.answer.baseline is not None) == ("baseline" in asked)
+    # the audit keeps both
+    journal = open_sqlite(tmp_path / "results/tuning.db")
+    try:
+        kept = journal.audit.version(namespace="default", model_key="metrics", version=1)
+    finally:
+        journal.close()
+    assert (kept.baseline, kept.nested) == (outcome.answer.baseline, found)
 
 
 OUTER_GROUPS: dict[str, tuple[dict[str, Any], Any]] = {

@@ -166,6 +166,10 @@ def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any
     found |= {"score": row.score, "std": row.std, "metric": row.metric}
     found |= {f"scores.{name}": score for name, score in sorted(row.scores.items())}
     found |= {"choice": row.choice.rule} if row.choice is not None else {}
+    if row.baseline is not None:
+        found |= {"baseline.defaults": row.baseline.defaults, "baseline.gain": row.baseline.gain}
+    if row.nested is not None:
+        found |= {"nested.mean": row.nested.mean, "nested.std": row.nested.std}
     found |= {"fits": row.fits}
     found |= {"failed_fits": row.failed_fits, "duration_seconds": round(row.duration_seconds, 3)}
     found |= {f"spec.{name}": value for part in _SEARCHED if spec for name, value in _flat(part, spec.get(part))}

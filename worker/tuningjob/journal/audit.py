@@ -17,13 +17,15 @@ from tuningjob.journal.records import Erasure
 from tuningjob.journal.schema import audit, blessings, erasures, searches
 from tuningjob.journal.values import bounded_text, nan_if_null, null_if_nan, params_in, storable
 from tuningjob.protocol.audit import Act, AuditRow, Blessing
-from tuningjob.protocol.records import Answer, Artifact, Choice, Preflight
+from tuningjob.protocol.records import Answer, Artifact, Baseline, Choice, NestedEstimate, Preflight
 
 _VERSIONS: Final = range(1, 2**31)  # what the column can hold
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])
 # NaN and infinities, which JSON has not, as text
 _SCORES: Final = TypeAdapter(dict[str, float], config=ConfigDict(ser_json_inf_nan="strings"))
 _CHOICE: Final = TypeAdapter(Choice)
+_BASELINE: Final = TypeAdapter(Baseline)
+_NESTED: Final = TypeAdapter(NestedEstimate)
 _MOST_SOURCES: Final = 32
 # what a release before has taken in of any length stays where it is
 _COLUMNS: Final = [
@@ -264,6 +266,8 @@ def remember(
             reused_from=json.dumps(_few(Cells(connection, row.id).sources() if row.reused else {})),
             scores=_SCORES.dump_json(answer.scores).decode() if answer.scores else None,
             choice=None if answer.choice is None else _CHOICE.dump_json(answer.choice).decode(),
+            baseline=None if answer.baseline is None else _BASELINE.dump_json(answer.baseline).decode(),
+            nested=None if answer.nested is None else _NESTED.dump_json(answer.nested).decode(),
         )
     )
     return version
@@ -313,4 +317,6 @@ def _row(row: Row[Any]) -> AuditRow:
         reused_from=None if row.reused_from is None else json.loads(row.reused_from),
         scores={} if row.scores is None else _SCORES.validate_json(row.scores),
         choice=None if row.choice is None else _CHOICE.validate_json(row.choice),
+        baseline=None if row.baseline is None else _BASELINE.validate_json(row.baseline),
+        nested=None if row.nested is None else _NESTED.validate_json(row.nested),
     )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tuningjob.aliases import Anything
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -216,6 +216,9 @@ audit = Table(
     # as JSON: the mean of every metric where there are several, and records.Choice where another than the best was to be chosen
     Column("scores", Text),
     Column("choice", Text),
+    # records.Baseline and records.NestedEstimate, as JSON; null: not asked for
+    Column("baseline", Text),
+    Column("nested", Text),
 )
 
 blessings = Table(

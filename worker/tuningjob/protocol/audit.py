@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tuningjob.protocol.records import WIRE, Artifact, Choice
+from tuningjob.protocol.records import WIRE, Artifact, Baseline, Choice, NestedEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class AuditRow:
     ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
     taken over from them. None: of a release that did not keep it. ``score`` and ``std`` are of the ``metric`` that decides;
     ``scores``, where there are several metrics, are the means of all. ``choice``: where another rule than the highest mean has
-    chosen.
+    chosen. ``baseline`` and ``nested``: where the manifest asked for them.
     """
 
     __pydantic_config__ = WIRE
@@ -45,6 +45,8 @@ class AuditRow:
     # left out where they are empty: clients of before take no field that they do not know
     scores: Annotated[dict[str, float], Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
+    baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None
+    nested: Annotated[NestedEstimate | None, Field(exclude_if=lambda nested: nested is None)] = None
 
 
 class Act(StrEnum):
