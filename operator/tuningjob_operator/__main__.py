@@ -65,7 +65,7 @@ class _SystemClock:
 
 
 class CannotStart(Exception):
-    """What is missing, in a sentence for the administrator."""
+    """A sentence for the administrator that names what is missing."""
 
 
 async def check_access(cluster: ClusterApi, namespaces: tuple[str, ...], *, with_nodes: bool = False) -> None:
@@ -131,7 +131,7 @@ async def start(
             reason = str(error)
         except CannotStart:
             raise
-        except Exception as error:  # whatever it is in, the next look may come by it; the log has where
+        except Exception as error:  # the next look may succeed where this one failed; the log says where it was
             reason = f"the first look at the cluster must succeed, but got {type(error).__name__}"
             logger.exception("the first look failed")
         else:

@@ -6,7 +6,7 @@ import logging
 from contextvars import ContextVar
 from typing import Any, Final
 
-# Set by the worker around a pass; a context variable, so that whatever is called inside need not know.
+# Set by the worker around a pass; a context variable, so that the functions called inside need not pass it on.
 current_tuningjob: Final[ContextVar[str | None]] = ContextVar("current_tuningjob", default=None)
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

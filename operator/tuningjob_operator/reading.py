@@ -85,7 +85,7 @@ def members(text: bytes, *, inside: Collection[bytes] = ()) -> Members:
 
 
 def _members(text: bytes, at: int, inside: Collection[bytes] = ()) -> tuple[Members, int]:
-    """The fields of the object at this byte, and where it ends: in one walk, for there may be a megabyte of it."""
+    """The fields of the object at this byte, and where it ends: in one walk, because there may be a megabyte of it."""
     if text[at : at + 1] != b"{":
         raise ValueError("must be an object")
     found: Members = {}

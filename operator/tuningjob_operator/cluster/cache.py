@@ -107,7 +107,7 @@ class Store:
         return self._bodies.pop(key).body
 
     def forget(self, key: Key) -> None:
-        """Forget whatever is known under the key."""
+        """Forget everything that is known under the key."""
         self._bodies.pop(key, None)
 
     def asks(self) -> None:

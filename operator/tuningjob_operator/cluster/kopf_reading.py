@@ -1,4 +1,4 @@
-"""kopf's two ways to read objects, with bounds: it would decode whole pages and events, whatever is in them, in the event loop.
+"""kopf's two ways to read objects, with bounds: kopf decodes whole pages and events in the event loop, of any size.
 
 One object of a tenant ended every operator so. kopf has no place to plug a decoder in, so two functions of the release that
 ``pyproject.toml`` pins are replaced: the one that parts a watch into lines, and the one that lists. A test holds them to a real

@@ -1,4 +1,4 @@
-"""Which TuningJobs are known whole: so many of a namespace, and so many in all, whatever the cluster holds. Pure.
+"""Which TuningJobs are known whole: at most so many of a namespace and so many in all, however many the cluster holds. Pure.
 
 What has ended makes room for what is to run, and what was never admitted for what runs already: after a restart the same searches
 are looked after as before. Those for which there is no room are known by key alone, and of these again no more than there is room

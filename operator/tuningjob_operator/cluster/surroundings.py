@@ -44,7 +44,7 @@ class SurroundingsCache:
             return self._of[namespace][1]
 
     def forget(self, namespace: str) -> None:
-        """What was known of a namespace has proved wrong."""
+        """Forget what was known of a namespace, because it has proved wrong."""
         self._of.pop(namespace, None)
 
     def _running(self, namespace: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ BUDGET_BYTES: Final = 2**19
 
 
 class AdmittedSpecs:
-    """By search. What was used longest ago is forgotten first."""
+    """The parsed spec of each search. The one used longest ago is forgotten first."""
 
     def __init__(self, *, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
@@ -31,7 +31,7 @@ class AdmittedSpecs:
         return 0 if known is None else known[1]
 
     def put(self, search: str, spec: TuningJobSpec, size: int) -> None:
-        """Remember it, which has ``size`` bytes as JSON. The newest is always remembered."""
+        """Remember a spec that has ``size`` bytes as JSON. The newest is always remembered."""
         self.pop(search)
         self._specs[search] = spec, size
         self._bytes += size

@@ -1,4 +1,4 @@
-"""The steps of a plan, done: in the journal and in the cluster. Each may be repeated with the same effect as once.
+"""Carry out the steps of a plan, in the journal and in the cluster. Each may be repeated with the same effect as once.
 
 What a step finds to be other than the plan had observed is told by LookAgain: the plan is then made again.
 """
@@ -140,7 +140,7 @@ class Hands:
             self._cache.put_job(await self._cluster.create_job(job))
             logger.info("created the job")
         except AlreadyExists:
-            # ours from a pass that did not hear of its success, a namesake's, or somebody else's: the plan will tell
+            # ours from a pass that got no answer, a namesake's, or somebody else's: the next plan finds out which
             metadata = job["metadata"]
             self._cache.put_job(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
             raise LookAgain from None
@@ -159,7 +159,7 @@ class Hands:
         logger.info("suspended the job" if suspend else "resumed the job")
 
     async def _delete_job(self, key: Key, uid: str) -> None:
-        """It stays until its pods are gone; its going is an event."""
+        """Delete the Job. It stays until its pods are gone, and an event says when it has gone."""
         name = names.job_name(key.name)
         try:
             await self._cluster.delete_job(key.namespace, name, uid=uid)
@@ -172,7 +172,7 @@ class Hands:
         try:
             self._cache.put_job(await change(names.job_name(key.name)))
         except (NotFound, Conflict):
-            self._cache.jobs.forget(key)  # deleted, perhaps made again: what we knew of it is no longer there
+            self._cache.jobs.forget(key)  # deleted, perhaps made again: the object that we knew is gone
             raise LookAgain from None
 
     async def _delete_tuningjob(self, body: Body) -> None:
@@ -198,6 +198,6 @@ class Hands:
         except ApiError as error:
             if not error.is_about_the_object:
                 raise
-            # what a worker has written must not keep its search from its end
+            # a worker's text must not keep its search from ending
             logger.warning("the results were refused", extra={"error": str(error)})
             raise LookAgain(results_refused=error.message) from None

@@ -1,6 +1,6 @@
-"""TuningJobs for which there is no room in the operator's memory: each is told so, once, and goes when its time is over.
+"""TuningJobs that the operator has no room for in memory: each gets a condition that says so, once, and is deleted in time.
 
-One at a time and at a slow pace, beside the queue of those that are looked after, so that any number of them delays nobody.
+They are taken one at a time and slowly, beside the queue of those that are looked after: any number of them delays no other.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from tuningjob_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Between two of them: an API server has others to serve.
+# The pause between two of them, because an API server has others to serve.
 PACE_SECONDS: Final = 0.2
 # How many wait for their turn; the next listing shows the others again.
 _MOST_KEYS: Final = 10_000
 
 
 class Beyond:
-    """``notice`` what comes in, ``run`` beside everything else. ``look``: a pass over a TuningJob that is not in the cache."""
+    """Calls ``look``, a pass over a TuningJob that is not in the cache, for each that was given to ``notice``; ``run`` is a task."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Beyond:
         self._queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, lane=operator.attrgetter("namespace"))
 
     def notice(self, body: Body) -> bool:
-        """Whether there was no room for this one, of which an event or a listing tells. What is to be done for it will be."""
+        """Whether there is no room for the TuningJob of this event or listing. If so, it is queued to be told that."""
         key = key_of(body)
         if self._cache.tuningjobs.uid(key) is not None:
             return False
@@ -64,7 +64,7 @@ class Beyond:
         return not is_told(body)
 
     async def step(self) -> bool:
-        """Do what is to be done for one, if there is one. Raises nothing: what failed is seen again by the next listing."""
+        """Look at the next TuningJob, if one waits. Raises nothing: the next listing shows a failed one again."""
         key = self._queue.take_nowait()
         if key is None:
             return False
@@ -88,7 +88,7 @@ class Beyond:
             current_tuningjob.reset(name)
 
     async def run(self) -> None:
-        """For ever."""
+        """Look at one TuningJob after the other, for ever."""
         while True:
             await self._do(await self._queue.take())
             await asyncio.sleep(PACE_SECONDS)

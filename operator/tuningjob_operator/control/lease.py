@@ -26,14 +26,14 @@ from tuningjob_operator.objects import Body, Clock, Key
 
 logger = logging.getLogger(__name__)
 
-# Of the Lease for what is watched, whatever the release: they are to meet in it. A release's own is named after the release.
+# The Lease for what is watched has this name in every release, so that two releases meet in it.
 SCOPE_NAME: Final = "tuningjob-operator"
 LEASE_SECONDS: Final = 8
 RENEW_SECONDS: Final = 2.0
-# After so long without a renewal the holder stops; the others begin LEASE_SECONDS after the last one that they saw.
+# The holder stops this many seconds after its last renewal; the others begin LEASE_SECONDS after the last one that they saw.
 GIVE_UP_SECONDS: Final = 6.0
-# A release that watches all namespaces looks for Leases in them so often, and works in none if its last look is older than FRESH;
-# one that takes the Lease of a namespace begins SETTLE later, when the other one must have seen it or have stopped.
+# A release that watches all namespaces looks for Leases in them this often, and works in none if its last look is older than
+# FRESH; one that takes the Lease of a namespace begins SETTLE later, when the other one must have seen it or have stopped.
 LOOK_SECONDS: Final = 4.0
 FRESH_SECONDS: Final = 8.0
 SETTLE_SECONDS: Final = 10.0
@@ -50,24 +50,24 @@ class Leases(Protocol):
         """One Lease."""
 
     async def list_leases(self, labels: str) -> tuple[Body, ...]:
-        """Those of all namespaces that carry the labels."""
+        """The Leases of all namespaces that carry the labels."""
 
     async def create_lease(self, body: Body) -> Body:
-        """A new Lease."""
+        """Create a Lease. AlreadyExists if there is one of its name."""
 
     async def replace_lease(self, body: Body) -> Body:
-        """Conflict if another call came between."""
+        """Write a Lease over the version that was read. Conflict if another write came between."""
 
 
 class Watchman:
-    """Tells when a Lease has run out: when it has stayed as it is for its duration while we looked."""
+    """Judges when a Lease has run out: once it has stayed unchanged for its duration while we looked."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._seen: dict[str, tuple[object, float]] = {}
 
     def holder(self, lease: Mapping[str, Any]) -> str:
-        """Who has the Lease now; empty if nobody has. To be asked again and again."""
+        """The holder of the Lease now; empty if it is free. It is right only if it is asked again and again."""
         spec: Mapping[str, Any] = lease.get("spec") or {}
         holder = str(spec.get("holderIdentity") or "")
         state, now = (holder, spec.get("renewTime")), self._monotonic()
@@ -133,7 +133,7 @@ class Hold:
             logger.warning("a Lease was not renewed", extra={"namespace": self.namespace, "error": str(error)})
             return
         if not was_held:
-            self._begin()  # also when it was ours and ran out: others may have begun since
+            self._begin()  # also if it was ours and ran out, because others may have begun since
         self.is_taken = self._lease is None
         self._renewed_at = None if self.is_taken else began
 
@@ -186,7 +186,7 @@ class Hold:
 
 
 class Leadership:
-    """What this process may work on.
+    """The namespaces that this process may work on.
 
     ``release`` is ``namespace/name``, empty where nobody else is to be reckoned with: then it may work on everything, at once.
     ``watched`` are its namespaces, empty for all; ``cluster_namespace`` is where releases meet that watch all of them.

@@ -1,6 +1,6 @@
 """The operator's own tasks, beside kopf's: workers on the queue, the journal's poller, the resync.
 
-Each runs until it is cancelled, and survives whatever a single pass raises. None of them decides anything about a
+Each runs until it is cancelled, and survives any exception of a single pass. None of them decides anything about a
 TuningJob: they add keys, and the reconcile looks.
 
 A journal belongs to one operator: the resync deletes searches whose TuningJob is gone from the namespaces that it
@@ -34,10 +34,10 @@ RESYNC_SECONDS: Final = 300.0
 AUTHORITY_SECONDS: Final = 30.0
 # The probe fails when this many resyncs in a row did not succeed.
 STALE_RESYNCS: Final = 3
-_TURN: Final = 20  # objects that are taken in at a time
-_PLACES: Final = 1_000  # searches of the journal that are looked at together
+_TURN: Final = 20  # how many objects are taken in at a time
+_PLACES: Final = 1_000  # how many searches of the journal are looked at together
 _MOST_BURIED: Final = 10_000
-# So many in a row are no other's write any more: what is known of the object is wrong.
+# This many conflicts in a row do not come from other writers: what is known of the object is wrong.
 MANY_CONFLICTS: Final = 5
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
@@ -56,7 +56,7 @@ async def work_on_keys(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: 
 
 
 async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
-    """One pass over one key: whatever happens in it, the key is handed back to the queue.
+    """One pass over one key. The key goes back to the queue even if the pass fails.
 
     ``on_pass`` is told how it ended, and how many seconds it took; nothing of one that was cancelled.
     """
@@ -105,7 +105,7 @@ class JournalPoller:
         self._seen: dict[str, int] = {}
 
     async def poll(self) -> None:
-        """One look. A revision counts as seen only once its key was there to be added."""
+        """Look once. A revision counts as seen only once its key was there to be added."""
         revisions = await asyncio.to_thread(self._journal.revisions)
         self._seen = {uid: revision for uid, revision in self._seen.items() if uid in revisions}
         for uid, revision in revisions.items():
@@ -155,11 +155,11 @@ class Resync:
 
     @property
     def age_seconds(self) -> float:
-        """Since the last one that succeeded."""
+        """Seconds since the last resync that succeeded."""
         return self._clock.monotonic() - self._succeeded_at
 
     async def resync(self) -> None:
-        """One full look. Raises ApiError and JournalError."""
+        """List everything once. Raises ApiError and JournalError."""
         began = self._clock.now()
         present = array("q")
         beyond = 0
@@ -244,7 +244,7 @@ class AuthorityWatch:
         self._on_change = on_change
 
     def look(self) -> None:
-        """One look. A file that cannot be read, or is empty, is none."""
+        """Read the authority once. A file that cannot be read, or is empty, counts as none."""
         try:
             found = self._file.read_bytes()
         except OSError as error:
@@ -271,7 +271,7 @@ class Purger:
         self._retention = retention
 
     async def purge(self) -> int:
-        """One pass; returns how many searches went. Raises JournalError."""
+        """Purge once; returns how many searches were removed. Raises JournalError."""
         purged = await asyncio.to_thread(self._journal.purge, self._clock.now() - self._retention)
         if purged:
             logger.info("purged deleted searches", extra={"searches": purged})
@@ -288,7 +288,7 @@ class Purger:
 
 
 async def _in_turns(bodies: Sequence[Body]) -> AsyncIterator[Body]:
-    """Each of them; there may be thousands, so others have their turn in between."""
+    """Yield each of them, and let other tasks run in between, because there may be thousands."""
     for number, body in enumerate(bodies):
         if number % _TURN == 0:
             await asyncio.sleep(0)

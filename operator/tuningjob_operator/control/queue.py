@@ -27,12 +27,12 @@ def _untold(_seconds: float) -> None:
 
 
 def _one_lane(_key: Hashable) -> Hashable:
-    """All keys are alike."""
+    """The lane of every key, if there is only one."""
     return None
 
 
 class Backlog(Generic[K]):
-    """What waits, what is delayed, what is being worked on. ``now`` is any clock that does not go backwards.
+    """The keys that wait, that are delayed, and that are being worked on. ``now`` is any clock that does not go backwards.
 
     ``on_take`` is told how many seconds a key that is taken has waited since it was added, or since its delay was over.
     ``lane`` says in which lane a key waits.
@@ -48,11 +48,11 @@ class Backlog(Generic[K]):
         self._jitter = jitter  # in [0, 1)
         self._on_take = on_take
         self._lane = lane
-        self._lanes: OrderedDict[Hashable, deque[K]] = OrderedDict()  # none is empty; the first one's turn is next
-        self._waiting: set[K] = set()  # what is in _lanes
+        self._lanes: OrderedDict[Hashable, deque[K]] = OrderedDict()  # none is empty, the first has its turn
+        self._waiting: set[K] = set()  # the keys in _lanes
         self._working: set[K] = set()
         self._dirty: set[K] = set()  # added while being worked on
-        self._since: dict[K, float] = {}  # when what is waiting or dirty was added first
+        self._since: dict[K, float] = {}  # when a waiting or dirty key was first added
         self._due: dict[K, float] = {}  # the time that counts; _heap may hold older ones of the same key
         self._heap: list[tuple[float, int, K]] = []
         self._pushed = 0
@@ -82,7 +82,7 @@ class Backlog(Generic[K]):
             heapq.heappush(self._heap, (due, self._pushed, key))
 
     def take(self, now: float) -> K | None:
-        """A key to work on, or None. Its delays are void from here on: the work will say when it wants to come again."""
+        """Take a key to work on, or None. Its delays end here: the work says when it wants to come again."""
         self._promote(now)
         if not self._lanes:
             return None

@@ -58,7 +58,7 @@ PACE_SECONDS: Final = 10.0
 _REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
-# Told of a search's uid and of its progress whenever that is read; None: it is not open yet.
+# Called with a search's uid and its progress each time that is read; None if it is not open yet.
 OnProgress = Callable[[str, Progress | None], None]
 
 
@@ -131,7 +131,7 @@ class Reconciler:
             raise
 
     async def _taken_in(self, key: Key) -> Body | None:
-        """One that was beyond what there is room for, if there is room for it now."""
+        """A TuningJob that had no room, if there is room for it now."""
         if not self._cache.may_enter(key):
             return None
         try:
@@ -141,7 +141,7 @@ class Reconciler:
         return self._cache.tuningjobs.get(key)
 
     async def look_beyond(self, key: Key, body: Body) -> None:
-        """What is done for a TuningJob for which there is no room: it is told so, or goes when its time is over."""
+        """Do what a TuningJob without room gets: a condition that says so, and deletion when its time to live is over."""
         if st.has_ended(st.read_status(body)):
             await self._pass(key, body)
         else:
@@ -184,13 +184,13 @@ class Reconciler:
         raise ApiError(409, "Conflict", "the names of this TuningJob's objects keep changing hands")
 
     def _remember(self, body: Body, opened: OpenSearch) -> None:
-        """What a search of which nothing was in the journal was opened with: it need not be read from there."""
+        """Keep the spec that a search was opened with, so that it need not be read from the journal."""
         uid = uid_of(body)
         self._admitted.put(uid, opened.spec, len(json.dumps(opened.new.spec)))
         self._frozen_changes[uid] = (generation_of(body), ())
 
     async def _planned(self, observed: Observed) -> Plan:
-        """The plan; of what is large, from a thread of its own."""
+        """Make the plan; if the spec is large, in a thread of its own."""
         now = self._clock.now()
         spec_bytes = self._admitted.bytes_of(uid_of(observed.tuningjob))
         try:
@@ -202,7 +202,7 @@ class Reconciler:
             raise
 
     async def _tell_of_a_fault(self, body: Body, error: Exception) -> None:
-        """Of ours, which something in this TuningJob has brought to light. It is tried again, later and later."""
+        """Report a fault of the operator that this TuningJob has brought to light. It is tried again, later and later."""
         status = st.read_status(body)
         if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
             return
@@ -225,7 +225,7 @@ class Reconciler:
             await self._publish(body, view.planned())
 
     async def _tell_of_the_journal(self, body: Body, error: JournalError) -> None:
-        """All that can be said of a search while the database is away. Quietly: the pass fails for that reason anyway."""
+        """Say in the status that the database is away. Errors are ignored, because the pass fails for that reason anyway."""
         status = st.read_status(body)
         if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
             return
@@ -278,14 +278,14 @@ class Reconciler:
         )
         admitted = None if progress is None else await self._admitted_spec(uid)
         if progress is None or admitted is None:
-            # what is to be admitted must be seen whole
+            # a TuningJob must be whole to be admitted
             whole = await self._whole(key, body)
             return replace(observed, tuningjob=whole, asked=await self._read(whole))
         found = replace(observed, admitted=admitted, frozen_changes=await self._compared(key, body, admitted))
         return self._with_deaths(found, uid, progress)
 
     async def _whole(self, key: Key, body: Body) -> Body:
-        """A TuningJob with its spec, if anybody is to read that. Raises Conflict where it is not what it was."""
+        """A TuningJob with its spec, if the pass reads that. Raises Conflict if it has changed."""
         if not is_partial(body) or unreadable(body) is not None:
             return body
         try:
@@ -304,7 +304,7 @@ class Reconciler:
             return refused
 
     async def _compared(self, key: Key, body: Body, admitted: TuningJobSpec) -> tuple[str, ...]:
-        """What of the spec is not as it was admitted; found out once for each change of it."""
+        """The fields of the spec that are not as they were admitted; compared once for each change of it."""
         uid, generation = uid_of(body), generation_of(body)
         known = self._frozen_changes.get(uid)
         if known is None or known[0] != generation:
@@ -343,7 +343,7 @@ class Reconciler:
         return now - self._short_since.setdefault(uid, now)
 
     async def _look(self, key: Key, observed: Observed, look: Look) -> Observed:
-        """What the plan asked to know besides."""
+        """Fetch the facts that the plan asked for."""
         looked = observed.looked | {look}
         match look:
             case Look.PODS:
@@ -395,13 +395,13 @@ class Reconciler:
             return 0.0
         self._published[uid] = now
         if st.has_ended(new):
-            self._forget_hints(uid)  # there may be any number of those that have ended
+            self._forget_hints(uid)  # any number of them may have ended
         self._cache.put_tuningjob(written)
         await self._tell(written, old, new)
         return planned.wake_after
 
     async def _write_status(self, body: Body, status: TuningJobStatus) -> Body:
-        """As much of it as the object has room for: a spec may fill all that etcd takes."""
+        """Write as much of the status as the object has room for: a spec may fill all that etcd takes."""
         try:
             return await self._cluster.replace_status({**body, "status": st.dump_status(status)})
         except ApiError as error:

@@ -85,7 +85,7 @@ class Telemetry:
         leading.set_function(leads)
 
     def waited(self, seconds: float) -> None:
-        """A worker took a key that had been ready for so long."""
+        """A worker took a key that had been ready for this many seconds."""
         self._waits.observe(seconds)
 
     def passed(self, outcome: PassOutcome, seconds: float) -> None:

@@ -59,13 +59,13 @@ def make_settings() -> kopf.OperatorSettings:
     # replicas agree by a Lease (lease.py): kopf's peering is gossip, and two of equal priority pause each other
     settings.peering.standalone = True
     settings.posting.enabled = False
-    # a worker of kopf's holds its object's last event for so long
+    # how long a worker of kopf's holds its object's last event
     settings.queueing.idle_timeout = 0.5
     settings.watching.chunk_size = 100
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.MANAGED_SELECTOR
-    # watches have frozen silently: whatever is silent for longer than the server's bookmarks is dead
+    # watches have frozen silently: one that is silent for longer than the server's bookmarks are apart is dead
     settings.watching.inactivity_timeout = 70
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310

@@ -34,8 +34,8 @@ class Admission:
 
     @property
     def pods(self) -> int:
-        """Pods that the search can use. While nobody knows its fits one, which tells them; but under Kueue all, for its Jobs
-        keep their size.
+        """Pods that the search can use. While its number of fits is unknown this is one pod, which finds that out; under Kueue
+        it is all of them, because a Job keeps its size there.
         """
         if self.size.fits is None:
             return self.most_pods if self.spec.queue_name is not None else 1
@@ -76,7 +76,7 @@ def admit_spec(spec: TuningJobSpec, settings: Settings) -> Admission:
 
 
 def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
-    """The spec of a TuningJob. Raises ManifestRefused, whatever is in it and whatever reading it comes to."""
+    """The spec of a TuningJob. Raises ManifestRefused, and nothing else, for a spec that cannot be read."""
     problem = unreadable(body)
     if problem is not None:
         raise ManifestRefused([problem])
@@ -93,7 +93,7 @@ def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
 
 
 def admission_of(spec: TuningJobSpec) -> Admission:
-    """The size of a spec, whatever the ceilings are."""
+    """The size of a spec, before any ceiling is applied."""
     return Admission(spec=spec, size=size_of(spec), most_pods=spec.parallelism, n_jobs=n_jobs_of(spec))
 
 

@@ -19,7 +19,7 @@ Conditions = tuple[Condition, ...]
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of this type, whatever its status."""
+    """The condition of this type, with any status."""
     return next((condition for condition in conditions if condition.type == kind), None)
 
 

@@ -41,7 +41,7 @@ class Surroundings:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """Everything that a plan may depend on. What is behind a Look is meaningful only once it is in ``looked``."""
+    """Everything that a plan may depend on. The fields that a Look fills mean something only once that Look is in ``looked``."""
 
     tuningjob: Body
     job: Body | None = None
@@ -221,7 +221,7 @@ class View:
         return replace(self, status=self.status.model_copy(update=fields))
 
     def waking(self, seconds: float | None) -> "View":
-        """To be looked at again after so long, or sooner."""
+        """Look at it again after this many seconds, or sooner."""
         if seconds is None:
             return self
         seconds = max(seconds, 0.0)

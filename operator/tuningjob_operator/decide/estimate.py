@@ -23,7 +23,7 @@ LEAST_POD_SECONDS: Final = 5.0
 _MIB: Final = 2**20
 _TIME: Final = "%H:%MZ"
 _DATE: Final = "%Y-%m-%d %H:%MZ"
-# Without its date an end is told only so long before: half a day after it has passed it is still told from one to come.
+# An end farther ahead than this is shown with its date: a time of day alone can be told from one to come for half a day.
 _SOON: Final = dt.timedelta(hours=12)
 _MINUTE: Final = dt.timedelta(minutes=1)
 

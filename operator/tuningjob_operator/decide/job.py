@@ -238,7 +238,7 @@ def _environment(admission: Admission, settings: Settings, memory: int) -> Itera
         wellknown.ENV_MEMORY: str(memory),
         **dict.fromkeys(wellknown.THREAD_CAPS, "1"),
         wellknown.ENV_JOBLIB_CPUS: n_jobs,
-        # the root is read-only: whatever writes beside the home directory or to joblib's folder goes to the scratch volume
+        # the root is read-only: files beside the home directory or in joblib's folder are written to the scratch volume
         "HOME": "/tmp",  # noqa: S108
         "JOBLIB_TEMP_FOLDER": "/tmp",  # noqa: S108
     }

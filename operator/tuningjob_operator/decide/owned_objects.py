@@ -23,10 +23,10 @@ from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, ui
 
 # etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
 MAX_RESULT_BYTES: Final = 900 * 1024
-# Of what is compressed, a longer text will not fit either, and is not worth reading; of the others, which people read.
+# A longer text does not fit even compressed, and is not read; the second bound is for files that people read as they are.
 MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 1024 * 1024
-# What base64 makes of more does not fit.
+# More than this does not fit once base64 has made it longer.
 MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
 PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, VERDICT_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
 _CHUNK_BYTES: Final = 256 * 1024
@@ -35,7 +35,7 @@ _MAX_EVENT_MESSAGE: Final = 1_024
 
 
 def build_secret(tuningjob: Mapping[str, Any], token: str, *, secret_id: str, ca: bytes | None = None) -> Body:
-    """The Secret that the worker pods mount: the token, and whom the service's certificate must be signed by."""
+    """The Secret that the worker pods mount: the token, and the authority that must have signed the service's certificate."""
     name = names.token_name(tuningjob["metadata"]["name"], uid_of(tuningjob), secret_id)
     contents = {names.TOKEN_KEY: token.encode(), **({names.CA_KEY: ca} if ca is not None else {})}
     return {
@@ -50,7 +50,7 @@ def build_secret(tuningjob: Mapping[str, Any], token: str, *, secret_id: str, ca
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """What the results service has of a finished search, the table of all candidates by gzip.
+    """The files that the results service has of a finished search, the table of all candidates by gzip.
 
     ``oversized`` were too long to be read at all.
     """
@@ -96,7 +96,7 @@ def _packed(file: BinaryIO) -> bytes | None:
 
 @dataclass(frozen=True)
 class Publication:
-    """The answer as an object, and what had to stay out of it."""
+    """The answer as an object, and the files that had to stay out of it."""
 
     configmap: Body
     left_out: tuple[str, ...]

@@ -17,7 +17,7 @@ from tuningjob_operator.ceilings import ANY, Ceilings
 CONTROL_PLANE: Final = frozenset({"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"})
 # joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
 SCRATCH_BYTES: Final = 4 * 2**30
-# What a container writes into its log, and whatever its image lets it write.
+# Room for a container's log, and for files that its image lets it write.
 _LOG_BYTES: Final = 256 * 2**20
 
 

@@ -1,6 +1,6 @@
 """What is to be done for a TuningJob, from what was observed of it. Pure: data in, data out.
 
-Level-triggered: the same answer whatever happened before, in whatever order, and however often it is asked. The guard
+Level-triggered: the answer is the same whatever order things happened in, and however often it is asked. The guard
 clauses of ``plan`` come in the order of a search's life; what its Job needs is decided in ``workforce.py``. Nothing here knows an
 API, a clock or a thread.
 """
@@ -50,7 +50,7 @@ from tuningjob_operator.objects import (
 )
 from tuningjob_operator.settings import Settings
 
-# The pods of a search that has ended go home by themselves; one that never came to work is sent.
+# The pods of a search that has ended leave by themselves; a pod that never came to work is removed.
 FAREWELL_SECONDS: Final = 30.0
 _MAX_CREATOR: Final = 253  # as the audit keeps it
 _END_IS_TOLD_TO: Final = 60.0  # seconds
@@ -78,7 +78,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         opening = OpenSearch(_new_search(observed.tuningjob, admission, settings), admission.spec)
         return _run(view, admission, None, opening)
     view = _counted(view, progress)
-    # before what workers say: nothing of that keeps a search from being cancelled
+    # before anything that workers report, because none of it may keep a search from being cancelled
     if progress.state is SearchState.RUNNING:
         view = _resumed(view, admission.spec)
         ended = _ended_now(view, admission.spec, _found_too_large(old, admission, settings))
@@ -97,14 +97,14 @@ def _admitted(observed: Observed, settings: Settings) -> Admission:
 
 
 def _asked(observed: Observed) -> TuningJobSpec:
-    """What the TuningJob says. Raises ManifestRefused."""
+    """The spec of the TuningJob as it is now. Raises ManifestRefused."""
     if isinstance(observed.asked, ManifestRefused):
         raise observed.asked
     return observed.asked or read_spec(observed.tuningjob)
 
 
 def _follow(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
-    """The journal leads: where it says that the search is, there it is."""
+    """Follow the journal: the search is in the state that the journal says."""
     match progress.state:
         case SearchState.RUNNING:
             return _run(view, admission, found)
@@ -130,7 +130,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         spec=dump_spec(admission.spec),
         candidates=admission.size.rows,
         splits=UNKNOWN_SPLITS if admission.size.splits is None else admission.size.splits,
-        # units are cut before anybody can tell how many pods the fits of a search can use, if the first pod tells the fits
+        # units are cut before it is known how many pods a search can use, if its first pod counts the fits
         pods=admission.most_pods if admission.size.splits is None else admission.pods,
         memory_limit=0 if limit is None else int(parse_quantity(limit)),
         image=admission.spec.image or settings.worker_image,
@@ -139,7 +139,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
 
 
 def _sized(view: View, admission: Admission) -> View:
-    """What admission alone says: grid, plan, the condition, and whether the spec is still the one that was admitted."""
+    """Show what admission decided: grid, plan, the condition, and whether the spec is still the one that was admitted."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
@@ -174,7 +174,7 @@ def _sized(view: View, admission: Admission) -> View:
 
 
 def _frozen_changes(observed: Observed) -> list[str]:
-    """What the API server cannot hold fast: values without a type. A spec that cannot be read has changed somewhere."""
+    """The fields that changed although they must not: values without a type, which the API server cannot protect."""
     if observed.admitted is None:
         return []
     if observed.frozen_changes is not None:
@@ -192,7 +192,7 @@ def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
 
 
 def with_service(view: View, trouble: str | None) -> View:
-    """What is said of the results service: nothing while it has always been there."""
+    """The condition on the results service; none if it has always been there."""
     if trouble is None:
         return view.settled(
             names.RESULTS_SERVICE, reason=names.AVAILABLE, message="The results service takes results in again."
@@ -202,7 +202,7 @@ def with_service(view: View, trouble: str | None) -> View:
 
 
 def _counted(view: View, progress: Progress) -> View:
-    """What the journal itself has counted of a search that is open."""
+    """Show what the journal has counted of a search that is open."""
     begun = progress.preflight is not None or progress.done > 0
     return view.showing(
         progress=st.progress_status(
@@ -213,7 +213,7 @@ def _counted(view: View, progress: Progress) -> View:
 
 
 def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
-    """What workers have told of it."""
+    """Show what workers have reported of it."""
     view = view.showing(best=st.best_status(progress, admission.spec.search.space))
     if found is not None:
         view = _estimated(view, progress, admission, found)
@@ -224,7 +224,7 @@ def _measured(view: View, progress: Progress, admission: Admission, found: Estim
 
 
 def _estimated(view: View, progress: Progress, admission: Admission, found: Estimate) -> View:
-    """With what the search will take. An end that has passed was wrong: it is unknown until there is more to tell it from."""
+    """Show how long the search will take. An end that has passed was wrong, so it is unknown until more was measured."""
     told = view.status.estimate.completes_at if view.status.estimate is not None else None
     runs = bool(view.status.active_pods) and progress.state is SearchState.RUNNING
     is_overdue = told is not None and has_passed(told, view.now)
@@ -234,7 +234,7 @@ def _estimated(view: View, progress: Progress, admission: Admission, found: Esti
     view = view.showing(estimate=shown)
     if shown.completes_at is None:
         return view
-    # what is told of it may be all that happens until then
+    # the estimate may be the only change until then
     return view.waking(seconds_left(found, admission.pods * admission.n_jobs) + _END_IS_TOLD_TO)
 
 
@@ -250,7 +250,7 @@ def _preflight_text(preflight: Preflight) -> str:
 
 
 def _run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
-    """A search that is to go on, unless there is a reason to end it."""
+    """Let the search go on, unless there is a reason to end it."""
     spec = admission.spec
     view = _resumed(view, spec)
     end = _order_to_end(view, spec) or _plan_is_ready(view, spec)
@@ -272,7 +272,7 @@ def _run(view: View, admission: Admission, found: Estimate | None, *opening: Ste
 def _resumed(view: View, spec: TuningJobSpec) -> View:
     if spec.suspend or not is_true(view.conditions, names.SUSPENDED):
         return view
-    # as a Job's: the time before a suspension does not count
+    # as with a Job, the time before a suspension does not count
     return view.showing(start_time=timestamp(view.now)).noted(
         names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
     )
@@ -331,7 +331,7 @@ def _overdue(view: View, spec: TuningJobSpec) -> End | None:
 
 
 def _until_deadline(view: View, spec: TuningJobSpec) -> View:
-    """Looked at again when a deadline is over."""
+    """Have the TuningJob looked at again when its next deadline is over."""
     start_in, end_in = _deadlines(view, spec)
     return view.waking(start_in).waking(None if spec.suspend else end_in)
 
@@ -367,7 +367,7 @@ def _forecast_text(found: EstimateStatus | None, progress: Progress, view: View)
 
 
 def _complete(view: View, progress: Progress) -> Plan:
-    """An answer: published as an object, then said."""
+    """Publish the answer as an object, then report it in the status."""
     steps: list[Step] = []
     failed = progress.answer.failed_fits if progress.answer is not None else progress.failed
     asked_to_reuse = view.observed.admitted is not None and view.observed.admitted.reuse
@@ -393,14 +393,14 @@ def _complete(view: View, progress: Progress) -> Plan:
 
 
 def _refused(view: View, message: str) -> Plan:
-    """Refused before anything was made."""
+    """Refuse the manifest before anything was made."""
     with contextlib.suppress(ManifestRefused):
         view = view.showing(grid=st.grid_status(size_of(_asked(view.observed))))
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
 def _found_too_large(old: TuningJobStatus, admission: Admission, settings: Settings) -> str | None:
-    """What is wrong with a search that has more splits than anybody could know when it was admitted.
+    """Problems of a search whose number of splits was unknown when it was admitted.
 
     Asked when they are first seen: ceilings that are lowered later do not reach it.
     """
@@ -415,7 +415,7 @@ def _found_too_large(old: TuningJobStatus, admission: Admission, settings: Setti
 
 
 def _refused_late(view: View, message: str) -> Plan:
-    """Refused once its first pod has looked: the journal ends first, as for whatever ends a search."""
+    """Refuse it once its first pod has looked. The journal ends first, as with everything that ends a search."""
     ended = _ended_by_manifest(view, End(names.MANIFEST_REFUSED, message))
     return replace(ended, steps=(EndSearch(f"{names.MANIFEST_REFUSED}: {message}"), *ended.steps))
 
@@ -430,16 +430,16 @@ def _refused_by_worker(view: View, progress: Progress) -> Plan:
 
 
 def _failed_in_journal(view: View, progress: Progress) -> Plan:
-    """By its manifest (the operator in a pass before this one, or the journal), or by the worker that could not rank or refit."""
+    """Report a failure that the journal has: by the manifest's own limits, or of a worker that could not rank or refit."""
     text = printable(progress.failure or "") or "The search failed."
-    # of a worker, whose text may begin with anything, there is no reason
+    # a worker's text may begin with anything, so it is not read as a reason
     if progress.end_reason in {*names.ENDED_BY_MANIFEST, names.MANIFEST_REFUSED}:
         return _ended_by_manifest(view, End(progress.end_reason, text.removeprefix(f"{progress.end_reason}: ")))
     return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
 
 
 def _ended_by_manifest(view: View, end: End) -> Plan:
-    view = view.waking(0.0)  # its pods are to be sent home
+    view = view.waking(0.0)  # its pods are to be removed
     if end.reason == names.PLAN_READY:
         return view.ended("Planned").noted(names.COMPLETE, reason=end.reason, message=end.message).planned()
     keep_end = end.reason == TOO_MANY_FAILED_FITS
@@ -458,7 +458,7 @@ def _problem_text(problem: Mapping[str, str]) -> str:
 
 
 def seconds_to_live(tuningjob: Body, status: TuningJobStatus, settings: Settings, now: dt.datetime) -> float | None:
-    """For how long one that has ended stays, by its manifest and the administrator's ceilings; None: for ever."""
+    """How long a TuningJob stays after its end, by its manifest and the administrator's ceilings; None: for ever."""
     ended = parse_timestamp(status.completion_time) if status.completion_time else now
     spec: Mapping[str, Any] = tuningjob.get("spec") or {}
     ttl = settings.lifetimes.of(spec.get("ttlSecondsAfterFinished"))
@@ -466,7 +466,7 @@ def seconds_to_live(tuningjob: Body, status: TuningJobStatus, settings: Settings
 
 
 def beyond(tuningjob: Body, settings: Settings, now: dt.datetime) -> Plan:
-    """For one that there is no room for: it is told so, and nothing is made for it."""
+    """The plan for a TuningJob without room: its status says so, and nothing is made for it."""
     status = st.read_status(tuningjob)
     view = View(
         observed=Observed(tuningjob=tuningjob),
@@ -487,7 +487,7 @@ def beyond(tuningjob: Body, settings: Settings, now: dt.datetime) -> Plan:
 
 
 def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
-    """What has ended stays as it is; only the pods still go home, and the TuningJob itself when its time is over."""
+    """A TuningJob that has ended stays as it is. Its pods are still removed, and it is deleted when its time to live is over."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     active = workforce.active_pods(job, tuningjob)
     status = old.model_copy(update={"active_pods": active if old.active_pods is not None else None})

@@ -45,7 +45,7 @@ _LONGEST_WARNING: Final = 1_024
 
 
 def read_status(body: Mapping[str, Any]) -> TuningJobStatus:
-    """The status of a TuningJob. One that nobody of ours can have written counts as none."""
+    """The status of a TuningJob. A status that no operator can have written counts as none."""
     try:
         return TuningJobStatus.model_validate(body.get("status") or {})
     except ValidationError:
@@ -58,7 +58,7 @@ def dump_status(status: TuningJobStatus) -> dict[str, Any]:
 
 
 def least(status: TuningJobStatus) -> TuningJobStatus:
-    """As much of a status as is said of an object that has no room for more: the end, or else what is wrong, in a sentence."""
+    """The least status, if the object has no room for more: the end, or else one sentence on what is wrong."""
     conditions = conditions_of(status)
     said = [each for kind in (*names.TERMINAL, *names.GOOD_NEWS) if (each := find(conditions, kind)) is not None][:1]
     short = [each.model_copy(update={"message": clip(each.message, _LEAST_MESSAGE)}) for each in said]
@@ -89,7 +89,7 @@ def grid_status(size: Size) -> GridStatus | None:
 
 
 def plan_status(admission: Admission) -> PlanStatus:
-    """What was decided, and why."""
+    """The size that was decided on, and why."""
     spec, fits, pods = admission.spec, admission.size.fits, admission.pods
     if fits is None and pods < admission.most_pods:
         why = (
@@ -135,7 +135,7 @@ def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
 
 
 def _beside(answer: Answer) -> dict[str, Any]:
-    """What else an answer says of the best candidate."""
+    """The other fields of the best candidate that an answer has."""
     scores = {printable(name): score for name, score in answer.scores.items() if math.isfinite(score)}
     choice = None
     if answer.choice is not None:
@@ -201,7 +201,7 @@ def publication_delay(
 ) -> float | None:
     """In how many seconds ``new`` is to be written over ``old``: 0 for now, None for never.
 
-    At once: whatever is said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
+    At once: everything said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
     told and has passed. In steps and not more often than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that
     moment. The first step is that of the first fits, where they let people wait. At once, too: that the last pod of a search
     that has ended, is suspended or is queued has gone.

@@ -14,7 +14,7 @@ from tuningjob_operator import names
 from tuningjob_operator.decide.failure import terminated_of
 from tuningjob_operator.objects import Body, has_condition, parse_timestamp
 
-# So long pods may take to become ready before somebody is told why they do not.
+# How long pods may take to become ready before a condition says why they are not.
 PATIENCE_SECONDS: Final = 30.0
 # A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
 LOST_AFTER: Final = dt.timedelta(seconds=30)
@@ -47,7 +47,7 @@ def find_trouble(pods: Sequence[Body], now: dt.datetime) -> Trouble | None:
 
 
 def lost_indexes(pods: Sequence[Body], now: dt.datetime) -> tuple[int, ...]:
-    """Completion indexes whose pod should be gone by now and is not: its node has been lost, and others may have its work."""
+    """Completion indexes whose pod should be gone by now and is not: its node is lost, so others may have its work."""
     lost = {index_of(pod) for pod in pods if _is_lost(pod, now)}
     alive = {index_of(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)}
     return tuple(sorted(index for index in lost - alive if index is not None))
@@ -73,7 +73,7 @@ def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
 
 
 def index_of(pod: Mapping[str, Any]) -> int | None:
-    """The completion index of a pod of an Indexed Job; None of what else somebody may have given our label."""
+    """The completion index of a pod of an Indexed Job; None for any other pod with our label."""
     metadata = pod["metadata"]
     told = str((metadata.get("annotations") or {}).get(names.ANNOTATION_INDEX, ""))
     return int(told) if _INDEX.fullmatch(told) else None

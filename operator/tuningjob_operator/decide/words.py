@@ -1,4 +1,4 @@
-"""What workers have said, as far as it may be believed and shown. Pure, and it raises for nothing.
+"""Texts and numbers that workers reported, as far as they may be believed and shown. Pure, and never raises.
 
 Code that runs in a search's pod has its token, and may report an infinite cost, a text of megabytes, or parameters that no JSON
 has. The results service refuses such a thing now; a journal that an older release has written may hold it still. What the
@@ -18,7 +18,7 @@ from tuningjob.protocol.records import Pilot, Preflight, Spread
 # A century in seconds, and an exbibyte: more is no measurement.
 _MAX_SECONDS: Final = 3.2e9
 _MAX_BYTES: Final = 2**60
-# Of parameters in a status, as JSON: an object is to stay small, and the ConfigMap has the answer whole.
+# The most bytes of parameters in a status, as JSON: an object is to stay small, and the ConfigMap has the whole answer.
 MAX_PARAMS_BYTES: Final = 16 * 2**10
 _MAX_PARAMS_DEPTH: Final = 32
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
@@ -26,7 +26,7 @@ _UNSHOWN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def heard(progress: Progress) -> Progress:
-    """``progress`` with numbers that may be reckoned with: a pilot whose numbers are none has not been."""
+    """``progress`` with numbers that can be calculated with: a pilot that reports anything else counts as none."""
     preflight = progress.preflight
     if preflight is not None and preflight.pilot is not None and not _is_sound(preflight.pilot):
         preflight = replace(preflight, pilot=None)
@@ -48,12 +48,12 @@ def _is_spread(spread: Spread, most: float) -> bool:
 
 
 def warnings_of(preflight: Preflight) -> tuple[str, ...]:
-    """Its warnings, as text that may be shown."""
+    """The warnings of a progress, as text that may be shown."""
     return tuple(printable(warning) for warning in preflight.warnings)
 
 
 def printable(text: str) -> str:
-    """``text`` without what no terminal and no UTF-8 has. It is not cut: a condition cuts it."""
+    """``text`` without control characters and lone surrogates. It is not cut, because a condition cuts it."""
     return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -50,7 +50,7 @@ FOREIGN_SECONDS: Final = 30.0
 QUOTA_SECONDS: Final = 15.0
 # A Job that is being deleted goes with its last pod; that is an event. In case it gets lost:
 DELETION_SECONDS: Final = 30.0
-# However many candidates kill their pods: a Job that outlives any number of deaths has no end.
+# The most deaths of pods that a Job outlives: without a bound it might never end.
 MAX_DEATHS: Final = 1_000
 _GAVE_UP: Final = "BackoffLimitExceeded"
 
@@ -73,7 +73,7 @@ class PodAllowance:
 
 
 def is_foreign(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether our Job's name is held by what neither we made nor garbage collection will take."""
+    """Whether a Job of that name exists that is not ours and will not be garbage-collected."""
     return job is not None and not is_owned_by(job, tuningjob) and not was_left_by_namesake(job, tuningjob)
 
 
@@ -88,7 +88,7 @@ def is_live(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool
 
 
 def is_to_be_stopped(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether the Job is ours and, if nobody stops it, will make or have pods: one that waits in a queue is started by Kueue."""
+    """Whether the Job is ours and will make or have pods unless it is stopped: Kueue starts one that waits in a queue."""
     if job is None or not _is_unfinished(job, tuningjob):
         return False
     return not job["spec"].get("suspend") or _queue_of(job) is not None
@@ -119,7 +119,7 @@ def stop(view: View) -> tuple[Step, ...]:
 
 
 def suspended(view: View, *opening: Step) -> Plan:
-    """A search that is to pause: without pods, and nothing that it has found is lost."""
+    """Pause the search: its pods are removed, and nothing that it has found is lost."""
     job = view.observed.job
     view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
     steps = (*opening, *stop(view))
@@ -127,13 +127,13 @@ def suspended(view: View, *opening: Step) -> Plan:
 
 
 def _giving_back(view: View) -> tuple[Step, ...]:
-    """For pods that were killed at the end of their grace, so without a word: it was we who did it, and no cell's fault."""
+    """Give back the work of pods that were killed at the end of their grace period: we did that, so no cell is blamed."""
     progress = view.observed.progress
     return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
 
 def running(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
-    """A search that is to run: it has its Job, of its size."""
+    """Let the search run: it has its Job, of the right size."""
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:
         return _begin(view, admission, found, *opening)
@@ -219,7 +219,7 @@ def _begin(view: View, admission: Admission, found: Estimate | None, *opening: S
 
 
 def _without_pods(view: View, *opening: Step) -> Plan | None:
-    """For a Job that is made again: the plan to wait for the pods before it, as no index may have two; None: there are none."""
+    """The plan to wait for the pods of the Job before, because no index may have two; None if there are none."""
     if asked := view.wanting(Look.PODS):
         return asked
     living = sum(is_living(pod) for pod in view.observed.pods)
@@ -231,7 +231,7 @@ def _without_pods(view: View, *opening: Step) -> Plan | None:
 
 
 def _memory(progress: Progress | None, admission: Admission) -> Decimal:
-    """Bytes of each pod: twice as much for what died of less, but no more than the manifest allows."""
+    """Bytes of each pod: twice as many for units that died of too few, but no more than the manifest allows."""
     limit = admission.spec.resources.memory_limit
     if progress is None or not progress.starved or limit is None:
         return Decimal(admission.memory_bytes)
@@ -257,7 +257,7 @@ def _wanted(view: View, admission: Admission, found: Estimate | None, memory: De
 
 
 def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
-    """A Job that runs: of its size, and its pods at work."""
+    """Keep a running Job at its size and its pods at work."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
     deaths = _deaths(progress, job)
     target, steps = has, [*opening]
@@ -273,14 +273,14 @@ def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *
             view = _with_room(view, room, target)
             target = max(has, min(target, room.pods))
     elif has > max(ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission)), admission.pods):
-        # its size is Kueue's, but within the ceilings, whoever changed it; and of what it has started Kueue lets nobody change it
+        # its size is Kueue's, but within the ceilings even if a person changed it; a Job that Kueue has started cannot be changed
         return view.planned(*steps, DeleteJob(uid_of(job)))
     # never lowered: pods that died before may be more than a smaller Job outlives
     limit = int(job["spec"].get("backoffLimit", 0))
     deaths = max(deaths, limit - RETRIES_PER_POD * target)
     is_outgrown = limit < sized(target, deaths=deaths)["backoffLimit"]
     if is_outgrown and view.observed.scales_in > 0 and _status(job, "failed") < limit:
-        # it outlives one more, and is told of all together
+        # one death more is outlived anyway, so several are written at once
         is_outgrown, view = False, view.waking(view.observed.scales_in)
     if is_ours_to_size and (target != has or is_outgrown or _completions(job) != target):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
@@ -307,7 +307,7 @@ def _target(view: View, job: Body, admission: Admission, found: Estimate | None)
     most = (admission.pods if is_whole else wanted) + lost
     # an index that has ended well takes nothing any more: where all others are lost, it needs a new one
     needed = _status(job, "succeeded") + lost + 1 if lost else 0
-    # no pod is sent home because little is left: it goes by itself
+    # no pod is removed because little work is left: it leaves by itself
     return min(most, max(wanted, has, needed))
 
 
@@ -324,7 +324,7 @@ def _left_behind(progress: Progress | None, job: Body) -> bool:
 
 
 def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
-    """Say why pods are not at work, once that lasts; and whose end was no fit's fault."""
+    """Report why pods are not at work, once that lasts, and which pods died through no fit's fault."""
     view = view.waking(view.observed.looks_in)
     if view.observed.has_new_deaths:
         asked = view.wanting(Look.PODS)
@@ -396,7 +396,7 @@ def _after_failure(view: View, job: Body) -> Plan | End:
 
 
 def _pardons(view: View) -> tuple[Step, ...]:
-    """Of the pods that were looked at: whose end is not to count as a death of what it was at."""
+    """The pods among those looked at whose end does not count as a death of the unit that they held."""
     blameless = blameless_pods(view.observed.pods)
     return (Pardon(blameless),) if blameless else ()
 
@@ -426,7 +426,7 @@ def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> 
     spec, job = admission.spec, view.observed.job
     quotas = view.observed.surroundings.quotas
     if spec.queue_name is not None:
-        quotas = tuple(only_jobs(quota) for quota in quotas)  # the rest is Kueue's to say
+        quotas = tuple(only_jobs(quota) for quota in quotas)  # the rest is Kueue's decision
     ours = job if job is not None and is_owned_by(job, view.observed.tuningjob) else None
     verdict = quota_allows(
         quotas,

@@ -31,7 +31,7 @@ _RESERVE: Final = 0.1
 # What a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
 _TIDY_SECONDS: Final = 3_600
-# A thread that computes gives way to one that has waited for the database after so long; Python's own 5 ms, at each of a
+# A thread that computes gives way after this long to one that has waited for the database; Python's own 5 ms, at each of a
 # report's statements, would be most of the time that it holds SQLite's lock.
 _SWITCH_SECONDS: Final = 0.0005
 

@@ -30,7 +30,7 @@ _PIECE_BYTES: Final = 64 * 2**10
 # A cell with all that it may have, and every character of it escaped, has less.
 _MAX_ITEM_BYTES: Final = 128 * 2**10
 _MAX_ITEM_CONTAINERS: Final = 100
-# What is parsed in the event loop; a thread would take longer.
+# A body of up to so many bytes is parsed in the event loop, because a thread would take longer.
 _SMALL: Final = 8 * 2**10
 # N and I begin NaN and Infinity, which are no JSON: such numbers travel as strings. Repeated so that nothing is looked at twice;
 # what a release of Python before 3.11.5 makes of possessive groups is said in ``reading``.
@@ -62,7 +62,7 @@ class ListItem(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is in a body: how many lists and objects, and where the items of its own list are, from ``begin`` to ``end``."""
+    """How many lists and objects a body has, and where the items of its own list are, from ``begin`` to ``end``."""
 
     containers: int = 0
     begin: int = 0
@@ -87,7 +87,7 @@ def look_through(body: bytes, name: str = "") -> Seen:
 
 
 class _Looking:
-    """What was seen so far, bracket by bracket."""
+    """The state of a scan that goes bracket by bracket."""
 
     def __init__(self, body: bytes, name: str) -> None:
         self.containers = self.begin = self.end = 0

@@ -41,7 +41,7 @@ _ARTIFACTS: Final = "/v1/artifacts/"
 _DATA: Final = "/v1/data/"
 _SENT: Final = re.compile(r"/v1/namespaces/[^/]+/data/[0-9a-f]{64}")
 _LINGER_SECONDS: Final = 10.0
-# A body ends when so long no byte has come, or when it has taken so long in all; a model of 4 GiB has an hour.
+# A body is given up if no byte comes for the first, or if all of it takes longer than the second (a model of 4 GiB: the third).
 IDLE_SECONDS: Final = 30.0
 MAX_BODY_SECONDS: Final = 60.0
 MAX_UPLOAD_SECONDS: Final = 3_600.0

@@ -2,7 +2,7 @@
 
 Ready means that the journal can be read: processes that serve models ask for their parameters, whether the disk is full or not.
 Whether it can be written to is a metric (tuningjob_journal_writable) and a line in the log; who reports is told 503, and comes
-again. A bucket that is away is told to whoever brings a file (503, and a metric).
+again. A worker that brings a file is told that the bucket is away (503), and a metric says so.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.wire import Body, refusals
 
 _log = logging.getLogger(__name__)
-# Probes come from the kubelet, and from whoever else likes to: the database is asked this often at the most.
+# The kubelet probes, and anybody else may: the database is asked at most this often.
 GOOD_FOR_SECONDS: Final = 4.0
 # A probe's own patience is 5 seconds (charts/tuningjob/templates/deployment.yaml).
 PATIENCE_SECONDS: Final = 4.0
@@ -66,7 +66,7 @@ class Readiness:
         self._running: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """What is wrong, in a sentence; None if nothing is."""
+        """One sentence that says what is wrong; None if nothing is."""
         if self._told_at is not None and self._clock() - self._told_at < GOOD_FOR_SECONDS:
             return self._told
         if self._running is None:
@@ -98,7 +98,7 @@ def _problem_of(checks: Sequence[Check]) -> str | None:
     for check in checks:
         try:
             check()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the reason
+        except Exception as error:  # noqa: BLE001  any exception is the reason
             return str(error) or type(error).__name__
     return None
 

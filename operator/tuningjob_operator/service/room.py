@@ -32,7 +32,7 @@ PER_NAMESPACE: Final = 4
 # Blocks of files that are written or read at once, and of one namespace: a slow disk or bucket holds no other thread.
 FILES_AT_WORK: Final = 8
 FILES_PER_NAMESPACE: Final = 3
-# A file that has waited for so long in its midst is to be sent again.
+# A file that has waited this long between two of its chunks has to be sent again.
 FILES_PATIENCE_SECONDS: Final = 60.0
 # How long a request waits for its turn, before it is asked to come again.
 PATIENCE_SECONDS: Final = 10.0
@@ -179,7 +179,7 @@ class Desk:
 class Threads:
     """Threads for one kind of work, apart from those of everyday requests: so many at once, and namespaces take turns.
 
-    Whatever takes long in them, a claim waits for none of it. Belongs to one event loop.
+    A claim waits for none of the slow steps in them. Belongs to one event loop.
     """
 
     def __init__(self, *, at_once: int, per_namespace: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -218,7 +218,7 @@ class Turn:
             self._is_taken = True
 
     def give_back(self) -> None:
-        """What is still to be done is no work for a thread, or its own."""
+        """Say that what is left to do needs no thread, or has one of its own."""
         self._is_over = True
         if self._is_taken:
             self._is_taken = False

@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 30.0
 # After so much of its life a certificate of our own is replaced; the rest is for clocks that differ, and for us to be away.
 _USE: Final = 2 / 3
 _LOOKS_IN_A_LIFE: Final = 30
-# Whoever runs the chart has so long to have the authority renewed.
+# How long an administrator has to have the authority renewed.
 _NOTICE: Final = dt.timedelta(days=365)
 
 

@@ -1,8 +1,8 @@
 """Which cells a claimant is given next, and how many. Pure.
 
-From the region where fits are expected to take longest, so that the last ones are short; in guided sizes, large at first (few
-claims) and small at the tail (short wait for the last one): Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987),
-with expected seconds in the place of numbers.
+They come from the region whose fits are expected to take longest, so that the last ones are short. Their number is that of
+guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987) in expected seconds: large at first, which
+means few claims, and small at the tail, which means a short wait for the last one.
 """
 
 import math
@@ -15,10 +15,10 @@ from tuningjob.journal.walk import MAX_REGIONS, MAX_UNIT, Region, Walk
 
 # Regions for each pod: enough to tell dear from cheap, few enough that a unit holds what shares.
 _REGIONS_PER_POD: Final = 8
-# Of the work of each of a claimant's processes, by what is expected: so long pods that come wait at the most for something to
-# do, and so much hangs on one claim. What shares may be twice as much, and what is fitted as one is never parted.
+# Most seconds of work, as expected, for each of a claimant's processes in one claim: a pod that comes later waits no longer for
+# work, and a pod that dies loses no more. Cells that share work may be twice as much; cells fitted as one are never split.
 UNIT_SECONDS: Final = 10.0
-# Cells for each process in the first unit of a search of which nobody knows how long a cell takes.
+# Cells for each process in the first unit of a search, when nothing is known yet of how long a cell takes.
 _PROBE: Final = 64
 _LEAST_SECONDS: Final = 1e-6
 # Units that a pod's even share is cut into.
@@ -47,8 +47,8 @@ def expected_seconds(
 ) -> list[float]:
     """How long a cell of each stretch takes, in seconds: measured if it was, else additive in the axes on a logarithmic scale.
 
-    A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest one: they are tried
-    early, and known then. While nothing was measured at all, what the pilot found, or 1.0.
+    A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest block, so that both are
+    tried early. If nothing was measured at all, every cell takes what the pilot found, or 1.0.
     """
     logs = {
         stretch.number: math.log(max(stretch.seconds / stretch.measured, _LEAST_SECONDS))

@@ -17,21 +17,21 @@ tail, and of candidates that share the most. No two indexes hold one unit.
 again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the one that died
 had: it is released, and only a claimant with more memory may take it, alone and before anything else. If not, the
 one cell that it can be (the first that is not finished) is marked as ``lost``; once that is reported, the others of the
-unit get their chance, alone. So a cell is lost only at the most memory that there is. Who does not know its memory (0) has
-too little for a starved unit, and starves none.
+unit get their chance, alone. So a cell is lost only at the most memory that there is. A claimant that reports no memory (0)
+never gets a starved unit, and never causes one.
 
 *Order*: results come by candidate, then split, whatever order they were reported in.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
 *Stages*: the rows of a search may depend on the results before them. Once every cell is in, the index to which finishing falls
-may open more rows instead (``open_stage``); then they are claimed as the others were. Who says how many rows it knows is told
-to wait meanwhile, and of the new ones when they are there.
+may open more rows instead (``open_stage``); then they are claimed as the others were. A claimant that says how many rows it
+knows is asked to wait meanwhile, and is sent back for the new rows when they are there.
 
 *Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
 same transaction, so that it depends on no one's watching how the search ends.
 
-*Files* of a search change while it runs, and never after: the audit's row of its version tells their digests.
+*Files* of a search change while it runs, and never after: the audit's row of its version has their digests.
 
 *Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing; but for
 ``begin_again``, which is a laptop's, and of a complete search makes another one.
