@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[1]
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Beyond any search here by an order of magnitude: a side that hangs is a cell of the table, not the end of the run.
 _LIMIT_SECONDS = 900.0
-_FAREWELL_SECONDS = 20.0
+_GRACE_SECONDS = 20.0
 # Often enough for a search of a second, and far too seldom to slow it.
 _MEMORY_SAMPLE_SECONDS = 0.05
 
@@ -64,7 +64,7 @@ class SideProcess:
             return
         _pipes(self._process)[0].close()
         try:
-            self._process.wait(_FAREWELL_SECONDS)
+            self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill()
         self._process = None

@@ -184,7 +184,7 @@ def test_rows_that_were_given_back_are_there_again_for_cells_that_come_later() -
 def test_cells_may_be_added_as_the_work_goes_on() -> None:
     searched = work(Stubborn(), [{"level": level} for level in range(4)])
     here = Engine(searched, 0)
-    assert here.is_hungry
+    assert here.wants_more
     assert here.wait() == []
     seen: list[CellKey] = []
     for candidate in range(4):

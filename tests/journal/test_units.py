@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.journal.test_walk import block
-from tuningjob.journal.units import UNIT_SECONDS, Stretch, expected_seconds, parts_for, preferred, unit_end
+from tuningjob.journal.units import UNIT_SECONDS, RegionState, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import MAX_UNIT, Walk
 from tuningjob.protocol.records import Cell
 
@@ -22,7 +22,7 @@ class Queue:
         self.pods = pods
         self.elastic = elastic
         self.piloted = piloted
-        self.stretches = [Stretch(number, each.start, each.stop) for number, each in enumerate(walk.regions)]
+        self.stretches = [RegionState(number, each.start, each.stop) for number, each in enumerate(walk.regions)]
 
     def claim(self, slots: int = 1) -> list[Cell]:
         seconds = expected_seconds(self.walk.regions, self.stretches, self.piloted)
@@ -38,7 +38,7 @@ class Queue:
                 elastic=self.elastic,
                 is_piloted=self.piloted is not None,
             )
-            self.stretches[chosen] = Stretch(each.number, stop, each.stop, each.seconds, each.measured)
+            self.stretches[chosen] = RegionState(each.number, stop, each.stop, each.seconds, each.measured)
             return [self.walk.cell(place) for place in range(each.next, stop)]
         return []
 
@@ -46,7 +46,7 @@ class Queue:
         place = self.walk.place(cell)
         number = next(n for n, region in enumerate(self.walk.regions) if region.start <= place < region.stop)
         each = self.stretches[number]
-        self.stretches[number] = Stretch(number, each.next, each.stop, each.seconds + seconds, each.measured + 1)
+        self.stretches[number] = RegionState(number, each.next, each.stop, each.seconds + seconds, each.measured + 1)
 
 
 def makespan(
@@ -138,11 +138,11 @@ def test_of_what_nobody_knows_a_few_cells_are_claimed_and_then_as_many_again() -
 
 def test_where_fits_take_long_is_known_from_a_few_and_comes_first() -> None:
     walk = Walk((block(4, 8),), 32, 1, 32)
-    stretches = [Stretch(number, number, number + 1) for number in range(32)]
+    stretches = [RegionState(number, number, number + 1) for number in range(32)]
     # measured: the first row, where the second axis doubles each time, and the second row's first, ten times the first row's
     for number in range(8):
-        stretches[number] = Stretch(number, number + 1, number + 1, 2.0**number, 1)
-    stretches[8] = Stretch(8, 9, 9, 10.0, 1)
+        stretches[number] = RegionState(number, number + 1, number + 1, 2.0**number, 1)
+    stretches[8] = RegionState(8, 9, 9, 10.0, 1)
     seconds = expected_seconds(walk.regions, stretches)
     assert seconds[:9] == pytest.approx([*(2.0**number for number in range(8)), 10.0])
     assert seconds[9:16] == sorted(seconds[9:16])
@@ -153,7 +153,7 @@ def test_where_fits_take_long_is_known_from_a_few_and_comes_first() -> None:
 
 def test_nothing_measured_is_walked_in_order() -> None:
     walk = Walk((block(4, 4),), 16, 1, 16)
-    stretches = [Stretch(number, number, number + 1) for number in range(16)]
+    stretches = [RegionState(number, number, number + 1) for number in range(16)]
     assert preferred(stretches, expected_seconds(walk.regions, stretches)) == list(range(16))
 
 

@@ -344,7 +344,7 @@ class TestCache:
         cache.put_tuningjob(version(1, uid="old"))
         cache.put_tuningjob(version(2, uid="new"))
 
-        assert cache.buried(Key("n", "a")) == ("old",)
+        assert cache.tombstones(Key("n", "a")) == ("old",)
         assert cache.key_of_uid("old") is None
         assert cache.key_of_uid("new") == Key("n", "a")
 

@@ -157,7 +157,7 @@ class Cache:
         self._room = TuningJobRoom(bounds, on_out=self._put_out)
         self.on_room: Callable[[Key], None] = lambda _: None
         self._keys: dict[str, Key] = {}
-        self._buried: dict[Key, set[str]] = {}
+        self._tombstones: dict[Key, set[str]] = {}
 
     def put_tuningjob(self, body: Body, *, listing: str = "") -> Key:
         """A TuningJob as an event, our own write, or a listing of this version shows it.
@@ -176,7 +176,7 @@ class Cache:
         self.waiting.discard(key)
         replaced = self.tuningjobs.put(body, listing=listing)
         if replaced is not None:
-            self.bury(key_of(replaced), uid_of(replaced))
+            self.add_tombstone(key_of(replaced), uid_of(replaced))
         self._keys[uid_of(body)] = key
         if rank is Rank.ENDED:
             self._call_the_next()
@@ -190,7 +190,7 @@ class Cache:
             self.jobs.forget(key)
         if self.tuningjobs.uid(key) is None:
             self.waiting.discard(key)
-        self.bury(key, uid_of(body))
+        self.add_tombstone(key, uid_of(body))
         self._call_the_next()
         return key
 
@@ -206,7 +206,7 @@ class Cache:
         for body in gone:
             self._room.leave(key_of(body))
             self.jobs.forget(key_of(body))
-            self.bury(key_of(body), uid_of(body))
+            self.add_tombstone(key_of(body), uid_of(body))
             self._call_the_next()
         return gone
 
@@ -254,21 +254,21 @@ class Cache:
         """The key of a TuningJob that is there."""
         return self._keys.get(uid)
 
-    def bury(self, key: Key, uid: str) -> None:
+    def add_tombstone(self, key: Key, uid: str) -> None:
         """Note that the search of this uid has no TuningJob any more."""
         self._keys.pop(uid, None)
-        self._buried.setdefault(key, set()).add(uid)
+        self._tombstones.setdefault(key, set()).add(uid)
 
-    def buried(self, key: Key) -> tuple[str, ...]:
+    def tombstones(self, key: Key) -> tuple[str, ...]:
         """Uids under this key whose searches are to be deleted."""
-        return tuple(sorted(self._buried.get(key, ())))
+        return tuple(sorted(self._tombstones.get(key, ())))
 
     def deleted(self, key: Key, uid: str) -> None:
-        """The search of a buried uid is deleted."""
-        uids = self._buried.get(key, set())
+        """The search with a tombstone is deleted."""
+        uids = self._tombstones.get(key, set())
         uids.discard(uid)
         if not uids:
-            self._buried.pop(key, None)
+            self._tombstones.pop(key, None)
 
 
 def _slim(body: Body) -> Body:

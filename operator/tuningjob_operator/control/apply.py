@@ -1,6 +1,6 @@
 """Carry out the steps of a plan, in the journal and in the cluster. Each may be repeated with the same effect as once.
 
-What a step finds to be other than the plan had observed is told by LookAgain: the plan is then made again.
+What a step finds to be other than the plan had observed raises StaleObservation: the plan is then made again.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from tuningjob_operator.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-class LookAgain(Exception):
+class StaleObservation(Exception):
     """A step found the world to be other than observed."""
 
     def __init__(self, *, results_name_taken: bool = False, results_refused: str | None = None) -> None:
@@ -47,7 +47,7 @@ class LookAgain(Exception):
         super().__init__()
 
 
-class Hands:
+class Executor:
     """Does what a plan says."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Hands:
         self.settings = settings
 
     async def apply(self, body: Body, step: Step) -> bool:
-        """One step for this TuningJob; returns whether it opened a search. Raises LookAgain, ApiError and JournalError."""
+        """One step for this TuningJob; returns whether it opened a search. Raises StaleObservation, ApiError and JournalError."""
         if isinstance(step, OpenSearch):
             return await self._open_search(step)
         if isinstance(step, EndSearch | GiveBack | Release | Pardon):
@@ -143,7 +143,7 @@ class Hands:
             # ours from a pass that got no answer, a namesake's, or somebody else's: the next plan finds out which
             metadata = job["metadata"]
             self._cache.put_job(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
-            raise LookAgain from None
+            raise StaleObservation from None
 
     async def _scale_job(self, key: Key, search: str, step: ScaleJob) -> None:
         size = {"pods": step.pods, "deaths": step.deaths}
@@ -165,7 +165,7 @@ class Hands:
             await self._cluster.delete_job(key.namespace, name, uid=uid)
         except (NotFound, Conflict):
             self._cache.jobs.forget(key)
-            raise LookAgain from None
+            raise StaleObservation from None
         logger.info("deleted the job")
 
     async def _change_job(self, key: Key, change: Callable[[str], Awaitable[Body]]) -> None:
@@ -173,7 +173,7 @@ class Hands:
             self._cache.put_job(await change(names.job_name(key.name)))
         except (NotFound, Conflict):
             self._cache.jobs.forget(key)  # deleted, perhaps made again: the object that we knew is gone
-            raise LookAgain from None
+            raise StaleObservation from None
 
     async def _delete_tuningjob(self, body: Body) -> None:
         metadata = body["metadata"]
@@ -194,10 +194,10 @@ class Hands:
             found = await self._cluster.get_configmap(metadata["namespace"], metadata["name"])
             if not is_owned_by(found, body):
                 # never overwrite what a user may not be allowed to write: say it, and leave it
-                raise LookAgain(results_name_taken=True) from None
+                raise StaleObservation(results_name_taken=True) from None
         except ApiError as error:
             if not error.is_about_the_object:
                 raise
             # a worker's text must not keep its search from ending
             logger.warning("the results were refused", extra={"error": str(error)})
-            raise LookAgain(results_refused=error.message) from None
+            raise StaleObservation(results_refused=error.message) from None

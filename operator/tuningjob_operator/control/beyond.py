@@ -28,7 +28,7 @@ _MOST_KEYS: Final = 10_000
 
 
 class Beyond:
-    """Calls ``look``, a pass over a TuningJob that is not in the cache, for each that was given to ``notice``; ``run`` is a task."""
+    """Calls ``look``, a pass over a TuningJob that is not in the cache, for each that ``notice`` got; ``run`` is the task."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ AUTHORITY_SECONDS: Final = 30.0
 STALE_RESYNCS: Final = 3
 _TURN: Final = 20  # how many objects are taken in at a time
 _PLACES: Final = 1_000  # how many searches of the journal are looked at together
-_MOST_BURIED: Final = 10_000
+_MOST_ORPHANS: Final = 10_000
 # This many conflicts in a row do not come from other writers: what is known of the object is wrong.
 MANY_CONFLICTS: Final = 5
 
@@ -167,7 +167,7 @@ class Resync:
             beyond += await self._take_tuningjobs(namespace, present)
             await self._take_jobs(namespace)
         self._cache.beyond = beyond
-        await self._bury_orphans(array("q", sorted(present)), began)
+        await self._mark_orphans(array("q", sorted(present)), began)
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
             self._queue.add(key)
         for key in self._cache.waiting.versions():
@@ -208,9 +208,9 @@ class Resync:
                     known.add(key_of(body))
         self._cache.jobs.vanished(known, resource_version=version, covers=lambda key: _covers(namespace, key))
 
-    async def _bury_orphans(self, present: Sequence[int], began: dt.datetime) -> None:
+    async def _mark_orphans(self, present: Sequence[int], began: dt.datetime) -> None:
         """Those searches whose TuningJob is not among ``present``, sorted; of one that was opened since, nothing is known yet."""
-        after, buried = "", 0
+        after, marked = "", 0
         while places := await asyncio.to_thread(self._journal.places, after=after, before=began, most=_PLACES):
             *_, after = places
             for uid, (namespace, name) in places.items():
@@ -219,10 +219,10 @@ class Resync:
                 if self._namespaces and namespace not in self._namespaces:
                     continue
                 key = Key(namespace, name)
-                self._cache.bury(key, uid)
+                self._cache.add_tombstone(key, uid)
                 self._queue.add(key)
-                buried += 1
-            if buried >= _MOST_BURIED:
+                marked += 1
+            if marked >= _MOST_ORPHANS:
                 return  # the next resync finds the others
 
     async def run(self) -> None:

@@ -30,13 +30,13 @@ from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.contract import ApiError, ClusterApi, Conflict, NotFound
 from tuningjob_operator.cluster.surroundings import SurroundingsCache
 from tuningjob_operator.control.admitted import AdmittedSpecs
-from tuningjob_operator.control.apply import Hands, LookAgain
+from tuningjob_operator.control.apply import Executor, StaleObservation
 from tuningjob_operator.control.service_watch import ServiceWatch
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import read_spec
 from tuningjob_operator.decide.conditions import transitions
-from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, ScaleJob, View
+from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, PlanBuilder, ScaleJob
 from tuningjob_operator.decide.owned_objects import build_event, read_files
 from tuningjob_operator.decide.plan import beyond, changes_of, plan, with_service
 from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, uid_of
@@ -87,7 +87,7 @@ class Reconciler:
         self._artifacts = artifacts
         self._cache = cache
         self._settings = settings
-        self._hands = Hands(
+        self._hands = Executor(
             cluster=cluster,
             journal=journal,
             artifacts=artifacts,
@@ -118,7 +118,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""
-        for uid in self._cache.buried(key):
+        for uid in self._cache.tombstones(key):
             await self._delete_search(uid)
             self._cache.deleted(key, uid)
         body = self._cache.tuningjobs.get(key) or await self._taken_in(key)
@@ -167,7 +167,7 @@ class Reconciler:
                         self._scaled[uid_of(body)] = self._clock.monotonic()
                     if isinstance(step, OpenSearch) and applied:
                         self._remember(body, step)
-            except LookAgain as again:
+            except StaleObservation as again:
                 taken = observed.results_name_taken or again.results_name_taken
                 refused = again.results_refused or observed.results_refused
                 observed = await self._with_files(await self._observe(key, body))
@@ -233,8 +233,8 @@ class Reconciler:
         with contextlib.suppress(ApiError):
             await self._publish(body, view.planned())
 
-    def _view(self, body: Body, status: TuningJobStatus) -> View:
-        return View(
+    def _view(self, body: Body, status: TuningJobStatus) -> PlanBuilder:
+        return PlanBuilder(
             observed=Observed(tuningjob=body),
             settings=self._settings,
             now=self._clock.now(),

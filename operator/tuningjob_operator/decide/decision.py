@@ -179,7 +179,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class PlanBuilder:
     """One TuningJob in the making of its plan."""
 
     observed: Observed
@@ -194,7 +194,9 @@ class View:
         """Of the TuningJob."""
         return generation_of(self.observed.tuningjob)
 
-    def noted(self, kind: str, *, reason: str, message: str, is_true: bool = True, keep_end: bool = False) -> "View":
+    def noted(
+        self, kind: str, *, reason: str, message: str, is_true: bool = True, keep_end: bool = False
+    ) -> "PlanBuilder":
         """With this condition."""
         conditions = set_condition(
             self.conditions,
@@ -208,19 +210,19 @@ class View:
         )
         return replace(self, conditions=conditions)
 
-    def settled(self, kind: str, *, reason: str, message: str) -> "View":
+    def settled(self, kind: str, *, reason: str, message: str) -> "PlanBuilder":
         """With this condition as good news, if there was bad news of it before: nobody is told that nothing happened."""
         return self if find(self.conditions, kind) is None else self.noted(kind, reason=reason, message=message)
 
-    def without(self, kind: str) -> "View":
+    def without(self, kind: str) -> "PlanBuilder":
         """Without this condition."""
         return replace(self, conditions=drop_condition(self.conditions, kind))
 
-    def showing(self, **fields: Anything) -> "View":
+    def showing(self, **fields: Anything) -> "PlanBuilder":
         """With these fields in the status."""
         return replace(self, status=self.status.model_copy(update=fields))
 
-    def waking(self, seconds: float | None) -> "View":
+    def waking(self, seconds: float | None) -> "PlanBuilder":
         """Look at it again after this many seconds, or sooner."""
         if seconds is None:
             return self
@@ -231,7 +233,7 @@ class View:
         """The plan that asks for this observation; None if it was made."""
         return None if look in self.observed.looked else Plan(status=self.status, look=look)
 
-    def ended(self, phase: str) -> "View":
+    def ended(self, phase: str) -> "PlanBuilder":
         """At its end, now."""
         status = self.status.model_copy(update={"phase": phase, "completion_time": timestamp(self.now)})
         if status.estimate is not None:

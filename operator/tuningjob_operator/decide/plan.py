@@ -32,9 +32,9 @@ from tuningjob_operator.decide.decision import (
     Observed,
     OpenSearch,
     Plan,
+    PlanBuilder,
     PublishResults,
     Step,
-    View,
 )
 from tuningjob_operator.decide.estimate import Estimate, estimate, estimate_status, has_passed, seconds_left
 from tuningjob_operator.decide.owned_objects import build_results
@@ -51,7 +51,7 @@ from tuningjob_operator.objects import (
 from tuningjob_operator.settings import Settings
 
 # The pods of a search that has ended leave by themselves; a pod that never came to work is removed.
-FAREWELL_SECONDS: Final = 30.0
+GRACE_SECONDS: Final = 30.0
 _MAX_CREATOR: Final = 253  # as the audit keeps it
 _END_IS_TOLD_TO: Final = 60.0  # seconds
 
@@ -59,7 +59,7 @@ _END_IS_TOLD_TO: Final = 60.0  # seconds
 def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     """What to do for one TuningJob now, and what its status says then."""
     old = st.read_status(observed.tuningjob)
-    view = View(observed=observed, settings=settings, now=now, status=old, conditions=st.conditions_of(old))
+    view = PlanBuilder(observed=observed, settings=settings, now=now, status=old, conditions=st.conditions_of(old))
     if observed.tuningjob["metadata"].get("deletionTimestamp"):
         return Plan(status=old)  # its children go with it; nothing is made for the dying
     if st.has_ended(old):
@@ -103,7 +103,7 @@ def _asked(observed: Observed) -> TuningJobSpec:
     return observed.asked or read_spec(observed.tuningjob)
 
 
-def _follow(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
+def _follow(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
     """Follow the journal: the search is in the state that the journal says."""
     match progress.state:
         case SearchState.RUNNING:
@@ -138,7 +138,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
     )
 
 
-def _sized(view: View, admission: Admission) -> View:
+def _sized(view: PlanBuilder, admission: Admission) -> PlanBuilder:
     """Show what admission decided: grid, plan, the condition, and whether the spec is still the one that was admitted."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
@@ -191,7 +191,7 @@ def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
     return tuple(frozen_changes(admitted, wanted))
 
 
-def with_service(view: View, trouble: str | None) -> View:
+def with_service(view: PlanBuilder, trouble: str | None) -> PlanBuilder:
     """The condition on the results service; none if it has always been there."""
     if trouble is None:
         return view.settled(
@@ -201,7 +201,7 @@ def with_service(view: View, trouble: str | None) -> View:
     return view.noted(names.RESULTS_SERVICE, is_true=False, reason=names.UNAVAILABLE, message=message)
 
 
-def _counted(view: View, progress: Progress) -> View:
+def _counted(view: PlanBuilder, progress: Progress) -> PlanBuilder:
     """Show what the journal has counted of a search that is open."""
     begun = progress.preflight is not None or progress.done > 0
     return view.showing(
@@ -212,7 +212,7 @@ def _counted(view: View, progress: Progress) -> View:
     )
 
 
-def _measured(view: View, progress: Progress, admission: Admission, found: Estimate | None) -> View:
+def _measured(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate | None) -> PlanBuilder:
     """Show what workers have reported of it."""
     view = view.showing(best=st.best_status(progress, admission.spec.search.space))
     if found is not None:
@@ -223,7 +223,7 @@ def _measured(view: View, progress: Progress, admission: Admission, found: Estim
     return view.noted(names.PREFLIGHT, reason=reason, message=_preflight_text(progress.preflight))
 
 
-def _estimated(view: View, progress: Progress, admission: Admission, found: Estimate) -> View:
+def _estimated(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate) -> PlanBuilder:
     """Show how long the search will take. An end that has passed was wrong, so it is unknown until more was measured."""
     told = view.status.estimate.completes_at if view.status.estimate is not None else None
     runs = bool(view.status.active_pods) and progress.state is SearchState.RUNNING
@@ -249,7 +249,7 @@ def _preflight_text(preflight: Preflight) -> str:
 # --- the middle
 
 
-def _run(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+def _run(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
     """Let the search go on, unless there is a reason to end it."""
     spec = admission.spec
     view = _resumed(view, spec)
@@ -269,7 +269,7 @@ def _run(view: View, admission: Admission, found: Estimate | None, *opening: Ste
     return _end(view, end, *opening)
 
 
-def _resumed(view: View, spec: TuningJobSpec) -> View:
+def _resumed(view: PlanBuilder, spec: TuningJobSpec) -> PlanBuilder:
     if spec.suspend or not is_true(view.conditions, names.SUSPENDED):
         return view
     # as with a Job, the time before a suspension does not count
@@ -278,7 +278,7 @@ def _resumed(view: View, spec: TuningJobSpec) -> View:
     )
 
 
-def _end(view: View, end: End, *opening: Step) -> Plan:
+def _end(view: PlanBuilder, end: End, *opening: Step) -> Plan:
     if end.reason not in names.ENDED_BY_MANIFEST:
         return _failed(view, end)
     # the journal first: no pod is given anything more, and the pass after a crash comes to the same end
@@ -286,7 +286,7 @@ def _end(view: View, end: End, *opening: Step) -> Plan:
     return replace(ended, steps=(*opening, EndSearch(f"{end.reason}: {end.message}"), *ended.steps))
 
 
-def _ended_now(view: View, spec: TuningJobSpec, too_large: str | None) -> Plan | None:
+def _ended_now(view: PlanBuilder, spec: TuningJobSpec, too_large: str | None) -> Plan | None:
     """The end of a search that is to go no further; None: it goes on."""
     ordered = _order_to_end(view, spec)
     if ordered is not None:
@@ -294,14 +294,14 @@ def _ended_now(view: View, spec: TuningJobSpec, too_large: str | None) -> Plan |
     return None if too_large is None else _refused_late(view, too_large)
 
 
-def _order_to_end(view: View, spec: TuningJobSpec) -> End | None:
+def _order_to_end(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
     """Why the search is to end now, by its manifest."""
     if spec.cancel:
         return End(names.CANCELLED, f"spec.cancel is true. {_so_far(view.observed.progress)}")
     return _overdue(view, spec)
 
 
-def _plan_is_ready(view: View, spec: TuningJobSpec) -> End | None:
+def _plan_is_ready(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
     """The end of a search that was to be planned, and no more."""
     progress = view.observed.progress
     if spec.mode == "Plan" and progress is not None and progress.preflight is not None:
@@ -313,7 +313,7 @@ def _so_far(progress: Progress | None) -> str:
     return "Nothing was fitted." if progress is None else f"{progress.done} of {progress.total} fits were finished."
 
 
-def _overdue(view: View, spec: TuningJobSpec) -> End | None:
+def _overdue(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
     progress = view.observed.progress
     start_in, end_in = _deadlines(view, spec)
     if start_in is not None and start_in <= 0:
@@ -330,13 +330,13 @@ def _overdue(view: View, spec: TuningJobSpec) -> End | None:
     return None
 
 
-def _until_deadline(view: View, spec: TuningJobSpec) -> View:
+def _until_deadline(view: PlanBuilder, spec: TuningJobSpec) -> PlanBuilder:
     """Have the TuningJob looked at again when its next deadline is over."""
     start_in, end_in = _deadlines(view, spec)
     return view.waking(start_in).waking(None if spec.suspend else end_in)
 
 
-def _deadlines(view: View, spec: TuningJobSpec) -> tuple[float | None, float | None]:
+def _deadlines(view: PlanBuilder, spec: TuningJobSpec) -> tuple[float | None, float | None]:
     """How long until the search must have begun, and until it must have ended, in seconds."""
     progress = view.observed.progress
     created = parse_timestamp(view.observed.tuningjob["metadata"]["creationTimestamp"])
@@ -348,7 +348,7 @@ def _deadlines(view: View, spec: TuningJobSpec) -> tuple[float | None, float | N
     return start_in, end_in
 
 
-def _forecast_text(found: EstimateStatus | None, progress: Progress, view: View) -> str:
+def _forecast_text(found: EstimateStatus | None, progress: Progress, view: PlanBuilder) -> str:
     if found is None:
         return f"{progress.total} fits; what they take could not be measured."
     plan_ = view.status.plan
@@ -366,7 +366,7 @@ def _forecast_text(found: EstimateStatus | None, progress: Progress, view: View)
 # --- the end
 
 
-def _complete(view: View, progress: Progress) -> Plan:
+def _complete(view: PlanBuilder, progress: Progress) -> Plan:
     """Publish the answer as an object, then report it in the status."""
     steps: list[Step] = []
     failed = progress.answer.failed_fits if progress.answer is not None else progress.failed
@@ -386,13 +386,11 @@ def _complete(view: View, progress: Progress) -> Plan:
             message += f" Left out of the ConfigMap: {', '.join(results.left_out)}."
     view = view.showing(model_version=progress.model_version).ended("Complete")
     return (
-        view.waking(FAREWELL_SECONDS)
-        .noted(names.COMPLETE, reason=names.SEARCH_COMPLETE, message=message)
-        .planned(*steps)
+        view.waking(GRACE_SECONDS).noted(names.COMPLETE, reason=names.SEARCH_COMPLETE, message=message).planned(*steps)
     )
 
 
-def _refused(view: View, message: str) -> Plan:
+def _refused(view: PlanBuilder, message: str) -> Plan:
     """Refuse the manifest before anything was made."""
     with contextlib.suppress(ManifestRefused):
         view = view.showing(grid=st.grid_status(size_of(_asked(view.observed))))
@@ -414,13 +412,13 @@ def _found_too_large(old: TuningJobStatus, admission: Admission, settings: Setti
     return None
 
 
-def _refused_late(view: View, message: str) -> Plan:
+def _refused_late(view: PlanBuilder, message: str) -> Plan:
     """Refuse it once its first pod has looked. The journal ends first, as with everything that ends a search."""
     ended = _ended_by_manifest(view, End(names.MANIFEST_REFUSED, message))
     return replace(ended, steps=(EndSearch(f"{names.MANIFEST_REFUSED}: {message}"), *ended.steps))
 
 
-def _refused_by_worker(view: View, progress: Progress) -> Plan:
+def _refused_by_worker(view: PlanBuilder, progress: Progress) -> Plan:
     problems = progress.refusal.problems if progress.refusal else ()
     message = "\n".join(_problem_text(problem) for problem in problems)
     told = next((problem["reason"] for problem in problems if problem.get("reason")), None)
@@ -429,7 +427,7 @@ def _refused_by_worker(view: View, progress: Progress) -> Plan:
     return _failed(view, End(names.MANIFEST_REFUSED, message))
 
 
-def _failed_in_journal(view: View, progress: Progress) -> Plan:
+def _failed_in_journal(view: PlanBuilder, progress: Progress) -> Plan:
     """Report a failure that the journal has: by the manifest's own limits, or of a worker that could not rank or refit."""
     text = printable(progress.failure or "") or "The search failed."
     # a worker's text may begin with anything, so it is not read as a reason
@@ -438,7 +436,7 @@ def _failed_in_journal(view: View, progress: Progress) -> Plan:
     return _failed(view, End(names.SEARCH_FAILED, text, keep_end=True))
 
 
-def _ended_by_manifest(view: View, end: End) -> Plan:
+def _ended_by_manifest(view: PlanBuilder, end: End) -> Plan:
     view = view.waking(0.0)  # its pods are to be removed
     if end.reason == names.PLAN_READY:
         return view.ended("Planned").noted(names.COMPLETE, reason=end.reason, message=end.message).planned()
@@ -446,8 +444,8 @@ def _ended_by_manifest(view: View, end: End) -> Plan:
     return _failed(view, replace(end, keep_end=keep_end))
 
 
-def _failed(view: View, end: End) -> Plan:
-    view = view.ended("Failed").waking(FAREWELL_SECONDS)
+def _failed(view: PlanBuilder, end: End) -> Plan:
+    view = view.ended("Failed").waking(GRACE_SECONDS)
     return view.noted(names.FAILED, reason=end.reason, message=end.message, keep_end=end.keep_end).planned()
 
 
@@ -468,7 +466,7 @@ def seconds_to_live(tuningjob: Body, status: TuningJobStatus, settings: Settings
 def beyond(tuningjob: Body, settings: Settings, now: dt.datetime) -> Plan:
     """The plan for a TuningJob without room: its status says so, and nothing is made for it."""
     status = st.read_status(tuningjob)
-    view = View(
+    view = PlanBuilder(
         observed=Observed(tuningjob=tuningjob),
         settings=settings,
         now=now,
@@ -486,7 +484,7 @@ def beyond(tuningjob: Body, settings: Settings, now: dt.datetime) -> Plan:
     return view.noted(names.ADMITTED, is_true=False, reason=names.TOO_MANY, message=message).planned()
 
 
-def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
+def _after_the_end(view: PlanBuilder, old: TuningJobStatus) -> Plan:
     """A TuningJob that has ended stays as it is. Its pods are still removed, and it is deleted when its time to live is over."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     active = workforce.active_pods(job, tuningjob)
@@ -502,7 +500,7 @@ def _after_the_end(view: View, old: TuningJobStatus) -> Plan:
         was_ended = any(
             each.reason in names.ENDED_BY_MANIFEST for each in view.conditions if each.type in names.TERMINAL
         )
-        farewell = 0.0 if was_ended else FAREWELL_SECONDS
-        steps = workforce.stop(view) if age >= farewell else ()
-        view = view.waking(None if steps else farewell - age)
+        grace = 0.0 if was_ended else GRACE_SECONDS
+        steps = workforce.stop(view) if age >= grace else ()
+        view = view.waking(None if steps else grace - age)
     return Plan(status=status, steps=steps, wake_after=view.wake_after)

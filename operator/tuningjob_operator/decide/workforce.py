@@ -23,11 +23,11 @@ from tuningjob_operator.decide.decision import (
     Look,
     Pardon,
     Plan,
+    PlanBuilder,
     Release,
     ScaleJob,
     Step,
     SuspendJob,
-    View,
 )
 from tuningjob_operator.decide.estimate import Estimate, useful_pods
 from tuningjob_operator.decide.failure import explain, lacked_the_service
@@ -110,7 +110,7 @@ def is_short_of_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]
     return _status(job, "ready") < _expected(job)
 
 
-def stop(view: View) -> tuple[Step, ...]:
+def stop(view: PlanBuilder) -> tuple[Step, ...]:
     """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted, and has left the queue."""
     job = view.observed.job
     if job is None or not is_to_be_stopped(job, view.observed.tuningjob):
@@ -118,7 +118,7 @@ def stop(view: View) -> tuple[Step, ...]:
     return (DeleteJob(uid_of(job)),) if _queue_of(job) is not None else (SuspendJob(uid_of(job), suspend=True),)
 
 
-def suspended(view: View, *opening: Step) -> Plan:
+def suspended(view: PlanBuilder, *opening: Step) -> Plan:
     """Pause the search: its pods are removed, and nothing that it has found is lost."""
     job = view.observed.job
     view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
@@ -126,13 +126,13 @@ def suspended(view: View, *opening: Step) -> Plan:
     return view.planned(*(steps or (_giving_back(view) if not _pods_of(job) else ())))
 
 
-def _giving_back(view: View) -> tuple[Step, ...]:
+def _giving_back(view: PlanBuilder) -> tuple[Step, ...]:
     """Give back the work of pods that were killed at the end of their grace period: we did that, so no cell is blamed."""
     progress = view.observed.progress
     return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
 
-def running(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+def running(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
     """Let the search run: it has its Job, of the right size."""
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:
@@ -165,7 +165,7 @@ _REPLACED: Final = (
 )
 
 
-def _made_again(view: View, job: Body, *opening: Step) -> Plan:
+def _made_again(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
     """A Job's pods cannot be given another Secret or another address: it is made again."""
     reason, message = (
         (names.TOKEN_REPLACED, _REPLACED) if has_address(job, view.settings) else (names.SERVICE_MOVED, _MOVED)
@@ -177,7 +177,7 @@ def _made_again(view: View, job: Body, *opening: Step) -> Plan:
 # --- a Job is made
 
 
-def _begin(view: View, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
+def _begin(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
     if view.observed.progress is not None and (wait := _without_pods(view, *opening)):
         return wait
     opening += _giving_back(view)
@@ -218,7 +218,7 @@ def _begin(view: View, admission: Admission, found: Estimate | None, *opening: S
     return view.planned(*opening, CreateToken(), CreateJob(body))
 
 
-def _without_pods(view: View, *opening: Step) -> Plan | None:
+def _without_pods(view: PlanBuilder, *opening: Step) -> Plan | None:
     """The plan to wait for the pods of the Job before, because no index may have two; None if there are none."""
     if asked := view.wanting(Look.PODS):
         return asked
@@ -238,7 +238,7 @@ def _memory(progress: Progress | None, admission: Admission) -> Decimal:
     return min(parse_quantity(limit), Decimal(2 * max(progress.starved_bytes, admission.memory_bytes)))
 
 
-def _wanted(view: View, admission: Admission, found: Estimate | None, memory: Decimal) -> int:
+def _wanted(view: PlanBuilder, admission: Admission, found: Estimate | None, memory: Decimal) -> int:
     """Pods that the search can use now: one until the preflight passed, all of them under Kueue, which admits them together."""
     progress = view.observed.progress
     most = admission.pods
@@ -256,7 +256,7 @@ def _wanted(view: View, admission: Admission, found: Estimate | None, memory: De
 # --- a Job is there
 
 
-def _size(view: View, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
+def _size(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | None, *opening: Step) -> Plan:
     """Keep a running Job at its size and its pods at work."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
     deaths = _deaths(progress, job)
@@ -297,7 +297,7 @@ def _deaths(progress: Progress | None, job: Body) -> int:
     return min(progress.deaths if progress else 0, _status(job, "failed"), MAX_DEATHS)
 
 
-def _target(view: View, job: Body, admission: Admission, found: Estimate | None) -> int:
+def _target(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | None) -> int:
     """Pods that a Job is to have. A pod that is lost with its node counts as none, though Kubernetes goes on counting it."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
     memory = _memory_of(job, admission)
@@ -311,7 +311,7 @@ def _target(view: View, job: Body, admission: Admission, found: Estimate | None)
     return min(most, max(wanted, has, needed))
 
 
-def _is_short_for_long(view: View, job: Body) -> bool:
+def _is_short_for_long(view: PlanBuilder, job: Body) -> bool:
     is_short = is_short_of_pods(job, view.observed.tuningjob)
     return is_short and view.observed.unready_seconds >= PATIENCE_SECONDS
 
@@ -323,7 +323,7 @@ def _left_behind(progress: Progress | None, job: Body) -> bool:
     return _status(job, "active") <= int(job["spec"].get("parallelism", 1)) and not _status(job, "terminating")
 
 
-def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
+def _watched(view: PlanBuilder, job: Body, admission: Admission, *steps: Step) -> Plan:
     """Report why pods are not at work, once that lasts, and which pods died through no fit's fault."""
     view = view.waking(view.observed.looks_in)
     if view.observed.has_new_deaths:
@@ -355,7 +355,7 @@ def _watched(view: View, job: Body, admission: Admission, *steps: Step) -> Plan:
     return view.planned(*steps, *([Release(lost)] if lost else []))
 
 
-def _resume(view: View, job: Body, *opening: Step) -> Plan:
+def _resume(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
     queue = _queue_of(job)
     if queue is not None:
         message = f"Kueue's queue {queue} has not admitted the pods yet."
@@ -375,7 +375,7 @@ def _resume(view: View, job: Body, *opening: Step) -> Plan:
 # --- a Job has ended before the search
 
 
-def _after_failure(view: View, job: Body) -> Plan | End:
+def _after_failure(view: PlanBuilder, job: Body) -> Plan | End:
     progress = view.observed.progress
     condition = find_condition(job, "Failed") or {}
     enough = sized(_completions(job), deaths=_deaths(progress, job))["backoffLimit"]
@@ -395,13 +395,13 @@ def _after_failure(view: View, job: Body) -> Plan | End:
     return End(*explain(job, view.observed.pods), keep_end=True)
 
 
-def _pardons(view: View) -> tuple[Step, ...]:
+def _pardons(view: PlanBuilder) -> tuple[Step, ...]:
     """The pods among those looked at whose end does not count as a death of the unit that they held."""
     blameless = blameless_pods(view.observed.pods)
     return (Pardon(blameless),) if blameless else ()
 
 
-def _after_completion(view: View, job: Body) -> Plan | End:
+def _after_completion(view: PlanBuilder, job: Body) -> Plan | End:
     progress = view.observed.progress
     annotations = job["metadata"].get("annotations") or {}
     if annotations.get(names.ANNOTATION_BEGAN_AT) != _mark(progress):
@@ -422,7 +422,7 @@ def _mark(progress: Progress | None) -> str:
 # --- room
 
 
-def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> PodAllowance:
+def _room(view: PlanBuilder, admission: Admission, *, memory: Decimal, wanted: int) -> PodAllowance:
     spec, job = admission.spec, view.observed.job
     quotas = view.observed.surroundings.quotas
     if spec.queue_name is not None:
@@ -439,14 +439,14 @@ def _room(view: View, admission: Admission, *, memory: Decimal, wanted: int) -> 
     return PodAllowance(min(wanted, verdict.pods), verdict.why if verdict.pods < wanted else "")
 
 
-def _with_room(view: View, room: PodAllowance, wanted: int) -> View:
+def _with_room(view: PlanBuilder, room: PodAllowance, wanted: int) -> PlanBuilder:
     if room.pods >= wanted:
         return view.settled(names.CAPACITY, reason=names.SUFFICIENT, message="There is room for every pod.")
     message = f"Room for {room.pods} of {wanted} pods. {room.why}"
     return view.noted(names.CAPACITY, reason=names.CUT_TO_FIT, message=message).waking(QUOTA_SECONDS)
 
 
-def _waiting(view: View, why: str, *opening: Step) -> Plan:
+def _waiting(view: PlanBuilder, why: str, *opening: Step) -> Plan:
     view = view.noted(names.CAPACITY, is_true=False, reason=names.QUOTA_EXCEEDED, message=f"Waiting for room. {why}")
     return view.waking(QUOTA_SECONDS).planned(*opening)
 

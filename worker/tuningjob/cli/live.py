@@ -23,7 +23,7 @@ from tuningjob.sizing import KnownSize
 from tuningjob.threads import see_off
 
 # A bar that is not drawn anew has no thread; one that is has ended in some milliseconds.
-_FAREWELL_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 1.0
 
 
 class TimeLeft(ProgressColumn):
@@ -84,7 +84,7 @@ class LiveView:
             others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
             self._bar.stop()
             for thread in others:  # the one that draws, which nothing else has the name of
-                see_off(thread, _FAREWELL_SECONDS)
+                see_off(thread, _GRACE_SECONDS)
 
     def cells(self, results: list[CellResult]) -> None:
         """See local.Watcher."""

@@ -112,7 +112,7 @@ class Engine:
         return self.schedule.unfinished == 0
 
     @property
-    def is_hungry(self) -> bool:
+    def wants_more(self) -> bool:
         """Whether more cells would be welcome, for no process to be idle soon."""
         return self.schedule.pending < self.schedule.processes
 

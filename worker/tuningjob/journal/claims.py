@@ -28,7 +28,7 @@ from tuningjob.journal.deaths import (
     verdict,
 )
 from tuningjob.journal.schema import regions, searches, units
-from tuningjob.journal.units import Stretch, expected_seconds, parts_for, preferred, unit_end
+from tuningjob.journal.units import RegionState, expected_seconds, parts_for, preferred, unit_end
 from tuningjob.journal.walk import Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
@@ -208,7 +208,7 @@ class Claims:
 
     def _fresh(self, walk: Walk, request: ClaimRequest, *, patient: bool) -> Unit | None:
         rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
-        stretches = [Stretch(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
+        stretches = [RegionState(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
         seconds = expected_seconds(walk.regions, stretches, piloted)
         order = preferred(stretches, seconds)
@@ -218,7 +218,7 @@ class Claims:
             row = self._connection.execute(_LOCK_REGION[patient], this).one_or_none()
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it
                 continue
-            stretches[position] = Stretch(row.number, row.next, row.stop, row.seconds, row.measured)
+            stretches[position] = RegionState(row.number, row.next, row.stop, row.seconds, row.measured)
             stop = unit_end(
                 walk,
                 stretches,

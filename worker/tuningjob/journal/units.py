@@ -27,7 +27,7 @@ _GUESSED: Final = 6
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RegionState:
     """What is left of a region, and what was measured in it: the seconds of so many cells."""
 
     number: int
@@ -43,7 +43,7 @@ def parts_for(pods: int) -> int:
 
 
 def expected_seconds(
-    regions: Sequence[Region], stretches: Sequence[Stretch], piloted: float | None = None
+    regions: Sequence[Region], stretches: Sequence[RegionState], piloted: float | None = None
 ) -> list[float]:
     """How long a cell of each stretch takes, in seconds: measured if it was, else additive in the axes on a logarithmic scale.
 
@@ -71,7 +71,7 @@ def expected_seconds(
     for (block, axis, _), effect in effects.items():
         dearest[block, axis] = max(dearest[block, axis], effect)
 
-    def expected(stretch: Stretch) -> float:
+    def expected(stretch: RegionState) -> float:
         if stretch.number in logs:
             return math.exp(logs[stretch.number])
         block, digits = regions[stretch.number].block, regions[stretch.number].digits
@@ -81,7 +81,7 @@ def expected_seconds(
     return [expected(stretch) for stretch in stretches]
 
 
-def preferred(stretches: Sequence[Stretch], seconds: Sequence[float]) -> list[int]:
+def preferred(stretches: Sequence[RegionState], seconds: Sequence[float]) -> list[int]:
     """Positions of the stretches with something left: where a fit takes longest first, then in the order of the walk."""
     left = [position for position, stretch in enumerate(stretches) if stretch.next < stretch.stop]
     return sorted(left, key=lambda position: (-seconds[position], stretches[position].number))
@@ -89,7 +89,7 @@ def preferred(stretches: Sequence[Stretch], seconds: Sequence[float]) -> list[in
 
 def unit_end(
     walk: Walk,
-    stretches: Sequence[Stretch],
+    stretches: Sequence[RegionState],
     seconds: Sequence[float],
     chosen: int,
     *,

@@ -19,7 +19,7 @@ from tuningjob.search.outbox import Outbox
 from tuningjob.threads import see_off
 
 # An errand that takes longer is left behind with its thread: the process is about to end.
-_FAREWELL_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 1.0
 # Nothing more is wanted of a search that has ended so. (One that is complete may be told a cell again: that changes nothing.)
 _ENDED_IN_VAIN: Final = frozenset({SearchState.FAILED, SearchState.REFUSED})
 
@@ -81,7 +81,7 @@ class Courier:
         with self._work:
             self._closing = True
             self._work.notify()
-        see_off(self._thread, _FAREWELL_SECONDS)
+        see_off(self._thread, _GRACE_SECONDS)
 
     def send(self, results: Sequence[CellResult]) -> None:
         """Have finished cells delivered."""

@@ -49,7 +49,7 @@ _POLL_SECONDS: Final = 0.25
 WAIT_SECONDS: Final = 1.0
 # While an answer is on its way the engine is looked at for so short a time, then twice as long, and so on: the answer is
 # mostly there in some milliseconds, and processes may be idle.
-_GLANCE_SECONDS: Final = 0.002
+_FIRST_POLL_SECONDS: Final = 0.002
 
 
 @dataclass
@@ -217,7 +217,7 @@ class _Loop:
         self.alone: deque[Cell] = deque()
         self.drained = False
         self.empty_handed = False
-        self.glance = _GLANCE_SECONDS
+        self.next_poll = _FIRST_POLL_SECONDS
 
     def run(self) -> Next:
         try:
@@ -253,9 +253,9 @@ class _Loop:
         if self.empty_handed:
             # what others held may have come back, or finishing may fall to us: that is known once all of ours is in
             self._send()
-        if self.empty_handed or (self.engine.is_hungry and not self.drained):
+        if self.empty_handed or (self.engine.wants_more and not self.drained):
             self.courier.ask(deliver_first=self.empty_handed)
-            self.glance = _GLANCE_SECONDS
+            self.next_poll = _FIRST_POLL_SECONDS
 
     def _begin(self, unit: Unit, known: Set[Cell]) -> None:
         self.worker.has_begun = True
@@ -301,8 +301,8 @@ class _Loop:
         if self.finished:
             patience = min(patience, max(0.0, self.sent_at + REPORT_SECONDS - self.worker.clock()))
         if self.courier.is_asking:
-            patience = min(patience, self.glance)
-            self.glance *= 2
+            patience = min(patience, self.next_poll)
+            self.next_poll *= 2
         return patience
 
     def _evaluated(self, timeout: float) -> list[Evaluated]:

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from tuningjob.engine.processes.protocol import Error, TaskT, ValueT, WorkersEnd
 
 # So long a value may wait for others: a message for each that took a millisecond would cost the parent a twentieth of a core.
-_COMPANY_SECONDS: Final = 0.02
+_BATCH_SECONDS: Final = 0.02
 _SHORTEST_SECONDS: Final = 1e-6  # setitimer takes 0 for "never"
 
 
@@ -37,13 +37,13 @@ class _Outbox:
     def step(self) -> None:
         """Another step begins. If the one before was long, this may be, too: what has come is not to wait for it."""
         now = time.monotonic()
-        if now - self._stepped >= _COMPANY_SECONDS:
+        if now - self._stepped >= _BATCH_SECONDS:
             self.flush()
         self._stepped = now
 
     def add(self, value: object) -> None:
         self._values.append(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-        if time.monotonic() - self._sent >= _COMPANY_SECONDS:
+        if time.monotonic() - self._sent >= _BATCH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
