@@ -11,12 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, bindparam, case, or_, select
+from sqlalchemy import Connection, Row
 
 from tuningjob.errors import JournalMismatch
+from tuningjob.journal import statements
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.deaths import (
-    AFTER_A_LOSS,
     ALONE_FROM,
     LOST_FROM,
     DeathCount,
@@ -38,98 +38,6 @@ _ORDER: Final = TypeAdapter(
     tuple[tuple[Block, ...], int] | tuple[tuple[Block, ...], int, int] | tuple[tuple[Block, ...], int, int, int]
 )
 _PREFLIGHT: Final = TypeAdapter(Preflight)
-
-# Made once: see journal.cells.
-_NEAR: Final = (
-    select(units.c.id, units.c.start, units.c.stop)
-    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
-    .where(units.c.start <= bindparam("last"), units.c.stop > bindparam("first"))
-    .order_by(units.c.id)
-)
-_FINISHED: Final = (
-    units.update()
-    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
-    .values(
-        remaining=units.c.remaining - bindparam("count"),
-        # the cell that is lost is among them: the others of the unit get their chance, alone
-        deaths=case((units.c.deaths >= LOST_FROM, ALONE_FROM), else_=units.c.deaths),
-        victims=case((units.c.deaths >= LOST_FROM, dump_victims(AFTER_A_LOSS)), else_=units.c.victims),
-    )
-)
-_MEASURED: Final = (
-    regions.update()
-    .where(regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region"))
-    .values(
-        seconds=regions.c.seconds + bindparam("more_seconds"),
-        measured=regions.c.measured + bindparam("more"),
-    )
-)
-_OWN: Final = (
-    select(units)
-    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder == bindparam("index"))
-    .order_by(units.c.id)
-)
-_HELD_BY: Final = (
-    select(units)
-    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
-    .where(units.c.remaining > 0, units.c.holder == bindparam("index"))
-    .with_for_update()
-)
-# what only a claimant with so much memory can have comes first
-_GIVEN_BACK: Final = (
-    select(units)
-    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder.is_(None))
-    .where(or_(units.c.starved == 0, units.c.starved < bindparam("memory")))
-    .order_by(units.c.starved.desc(), units.c.id)
-    .limit(1)
-)
-_REGION: Final = select(regions).where(
-    regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region")
-)
-# keyed by whether to wait for what another transaction has locked
-_LOCK_GIVEN_BACK: Final = {patient: _GIVEN_BACK.with_for_update(skip_locked=not patient) for patient in (False, True)}
-_LOCK_REGION: Final = {patient: _REGION.with_for_update(skip_locked=not patient) for patient in (False, True)}
-_TAKE: Final = (
-    regions.update()
-    .where(regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region"))
-    .values(next=bindparam("to"))
-)
-_ADD_UNIT: Final = units.insert().values(
-    search_id=bindparam("search"),
-    id=bindparam("first"),
-    start=bindparam("first"),
-    stop=bindparam("to"),
-    remaining=bindparam("count"),
-    holder=bindparam("index"),
-    claimant=bindparam("by"),
-    memory=bindparam("bytes"),
-    deaths=0,
-)
-_CHANGED: Final = (
-    searches.update()
-    .where(searches.c.id == bindparam("search"))
-    .values(deaths=searches.c.deaths + bindparam("more_deaths"), revision=searches.c.revision + 1)
-)
-_LOCK_HELD: Final = (
-    select(units.c.id)
-    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
-    .where(units.c.holder.between(bindparam("first"), bindparam("last")))
-    .order_by(units.c.id)
-    .with_for_update()
-)
-_FREE: Final = (
-    units.update()
-    .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
-    .values(holder=None, claimant=None)
-)
-_SUSPECTS: Final = (
-    select(units)
-    .where(units.c.search_id == bindparam("search"), units.c.remaining > 0)
-    .where(or_(units.c.claimant.is_not(None), units.c.victims.is_not(None)))
-    .order_by(units.c.id)
-)
-_FOUND: Final = select(searches.c.preflight).where(searches.c.id == bindparam("search"))
-_REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
 
 
 @functools.lru_cache(maxsize=256)
@@ -155,25 +63,25 @@ class Claims:
 
     # --- giving
 
-    def next_unit(self, request: ClaimRequest, *, patient: bool) -> Unit | None:
+    def next_unit(self, request: ClaimRequest, *, wait: bool) -> Unit | None:
         """What its index left, else what was given back, else a fresh one. None: there is nothing now.
 
-        ``patient``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
+        ``wait``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
         was starved, and is anybody's from the end of this transaction on; ask in another one.
         """
         own = self._own(request)
         if own is not None or self.has_freed:
             return own
-        unit = self._given_back(request, patient=patient)
-        return unit or self._fresh(walk_of(self._row), request, patient=patient)
+        unit = self._given_back(request, wait=wait)
+        return unit or self._fresh(walk_of(self._row), request, wait=wait)
 
     def _own(self, request: ClaimRequest) -> Unit | None:
-        for found in self._connection.execute(_OWN, {"search": self._row.id, "index": request.index}).all():
+        for found in self._connection.execute(statements.OWN, {"search": self._row.id, "index": request.index}).all():
             if found.id in request.holding:
                 continue
             # the operator may give it back, or pardon its claimant, just now
             this = {"search": self._row.id, "unit": found.id, "index": request.index}
-            unit = self._connection.execute(_HELD_BY, this).one_or_none()
+            unit = self._connection.execute(statements.HELD_BY, this).one_or_none()
             if unit is None:
                 continue
             return self._resumed(unit, request)
@@ -193,29 +101,29 @@ class Claims:
         elif (unit.claimant or "", unit.memory) != (request.claimant, request.memory):
             self._change(unit, claimant=request.claimant or None, memory=request.memory)
         if has_died or self.has_freed:
-            self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": int(has_died)})
+            self._connection.execute(statements.CHANGED, {"search": self._row.id, "more_deaths": int(has_died)})
         return None if self.has_freed else self._unit(unit, found.deaths)
 
-    def _given_back(self, request: ClaimRequest, *, patient: bool) -> Unit | None:
+    def _given_back(self, request: ClaimRequest, *, wait: bool) -> Unit | None:
         this = {"search": self._row.id, "memory": request.memory}
-        unit = self._connection.execute(_LOCK_GIVEN_BACK[patient], this).one_or_none()
+        unit = self._connection.execute(statements.locking(statements.GIVEN_BACK, wait=wait), this).one_or_none()
         if unit is None:
             return None
         self._change(unit, holder=request.index, claimant=request.claimant or None, memory=request.memory)
         if unit.starved:
-            self._connection.execute(_CHANGED, {"search": self._row.id, "more_deaths": 0})
+            self._connection.execute(statements.CHANGED, {"search": self._row.id, "more_deaths": 0})
         return self._unit(unit, unit.deaths)
 
-    def _fresh(self, walk: Walk, request: ClaimRequest, *, patient: bool) -> Unit | None:
-        rows = self._connection.execute(_REGIONS, {"search": self._row.id}).all()
+    def _fresh(self, walk: Walk, request: ClaimRequest, *, wait: bool) -> Unit | None:
+        rows = self._connection.execute(statements.REGIONS, {"search": self._row.id}).all()
         stretches = [RegionState(row.number, row.next, row.stop, row.seconds, row.measured) for row in rows]
         piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
         seconds = expected_seconds(walk.regions, stretches, piloted)
         order = preferred(stretches, seconds)
         # when waiting, lock regions in key order: one that was emptied meanwhile stays locked while we wait for the next
-        for position in sorted(order) if patient else order:
+        for position in sorted(order) if wait else order:
             this = {"search": self._row.id, "region": stretches[position].number}
-            row = self._connection.execute(_LOCK_REGION[patient], this).one_or_none()
+            row = self._connection.execute(statements.locking(statements.REGION, wait=wait), this).one_or_none()
             if row is None or row.next >= row.stop:  # locked by another, or emptied by it
                 continue
             stretches[position] = RegionState(row.number, row.next, row.stop, row.seconds, row.measured)
@@ -230,17 +138,17 @@ class Claims:
                 elastic=request.memory > 0,
                 is_piloted=piloted is not None,
             )
-            self._connection.execute(_TAKE, {**this, "to": stop})
+            self._connection.execute(statements.TAKE, {**this, "to": stop})
             # disjoint pieces of the walk: where one begins names it
             piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}
             given = {"index": request.index, "by": request.claimant or None, "bytes": request.memory}
-            self._connection.execute(_ADD_UNIT, {**piece, **given})
+            self._connection.execute(statements.ADD_UNIT, {**piece, **given})
             return Unit(id=row.next, cells=tuple(walk.cells(row.next, stop)))
         return None
 
     def _piloted(self) -> float | None:
         """What the pilot says of the seconds of a cell, if there was one."""
-        preflight = self._connection.execute(_FOUND, {"search": self._row.id}).scalar_one()
+        preflight = self._connection.execute(statements.FOUND, {"search": self._row.id}).scalar_one()
         pilot = _PREFLIGHT.validate_json(preflight).pilot if preflight else None
         return pilot.cell_seconds.expected if pilot is not None and pilot.cells else None
 
@@ -303,19 +211,21 @@ class Claims:
     def free(self, first: int, last: int) -> bool:
         """What these indexes hold is anybody's; whether they held anything."""
         held = {"search": self._row.id, "first": first, "last": last}
-        found = self._connection.execute(_LOCK_HELD, held).scalars().all()
+        found = self._connection.execute(statements.LOCK_HELD, held).scalars().all()
         if found:
-            self._connection.execute(_FREE, [{"search": self._row.id, "unit": unit} for unit in found])
+            self._connection.execute(statements.FREE, [{"search": self._row.id, "unit": unit} for unit in found])
         return bool(found)
 
     def pardon(self, pods: Collection[str]) -> None:
         """See ``SqlJournal.pardon``."""
         this = {"search": self._row.id}
-        near = [unit.id for unit in self._connection.execute(_SUSPECTS, this) if _is_concerned(unit, pods)]
+        near = [unit.id for unit in self._connection.execute(statements.SUSPECTS, this) if _is_concerned(unit, pods)]
         if not near:
             return
         undone = 0
-        for unit in self._connection.execute(_SUSPECTS.where(units.c.id.in_(near)).with_for_update(), this).all():
+        for unit in self._connection.execute(
+            statements.SUSPECTS.where(units.c.id.in_(near)).with_for_update(), this
+        ).all():
             before = load_victims(unit.victims)
             after = pardoned(before, pods)
             found = verdict(after, self._row.memory_limit)
@@ -323,7 +233,7 @@ class Claims:
             if unit.claimant and is_of(unit.claimant, pods):
                 self._change(unit, claimant=None)
             undone += len(before) - len(after)
-        self._connection.execute(_CHANGED, {**this, "more_deaths": -undone})
+        self._connection.execute(statements.CHANGED, {**this, "more_deaths": -undone})
 
     # --- taking in
 
@@ -332,7 +242,7 @@ class Claims:
         near = {"search": self._row.id, "first": min(places), "last": max(places)}
         left = set(places)
         changes = []
-        for unit in self._connection.execute(_NEAR, near):
+        for unit in self._connection.execute(statements.NEAR, near):
             inside = [place for place in left if unit.start <= place < unit.stop]
             if inside:
                 left.difference_update(inside)
@@ -340,7 +250,7 @@ class Claims:
         if left:
             cell = walk_of(self._row).cell(min(left))
             raise JournalMismatch(f"a reported cell must be one that was claimed, but got {cell}")
-        self._connection.execute(_FINISHED, changes)
+        self._connection.execute(statements.FINISHED, changes)
 
     def measured(self, seconds: Mapping[int, float]) -> None:
         """How long the cells at these places took."""
@@ -355,7 +265,7 @@ class Claims:
             {"search": self._row.id, "region": number, "more_seconds": total[number], "more": count[number]}
             for number in sorted(count)
         ]
-        self._connection.execute(_MEASURED, changes)
+        self._connection.execute(statements.MEASURED, changes)
 
 
 def _is_concerned(unit: Row[Any], pods: Collection[str]) -> bool:

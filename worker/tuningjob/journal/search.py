@@ -115,7 +115,7 @@ class SqlSearch(SearchJournal):
 
     @override
     def claim(self, request: ClaimRequest) -> Claim:
-        patient = False
+        wait = False
         while True:
             with rows.joined(self._database, self._id) as (connection, row):
                 if row.state != SearchState.RUNNING.value:
@@ -128,15 +128,15 @@ class SqlSearch(SearchJournal):
                     return Claim(next=Next.STAGE)
                 claims = Claims(connection, row)
                 if row.walk is not None:
-                    unit = claims.next_unit(request, patient=patient)
+                    unit = claims.next_unit(request, wait=wait)
                     if unit is not None:
                         return Claim(next=Next.EVALUATE, unit=unit)
-                    if patient and not claims.has_freed:
+                    if wait and not claims.has_freed:
                         return Claim(next=self._after_the_last(connection, row, request))
             if row.walk is None:
                 self._cut()
             elif not claims.has_freed:
-                patient = True
+                wait = True
 
     def _after_the_last(self, connection: Connection, row: Row[Any], request: ClaimRequest) -> Next:
         """Nothing is left to be claimed: whether finishing falls to this index."""
