@@ -30,7 +30,7 @@ from tuningjob.search.pilot import PLAN_SECONDS, run_pilot
 from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
-from tuningjob.search.run import Worker
+from tuningjob.search.run import Conclusion, Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.sizing import KnownSize, check_limit, n_jobs_of, pods_of, size_of, size_warning
 
@@ -243,11 +243,13 @@ def _open(journal: SqlJournal, search_id: str, size: KnownSize) -> KnownSize:
     return replace(size, candidates=rows - size.beside, later=0)
 
 
-def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> tuple[Results, Answer, int]:
-    """The results, the answer and its version. A version that has its files is not fitted again: they stay the ones it means."""
+def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> Conclusion:
+    """Finish the search. A version that has its files is not fitted again: they stay the ones that it means."""
     whole = all((files / name).is_file() for name in RESULT_FILES if name not in TOLD_FILES)
     if before.answer is not None and before.model_version is not None and whole:
-        return gather(worker.problem, journal.view(before.id).results()), before.answer, before.model_version
+        return Conclusion(
+            gather(worker.problem, journal.view(before.id).results()), before.answer, before.model_version
+        )
     finished = worker.finish(files, hand_in=lambda folder: _tell(journal, before.id, folder))
     for name in RESULT_FILES:
         with suppress(OSError):  # a link to it stands where users write: they shall not change a version by mistake

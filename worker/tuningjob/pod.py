@@ -39,7 +39,7 @@ from tuningjob.errors import (
 from tuningjob.manifest import load_spec, wellknown
 from tuningjob.manifest.code import CODE_PATH
 from tuningjob.protocol.code import first_few, other_code
-from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchRecord, SearchState
+from tuningjob.protocol.records import Preflight, Refusal, SearchRecord, SearchState
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob.search import pilot
 from tuningjob.search.cells import preflight_of
@@ -47,8 +47,7 @@ from tuningjob.search.own_code import bring_in
 from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.reasons import Reason, error_text
-from tuningjob.search.results import Results
-from tuningjob.search.run import Worker
+from tuningjob.search.run import Conclusion, Worker
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.sizing import n_jobs_within
 
@@ -238,7 +237,7 @@ def _survive(worker: Worker) -> bool | None:
         return None
 
 
-def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> tuple[Results, Answer, int]:
+def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> Conclusion:
     try:
         return worker.finish(folder, hand_in=journal.upload_all)
     except ArtifactRefused as refused:

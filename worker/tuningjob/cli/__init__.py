@@ -4,6 +4,9 @@ searches on a cluster (``cli.cluster``), and what became of searches (``cli.audi
 Exit codes: 0 done; 2 bad use, a refused manifest, a model key or a version that is not there, or none in use (stderr
 says what it must be, what it got, what to do); 3 failed: the search, the journal, a digest; 4 the results service or
 the cluster did not answer; 130 stopped by Ctrl-C and 143 by SIGTERM, with what is finished kept.
+
+Commands import in their functions what only they need: scikit-learn takes a second and SQLAlchemy a third of one, and a command
+that prints parameters needs neither. numpy, too, is imported only once the thread caps are set.
 """
 
 import sys
@@ -18,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     cap_threads()
     try:
         # an installation without the extra has no click
-        from tuningjob.cli.command import main as run  # noqa: PLC0415
+        from tuningjob.cli.command import main as run
 
         code = run(arguments)
     except ModuleNotFoundError as error:

@@ -88,7 +88,7 @@ def history(key: str, where: Where, *, as_json: bool) -> None:
         rows = audit.history(key)
         in_use = None if as_json else _version_in_use(audit, key)
     if as_json:
-        from tuningjob.protocol.audit import AuditRow  # noqa: PLC0415  what shows a table starts without it
+        from tuningjob.protocol.audit import AuditRow
 
         print_json(list[AuditRow], rows)
         return
@@ -212,7 +212,7 @@ def blessings(key: str, where: Where, *, as_json: bool) -> None:
     with opened(where, key) as audit:
         found = audit.blessings(key)
     if as_json:
-        from tuningjob.protocol.audit import Blessing  # noqa: PLC0415  what shows a table starts without it
+        from tuningjob.protocol.audit import Blessing
 
         print_json(list[Blessing], found)
         return
@@ -261,7 +261,7 @@ def _act(where: Where, key: str, act: "Callable[[AuditSource], Blessing]", *, as
     with opened(where, key) as audit:
         done = act(audit)
     if as_json:
-        from tuningjob.protocol.audit import Blessing  # noqa: PLC0415  what prints a sentence starts without it
+        from tuningjob.protocol.audit import Blessing
 
         print_json(Blessing, done)
         return

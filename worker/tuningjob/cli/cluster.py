@@ -34,7 +34,7 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _connected(namespace: str | None, context: str | None, kubeconfig: Path | None) -> Iterator["Cluster"]:
-    from tuningjob.cluster.client import Cluster  # noqa: PLC0415  what talks to no cluster starts without it
+    from tuningjob.cluster.client import Cluster
 
     try:
         cluster = Cluster(namespace, context=context, kubeconfig=kubeconfig)

@@ -44,7 +44,7 @@ for command in (
 
 def main(arguments: list[str] | None) -> int:
     """Run the command; its exit code."""
-    from tuningjob.search.stop import Terminated  # noqa: PLC0415  light: it imports signal alone
+    from tuningjob.search.stop import Terminated
 
     try:
         ended = cli.main(arguments, standalone_mode=False)

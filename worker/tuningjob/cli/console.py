@@ -67,13 +67,13 @@ def warn(sentence: str) -> None:
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """A parameter's value, or all of them, sorted."""
-    import json  # noqa: PLC0415  what shows no parameters starts without it
+    import json
 
     return json.dumps(value, indent=indent, sort_keys=True)
 
 
 def print_json(kind: Anything, value: object) -> None:
     """A record, or several, as JSON for machines; NaN as the string."""
-    from pydantic import TypeAdapter  # noqa: PLC0415  what needs no JSON starts without it
+    from pydantic import TypeAdapter
 
     sys.stdout.write(TypeAdapter(kind).dump_json(value, indent=2).decode() + "\n")

@@ -57,7 +57,7 @@ def fetch_files(
 
 def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
     """What is to be fetched: with the digests and library versions of the others, whichever are asked for."""
-    from tuningjob.artifacts.downloads import hold_to_audit  # noqa: PLC0415  what downloads nothing starts without it
+    from tuningjob.artifacts.downloads import hold_to_audit
 
     there = {entry.name: entry for entry in audit.files(row)}
     if not there:
@@ -86,7 +86,7 @@ def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]"
     They are fetched and checked in a folder of their own, and only then get their places, the one with the digests last: where
     that one is, the others are. A run that was interrupted goes on from the files that are in place.
     """
-    from tuningjob.artifacts.downloads import check_files  # noqa: PLC0415  what downloads nothing starts without it
+    from tuningjob.artifacts.downloads import check_files
 
     folder.mkdir(parents=True, exist_ok=True)
     missing = [entry for entry in wanted if not _is_there(folder / entry.name, entry) or entry.name == SIDECAR_FILE]
@@ -105,7 +105,7 @@ def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]"
 
 def _is_there(path: Path, entry: "Artifact") -> bool:
     """Whether a file was downloaded before. Raises BadUse where another is in its place."""
-    from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415
+    from tuningjob.artifacts.store import artifact_at
 
     if not path.exists():
         return False

@@ -95,7 +95,7 @@ def _files(place: str, version: int | None, where: Where, *, with_model: bool) -
 def _to_tables(table: Path, csv: Path | None, parquet: Path | None) -> None:
     if not (csv or parquet):
         return
-    from tuningjob.exports.to_tables import write_csv, write_parquet  # noqa: PLC0415  pandas only for who needs it
+    from tuningjob.exports.to_tables import write_csv, write_parquet
 
     for path, write in ((csv, write_csv), (parquet, write_parquet)):
         if path is not None:
@@ -113,16 +113,16 @@ def _to_tools(
     children: int,
     model: bool,
 ) -> None:
-    from tuningjob.reread import table_again  # noqa: PLC0415  after the thread caps are set
+    from tuningjob.reread import table_again
 
     table = table_again(path, name=name)
     try:
         if optuna is not None:
-            from tuningjob.exports import to_optuna  # noqa: PLC0415  an extra
+            from tuningjob.exports import to_optuna
 
             out.print(f"{optuna}: a study of {to_optuna.write_study(table, optuna):,} trials")
         if mlflow is not None:
-            from tuningjob.exports import to_mlflow  # noqa: PLC0415  an extra
+            from tuningjob.exports import to_mlflow
 
             run = to_mlflow.log_search(
                 table, path.parent, mlflow, experiment=experiment or name, children=children, model=model

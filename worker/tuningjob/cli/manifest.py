@@ -20,8 +20,8 @@ def manifest(target: str, data: str, name: str | None, groups: str | None) -> No
     The script is imported, so what it does at its top level it does: let it fit under `if __name__ == "__main__":`.
     """
     # scikit-learn is imported only where it is needed, and after the thread caps are set
-    from tuningjob.search.script import object_of  # noqa: PLC0415
-    from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415
+    from tuningjob.search.script import object_of
+    from tuningjob.search.to_manifest import to_manifest
 
     with object_of(target) as search:
         written = to_manifest(

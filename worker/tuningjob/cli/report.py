@@ -47,7 +47,7 @@ def _of_folder(folder: Path, output: Path | None) -> Path:
     )
     if table is None:
         raise BadUse(str(Problem("FOLDER", f"a folder with a {CV_RESULTS_CSV_FILE}", str(folder))))
-    from tuningjob.reread import judged_again  # noqa: PLC0415  after the thread caps are set
+    from tuningjob.reread import judged_again
 
     told = judged_again(table)
     there = output or folder

@@ -39,9 +39,9 @@ def run(file: Path, output: Path | None) -> None:
     Of a manifest with spec.mode: Plan, print what it would be and cost, and run nothing.
     """
     # scikit-learn is imported only where it is needed, and after the thread caps are set
-    from tuningjob import local  # noqa: PLC0415
-    from tuningjob.cli.live import LiveView  # noqa: PLC0415
-    from tuningjob.search.stop import Stop  # noqa: PLC0415
+    from tuningjob import local
+    from tuningjob.cli.live import LiveView
+    from tuningjob.search.stop import Stop
 
     manifest = _load(file)
     output = output or RESULTS / model_key(manifest)
@@ -89,8 +89,8 @@ def validate(file: Path) -> None:
     """Check everything that can be checked here: the manifest, the estimator, parameters, scorer, data, and a first fit."""
     manifest = _load(file)
     check_limit(size_of(manifest.spec), manifest.spec)
-    from tuningjob.search import probe, problem  # noqa: PLC0415  after the thread caps are set
-    from tuningjob.search.beside import importable  # noqa: PLC0415
+    from tuningjob.search import probe, problem
+    from tuningjob.search.beside import importable
 
     data = manifest.spec.data
     elsewhere = (data.persistent_volume_claim or data.config_map) and not (
@@ -123,7 +123,7 @@ def _with_path(problem: Problem) -> Problem:
     ):
         return problem
     try:
-        from tuningjob.search.paths import whole_path  # noqa: PLC0415  it imports scikit-learn
+        from tuningjob.search.paths import whole_path
 
         meant = whole_path(problem.got.strip("'"), cutoff=0.8)
     except ImportError:
@@ -143,7 +143,7 @@ def _warn(found: Size) -> None:
 
 
 def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
-    from tuningjob.search.results import leaderboard  # noqa: PLC0415  after the thread caps are set
+    from tuningjob.search.results import leaderboard
 
     board = leaderboard(outcome.results, _LEADERBOARD_ROWS)
     titles = [_title(str(name), outcome.results.metric) for name in board.columns]

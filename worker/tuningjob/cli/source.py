@@ -136,14 +136,14 @@ class JournalSource(AuditSource):
 
     @override
     def files(self, row: "AuditRow") -> "list[Artifact]":
-        from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415  what asks for no files starts without it
+        from tuningjob.artifacts.store import artifact_at
 
         folder = self._folder_of(row)
         return [artifact_at(folder / name) for name in RESULT_FILES if folder and (folder / name).is_file()]
 
     @override
     def fetch(self, row: "AuditRow", entry: "Artifact", target: Path) -> None:
-        from tuningjob.artifacts.store import artifact_at  # noqa: PLC0415
+        from tuningjob.artifacts.store import artifact_at
 
         folder = self._folder_of(row)
         if folder is not None:
@@ -242,7 +242,7 @@ def _checked_key(_context: click.Context, _parameter: click.Parameter, value: st
 
 def checked_key(value: str) -> str:
     """A model key. Raises BadUse for what is none."""
-    from tuningjob.manifest.fields import MODEL_KEY  # noqa: PLC0415  what is asked for no key starts without it
+    from tuningjob.manifest.fields import MODEL_KEY
 
     if len(value) > _MAX_KEY or not re.fullmatch(MODEL_KEY, value):
         raise BadUse(
@@ -285,7 +285,7 @@ def _journal(path_or_url: str, where: Where) -> Iterator[AuditSource]:
     url = path_or_url if path is None else f"sqlite:///{path}"
     if path is not None:
         _must_be_there(path)
-    from tuningjob.journal.sql import SqlJournal  # noqa: PLC0415  what needs no database starts without it
+    from tuningjob.journal.sql import SqlJournal
 
     _must_be_a_journal(url, None if path is None else str(path))
     journal = SqlJournal(url)
@@ -319,8 +319,8 @@ def _must_be_there(path: Path) -> None:
 
 def _must_be_a_journal(url: str, name: str | None) -> None:
     """The same, of what is in the database. Raises JournalError for one that does not answer, BadUse for what is no such URL."""
-    from tuningjob.journal.database import Database  # noqa: PLC0415
-    from tuningjob.journal.migrations import why_none  # noqa: PLC0415
+    from tuningjob.journal.database import Database
+    from tuningjob.journal.migrations import why_none
 
     try:
         database = Database(url, look_only=True)
@@ -341,9 +341,9 @@ def _no_journal(name: str, got: str) -> BadUse:
 
 @contextmanager
 def _service(url: str, where: Where) -> Iterator[AuditSource]:
-    import ssl  # noqa: PLC0415  the network's libraries only where there is a network
+    import ssl
 
-    from tuningjob.remote.audit import HttpAudit  # noqa: PLC0415
+    from tuningjob.remote.audit import HttpAudit
 
     split = urlsplit(url)
     if split.scheme not in {"http", "https"} or not split.hostname:
@@ -369,7 +369,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _person(where: Where) -> tuple[str, str]:
     """The token and the namespace of the person who asks: from options, then the environment, then the kubeconfig."""
-    from tuningjob.remote.kubeconfig import KubeconfigRefused, current_context, read_token  # noqa: PLC0415
+    from tuningjob.remote.kubeconfig import KubeconfigRefused, current_context, read_token
 
     try:
         given = read_token(where.token_file) if where.token_file else os.environ.get(ENV_TOKEN, "").strip()
@@ -389,7 +389,7 @@ def _person(where: Where) -> tuple[str, str]:
 
 def user() -> str:
     """Who is at this machine."""
-    import getpass  # noqa: PLC0415
+    import getpass
 
     try:
         return getpass.getuser()

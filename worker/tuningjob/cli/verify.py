@@ -65,7 +65,7 @@ def verify(
     Of a folder of results (results/NAME), or of a TuningJob on the cluster, with the data in --data. If a score differs, what
     else does is named: versions, data, code, CPU. Exit code 3 then.
     """
-    from tuningjob import verify as work  # noqa: PLC0415  after the thread caps are set
+    from tuningjob import verify as work
 
     with _recorded(place, version, manifest, connect) as recorded:
         if not recorded.size:
@@ -90,8 +90,8 @@ def verify(
 def _recorded(place: str, version: int | None, manifest: Path | None, connect: Connect) -> Iterator["Recorded"]:
     folder = next((path for path in (Path(place), RESULTS / place) if path.is_dir()), None)
     if folder is not None and (folder / JOURNAL_FILE).is_file():
-        from tuningjob.journal.sql import open_sqlite  # noqa: PLC0415
-        from tuningjob.verify import recorded_in  # noqa: PLC0415
+        from tuningjob.journal.sql import open_sqlite
+        from tuningjob.verify import recorded_in
 
         journal = open_sqlite(folder / JOURNAL_FILE)
         try:
@@ -113,8 +113,8 @@ def _recorded(place: str, version: int | None, manifest: Path | None, connect: C
 
 
 def _of_files(name: str, spec: TuningJobSpec, folder: Path) -> "Recorded":
-    from tuningjob.answers import read_results  # noqa: PLC0415
-    from tuningjob.verify import recorded_as  # noqa: PLC0415
+    from tuningjob.answers import read_results
+    from tuningjob.verify import recorded_as
 
     there = (folder / name for name in (CV_RESULTS_PARQUET_FILE, CV_RESULTS_CSV_FILE))
     table = next((path for path in there if path.is_file()), None)

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sklearn.base import clone
 
@@ -50,6 +50,14 @@ WAIT_SECONDS: Final = 1.0
 # While an answer is on its way the engine is looked at for so short a time, then twice as long, and so on: the answer is
 # mostly there in some milliseconds, and processes may be idle.
 _FIRST_POLL_SECONDS: Final = 0.002
+
+
+class Conclusion(NamedTuple):
+    """A search that is complete: its results, its answer, and the version that it has in the audit."""
+
+    results: Results
+    answer: Answer
+    version: int
 
 
 @dataclass
@@ -155,10 +163,10 @@ class Worker:
             with Courier(self.journal, self.outbox, sender) as courier:
                 return _Loop(self, engine, courier).run()
 
-    def finish(self, folder: Path, hand_in: Callable[[Path], None] = lambda _: None) -> tuple[Results, Answer, int]:
+    def finish(self, folder: Path, hand_in: Callable[[Path], None] = lambda _: None) -> Conclusion:
         """Rank, refit on all the data, write the files below ``folder``, hand them in, complete the search.
 
-        Returns the results, the answer and its version in the audit table. Raises SearchFailed, after telling the journal.
+        Raises SearchFailed, after telling the journal.
         """
         try:
             results = gather(self.problem, self.journal.results())
@@ -188,7 +196,7 @@ class Worker:
             nested=nested,
             warnings=results.warnings,
         )
-        return results, answer, self.journal.complete(answer)
+        return Conclusion(results, answer, self.journal.complete(answer))
 
     def _refit(self, results: Results) -> Estimator:
         """The best candidate, fitted on all the data. Raises SearchFailed: scikit-learn's error_score does not cover it."""
