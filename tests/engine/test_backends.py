@@ -170,6 +170,7 @@ def test_a_pre_dispatch_is_looked_at_where_processes_are_forked() -> None:
         assert_same_search(pipeline, grid, X, y, n_jobs=2, cv=2, pre_dispatch=pre_dispatch)
 
 
+@pytest.mark.slow
 def test_a_search_is_cloned_pickled_and_shown_as_scikit_learns() -> None:
     ours, theirs = (search(pipeline, grid, cv=2, n_jobs=1) for search in (GridSearchCV, Theirs))
     assert repr(ours) == repr(theirs)

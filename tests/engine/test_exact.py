@@ -75,6 +75,7 @@ def test_a_transformer_of_scikit_learns_that_draws_at_each_transform_wherever_it
     assert_same_search(logistic(step), {"model__C": [0.01, 1.0]}, HOLED[::2], y[::2], **settings)
 
 
+@pytest.mark.slow
 def test_a_transformer_of_scikit_learns_that_draws_at_each_transform() -> None:
     step = IterativeImputer(sample_posterior=True, random_state=0, max_iter=1)
     assert_same_search(logistic(step), {"model__C": [0.01, 1.0]}, HOLED, y, cv=2, scoring=SEVERAL, refit=False)
@@ -157,6 +158,7 @@ SCORERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", SCORERS, ids=lambda scorer: scorer.__name__)
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_scorer_may_do_anything_with_what_it_is_given(scorer: Any, *, alone: bool) -> None:
@@ -179,6 +181,7 @@ def test_a_scorer_may_do_anything_where_one_fit_would_serve_several(estimator: A
     assert_same_search(estimator, grid, X, y, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [True, False])
 def test_a_metric_may_write_into_labels_and_predictions(*, several: bool) -> None:
     writes = make_scorer(odd.metric_that_writes)
@@ -238,6 +241,7 @@ def test_a_transformer_that_writes_into_its_data(step: Any, *, frame: bool) -> N
     assert_same_search(logistic(StandardScaler(), step), REGULARISATION, data, y, **settings)
 
 
+@pytest.mark.slow
 def test_frames_between_steps_are_no_more_shared_than_arrays() -> None:
     pipeline = logistic(StandardScaler().set_output(transform="pandas"), odd.WritingTransform())
     settings: dict[str, Any] = {"cv": 2, "scoring": SEVERAL, "refit": False, "return_train_score": True}
@@ -284,6 +288,7 @@ def test_predict_is_called_once_for_each_scoring(how: str, scoring: Any) -> None
 # --- nothing is left behind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -304,6 +309,7 @@ def test_a_frozen_part_is_untouched_and_what_was_found_can_be_pickled(wrap: Any)
     np.testing.assert_array_equal(again.predict(X), ours.predict(X))
 
 
+@pytest.mark.slow
 def test_a_pipelines_own_memory_caches_as_it_does_in_scikit_learn(tmp_path: Path) -> None:
     cached = []
     for search, folder in (
@@ -352,6 +358,7 @@ def test_a_search_sets_nothing_on_what_scikit_learn_shows_to_others() -> None:
     assert not {name for name, value in vars(search.best_estimator_).items() if callable(value)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piped", [True, False])
 def test_a_large_parameter_is_copied_no_more_often_than_in_scikit_learn_and_no_copy_is_kept(*, piped: bool) -> None:
     made = []
@@ -367,6 +374,7 @@ def test_a_large_parameter_is_copied_no_more_often_than_in_scikit_learn_and_no_c
     assert made[1] <= made[0] + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 def test_a_large_array_among_the_parameters_is_not_held_for_each_candidate(*, large: bool) -> None:
     # of a known estimator: small ones are, to be compared

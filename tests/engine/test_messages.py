@@ -39,6 +39,7 @@ def printed(kind: type, estimator: Any, grid: Any, **settings: Any) -> list[str]
     return [re.sub(r"total time=.*", "total time=", line) for line in output.getvalue().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verbose", [0, 1, 2, 3, 4, 10])
 def test_one_process_prints_scikit_learns_lines(verbose: int) -> None:
     for estimator, grid, settings in SEARCHES:

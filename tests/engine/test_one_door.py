@@ -58,6 +58,7 @@ def _found(search: Callable[[ast.AST], Iterator[str]], *folders: str) -> dict[st
     return {path: names for path, names in found.items() if names}
 
 
+@pytest.mark.slow
 def test_no_module_but_the_door_imports_a_private_name() -> None:
     assert _found(_private_imports, "worker", "operator", "benchmarks") == {}
 

@@ -235,6 +235,7 @@ def test_two_searches_at_once_both_have_them_replaced_to_the_end_of_the_longer()
         assert _standing() == _ALL_REPLACED
 
 
+@pytest.mark.slow
 def test_many_searches_in_threads_at_once_have_scikit_learns_scores() -> None:
     want = _theirs(_pipeline())
     # scikit-learn's tasks set the process's filters, and put them back: of threads at once one warns that it has found none

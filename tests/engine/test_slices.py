@@ -82,6 +82,7 @@ def test_rows_are_what_scikit_learn_cuts_in_value_type_and_layout(name: str) -> 
         assert_same(rows.take(number), _safe_indexing(X, selection))
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_rows_of_any_array_are_what_scikit_learn_cuts(data: st.DataObject) -> None:
     shape = data.draw(numpy_strategies.array_shapes(min_dims=1, max_dims=4, max_side=6))
@@ -193,6 +194,7 @@ def test_x_itself_stays_writeable() -> None:
     assert X.flags.writeable
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open() -> None:
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

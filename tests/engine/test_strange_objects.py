@@ -316,6 +316,7 @@ def test_what_cannot_be_told_is_itself_and_nothing_else(name: str) -> None:
         assert of_estimator(Constant(what=value)) != of_estimator(Constant(what=other))
 
 
+@pytest.mark.slow
 def test_looking_at_a_value_with_too_many_ends_ends() -> None:
     value = wide()
     assert fingerprint(value) == fingerprint(value)

@@ -37,6 +37,7 @@ def begun(journal: SqlJournal, search: str = "search-a") -> None:
     journal.view(search).set_preflight(PREFLIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["failed", "stopped"])
 def test_a_search_goes_on_with_its_failed_cells_alone(journal: SqlJournal, clock: Clock, how: str) -> None:
     begun(journal)

@@ -53,6 +53,7 @@ def one_sentence(refused: pytest.ExceptionInfo[JournalError]) -> str:
 # --- the URL --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgres_is_found_by_each_name_that_it_goes_by(make_postgres: Callable[[], str], scheme: str) -> None:
     url = make_postgres().replace("postgresql", scheme, 1)
@@ -117,6 +118,7 @@ def test_what_a_row_holds_is_not_told(make_postgres: Callable[[], str]) -> None:
     one_sentence(refused)
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_is_waited_for_as_long_as_the_url_says(make_postgres: Callable[[], str]) -> None:
     url = make_postgres()
     with closing(SqlJournal(url)) as journal, closing(Database(url)) as other:
@@ -141,6 +143,7 @@ def test_postgres_is_told_who_asks_and_how_long_it_may_take(make_postgres: Calla
     assert idle == "5min"
 
 
+@pytest.mark.slow
 def test_forty_threads_share_a_few_connections(make_postgres: Callable[[], str]) -> None:
     url = make_postgres()
     together = threading.Barrier(40)
@@ -357,6 +360,7 @@ def report_until_it_fails(journal: SqlJournal, acknowledged: set[Cell]) -> str:
     return one_sentence(said)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_when_there_is_room() -> None:
     acknowledged: set[Cell] = set()
     with small_disk(megabytes=8) as disk, closing(open_sqlite(disk / "tuning.db")) as journal:
@@ -411,6 +415,7 @@ def test_a_full_disk_under_postgres_loses_nothing_that_was_acknowledged() -> Non
 # --- backups, as docs/database.md has them ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_sqlite_journal_at_work_is_a_journal(closed: Path) -> None:
     command = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))"
     copy = closed.with_name("backup.db")
@@ -424,6 +429,7 @@ def test_a_backup_of_a_sqlite_journal_at_work_is_a_journal(closed: Path) -> None
             works(restored, "search-d")
 
 
+@pytest.mark.slow
 def test_a_dump_of_a_postgres_journal_at_work_is_restored_into_an_empty_database(
     make_postgres: Callable[[], str], tmp_path: Path
 ) -> None:

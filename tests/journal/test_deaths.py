@@ -97,6 +97,7 @@ def test_a_unit_that_is_given_back_keeps_its_count(opened: SqlJournal) -> None:
     assert (unit.id, unit.alone, unit.lost) == (first.id, True, None)
 
 
+@pytest.mark.slow
 def test_a_unit_that_is_finished_is_nobodys_death(opened: SqlJournal) -> None:
     Pod(opened.view("search-a")).work()
     assert opened.progress("search-a").done == 30

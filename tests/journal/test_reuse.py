@@ -79,6 +79,7 @@ def test_asking_twice_changes_nothing_and_tells_what_is_finished(taught: SqlJour
     assert taught.report_counts("search-b") == {0: 1, 1: 1}
 
 
+@pytest.mark.slow
 def test_a_report_of_a_reused_cell_changes_nothing_but_the_count(taught: SqlJournal) -> None:
     taught.view("search-b").reuse(ReuseRequest(index=0, cells=wanted(Cell(0, 0))))
     assert taught.view("search-b").report(Report(index=0, results=[known(Cell(0, 0), test_samples=99)])).new == 0

@@ -183,6 +183,7 @@ def test_one_pod_alone_takes_all_it_can_of_what_is_quick() -> None:
     assert len(queue.claim()) == 200
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     splits=st.integers(1, 5),

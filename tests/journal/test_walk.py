@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def walks(draw: Any) -> Walk:
     return Walk(tuple(blocks), candidates, draw(st.integers(1, 5)), draw(st.integers(1, 64)))
 
 
+@pytest.mark.slow
 @given(walk=walks())
 def test_every_cell_has_one_place_and_every_place_its_cell(walk: Walk) -> None:
     cells = [walk.cell(place) for place in range(walk.size)]
@@ -42,6 +44,7 @@ def test_every_cell_has_one_place_and_every_place_its_cell(walk: Walk) -> None:
     assert [walk.place(cell) for cell in cells] == list(range(walk.size))
 
 
+@pytest.mark.slow
 @given(walk=walks(), data=st.data())
 def test_a_stretch_of_the_walk_is_its_cells_one_by_one(walk: Walk, data: Any) -> None:
     start = data.draw(st.integers(0, walk.size))

@@ -37,6 +37,7 @@ def is_as_it_was(found: dict[str, Any]) -> bool:
     return found == {"ngram_range": (1, 1), "depth": None}
 
 
+@pytest.mark.slow
 def test_parameters_come_back_from_a_journal_and_from_a_service(place: Place) -> None:
     place.add(best_params=BEST)
     place.add(best_params={"C": 1})

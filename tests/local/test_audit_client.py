@@ -140,6 +140,7 @@ def test_a_rollback_that_may_have_been_done_is_not_sent_twice() -> None:
         assert asked == ["POST /v1/namespaces/team/models/forest/rollback"]
 
 
+@pytest.mark.slow
 def test_a_blessing_is_sent_again_because_twice_is_once(service_place: Place) -> None:
     service_place.add()
     with client(service_place.options[1]) as audit:
@@ -169,6 +170,7 @@ def test_something_else_that_listens_is_told_as_such(answer: Answer) -> None:
         assert not isinstance(error.value, UnknownModel)
 
 
+@pytest.mark.slow
 def test_what_is_unknown_and_what_is_not_in_use_are_told_apart(service_place: Place) -> None:
     service_place.add()
     with client(service_place.options[1]) as audit:

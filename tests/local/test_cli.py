@@ -219,6 +219,7 @@ def test_a_file_that_is_not_there_exits_2(inside: Callable[..., Ended]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_a_search_whose_every_fit_would_fail_is_refused_before_its_first_one(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended], command: str
@@ -234,6 +235,7 @@ def test_a_search_whose_every_fit_would_fail_is_refused_before_its_first_one(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceback(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
@@ -248,6 +250,7 @@ def test_a_search_whose_every_fit_fails_exits_3_with_the_end_of_the_first_traceb
         assert "MemoryError: no room" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
@@ -262,6 +265,7 @@ def test_a_search_whose_some_fits_fail_completes_and_says_how_many(
     assert " in 1 process; " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_search_of_more_failed_fits_than_its_manifest_allows_exits_3_and_with_a_higher_limit_goes_on(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:
@@ -279,6 +283,7 @@ def test_a_search_of_more_failed_fits_than_its_manifest_allows_exits_3_and_with_
     assert inside("run", written(iris_forest, tmp_path)).returncode == 0
 
 
+@pytest.mark.slow
 def test_mode_plan_prints_what_the_search_would_be_and_cost_and_runs_nothing(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:

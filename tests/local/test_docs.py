@@ -90,6 +90,7 @@ def test_the_session_of_the_page_is_one_that_happened(
         ]
 
 
+@pytest.mark.slow
 def test_the_requests_of_the_page_are_answered_as_it_shows(service_place: Place, tmp_path: Path) -> None:
     for params in ({"svc__C": 10, "svc__gamma": 0.01, "svc__kernel": "rbf"}, {"svc__C": 0.1, "svc__kernel": "linear"}):
         service_place.add("breast-cancer-svc", best_params=params)
@@ -102,6 +103,7 @@ def test_the_requests_of_the_page_are_answered_as_it_shows(service_place: Place,
             etag = etag or "".join(line.partition(": ")[2] for line in found if line.lower().startswith("etag: "))
 
 
+@pytest.mark.slow
 def test_what_the_page_reads_in_python_is_read(
     service_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def python(plain: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "job.yaml"], ["models"]], ids=" ".join)
 def test_the_command_tells_what_to_install(plain: Path, arguments: list[str]) -> None:
     want = "The command needs click, which is not installed: pip install tuningjob brings it\n"
@@ -58,6 +59,7 @@ def test_an_import_tells_what_to_install(plain: Path, name: str) -> None:
     assert stderr.endswith(", which is not installed: pip install tuningjob brings it\n")
 
 
+@pytest.mark.slow
 def test_where_scikit_learn_is_and_no_command_line_files_are_read_and_the_audit_is_not(plain: Path) -> None:
     installed = Path(yaml.__file__).parent.parent
     code = (

@@ -89,6 +89,7 @@ def test_a_broken_kubeconfig_is_told_by_name(tmp_path: Path, text: str, got: str
 # --- who asks
 
 
+@pytest.mark.slow
 def test_the_token_is_the_options_else_the_environments_else_the_kubeconfigs(
     service_place: Place, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_token_that_nobody_knows_is_told_with_how_to_get_a_fresh_one(
     assert "A fresh one: TUNINGJOB_TOKEN=$(kubectl create token NAME --audience tuningjob)." in done.stderr
 
 
+@pytest.mark.slow
 def test_who_may_only_look_may_not_bless(service_place: Place, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     assert service_place.service is not None
     service_place.add()

@@ -191,6 +191,7 @@ def test_the_module_beside_the_manifest_is_found_from_anywhere(tmp_path: Path) -
     assert tuningjob("run", written(document, home), cwd=elsewhere).returncode == 0
 
 
+@pytest.mark.slow
 def test_each_manifest_has_the_modules_beside_it_even_in_one_process(tmp_path: Path) -> None:
     for name, depth in (("a", 1), ("b", 5)):
         (tmp_path / name).mkdir()

@@ -48,6 +48,7 @@ def two_versions(search: dict[str, Any], tmp_path: Path, inside: Inside) -> Path
     return tmp_path / "results/forest"
 
 
+@pytest.mark.slow
 def test_each_version_keeps_its_files_and_the_plain_ones_are_those_of_the_last_run(
     two_versions: Path, inside: Inside, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_each_version_keeps_its_files_and_the_plain_ones_are_those_of_the_last_r
         assert (two_versions / name).samefile(folder / name)
 
 
+@pytest.mark.slow
 def test_the_plain_files_are_never_those_of_two_searches(
     two_versions: Path, search: dict[str, Any], inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

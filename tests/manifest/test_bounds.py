@@ -73,6 +73,7 @@ odd = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(odd)
 def test_no_json_value_ends_in_anything_but_a_refusal(value: Any) -> None:
@@ -91,6 +92,7 @@ def test_no_json_value_ends_in_anything_but_a_refusal(value: Any) -> None:
         assert len(verdict(read, value)) < 2_000
 
 
+@pytest.mark.slow
 @given(odd.filter(lambda value: not problems_of(value, "", max_bytes=10_000, max_depth=6_000)))
 def test_literals_are_refused_or_parsed_however_deep_they_are(value: Any) -> None:
     for parse in (
@@ -107,6 +109,7 @@ def test_whatever_it_is_it_can_be_shown(value: Any) -> None:
     assert len(shown(value)) <= 80
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.integers() | st.text(max_size=5),

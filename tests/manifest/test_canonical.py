@@ -30,6 +30,7 @@ odd_text = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text() | odd_text, json_values | odd_text, max_size=3))
 def test_what_is_written_as_yaml_is_read_as_it_was(value: dict[str, Any]) -> None:
     once = canonical(value)

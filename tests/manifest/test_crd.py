@@ -28,6 +28,7 @@ def test_the_committed_files_are_what_the_models_give() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_stale_file_is_found_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stale = tmp_path / "crd.yaml"
     stale.write_text("old")

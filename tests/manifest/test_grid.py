@@ -97,6 +97,7 @@ def test_a_search_is_a_grid_or_a_sample() -> None:
     assert sample_of({"C": [1, 2]}).maps == parse_grid({"C": [1, 2]}).maps
 
 
+@pytest.mark.slow
 @given(samples, st.integers(1, 40))
 def test_a_sample_has_as_many_candidates_as_parameter_sampler_draws(parameters: Any, iterations: int) -> None:
     sample = sample_of(parameters, iterations)

@@ -19,6 +19,7 @@ from tuningjob_operator.decide.decision import Observed
 from tuningjob_operator.decide.plan import plan
 
 
+@pytest.mark.slow
 def test_a_run_parses_its_manifest_once(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with parses() as counts:

@@ -341,6 +341,7 @@ def test_a_key_that_is_not_allowed_is_refused_wherever_it_stands(
         load(manifest(with_value(FULL, (*path, key), value)))
 
 
+@pytest.mark.slow
 @given(options=pod_options)
 def test_whatever_a_manifest_asks_its_pod_has_allowed_keys_alone(options: Body) -> None:
     pod, plain = pod_of(built(pod=options)), pod_of(built())

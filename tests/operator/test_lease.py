@@ -289,6 +289,7 @@ async def test_without_a_release_there_is_nobody_to_ask() -> None:
     assert server.leases == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_happens_no_two_operators_are_allowed_into_one_namespace(server: Server, seed: int) -> None:
     """Crashes, restarts and cut lines at any time, of replicas and of other releases."""

@@ -141,6 +141,7 @@ def test_no_finished_tuningjob_stays_longer_than_the_ceiling_or_than_it_asks(
     assert stays in {wanted, most}
 
 
+@pytest.mark.slow
 async def test_a_finished_tuningjob_goes_after_the_default_of_the_cluster(tmp_path: Any) -> None:
     world = World(tmp_path, lifetimes=Lifetimes(default_seconds=100))
     try:

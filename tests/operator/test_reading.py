@@ -46,6 +46,7 @@ def deep(levels: int) -> bytes:
     return tuningjob({"cancel": True, "x": 0}).replace(b'"x":0', b'"x":' + b"[" * levels + b"]" * levels)
 
 
+@pytest.mark.slow
 @FEW
 @given(item=OBJECTS, blanks=st.booleans())
 def test_the_fields_of_any_object_are_found(item: dict[str, Any], blanks: bool) -> None:
@@ -53,6 +54,7 @@ def test_the_fields_of_any_object_are_found(item: dict[str, Any], blanks: bool) 
     assert {json.loads(b'"%b"' % name): json.loads(member.text) for name, member in found.items()} == item
 
 
+@pytest.mark.slow
 @FEW
 @given(
     items=st.lists(OBJECTS, max_size=5),
@@ -72,6 +74,7 @@ def test_a_list_comes_apart_into_its_items_however_its_text_comes(
     assert json.loads(splitter.rest) == {**fields, "items": []}
 
 
+@pytest.mark.slow
 @FEW
 @given(spec=OBJECTS, status=OBJECTS)
 def test_an_ordinary_tuningjob_stays_as_it_is_but_for_what_nobody_reads(

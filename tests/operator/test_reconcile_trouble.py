@@ -219,6 +219,7 @@ async def crash_and_recover(world: World, after: int) -> bool:
     return crashed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", range(18))
 async def test_a_crash_after_any_call_ends_in_the_same_state(world: World, after: int) -> None:
     crashed = await crash_and_recover(world, after)

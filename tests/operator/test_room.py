@@ -45,6 +45,7 @@ def test_no_more_are_in_than_there_is_room_for_and_what_gives_way_is_of_a_lower_
         assert sum(slots for _, slots in held.values()) <= BOUNDS.in_all
 
 
+@pytest.mark.slow
 @given(keys=st.lists(KEYS, max_size=60), gone=st.lists(KEYS, max_size=20))
 def test_no_more_keys_wait_than_there_is_room_for_and_every_one_of_them_has_its_turn(
     keys: list[Key], gone: list[Key]

@@ -103,6 +103,7 @@ def told(body: dict[str, Any]) -> str:
     return text
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(progress=PROGRESSES, mode=st.sampled_from(["Run", "Plan"]))
 def test_whatever_workers_say_a_plan_is_made_and_its_status_can_be_told(progress: Progress, mode: str) -> None:
@@ -110,6 +111,7 @@ def test_whatever_workers_say_a_plan_is_made_and_its_status_can_be_told(progress
     told(status_.dump_status(made.status))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(progress=PROGRESSES, late=st.booleans())
 def test_whatever_workers_say_a_search_is_cancelled_and_its_deadlines_hold(progress: Progress, late: bool) -> None:
@@ -123,6 +125,7 @@ def test_whatever_workers_say_a_search_is_cancelled_and_its_deadlines_hold(progr
     assert ended.reason in ENDED_BY_MANIFEST
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(progress=PROGRESSES)
 def test_the_least_of_any_status_is_small_and_says_the_end(progress: Progress) -> None:
@@ -305,6 +308,7 @@ async def test_a_search_that_ended_long_ago_is_buried_if_its_tuningjob_went_whil
     assert uid not in world.journal.places()
 
 
+@pytest.mark.slow
 async def test_names_that_workers_make_up_neither_raise_retries_nor_call_the_api_server(world: World) -> None:
     world.cluster.apply(manifest(parallelism=1))
     await world.settle()
@@ -366,6 +370,7 @@ async def test_a_cluster_that_was_restored_to_an_earlier_day_is_believed(world: 
 # --- fair shares -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     waiting=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 30), min_size=1),
     late=st.sampled_from("abcde"),
@@ -394,6 +399,7 @@ def test_a_key_waits_for_no_more_than_one_key_of_each_other_lane(
 # --- the event loop --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

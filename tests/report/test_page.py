@@ -176,6 +176,7 @@ def test_a_thousand_candidates_are_less_than_a_megabyte_and_a_half_and_a_second(
     assert time.process_time() - began < 5
 
 
+@pytest.mark.slow
 def test_above_twenty_thousand_the_best_and_a_sample_are_shown_and_it_says_so() -> None:
     drawn = list(ParameterGrid({"a": range(150), "b": range(150)}))
     found = table(None, lambda params: params["a"] / 150 + params["b"] / 1e5, drawn=drawn, splits=(0.0, 0.1))

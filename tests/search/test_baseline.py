@@ -68,6 +68,7 @@ SEARCHES: dict[str, tuple[dict[str, Any], Any, Any, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_defaults_and_the_dummy_have_the_scores_of_cross_validate(name: str, tmp_path: Path) -> None:
     asked, defaults, dummy, scoring = SEARCHES[name]
@@ -99,6 +100,7 @@ def test_a_manifest_without_one_is_the_search_that_it_was() -> None:
     assert with_one.preflight.ranked == 1
 
 
+@pytest.mark.slow
 def test_defaults_that_are_better_than_all_candidates_are_no_answer(tmp_path: Path) -> None:
     asked = spec(search={"grid": {"parameters": {"min_samples_leaf": [180]}}}, baseline=True)
     outcome = ended(asked, tmp_path)
@@ -107,6 +109,7 @@ def test_defaults_that_are_better_than_all_candidates_are_no_answer(tmp_path: Pa
     assert outcome.answer.best_index == 0
 
 
+@pytest.mark.slow
 def test_defaults_that_cannot_be_fitted_say_so_and_the_search_has_its_answer(tmp_path: Path) -> None:
     asked = spec(
         estimator={"class": "tests.search.estimators.DefaultIsWrong"},

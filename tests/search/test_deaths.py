@@ -62,6 +62,7 @@ class Noted:
         return getattr(self.inner, name)
 
 
+@pytest.mark.slow
 def test_a_unit_whose_claimant_died_is_done_one_cell_at_a_time_each_acknowledged_before_the_next(
     journal: SqlJournal, problem: SearchProblem
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_is_at_work_is_ended_before_a_lonely_unit_begins_and_others_come_af
     assert journal.report_counts("s") == {1: 100}
 
 
+@pytest.mark.slow
 def test_the_cell_that_two_died_of_is_told_as_a_failed_fit_and_the_rest_is_evaluated(
     journal: SqlJournal, problem: SearchProblem
 ) -> None:
@@ -148,6 +150,7 @@ def stopped_after(cells: int, stop: Stop, ours: Worker) -> None:
         ours.evaluate_all()
 
 
+@pytest.mark.slow
 def test_who_is_asked_to_stop_again_and_again_has_died_of_nothing(journal: SqlJournal) -> None:
     problem = small({"max_depth": list(range(1, 61))})
     opened(journal, problem)
@@ -161,6 +164,7 @@ def test_who_is_asked_to_stop_again_and_again_has_died_of_nothing(journal: SqlJo
     assert journal.report_counts("s") == {1: 300}
 
 
+@pytest.mark.slow
 def test_who_is_asked_to_stop_amid_a_lonely_unit_has_not_died_of_it(
     journal: SqlJournal, problem: SearchProblem
 ) -> None:
@@ -172,6 +176,7 @@ def test_who_is_asked_to_stop_amid_a_lonely_unit_has_not_died_of_it(
     assert unit.lost is None
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_counts_as_a_death(journal: SqlJournal) -> None:
     problem = small({"max_depth": list(range(1, 201))})
     opened(journal, problem)
@@ -187,6 +192,7 @@ def test_a_process_that_is_killed_counts_as_a_death(journal: SqlJournal) -> None
     assert claimed(journal, "the second").alone
 
 
+@pytest.mark.slow
 def test_runs_that_nobody_names_may_be_killed_as_often_as_their_user_likes(
     journal: SqlJournal, problem: SearchProblem
 ) -> None:

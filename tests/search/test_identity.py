@@ -99,6 +99,7 @@ def doubled(data: Any) -> Any:
     return 2 * data
 
 
+@pytest.mark.slow
 def test_a_function_is_known_by_its_name_and_its_modules_source_and_a_lambda_not_at_all() -> None:
     named = identities(FunctionTransformer(doubled), [{}])
     assert named.of(0, 0) is not None

@@ -242,6 +242,7 @@ def test_the_code_of_metrics_of_ones_own_is_part_of_the_search() -> None:
         assert "tests/search/own_metrics.py" in small({"max_depth": [1]}, scoring={"m": metric}).code.beside.parts
 
 
+@pytest.mark.slow
 def test_journal_audit_and_leaderboard_are_ordered_by_the_metric_that_decides(tmp_path: Path) -> None:
     scoring = {"a": "accuracy", "loss": "neg_log_loss"}
     problem = small({"max_depth": [1, 3, None]}, scoring=scoring, refit="loss", returnTrainScore=True)
@@ -265,6 +266,7 @@ def test_journal_audit_and_leaderboard_are_ordered_by_the_metric_that_decides(tm
     assert board["mean_test_loss"].is_monotonic_decreasing
 
 
+@pytest.mark.slow
 def test_fits_are_taken_over_where_another_of_their_metrics_decides(tmp_path: Path) -> None:
     def searched(refit: str) -> Any:
         document = spec(scoring=["neg_log_loss", "accuracy"], refit=refit, reuse=True)
@@ -333,6 +335,7 @@ def test_a_metric_that_the_estimator_cannot_serve_is_refused_with_its_field() ->
     assert [problem.reason for problem in refused.value.problems] == ["ScorerMismatch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "field", "told"),
     [
@@ -357,6 +360,7 @@ def test_a_metric_by_which_nothing_can_be_scored_is_refused_before_the_search(
     assert told in problem.advice
 
 
+@pytest.mark.slow
 def test_what_does_not_decide_and_cannot_be_scored_is_a_warning_with_its_name(tmp_path: Path) -> None:
     document, _, _ = SEARCHES["a metric that fails for a candidate"]
     outcome = local.run(job(document), folder=tmp_path, output=tmp_path / "results", stop=Stop())

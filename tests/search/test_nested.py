@@ -111,6 +111,7 @@ def by_hand(asked: dict[str, Any], folder: Path, outer: Any) -> Any:
     return cross_validate(search, problem.data.X, problem.data.y, cv=outer, scoring=scoring, return_estimator=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_it_is_cross_validate_of_the_search(name: str, tmp_path: Path) -> None:
     asked, outer = SEARCHES[name]
@@ -148,6 +149,7 @@ OUTER_GROUPS: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTER_GROUPS)
 def test_groups_are_never_divided_by_outer_folds_either(name: str, tmp_path: Path) -> None:
     nested, outer = OUTER_GROUPS[name]
@@ -238,6 +240,7 @@ def test_outer_folds_that_cannot_be_divided_again_are_refused(tmp_path: Path) ->
         ended(asked, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_example_is_run(examples: Path, tmp_path: Path) -> None:
     outcome = local.run(load_file(examples / "nested.yaml"), folder=examples, output=tmp_path, stop=Stop())
     assert outcome.size.fits == (12 + 5 * 12) * 3

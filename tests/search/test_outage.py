@@ -150,6 +150,7 @@ def test_an_outage_before_the_first_claim_is_waited_for(journal: SqlJournal) -> 
     assert journal.report_counts("s") == {1: 10}
 
 
+@pytest.mark.slow
 def test_a_service_that_stays_away_ends_the_worker_and_the_next_one_finishes(journal: SqlJournal) -> None:
     problem = small(DEPTHS)
     opened(journal, problem)
@@ -181,6 +182,7 @@ class Time:
         return self.now
 
 
+@pytest.mark.slow
 def test_who_is_asked_to_stop_in_an_outage_offers_what_is_finished_until_the_service_is_back(
     journal: SqlJournal,
 ) -> None:

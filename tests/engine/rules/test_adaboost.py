@@ -29,6 +29,7 @@ PERFECT = AdaBoostClassifier(DecisionTreeClassifier(max_depth=6), random_state=3
 OFF_BY_TOO_MUCH = AdaBoostRegressor(Ridge(), random_state=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("boosting", "data"),
     [
@@ -61,6 +62,7 @@ def test_boosting_that_ends_early_is_among_the_proved(boosting: Any, data: tuple
     assert 2 < len(clone(boosting).set_params(n_estimators=18).fit(X, y).estimators_) < 18
 
 
+@pytest.mark.slow
 def test_weights_sparse_rows_tables_and_a_single_class_are_served_too() -> None:
     for boosting, data in (
         (AdaBoostClassifier(random_state=0), CLASSES),
@@ -80,6 +82,7 @@ def test_weights_sparse_rows_tables_and_a_single_class_are_served_too() -> None:
     assert_nested_fits_are_plain_fits(AdaBoostClassifier(random_state=0), SIZES, CLASSES[0], words, CLASSES[0][:20])
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:

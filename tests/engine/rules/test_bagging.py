@@ -69,6 +69,7 @@ def test_with_several_jobs_each_sums_its_part(bag: Any, data: tuple[Any, Any], j
         assert_nested_fits_are_plain_fits(bag, SIZES[-2:], X, y, X_test)
 
 
+@pytest.mark.slow
 def test_weights_sparse_rows_tables_and_missing_values_are_served_too() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     bag = BaggingClassifier(random_state=0, max_features=0.7)
@@ -88,6 +89,7 @@ def test_the_type_of_the_number_decides_on_the_type_of_the_mean() -> None:
     assert_nested_fits_are_plain_fits(bag, [{"n_estimators": 2}, {"n_estimators": np.int64(3)}], X, y, X[:20])
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:

@@ -17,6 +17,7 @@ CLASSES = load_digits(return_X_y=True)
 NUMBERS = load_diabetes(return_X_y=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forest", "data"),
     [
@@ -37,6 +38,7 @@ def test_the_first_trees_of_a_forest_are_the_smaller_forest(forest: Any, data: t
     assert_nested_fits_are_plain_fits(forest, SIZES, X, y, X_test)
 
 
+@pytest.mark.slow
 def test_sparse_rows_missing_values_and_weights_are_served_too() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     forest = RandomForestClassifier(random_state=0)

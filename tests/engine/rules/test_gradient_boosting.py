@@ -53,6 +53,7 @@ def test_boosting_that_stops_early_is_among_the_proved() -> None:
     assert 1 < stages < 16
 
 
+@pytest.mark.slow
 def test_weights_and_sparse_rows_are_served_too() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     boosting = GradientBoostingClassifier(random_state=0, subsample=0.8)
@@ -65,6 +66,7 @@ def test_weights_and_sparse_rows_are_served_too() -> None:
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:

@@ -55,6 +55,7 @@ def test_boosting_that_stops_early_is_among_the_proved() -> None:
     assert 4 < iterations < 13
 
 
+@pytest.mark.slow
 def test_weights_missing_values_categories_and_validation_rows_are_served_too() -> None:
     X, X_test, y, y_test = train_test_split(*CLASSES, random_state=0)
     weights = np.linspace(0.1, 2, len(y))
@@ -76,6 +77,7 @@ def test_weights_missing_values_categories_and_validation_rows_are_served_too() 
     assert_nested_fits_are_plain_fits(stopping, LIMITS, X, y, X_test, fit_params=validation, attributes=ATTRIBUTES)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:

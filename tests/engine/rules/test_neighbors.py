@@ -44,6 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("neighbours", "data"),
     [
@@ -72,6 +73,7 @@ def test_fewer_neighbours_are_the_first_of_more(neighbours: Any, data: tuple[Any
     assert_nested_fits_are_plain_fits(neighbours, SIZES, X, y, X_test)
 
 
+@pytest.mark.slow
 def test_all_kinds_of_rows_are_served() -> None:
     X, X_test, y, _ = train_test_split(*DIGITS, random_state=0)
     for kind in (
@@ -93,6 +95,7 @@ def test_all_kinds_of_rows_are_served() -> None:
     assert_nested_fits_are_plain_fits(KNeighborsClassifier(), SIZES, X, pd.Series(y), X_test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
 @settings(max_examples=7, deadline=None)
 @given(
@@ -181,6 +184,7 @@ def test_only_rows_with_ties_are_asked_again(
     assert all((each < len(X_test)) == alone for each in again)
 
 
+@pytest.mark.slow
 def test_how_rows_are_dealt_out_does_not_matter() -> None:
     X, X_test, y, _ = train_test_split(*DIGITS, random_state=0, train_size=0.6)
     with config_context(pairwise_dist_chunk_size=20):  # 80 rows at most are asked again by themselves

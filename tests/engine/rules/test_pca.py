@@ -27,6 +27,7 @@ def widths(X: Any) -> list[dict[str, Any]]:
     return [{"n_components": size} for size in (2, 1, most // 2, most - 1, most, None, np.int64(2))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize(
     ("pca", "data"),

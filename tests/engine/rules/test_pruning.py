@@ -61,6 +61,7 @@ def test_a_copy_of_the_whole_tree_is_pruned_as_a_tree_of_its_own(tree: Any, data
     assert_pruned_alike(tree, X, y, X_test)
 
 
+@pytest.mark.slow
 def test_weights_sparse_rows_missing_values_and_several_outputs_are_served_too() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     tree = DecisionTreeClassifier(random_state=0)
@@ -72,6 +73,7 @@ def test_weights_sparse_rows_missing_values_and_several_outputs_are_served_too()
     assert_pruned_alike(tree, X, np.zeros(len(y)), X_test)  # nothing to prune
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:

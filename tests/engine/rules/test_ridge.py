@@ -25,6 +25,7 @@ CANCER = load_breast_cancer(return_X_y=True)
 WINE = load_wine(return_X_y=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "svd"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ WIDTHS: dict[type, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [SelectKBest, SelectPercentile])
 @pytest.mark.parametrize(
     ("score", "data"),

@@ -83,6 +83,7 @@ def test_a_limit_above_the_depth_reached_is_no_limit(estimator: Any, data: tuple
     assert_no_limit_above(estimator, X, y, X_test)
 
 
+@pytest.mark.slow
 def test_weights_sparse_rows_missing_values_and_several_outputs_are_served_too() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     for forest in (
@@ -97,6 +98,7 @@ def test_weights_sparse_rows_missing_values_and_several_outputs_are_served_too()
         assert_no_limit_above(forest, X, np.zeros(len(y)), X_test)  # a root alone
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
@@ -134,6 +136,7 @@ def test_a_limit_at_the_very_depth_may_be_one() -> None:
     assert differ
 
 
+@pytest.mark.slow
 def test_a_pruned_tree_does_not_tell_how_deep_it_was() -> None:
     X, y = CLASSES
     for kind in (DecisionTreeClassifier, RandomForestClassifier, GradientBoostingClassifier):

@@ -52,6 +52,7 @@ def assert_one_fit(
 SPLITS = [{"min_samples_split": rows} for rows in (10, 2, 5, 9, np.int64(3))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "variants"),
     [
@@ -88,6 +89,7 @@ def test_other_words_for_the_same_grow_the_same_trees(estimator: Any, variants: 
         assert_one_fit(estimator, variants, np.where(X > 1, np.nan, X), y, X_test)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
