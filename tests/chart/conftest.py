@@ -67,3 +67,9 @@ def kubernetes() -> Iterator[ApiServer]:
     with apiserver.running("alice", "bob", "carol", OPERATOR) as server:
         prepare(server)
         yield server
+
+
+@pytest.fixture(scope="module")
+def objects(render: Render) -> list[Manifest]:
+    """What the chart makes with its own values; a module may change its own copy."""
+    return render()

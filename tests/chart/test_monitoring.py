@@ -22,11 +22,6 @@ DASHBOARD = CHART / "files" / "dashboard.json"
 POD_MONITOR = "monitoring.podMonitor.enabled=true"
 
 
-@pytest.fixture(scope="module")
-def objects(render: Render) -> list[Manifest]:
-    return render()
-
-
 # --- annotations and PodMonitor --------------------------------------------------------------------------------------
 
 

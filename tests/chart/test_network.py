@@ -34,11 +34,6 @@ def worker() -> dict[str, str]:
     return labels({"metadata": {"name": "forest", "uid": "1"}}, names.COMPONENT_WORKER)
 
 
-@pytest.fixture(scope="module")
-def objects(render: Render) -> list[Manifest]:
-    return render()
-
-
 def test_by_default_the_operators_pod_is_held_and_no_worker_is(objects: list[Manifest], worker: dict[str, str]) -> None:
     (spec,) = policies(objects).values()
     assert policies(objects).keys() == {"tuningjob-system"}

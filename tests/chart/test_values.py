@@ -12,11 +12,6 @@ DIGEST = "sha256:" + 64 * "a"
 HOSTS = 'ingress.hosts=["a.example.com","b.example.com"]'
 
 
-@pytest.fixture(scope="module")
-def objects(render: Render) -> list[Manifest]:
-    return render()
-
-
 # --- images and names ------------------------------------------------------------------------------------------------
 
 

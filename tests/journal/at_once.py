@@ -10,5 +10,5 @@ def processes() -> ForkServerContext:
     One that imports it for itself takes a second of a CPU first, and four of them hardly ever meet.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.journal.test_contract", "tests.journal.test_migrations"])
+    context.set_forkserver_preload(["tests.journal.test_at_once", "tests.journal.test_migrations"])
     return context

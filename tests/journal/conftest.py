@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.journal.makers import Clock
+from tests.journal.makers import Clock, a_search, pod
 from tests.journal.template import ensure_journal, migrated_database
 from tests.servers.postgres import Postgres
 from tuningjob.journal.sql import SqlJournal
@@ -108,3 +108,15 @@ def sqlite_file(tmp_path: Path) -> Path:
 def sqlite_journal(sqlite_file: Path, open_journal: OpenJournal) -> SqlJournal:
     """A journal in SQLite, for what is SQLite's alone."""
     return open_journal(f"sqlite:///{ensure_journal(sqlite_file)}")
+
+
+@pytest.fixture
+def opened(journal: SqlJournal) -> SqlJournal:
+    journal.open_search(a_search())
+    return journal
+
+
+@pytest.fixture
+def finished(opened: SqlJournal) -> SqlJournal:
+    pod(opened).work()
+    return opened

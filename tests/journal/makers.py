@@ -2,9 +2,10 @@
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tuningjob.journal.records import NewSearch
+from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import Answer, Cell, CellResult, Claim, Next, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest, Report
@@ -130,3 +131,10 @@ class Pod:
     def restarted(self) -> "Pod":
         """The replacement pod of the same index: it remembers nothing."""
         return Pod(self.journal, index=self.index, slots=self.slots, memory=self.memory)
+
+
+ALL_CELLS: Final = [Cell(candidate, split) for candidate in range(6) for split in range(5)]
+
+
+def pod(journal: SqlJournal, index: int = 0, *, slots: int = 1, search: str = "search-a") -> Pod:
+    return Pod(journal.view(search), index=index, slots=slots)
