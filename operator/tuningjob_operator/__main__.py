@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import datetime as dt
-import functools
 import gc
 import logging
 import operator
@@ -12,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import kopf
@@ -156,14 +155,30 @@ def end_early() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the operator is made of, each part knowing those that it needs."""
+
+    cache: Cache
+    queue: WorkQueue[Key]
+    telemetry: Telemetry
+    service: ServiceWatch
+    reconciler: Reconciler
+    beyond: Beyond
+    resync: loops.Resync
+    poller: loops.JournalPoller
+    purger: loops.Purger
+    leadership: Leadership
+
+    def look_at_all(self) -> None:
+        """Have every TuningJob looked at again."""
+        self.queue.add_all(self.cache.tuningjobs.keys())
+
+
 async def run_operator(settings: Settings) -> None:
     """Run until SIGTERM, or until one of the parts ends. Raises what that part raised; CancelledError for an early SIGTERM."""
     end_early()
-    # What the imports left stays. Without it among what is counted, garbage (kopf's bodies have cycles) is looked for as soon as
-    # there is a little; the second time makes the collector count anew.
-    gc.collect()
-    gc.freeze()
-    gc.collect()
+    _settle_memory()
     # As many on a node of 64 CPUs as here: each thread has a connection and an arena of its own, and there is one writer anyway.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="journal"))
     keys = tokens.read_keys(settings.signing_key_dir, settings.signing_key_file)
@@ -173,96 +188,131 @@ async def run_operator(settings: Settings) -> None:
         takes_old_tokens=settings.signing_key_file.exists(),
         ca=None if settings.ca_file is None else settings.ca_file.read_bytes(),
     )
-    clock = _SystemClock()
     cache = Cache(settings.bounds)
     telemetry = Telemetry(cache)
-    queue: WorkQueue[Key] = WorkQueue(
-        clock=clock.monotonic, on_take=telemetry.waited, lane=operator.attrgetter("namespace")
-    )
-    cache.on_room = queue.add
     # whenever the results service has written, what this process had cached is void: more is memory and no speed
     journal = SqlJournal(settings.database_url, cache_kib=256)
     served = serving(telemetry.registry, settings.metrics_port)
     async with served, KubeCluster(on_call=telemetry.called) as cluster:
-        service = ServiceWatch(
-            settings.own_results_url,
-            clock=clock.monotonic,
-            on_change=lambda: queue.add_all(cache.tuningjobs.keys()),
-        )
-        reconciler = Reconciler(
-            cluster=cluster,
-            journal=journal,
-            # the operator never uploads: only the results service needs a real limit
-            artifacts=open_store(settings.artifacts_url, max_bytes=0, scratch=settings.scratch_dir),
-            cache=cache,
-            settings=settings,
-            keys=keys,
-            clock=clock,
-            service=service,
-            on_progress=telemetry.progressed,
-        )
-        namespaces = settings.watch_namespaces
-        beyond = Beyond(cluster=cluster, cache=cache, settings=settings, clock=clock, look=reconciler.look_beyond)
-        resync = loops.Resync(
-            cluster=cluster,
-            journal=journal,
-            cache=cache,
-            queue=queue,
-            clock=clock,
-            namespaces=namespaces,
-            seconds=settings.resync_seconds,
-            on_beyond=beyond.notice,
-        )
-        leadership = Leadership(
-            cluster,
-            release=settings.release,
-            pod=settings.pod_name,
-            watched=namespaces,
-            cluster_namespace=settings.lease_namespace,
-            clock=clock,
-        )
-        telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds, leads=lambda: leadership.leads)
+        parts = _assembled(settings, keys, cluster=cluster, journal=journal, cache=cache, telemetry=telemetry)
         async with healthy_while_standing_by(settings.liveness_port):
             await until_answered(lambda: check_leases(cluster, settings))
-            await leadership.acquire()
-        await start(cluster, resync, namespaces, with_nodes=settings.checks_nodes)
-        logger.info("started", extra={"namespaces": namespaces or "all", "tuningjobs": len(cache.tuningjobs)})
-        reconcile = where_allowed(leadership, reconciler.reconcile)
-        worker = functools.partial(loops.work_on_keys, queue, reconcile, on_pass=telemetry.passed)
-        tasks = [asyncio.create_task(worker()) for _ in range(loops.WORKERS)]
-        poller = loops.JournalPoller(journal=journal, cache=cache, queue=queue)
-        purger = loops.Purger(journal=journal, clock=clock, retention=settings.retention)
-        tasks += [asyncio.create_task(part.run()) for part in (poller, resync, purger, service, beyond)]
-        tasks.append(asyncio.create_task(leadership.hold(lambda: queue.add_all(cache.tuningjobs.keys()))))
-        tasks += [asyncio.create_task(part) for part in _followed_authority(settings, reconciler, cache, queue)]
-        tasks.append(asyncio.create_task(_watching(settings, cache, queue, resync, beyond)))
+            await parts.leadership.acquire()
+        await start(cluster, parts.resync, settings.watch_namespaces, with_nodes=settings.checks_nodes)
+        namespaces = settings.watch_namespaces or "all"
+        logger.info("started", extra={"namespaces": namespaces, "tuningjobs": len(cache.tuningjobs)})
         try:
-            await _until_one_ends(tasks)
+            await _until_one_ends([asyncio.create_task(part) for part in _at_work(settings, parts)])
         finally:
-            await leadership.give_back()
+            await parts.leadership.give_back()
     journal.close()
 
 
-def _followed_authority(
-    settings: Settings, reconciler: Reconciler, cache: Cache, queue: WorkQueue[Key]
-) -> Iterator[Coroutine[None, None, None]]:
-    """With TLS: what has all TuningJobs looked at again when the authority of the service's certificate is another one."""
+def _settle_memory() -> None:
+    """Leave to the imports what they made.
+
+    Otherwise it counts, and garbage (kopf's bodies have cycles) is looked for as soon as there is a little; the second collection
+    makes the collector count anew.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()
+
+
+def _assembled(
+    settings: Settings,
+    keys: tokens.Keys,
+    *,
+    cluster: KubeCluster,
+    journal: SqlJournal,
+    cache: Cache,
+    telemetry: Telemetry,
+) -> _Parts:
+    """The parts, put together; none of them runs yet."""
+    clock = _SystemClock()
+    queue: WorkQueue[Key] = WorkQueue(
+        clock=clock.monotonic, on_take=telemetry.waited, lane=operator.attrgetter("namespace")
+    )
+    cache.on_room = queue.add
+    service = ServiceWatch(
+        settings.own_results_url,
+        clock=clock.monotonic,
+        on_change=lambda: queue.add_all(cache.tuningjobs.keys()),
+    )
+    reconciler = Reconciler(
+        cluster=cluster,
+        journal=journal,
+        # the operator never uploads: only the results service needs a real limit
+        artifacts=open_store(settings.artifacts_url, max_bytes=0, scratch=settings.scratch_dir),
+        cache=cache,
+        settings=settings,
+        keys=keys,
+        clock=clock,
+        service=service,
+        on_progress=telemetry.progressed,
+    )
+    beyond = Beyond(cluster=cluster, cache=cache, settings=settings, clock=clock, look=reconciler.look_beyond)
+    resync = loops.Resync(
+        cluster=cluster,
+        journal=journal,
+        cache=cache,
+        queue=queue,
+        clock=clock,
+        namespaces=settings.watch_namespaces,
+        seconds=settings.resync_seconds,
+        on_beyond=beyond.notice,
+    )
+    leadership = Leadership(
+        cluster,
+        release=settings.release,
+        pod=settings.pod_name,
+        watched=settings.watch_namespaces,
+        cluster_namespace=settings.lease_namespace,
+        clock=clock,
+    )
+    telemetry.show(queue=queue, resync_age=lambda: resync.age_seconds, leads=lambda: leadership.leads)
+    return _Parts(
+        cache=cache,
+        queue=queue,
+        telemetry=telemetry,
+        service=service,
+        reconciler=reconciler,
+        beyond=beyond,
+        resync=resync,
+        poller=loops.JournalPoller(journal=journal, cache=cache, queue=queue),
+        purger=loops.Purger(journal=journal, clock=clock, retention=settings.retention),
+        leadership=leadership,
+    )
+
+
+def _at_work(settings: Settings, parts: _Parts) -> Iterator[Coroutine[None, None, None]]:
+    """Everything that runs until the operator ends: the workers, the loops, the Leases, and kopf."""
+    reconcile = where_allowed(parts.leadership, parts.reconciler.reconcile)
+    for _ in range(loops.WORKERS):
+        yield loops.work_on_keys(parts.queue, reconcile, on_pass=parts.telemetry.passed)
+    for part in (parts.poller, parts.resync, parts.purger, parts.service, parts.beyond):
+        yield part.run()
+    yield parts.leadership.hold(parts.look_at_all)
+    yield from _followed_authority(settings, parts)
+    yield _watching(settings, parts)
+
+
+def _followed_authority(settings: Settings, parts: _Parts) -> Iterator[Coroutine[None, None, None]]:
+    """With TLS, the watch that has all TuningJobs looked at again when the service's certificate has another authority."""
     if settings.ca_file is None or settings.ca is None:
         return
 
     def trust(ca: bytes) -> None:
-        reconciler.trust(ca)
-        queue.add_all(cache.tuningjobs.keys())
+        parts.reconciler.trust(ca)
+        parts.look_at_all()
 
     yield loops.AuthorityWatch(settings.ca_file, known=settings.ca, on_change=trust).run()
 
 
-async def _watching(
-    settings: Settings, cache: Cache, queue: WorkQueue[Key], resync: loops.Resync, beyond: Beyond
-) -> None:
-    """kopf, which fills the cache and the queue, answers the liveness probe, and ends on SIGTERM."""
+async def _watching(settings: Settings, parts: _Parts) -> None:
+    """Run kopf, which fills the cache and the queue, answers the liveness probe, and ends on SIGTERM."""
     await kopf.operator(
-        registry=watch.make_registry(cache=cache, queue=queue, resync=resync, beyond=beyond),
+        registry=watch.make_registry(cache=parts.cache, queue=parts.queue, resync=parts.resync, beyond=parts.beyond),
         memories=watch.NoMemories(),
         settings=watch.make_settings(),
         # else kopf asks for the user's name, and the image's user has none
