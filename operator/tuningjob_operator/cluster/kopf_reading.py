@@ -13,8 +13,8 @@ import aiohttp
 from kopf._cogs.clients import api, fetching
 from pydantic_core import from_json
 
+from tuningjob_operator.cluster.answers import read_slim, split, typed
 from tuningjob_operator.cluster.aside import LARGE_BYTES, READING
-from tuningjob_operator.cluster.client import read_slim, split, typed
 from tuningjob_operator.objects import Body
 from tuningjob_operator.reading import ListSplitter, slim_event
 

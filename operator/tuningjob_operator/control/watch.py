@@ -14,7 +14,8 @@ from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
 from tuningjob_operator import names
 from tuningjob_operator.cluster import kopf_reading
 from tuningjob_operator.cluster.cache import Cache
-from tuningjob_operator.cluster.client import REQUEST_SECONDS, login
+from tuningjob_operator.cluster.http import REQUEST_SECONDS
+from tuningjob_operator.cluster.login import login
 from tuningjob_operator.control.beyond import Beyond
 from tuningjob_operator.control.loops import STALE_RESYNCS, Resync
 from tuningjob_operator.control.queue import WorkQueue
