@@ -1,6 +1,6 @@
 """The settings that the chart gives the operator and the results service, by environment.
 
-The place of the API server is not among them: Kubernetes writes it into every pod, where ``cluster.client`` reads it. How people
+The place of the API server is not among them: Kubernetes writes it into every pod, where ``cluster.login`` reads it. How people
 are recognised (the audience, a reviewer's token) is read in ``service.identity``, because the service alone needs that.
 """
 

@@ -14,7 +14,7 @@ from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.contract import ApiError, ClusterApi, NotFound
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.decide import status as st
-from tuningjob_operator.decide.plan import seconds_to_live
+from tuningjob_operator.decide.ends import seconds_to_live
 from tuningjob_operator.logs import current_tuningjob
 from tuningjob_operator.objects import Body, Clock, Key, key_of
 from tuningjob_operator.settings import Settings

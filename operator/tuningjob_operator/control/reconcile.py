@@ -32,13 +32,14 @@ from tuningjob_operator.cluster.surroundings import SurroundingsCache
 from tuningjob_operator.control.admitted import AdmittedSpecs
 from tuningjob_operator.control.apply import Executor, StaleObservation
 from tuningjob_operator.control.service_watch import ServiceWatch
+from tuningjob_operator.decide import job_state
 from tuningjob_operator.decide import status as st
-from tuningjob_operator.decide import workforce
 from tuningjob_operator.decide.admission import read_spec
 from tuningjob_operator.decide.conditions import transitions
 from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, OpenSearch, Plan, PlanBuilder, ScaleJob
 from tuningjob_operator.decide.owned_objects import build_event, read_files
-from tuningjob_operator.decide.plan import beyond, changes_of, plan, with_service
+from tuningjob_operator.decide.plan import beyond, plan
+from tuningjob_operator.decide.shown import changes_of, with_service
 from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, uid_of
 from tuningjob_operator.reading import is_large, is_partial, unreadable
 from tuningjob_operator.settings import Settings
@@ -274,7 +275,7 @@ class Reconciler:
             job=job,
             progress=progress,
             service_trouble=self._service.trouble,
-            unready_seconds=self._unready_seconds(uid, is_short=workforce.is_short_of_pods(job, body)),
+            unready_seconds=self._unready_seconds(uid, is_short=job_state.is_short_of_pods(job, body)),
         )
         admitted = None if progress is None else await self._admitted_spec(uid)
         if progress is None or admitted is None:

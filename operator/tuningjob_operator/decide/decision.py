@@ -250,3 +250,17 @@ class PlanBuilder:
             }
         )
         return Plan(status=status, steps=steps, wake_after=self.wake_after)
+
+
+@dataclass(frozen=True)
+class End:
+    """The search cannot go on. ``keep_end``: the end of the message says more than its beginning."""
+
+    reason: str
+    message: str
+    keep_end: bool = False
+
+
+def so_far(progress: Progress | None) -> str:
+    """How far a search came, as a sentence."""
+    return "Nothing was fitted." if progress is None else f"{progress.done} of {progress.total} fits were finished."

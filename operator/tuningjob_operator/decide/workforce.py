@@ -5,10 +5,9 @@ what has ended before the search had, is deleted and made again, once the last o
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.quantity import parse_quantity
@@ -19,6 +18,7 @@ from tuningjob_operator.decide.decision import (
     CreateJob,
     CreateToken,
     DeleteJob,
+    End,
     GiveBack,
     Look,
     Pardon,
@@ -27,24 +27,29 @@ from tuningjob_operator.decide.decision import (
     Release,
     ScaleJob,
     Step,
-    SuspendJob,
 )
 from tuningjob_operator.decide.estimate import Estimate, useful_pods
 from tuningjob_operator.decide.failure import explain, lacked_the_service
-from tuningjob_operator.decide.job import LABEL_QUEUE, RETRIES_PER_POD, build_job, has_address, has_good_token, sized
+from tuningjob_operator.decide.job import RETRIES_PER_POD, build_job, has_address, has_good_token, sized
+from tuningjob_operator.decide.job_state import (
+    completions_of,
+    expected_pods,
+    is_foreign,
+    is_short_of_pods,
+    memory_of,
+    status_number,
+)
+from tuningjob_operator.decide.suspension import MOMENT_SECONDS, giving_back, resume
 from tuningjob_operator.decide.triage import PATIENCE_SECONDS, blameless_pods, find_trouble, is_living, lost_indexes
 from tuningjob_operator.objects import (
     Body,
     find_condition,
     has_condition,
     is_owned_by,
-    living_pods,
     uid_of,
-    was_left_by_namesake,
 )
 
-# How soon to look again at a name that another object holds: garbage collection takes a moment, a person longer.
-NAMESAKE_SECONDS: Final = 2.0
+# How soon to look again at a name that a person's object holds; garbage collection takes a moment.
 FOREIGN_SECONDS: Final = 30.0
 # How soon to look again whether a quota has room.
 QUOTA_SECONDS: Final = 15.0
@@ -56,80 +61,11 @@ _GAVE_UP: Final = "BackoffLimitExceeded"
 
 
 @dataclass(frozen=True)
-class End:
-    """The search cannot go on. ``keep_end``: the end of the message says more than its beginning."""
-
-    reason: str
-    message: str
-    keep_end: bool = False
-
-
-@dataclass(frozen=True)
 class PodAllowance:
     """How many pods may be there, and why no more."""
 
     pods: int
     why: str
-
-
-def is_foreign(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether a Job of that name exists that is not ours and will not be garbage-collected."""
-    return job is not None and not is_owned_by(job, tuningjob) and not was_left_by_namesake(job, tuningjob)
-
-
-def active_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> int:
-    """Pods of our Job that have not ended."""
-    return _status(job, "active") if job is not None and is_owned_by(job, tuningjob) else 0
-
-
-def is_live(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether the Job is ours and may still make or have pods."""
-    return job is not None and _is_unfinished(job, tuningjob) and not job["spec"].get("suspend")
-
-
-def is_to_be_stopped(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether the Job is ours and will make or have pods unless it is stopped: Kueue starts one that waits in a queue."""
-    if job is None or not _is_unfinished(job, tuningjob):
-        return False
-    return not job["spec"].get("suspend") or _queue_of(job) is not None
-
-
-def _is_unfinished(job: Mapping[str, Any], tuningjob: Mapping[str, Any]) -> bool:
-    return (
-        is_owned_by(job, tuningjob)
-        and not job["metadata"].get("deletionTimestamp")
-        and not has_condition(job, "Complete")
-        and not has_condition(job, "Failed")
-    )
-
-
-def is_short_of_pods(job: Mapping[str, Any] | None, tuningjob: Mapping[str, Any]) -> bool:
-    """Whether fewer pods are ready than the Job is to have now."""
-    if job is None or not is_live(job, tuningjob):
-        return False
-    return _status(job, "ready") < _expected(job)
-
-
-def stop(view: PlanBuilder) -> tuple[Step, ...]:
-    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted, and has left the queue."""
-    job = view.observed.job
-    if job is None or not is_to_be_stopped(job, view.observed.tuningjob):
-        return ()
-    return (DeleteJob(uid_of(job)),) if _queue_of(job) is not None else (SuspendJob(uid_of(job), suspend=True),)
-
-
-def suspended(view: PlanBuilder, *opening: Step) -> Plan:
-    """Pause the search: its pods are removed, and nothing that it has found is lost."""
-    job = view.observed.job
-    view = view.showing(phase="Suspended").without(names.CAPACITY).without(names.PODS_READY)
-    steps = (*opening, *stop(view))
-    return view.planned(*(steps or (_giving_back(view) if not _pods_of(job) else ())))
-
-
-def _giving_back(view: PlanBuilder) -> tuple[Step, ...]:
-    """Give back the work of pods that were killed at the end of their grace period: we did that, so no cell is blamed."""
-    progress = view.observed.progress
-    return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
 
 def running(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
@@ -144,14 +80,14 @@ def running(view: PlanBuilder, admission: Admission, found: Estimate | None, *op
     if has_condition(job, "Failed") or has_condition(job, "Complete"):
         return _after_failure(view, job) if has_condition(job, "Failed") else _after_completion(view, job)
     if job["spec"].get("suspend"):
-        return _resume(view, job, *opening)
+        return resume(view, job, *opening)
     return _size(view, job, admission, found, *opening)
 
 
 def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
     """When to look again, in seconds, because our Job's name is another's, or a Job's that is being deleted."""
     if not is_owned_by(job, tuningjob):
-        return FOREIGN_SECONDS if is_foreign(job, tuningjob) else NAMESAKE_SECONDS
+        return FOREIGN_SECONDS if is_foreign(job, tuningjob) else MOMENT_SECONDS
     return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None
 
 
@@ -180,7 +116,7 @@ def _made_again(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
 def _begin(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
     if view.observed.progress is not None and (wait := _without_pods(view, *opening)):
         return wait
-    opening += _giving_back(view)
+    opening += giving_back(view)
     memory = _memory(view.observed.progress, admission)
     wanted = _wanted(view, admission, found, memory)
     if asked := view.wanting(Look.SURROUNDINGS):
@@ -226,7 +162,7 @@ def _without_pods(view: PlanBuilder, *opening: Step) -> Plan | None:
     if living:
         message = f"Waiting for {living} pods of the Job before to end: no index may have two."
         view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
-        return view.waking(NAMESAKE_SECONDS).planned(*opening)
+        return view.waking(MOMENT_SECONDS).planned(*opening)
     return None
 
 
@@ -269,23 +205,23 @@ def _size(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | 
         if target > has:
             if asked := view.wanting(Look.SURROUNDINGS):
                 return asked
-            room = _room(view, admission, memory=_memory_of(job, admission), wanted=target)
+            room = _room(view, admission, memory=memory_of(job, admission), wanted=target)
             view = _with_room(view, room, target)
             target = max(has, min(target, room.pods))
-    elif has > max(ceiling_pods(admission.spec, view.settings, memory=_memory_of(job, admission)), admission.pods):
+    elif has > max(ceiling_pods(admission.spec, view.settings, memory=memory_of(job, admission)), admission.pods):
         # its size is Kueue's, but within the ceilings even if a person changed it; a Job that Kueue has started cannot be changed
         return view.planned(*steps, DeleteJob(uid_of(job)))
     # never lowered: pods that died before may be more than a smaller Job outlives
     limit = int(job["spec"].get("backoffLimit", 0))
     deaths = max(deaths, limit - RETRIES_PER_POD * target)
     is_outgrown = limit < sized(target, deaths=deaths)["backoffLimit"]
-    if is_outgrown and view.observed.scales_in > 0 and _status(job, "failed") < limit:
+    if is_outgrown and view.observed.scales_in > 0 and status_number(job, "failed") < limit:
         # one death more is outlived anyway, so several are written at once
         is_outgrown, view = False, view.waking(view.observed.scales_in)
-    if is_ours_to_size and (target != has or is_outgrown or _completions(job) != target):
+    if is_ours_to_size and (target != has or is_outgrown or completions_of(job) != target):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
     elif _left_behind(progress, job):
-        steps.append(GiveBack(_completions(job)))
+        steps.append(GiveBack(completions_of(job)))
     return _watched(view, job, admission, *steps)
 
 
@@ -294,19 +230,19 @@ def _deaths(progress: Progress | None, job: Body) -> int:
 
     The journal counts claimants, whose names are a worker's to choose.
     """
-    return min(progress.deaths if progress else 0, _status(job, "failed"), MAX_DEATHS)
+    return min(progress.deaths if progress else 0, status_number(job, "failed"), MAX_DEATHS)
 
 
 def _target(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | None) -> int:
     """Pods that a Job is to have. A pod that is lost with its node counts as none, though Kubernetes goes on counting it."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
-    memory = _memory_of(job, admission)
+    memory = memory_of(job, admission)
     lost = len(lost_indexes(view.observed.pods, view.now))
     wanted = _wanted(view, admission, found, memory)
     is_whole = progress is not None and progress.preflight is not None and memory <= admission.memory_bytes
     most = (admission.pods if is_whole else wanted) + lost
     # an index that has ended well takes nothing any more: where all others are lost, it needs a new one
-    needed = _status(job, "succeeded") + lost + 1 if lost else 0
+    needed = status_number(job, "succeeded") + lost + 1 if lost else 0
     # no pod is removed because little work is left: it leaves by itself
     return min(most, max(wanted, has, needed))
 
@@ -318,9 +254,11 @@ def _is_short_for_long(view: PlanBuilder, job: Body) -> bool:
 
 def _left_behind(progress: Progress | None, job: Body) -> bool:
     """Whether something is held by an index that the Job does not have any more, and whose pod is gone."""
-    if progress is None or progress.last_holder is None or progress.last_holder < _completions(job):
+    if progress is None or progress.last_holder is None or progress.last_holder < completions_of(job):
         return False
-    return _status(job, "active") <= int(job["spec"].get("parallelism", 1)) and not _status(job, "terminating")
+    return status_number(job, "active") <= int(job["spec"].get("parallelism", 1)) and not status_number(
+        job, "terminating"
+    )
 
 
 def _watched(view: PlanBuilder, job: Body, admission: Admission, *steps: Step) -> Plan:
@@ -344,32 +282,15 @@ def _watched(view: PlanBuilder, job: Body, admission: Admission, *steps: Step) -
     lost = lost_indexes(view.observed.pods, view.now)
     if trouble is not None:
         view = view.noted(names.PODS_READY, is_true=False, reason=trouble.reason, message=trouble.message)
-    elif _status(job, "active") + _status(job, "terminating") < _expected(job):
+    elif status_number(job, "active") + status_number(job, "terminating") < expected_pods(job):
         asked = view.wanting(Look.SURROUNDINGS)
         if asked is not None:
             return asked
-        room = _room(view, admission, memory=_memory_of(job, admission), wanted=_expected(job))
-        made = f"Kubernetes has made {_status(job, 'active')} of {_expected(job)} pods."
+        room = _room(view, admission, memory=memory_of(job, admission), wanted=expected_pods(job))
+        made = f"Kubernetes has made {status_number(job, 'active')} of {expected_pods(job)} pods."
         message = f"{made} {room.why}".strip()
         view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
     return view.planned(*steps, *([Release(lost)] if lost else []))
-
-
-def _resume(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
-    queue = _queue_of(job)
-    if queue is not None:
-        message = f"Kueue's queue {queue} has not admitted the pods yet."
-        view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
-        leftovers = () if living_pods(job) else _giving_back(view)
-        # Kueue starts it when it likes, and what we know of the Job may be old: the pods themselves are asked
-        if leftovers and (asked := view.wanting(Look.PODS)):
-            return asked
-        if leftovers and any(is_living(pod) for pod in view.observed.pods):
-            return view.waking(NAMESAKE_SECONDS).planned(*opening)
-        return view.planned(*opening, *leftovers)
-    if living_pods(job):
-        return view.waking(NAMESAKE_SECONDS).planned(*opening)
-    return view.planned(*opening, *_giving_back(view), SuspendJob(uid_of(job), suspend=False))
 
 
 # --- a Job has ended before the search
@@ -378,7 +299,7 @@ def _resume(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
 def _after_failure(view: PlanBuilder, job: Body) -> Plan | End:
     progress = view.observed.progress
     condition = find_condition(job, "Failed") or {}
-    enough = sized(_completions(job), deaths=_deaths(progress, job))["backoffLimit"]
+    enough = sized(completions_of(job), deaths=_deaths(progress, job))["backoffLimit"]
     if condition.get("reason") == _GAVE_UP and job["spec"].get("backoffLimit", 0) < enough:
         # it died of candidates that the journal knows how to deal with, while nobody was here to raise its limit
         return view.planned(DeleteJob(uid_of(job)))
@@ -452,35 +373,3 @@ def _waiting(view: PlanBuilder, why: str, *opening: Step) -> Plan:
 
 
 # --- what a Job says
-
-
-def _status(job: Mapping[str, Any], field: str) -> int:
-    return int((job.get("status") or {}).get(field) or 0)
-
-
-def _completions(job: Mapping[str, Any]) -> int:
-    return int(job["spec"].get("completions", 1))
-
-
-def _queue_of(job: Mapping[str, Any]) -> str | None:
-    """The queue from which Kueue starts it: the manifest's, or its namespace's default one, which Kueue writes there itself."""
-    labels: Mapping[str, str] = job["metadata"].get("labels") or {}
-    return labels.get(LABEL_QUEUE)
-
-
-def _expected(job: Mapping[str, Any]) -> int:
-    """Pods that a Job is to have now."""
-    return min(int(job["spec"].get("parallelism", 1)), _completions(job) - _status(job, "succeeded"))
-
-
-def _pods_of(job: Mapping[str, Any] | None) -> int:
-    return 0 if job is None else living_pods(job)
-
-
-def _memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:
-    """Bytes of each pod of a Job that is there."""
-    pod: Mapping[str, Any] = (job["spec"].get("template") or {}).get("spec") or {}
-    containers: list[Mapping[str, Any]] = pod.get("containers") or []
-    told: Mapping[str, Any] = next((each for each in containers if each["name"] == names.CONTAINER), {})
-    limit = ((told.get("resources") or {}).get("limits") or {}).get("memory")
-    return Decimal(admission.memory_bytes) if limit is None else parse_quantity(limit)
