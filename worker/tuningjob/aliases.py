@@ -1,7 +1,7 @@
 """Names for what has no type that can be written down: they say what a value is, and let it be anything.
 
-scikit-learn takes whatever has an estimator's methods, a user's class may be one, and data may be of numpy, pandas, polars or
-scipy. What is true of such a value is found out at run time.
+scikit-learn takes any object that has an estimator's methods, a user's class may be one, and data may be of numpy, pandas,
+polars or scipy. Such a value is looked at when the program runs.
 """
 
 from typing import Any, TypeAlias

@@ -106,7 +106,7 @@ class ArtifactsUnavailable(TuningJobError):
 
 
 class NoRoom(ArtifactsUnavailable):
-    """What is left of the volume is the journal's alone, or the namespace has had its share: something must be deleted."""
+    """The rest of the volume is reserved for the journal, or the namespace has had its share: something must be deleted."""
 
 
 class ServiceUnavailable(TuningJobError):

@@ -173,7 +173,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
 def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem, Preflight]:
     """The search made ready, and what this worker found; with a pilot if no worker has been here before.
 
-    Raises ManifestRefused, also for whatever the user's own code raises on the way: another pod would fare no better.
+    Raises ManifestRefused, also for any exception of the user's own code: another pod would fare no better.
     """
     try:
         spec = load_spec(search.spec)

@@ -25,7 +25,7 @@ WARN_FITS: Final = 500
 STRONGLY_WARN_FITS: Final = 1_000
 
 
-# scikit-learn's splitters that make as many splits as they are told, whatever the data are: n_splits and n_repeats by default.
+# scikit-learn's splitters that make as many splits as they are told, for any data: n_splits and n_repeats by default.
 _SPLITTERS: Final = {
     **dict.fromkeys(("KFold", "StratifiedKFold", "GroupKFold", "StratifiedGroupKFold", "TimeSeriesSplit"), (5, 1)),
     **dict.fromkeys(("ShuffleSplit", "StratifiedShuffleSplit"), (10, 1)),

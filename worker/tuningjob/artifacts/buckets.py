@@ -35,7 +35,7 @@ from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.protocol.records import Artifact
 
 _SHA256: Final = "sha256"
-# What of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.
+# How much of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.
 _PART_BYTES: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 2
 _CONNECT_SECONDS: Final = 5
@@ -50,7 +50,7 @@ class _Bucket(ABC):
 
     @abstractmethod
     def put(self, part: Path, key: str, sha256: str) -> None:
-        """Make the file the object, whole, with its digest."""
+        """Store the file as the object, whole, with its digest."""
 
     @abstractmethod
     def stat(self, key: str) -> tuple[int, str | None]:
@@ -58,7 +58,7 @@ class _Bucket(ABC):
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """The object as it is now, for reading; an error if another takes its place. Raises FileNotFoundError."""
+        """Open the object as it is now, for reading; an error if another takes its place. Raises FileNotFoundError."""
 
     @abstractmethod
     def probe(self, bucket: str, prefix: str) -> None:
@@ -70,7 +70,7 @@ class _Bucket(ABC):
 
 
 class _S3(_Bucket):
-    """Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or whatever else botocore finds (a service account's role)."""
+    """Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or another source that botocore knows (a service account's role)."""
 
     def __init__(self) -> None:
         # a server of one's own (MinIO, Ceph) mostly has one host name, not one for each bucket
@@ -172,7 +172,7 @@ class BucketStore(ArtifactStore):
 
     @override
     def find(self, search_id: str, name: str) -> Artifact:
-        """An object that somebody else has put there is read, for its digest."""
+        """Read an object that another program has put there, because its digest is not known."""
         key = self._key(search_id, name)
         with self._answering():
             size, digest = self._bucket.stat(key)
@@ -182,7 +182,7 @@ class BucketStore(ArtifactStore):
 
     @override
     def open(self, search_id: str, name: str) -> BinaryIO:
-        """While it is read, errors are those of the bucket's client."""
+        """Open an object; while it is read, errors are those of the bucket's client."""
         key = self._key(search_id, name)
         with self._answering():
             return self._bucket.open(key)
@@ -272,7 +272,7 @@ def _digest_of(file: BinaryIO) -> str:
 
 @contextmanager
 def _answering(url: str, *, exists: bool) -> Iterator[None]:
-    """Whatever the clients raise, as ArtifactsUnavailable. With ``exists`` what is not found is asked for, and is told so."""
+    """Turn the clients' exceptions into ArtifactsUnavailable; with ``exists``, FileNotFoundError stays what it is."""
     try:
         yield
     except TuningJobError:

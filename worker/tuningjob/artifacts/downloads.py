@@ -26,7 +26,7 @@ _PYTHON: Final = "python"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What stands beside the files (``artifacts.json``): how they were compressed, by what, and what each must be.
+    """The file ``artifacts.json`` beside the others: how they were compressed, by which versions, and their digests.
 
     ``tuningjob`` is the version that wrote them; no file needs it. ``versions`` are those of Python and of the distributions
     that decide whether a model loads, and what it answers.
@@ -38,12 +38,12 @@ class Sidecar:
     files: tuple[Artifact, ...]
 
     def dumps(self) -> str:
-        """As JSON."""
+        """The sidecar as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def loads(cls, text: str | bytes) -> "Sidecar":
-        """From JSON. Raises ArtifactRefused for what is none."""
+        """A sidecar from JSON. Raises ArtifactRefused for a text that is none."""
         try:
             sidecar = _SIDECAR.validate_json(text)
         except ValidationError as error:
@@ -64,7 +64,7 @@ _SIDECAR: Final = TypeAdapter(Sidecar)
 
 
 def check_files(folder: Path, *, only: str | None = None) -> list[str]:
-    """Hold the files of ``folder`` (or ``only`` one of them) against the sidecar among them.
+    """Check the files of ``folder`` (or ``only`` one of them) against the sidecar among them.
 
     Returns a sentence for each version that differs here from the one that made them. Raises ArtifactRefused for a file
     that is not what was stored. A file that the sidecar lists and ``folder`` lacks was not asked for: no error.
@@ -82,7 +82,7 @@ def check_files(folder: Path, *, only: str | None = None) -> list[str]:
 
 
 def hold_to_audit(row: AuditRow, entry: Artifact) -> None:
-    """Raises ArtifactRefused for a file that was changed after its version was completed."""
+    """Check a file against the audit. Raises ArtifactRefused for one that was changed after its version was completed."""
     if row.files is None:
         return  # of a release whose audit kept no digests
     told = {file.name: file.sha256 for file in row.files}.get(entry.name)
@@ -94,7 +94,7 @@ def hold_to_audit(row: AuditRow, entry: Artifact) -> None:
 
 
 def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | None = None) -> Estimator:
-    """What a search has stored in ``path`` (``model.joblib`` or ``search.joblib``), checked before it is unpickled.
+    """Load what a search has stored in ``path`` (``model.joblib`` or ``search.joblib``), checked before it is unpickled.
 
     ``mmap_mode`` as in ``joblib.load``: for files without compression. Warns for each version that differs. Raises
     ArtifactRefused, FileNotFoundError.

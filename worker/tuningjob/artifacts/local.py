@@ -42,13 +42,13 @@ class LocalStore(ArtifactStore):
         return found.f_blocks * found.f_frsize
 
     def path(self, search_id: str, name: str) -> Path:
-        """Where the file is, or would be."""
+        """The path of the file, which need not be there."""
         check_place(search_id, name)
         return self._directory(search_id) / name
 
     @override
     def find(self, search_id: str, name: str) -> Artifact:
-        """A file that came without the attribute (from a backup, say) is read."""
+        """Read a file that came without the attribute (from a backup, say), for its digest."""
         with self.path(search_id, name).open("rb") as file:
             try:
                 digest = os.getxattr(file.fileno(), _DIGEST_ATTRIBUTE).decode()

@@ -1,4 +1,4 @@
-"""Which store of artifacts a URL means."""
+"""From a URL to the store of artifacts that it names."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit

@@ -28,7 +28,7 @@ UNFINISHED: Final = ".part"
 # How the folder of a namespace's data begins: no uid and no digest has such a character.
 DATA: Final = "data_"
 _BLOCK_BYTES: Final = 1 << 20
-# how often the volume's room is looked at, and the most that is kept free of a large one
+# after how many bytes the volume's room is looked at again, and the most that is kept free of a large volume
 _BETWEEN_CHECKS: Final = 16 << 20
 _MOST_RESERVED: Final = 10 << 30
 
@@ -136,11 +136,11 @@ class ArtifactStore(ABC):
                     check_room=lambda: self.check_room(name, part),
                 )
             finally:
-                with suppress(OSError):  # what a full volume has not taken goes with the rest
+                with suppress(OSError):  # the bytes that a full volume has not taken go with the rest
                     file.close()
 
     def check_room(self, name: str, part: Path) -> None:
-        """Raises NoRoom where what is left of the volume is the journal's."""
+        """Raises NoRoom if the rest of the volume is reserved for the journal."""
         found = os.statvfs(part.parent)
         free, reserve = found.f_bavail * found.f_frsize, int(self._reserve * found.f_blocks * found.f_frsize)
         reserve = min(reserve, _MOST_RESERVED)
@@ -158,7 +158,7 @@ class ArtifactStore(ABC):
             return upload.commit()
 
     def read_bytes(self, search_id: str, name: str) -> bytes:
-        """All of the file. Raises FileNotFoundError."""
+        """Read the whole file. Raises FileNotFoundError."""
         with self.open(search_id, name) as file:
             return file.read()
 
@@ -188,7 +188,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def open(self, search_id: str, name: str) -> BinaryIO:
-        """The file, for reading. Raises FileNotFoundError.
+        """Open the file for reading. Raises FileNotFoundError.
 
         If another takes its place meanwhile, the rest of the first is read, or an error raised: never some of both.
         """
@@ -227,7 +227,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def _incoming(self, search_id: str, name: str) -> AbstractContextManager[Path]:
-        """A path on a volume for a file to be written to; whatever is there at the end is removed."""
+        """A path on a volume to write a file to; at the end the file is removed if it is still there."""
 
     @abstractmethod
     def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
@@ -235,14 +235,14 @@ class ArtifactStore(ABC):
 
 
 def artifact_at(path: Path) -> Artifact:
-    """The file as it is now. Raises OSError."""
+    """Size and digest of the file as it is now. Raises OSError."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Artifact(path.name, file.tell(), digest)
 
 
 def check_search_id(search_id: str) -> None:
-    """Raises ArtifactRefused for what is no plain word."""
+    """Raises ArtifactRefused for a search id that is no plain word."""
     if not _SEARCH_ID.fullmatch(search_id):
         raise ArtifactRefused(
             f"search id: must be at most 128 letters, digits, '-' and '_', but got {search_id[:80]!r}."
@@ -250,7 +250,7 @@ def check_search_id(search_id: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raises ArtifactRefused for what is not one of ``wellknown.RESULT_FILES``."""
+    """Raises ArtifactRefused for a name that is not one of ``wellknown.RESULT_FILES``."""
     if name not in RESULT_FILES:
         raise ArtifactRefused(f"name: must be one of {', '.join(RESULT_FILES)}, but got {name[:80]!r}.")
 
@@ -265,7 +265,7 @@ def check_place(folder: str, name: str) -> None:
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """What is left of ``file``, a block at a time; closes it at the end."""
+    """The rest of ``file``, a block at a time; closes it at the end."""
     with file:
         while block := file.read(_BLOCK_BYTES):
             yield block
@@ -273,7 +273,7 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
 
 @contextmanager
 def part_below(directory: Path, name: str) -> Iterator[Path]:
-    """A path of its own in ``directory`` for an unfinished file; gone at the end."""
+    """A new path in ``directory`` for an unfinished file, which is removed at the end."""
     part = directory / f".{name}.{secrets.token_hex(8)}{UNFINISHED}"
     try:
         yield part
@@ -288,5 +288,5 @@ def sweep_parts(directory: Path) -> None:
 
 
 def no_room(name: str, error: OSError) -> ArtifactsUnavailable:
-    """What is told when a volume does not take a file."""
+    """The error for a volume that does not take a file."""
     return ArtifactsUnavailable(f"{name}: must be written to the service's volume, but got {error}.")

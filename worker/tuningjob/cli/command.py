@@ -72,7 +72,7 @@ def _explain(error: BaseException) -> ExitCode:
 
 
 def _stopped(error: BaseException) -> str:
-    """What is left of a command that was stopped: what the journal has by now, not what was hoped for."""
+    """Say how far a stopped command came: what the journal has by now."""
     kept = getattr(error, "kept", None)
     if kept is None:
         return "Stopped."

@@ -1,4 +1,4 @@
-"""What is seen of a search while it runs."""
+"""The view of a search while it runs."""
 
 import datetime as dt
 import math
@@ -27,7 +27,7 @@ _GRACE_SECONDS: Final = 1.0
 
 
 class TimeLeft(ProgressColumn):
-    """What is left at the pace of this run: of all its fits, for they come in bursts, and not of what it had from others."""
+    """Seconds left, at the mean pace of all fits of this run, because they come in bursts; reused cells do not count."""
 
     max_refresh = 0.5
 

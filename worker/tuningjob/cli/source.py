@@ -308,7 +308,7 @@ def _sqlite_path(path_or_url: str) -> Path | None:
 
 
 def _must_be_there(path: Path) -> None:
-    """A journal is made in whatever file is opened as one: who only looks must not make one."""
+    """Refuse a file that is no journal, because opening one as a journal would make it one."""
     try:
         there = path.is_file()
     except OSError as error:  # a folder that may not be looked into, or a name too long for one

@@ -1,4 +1,4 @@
-"""What is shared between fits is read-only: a fit that would write into its data then raises, and is done again the plain way."""
+"""Data shared between fits are read-only: a fit that would write into them raises, and is done again on a copy of its own."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def is_frozen(data: Matrix) -> bool:
 
 
 def bytes_of(data: Matrix) -> int:
-    """Its bytes, as far as it tells them."""
+    """The size in bytes, if the object says it; else 0."""
     buffers = _buffers(data)
     if buffers:
         return sum(buffer.nbytes for buffer in buffers)

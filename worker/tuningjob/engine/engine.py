@@ -41,7 +41,7 @@ def as_they_are(steps: _Steps) -> _Steps:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Fits in here use one thread each, whatever the estimator's own n_jobs says: processes × threads = the CPU limit."""
+    """Have each fit in here use one thread, even if the estimator's n_jobs says more: processes × threads = the CPU limit."""
     with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
         yield
 
@@ -50,7 +50,7 @@ class Engine:
     """Evaluates cells of one search in ``processes`` others: ``add`` cells, ``wait`` for results, until ``is_done``.
 
     The processes are forked before the constructor returns, where that is safe (``processes.may_fork``); else they are
-    joblib's. With ``processes=0`` everything happens in ``wait``, with whatever threads the caller allows. ``around`` may change
+    joblib's. With ``processes=0`` everything happens in ``wait``, with the threads that the caller allows. ``around`` may change
     the results of a task on their way, in the process that evaluates it: a function that can be found by its name.
     """
 
@@ -91,7 +91,7 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """End the processes now, whatever they are at; to the end, also if Ctrl-C comes meanwhile."""
+        """End the processes at once, in the middle of their work; Ctrl-C does not cut this short."""
         if self._processes is not None:
             self._processes.close()
         if self._from_joblib is not None and self._parallel is not None:
@@ -113,12 +113,12 @@ class Engine:
 
     @property
     def wants_more(self) -> bool:
-        """Whether more cells would be welcome, for no process to be idle soon."""
+        """Whether a process will soon be idle unless more cells come."""
         return self.schedule.pending < self.schedule.processes
 
     @property
     def keeps_time(self) -> bool:
-        """Whether ``wait`` looks at its timeout; else what is to be done soon is to be done before."""
+        """Whether ``wait`` keeps to its timeout; if not, do urgent things before calling it."""
         return self._processes is not None
 
     def wait(self, timeout: float | None = None) -> list[Evaluated]:

@@ -24,7 +24,7 @@ from tuningjob.engine.shortcuts import lean
 from tuningjob.engine.sklearn_private import fit_and_score, has_callbacks, is_proved, score
 from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
 
-# What is replaced of scikit-learn by a search, in each process that evaluates some of it.
+# The functions of scikit-learn that a search replaces, in each process that evaluates some of it.
 PATCHES: Final = Patches((*MEMO_PATCHES, *LEAN_PATCHES) if is_proved() else ())
 
 FitOutcome = dict[str, Any]

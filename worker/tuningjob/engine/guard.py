@@ -50,7 +50,7 @@ class _Group:
 class Guard:
     """Results go in (``shared``, ``plain``) and come out of ``ready`` once they may be believed.
 
-    ``again`` are cells that are to be fitted the plain way, nothing shared, because of a verdict: whoever drives this empties it.
+    ``again`` are cells that are to be fitted the plain way, nothing shared, because of a verdict: the caller empties it.
     """
 
     def __init__(self, work: Work, *, seed: int = 0) -> None:

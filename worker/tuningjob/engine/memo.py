@@ -183,7 +183,7 @@ def _with(memo: Memo | None) -> Iterator[None]:
 
 
 def inactive() -> AbstractContextManager[None]:
-    """In here nothing is remembered, whatever is active around it."""
+    """Remember nothing in here, even if a memo is active around it."""
     return _with(None)
 
 

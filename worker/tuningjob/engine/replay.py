@@ -58,7 +58,7 @@ def replay(
 
     ``outcomes``: what ``_fit_and_score`` returned, candidate after candidate, and within a candidate split after split.
     ``search`` is any of scikit-learn's, unfitted, and is not changed; ``splits`` stand in the place of its ``cv``. It must decide
-    by its results alone: whatever draws has an integer seed. Raises what its ``fit`` raises of its settings.
+    by its results alone: everything that draws has an integer seed. Raises what its ``fit`` raises of its settings.
     """
     kind = type(type(search).__name__, (_Replaying, type(search)), {})
     replayed = kind(**{**search.get_params(deep=False), "cv": list(splits), "refit": False})

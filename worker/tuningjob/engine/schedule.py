@@ -213,7 +213,7 @@ class Schedule:
     def lost(self, task: Task, at_work: AtWork | None) -> CellKey | None:
         """The process of a task is gone, in the middle of the fit of ``at_work``; what it had left is to be done again.
 
-        Returns the cell that was being fitted if it was one alone: whatever killed the process, it was that one, and it is
+        If exactly one cell was being fitted, that cell killed the process: returns it, and it is
         left to the caller (see ``give``). Of a fit that several share, each gets its own chance.
         """
         left = self._at_work.pop(task)

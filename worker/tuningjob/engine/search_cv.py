@@ -197,7 +197,7 @@ class _Evaluation:
             tell_end(work, result.cell, result.outcome)
 
     def _joblibs(self, processes: int) -> Parallel:
-        """scikit-learn's own Parallel, with whatever backend the user has chosen: scikit-learn ends what it has begun."""
+        """scikit-learn's own Parallel, with the backend that the user has chosen: scikit-learn ends what it has begun."""
         parallel = self._parallel
         if processes != processes_of(parallel):
             parallel.__exit__(None, None, None)

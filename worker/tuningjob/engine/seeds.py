@@ -104,7 +104,7 @@ def is_seeded(estimator: Estimator, shape: "tuple[int, ...] | None") -> bool:
 
 
 class GlobalGenerators:
-    """numpy's global generator and Python's, as they are now: whoever draws from them unseen is told by their state."""
+    """numpy's global generator and Python's, as they are now: their state tells whether anything has drawn from them."""
 
     def __init__(self) -> None:
         self._numpy, self._python = np.random.get_state(legacy=False), random.getstate()

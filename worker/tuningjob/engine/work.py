@@ -17,7 +17,7 @@ from tuningjob.engine.known import is_known
 from tuningjob.engine.sklearn_private import BaseComposition, check_method_params, num_samples, safe_indexing
 from tuningjob.engine.slices import SharedRows
 
-# Whatever the data's size, a few small transformers may stay: branches of a FeatureUnion do not follow each other like a path.
+# A few small transformers may stay even if the data are large: branches of a FeatureUnion do not follow each other like a path.
 SMALLEST_MEMO: Final = 64 * 2**20
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
@@ -58,7 +58,7 @@ class Work:
 
 
 class Side(NamedTuple):
-    """What is scored on one side of a split."""
+    """The rows that are scored on one side of a split."""
 
     X: Any
     y: Any

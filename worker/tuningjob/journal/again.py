@@ -1,4 +1,4 @@
-"""Trying again what failed: a search that goes on, or a new one that begins, with all that was finished without an error.
+"""Retry failed cells: the search goes on, or a new one begins, with every cell that was finished without an error.
 
 For a laptop, where one worker is alone with the journal; within one transaction.
 """
@@ -21,7 +21,7 @@ from tuningjob.protocol.records import Cell, CellResult, SearchState
 _RESULT: Final = TypeAdapter(CellResult)
 _PAGE: Final = 5_000
 _FORGET: Final = cells.delete().where(cells.c.search_id == bindparam("search"), cells.c.ordinal == bindparam("cell"))
-# its claimant has lost it: the next one that asks gets it
+# its claimant has lost it, and the next one that asks gets it
 _OPEN: Final = (
     units.update()
     .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
@@ -30,7 +30,7 @@ _OPEN: Final = (
 
 
 def copy(connection: Connection, search_id: str, new: NewSearch, now: dt.datetime) -> None:
-    """All of a search under another id; what it has finished counts as taken over."""
+    """Copy a search under another id; its finished cells count as reused."""
     mine = {"id": new.id, "opened_at": now, "created_by": new.created_by, "artifacts": new.artifacts}
     _copy_rows(connection, searches, searches.c.id == search_id, {**mine, "spec": json.dumps(new.spec)})
     for table, changed in ((regions, {}), (units, {}), (cells, {"reports": 0})):
@@ -81,7 +81,7 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
 
 
 def _failed(connection: Connection, search_id: str) -> list[int]:
-    """The ordinals of the cells that failed, or that nobody can read."""
+    """The ordinals of the cells that failed, or that cannot be read."""
     mine = cells.c.search_id == search_id
     query = select(cells.c.ordinal, bounded_text(cells.c.result)).where(mine).order_by(cells.c.ordinal)
     with connection.execute(query, execution_options={"yield_per": _PAGE}) as rows:

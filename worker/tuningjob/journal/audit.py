@@ -19,7 +19,7 @@ from tuningjob.journal.values import bounded_text, nan_if_null, null_if_nan, par
 from tuningjob.protocol.audit import Act, AuditRow, Blessing
 from tuningjob.protocol.records import Answer, Artifact, Baseline, Choice, NestedEstimate, Preflight
 
-_VERSIONS: Final = range(1, 2**31)  # what the column can hold
+_VERSIONS: Final = range(1, 2**31)  # the longest text that the column holds
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])
 # NaN and infinities, which JSON has not, as text
 _SCORES: Final = TypeAdapter(dict[str, float], config=ConfigDict(ser_json_inf_nan="strings"))
@@ -27,7 +27,7 @@ _CHOICE: Final = TypeAdapter(Choice)
 _BASELINE: Final = TypeAdapter(Baseline)
 _NESTED: Final = TypeAdapter(NestedEstimate)
 _MOST_SOURCES: Final = 32
-# what a release before has taken in of any length stays where it is
+# an older release took texts of any length; they stay in the database, and are not read
 _COLUMNS: Final = [
     bounded_text(column) if column.name in {"best_params", "versions"} else column for column in audit.columns
 ]
@@ -44,7 +44,7 @@ class SqlAudit:
         self._clock = clock
 
     def models(self, namespace: str, *, after: str = "", limit: int | None = None) -> list[str]:
-        """The model keys of a namespace, sorted; no more than ``limit``, of those that come after ``after``."""
+        """The model keys of a namespace that come after ``after``, sorted; at most ``limit``."""
         mine = (audit.c.namespace == namespace) & (audit.c.model_key > after)
         query = select(audit.c.model_key).where(mine).distinct().order_by(audit.c.model_key).limit(limit)
         with self._database.reading() as connection:
@@ -55,7 +55,7 @@ class SqlAudit:
         return self._rows(namespace, model_key, after=0, limit=None)
 
     def page(self, *, namespace: str, model_key: str, after: int, limit: int) -> list[AuditRow]:
-        """As ``history``, no more than ``limit``, of versions higher than ``after``, which is one of them or 0."""
+        """The versions above ``after`` (a version or 0), as ``history`` has them; at most ``limit``."""
         return self._rows(namespace, model_key, after=after, limit=limit)
 
     def _rows(self, namespace: str, model_key: str, *, after: int, limit: int | None) -> list[AuditRow]:
@@ -72,7 +72,7 @@ class SqlAudit:
             return found
 
     def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
-        """One version."""
+        """The row of one version."""
         with self._database.reading() as connection:
             return self._version(connection, namespace, model_key, version)
 
@@ -99,7 +99,7 @@ class SqlAudit:
         raise NotBlessed(f"{model_key}: must have a version in use, but none was ever blessed. Bless one first.")
 
     def bless(self, *, namespace: str, model_key: str, version: int, who: str, why: str = "") -> Blessing:
-        """Put a version into use. Of the one that is in use already: changes nothing, returns how it came to be."""
+        """Put a version into use. If it is in use already, nothing changes, and the blessing that did it is returned."""
         with self._database.writing() as connection:
             history = self._locked_history(connection, namespace, model_key, version)
             in_use = _stack(history)
@@ -119,7 +119,7 @@ class SqlAudit:
             return self._add(connection, history, namespace, model_key, act=Act.ROLLBACK, to=to, who=who, why=why)
 
     def _locked_history(self, connection: Connection, namespace: str, model_key: str, version: int) -> list[Blessing]:
-        """The blessings; two that bless the same key at once come one after the other. Raises UnknownModel."""
+        """Lock and read the blessings of a key, so that two who bless it come one after the other. Raises UnknownModel."""
         first = (audit.c.namespace == namespace) & (audit.c.model_key == model_key) & (audit.c.version == 1)
         connection.execute(select(audit.c.version).where(first).with_for_update())
         self._version(connection, namespace, model_key, version)
@@ -169,7 +169,7 @@ class SqlAudit:
         return self.page_of_blessings(namespace=namespace, model_key=model_key, after=0, limit=None)
 
     def page_of_blessings(self, *, namespace: str, model_key: str, after: int, limit: int | None) -> list[Blessing]:
-        """As ``blessings``, no more than ``limit``, of numbers above ``after``."""
+        """The blessings with numbers above ``after``, as ``blessings`` has them; at most ``limit``."""
         with self._database.reading() as connection:
             found = self._blessings(connection, namespace, model_key, after=after, limit=limit)
             if not found:
@@ -198,7 +198,7 @@ class SqlAudit:
         ]
 
     def erase_person(self, name: str) -> Erasure:
-        """Have a pseudonym wherever this person is named, in every namespace; there is no way back. That it was done is kept."""
+        """Replace this person's name by a pseudonym in every namespace, for good; the table of erasures says when."""
         pseudonym = f"erased-{secrets.token_hex(6)}"
         with self._database.writing() as connection:
             counts = [
@@ -274,14 +274,14 @@ def remember(
 
 
 def _few(sources: dict[str, int]) -> dict[str, int]:
-    """Those with the most cells, and the others as one: a row of the audit is of a bounded size."""
+    """The sources with the most cells, and the others as one, because a row of the audit has a bounded size."""
     first = dict(islice(sources.items(), _MOST_SOURCES))
     left = sum(sources.values()) - sum(first.values())
     return first | ({"others": left} if left else {})
 
 
 def _stack(history: list[Blessing]) -> list[Blessing]:
-    """What is in use, on top of what was before it: a blessing comes on top, a rollback takes the top away."""
+    """The blessings in force as a stack: a blessing comes on top, a rollback takes the top away."""
     stack: list[Blessing] = []
     for each in history:
         if each.act is Act.BLESS:

@@ -34,7 +34,7 @@ from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import null_if_nan
 from tuningjob.protocol.records import CellResult
 
-# one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter, whatever its length
+# one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter of any length
 _POSTGRES: Final = "postgresql"
 _RESULT: Final = TypeAdapter(CellResult)
 
@@ -49,7 +49,7 @@ def within(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
 
 
 def bound(values: Sequence[Any], dialect: str) -> Anything:
-    """A list as ``within`` wants it."""
+    """A list, bound as ``within`` reads it."""
     return list(values) if dialect == _POSTGRES else json.dumps(list(values))
 
 
@@ -122,7 +122,7 @@ class Cells:
                 "reported_by": index,
                 "reported_at": now,
                 "reports": 0 if sources else 1,
-                # what failed is nobody's to reuse, be it by a metric that does not decide here
+                # a failed cell is never reused, even if it failed by a metric that does not decide here
                 "identity": result.identity if result.error is None and not _lacks_some(result) else None,
                 "reused_from": sources[ordinal] if sources else None,
             }
@@ -134,12 +134,12 @@ class Cells:
         return {ordinal: results[ordinal] for ordinal in new}
 
     def report_again(self, ordinals: Sequence[int]) -> None:
-        """Count one report more of each."""
+        """Count one more report of each of these cells."""
         if ordinals:
             self._rows("again", ordinals, search=self._search)
 
     def finished(self, ordinals: Sequence[int]) -> set[int]:
-        """Those that are there."""
+        """Those of these cells that are finished."""
         return set(self._rows("finished", ordinals, search=self._search).scalars())
 
     def known(self, namespace: str, identities: Iterable[str]) -> dict[str, tuple[str, CellResult]]:
@@ -148,12 +148,12 @@ class Cells:
         for identity, found in self._rows("known", sorted(identities), namespace=namespace):
             if found is not None:
                 source, _, text = found.partition(" ")
-                with suppress(ValidationError):  # an older release took in what this one would not: it is fitted again
+                with suppress(ValidationError):  # a result that only an older release took in: it is fitted again
                     known[identity] = (source, _RESULT.validate_json(text))
         return known
 
     def sources(self) -> dict[str, int]:
-        """Of whom the reused ones are, and how many of each; the most first."""
+        """The searches that the reused cells are from, with how many each; the most first."""
         count = func.count()
         query = (
             select(cells.c.reused_from, count)

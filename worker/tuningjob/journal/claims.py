@@ -54,7 +54,7 @@ def walk_of(row: Row[Any]) -> Walk:
 
 
 class Claims:
-    """What ``row``, a search, has to give, and what is taken of it."""
+    """The claims on one search, ``row``: units are given, released, counted down and pardoned."""
 
     def __init__(self, connection: Connection, row: Row[Any]) -> None:
         self._connection = connection
@@ -64,7 +64,7 @@ class Claims:
     # --- giving
 
     def next_unit(self, request: ClaimRequest, *, wait: bool) -> Unit | None:
-        """What its index left, else what was given back, else a fresh one. None: there is nothing now.
+        """The next unit: one that its index left, else a released one, else a fresh one. None: there is none now.
 
         ``wait``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
         was starved, and is anybody's from the end of this transaction on; ask in another one.
@@ -88,7 +88,7 @@ class Claims:
         return None
 
     def _resumed(self, unit: Row[Any], request: ClaimRequest) -> Unit | None:
-        """A unit of the claimant's index, that it does not hold: of a claimant before it, or of its own lost claim."""
+        """Give a unit of the claimant's index again: of a claimant before it, or of its own claim whose reply was lost."""
         found = DeathCount(unit.deaths, unit.starved)
         has_died = bool(unit.claimant and request.claimant and unit.claimant != request.claimant)
         if has_died:
@@ -134,7 +134,7 @@ class Claims:
                 position,
                 pods=self._row.pods,
                 slots=request.slots,
-                # who names its memory is a pod, which others may join; a laptop's one worker stays alone
+                # a claimant that names its memory is a pod, which others may join; a laptop's one worker stays alone
                 elastic=request.memory > 0,
                 is_piloted=piloted is not None,
             )
@@ -147,7 +147,7 @@ class Claims:
         return None
 
     def _piloted(self) -> float | None:
-        """What the pilot says of the seconds of a cell, if there was one."""
+        """The seconds of a cell that the pilot expects, if there was a pilot."""
         preflight = self._connection.execute(statements.FOUND, {"search": self._row.id}).scalar_one()
         pilot = _PREFLIGHT.validate_json(preflight).pilot if preflight else None
         return pilot.cell_seconds.expected if pilot is not None and pilot.cells else None
@@ -164,7 +164,7 @@ class Claims:
         self._add(walk)
 
     def open_stage(self, rows: int) -> None:
-        """Have so many rows in all, walked in order. Those that are there are finished: nobody needs their units any more."""
+        """Open the next stage: ``rows`` in all, walked in order. The rows before are finished, so their units go."""
         search, splits, first = self._row.id, self._row.splits, self._row.candidates
         order = _ORDER.dump_json(((), parts_for(self._row.pods), 0, first)).decode()
         for table in (units, regions):
@@ -196,7 +196,7 @@ class Claims:
         return Unit(id=unit.id, cells=left, alone=deaths >= ALONE_FROM, lost=lost)
 
     def _unfinished(self, unit: Row[Any]) -> tuple[Cell, ...]:
-        """In the order of the walk."""
+        """The unfinished cells of a unit, in the order of the walk."""
         walk, splits = walk_of(self._row), self._row.splits
         ordered = {cell.candidate * splits + cell.split: cell for cell in walk.cells(unit.start, unit.stop)}
         finished = Cells(self._connection, self._row.id).finished(list(ordered))
@@ -209,7 +209,7 @@ class Claims:
     # --- giving back
 
     def free(self, first: int, last: int) -> bool:
-        """What these indexes hold is anybody's; whether they held anything."""
+        """Release all that these indexes hold; returns whether they held anything."""
         held = {"search": self._row.id, "first": first, "last": last}
         found = self._connection.execute(statements.LOCK_HELD, held).scalars().all()
         if found:
@@ -238,7 +238,7 @@ class Claims:
     # --- taking in
 
     def finished(self, places: Sequence[int]) -> None:
-        """New cells are in. Raises JournalMismatch for one that nobody was given."""
+        """Count down the units of new cells. Raises JournalMismatch for a cell that was never claimed."""
         near = {"search": self._row.id, "first": min(places), "last": max(places)}
         left = set(places)
         changes = []

@@ -36,7 +36,7 @@ def verdict(victims: Sequence[Victim], memory_limit: int) -> DeathCount:
         if 0 < victim.memory < memory_limit:
             deaths, starved = ALONE_FROM, victim.memory
         else:
-            starved = 0  # whoever comes may tell that its cell is lost
+            starved = 0  # any claimant may report that its cell is lost
     return DeathCount(deaths, starved)
 
 

@@ -1,7 +1,7 @@
-"""What the journal knows of the files of searches: which, how large, of which digest. Within one transaction.
+"""The journal's record of the files of searches: which, how large, of which digest. Within one transaction.
 
-A file is put in its place between ``begin`` and ``end``, by whoever holds it. Meanwhile its search does not complete, and once it
-has, nothing begins: so the files of a version are the ones that its row in the audit tells.
+The process that has a file puts it in its place between ``begin_placing`` and ``end_placing``. Meanwhile its search does not
+complete, and once it has, nothing begins: so the files of a version are the ones that its row in the audit lists.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import Artifact, SearchState
 
-# A file that is larger than a share takes minutes to a bucket; the process that was to put it there is dead after so long.
+# A file that is larger than a share takes minutes to a bucket; a process that has not put it there by then is dead.
 _PLACED_WITHIN: Final = dt.timedelta(hours=1)
 
 

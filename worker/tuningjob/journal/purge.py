@@ -19,7 +19,7 @@ MOST_CELLS: Final = 10_000
 _LEAST_CELLS: Final = 100
 _FAST_SECONDS: Final = 0.025
 _SLOW_SECONDS: Final = 0.1
-# Between two slices others have the lock, for as long as the slice had it, and so long at least: they poll.
+# Between two slices the lock is free for as long as the slice had it, and at least this long, because others poll for it.
 _LEAST_PAUSE_SECONDS: Final = 0.02
 
 

@@ -163,7 +163,7 @@ class SqlSearch(SearchJournal):
             Claims(connection, row).open_stage(stage.rows)
 
     def _cut(self) -> None:
-        """Have the regions cut: in a transaction of its own, for it locks the search before them."""
+        """Cut the regions, in a transaction of its own, because it locks the search before them."""
         with rows.locked(self._database, self._id) as (connection, row):
             if row.walk is None:
                 Claims(connection, row).cut()

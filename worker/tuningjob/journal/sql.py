@@ -278,7 +278,7 @@ class SqlJournal:
                 files.end_placing(connection, search_id, file, is_placed=is_placed)
 
     def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
-        """End without an answer. ``reason`` is one word of whoever ends it, a worker has none; ``text`` then begins with it."""
+        """End without an answer. ``reason`` is the operator's one word, and ``text`` then begins with it; a worker gives none."""
         if reason and by is EndedBy.WORKER:
             raise ValueError("reason: must be empty of a worker, which ends a search for no reason of the operator's")
         told = {"failure": storable(text), "ended_by": by.value, "end_reason": reason}

@@ -28,7 +28,7 @@ _GUESSED: Final = 6
 
 @dataclass(frozen=True)
 class RegionState:
-    """What is left of a region, and what was measured in it: the seconds of so many cells."""
+    """The rest of a region, and its measurements: ``seconds`` are the sum over ``measured`` cells."""
 
     number: int
     next: int

@@ -1,4 +1,4 @@
-"""Values that a database has no place for, on their way in and out; and what an older release has let in, and nobody can read."""
+"""Values that a database cannot hold, on their way in and out; and texts of an older release that are too long to read."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Label, case, func
 
-# Of a text that a worker has written, an older release took in as much as it was sent: so much of it leaves the database.
+# The most of a worker's text that leaves the database: an older release took texts of any length.
 MAX_READABLE: Final = 2**20
 
 
@@ -30,10 +30,10 @@ def null_if_nan(value: float) -> float | None:
 
 
 def nan_if_null(value: float | None) -> float:
-    """What ``null_if_nan`` made of it, back."""
+    """Undo ``null_if_nan``."""
     return math.nan if value is None else value
 
 
 def storable(text: str) -> str:
-    """Free text without the one character that Postgres cannot store."""
+    """A text without NUL, which Postgres cannot store."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -74,23 +74,23 @@ class Walk:
 
     @property
     def size(self) -> int:
-        """Places: the cells of the search."""
+        """How many places the walk has: the number of cells."""
         return self.candidates * self.splits
 
     def ranks(self, candidate: int) -> bool:
-        """Whether it may be the best one."""
+        """Whether this candidate may be the best one."""
         return not self.ranked or candidate < self.ranked
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """At least ``parts`` where there are as many candidates, at most four times as many (and one a block)."""
+        """The regions: at least ``parts`` if there are as many candidates, at most four times as many (and one a block)."""
         if not self.blocks:
             return (Region(self.first * self.splits, self.size),)
         return tuple(region for number in range(len(self.blocks)) for region in self._regions_of(number))
 
     @cached_property
     def starts(self) -> list[int]:
-        """Where each region starts."""
+        """The place at which each region starts."""
         return [region.start for region in self.regions]
 
     def cell(self, place: int) -> Cell:
@@ -120,7 +120,7 @@ class Walk:
             start = end
 
     def place(self, cell: Cell) -> int:
-        """Where a cell is."""
+        """The place of a cell."""
         if not self.blocks:
             return cell.candidate * self.splits + cell.split
         number = bisect.bisect_right(self._starts, cell.candidate) - 1
@@ -179,7 +179,7 @@ class Walk:
 
     @cached_property
     def _cuts(self) -> tuple[tuple[Block, int, int], ...]:
-        """For each block the candidates of a region and of a strip."""
+        """How many candidates a region and a strip have, for each block."""
         return tuple((block, *self._cut(block)) for block in self.blocks)
 
     def _cut(self, block: Block) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def problems_of(
     max_values: int = sys.maxsize,
     max_depth: int = MAX_DEPTH,
 ) -> list[Problem]:
-    """What is too deep, too much, or too large a number in any JSON-like value; it never raises, and ends early.
+    """Problems of a JSON-like value that is too deep, too long, or has too large a number; never raises, and ends early.
 
     ``field`` is its path. Bytes are those of JSON in UTF-8 without blanks, numbers and escapes estimated from below.
     """

@@ -79,7 +79,7 @@ class UnionPart(Step):
 
 
 class ColumnPart(Model):
-    """What is done to some columns."""
+    """The transformation of some columns."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_untyped("class_", "pipeline", "union"),
@@ -104,7 +104,7 @@ class ColumnPart(Model):
 
 
 class Estimator(Model):
-    """What is tuned: a class, a pipeline, a column transformer, a union, or what a function of one's own returns."""
+    """The estimator to tune: a class, a pipeline, a column transformer, a union, or the result of the user's own function."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
         exactly_one_of(

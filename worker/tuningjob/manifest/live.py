@@ -43,7 +43,7 @@ _NAMES: Final = frozenset(str(TuningJobSpec.model_fields[name].alias) for name i
 def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> TuningJobSpec:
     """``admitted`` with the mutable fields of ``current``, a spec as the API server has it: what the search is to do now.
 
-    Whatever else was edited, even to what cannot be read, does not matter. Mutable fields that cannot be read change nothing. No
+    Edits of other fields do not matter, even if they cannot be read. Mutable fields that cannot be read change nothing. No
     rule ties one of them to another field, so they are all that is looked at: what was parsed of ``admitted`` is kept.
     """
     try:

@@ -160,7 +160,7 @@ class TuningJobSpec(Model):
         *_CONSTRAINTS,
     )
 
-    estimator: Estimator = Field(description="What is tuned.")
+    estimator: Estimator = Field(description="The estimator to tune.")
     search: Search = Field(description="Which candidates are tried.")
     cross_validation: CrossValidation = Field(
         default_factory=CrossValidation,
@@ -215,7 +215,7 @@ class TuningJobSpec(Model):
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = Field(
         default=None,
-        description="The TuningJob is deleted so long after its end; the audit keeps the result. May change.",
+        description="The TuningJob is deleted this many seconds after its end; the audit keeps the result. May change.",
     )
     limits: Limits = Field(
         default_factory=Limits, json_schema_extra=FILLED_IN, description="How far the search may go."

@@ -57,7 +57,7 @@ class Toleration(Model):
 
     key: LabelKey | None = Field(default=None, description="The taint's key; without one every taint is meant.")
     operator: Literal["Exists", "Equal"] | None = Field(
-        default=None, description="Exists: whatever the taint's value. Equal, the default: this value."
+        default=None, description="Exists: any value of the taint. Equal, the default: this value."
     )
     value: LabelValue | None = Field(default=None, description="The taint's value; none beside Exists.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(

@@ -117,7 +117,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _known_field(model: type[Model], location: Sequence[str | int]) -> str:
-    """What is meant by a field that is not known: one of another spelling, what people know from elsewhere, or the nearest."""
+    """The field that an unknown one probably means: another spelling, its name elsewhere, or the nearest."""
     current = _model_at(model, location[:-1])
     if current is None:
         return ""

@@ -88,7 +88,7 @@ class Search(Model):
 
     @cached_property
     def space(self) -> Grid | Sample:
-        """What is tried. Raises ManifestRefused."""
+        """The candidates, as a grid or as maps to draw from. Raises ManifestRefused."""
         if self.random is not None:
             return parse_sample(self.random.parameters, self.random.iterations)
         assert self.grid is not None  # noqa: S101  there is one of the two

@@ -34,7 +34,7 @@ class GridStatus(Model):
 
 
 class SpreadStatus(Model):
-    """What is expected, and between what it will most likely be."""
+    """An expected value, and the range that it will most likely be in."""
 
     low: float
     expected: float

@@ -71,7 +71,7 @@ RESULT_FILES: Final = (
     SEARCH_FILE,
     SIDECAR_FILE,
 )
-# What is said of the others, and could be said again from them: files of releases before these are whole without.
+# These are written from the other files, and can be written again: a version of an older release is whole without them.
 TOLD_FILES: Final = (VERDICT_FILE, REPORT_FILE)
 
 # A laptop's folder of results: the journal, and below it a folder for the files of each search. Written by tuningjob.local, read

@@ -1,4 +1,4 @@
-"""What the results service tells people, and what serves models: the versions of a model key, and who blessed which."""
+"""The versions of a model key, and who blessed which: the records that people and programs get from the results service."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,7 +42,7 @@ class AuditRow:
     artifacts: str = ""
     files: tuple[Artifact, ...] | None = None
     reused_from: dict[str, int] | None = None
-    # left out where they are empty: clients of before take no field that they do not know
+    # left out if they are empty, because older clients refuse a field that they do not know
     scores: Annotated[dict[str, float], Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
     baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None

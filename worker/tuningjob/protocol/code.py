@@ -24,12 +24,12 @@ Parts = Annotated[
 
 
 def digest_of(content: bytes) -> str:
-    """As the mark of a file."""
+    """The digest that stands for a file."""
     return f"{SHA256}{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def bounded(parts: Mapping[str, str]) -> dict[str, str]:
-    """The same code within the bounds of ``Parts``: what goes beyond them is told by one digest of all of it."""
+    """The same code within the bounds of ``Parts``: one digest stands for all that goes beyond them."""
     short = {_short(name, MAX_NAME): _short(mark, MAX_MARK) for name, mark in sorted(parts.items())}
     if len(short) <= MAX_PARTS:
         return short
@@ -44,7 +44,7 @@ def _short(text: str, length: int) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """A file or a distribution that is other than it was; ``before`` or ``after`` is empty where it was not there."""
+    """A file or a distribution that has changed; ``before`` or ``after`` is empty if it was not there."""
 
     name: str
     before: str
@@ -52,7 +52,7 @@ class Change:
 
     @property
     def told(self) -> str:
-        """As a person says it: mine.py changed, lightgbm 4.6.0 → 4.7.0."""
+        """The change as a person says it: mine.py changed, lightgbm 4.6.0 → 4.7.0."""
         if not self.before:
             return f"{self.name} is new"
         if not self.after:
@@ -62,7 +62,7 @@ class Change:
 
     @property
     def exact(self) -> str:
-        """With both versions, or the beginnings of both digests."""
+        """The change with both versions, or the beginnings of both digests."""
         sides = (
             " ".join(word[:_SHOWN_DIGITS] if word.startswith(SHA256) else word for word in mark.split()) or "nothing"
             for mark in (self.before, self.after)
@@ -71,14 +71,14 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What is other in one than in the other, by name."""
+    """The parts that differ between the two, by name."""
     names = sorted(before.keys() | after.keys())
     found = (Change(name, str(before.get(name, "")), str(after.get(name, ""))) for name in names)
     return [change for change in found if change.before != change.after]
 
 
 def other_code(first: "Preflight", now: "Preflight") -> list[Change]:
-    """In what two workers of a search differ. What a worker of another release does not tell is not compared."""
+    """The changes between two workers of a search. A part that a worker of another release does not report is not compared."""
     both = first.versions.keys() & now.versions.keys()
     other = changes({name: first.versions[name] for name in both}, {name: now.versions[name] for name in both})
     if first.code and now.code:
@@ -88,6 +88,6 @@ def other_code(first: "Preflight", now: "Preflight") -> list[Change]:
 
 
 def first_few(texts: list[str]) -> str:
-    """The first few, and how many more."""
+    """The first few texts, and how many more there are."""
     more = len(texts) - _MOST_TOLD
     return ", ".join(texts[:_MOST_TOLD]) + (f" and {more:,} more" if more > 0 else "")

@@ -20,7 +20,7 @@ one cell that it can be (the first that is not finished) is marked as ``lost``; 
 unit get their chance, alone. So a cell is lost only at the most memory that there is. A claimant that reports no memory (0)
 never gets a starved unit, and never causes one.
 
-*Order*: results come by candidate, then split, whatever order they were reported in.
+*Order*: results come by candidate, then split, in whichever order they were reported.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
@@ -55,29 +55,29 @@ class SearchJournal(Protocol):
     """
 
     def search(self) -> SearchRecord:
-        """What a worker must know to take part."""
+        """The search as a worker must know it to take part."""
 
     def set_preflight(self, preflight: Preflight) -> None:
-        """Keep the first; raises JournalMismatch for a later one of other data, other splits, other versions or other code.
+        """Keep the first preflight; raises JournalMismatch for a later one of other data, splits, versions or code.
 
         Versions and code are compared as far as both tell them. Where only the data tell how many splits there are, the first
         one says it: before that nothing can be claimed.
         """
 
     def claim(self, request: ClaimRequest) -> Claim:
-        """The next unit for the one who asks.
+        """The next unit for this claimant.
 
         NOTHING, too, while only starved units are left that need more memory than this claimant has.
         """
 
     def leave(self, *, index: int) -> None:
-        """The claimant goes in good order: what it leaves unfinished is for anybody, and has killed nobody.
+        """The claimant leaves in good order: its unfinished cells are released, and count as no death.
 
         The right to finish the search is given up, too.
         """
 
     def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
-        """Take over what is known: cells of the same identity that any search of the namespace has finished without an error.
+        """Take over cells of the same identity that any search of the namespace has finished without an error.
 
         Returns the ones that are finished by now. They count as reused, and as reported never. Raises JournalMismatch for a
         cell that was not claimed.
@@ -87,7 +87,7 @@ class SearchJournal(Protocol):
         """Take finished cells in. Raises JournalMismatch for a cell outside the search."""
 
     def open_stage(self, stage: NewStage) -> None:
-        """Have more rows; once more, or after the end, changes nothing.
+        """Open more rows; a repetition, or a call after the end, changes nothing.
 
         Raises JournalMismatch for a search that does not go by stages, whose cells are not all in, or that would have more fits
         than its spec allows.
@@ -103,7 +103,7 @@ class SearchJournal(Protocol):
         """
 
     def fail(self, reason: str) -> None:
-        """End without an answer: why, in the words of the worker."""
+        """End the search without an answer, with the worker's reason."""
 
     def refuse(self, refusal: Refusal) -> None:
-        """End because the manifest asks for what cannot be."""
+        """End the search because its manifest cannot be searched."""

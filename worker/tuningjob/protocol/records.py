@@ -1,4 +1,4 @@
-"""What workers and the journal tell each other, as plain records.
+"""The records that workers and the journal exchange.
 
 The same records are the bodies of the results service's HTTP API: pydantic reads and writes them at that border, with the
 bounds given here. Floats cross JSON unharmed: Python's repr round-trips, and NaN and infinities travel as strings.
@@ -21,7 +21,7 @@ WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
 Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
 Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
-# what sums of a million of them can hold, and a clock can tell
+# sums of a million of them stay finite, and a clock can measure them
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 # seconds or bytes, extrapolated
 Amount = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
@@ -31,7 +31,7 @@ MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
-MOST_SPLITS: Final = 1_000_000  # each is held in memory as row numbers
+MOST_SPLITS: Final = 1_000_000  # each split is held in memory as row numbers
 # of each problem of a refusal and each warning: whole sentences, and the end of a traceback
 MAX_TEXT_LENGTH: Final = 8_192
 MAX_PARAMS_BYTES: Final = 64 * 2**10
@@ -53,7 +53,7 @@ def _bounded_params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_finite(value: object) -> bool:
-    """Of JSON that was parsed: it is no deeper than its parser lets it be."""
+    """Whether all numbers of parsed JSON are finite; its depth is bounded by the parser."""
     if isinstance(value, dict):
         return all(map(_is_finite, value.values()))
     if isinstance(value, list):
@@ -65,7 +65,7 @@ Params = Annotated[dict[str, Any], AfterValidator(_bounded_params)]
 
 
 class SearchState(StrEnum):
-    """Where a search is. Only RUNNING changes."""
+    """The state of a search. Only RUNNING changes."""
 
     RUNNING = "Running"
     COMPLETE = "Complete"
@@ -84,7 +84,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What came of one cell.
+    """The result of one cell.
 
     ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed), the one that decides
     first; ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
@@ -104,7 +104,7 @@ class CellResult:
 
     @property
     def cell(self) -> Cell:
-        """Which cell this is of."""
+        """The cell that this is the result of."""
         return Cell(self.candidate, self.split)
 
 
@@ -139,8 +139,8 @@ class Next(StrEnum):
 
     EVALUATE = "Evaluate"  # evaluate the unit
     FINISH = "Finish"  # every cell is in: rank, refit, hand in the answer
-    NOTHING = "Nothing"  # nothing is left to claim, or the search has ended: go home
-    # only to who says how many rows it knows
+    NOTHING = "Nothing"  # nothing is left to claim, or the search has ended: leave
+    # the next two are only for a claimant that says how many rows it knows
     WAIT = "Wait"  # nothing is left to claim now, but another stage may come: ask again in a while
     STAGE = "Stage"  # there are more rows than the claimant knows: look at the search anew
 
@@ -156,9 +156,9 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One parameter of a grid: how many values, and how far apart in the grid's order two candidates are that differ by one.
+    """One parameter of a grid: the number of values, and the stride, by how many candidates neighbours along it are apart.
 
-    ``together``: fits along it are done as one, and are best not parted.
+    ``together``: fits along it are done as one, and are best not split.
     """
 
     __pydantic_config__ = WIRE
@@ -180,7 +180,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """An estimate: what is expected, and between what it will most likely be."""
+    """An estimate: the expected value, and the range that it will most likely be in."""
 
     __pydantic_config__ = WIRE
     low: Amount
@@ -190,7 +190,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
-    """What a few fits before the search have cost.
+    """The measured cost of a few fits before the search.
 
     ``cell_seconds``: fitting and scoring of one cell in one process. ``process_bytes``: what one process needs for its fits,
     besides ``pod_bytes``, which a pod holds in any case (libraries, data, shared rows). ``cells``: fits that were measured,
@@ -207,7 +207,7 @@ class Pilot:
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What the first look at data and estimator found; every worker of a search must find the same data, versions and code.
+    """The findings of the first look at data and estimator; every worker of a search must find the same data, versions and code.
 
     ``data_digest`` is of X and y, ``split_digest`` of all train and test indices, ``estimator_digest`` of the estimator before
     any candidate's parameters are set; ``seed`` tells the random states that it has. ``versions`` maps the libraries that
@@ -233,7 +233,7 @@ class Preflight:
     ]
     warnings: Annotated[tuple[Text, ...], Field(max_length=32)] = ()
     pilot: Pilot | None = None
-    # left out where it is empty: workers and services of before it take no field that they do not know
+    # left out if it is empty, because older workers and services refuse a field that they do not know
     code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
     splits: Annotated[int, Field(ge=0, le=MOST_SPLITS, exclude_if=lambda splits: not splits)] = 0
     ranked: Annotated[int, Field(ge=0, lt=2**63, exclude_if=lambda ranked: not ranked)] = 0
@@ -250,7 +250,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """What a worker must know to take part. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
+    """A search as a worker must know it. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
 
     __pydantic_config__ = WIRE
     id: str
@@ -265,7 +265,7 @@ class SearchRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """By which ``rule`` the answer was chosen, where that is not the highest mean.
+    """The ``rule`` by which the answer was chosen, if that is not the highest mean.
 
     ``passed_over``: the candidate with the highest mean, whose mean is ``score``, and ``why`` it was not taken; None if it was.
     """
@@ -325,7 +325,7 @@ class Answer:
     failed_fits: Ordinal
     refit_seconds: Seconds
     fit_seconds_total: Seconds
-    # left out where they are empty: services of before take no field that they do not know
+    # left out if they are empty, because older services refuse a field that they do not know
     scores: Annotated[Scores, Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
     baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None

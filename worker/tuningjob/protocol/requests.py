@@ -1,4 +1,4 @@
-"""What a worker asks of the journal, and what it is told: each the record that is sent, and the one that the journal takes."""
+"""The requests of a worker to the journal, and the replies: the records that are sent, and that the journal takes."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from tuningjob.protocol.records import (
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimRequest:
-    """The next unit is asked for, for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
+    """Asks for the next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
 
     ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it.
     In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. Empty: its deaths
@@ -36,7 +36,7 @@ class ClaimRequest:
     holding: Annotated[Set[int], Field(max_length=1_000), PlainSerializer(sorted)] = frozenset()
     claimant: Claimant = ""
     memory: Ordinal = 0
-    # left out where it is empty: a service of before takes no field that it does not know
+    # left out if it is empty, because an older service refuses a field that it does not know
     rows: Annotated[int, Field(ge=0, lt=2**63, exclude_if=lambda rows: not rows)] = 0
 
 
@@ -52,7 +52,7 @@ class NewStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaving:
-    """The worker of ``index`` goes in good order."""
+    """The worker of ``index`` leaves in good order."""
 
     __pydantic_config__ = WIRE
     index: Index
@@ -98,7 +98,7 @@ class Completed:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The search has failed: why, as a worker tells it."""
+    """The search has failed, for this reason of a worker's."""
 
     __pydantic_config__ = WIRE
     reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]

@@ -122,7 +122,7 @@ class Processes(Generic[TaskT, ValueT]):
         return events
 
     def close(self) -> None:
-        """End all processes now, whatever they are at. Nothing of them is left when this returns, or raises Ctrl-C."""
+        """End all processes at once. None of them is left when this returns, or when it raises Ctrl-C."""
         to_the_end(self._close)
 
     def _close(self) -> None:

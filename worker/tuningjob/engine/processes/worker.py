@@ -15,13 +15,13 @@ from typing import Final, NoReturn
 
 from tuningjob.engine.processes.protocol import Error, TaskT, ValueT, WorkersEnd
 
-# So long a value may wait for others: a message for each that took a millisecond would cost the parent a twentieth of a core.
+# Values are batched for at most this long: one message for each task of a millisecond would cost the parent 5 % of a core.
 _BATCH_SECONDS: Final = 0.02
 _SHORTEST_SECONDS: Final = 1e-6  # setitimer takes 0 for "never"
 
 
 class _Outbox:
-    """What a worker has to tell about the task it is at."""
+    """The values of the current task that are not sent yet."""
 
     def __init__(self, connection: WorkersEnd) -> None:
         self._connection = connection

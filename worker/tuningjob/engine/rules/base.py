@@ -74,7 +74,7 @@ class NestedTransform(Rule):
 
     @abstractmethod
     def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:
-        """What all of them have in common: whatever ``derive`` needs. The transformer itself must not be changed."""
+        """The work that all of them have in common, as ``derive`` needs it. The transformer itself must not be changed."""
 
     @abstractmethod
     def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""The first components of a principal component analysis are the same whatever number of them is kept."""
+"""The first components of a principal component analysis are the same, however many of them are kept."""
 
 from typing import Any
 

@@ -32,7 +32,7 @@ class ByInput:
         self._known: list[tuple[Any, Any]] = []
 
     def __call__(self, X: Matrix) -> Anything:
-        """What was made of X."""
+        """The transformed X."""
         for given, result in self._known:
             if given is X:
                 return result
