@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a manifest: which field, what it must be, what it is, what to do."""
+    """One problem of a manifest: the field, what it must be, what it is, and what to do."""
 
     field: str
     must_be: str
@@ -82,11 +82,11 @@ class JournalError(TuningJobError):
 
 
 class UnknownSearch(JournalError):
-    """No such search in this journal."""
+    """The journal has no such search."""
 
 
 class UnknownModel(JournalError):
-    """No such model key, or no such version of it."""
+    """There is no such model key, or no such version of it."""
 
 
 class NotBlessed(JournalError):
@@ -94,7 +94,7 @@ class NotBlessed(JournalError):
 
 
 class JournalMismatch(JournalError):
-    """What the journal holds was made from something else than what is offered now."""
+    """The journal holds a search of other data, code or versions than those offered now."""
 
 
 class ArtifactRefused(TuningJobError):

@@ -1,4 +1,4 @@
-"""How big a search is, from the spec alone: candidates, splits, fits, and what one pod may run at once.
+"""The size of a search, from the spec alone: candidates, splits, fits, and how many processes one pod runs.
 
 Exact at any size (Python's integers): numpy's would overflow. Read by the operator, the CLI and the worker.
 """
@@ -37,7 +37,7 @@ _OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._spl
 
 @dataclass(frozen=True)
 class Size:
-    """Of a search. ``fits`` (cells) = rows × splits; None where only the data tell how many splits there are.
+    """The size of a search. ``fits`` (cells) = rows × splits; None if only the data tell how many splits there are.
 
     ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them. So many candidates may come ``later``, at
     most, by rounds that depend on what came before.
@@ -50,7 +50,7 @@ class Size:
 
     @property
     def rows(self) -> int:
-        """Rows of the journal."""
+        """How many rows the search has in the journal."""
         return self.candidates + self.beside
 
     @property
@@ -60,7 +60,7 @@ class Size:
 
     @property
     def told_rows(self) -> str:
-        """The rows in words."""
+        """The number of rows, in words."""
         told = f"{readable(self.candidates)} candidates"
         return f"({told} + {readable(self.beside)} beside)" if self.beside else told
 
@@ -102,7 +102,7 @@ def _refined(spec: TuningJobSpec, splits: int | None) -> int:
 
 
 def most_rows(spec: TuningJobSpec, splits: int) -> int:
-    """With how many rows a search that is refined is still within what it may fit."""
+    """The most rows that a refined search may have within the fits that it is allowed."""
     own = spec.search.refine.max_fits if spec.search.refine is not None else None
     return min(spec.limits.max_fits, own or spec.limits.max_fits) // splits
 
@@ -113,7 +113,7 @@ def rows_beside(spec: TuningJobSpec) -> int:
 
 
 def _outer_folds(spec: TuningJobSpec) -> int:
-    """Raises ManifestRefused for a splitter of which only the data tell."""
+    """How many outer folds there are. Raises ManifestRefused for a splitter whose number only the data tell."""
     if spec.search.nested is None:
         return 0
     around = spec.search.nested.around(spec.cross_validation)
@@ -127,7 +127,7 @@ def _outer_folds(spec: TuningJobSpec) -> int:
 
 
 def splits_of(cv: CrossValidation) -> int | None:
-    """How many splits there are; None where the data decide, or a class of the user's own."""
+    """How many splits there are; None if the data or a class of the user's own decide."""
     if cv.folds is not None:
         return cv.folds * (cv.repeats or 1)
     if cv.splitter is None:
@@ -144,7 +144,7 @@ def splits_of(cv: CrossValidation) -> int | None:
 
 
 def _number(arguments: Arguments, name: str, default: int) -> int | None:
-    """A positive integer among the arguments; None for what is none, which the class will not take."""
+    """A positive integer among the arguments; None for any other value, which the class will refuse."""
     given = dict(arguments.items).get(name)
     if given is None:
         return default
@@ -216,5 +216,5 @@ def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
 
 
 def pods_of(spec: TuningJobSpec, size: Size) -> int:
-    """Pods that the search can use: no more than asked for, no more than there is work for; one while nobody knows that."""
+    """Pods that the search can use: no more than asked for or than there is work for; one while the work is unknown."""
     return max(1, min(spec.parallelism, math.ceil((size.fits or 0) / n_jobs_of(spec))))

@@ -9,7 +9,7 @@ from tuningjob.manifest.wellknown import ENV_JOBLIB_CPUS, THREAD_CAPS
 
 
 def cap_threads() -> None:
-    """One BLAS and OpenMP thread a process: processes × threads = the CPU limit, and the bits depend on the number."""
+    """Cap BLAS and OpenMP at one thread a process: processes × threads = the CPU limit, and bits depend on the number."""
     for name in THREAD_CAPS:
         os.environ[name] = "1"
     # an estimator's own n_jobs=-1 becomes 1: the processes are ours
@@ -17,7 +17,7 @@ def cap_threads() -> None:
 
 
 def see_off(thread: threading.Thread, seconds: float) -> None:
-    """Wait until a thread that was told to end has gone, for so many seconds at most, so that processes may be forked."""
+    """Wait at most this many seconds until a thread that was told to end has gone, so that processes may be forked."""
     thread.join(seconds)
     # Python's join comes a moment before the kernel's thread has gone, and the next fork counts those
     until = time.monotonic() + seconds

@@ -1,10 +1,10 @@
-"""Ctrl-C that comes while something is being ended already: people press it twice."""
+"""A second Ctrl-C, because people press it twice: it must not cut short what the first has begun to end."""
 
 from collections.abc import Callable
 
 
 def to_the_end(end: Callable[[], object]) -> None:
-    """Call ``end``, anew as often as Ctrl-C cuts it short; raise the Ctrl-C when all is done. A second call must do no harm."""
+    """Call ``end`` until Ctrl-C no longer cuts it short, then raise the Ctrl-C. Calling it twice must do no harm."""
     interrupt = None
     while True:
         try:

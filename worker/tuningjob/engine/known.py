@@ -99,7 +99,7 @@ _FUNCTIONS: Final = frozenset(
     f"sklearn.feature_selection.{name}" for name in ("chi2", "f_classif", "f_regression", "r_regression")
 )
 _TYPES: Final = frozenset({bool, int, float, str, object})
-# Set to anything but these, the data are written into: what a later step or the train score is given changes with them.
+# With any other value the fit writes into its data, so a later step or the train score would be given other data.
 _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
 # Attributes that are no parameters, but scikit-learn's own objects.
 _NO_PARAMETERS: Final = frozenset({METADATA_REQUEST, CALLBACK_CONTEXT})
@@ -120,7 +120,7 @@ def is_known(estimator: Estimator) -> bool:
 
 
 def known_steps(pipeline: Estimator) -> int:
-    """How many of its first steps are known; all but the last one at most."""
+    """How many first steps of a pipeline are known; at most all but the last one."""
     count = 0
     for _, step in pipeline.steps[:-1]:
         if not is_known(step):
@@ -132,7 +132,7 @@ def known_steps(pipeline: Estimator) -> int:
 def may_share(estimator: Estimator) -> bool:
     """Whether anything of its fits may be shared: all of it is known, or the first steps of a pipeline are.
 
-    What comes after them must be small, as there is one of it for each candidate.
+    The rest must be small, because there is one for each candidate.
     """
     if is_known(estimator):
         return True
@@ -216,7 +216,7 @@ def _is_known_by_its_values(estimator: Estimator, depth: int) -> bool:
 
 
 def _is_small(value: ParamValue, depth: int) -> bool:
-    """Whether a copy of it costs nothing worth speaking of; False where that cannot be told."""
+    """Whether a copy of the value is cheap; False if that cannot be told."""
     if _is_plain(value, depth):
         return True
     if not depth:

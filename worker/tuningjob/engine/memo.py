@@ -1,4 +1,4 @@
-"""Transformers fitted once: what two candidates' pipelines have in common on one fold is fitted for the first of them.
+"""Transformers fitted once: the common steps of two candidates' pipelines are fitted on a fold for the first of them alone.
 
 scikit-learn fits every transformer of a Pipeline, a FeatureUnion and a ColumnTransformer through one function,
 ``sklearn.pipeline._fit_transform_one``. Remembering its results by (what the transformer is, the very objects that it is given)
@@ -69,7 +69,7 @@ class Memo:
         self._transforms: dict[int, tuple[Hashable, ByInput]] = {}
 
     def active(self) -> AbstractContextManager[None]:
-        """Pipelines that this thread fits in here share their transformers, and what those make of the same rows."""
+        """Have the pipelines that this thread fits in here share their transformers, and the rows that these transform."""
         return _with(self)
 
     def clear(self) -> None:
@@ -119,7 +119,7 @@ class Memo:
         return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X))
 
     def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
-        """What a fitted transformer makes of rows; remembered if its fit is."""
+        """The rows as a fitted transformer transforms them; remembered if its fit is."""
         known = self._transforms.get(id(fitted))
         return fitted.transform(X) if known is None else known[1](X)
 
@@ -138,7 +138,7 @@ class Memo:
             entry = self._remembered(key, keep, fit)
             Xt, fitted = entry.value
             freeze(Xt)
-            more = bytes_of(Xt)  # about as much again will be remembered of what it transforms
+            more = bytes_of(Xt)  # the rows that it transforms will be remembered, too, and are about as large
             entry.size += more
             self._size += more
             entry.fitted = fitted
@@ -167,7 +167,7 @@ class Memo:
 
 
 def _size_within(value: ParamValue) -> int:
-    """Bytes of the arrays that it is made of: of what several transformers have in common, and of a frame's columns."""
+    """Bytes of the arrays that a value is made of, once each: transformers share some, and a frame has one for each column."""
     parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
     return bytes_of(value) + sum(map(bytes_of, parts))
 

@@ -1,6 +1,6 @@
-"""What ``verbose`` prints of each fit, in scikit-learn's words (``_fit_and_score``).
+"""The lines that ``verbose`` prints of each fit, in scikit-learn's words (``_fit_and_score``).
 
-By the process of the search, as results come in: those that evaluate them may fit a candidate with others, or twice, to compare.
+The process of the search prints them as results come in, because those that evaluate may fit a candidate with others, or twice.
 """
 
 from collections.abc import Mapping

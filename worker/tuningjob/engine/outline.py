@@ -1,6 +1,6 @@
-"""Which candidates have work in common, told from their parameters alone: cheap, for the order and the cut of the work.
+"""Which candidates have work in common, by their parameters alone: a cheap answer, by which the work is ordered and cut.
 
-Nothing that is exact depends on it: what is really shared is found out where the estimators are fitted.
+No result depends on it: what is really shared is decided when the estimators are fitted.
 """
 
 from collections.abc import Hashable, Mapping
@@ -19,7 +19,7 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Node:
-    """Where a candidate stands.
+    """The steps and axes that a candidate is on.
 
     ``path``: one key a step of the pipeline and one for the final estimator; candidates with a common beginning share those
     steps, with all of it a fit. ``axes``: for each nested axis that it is on, the key of the group of candidates that differ
@@ -38,7 +38,7 @@ class Outline:
         self._numbers: dict[Hashable, int] = {}
 
     def place(self, params: Params) -> Node:
-        """Where a candidate stands."""
+        """The node of a candidate."""
         path, axes = _place(self.estimator, params)
         return Node(
             tuple(map(self._number, path)), tuple((self._number(group), self._number(on)) for group, on in axes)

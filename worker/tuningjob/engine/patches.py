@@ -20,7 +20,7 @@ from tuningjob.engine.sklearn_private import PatchedName
 
 
 class Patch(NamedTuple):
-    """What stands in a place while a search is in force; ``forget`` is called when it stands there no more."""
+    """A replacement for a function while a search is in force; ``forget`` is called when it is taken away."""
 
     place: PatchedName
     replacement: Any
@@ -52,7 +52,7 @@ class Patches:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """In here this thread is in a search, and the replacements stand."""
+        """Have the replacements in force while this thread is in here, in a search."""
         search, own = object(), _here.searches
         try:
             with self._lock:
@@ -79,7 +79,7 @@ class Patches:
 
     def _put_back(self) -> None:
         for number, patch in enumerate(self._patches):
-            # somebody else may have put something around it, which is then theirs to take away
+            # other code may have wrapped it meanwhile, and then has to unwrap it
             if number in self._originals and patch.place.now is patch.replacement:
                 patch.place.put(self._originals[number])
             patch.forget()

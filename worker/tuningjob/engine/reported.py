@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report_of_search(search: Estimator) -> "SearchReport":
-    """What came of a fitted search. Raises NotFittedError."""
+    """The report of a fitted search. Raises NotFittedError."""
     from tuningjob.report.notebook import report_of  # noqa: PLC0415  who asks for no report waits for no template
     from tuningjob.report.page import Provenance  # noqa: PLC0415
 

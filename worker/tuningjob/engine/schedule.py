@@ -21,7 +21,7 @@ FINE: Final = 16
 COARSE: Final = 4
 # Below this a task is not worth its dispatch (about a millisecond with all that is around it).
 SHORTEST_SECONDS: Final = 0.05
-# Of so many processes one is at plain fits for the guard, as long as there are any: the others begin what takes long.
+# One process in this many does plain fits for the guard while there are any; the others begin the long tasks.
 WATCHING: Final = 4
 _SAMPLE: Final = 16
 _BEGINNING: Final = "a beginning"
@@ -38,14 +38,14 @@ class Task:
 
     @property
     def cells(self) -> tuple[CellKey, ...]:
-        """What is to be evaluated."""
+        """The cells of this task."""
         return tuple(CellKey(candidate, self.split) for candidate in self.candidates)
 
 
 class Schedule:
-    """The cells of a search that are to be evaluated here, and where they stand.
+    """The cells of a search that are to be evaluated here, and the state of each.
 
-    ``add`` cells, ``take`` tasks, tell what came of them (``arrived``, ``finished``, ``lost``), collect what is ``ready``.
+    ``add`` cells, ``take`` tasks, report what came of them (``arrived``, ``finished``, ``lost``), collect what is ``ready``.
 
     What the guard watches is ready once it has spoken.
     """
@@ -67,7 +67,7 @@ class Schedule:
     # --- cells come in
 
     def add(self, cells: Iterable[CellKey]) -> None:
-        """More cells to evaluate; those that share work should come together."""
+        """Add cells to evaluate; those that share work should come together."""
         by_split: dict[int, list[int]] = {}
         for cell in cells:
             by_split.setdefault(cell.split, []).append(cell.candidate)
@@ -125,7 +125,7 @@ class Schedule:
         return best
 
     def at_work(self, id: int) -> Task:  # noqa: A002
-        """The task of an id that was taken and has not ended."""
+        """The task with this id, which was taken and has not ended."""
         return next(task for task in self._at_work if task.id == id)
 
     def _is_awaited(self, task: Task) -> bool:
@@ -140,7 +140,7 @@ class Schedule:
     def _eligible(self) -> Sequence[Task]:
         if not self._by_fold:
             return self._pending
-        # rows of a large X: no other fold is cut before those at work are done with
+        # X is large: no other fold is cut before the current ones are finished
         open_folds = {task.split for task in self._at_work}
         return [task for task in self._pending if task.split in open_folds] or self._pending
 
@@ -155,7 +155,7 @@ class Schedule:
         return task
 
     def seconds(self, task: Task) -> float:
-        """What a task is expected to take, from a sample of its candidates."""
+        """The seconds that a task is expected to take, from a sample of its candidates."""
         version, seconds = self._seconds.get(task, (-1, 0.0))
         if version != self.forecast.version:
             sample = task.candidates[:: math.ceil(len(task.candidates) / _SAMPLE)]
@@ -167,7 +167,7 @@ class Schedule:
     # --- results come back
 
     def arrived(self, task: Task, result: Evaluated) -> None:
-        """A cell of a task that was taken."""
+        """Take in the result of a cell of a task that was taken."""
         self._at_work[task].discard(result.cell)
         if task.plain:
             self._guard.plain(result)
@@ -179,7 +179,7 @@ class Schedule:
         self._do_again()
 
     def _do_again(self) -> None:
-        """What the guard has condemned is fitted one by one, and in no other way."""
+        """Queue the cells that the guard has condemned, one task each, in which nothing is shared."""
         again = set(self._guard.again)
         if not again:
             return
@@ -198,20 +198,20 @@ class Schedule:
             self._watch(self._guard.left_samples())
 
     def ready(self) -> list[Evaluated]:
-        """What may be believed, since the last call."""
+        """The results that may be believed, since the last call."""
         results = list(self._guard.ready)
         self._guard.ready.clear()
         return results
 
     def finished(self, task: Task) -> None:
-        """All cells of a task have arrived."""
+        """Note that all cells of a task have arrived."""
         left = self._at_work.pop(task)
         if left:
             raise RuntimeError(f"a task ended without {len(left)} of its cells: {sorted(left)[:3]}")
         self._end()
 
     def lost(self, task: Task, at_work: AtWork | None) -> CellKey | None:
-        """The process of a task is gone, in the middle of the fit of ``at_work``; what it had left is to be done again.
+        """Note that the process of a task died in the fit of ``at_work``; its other cells are queued again.
 
         If exactly one cell was being fitted, that cell killed the process: returns it, and it is
         left to the caller (see ``give``). Of a fit that several share, each gets its own chance.
@@ -229,7 +229,7 @@ class Schedule:
         return None
 
     def give(self, task: Task, result: Evaluated) -> None:
-        """The result of a cell that cannot be evaluated: the one that ``lost`` returned."""
+        """Settle a cell that cannot be evaluated, the one that ``lost`` returned, with this result."""
         if task.plain:
             self._guard.gave_up(result)
         else:
@@ -240,32 +240,32 @@ class Schedule:
 
     @property
     def guarded(self) -> int:
-        """Groups that were watched."""
+        """How many groups the guard watched."""
         return self._guard.guarded
 
     @property
     def tripped(self) -> int:
-        """Groups whose results were thrown away."""
+        """How many groups' results were thrown away."""
         return self._guard.tripped
 
     @property
     def open_splits(self) -> set[int]:
-        """Splits whose rows are still needed."""
+        """The splits whose rows are still needed."""
         return {task.split for task in self._at_work} | {task.split for task in self._pending}
 
     @property
     def unfinished(self) -> int:
-        """Tasks that are pending or at work."""
+        """How many tasks are pending or at work."""
         return len(self._pending) + len(self._at_work)
 
     @property
     def pending(self) -> int:
-        """Tasks that no worker has taken."""
+        """How many tasks no worker has taken."""
         return len(self._pending)
 
 
 def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
-    """What the guard is to watch: nested axes, and of what is on none all that begins alike, as one group."""
+    """The groups for the guard to watch: those of nested axes, and candidates on no axis that begin alike, as one group."""
     alike = Counter(place.path[:1] for place in places.values() if not place.axes)
     return {
         candidate: place.axes or (((_BEGINNING, candidate),) if alike[place.path[:1]] > 1 else ())

@@ -1,6 +1,6 @@
 """scikit-learn's GridSearchCV and RandomizedSearchCV, evaluated by the engine.
 
-Everything but the evaluation is scikit-learn's own code: its classes are the base, and its ``fit`` runs. What is ours stands
+Everything but the evaluation is scikit-learn's own code: its classes are the base, and its ``fit`` runs. Our part stands
 where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_score``, and returns the same dicts.
 """
 
@@ -54,7 +54,7 @@ class GuardReport:
 
 
 class _SharedWork:
-    """Evaluates what scikit-learn's search asks for, each piece of work once."""
+    """Evaluates the candidates that scikit-learn's search asks for, each piece of work once."""
 
     n_jobs: int | None
     pre_dispatch: int | str
@@ -85,15 +85,15 @@ class _SharedWork:
 
     @property
     def guard(self) -> GuardReport:
-        """What the guard saw in the last ``fit``."""
+        """The guard's report on the last ``fit``."""
         return self._guard
 
     def report(self) -> "SearchReport":
-        """What came of the search: verdict, advice and figures, as text and as a page. Raises NotFittedError."""
+        """The report of the search: verdict, advice and figures, as text and as a page. Raises NotFittedError."""
         return report_of_search(self)
 
     def _html_repr(self) -> str:
-        """What a notebook shows: scikit-learn's diagram, and below it the report of a search that was fitted."""
+        """The HTML for a notebook: scikit-learn's diagram, and below it the report if the search was fitted."""
         diagram: str = super()._html_repr()  # type: ignore[misc]
         if not hasattr(self, "cv_results_"):
             return diagram
@@ -130,7 +130,7 @@ class _Evaluation:
         self.guard = GuardReport()
 
     def __call__(self, calls: Iterable[_Call]) -> list[FitOutcome]:
-        """What each call would have returned, in order."""
+        """Evaluate the calls; returns what each would have returned, in order."""
         with _uncloned(self._estimator):
             listed = list(calls)
         work, cells = _work_of(self._estimator.cell_contents, listed)
@@ -165,7 +165,7 @@ class _Evaluation:
     def _drain(
         self, work: Work, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
     ) -> Generator[Evaluated, None, bool]:
-        """Results, until there are no more or ``is_in_vain``; returns whether there are no more."""
+        """Collect results until there are no more or ``is_in_vain``; returns whether there are no more."""
         engine.add(cells)
         while not engine.is_done:
             results = engine.wait()
@@ -278,7 +278,7 @@ def _work_of(estimator: Estimator, calls: list[_Call]) -> tuple[Work, list[CellK
 
 
 def _indices(given: Anything) -> Anything:
-    """As ``_fit_and_score`` takes them: ranges, lists and masks are arrays by then."""
+    """Indices as ``_fit_and_score`` takes them: ranges, lists and masks as arrays."""
     return given if dispatches_arrays() else np.asarray(given)
 
 

@@ -1,4 +1,4 @@
-"""The pool, in the process that has tasks to be done: its view of the zygote and of the workers."""
+"""The pool as the process sees it that submits tasks: the zygote (a fork server) and the workers."""
 
 import contextlib
 import heapq
@@ -41,9 +41,9 @@ from tuningjob.engine.processes.worker import do_tasks
 from tuningjob.engine.processes.zygote import fork, fork_workers
 from tuningjob.errors import WorkerDied
 
-# A task waits at a busy worker only if it surely fits into the socket: the worker does not read before it is done.
+# A task is sent to a busy worker only if it surely fits into the socket, because the worker reads only when it is done.
 _AHEAD_BYTES: Final = 32 * 1024
-_AT_ONE_WORKER: Final = 2  # one at work, and the next
+_AT_ONE_WORKER: Final = 2  # the task at work, and the next
 _STILLBIRTHS: Final = 3
 # jemalloc, which comes with pyarrow, which comes with pandas, stops its thread around a fork by itself (pthread_atfork).
 _SAFE_THREADS: Final = frozenset({"jemalloc_bg_thd"})
@@ -90,10 +90,10 @@ class Processes(Generic[TaskT, ValueT]):
         return max(self._count - busy - len(self._waiting), 0)
 
     def submit(self, task: TaskT) -> int:
-        """Have a task done; returns the ticket that its events carry. Tasks are begun in the order of submission.
+        """Submit a task; returns the ticket that its events carry. Tasks are begun in the order of submission.
 
-        Workers that are all busy are given one task more each, so that none waits for the parent. Whoever would rather see a
-        task taken by the first that is free submits while ``idle``.
+        Workers that are all busy are given one task more each, so that none waits for the parent. A caller that prefers the
+        first free worker to take a task submits while ``idle``.
         """
         payload = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._tickets += 1
@@ -243,14 +243,14 @@ class _Zygote:
             self._control.close()
             fork_workers(its_end, work, parent)
 
-        # what is buffered here would be written by every child once more
+        # each child would write what is buffered here once more
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._pid = fork(zygote)
         its_end.close()
 
     def birth(self, slot: int) -> tuple[int, ParentsEnd]:
-        """Have a worker forked: its process id and the way to it."""
+        """Have a worker forked; returns its process id and the connection to it."""
         try:
             self._control.send(REQUEST.pack(Request.FORK, slot))
             answer, fds, _, _ = socket.recv_fds(self._control, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
@@ -279,7 +279,7 @@ class _Zygote:
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
-        with contextlib.suppress(ChildProcessError):  # waited for already, here or by one who waits for all
+        with contextlib.suppress(ChildProcessError):  # waited for already, here or by code that waits for every child
             os.waitpid(self._pid, 0)
 
 

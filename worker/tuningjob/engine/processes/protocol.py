@@ -1,4 +1,4 @@
-"""What the parent, the zygote and the workers say to each other, and what the parent makes of it."""
+"""The messages between the parent, the zygote and the workers, and the events that the parent makes of them."""
 
 import signal
 import struct
@@ -24,12 +24,10 @@ WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # what a worker does, giv
 
 
 class Request(IntEnum):
-    """What the parent asks of the zygote, each with a number."""
+    """The requests of the parent to the zygote, each sent with a number."""
 
-    FORK = (
-        1  # a worker for the slot of this number: answered by its process id, and by its connection; or a negated errno
-    )
-    REAP = 2  # the worker with this process id, which is dead: answered by its exit code
+    FORK = 1  # fork a worker for this slot: the reply is its process id and its connection, or a negated errno
+    REAP = 2  # reap the dead worker with this process id: the reply is its exit code
 
 
 REQUEST: Final = struct.Struct("=ii")
@@ -40,7 +38,7 @@ ANSWER: Final = struct.Struct("=i")
 
 @dataclass(frozen=True)
 class Item(Generic[ValueT]):
-    """A task has yielded this."""
+    """A value that a task has yielded."""
 
     ticket: int
     value: ValueT
@@ -48,14 +46,14 @@ class Item(Generic[ValueT]):
 
 @dataclass(frozen=True)
 class Finished:
-    """A task is done: all its items have been told."""
+    """A task is done, and all its items were sent."""
 
     ticket: int
 
 
 @dataclass(frozen=True)
 class Raised:
-    """A task has ended by an exception. Its ``__cause__`` shows the traceback in the worker."""
+    """A task has raised. Its ``__cause__`` shows the traceback in the worker."""
 
     ticket: int
     exception: BaseException
@@ -63,14 +61,14 @@ class Raised:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker died that was at this task. ``exitcode`` is negative for a signal, as in subprocess."""
+    """The worker of this task died. ``exitcode`` is negative for a signal, as in subprocess."""
 
     ticket: int
     exitcode: int
 
     @property
     def timed_out(self) -> bool:
-        """It was killed by a ``deadline``."""
+        """Whether a ``deadline`` killed it."""
         return self.exitcode == -signal.SIGALRM
 
     def __str__(self) -> str:
@@ -88,7 +86,7 @@ class RemoteTraceback(Exception):
 
 
 def how(exitcode: int) -> str:
-    """How a process ended. Only SIGKILL comes from outside: mostly from a kernel that is short of memory."""
+    """How a process ended, in words. Only SIGKILL comes from outside: mostly from a kernel that is short of memory."""
     if exitcode >= 0:
         return f"exited with code {exitcode}"
     if exitcode == -signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""What a worker does: task after task, telling what they yield; and what a task may call while it is at it."""
+"""A worker: it runs task after task and sends what they yield. And the functions that a task may call meanwhile."""
 
 import contextlib
 import math
@@ -35,7 +35,7 @@ class _Outbox:
         self._sent = self._stepped = time.monotonic()
 
     def step(self) -> None:
-        """Another step begins. If the one before was long, this may be, too: what has come is not to wait for it."""
+        """Another step begins. If the one before was long, this may be, too, so values that wait are sent now."""
         now = time.monotonic()
         if now - self._stepped >= _BATCH_SECONDS:
             self.flush()
@@ -62,11 +62,11 @@ class _Outbox:
         self._sent = time.monotonic()
 
 
-_outbox: _Outbox | None = None  # there is one in a worker only
+_outbox: _Outbox | None = None  # None outside of a worker
 
 
 def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview) -> None:
-    """Do tasks as they come, until the parent has closed its end; ``begun`` is where the ticket of each is written."""
+    """Run tasks as they come, until the parent has closed its end; the ticket of each is written into ``begun``."""
     global _outbox  # noqa: PLW0603  flush() and deadline() are called from deep inside of run
     _outbox = _Outbox(connection)
     while True:
@@ -99,7 +99,7 @@ def _packed(exception: BaseException) -> Error:
 
 
 def flush() -> None:
-    """Have what the task has yielded so far sent to the parent now. Outside of a worker: nothing.
+    """Send the parent now what the task has yielded so far. Outside of a worker this does nothing.
 
     For use in ``run``, before a step that may take long or be fatal. Values are collected otherwise: they are sent with the
     first one that comes later than 20 ms after the last sending, and when the task ends.
@@ -110,7 +110,7 @@ def flush() -> None:
 
 @contextlib.contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """The block, a step that may take long, must not take longer than this; None: as long as it likes.
+    """Bound the time of the block, a step that may take long; None: it has no bound.
 
     In a worker the kernel kills the process, since code in C does not listen; what was yielded before is sent first, so the
     parent sees it, and then Died with ``timed_out``. Elsewhere nobody may be killed: in the main thread Python code is
@@ -133,7 +133,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """SIGALRM if the block takes too long. One that was on its way already comes at its time, or right after the block."""
+    """Raise SIGALRM if the block takes too long. An alarm that was set before comes at its time, or right after the block."""
     began = time.monotonic()
     outer, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     signal.setitimer(signal.ITIMER_REAL, max(min(seconds, outer or math.inf), _SHORTEST_SECONDS))

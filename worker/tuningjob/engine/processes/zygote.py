@@ -1,4 +1,4 @@
-"""What the zygote does: it forks workers as the parent asks, and does nothing else."""
+"""The zygote, a fork server with one thread: it forks workers as the parent asks, and does nothing else."""
 
 import ctypes
 import gc
@@ -33,13 +33,13 @@ def fork(child: Callable[[], None]) -> int:
 
 
 def fork_workers(control: socket.socket, work: WorkOf, parent: int) -> None:
-    """Fork workers and tell of their deaths, as the parent asks; at its end, end them all."""
+    """Fork and reap workers as the parent asks; when the parent ends, end them all."""
     _die_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C is for the parent to handle
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)  # an event loop's, in the parent
+    signal.set_wakeup_fd(-1)  # of an event loop in the parent
     sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  open as long as the process lives
     gc.freeze()  # the workers' collector would write to every object, and so copy every page
     workers: set[int] = set()
@@ -57,7 +57,7 @@ def fork_workers(control: socket.socket, work: WorkOf, parent: int) -> None:
 
 
 def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
-    """The worker that was forked, if one could be."""
+    """Fork a worker and reply with it, or with the error."""
     parents_end, its_end = socket.socketpair()
     zygote = os.getpid()
 
@@ -82,7 +82,7 @@ def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
 
 
 def _end(pid: int) -> int:
-    """Wait for a worker whose connection has ended: its exit code."""
+    """Wait for a worker whose connection has ended; returns its exit code."""
     # It has its exit code by now, which a signal does not change; one that has only lost its connection is of no use.
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
@@ -90,7 +90,7 @@ def _end(pid: int) -> int:
 
 
 def _die_with(parent: int) -> None:
-    """A parent that is killed takes this process along: nobody would take its results."""
+    """Have the kernel kill this process when its parent dies, because its results would be lost."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
