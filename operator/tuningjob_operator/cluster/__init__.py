@@ -1,1 +1,1 @@
-"""What the cluster is to the operator: the API client, the cache of what it watches, and how they are read."""
+"""The cluster as the operator knows it: the API client, a cache of the objects that it watches, and how they are read."""

@@ -38,7 +38,7 @@ async def split(splitter: ListSplitter, content: aiohttp.StreamReader) -> AsyncI
 
 
 async def read_slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> Body:
-    """An object, cut to its bounds and then decoded. Raises ValueError for what is none."""
+    """An object, cut to its bounds and then decoded. Raises ValueError for a text that is none."""
     body: Body = from_json(await _cut(text, kind, spec_bytes))
     return body
 
@@ -55,7 +55,7 @@ def typed(item: Body, resource: str, kind: str) -> Body:
 
 
 class PackedItems(Sequence[Body]):
-    """Items of a list, decoded one by one when they are looked at: thousands of them at once would be all of our memory."""
+    """Items of a list, decoded one by one when they are looked at, because thousands at once would take all of the memory."""
 
     def __init__(self, items: Sequence[bytes], resource: str, kind: str) -> None:
         self._items = items

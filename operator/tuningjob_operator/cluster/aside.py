@@ -1,6 +1,6 @@
 """Work that takes longer than the event loop can wait: on a thread beside it, one piece after the other.
 
-One piece, so that what is large is in memory once, whoever wrote it. In a thread that computes, Python lets the loop have its
+One piece at a time, so that only one large object is in memory. In a thread that computes, Python lets the loop have its
 turn every few milliseconds. These threads are not those that wait for the journal: that may take half a minute.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-# Text of so many bytes is read, and planned for, in a few milliseconds: a thread would take as long.
+# A text of up to so many bytes is read, and planned for, in a few milliseconds; a thread would take as long.
 LARGE_BYTES: Final = 16 * 2**10
 
 P = ParamSpec("P")
@@ -24,18 +24,18 @@ class Aside:
         self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What ``work`` returns, or raises."""
+        """Run ``work`` on the thread; returns what it returns, and raises what it raises."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
 
     def close(self) -> None:
-        """End the thread; there is another if it is asked for."""
+        """End the thread; the next ``run`` starts another."""
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
 
 
-# Objects that come in have a thread of their own: what is slow to plan for does not keep them from being seen.
+# Incoming objects have a thread of their own, so that slow plans do not keep them from being seen.
 READING: Final = Aside("reading")
 PLANNING: Final = Aside("planning")

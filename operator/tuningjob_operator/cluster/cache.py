@@ -21,12 +21,12 @@ from tuningjob_operator.reading import slots_of
 logger = logging.getLogger(__name__)
 
 
-# Of a Job for each slot of its TuningJob, and once more: what is made of a spec has less, so what has more is not ours.
+# The bytes of a Job for each slot of its TuningJob, and once more: a Job of ours has fewer, so a larger one is not ours.
 JOB_BYTES: Final = 16 * 2**10
 
 
 class _Kept(NamedTuple):
-    """One body, as text, compressed: as the dict that it is, it would take twenty times the memory."""
+    """One body as compressed text: as a dict it would take twenty times the memory."""
 
     version: int
     uid: str
@@ -57,7 +57,7 @@ class Store:
         return len(self._bodies)
 
     def get(self, key: Key) -> Body | None:
-        """The newest known body: a new dict, the caller's to keep."""
+        """The newest known body, as a new dict that the caller may keep."""
         known = self._bodies.get(key)
         return None if known is None else known.body
 
@@ -72,7 +72,7 @@ class Store:
         return None if known is None else known.uid
 
     def keys(self) -> tuple[Key, ...]:
-        """Every key, as of now."""
+        """A copy of all keys."""
         return tuple(self._bodies)
 
     def put(self, body: Body, *, most_bytes: int | None = None, listing: str = "") -> Body | None:
@@ -133,7 +133,7 @@ class Store:
     def vanished(
         self, present: Collection[Key], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
     ) -> list[Body]:
-        """Forget, and return, what a full listing has no longer (kopf emits no DELETED after a relist)."""
+        """Forget, and return, the objects that a full listing has no longer (kopf emits no DELETED after a relist)."""
         version = _number(resource_version)
         gone: list[Body] = []
         for key in self.keys():
@@ -197,7 +197,7 @@ class Cache:
     def vanished(
         self, present: Collection[Key], *, resource_version: str, covers: Callable[[Key], bool] = lambda _: True
     ) -> list[Body]:
-        """TuningJobs that a full listing has no longer: as if each was removed."""
+        """Remove the TuningJobs that a full listing has no longer."""
         version = _number(resource_version)
         for key, known in self.waiting.versions().items():
             if key not in present and covers(key) and version >= known:
@@ -220,15 +220,15 @@ class Cache:
             self.jobs.put(body, most_bytes=JOB_BYTES * (slots + 1), listing=listing)
 
     def is_beyond(self, key: Key) -> bool:
-        """Whether there was no room for it."""
+        """Whether there was no room for this TuningJob."""
         return key in self.waiting and key not in self._room
 
     def may_enter(self, key: Key) -> bool:
-        """Whether there is room now for one that is beyond."""
+        """Whether there is room now for a TuningJob that had none."""
         return self.is_beyond(key) and self._room.could_enter(key.namespace)
 
     def is_gone(self, key: Key) -> None:
-        """One that is beyond turned out not to be there any more: its turn is the next one's."""
+        """A TuningJob without room is not there any more: the next one has its turn."""
         self.waiting.discard(key)
         self._call_the_next()
 
@@ -272,7 +272,7 @@ class Cache:
 
 
 def _slim(body: Body) -> Body:
-    """Without managedFields: half of the bytes of a body, and nothing here reads them."""
+    """The body without managedFields, which are half of its bytes and are not read here."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {**body, "metadata": metadata}
 
@@ -287,7 +287,7 @@ def _rank_of(body: Body) -> Rank:
     if any(
         each.get("type") in names.TERMINAL and each.get("status") == "True" for each in status.get("conditions") or ()
     ):
-        # one whose pods are still on their way home is looked after until they are there
+        # a TuningJob whose pods are still ending is looked after until they have gone
         return Rank.ADMITTED if status.get("activePods") else Rank.ENDED
     return Rank.ADMITTED if status.get("startTime") else Rank.NEW
 

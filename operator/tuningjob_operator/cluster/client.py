@@ -43,7 +43,7 @@ class KubeCluster(ClusterApi):
 
     @override
     async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
-        """By a list of one: it needs no right that the operator does not have."""
+        """Read it by a list of one, which needs no right that the operator does not have."""
         splitter = ListSplitter()
         spec_bytes = MAX_SPEC_BYTES if whole else KEPT_SPEC_BYTES
 
@@ -117,7 +117,7 @@ class KubeCluster(ClusterApi):
 
     @override
     async def replace_status(self, body: Body) -> Body:
-        """By a PUT, because a merge patch would leave behind the keys that a new `best.params` no longer has.
+        """Write it by a PUT, because a merge patch would leave behind the keys that a new `best.params` no longer has.
 
         The spec is left out, and the API server keeps it as it is: the status can be written however large the spec is.
         """
@@ -135,7 +135,7 @@ class KubeCluster(ClusterApi):
         await self._http.call("create", "events", _namespace(body), body=body)
 
     async def get_lease(self, namespace: str, name: str) -> Body:
-        """One Lease."""
+        """Read one Lease."""
         return await self._http.call("get", "leases", namespace, name)
 
     async def list_leases(self, labels: str) -> tuple[Body, ...]:

@@ -1,6 +1,6 @@
 """The handful of API calls that the operator makes, as a Protocol, and how each may go wrong.
 
-The one way from the reconcile to an API server: ``kube.KubeCluster`` in a pod, a fake at the API's edge in unit tests.
+The one way from the reconcile to an API server: ``client.KubeCluster`` in a pod, a fake at the API's edge in unit tests.
 Adding a method here means adding a verb to the chart's RBAC, and to ``REQUIRED_ACCESS`` below, which is checked at start.
 """
 
@@ -29,20 +29,20 @@ class ApiError(Exception):
 
     @property
     def is_about_the_object(self) -> bool:
-        """Whether the very object that was sent is refused, for what is in it or for its size: it will be the next time, too."""
+        """Whether the object itself is refused, for its content or its size, so that a retry would be refused, too."""
         return self.status in _ABOUT_THE_OBJECT or _TOO_LARGE in self.message
 
 
 class NotFound(ApiError):
-    """404."""
+    """The object is not there (404)."""
 
 
 class AlreadyExists(ApiError):
-    """409 to a create: the name is taken."""
+    """The name is taken (409 to a create)."""
 
 
 class Conflict(ApiError):
-    """409 to anything else: what it was made from is no longer there, or another call came between."""
+    """Another write came between, or the object is another one by now (409 to anything but a create)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Permission:
     group: str
     resource: str
     subresource: str = ""
-    name: str = ""  # of the one object that it is about
+    name: str = ""  # the name, if it is about one object only
 
     def __str__(self) -> str:
         subresource = f"/{self.subresource}" if self.subresource else ""
@@ -107,10 +107,10 @@ def lease_access(name: str) -> tuple[Permission, ...]:
 
 
 class ClusterApi(Protocol):
-    """Every method raises ApiError or one of its children. Bodies are new dicts, the caller's to keep."""
+    """The calls of the operator. Each raises ApiError or one of its children; bodies are new dicts that the caller may keep."""
 
     def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
-        """All of a namespace, or of the cluster, in pages of one resourceVersion. NotFound: the CRD is not installed."""
+        """The TuningJobs of a namespace or the cluster, in pages of one resourceVersion. NotFound: there is no CRD."""
 
     async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
         """One TuningJob, with its spec if that is within bounds; a list, and this unless ``whole``, has only a small one."""
@@ -119,16 +119,16 @@ class ClusterApi(Protocol):
         """The Jobs that carry our label, in pages."""
 
     async def get_job(self, namespace: str, name: str) -> Body:
-        """One Job."""
+        """Read one Job."""
 
     async def create_job(self, body: Body) -> Body:
-        """A new Job, as the server completed it."""
+        """Create a Job; returns it as the server completed it."""
 
     async def scale_job(self, namespace: str, name: str, *, uid: str, pods: int, deaths: int) -> Body:
-        """Make it what ``job.sized`` says: of the Job of this uid. Conflict for another one."""
+        """Give the Job of this uid the size that ``job.sized`` says. Conflict if it is another Job."""
 
     async def suspend_job(self, namespace: str, name: str, *, uid: str, suspend: bool) -> Body:
-        """Take the pods of the Job of this uid away, or let it have them again. Conflict for another one."""
+        """Suspend the Job of this uid, or let it go on. Conflict if it is another Job."""
 
     async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
         """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
@@ -146,13 +146,13 @@ class ClusterApi(Protocol):
         """The nodes of the cluster. Needs NODES_ACCESS."""
 
     async def create_secret(self, body: Body) -> None:
-        """A new Secret; none is ever read."""
+        """Create a Secret; none is ever read."""
 
     async def get_configmap(self, namespace: str, name: str) -> Body:
-        """One ConfigMap."""
+        """Read one ConfigMap."""
 
     async def create_configmap(self, body: Body) -> None:
-        """A new ConfigMap."""
+        """Create a ConfigMap."""
 
     async def replace_status(self, body: Body) -> Body:
         """Put a TuningJob's status, whole, as of its resourceVersion. Conflict when that is no longer the newest."""
@@ -161,7 +161,7 @@ class ClusterApi(Protocol):
         """Delete the TuningJob of this uid, as of its resourceVersion. Conflict when that is no longer the newest."""
 
     async def create_event(self, body: Body) -> None:
-        """A new Event of the core group."""
+        """Create an Event of the core group."""
 
     async def may(self, access: Permission, namespace: str | None) -> bool:
         """Whether the operator may do this, in a namespace or in the whole cluster."""

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 REQUEST_SECONDS: Final = 30
 _PAGE: Final = 100
-# Of pods, quotas, limit ranges, nodes and Leases.
+# The most pods, quotas, limit ranges, nodes or Leases that are read.
 _MOST_ITEMS: Final = 2_500
 _METHODS: Final = {
     "get": "GET",
@@ -46,7 +46,7 @@ OnCall = Callable[[str, str, int, float], None]
 
 
 def uncounted(_verb: str, _resource: str, _status: int, _seconds: float) -> None:
-    """Do not count."""
+    """Ignore a call: the default."""
 
 
 class HttpApi:

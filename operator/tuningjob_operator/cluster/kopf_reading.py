@@ -24,7 +24,7 @@ _lines: Final = api.iter_jsonlines
 
 
 def install() -> None:
-    """For every watch of this process from now on."""
+    """Replace kopf's two functions, for every watch of this process from now on."""
     api.iter_jsonlines = _slim_lines
     # the types of its arguments are of modules that kopf keeps to itself
     fetching.fetch_objs = _slim_objects  # type: ignore[assignment]

@@ -1,8 +1,8 @@
 """Which TuningJobs are known whole: at most so many of a namespace and so many in all, however many the cluster holds. Pure.
 
-What has ended makes room for what is to run, and what was never admitted for what runs already: after a restart the same searches
-are looked after as before. Those for which there is no room are known by key alone, and of these again no more than there is room
-for: a later listing shows the others.
+A TuningJob that has ended makes room for one that is to run, and one that was never admitted for one that runs already. So after
+a restart the same searches are looked after as before. The others are known by key alone, and again only as many as there is room
+for: a later listing shows the rest.
 """
 
 import enum
@@ -17,7 +17,7 @@ Keys = OrderedDict[Key, None]
 
 
 class Rank(enum.IntEnum):
-    """What gives way to what."""
+    """How much a TuningJob needs its room: a lower rank gives way to a higher one."""
 
     ENDED = 0
     NEW = 1
@@ -30,7 +30,7 @@ class _Place(NamedTuple):
 
 
 class TuningJobRoom:
-    """Who is in. Every key that is put out is told to ``on_out``."""
+    """The TuningJobs that have room. ``on_out`` is called with each key that has to give way."""
 
     def __init__(self, bounds: Bounds, *, on_out: Callable[[Key], None]) -> None:
         self._bounds = bounds
@@ -45,7 +45,7 @@ class TuningJobRoom:
         return key in self._places
 
     def enter(self, key: Key, rank: Rank, slots: int = 1) -> bool:
-        """Whether it is in now, at this rank. Others of a lower rank were put out for it, if that had to be."""
+        """Take it in at this rank if there is room, or if keys of a lower rank can give way; returns whether it is in."""
         slots = min(slots, self._bounds.in_namespace, self._bounds.in_all)
         self.leave(key)
         out = self._to_give_way(key.namespace, rank, slots)
@@ -62,7 +62,7 @@ class TuningJobRoom:
         return True
 
     def leave(self, key: Key) -> None:
-        """It is not in any more."""
+        """Free its room."""
         place = self._places.pop(key, None)
         if place is None:
             return
@@ -74,7 +74,7 @@ class TuningJobRoom:
             del self._taken[key.namespace], self._of[key.namespace]
 
     def slots(self, key: Key) -> int:
-        """How many it takes; 0 if it is not in."""
+        """How many slots it takes; 0 if it is not in."""
         place = self._places.get(key)
         return 0 if place is None else place.slots
 
@@ -83,7 +83,7 @@ class TuningJobRoom:
         return self._to_give_way(namespace, rank, slots) is not None
 
     def _to_give_way(self, namespace: str, rank: Rank, slots: int) -> list[Key] | None:
-        """Who is to be put out for it; None if that would not be enough."""
+        """The keys that have to give way; None if that would not be enough."""
         out: dict[Key, int] = {}
         own = self._of.get(namespace)
         lacking = self._taken.get(namespace, 0) + slots - self._bounds.in_namespace
@@ -98,7 +98,7 @@ class TuningJobRoom:
         for lower in Rank:
             if lower >= rank:
                 break
-            # what ended first, and what came last
+            # the one that ended first, or came last
             for key in reversed(ranks[lower]) if lower is Rank.NEW else ranks[lower]:
                 if lacking <= 0:
                     break
@@ -123,7 +123,7 @@ class Waiting:
         return key in self._of.get(key.namespace, {})
 
     def put(self, key: Key, version: int) -> None:
-        """Remember it, if there is room for that."""
+        """Remember a key, if there is room for that."""
         own = self._of.get(key.namespace, OrderedDict())
         if key in own:
             own[key] = version
@@ -132,7 +132,7 @@ class Waiting:
             self._count += 1
 
     def discard(self, key: Key) -> None:
-        """Forget it."""
+        """Forget a key."""
         own = self._of.get(key.namespace)
         if own is not None and own.pop(key, None) is not None:
             self._count -= 1
@@ -140,7 +140,7 @@ class Waiting:
                 del self._of[key.namespace]
 
     def versions(self) -> dict[Key, int]:
-        """All of them, and the version that each was seen in."""
+        """All keys, with the version that each was seen in."""
         return {key: version for own in self._of.values() for key, version in own.items()}
 
     def first(self, is_welcome: Callable[[str], bool]) -> Key | None:

@@ -1,4 +1,4 @@
-"""What else there is beside a search, asked seldom: quotas and limit ranges of a namespace, the nodes of the cluster."""
+"""The surroundings of a search, asked for seldom: quotas and limit ranges of its namespace, the nodes of the cluster."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class SurroundingsCache:
         self._asking = asyncio.Lock()
 
     async def of(self, namespace: str) -> Surroundings:
-        """Those of a namespace. Raises ApiError."""
+        """The surroundings in a namespace. Raises ApiError."""
         async with self._asking:
             now = self._clock()
             self._of = {name: known for name, known in self._of.items() if now < known[0]}

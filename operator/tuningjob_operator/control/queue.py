@@ -163,17 +163,17 @@ class WorkQueue(Generic[K]):
         return len(self._backlog)
 
     def add(self, key: K) -> None:
-        """See Backlog."""
+        """Work on the key as soon as may be."""
         self._backlog.add(key, self._clock())
         self._changed.set()
 
     def add_all(self, keys: Iterable[K]) -> None:
-        """``add`` of each."""
+        """Add each of the keys."""
         for key in keys:
             self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """See Backlog."""
+        """Work on the key in this many seconds, unless something adds it before."""
         self._backlog.add_after(key, seconds, self._clock())
         self._changed.set()
 
@@ -185,13 +185,13 @@ class WorkQueue(Generic[K]):
         self._changed.set()
 
     def failed(self, key: K) -> float:
-        """See Backlog."""
+        """The work on the key failed: it comes back after the seconds that are returned."""
         delay = self._backlog.failed(key, self._clock())
         self._changed.set()
         return delay
 
     def failures(self, key: K) -> int:
-        """See Backlog."""
+        """How often in a row the work on the key has failed."""
         return self._backlog.failures(key)
 
     def take_nowait(self) -> K | None:

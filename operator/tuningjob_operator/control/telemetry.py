@@ -136,7 +136,7 @@ class _Cluster(Collector):
         self._before = before
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """See Collector. The cache changes on another thread: `keys` copies them at one moment."""
+        """Count the TuningJobs by phase. The cache changes on another thread: `keys` copies them at one moment."""
         self._before()
         phases: Tally[str] = Tally()
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict

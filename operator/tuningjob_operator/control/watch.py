@@ -44,10 +44,10 @@ class _NoDiffs(kopf.DiffBaseStorage):
 
 
 class NoMemories(inventory.ResourceMemories):
-    """What kopf would remember of each object for other kinds of handlers, for as long as it is there: nothing."""
+    """kopf's memory of each object, for kinds of handlers that this operator does not have: nothing is remembered."""
 
     async def recall(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  kopf's types are in its private modules
-        """See kopf."""
+        """A memory that is forgotten at once."""
         return await super().recall(*args, **kwargs | {"ephemeral": True})
 
 

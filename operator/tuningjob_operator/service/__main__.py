@@ -26,9 +26,9 @@ logger = logging.getLogger("tuningjob_operator.service")
 
 # A forest of a few hundred deep trees is a gigabyte; the volume's size is the administrator's limit.
 MAX_ARTIFACT_BYTES: Final = 4 * 2**30
-# Of the volume, what files leave to the journal.
+# How much of the volume files leave to the journal.
 _RESERVE: Final = 0.1
-# What a request may still take after SIGTERM; the pod's grace is 30 seconds.
+# How long a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
 _TIDY_SECONDS: Final = 3_600
 # A thread that computes gives way after this long to one that has waited for the database; Python's own 5 ms, at each of a
@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
 
 
 def _certificate(settings: Settings) -> Certificate | None:
-    """What it proves its name by; None: it speaks plain HTTP."""
+    """The certificate of the service; None if it speaks plain HTTP."""
     if settings.tls_dir is None:
         return None
     if settings.tls_names:
@@ -63,7 +63,7 @@ def _certificate(settings: Settings) -> Certificate | None:
 
 
 def shares_of(settings: Settings, artifacts: ArtifactStore) -> Shares:
-    """What files may have. A part is of the volume as large as it is now; a bucket has no size."""
+    """The shares of files and namespaces, by the volume's present size; a bucket has no size."""
     volume = artifacts.volume_bytes or 0
     namespace_bytes = settings.max_namespace_bytes or volume * settings.max_namespace_percent // 100
     return Shares(search_bytes=settings.max_artifact_bytes, namespace_bytes=namespace_bytes)
@@ -139,7 +139,7 @@ async def _tidy(journal: SqlJournal, uploads: Uploads) -> None:
 
 
 def main() -> int:
-    """The exit code."""
+    """Run the service; returns the exit code."""
     logs.configure()
     try:
         settings = read_settings()

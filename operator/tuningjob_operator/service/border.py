@@ -1,4 +1,4 @@
-"""What stands before every request: whose it is, and how much of it is read.
+"""The border before every request: it finds out whose the request is, and bounds how much of it is read.
 
 Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, and reads all of it.
 """
@@ -22,7 +22,7 @@ from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, RequestRoom, Turn
 
-# What a report may have; pods of the release before send lists of results of 8 MiB, in an envelope.
+# The bytes of a report; pods of the release before send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
 # The other bodies of workers, each a few times of what honest ones are.
 _MAX_BODIES: Final = {
@@ -99,7 +99,7 @@ class Border:
         self._idle_seconds = idle_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -153,7 +153,7 @@ class Border:
             behalf.reset(on_behalf)
 
     async def _namespace(self, search_id: str) -> str:
-        """Of a search, asked for once; a search that is not there is a namespace of its own."""
+        """The namespace of a search, asked for once; an unknown search counts as a namespace of its own."""
         known = self._namespaces.get(search_id)
         if known is not None:
             return known

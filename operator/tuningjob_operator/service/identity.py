@@ -1,4 +1,4 @@
-"""Who a person is, and what they may: the API server's word. So kubectl's rights are the rights.
+"""Who a person is, and what they may do: the API server decides both, so a person has the rights that kubectl has.
 
 A token that is good for the API server (a kubeconfig's) brings the right to ask about itself: SelfSubjectReview tells the name,
 SelfSubjectAccessReview whether `kubectl` would be let do the same. A token of an audience of our own is good for nothing but this
@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 from pydantic_core import from_json
+from typing_extensions import override
 
 from tuningjob.manifest.wellknown import GROUP, PLURAL
 
@@ -38,7 +39,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
 # Questions to the API server at a time, of people who were known before and of tokens that nobody knows yet.
 _KNOWN_AT_ONCE: Final = 8
 _STRANGERS_AT_ONCE: Final = 4
-# So many strangers wait; the next one is asked to come again. So many that were nobody's an address may send in a minute.
+# How many strangers may wait, before the next is asked to come again; how many unknown tokens an address may send in a minute.
 _STRANGERS_WAITING: Final = 32
 _STRANGERS_OF_A_PEER: Final = 30
 _MINUTE: Final = 60.0
@@ -60,11 +61,11 @@ class PersonRefused(Exception):
 
 
 class IdentityUnavailable(Exception):
-    """Nobody can tell just now who a person is."""
+    """The API server cannot say just now who a person is."""
 
 
 class People(Protocol):
-    """Who may do what."""
+    """The people who may ask, and their rights."""
 
     async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
         """The name of whom ``token`` belongs to, who may ``verb`` TuningJobs in ``namespace``.
@@ -103,7 +104,7 @@ def find_api_server(environ: Mapping[str, str] = os.environ) -> ApiServer | None
 
 @dataclass(frozen=True)
 class Audience:
-    """What tokens for this service alone are issued for.
+    """The audience of tokens that are issued for this service alone.
 
     ``token_file`` has the token to review them with, read anew each time: the kubelet replaces it. ``is_required``: tokens that
     are good for the API server itself are not taken.
@@ -126,12 +127,12 @@ class Audience:
         return self.name in (told if isinstance(told, list) else [told])
 
     def own_token(self) -> str:
-        """Raises OSError."""
+        """Read our own token. Raises OSError."""
         return self.token_file.read_text(encoding="utf-8").strip()
 
 
 def find_audience(environ: Mapping[str, str] = os.environ) -> Audience | None:
-    """What the chart tells of it; None: only tokens that are good for the API server are taken."""
+    """The audience that the chart names; None: only tokens that are good for the API server are taken."""
     name = environ.get("TUNINGJOB_AUDIENCE", "")
     if not name:
         return None
@@ -139,22 +140,23 @@ def find_audience(environ: Mapping[str, str] = os.environ) -> Audience | None:
     return Audience(name, token_file, is_required=environ.get("TUNINGJOB_CLUSTER_TOKENS", "true") != "true")
 
 
-class Nobody:
-    """People where there is no API server to ask: none."""
+class Nobody(People):
+    """People if there is no API server to ask: none."""
 
-    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:  # noqa: ARG002
-        """See People."""
+    @override
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
         raise IdentityUnavailable(
             "This service must be told of a Kubernetes API server to know people by, but it runs outside of any cluster."
         )
 
+    @override
     async def close(self) -> None:
-        """See People."""
+        """There is nothing to close."""
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What the API server said. ``refused``: the status and the sentence of a no."""
+    """The API server's answer. ``refused``: the status and the sentence of a no."""
 
     name: str = ""
     refused: tuple[int, str] | None = None
@@ -168,7 +170,7 @@ class _Verdict:
 class Door:
     """Who may make this service ask the API server: people who were known before, and strangers a few at a time.
 
-    Whoever sends random tokens makes the service ask, and keeps only other strangers waiting. Belongs to one event loop.
+    A stranger with random tokens makes the service ask, and keeps only other strangers waiting. Belongs to one event loop.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -199,7 +201,7 @@ class Door:
             self._waiting -= 1
 
     def tell(self, token: bytes, peer: str, *, is_somebody: bool) -> None:
-        """What came of it."""
+        """Note the answer."""
         if is_somebody:
             self._known[token] = None
             self._known.move_to_end(token)
@@ -215,7 +217,7 @@ class Door:
 
 
 def _judged(name: str, may: Mapping[str, Any], attributes: Mapping[str, str]) -> _Verdict:
-    """What an access review came to."""
+    """The verdict of an access review."""
     if may.get("allowed") is True:
         return _Verdict(name=name)
     verb, namespace = attributes["verb"], attributes["namespace"]
@@ -223,7 +225,7 @@ def _judged(name: str, may: Mapping[str, Any], attributes: Mapping[str, str]) ->
     return _Verdict(name=name, refused=(403, sentence))
 
 
-class KubernetesPeople:
+class KubernetesPeople(People):
     """People as the API server knows them. Belongs to one event loop."""
 
     def __init__(
@@ -236,8 +238,8 @@ class KubernetesPeople:
         self._door = Door(clock)
         self._verdicts: OrderedDict[tuple[bytes, str, str], tuple[float, _Verdict]] = OrderedDict()
 
+    @override
     async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
-        """See People."""
         if len(token) > _MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise PersonRefused(401, "The token must be a Kubernetes bearer token, but got something else.")
         key = (hashlib.sha256(token.encode()).digest(), verb, namespace)
@@ -254,8 +256,8 @@ class KubernetesPeople:
             self._verdicts.popitem(last=False)
         return verdict.told()
 
+    @override
     async def close(self) -> None:
-        """See People."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()

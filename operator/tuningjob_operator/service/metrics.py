@@ -1,4 +1,4 @@
-"""What Prometheus is told of the service. In a registry of its own, so that two services in one process are two.
+"""The service's metrics for Prometheus. In a registry of its own, so that two services in one process are two.
 
 No label has values that a caller could make up: routes are templates, methods and states are lists.
 """
@@ -67,7 +67,7 @@ class ServiceMetrics:
             self.cell_seconds.observe(result.fit_seconds + result.score_seconds)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
@@ -79,7 +79,7 @@ class Measured:
         self._requests = metrics.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Time one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -69,14 +69,14 @@ _PARAMS: Final = TypeAdapter(Params)
 
 
 class BlessRequest(Body):
-    """See Audit.bless."""
+    """Asks to put a version into use, with the reason."""
 
     version: Annotated[int, Field(ge=1, lt=2**31)]
     why: Why = ""
 
 
 class RollbackRequest(Body):
-    """See Audit.rollback."""
+    """Asks to put the version before into use again, with the reason."""
 
     why: Why = ""
 

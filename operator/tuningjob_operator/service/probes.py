@@ -1,4 +1,4 @@
-"""What Kubernetes and Prometheus ask, without a token: alive, ready, and the numbers. No search is named to them.
+"""The probes of Kubernetes and Prometheus, without a token: alive, ready, and the metrics. They name no search.
 
 Ready means that the journal can be read: processes that serve models ask for their parameters, whether the disk is full or not.
 Whether it can be written to is a metric (tuningjob_journal_writable) and a line in the log; who reports is told 503, and comes
@@ -104,13 +104,13 @@ def _problem_of(checks: Sequence[Check]) -> str | None:
 
 
 class Status(Body):
-    """What a probe is told."""
+    """The answer to a probe."""
 
     status: str
 
 
 def make_routes(readiness: Readiness, metrics: ServiceMetrics) -> APIRouter:
-    """The open paths."""
+    """The routes that need no token."""
     router = APIRouter(tags=["probes"], responses=refusals(413))
 
     @router.get("/healthz")

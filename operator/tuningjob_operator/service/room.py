@@ -1,4 +1,4 @@
-"""How much is in memory and at work at a time, and whose: bodies are counted before they are read, and wait for their turn.
+"""Bounds on what is in memory and at work at a time, by namespace: bodies are counted before they are read, and take turns.
 
 Who waits for room has sent no more than the kernel keeps: a body that has no room yet is not read. Namespaces take turns, and
 none may have all there is, so that a storm of one is a delay of a few requests for another.
@@ -20,9 +20,9 @@ R = TypeVar("R")
 
 # Long bodies in all; what is made of one in memory is some three times of it.
 MAX_LONG_BYTES: Final = 32 * 2**20
-# Of that, what the bodies of one namespace may have.
+# How much of that the bodies of one namespace may have.
 SHARE: Final = 0.75
-# A body of so many bytes is not counted: claims and everyday reports pass by the long ones.
+# A body of up to so many bytes is not counted: claims and everyday reports pass by the long ones.
 SHORT_BYTES: Final = 64 * 2**10
 # Requests of one search that are worked on at once, and bodies of files: its others wait in order, and its neighbours do not.
 PER_SEARCH: Final = 8
@@ -41,7 +41,7 @@ COME_AGAIN: Final = "The service must work on a few requests at a time, and this
 
 
 class NoTurn(Exception):
-    """A request has waited for as long as it may."""
+    """A request has waited for its turn as long as it may."""
 
 
 class RequestRoom:
@@ -146,11 +146,11 @@ class Desk:
         self._patience_seconds = patience_seconds
 
     def __len__(self) -> int:
-        """Requests that wait."""
+        """How many requests wait."""
         return len(self._turns)
 
     def at_work(self, namespace: str) -> int:
-        """Requests of a namespace that have their turn."""
+        """How many requests of a namespace have their turn."""
         return self._turns.at_work(namespace)
 
     async def enter(self, namespace: str) -> None:
@@ -169,7 +169,7 @@ class Desk:
             raise
 
     def leave(self, namespace: str) -> None:
-        """One of this namespace's is done."""
+        """A request of this namespace is done."""
         turn = self._turns.leave(namespace)
         # one that is done was cancelled a moment ago, and will find that it was given its turn, and hand it on
         if turn is not None and not turn.done():

@@ -286,7 +286,7 @@ def _answering(url: str, *, exists: bool) -> Iterator[None]:
 
 
 def open_bucket(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> BucketStore:
-    """See ``artifacts.opening.open_store``. Raises ValueError for a URL that is none of a bucket."""
+    """The store of a bucket's URL, for ``artifacts.opening.open_store``. Raises ValueError for a URL that is none of a bucket."""
     parts = urlsplit(url)
     scheme = {"s3": "s3", "gs": "gs"}.get(parts.scheme)
     if scheme is None or not parts.hostname or parts.netloc != parts.hostname or parts.query or parts.fragment:

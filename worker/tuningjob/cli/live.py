@@ -66,7 +66,7 @@ class LiveView:
             self._bar.stop()
 
     def started(self, size: KnownSize, kept: int, n_jobs: int) -> None:
-        """See local.Watcher."""
+        """Say what was kept, and show the bar."""
         if self._task is not None:  # another stage
             self._bar.update(self._task, total=size.fits)
             self._bar.start()
@@ -79,7 +79,7 @@ class LiveView:
         self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, failed="")
 
     def paused(self) -> None:
-        """See local.Watcher."""
+        """Take the bar away, with its thread."""
         if self._task is not None:
             others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
             self._bar.stop()
@@ -87,7 +87,7 @@ class LiveView:
                 see_off(thread, _GRACE_SECONDS)
 
     def cells(self, results: list[CellResult]) -> None:
-        """See local.Watcher."""
+        """Count finished cells."""
         if self._task is not None:
             self._fitted += len(results)
             self._failed += sum(result.error is not None for result in results)
@@ -95,6 +95,6 @@ class LiveView:
             self._bar.update(self._task, advance=len(results), fitted=self._fitted, failed=failed)
 
     def reused(self, count: int) -> None:
-        """See local.Watcher."""
+        """Count cells that were taken over."""
         if self._task is not None:
             self._bar.update(self._task, advance=count)

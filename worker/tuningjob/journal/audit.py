@@ -216,7 +216,7 @@ class SqlAudit:
 
 
 def is_kept(connection: Connection, search_id: str) -> bool:
-    """See ``SqlAudit.keeps``."""
+    """Whether a version of this search was ever blessed."""
     same = (
         (blessings.c.namespace == audit.c.namespace)
         & (blessings.c.model_key == audit.c.model_key)

@@ -217,7 +217,7 @@ class Claims:
         return bool(found)
 
     def pardon(self, pods: Collection[str]) -> None:
-        """See ``SqlJournal.pardon``."""
+        """Take back the deaths of units that these pods held, because Kubernetes ended the pods (``SqlJournal.pardon``)."""
         this = {"search": self._row.id}
         near = [unit.id for unit in self._connection.execute(statements.SUSPECTS, this) if _is_concerned(unit, pods)]
         if not near:

@@ -81,7 +81,7 @@ class HttpAudit(RetryingClient):
         self._namespace = namespace
 
     def models(self) -> list[str]:
-        """See ``SqlAudit.models``."""
+        """The model keys of the namespace, sorted."""
 
         def page(after: str) -> list[str]:
             return self._get(_MODELS, "models", after=after, limit=_PAGE).get("models", [])
@@ -97,22 +97,22 @@ class HttpAudit(RetryingClient):
         return _all(page, 0, lambda row: row.version)
 
     def version(self, model_key: str, version: int) -> AuditRow:
-        """See ``SqlAudit.version``."""
+        """The row of one version. Raises UnknownModel."""
         return self._get(_ROW, "models", model_key, "versions", version)
 
     def blessed(self, model_key: str) -> AuditRow:
-        """See ``SqlAudit.blessed``."""
+        """The version in use. Raises UnknownModel and NotBlessed."""
         with self._telling_what_is_unknown(model_key):
             found = self._get(_PARAMS, "models", model_key, "params")
         return self.version(model_key, int(found["version"]))
 
     def bless(self, model_key: str, version: int, *, why: str) -> Blessing:
-        """See ``SqlAudit.bless``; who: the token's user."""
+        """Put a version into use, in the name of the token's user. Raises UnknownModel."""
         path = self._path("models", model_key, "bless")
         return self._parsed(_BLESSING, self._request("POST", path, json={"version": version, "why": why}))
 
     def rollback(self, model_key: str, *, why: str) -> Blessing:
-        """See ``SqlAudit.rollback``; who: the token's user."""
+        """Put the version before into use again, in the name of the token's user. Raises NotBlessed."""
         path = self._path("models", model_key, "rollback")
         with self._telling_what_is_unknown(model_key):
             return self._parsed(_BLESSING, self._request("POST", path, json={"why": why}, once=True))
