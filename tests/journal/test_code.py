@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from tests.journal.makers import a_preflight, a_search
 from tuningjob.errors import JournalMismatch
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.protocol.code import MAX_PARTS, Change, Parts, bounded, changes, digest_of, first_few
+from tuningjob.protocol.code import Change, bounded, changes, digest_of, first_few
+from tuningjob.protocol.parts import MAX_PARTS, Parts
 from tuningjob.protocol.records import Preflight
 
 ONE, OTHER = digest_of(b"one"), digest_of(b"other")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tuningjob.extras import advice_for
 
 if TYPE_CHECKING:
-    from tuningjob.answers import from_literals, params, read_results
+    from tuningjob.answers import from_literals, read_results
     from tuningjob.artifacts.downloads import load_model
     from tuningjob.cluster.client import Cluster
     from tuningjob.engine.search_cv import GridSearchCV, RandomizedSearchCV
+    from tuningjob.in_use import params
     from tuningjob.search.to_manifest import to_manifest
 
 __version__ = "0.1.0"
@@ -38,7 +39,7 @@ _HOMES = {
     "RandomizedSearchCV": "tuningjob.engine.search_cv",
     "from_literals": "tuningjob.answers",
     "load_model": "tuningjob.artifacts.downloads",
-    "params": "tuningjob.answers",
+    "params": "tuningjob.in_use",
     "read_results": "tuningjob.answers",
     "to_manifest": "tuningjob.search.to_manifest",
 }

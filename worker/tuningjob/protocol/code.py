@@ -3,24 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import Field
+from tuningjob.protocol.parts import MAX_MARK, MAX_NAME, MAX_PARTS
+from tuningjob.protocol.records import Preflight
 
-if TYPE_CHECKING:
-    from tuningjob.protocol.records import Preflight
-
-MAX_PARTS: Final = 200
-MAX_NAME: Final = 200
-MAX_MARK: Final = 160
 SHA256: Final = "sha256:"
 _SHOWN_DIGITS: Final = len(SHA256) + 8
 _MOST_TOLD: Final = 5
-
-Parts = Annotated[
-    dict[Annotated[str, Field(max_length=MAX_NAME)], Annotated[str, Field(max_length=MAX_MARK)]],
-    Field(max_length=MAX_PARTS),
-]
 
 
 def digest_of(content: bytes) -> str:
@@ -29,7 +19,7 @@ def digest_of(content: bytes) -> str:
 
 
 def bounded(parts: Mapping[str, str]) -> dict[str, str]:
-    """The same code within the bounds of ``Parts``: one digest stands for all that goes beyond them."""
+    """The same code within the bounds of ``parts.Parts``: one digest stands for all that goes beyond them."""
     short = {_short(name, MAX_NAME): _short(mark, MAX_MARK) for name, mark in sorted(parts.items())}
     if len(short) <= MAX_PARTS:
         return short
@@ -77,7 +67,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
     return [change for change in found if change.before != change.after]
 
 
-def other_code(first: "Preflight", now: "Preflight") -> list[Change]:
+def other_code(first: Preflight, now: Preflight) -> list[Change]:
     """The changes between two workers of a search. A part that a worker of another release does not report is not compared."""
     both = first.versions.keys() & now.versions.keys()
     other = changes({name: first.versions[name] for name in both}, {name: now.versions[name] for name in both})

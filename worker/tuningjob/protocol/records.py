@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError, to_json
 
-from tuningjob.protocol.code import Parts
+from tuningjob.protocol.parts import Parts
 
 WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999

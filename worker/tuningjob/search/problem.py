@@ -35,7 +35,7 @@ from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.fit_params import data_problems, given_params
 from tuningjob.search.identity import Identities, digest_of_splits
-from tuningjob.search.nested import OuterFold, outer_folds
+from tuningjob.search.outer_folds import OuterFold, outer_folds
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
