@@ -24,6 +24,10 @@ class Clock(Protocol):
         """The monotonic clock, in seconds, for intervals."""
 
 
+def ignore(*_: object) -> None:
+    """Do nothing with a report: the default of every callback."""
+
+
 @dataclass(frozen=True, order=True)
 class Key:
     """Which TuningJob: the grain of the work queue. Its Job has the same key."""

@@ -16,10 +16,10 @@ from tuningjob.manifest.wellknown import API_VERSION, KIND, PLURAL
 from tuningjob_operator import names
 from tuningjob_operator.cluster.answers import read_slim, split
 from tuningjob_operator.cluster.contract import ClusterApi, Listing, NotFound, Permission
-from tuningjob_operator.cluster.http import MERGE_PATCH, HttpApi, OnCall, uncounted
+from tuningjob_operator.cluster.http import MERGE_PATCH, HttpApi, OnCall
 from tuningjob_operator.cluster.paths import path_of
 from tuningjob_operator.decide.job import sized
-from tuningjob_operator.objects import Body
+from tuningjob_operator.objects import Body, ignore
 from tuningjob_operator.reading import KEPT_SPEC_BYTES, ListSplitter
 
 _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion")
@@ -28,7 +28,7 @@ _IDENTITY: Final = ("name", "namespace", "uid", "resourceVersion")
 class KubeCluster(ClusterApi):
     """The cluster as the operator knows it. An async context: the HTTP session lives in it."""
 
-    def __init__(self, *, on_call: OnCall = uncounted) -> None:
+    def __init__(self, *, on_call: OnCall = ignore) -> None:
         self._http = HttpApi(on_call=on_call)
 
     async def __aenter__(self) -> Self:

@@ -19,7 +19,7 @@ from tuningjob_operator.cluster.answers import PackedItems, page_reader, read_sl
 from tuningjob_operator.cluster.contract import AlreadyExists, ApiError, Conflict, Listing, NotFound
 from tuningjob_operator.cluster.login import login
 from tuningjob_operator.cluster.paths import path_of
-from tuningjob_operator.objects import Body
+from tuningjob_operator.objects import Body, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,10 @@ _TOKEN_SECONDS: Final = 60.0
 OnCall = Callable[[str, str, int, float], None]
 
 
-def uncounted(_verb: str, _resource: str, _status: int, _seconds: float) -> None:
-    """Ignore a call: the default."""
-
-
 class HttpApi:
     """The API server. An async context: the HTTP session lives in it."""
 
-    def __init__(self, *, on_call: OnCall = uncounted) -> None:
+    def __init__(self, *, on_call: OnCall = ignore) -> None:
         self._on_call = on_call
         self._session: aiohttp.ClientSession | None = None
         self._server = ""

@@ -23,7 +23,7 @@ from tuningjob_operator.cluster.cache import Cache
 from tuningjob_operator.cluster.contract import ApiError, ClusterApi, Conflict
 from tuningjob_operator.control.queue import WorkQueue
 from tuningjob_operator.logs import current_tuningjob
-from tuningjob_operator.objects import Body, Clock, Key, key_of, uid_of
+from tuningjob_operator.objects import Body, Clock, Key, ignore, key_of, uid_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +45,13 @@ PassOutcome = Literal["done", "conflict", "failed"]
 OnPass = Callable[[PassOutcome, float], None]
 
 
-def _untold(_outcome: PassOutcome, _seconds: float) -> None:
-    """Ignore what is reported."""
-
-
-async def work_on_keys(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+async def work_on_keys(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: OnPass = ignore) -> None:
     """Work on keys, one at a time, for ever."""
     while True:
         await work_on(queue, await queue.take(), reconcile, on_pass=on_pass)
 
 
-async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = _untold) -> None:
+async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = ignore) -> None:
     """One pass over one key. The key goes back to the queue even if the pass fails.
 
     ``on_pass`` is told how it ended, and how many seconds it took; nothing of one that was cancelled.

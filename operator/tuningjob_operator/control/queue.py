@@ -16,14 +16,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
+from tuningjob_operator.objects import ignore
+
 K = TypeVar("K", bound=Hashable)
 
 BASE_SECONDS: Final = 0.2
 CAP_SECONDS: Final = 120.0
-
-
-def _untold(_seconds: float) -> None:
-    """Ignore what is reported."""
 
 
 def _one_lane(_key: Hashable) -> Hashable:
@@ -42,7 +40,7 @@ class Backlog(Generic[K]):
         self,
         *,
         jitter: Callable[[], float] = random.random,
-        on_take: Callable[[float], None] = _untold,
+        on_take: Callable[[float], None] = ignore,
         lane: Callable[[K], Hashable] = _one_lane,
     ) -> None:
         self._jitter = jitter  # in [0, 1)
@@ -151,7 +149,7 @@ class WorkQueue(Generic[K]):
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
-        on_take: Callable[[float], None] = _untold,
+        on_take: Callable[[float], None] = ignore,
         lane: Callable[[K], Hashable] = _one_lane,
     ) -> None:
         self._backlog: Backlog[K] = Backlog(jitter=jitter, on_take=on_take, lane=lane)

@@ -40,7 +40,7 @@ from tuningjob_operator.decide.decision import DeleteTuningJob, Look, Observed, 
 from tuningjob_operator.decide.owned_objects import build_event, read_files
 from tuningjob_operator.decide.plan import beyond, plan
 from tuningjob_operator.decide.shown import changes_of, with_service
-from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, uid_of
+from tuningjob_operator.objects import Body, Clock, Key, clip, generation_of, ignore, uid_of
 from tuningjob_operator.reading import is_large, is_partial, unreadable
 from tuningjob_operator.settings import Settings
 from tuningjob_operator.tokens import Keys
@@ -63,10 +63,6 @@ _REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENT
 OnProgress = Callable[[str, Progress | None], None]
 
 
-def _untold(_search: str, _progress: Progress | None) -> None:
-    """Ignore what is reported."""
-
-
 class Reconciler:
     """Brings one TuningJob at a time a step nearer to what it asks for. Passes of different keys may interleave."""
 
@@ -81,7 +77,7 @@ class Reconciler:
         keys: Keys,
         clock: Clock,
         service: ServiceWatch,
-        on_progress: OnProgress = _untold,
+        on_progress: OnProgress = ignore,
     ) -> None:
         self._cluster = cluster
         self._journal = journal
