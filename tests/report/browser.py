@@ -94,11 +94,11 @@ class Page:
             self.complaints.append(f"dialog: {params['message']}")
         return message
 
-    async def open(self, file: Path) -> float:
-        """Show a file; the seconds until it is loaded, its script has run, and it is painted."""
+    async def open(self, file: Path | str) -> float:
+        """Show a file, or an address; the seconds until it is loaded, its script has run, and it is painted."""
         began = time.monotonic()
         self._events.clear()
-        await self.send("Page.navigate", url=file.as_uri())
+        await self.send("Page.navigate", url=file if isinstance(file, str) else file.as_uri())
         while "Page.loadEventFired" not in self._events:
             await self._next()
         await self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
@@ -109,6 +109,16 @@ class Page:
         found = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    async def sees(self, script: str, *, seconds: float = 60) -> None:
+        """Wait until an expression is true; of a page that is about to give way to another it is not yet."""
+        until = time.monotonic() + seconds
+        while True:
+            found = await self.send("Runtime.evaluate", expression=f"Boolean({script})", returnByValue=True)
+            if found["result"].get("value") is True:
+                return
+            assert time.monotonic() < until, f"not seen: {script}; but {await self.run('document.body.innerText')}"
+            await asyncio.sleep(0.1)
 
     async def size(self, width: int, height: int, *, dark: bool = False) -> None:
         """Be a screen of so many points."""

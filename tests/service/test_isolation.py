@@ -46,6 +46,8 @@ BODIES: dict[str, Any] = {
     "/v1/namespaces/{namespace}/data/{sha256}": MODEL,
     "/v1/namespaces/{namespace}/models/{key}/bless": {"version": 1},
     "/v1/namespaces/{namespace}/models/{key}/rollback": {},
+    "/v1/namespaces/{namespace}/ui/models/{key}/bless": b"version=1&why=mine",
+    "/v1/namespaces/{namespace}/ui/models/{key}/rollback": b"why=mine",
 }
 OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
@@ -99,7 +101,9 @@ def every_route(service: Service) -> list[tuple[str, str]]:
 
 
 def ask(http: httpx.Client, method: str, template: str, *, namespace: str, key: str) -> httpx.Response:
-    path = template.format(namespace=namespace, key=key, version=1, name="model.joblib", sha256=DIGEST)
+    path = template.format(
+        namespace=namespace, key=key, version=1, name="model.joblib", sha256=DIGEST, search="search-b"
+    )
     body = copy.deepcopy(BODIES.get(template))
     if isinstance(body, bytes):
         query = {"offset": 0, "size": len(body)} if "sha256" in template else None

@@ -18,7 +18,7 @@ from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
-from tuningjob_operator.service import data, people, probes, workers
+from tuningjob_operator.service import data, pages, people, probes, workers
 from tuningjob_operator.service.bodies import hoisted
 from tuningjob_operator.service.border import Border
 from tuningjob_operator.service.identity import Nobody, People
@@ -89,6 +89,7 @@ def make_app(
     app.include_router(people.make_routes(journal.audit, artifacts, metrics, files))
     app.include_router(data.make_routes(uploads, metrics, files))
     app.include_router(data.make_worker_routes(journal, uploads, metrics, files))
+    app.include_router(pages.make_routes(journal, artifacts, keys, files))
     generated = app.openapi
     app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]
     return app

@@ -5,7 +5,7 @@ import signal
 import click
 
 from tuningjob import __version__
-from tuningjob.cli import audit, cluster, download, export, manifest, report, run, verify
+from tuningjob.cli import audit, cluster, download, export, manifest, report, run, ui, verify
 from tuningjob.cli.console import err
 from tuningjob.errors import (
     ClusterRefused,
@@ -38,6 +38,7 @@ for command in (
     *report.COMMANDS,
     *verify.COMMANDS,
     *export.COMMANDS,
+    *ui.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -350,7 +350,7 @@ def _service(url: str, where: Where) -> Iterator[AuditSource]:
         raise BadUse(str(Problem("--server", "an http:// or https:// URL", repr(url))))
     if split.scheme == "http" and not _is_this_machine(split.hostname):
         warn(f"{url}: your token goes there unencrypted. Use https:// or `kubectl port-forward`.")
-    token, namespace = _person(where)
+    token, namespace = person_of(where)
     try:
         audit = HttpAudit(url, token, namespace=namespace, ca_file=where.trusted)
     except (ssl.SSLError, FileNotFoundError) as error:
@@ -367,7 +367,7 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _person(where: Where) -> tuple[str, str]:
+def person_of(where: Where) -> tuple[str, str]:
     """The token and the namespace of the person who asks: from options, then the environment, then the kubeconfig."""
     from tuningjob.remote.kubeconfig import KubeconfigRefused, current_context, read_token
 

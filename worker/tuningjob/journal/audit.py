@@ -71,6 +71,15 @@ class SqlAudit:
                 self._version(connection, namespace, model_key, max(1, after))  # an unknown key is told as such
             return found
 
+    def newest(self, *, namespace: str, model_key: str) -> int:
+        """The highest version of a model key."""
+        mine = (audit.c.namespace == namespace) & (audit.c.model_key == model_key)
+        with self._database.reading() as connection:
+            latest = connection.execute(select(func.max(audit.c.version)).where(mine)).scalar()
+            if latest is None:
+                self._version(connection, namespace, model_key, 1)  # an unknown key is told as such
+        return int(latest or 0)
+
     def version(self, *, namespace: str, model_key: str, version: int) -> AuditRow:
         """The row of one version."""
         with self._database.reading() as connection:

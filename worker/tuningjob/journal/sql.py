@@ -20,6 +20,7 @@ from tuningjob.journal.audit import SqlAudit, is_kept
 from tuningjob.journal.cells import Cells
 from tuningjob.journal.claims import Claims
 from tuningjob.journal.database import Database
+from tuningjob.journal.live import SqlLive
 from tuningjob.journal.migrations import migrate
 from tuningjob.journal.purge import Purge, remove
 from tuningjob.journal.records import Best, EndedBy, NewSearch, Progress, Shares, Whereabouts
@@ -92,6 +93,11 @@ class SqlJournal:
     def audit(self) -> SqlAudit:
         """The memory of finished searches, in the same database."""
         return self._audit
+
+    @property
+    def live(self) -> SqlLive:
+        """What people look at while searches run."""
+        return SqlLive(self._database, self._clock)
 
     # --- searches
 

@@ -20,6 +20,7 @@ from tuningjob.report.candidates import MOST_WHOLE, chosen_of, data_of
 from tuningjob.report.drawing.all import figures_of
 from tuningjob.report.judged import Judgement
 from tuningjob.report.spelling import one_line
+from tuningjob.report.table import ResultTable
 from tuningjob.report.words import assigned, counted, cut, duration, params_in_words, score
 
 _ASSETS: Final = "assets"
@@ -83,6 +84,11 @@ def render_page(judgement: Judgement, provenance: Provenance | None = None, *, m
     )
 
 
+def render_figures(table: ResultTable) -> str:
+    """The figures alone, each with its table: for a page that has the style of this one, and no script for maps."""
+    return _template("figures.html.j2").render(figures=figures_of(table))
+
+
 def _tiles(judgement: Judgement) -> list[Tile]:
     table, verdict = judgement.table, judgement.verdict
     tiles = []
@@ -129,6 +135,6 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str = "report.html.j2") -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    return environment.from_string(_asset("report.html.j2"))
+    return environment.from_string(_asset(name))

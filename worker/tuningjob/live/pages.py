@@ -1,0 +1,195 @@
+"""The pages as HTML. Whatever comes from a search is escaped by Jinja2; script and style are ours, named by their digests."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from tuningjob.live.figures import progress_of, timeline_of
+from tuningjob.live.records import SearchLine, WatchedSearch
+from tuningjob.protocol.audit import AuditRow, Blessing
+
+_LONGEST: Final = 400
+_DIGEST: Final = 12
+
+
+@dataclass(frozen=True)
+class PageFrame:
+    """Where a page stands. ``root`` is the address of all pages, with a slash at its end; ``csrf`` is what a form must carry, and
+    empty for who may change nothing.
+    """
+
+    root: str
+    namespace: str
+    csrf: str = ""
+
+
+def list_page(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
+    """The searches of a namespace, the newest first."""
+    return _page("list", frame, f"Searches in {frame.namespace}", lines=lines, stream=f"{frame.root}stream")
+
+
+def list_part(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
+    """What of it changes."""
+    return _part("list", frame, lines=lines)
+
+
+def search_page(frame: PageFrame, search: WatchedSearch, more: str = "") -> str:
+    """One search. ``more``: figures that are HTML already."""
+    stream = "" if search.line.is_over else f"{frame.root}searches/{search.line.id}/stream"
+    return _page("search", frame, search.line.name, stream=stream, **_of(search, more))
+
+
+def search_part(frame: PageFrame, search: WatchedSearch, more: str = "") -> str:
+    """What of it changes."""
+    return _part("search", frame, **_of(search, more))
+
+
+def _of(search: WatchedSearch, more: str) -> dict[str, Any]:
+    begun = "Each point is a candidate whose fits are all in; the line is the best of them."
+    bars = "A bar is a fit, on the lane of the completion index that reported it; those with a broken outline failed."
+    figures = [("The best so far", begun, progress_of(search)), ("Who fitted what when", bars, timeline_of(search))]
+    return {
+        "search": search,
+        "figures": [figure for figure in figures if figure[2]],
+        "more": Markup(more),  # noqa: S704  drawn by tuningjob.report
+        "left": _told_time(search.seconds_left),
+        "params": [f"{name}={_shown(value)}" for name, value in sorted(search.best_params.items())],
+    }
+
+
+def models_page(frame: PageFrame, keys: Sequence[str]) -> str:
+    """The model keys of a namespace."""
+    return _page("models", frame, f"Models of {frame.namespace}", keys=keys, stream="")
+
+
+def model_page(
+    frame: PageFrame,
+    key: str,
+    rows: Sequence[AuditRow],
+    blessings: Sequence[Blessing],
+    *,
+    in_use: int | None,
+    compared: tuple[AuditRow, AuditRow] | None = None,
+) -> str:
+    """The versions of a model key, which of them is in use and who said so; and two of them side by side."""
+    return _page(
+        "model",
+        frame,
+        key,
+        key=key,
+        rows=list(reversed(rows)),
+        blessings=list(reversed(blessings)),
+        in_use=in_use,
+        compared=compared,
+        differences=[] if compared is None else _differences(*compared),
+        stream="",
+        shown=lambda params: ", ".join(f"{name}={_shown(value)}" for name, value in sorted(params.items())),
+    )
+
+
+def refusal_page(sentence: str) -> str:
+    """Why something was not done."""
+    return _page("refusal", PageFrame("", ""), "Not done", sentence=sentence, stream="")
+
+
+def security_headers() -> dict[str, str]:
+    """Of every page: nothing but its own script and style, no frame around it, nothing kept."""
+    policy = (
+        f"default-src 'none'; script-src '{_digest(_script())}'; style-src '{_digest(_style())}'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+
+
+# a file that a search has written: its own script runs, but as a stranger's, to which nothing of this site is open
+REPORT_HEADERS: Final = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def stream_event(part: str) -> bytes:
+    """A part as a server-sent event."""
+    return b"".join(b"data: " + line.encode() + b"\n" for line in part.splitlines()) + b"\n"
+
+
+def _differences(before: AuditRow, after: AuditRow) -> list[tuple[str, str, str]]:
+    sides = [_flat(row) for row in (before, after)]
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
+    return [
+        (name, sides[0].get(name, "—"), sides[1].get(name, "—"))
+        for name in names
+        if sides[0].get(name) != sides[1].get(name)
+    ]
+
+
+def _flat(row: AuditRow) -> dict[str, str]:
+    found = {f"params.{name}": _shown(value) for name, value in sorted(row.best_params.items())}
+    found |= {
+        "score": repr(row.score),
+        "metric": row.metric,
+        "fits": f"{row.fits:,}",
+        "failed fits": f"{row.failed_fits:,}",
+    }
+    digests = {"data": row.data_digest, "splits": row.split_digest, "estimator": row.estimator_digest}
+    found |= {name: digest[:_DIGEST] for name, digest in digests.items() if digest}
+    found |= {"image": row.image, "by": row.created_by, "seconds": f"{row.duration_seconds:.1f}"}
+    return found | {f"versions.{name}": number for name, number in sorted(row.versions.items())}
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _told_time(seconds: float | None) -> str:
+    return "" if seconds is None else str(timedelta(seconds=round(min(seconds, 1e8))))
+
+
+def _page(kind: str, frame: PageFrame, title: str, **found: object) -> str:
+    style, script = Markup(_style()), Markup(_script())  # noqa: S704  our own files
+    return _template().render(kind=kind, frame=frame, title=title, style=style, script=script, is_whole=True, **found)
+
+
+def _part(kind: str, frame: PageFrame, **found: object) -> str:
+    return _template().render(kind=kind, frame=frame, is_whole=False, **found)
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _style() -> str:
+    # the report's own, so that both look the same
+    shared = (files("tuningjob.report") / "assets" / "report.css").read_text(encoding="utf-8")
+    return shared + (files("tuningjob.live") / "assets" / "live.css").read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    return (files("tuningjob.live") / "assets" / "live.js").read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["when"] = lambda at: "" if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
+    return environment.from_string((files("tuningjob.live") / "assets" / "live.html.j2").read_text(encoding="utf-8"))

@@ -1,0 +1,83 @@
+"""What the pages show."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchLine:
+    """One search in a list. ``version``: of its model key, once it is complete."""
+
+    id: str
+    name: str
+    model_key: str
+    state: str
+    done: int
+    failed: int
+    total: int
+    best_score: float | None
+    opened_at: dt.datetime
+    finished_at: dt.datetime | None
+    version: int | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state != "Running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMark:
+    """One fit as a figure needs it: who reported it and when. ``seconds`` is how long fitting and scoring took."""
+
+    candidate: int
+    split: int
+    score: float | None
+    index: int
+    at: dt.datetime
+    seconds: float
+    is_reused: bool
+    has_failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedFit:
+    """A fit that failed, and its traceback."""
+
+    candidate: int
+    split: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedSearch:
+    """One search as it is now. ``marks`` are its latest fits in the order of time, ``failures`` its first failed ones."""
+
+    line: SearchLine
+    splits: int
+    pods: int
+    deaths: int
+    reused: int
+    started_at: dt.datetime | None
+    now: dt.datetime
+    metric: str = ""
+    best_index: int | None = None
+    best_params: Mapping[str, Any] = field(default_factory=dict)
+    created_by: str = ""
+    image: str = ""
+    expected_seconds: tuple[float, float, float] | None = None
+    warnings: tuple[str, ...] = ()
+    failure: str = ""
+    marks: tuple[CellMark, ...] = ()
+    failures: tuple[FailedFit, ...] = ()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take at the pace so far; None if nothing tells."""
+        fitted = self.line.done - self.reused
+        if self.line.is_over or self.started_at is None or fitted <= 0 or self.line.done >= self.line.total:
+            return None
+        passed = (self.now - self.started_at).total_seconds()
+        return (self.line.total - self.line.done) * passed / fitted
