@@ -30,7 +30,7 @@ class Pods:
         self.service.journal.open_search(
             NewSearch(
                 id=SEARCH, namespace="team", name="job", model_key="job", spec=dump_spec(spec),
-                candidates=size.candidates, splits=size.splits or UNKNOWN_SPLITS, pods=pods,
+                candidates=size.rows, splits=size.splits or UNKNOWN_SPLITS, pods=pods,
             )
         )  # fmt: skip
 

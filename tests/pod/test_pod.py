@@ -17,9 +17,12 @@ import pytest
 from tests.pod.pods import SEARCH, Pods
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tests.warm import Program
+from tuningjob import local
 from tuningjob.manifest import load
 from tuningjob.protocol.records import SearchState
+from tuningjob.search.problem import prepare
 from tuningjob.search.results import gather
+from tuningjob.search.stop import Stop
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +75,46 @@ def test_pods_go_through_stages_together_one_dies_and_the_answer_is_scikit_learn
     answer = journal.progress(SEARCH).answer
     assert answer is not None
     assert (answer.best_index, answer.best_params) == (want.best_index_, want.best_params_)
+
+
+# how it goes on after the grid, the grid, and when a pod dies: in a round after the first, in an outer fold
+BEYOND_THE_GRID: dict[str, tuple[dict[str, Any], list[int], int]] = {
+    "refine": ({"refine": {"rounds": 2}}, [4, 76, 9], 40),
+    "nested": ({"nested": {"folds": 2, "shuffle": True, "randomState": 0}}, [4, 10, 1], 45),
+}
+
+
+@pytest.mark.parametrize("kind", BEYOND_THE_GRID)
+def test_a_pod_that_is_killed_beyond_the_grid_costs_nothing(
+    kind: str, pods: Pods, forest: dict[str, Any], tmp_path: Path
+) -> None:
+    journal = pods.service.journal
+    beside, leaves, cells = BEYOND_THE_GRID[kind]
+    search = {"grid": {"parameters": {"n_estimators": [30], "max_leaf_nodes": {"range": leaves}}}, **beside}
+    forest["spec"]["search"] = search
+    pods.open(forest)
+    first, second = pods.start(0), pods.start(1)
+    pods.until("what comes after the grid", lambda: journal.progress(SEARCH).done > cells)
+    os.killpg(first.pid, signal.SIGKILL)
+    pods.wait(first)
+    replacement = pods.start(0)
+    assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
+
+    assert journal.progress(SEARCH).state is SearchState.COMPLETE
+    assert set(journal.report_counts(SEARCH)) == {1}, "no cell was fitted twice"
+    job = load(forest)
+    # of which tests/search holds each part to scikit-learn's
+    want = local.run(job, folder=tmp_path, output=tmp_path / "at once", stop=Stop())
+    found = gather(prepare(job.spec, tmp_path), journal.view(SEARCH).results())
+    assert_equal_to_the_bit(found.cv_results, want.results.cv_results)
+    answer = journal.progress(SEARCH).answer
+    assert answer is not None
+    assert (answer.best_index, answer.best_params, answer.nested) == (
+        want.answer.best_index,
+        want.answer.best_params,
+        want.answer.nested,
+    )
+    assert (answer.nested is not None) == (kind == "nested")
 
 
 def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, forest: dict[str, Any]) -> None:
