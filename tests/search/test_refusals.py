@@ -12,6 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.discovery import all_estimators
 
 from tests.search.searches import small
+from tests.search.test_metrics import job
+from tests.search.test_metrics import spec as asks
+from tuningjob import local
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.data import Data
 from tuningjob.search.build import load_attribute
@@ -20,6 +23,8 @@ from tuningjob.search.data import load_data
 from tuningjob.search.findings import findings
 from tuningjob.search.paths import whole_path
 from tuningjob.search.pilot import run_pilot
+from tuningjob.search.problem import prepare
+from tuningjob.search.stop import Stop
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
 SVC = "sklearn.svm.SVC"
@@ -314,3 +319,35 @@ def test_a_name_that_is_nobodys_has_no_path() -> None:
     assert whole_path("Nothing") == ""
     assert whole_path("RandomForrestClassifier", cutoff=0.8) == "Write sklearn.ensemble.RandomForestClassifier."
     assert whole_path("XGBClassifier") == "Write xgboost.XGBClassifier."
+
+
+def test_what_is_wrong_in_different_parts_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("age,sick\n" + "".join(f"{i},{i % 2}\n" for i in range(20)))
+    asked = asks(
+        estimator={"class": "sklearn.tree.DecisionTreeClassifier", "params": {"max_dept": 1}},
+        search={"grid": {"parameters": {"criterion": [{"class": "sklearn.svm.SV"}]}}},
+        scoring={"a": "acuracy", "b": {"function": "sklearn.metrics.f_score"}},
+        refit="a",
+        crossValidation={"splitter": {"class": "sklearn.model_selection.KFolds"}},
+        data={"path": "t.csv", "target": "sik"},
+    )
+    with pytest.raises(ManifestRefused) as refused:
+        prepare(job(asked).spec, tmp_path)
+    assert [problem.field for problem in refused.value.problems] == [
+        "spec.estimator.params.max_dept",
+        "spec.search.grid.parameters.criterion[0].class",
+        "spec.scoring.a",
+        "spec.scoring.b.function",
+        "spec.crossValidation.splitter.class",
+        "spec.data.target",
+    ]
+
+
+def test_a_scorer_that_does_not_fit_the_target_leaves_no_begun_search(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("age,sick\n" + "".join(f"{i},{'yes' if i % 2 else 'no'}\n" for i in range(40)))
+    asked = job(asks(scoring="r2", data={"path": "t.csv", "target": "sick"}))
+    with pytest.raises(
+        ManifestRefused, match=r"spec.scoring: must be one that some fit can be scored by, but got 'r2'"
+    ):
+        local.run(asked, folder=tmp_path, output=tmp_path / "results" / "metrics", stop=Stop())
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]

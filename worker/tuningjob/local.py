@@ -17,7 +17,7 @@ from typing import Final
 
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.cpus import allowed_cpus
-from tuningjob.errors import JournalError, SearchFailed
+from tuningjob.errors import JournalError, ManifestRefused, SearchFailed
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.manifest import TuningJob, dump_spec
@@ -81,8 +81,7 @@ def run(
     check_limit(size_of(manifest.spec), manifest.spec)
     with importable(folder):
         problem = prepare(manifest.spec, folder)
-        output.mkdir(parents=True, exist_ok=True)
-        with _alone(output):
+        with _gone_if_refused(output), _alone(output):
             journal = open_sqlite(output / JOURNAL_FILE)
             try:
                 outcome, files = _run(
@@ -92,6 +91,19 @@ def run(
                 journal.close()
             _publish(files, output)
             return outcome
+
+
+@contextmanager
+def _gone_if_refused(output: Path) -> Iterator[None]:
+    """The folder, made if it is not there; what was made is gone again if the trial of some fits refuses the manifest."""
+    made = [path for path in (output, *output.parents) if not path.exists()]
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except ManifestRefused:
+        if made:
+            shutil.rmtree(made[-1])
+        raise
 
 
 def _run(

@@ -6,9 +6,9 @@ cannot fill.
 """
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ import sklearn
 
 from tuningjob.aliases import AnyScorer, Estimator
 from tuningjob.engine.replay import Stage
-from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.errors import ManifestRefused, Problem, TuningJobError
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
@@ -41,7 +41,7 @@ from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
 from tuningjob.search.rows import Appended, Rows, defaults_of
-from tuningjob.search.scoring import code_in, scorer_of, scorers
+from tuningjob.search.scoring import code_in, metric_problems, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.space import DrawnSpace, Space, space_of
 from tuningjob.search.splits import Split, divide
@@ -257,18 +257,40 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_b
     """Everything that the search needs; data files are looked for below ``folder``, and in a pod nowhere else.
     ``memory_bytes``: of the pod, 0 if it is not known.
 
-    Raises ManifestRefused with what is wrong.
+    Raises ManifestRefused with all that is wrong, as far as one fault does not hide another.
     """
-    estimator, space, scorer = prepare_estimator(spec)
+    beside = spec.cross_validation.columns
+    try:
+        estimator, space, scorer = prepare_estimator(spec)
+    except ManifestRefused as refusal:
+        # who mends it is to be told of wrong columns and splitters by the same run
+        reading = partial(load_data, spec.data, folder, in_pod=in_pod, beside=beside, memory_bytes=memory_bytes)
+        more = [
+            *metric_problems(spec),
+            *_problems_of(partial(made_splitter, spec.cross_validation)),
+            *_problems_of(reading),
+        ]
+        raise ManifestRefused(list(dict.fromkeys([*refusal.problems, *more]))) from refusal
     # now, not when it is asked for: what was imported just now is what runs, and its file may change while data are read
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
         raise ManifestRefused(problems)
-    data = load_data(spec.data, folder, in_pod=in_pod, beside=spec.cross_validation.columns, memory_bytes=memory_bytes)
+    data = load_data(spec.data, folder, in_pod=in_pod, beside=beside, memory_bytes=memory_bytes)
     division = divide(spec, estimator, data)
     folds = outer_folds(spec, estimator, data, len(division.splits))
     problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code, folds=folds)
     return first_stage(problem) if spec.search.has_stages else problem
+
+
+def _problems_of(make: Callable[[], object]) -> Sequence[Problem]:
+    """What is wrong with something that is made for that alone."""
+    try:
+        make()
+    except ManifestRefused as refusal:
+        return refusal.problems
+    except TuningJobError:  # what may pass, such as a server that is away, is no fault of the manifest
+        return ()
+    return ()
 
 
 def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnyScorer) -> SearchCode:
@@ -288,7 +310,10 @@ def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnySc
 
 def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
     """Estimator, space and scorer: all that can be checked without the data. Raises ManifestRefused."""
-    estimator = build_estimator(spec.estimator)
+    try:
+        estimator = build_estimator(spec.estimator)
+    except ManifestRefused as refusal:
+        raise ManifestRefused([*refusal.problems, *_problems_of(partial(space_of, spec.search))]) from refusal
     space = space_of(spec.search)
     problems = [
         *fixed_problems(spec, estimator),

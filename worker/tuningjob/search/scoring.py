@@ -58,6 +58,15 @@ def scorer_of(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Ma
     return check_scoring(estimator, made, raise_exc=False)
 
 
+def metric_problems(spec: TuningJobSpec) -> Iterator[Problem]:
+    """Metrics that are none, whatever the estimator is."""
+    for metric in spec.metrics.all if spec.scoring is not None else ():
+        try:
+            _made(metric)
+        except ManifestRefused as refusal:
+            yield from refusal.problems
+
+
 def scorers(spec: TuningJobSpec, scorer: AnyScorer) -> dict[str, Any]:
     """The scorer of each metric, by its key."""
     return dict(scorers_of(scorer)) if spec.metrics.several else {spec.metrics.deciding: scorer}
