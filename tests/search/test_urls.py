@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import io
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,3 +229,31 @@ def test_a_bucket_that_does_not_answer_is_unreachable(monkeypatch: pytest.Monkey
     }.items():
         monkeypatch.setenv(name, value)
     assert refusal("s3://models/t.csv").reason == "Unreachable"
+
+
+_AZURE = """
+import os
+from pyarrow import fs
+from tuningjob.search.bucket import file_system_of
+key = {"account_key": "c2VjcmV0"}
+os.environ["AZURE_STORAGE_KEY"] = key["account_key"]
+url = "abfs://data@acme.dfs.core.windows.net/churn/t.csv"
+assert file_system_of(url) == (fs.AzureFileSystem("acme", **key), "data/churn/t.csv")
+there = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=bW9yZQ==;EndpointSuffix=core.windows.net"
+os.environ["AZURE_STORAGE_CONNECTION_STRING"] = there
+assert file_system_of(url)[0] == fs.AzureFileSystem("acme", account_key="bW9yZQ==")
+os.environ["AZURE_STORAGE_CONNECTION_STRING"] = f"{there};BlobEndpoint=http://127.0.0.1:10000/acme"
+where = {f"{kind}_storage_authority": "127.0.0.1:10000" for kind in ("blob", "dfs")}
+how = {f"{kind}_storage_scheme": "http" for kind in ("blob", "dfs")}
+assert file_system_of(url)[0] == fs.AzureFileSystem("acme", account_key="bW9yZQ==", **where, **how)
+print("held", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_who_one_is_to_azure_is_told_by_a_key_or_a_connection_string() -> None:
+    """In a process of its own, because Arrow's client starts threads; there is no server of Azure's here."""
+    words = [sys.executable, "-c", _AZURE]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout == "held\n", ended.stderr

@@ -52,8 +52,7 @@ def file_system_of(url: str) -> tuple[fs.FileSystem, str]:
     if parts.scheme == "gs":
         return _gcs(), name
     container, _, host = parts.netloc.partition("@")
-    key = os.environ.get("AZURE_STORAGE_KEY")
-    return fs.AzureFileSystem(host.partition(".")[0], account_key=key), f"{container}{parts.path}"
+    return _azure(host.partition(".")[0]), f"{container}{parts.path}"
 
 
 def _s3(bucket: str) -> fs.FileSystem:
@@ -84,6 +83,20 @@ def _gcs() -> fs.FileSystem:
             anonymous=True, scheme=other.scheme, endpoint_override=other.netloc, retry_time_limit=limit
         )
     return fs.GcsFileSystem(retry_time_limit=limit)
+
+
+def _azure(account: str) -> fs.FileSystem:
+    """By a connection string, which may name another endpoint, or by a key; without either as who the pod is."""
+    told = dict(
+        part.split("=", 1) for part in os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";") if "=" in part
+    )
+    key = told.get("AccountKey") or os.environ.get("AZURE_STORAGE_KEY")
+    endpoint = urlsplit(told.get("BlobEndpoint", ""))
+    if not endpoint.netloc or endpoint.netloc.endswith(".blob.core.windows.net"):
+        return fs.AzureFileSystem(account, account_key=key)
+    where = dict.fromkeys(("blob_storage_authority", "dfs_storage_authority"), endpoint.netloc)
+    how = dict.fromkeys(("blob_storage_scheme", "dfs_storage_scheme"), endpoint.scheme)
+    return fs.AzureFileSystem(account, account_key=key, **where, **how)
 
 
 def _copied(store: fs.FileSystem, name: str, path: Path, most: int) -> dict[str, Any]:
