@@ -91,7 +91,10 @@ class Warm:
 
     def __init__(self, modules: Sequence[str]) -> None:
         command = [sys.executable, "-m", "tests.warm", *modules]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        # from the top: the test that asks first may be in another folder
+        self._process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
         self.ended: dict[int, int] = {}
         self._folder = tempfile.TemporaryDirectory()
         self._begun = 0

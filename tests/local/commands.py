@@ -34,6 +34,11 @@ def begun(*arguments: object, cwd: Path, **environment: str) -> Program:
     return warm().begin("tuningjob.cli", *map(str, arguments), cwd=cwd, env=os.environ | environment)
 
 
+def begun_in_a_session(*arguments: object, cwd: Path) -> Program:
+    """Leads a session of its own, as a shell of a terminal does."""
+    return warm().begin("tuningjob.cli", *map(str, arguments), cwd=cwd, session=True)
+
+
 def written(document: dict[str, Any], folder: Path) -> Path:
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(document))

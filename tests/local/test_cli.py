@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 
-from tests.local.commands import TUNINGJOB, Ended, tuningjob, written
+from tests.local.commands import Ended, begun_in_a_session, tuningjob, written
 from tests.processes import children_of
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
@@ -102,14 +102,7 @@ def test_killed_and_started_again_it_finishes_what_is_missing_and_is_equal_to_th
 ) -> None:
     path = written(slow, tmp_path)
     journal = tmp_path / "results/slow/tuning.db"
-    first = subprocess.Popen(
-        [*TUNINGJOB, "run", str(path)],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    first = begun_in_a_session("run", path, cwd=tmp_path)
     kept_at_least = wait_for_cells(journal, 4)
     zygotes = children_of(first.pid)
     workers = [worker for zygote in zygotes for worker in children_of(zygote)]
