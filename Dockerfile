@@ -68,6 +68,8 @@ FROM operator-base AS operator
 LABEL org.opencontainers.image.title="tuningjob operator" \
       org.opencontainers.image.description="The control plane of tuningjob, and its results service (python -m tuningjob_operator.service)" \
       org.opencontainers.image.licenses="Apache-2.0"
+# What the worker's image has: the results service tells it to who is about to send a search from Python.
+COPY requirements/worker.txt /opt/venv/share/tuningjob/worker.txt
 COPY --from=project /project/ /
 USER 65532:65532
 WORKDIR /

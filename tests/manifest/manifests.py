@@ -229,9 +229,14 @@ OF_A_FUNCTION: Final[Body] = {
     "data": {"function": "mine.load", "params": {"rows": 9}},
     "code": {"persistentVolumeClaim": "mine"},
 }
+SENT: Final[Body] = {
+    **MINIMAL,
+    "data": {"uploaded": {"features": "0" * 64, "target": "1" * 64, "groups": "2" * 64, "sampleWeight": "3" * 64}},
+    "code": {"uploaded": "4" * 64},
+}
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION,
+    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT,
 )  # fmt: skip
 
 
@@ -574,6 +579,7 @@ _of_a_table: Final = {
     "sort": _columns,
     "read": _reads,
 }
+_digests: Final = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 data = st.one_of(
     _objects(
         {"loader": st.sampled_from(["sklearn.datasets.load_iris", "sklearn.datasets.make_x"])}, {"params": params}
@@ -583,6 +589,13 @@ data = st.one_of(
         {"target": _columns, "sort": _columns},
     ),
     _objects({"function": st.sampled_from(["mymodule.load", "a.b.c"])}, {"params": params}),
+    _objects(
+        {
+            "uploaded": _objects(
+                {"features": _digests}, {"target": _digests, "groups": _digests, "sampleWeight": _digests}
+            )
+        }
+    ),
     st.builds(
         lambda file, holder: {**file, **holder},
         _objects(
@@ -716,6 +729,7 @@ _others: st.SearchStrategy[Body] = _objects(
         "code": st.one_of(
             _objects({"configMap": object_names}),
             _objects({"persistentVolumeClaim": object_names}),
+            _objects({"uploaded": _digests}),
             _objects({"url": st.just("gs://b/mine.tar.gz"), "sha256": st.from_regex(r"[0-9a-f]{64}", fullmatch=True)}),
         ),
         "image": st.from_regex(r"[!-~]{1,20}", fullmatch=True),

@@ -25,6 +25,7 @@ from tests.manifest.manifests import (
     PIPELINE,
     REFINED,
     SAMPLES,
+    SENT,
     SEVERAL,
     SPEC,
     STEPS,
@@ -143,7 +144,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "a column of the data of a loader": (
         {**MINIMAL, "crossValidation": {"groups": "patient"}},
-        "must be without crossValidation.groups and crossValidation.predefined beside a loader or a function",
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded data",
         {**OF_A_FILE, "crossValidation": {"groups": "patient"}},
     ),
     "the most of a resource that is a parameter": (
@@ -331,7 +332,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a loader and a path": (
         changed(FULL, ("data", "loader"), "sklearn.datasets.load_iris"),
-        "must be with exactly one of loader, path, url, query and function",
+        "must be with exactly one of loader, path, url, query, function and uploaded",
         FULL,
     ),
     "rows in no order": (
@@ -359,7 +360,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     },
     "code of two places": (
         {**MINIMAL, "code": {"configMap": "mine", "persistentVolumeClaim": "mine"}},
-        "must be with exactly one of configMap, persistentVolumeClaim and url",
+        "must be with exactly one of configMap, persistentVolumeClaim, url and uploaded",
         {**MINIMAL, "code": {"configMap": "mine"}},
     ),
     "code of a url without its digest": (
@@ -384,7 +385,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a url and a path": (
         changed(FULL, ("data", "url"), "s3://b/a.csv"),
-        "must be with exactly one of loader, path, url, query and function",
+        "must be with exactly one of loader, path, url, query, function and uploaded",
         OF_A_URL,
     ),
     "a url without TLS": (
@@ -427,12 +428,12 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "both a function and a path": (
         changed(FULL, ("data", "function"), "mymodule.load"),
-        "must be with exactly one of loader, path, url, query and function",
+        "must be with exactly one of loader, path, url, query, function and uploaded",
         {**MINIMAL, "data": {"function": "mymodule.load", "params": {"year": 2026}}},
     ),
     "groups beside a function": (
         {**MINIMAL, "data": {"function": "mymodule.load"}, "crossValidation": {"groups": "patient"}},
-        "must be without crossValidation.groups and crossValidation.predefined beside a loader or a function",
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded data",
         {**MINIMAL, "data": {"function": "mymodule.load"}},
     ),
     "a loader of somebody else's": (
@@ -466,6 +467,44 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         for source in ("loader", "function")
         for key, value in {"target": "z", "features": ["a"]}.items()
     },
+    **{
+        f"{key} beside uploaded data": (
+            {**MINIMAL, "data": {"uploaded": {"features": "0" * 64}, key: value}},
+            said,
+            changed(FULL, ("data",), {"path": "a.csv", key: value}),
+        )
+        for key, value, said in (
+            *(
+                (key, value, f"must be without {key} beside uploaded data")
+                for key, value in {
+                    "format": "csv",
+                    "persistentVolumeClaim": "a",
+                    "configMap": "a",
+                    "sampleWeight": "w",
+                    "exclude": ["a"],
+                    "sort": "a",
+                    "read": {},
+                }.items()
+            ),
+            ("target", "z", "spec.data"),
+            ("features", ["a"], "spec.data"),
+        )
+    },
+    "params beside uploaded data": (
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64}, "params": {"a": 1}}},
+        "spec.data.params: Too many",
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64}, "params": {}}},
+    ),
+    "a digest that is none": (
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 63}}},
+        "spec.data.uploaded.features: Invalid value",
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64}}},
+    ),
+    "groups beside uploaded data": (
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64}}, "crossValidation": {"groups": "patient"}},
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded",
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64, "groups": "0" * 64}}},
+    ),
     "features and what is none": (
         changed(PIPELINE, ("data", "exclude"), ["c"]),
         "spec.data",
@@ -884,6 +923,11 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
     "data.url": [(OF_A_URL, "s3://b/a.csv", "s3://b/b.csv")],
     "data.sha256": [(OF_A_URL, "0" * 64, "1" * 64), (OF_A_URL, "0" * 64, ...)],
+    "data.uploaded.features": [(SENT, "0" * 64, "5" * 64)],
+    **{
+        f"data.uploaded.{name}": [(SENT, "0" * 64, "5" * 64), (SENT, "0" * 64, ...)]
+        for name in ("target", "groups", "sampleWeight")
+    },
     "data.function": [({**MINIMAL, "data": {"function": "a.b"}}, "a.b", "a.c")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],
     "data.path": [(FULL, "a.csv", "b.csv")],
@@ -944,6 +988,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "code.persistentVolumeClaim": [({**MINIMAL, "code": {"persistentVolumeClaim": "a"}}, "a", "b")],
     "code.url": [(OWN, "s3://b/a.whl", "s3://b/b.whl")],
     "code.sha256": [(OWN, "0" * 64, "1" * 64)],
+    "code.uploaded": [(SENT, "0" * 64, "5" * 64)],
     "modelKey": [(MINIMAL, "a", "b"), (MINIMAL, "a", ...)],
 }
 ADVICE: Final = "must stay as it was created: delete the TuningJob and apply it again to run another"

@@ -250,10 +250,10 @@ REFUSED: dict[str, tuple[Callable[[ApiServer, Path], object], type[Exception], s
         ClusterRefused,
         "churn: must be a TuningJob in the namespace default, but there is none",
     ),
-    "data of this process": (
+    "no data": (
         lambda server, _: Cluster(kubeconfig=server.kubeconfig()).submit(SEARCH),
         ManifestRefused,
-        "data: must be spec.data: what pods are to read, but got none",
+        "X: must be given, or data in its place, but got none",
     ),
     "a lambda": (
         lambda server, _: Cluster(kubeconfig=server.kubeconfig()).submit(GridSearchCV(SVC(), {"C": [lambda: 0]}), data=IRIS),

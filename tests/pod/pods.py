@@ -19,8 +19,9 @@ SEARCH = "the-search"
 class Pods:
     """Pods of one search; ended with the test."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service, folder: Path, *, search: str = SEARCH) -> None:
         self.service = service
+        self.search = search
         self.folder = folder
         self.processes: list[Program | subprocess.Popen[str]] = []
 
@@ -58,7 +59,7 @@ class Pods:
 
     def _environment(self, index: int, url: str | None) -> dict[str, str]:
         token = self.folder / "token"
-        token.write_text(self.service.token(SEARCH))
+        token.write_text(self.service.token(self.search))
         return os.environ | {
             "TUNINGJOB_RESULTS_URL": url or self.service.url,
             "TUNINGJOB_TOKEN_FILE": str(token),

@@ -121,7 +121,7 @@ def test_it_is_fetched_once(site: str, web: files.FileServer) -> None:
 def test_what_a_web_server_does_instead_is_told(
     site: str, name: str, reason: str, want: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(urls, "_room", lambda *_, **__: 2**20)
+    monkeypatch.setattr(urls, "scratch_room", lambda *_, **__: 2**20)
     problem = refusal(f"{site}/{name}")
     assert problem.reason == reason
     assert want.format(site=site) in str(problem)
@@ -134,7 +134,7 @@ def test_another_file_than_the_digest_says_is_refused_with_both(site: str) -> No
 
 
 def test_a_length_beyond_the_disk_is_refused_before_it_comes(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urls, "_room", lambda *_, **__: 100)
+    monkeypatch.setattr(urls, "scratch_room", lambda *_, **__: 100)
     assert "because it is put on the disk first" in str(refusal(f"{site}/t.csv"))
 
 
@@ -205,7 +205,7 @@ def test_an_object_that_is_not_there_is_told(store: str) -> None:
 @of_s3
 @pytest.mark.slow
 def test_an_object_that_is_too_large_is_refused_before_it_comes(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urls, "_room", lambda *_, **__: 100)
+    monkeypatch.setattr(urls, "scratch_room", lambda *_, **__: 100)
     assert refusal(f"{store}/t.csv").reason == "DataTooLarge"
 
 

@@ -45,10 +45,10 @@ DTYPES = [
 
 
 def there_and_back(value: Any, folder: Path) -> Any:
-    sent = files.write(value, folder / "sent")
+    sent = files.write_sent(value, folder / "sent")
     assert sent.sha256 == hashlib.sha256((folder / "sent").read_bytes()).hexdigest()
-    back = files.read(folder / "sent")
-    assert files.write(back, folder / "again").sha256 == sent.sha256, "the same object has the same digest"
+    back = files.read_sent(folder / "sent")
+    assert files.write_sent(back, folder / "again").sha256 == sent.sha256, "the same object has the same digest"
     return back
 
 
@@ -220,8 +220,8 @@ frame = pl.DataFrame({
     "when": pl.Series([0, 1, None], dtype=pl.Datetime("us", "Europe/Berlin")),
 })
 for made in (frame, frame["x"], frame["text"]):
-    files.write(made, Path(sys.argv[1]))
-    back = files.read(Path(sys.argv[1]))
+    files.write_sent(made, Path(sys.argv[1]))
+    back = files.read_sent(Path(sys.argv[1]))
     assert type(back) is type(made)
     assert back.equals(made, null_equal=True)
     assert (back.schema == made.schema) if made is frame else (back.dtype, back.name) == (made.dtype, made.name)
@@ -259,7 +259,7 @@ class Odd:
 )
 def test_what_would_not_come_back_is_refused_with_what_to_do(tmp_path: Path, value: Any, got: str) -> None:
     with pytest.raises(ManifestRefused) as refused:
-        files.write(value, tmp_path / "sent", what="y")
+        files.write_sent(value, tmp_path / "sent", what="y")
     (problem,) = refused.value.problems
     assert (problem.field, problem.got) == ("y", got)
     assert problem.advice.endswith(".")
@@ -274,10 +274,10 @@ from tests.sent.test_files import columns, list_of
 import pandas as pd
 from tuningjob.sent import files
 frame = pd.DataFrame({{name: list_of(column) for name, column in columns(50, 3).items()}})
-print(files.write(frame, Path({str(tmp_path / "there")!r})).sha256)
+print(files.write_sent(frame, Path({str(tmp_path / "there")!r})).sha256)
 """
     frame = pd.DataFrame({name: list_of(column) for name, column in columns(50, 3).items()})
-    here = files.write(frame, tmp_path / "here").sha256
+    here = files.write_sent(frame, tmp_path / "here").sha256
     root = Path(__file__).resolve().parents[2]
     there = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == here
@@ -286,7 +286,7 @@ print(files.write(frame, Path({str(tmp_path / "there")!r})).sha256)
 @pytest.mark.parametrize("made", ["nothing", "npy", "arrow", "another kind", "cut"])
 def test_bytes_of_somebody_else_are_refused_in_one_sentence(tmp_path: Path, made: str) -> None:
     path = tmp_path / "X"
-    files.write(pd.DataFrame({"a": [1.5] * 100}), path)
+    files.write_sent(pd.DataFrame({"a": [1.5] * 100}), path)
     whole = path.read_bytes()
     schema = pa.schema([], metadata={b"tuningjob": json.dumps({"kind": "pickle", "version": 1}).encode()})
     with pa.ipc.new_file(tmp_path / "other", schema):
@@ -301,4 +301,4 @@ def test_bytes_of_somebody_else_are_refused_in_one_sentence(tmp_path: Path, made
         }[made]
     )
     with pytest.raises(ArtifactRefused, match="X: must be "):
-        files.read(path)
+        files.read_sent(path)

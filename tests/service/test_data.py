@@ -222,7 +222,7 @@ def test_what_no_search_and_no_blessed_version_names_goes_a_day_later(tmp_path: 
             for path, sha256 in files.values():
                 alice.send(path, sha256)
             for name in ("running", "blessed", "deleted"):
-                spec = {"estimator": {"class": "x"}, "data": {"uploaded": {"X": files[name][1]}}}
+                spec = {"estimator": {"class": "x"}, "data": {"uploaded": {"features": files[name][1]}}}
                 journal.open_search(a_search(name, model_key=name, spec=spec))
             view = journal.view("blessed")
             view.set_preflight(a_preflight())

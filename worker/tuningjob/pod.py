@@ -48,7 +48,9 @@ from tuningjob.search.probe import refuse_what_cannot_succeed
 from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.reasons import Reason, error_text
 from tuningjob.search.run import Conclusion, Worker
+from tuningjob.search.sent_data import Fetch
 from tuningjob.search.stop import Stop, Terminated
+from tuningjob.search.urls import scratch_room
 from tuningjob.sizing import n_jobs_within
 
 # Of what the journal takes (Refusal, Preflight).
@@ -128,7 +130,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             if search.state is not SearchState.RUNNING:
                 _say(f"the search has ended: {search.state}")
                 return ExitCode.DONE
-            problem, preflight = _look(search, environment)
+            problem, preflight = _look(search, environment, _fetching(journal))
             journal.set_preflight(preflight)
     except ManifestRefused as refused:
         return _refuse(journal, refused.problems)
@@ -170,15 +172,30 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
     return ExitCode.DONE
 
 
-def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem, Preflight]:
+def _fetching(journal: HttpSearchJournal) -> Fetch:
+    """What was sent from Python, each file once, on the pod's scratch volume for as long as the pod lives."""
+    folder: list[Path] = []
+
+    def fetch(sha256: str) -> Path:
+        if not folder:
+            folder.append(Path(tempfile.mkdtemp(prefix="tuningjob-sent-")))
+        path = folder[0] / sha256
+        if not path.exists():
+            journal.download(sha256, path, most_bytes=scratch_room(folder[0], in_pod=True))
+        return path
+
+    return fetch
+
+
+def _look(search: SearchRecord, environment: Environment, fetch: Fetch) -> tuple[SearchProblem, Preflight]:
     """The search made ready, and what this worker found; with a pilot if no worker has been here before.
 
     Raises ManifestRefused, also for any exception of the user's own code: another pod would fare no better.
     """
     try:
         spec = load_spec(search.spec)
-        bring_in(spec.code, environment.code_dir)
-        problem = prepare(spec, environment.data_dir, in_pod=True, memory_bytes=environment.memory_bytes)
+        bring_in(spec.code, environment.code_dir, fetch)
+        problem = prepare(spec, environment.data_dir, in_pod=True, memory_bytes=environment.memory_bytes, fetch=fetch)
         preflight = preflight_of(problem, environment.n_jobs)
         if search.preflight is not None:
             return problem, preflight
@@ -197,6 +214,8 @@ def _look(search: SearchRecord, environment: Environment) -> tuple[SearchProblem
         if search.preflight is not None and all(each.reason == Reason.UNREACHABLE for each in refused.problems):
             # others had it and are at work: this pod is made again, and the search goes on
             raise ServiceUnavailable(str(refused)) from refused
+        raise
+    except ServiceUnavailable:
         raise
     except (Exception, SystemExit) as error:
         end = "".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:]

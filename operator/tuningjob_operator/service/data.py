@@ -12,14 +12,17 @@ from pydantic import TypeAdapter
 from tuningjob.artifacts.store import blocks
 from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.protocol.uploads import DataRoom, UploadState
 from tuningjob_operator.service import people, workers
+from tuningjob_operator.service.environment import worker_environment
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
 from tuningjob_operator.service.wire import as_json, file_answer, refusals
 
 _STATE: Final = TypeAdapter(UploadState)
 _ROOM: Final = TypeAdapter(DataRoom)
+_ENVIRONMENT: Final = TypeAdapter(WorkerEnvironment)
 _MOST: Final = 2**53
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", max_length=64, description="Of the whole file.")]
 
@@ -69,6 +72,23 @@ def make_routes(uploads: Uploads, metrics: ServiceMetrics, threads: Threads) -> 
             coming.__exit__(None, None, None)  # closes a file: what has come in is kept
         metrics.artifact_bytes.labels("in").inc(part_bytes)
         return as_json(_STATE, await threads.run(uploads.commit, caller.namespace, sha256, size))
+
+    return router
+
+
+def make_environment_route() -> APIRouter:
+    """What pods have, for who is about to send them a search."""
+    router = APIRouter(
+        prefix="/v1/namespaces/{namespace}",
+        tags=["people"],
+        dependencies=[Security(people.TOKEN)],
+        responses=refusals(401, 403, 404, 408, 413, 422, 429, 503),
+    )
+    known = worker_environment()
+
+    @router.get("/environment", response_model=WorkerEnvironment)
+    def environment(caller: people.Caller) -> Response:  # noqa: ARG001  whose rights the border has asked for
+        return as_json(_ENVIRONMENT, known)
 
     return router
 

@@ -110,8 +110,8 @@ def _copy_context(context: Path) -> None:
 
 def _project_image(target: str, *, base: Image, context: Path) -> Image:
     digest = hashlib.sha256(base.reference.encode())
-    # the lock of the other image is none of this one's business
-    other = f"requirements/{'worker' if target == 'operator' else 'operator'}.txt"
+    # the operator's lock is none of the worker's business; the worker's lies in the operator's image, too
+    other = "" if target == "operator" else "requirements/operator.txt"
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         name = path.relative_to(context).as_posix()
         if name != other:

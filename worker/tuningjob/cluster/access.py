@@ -6,7 +6,7 @@ The official client reads every kind of kubeconfig (tokens, certificates, plug-i
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,6 +26,7 @@ _TIMEOUT: Final = (10, 60)
 _IN_A_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TELLS_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 _BEARER: Final = "Bearer "
+_RESULTS: Final = "results"
 _WITH_A_LOG: Final = frozenset({"Running", "Succeeded", "Failed"})
 
 
@@ -164,6 +165,59 @@ class Access:
         written = self._client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return written.removeprefix(_BEARER) if written else None
 
+    def token_of(self, service_account: str, *, audience: str) -> str:
+        """A token of a service account of the namespace, for an hour and this audience alone."""
+        client = self._kubernetes.client
+        body = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[audience]))
+        with self._telling():
+            found = self._core.create_namespaced_service_account_token(
+                service_account, self.namespace, body, _request_timeout=_TIMEOUT
+            )
+        return str(found.status.token)
+
+    def authority(self, release: str, namespace: str) -> str | None:
+        """Who signs the certificate of a release's results service, as PEM; None if the release has not made one."""
+        with self._telling():
+            try:
+                found = self._core.read_namespaced_config_map(f"{release}-ca", namespace, _request_timeout=_TIMEOUT)
+            except self._kubernetes.client.ApiException as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
+        return (found.data or {}).get("ca.crt")
+
+    def dial(self, release: str, namespace: str) -> tuple[str, Callable[[], Anything]]:
+        """How a release's results service is spoken to (http, https), and what opens a connection through the API server."""
+        with self._telling():
+            service = self._core.read_namespaced_service(f"{release}-results", namespace, _request_timeout=_TIMEOUT)
+            chosen = ",".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
+            pods = self._core.list_namespaced_pod(namespace, label_selector=chosen, _request_timeout=_TIMEOUT).items
+        ready = [pod for pod in pods if _is_ready(pod)]
+        if not ready:
+            raise ClusterUnavailable(f"{namespace}/{release}-results: must have a pod that is ready, but has none.")
+        port = next(
+            (
+                each.container_port
+                for part in ready[0].spec.containers
+                for each in part.ports or []
+                if each.name == _RESULTS
+            ),
+            8080,
+        )
+
+        def connect() -> Anything:
+            from kubernetes.stream import portforward  # noqa: PLC0415
+
+            # a client of its own: while a way is opened, it can do nothing else
+            core = self._kubernetes.client.CoreV1Api(self._kubernetes.client.ApiClient(self._client.configuration))
+            with self._telling():
+                opened = portforward(
+                    core.connect_get_namespaced_pod_portforward, ready[0].metadata.name, namespace, ports=str(port)
+                )
+            return opened.socket(port)
+
+        return str(service.spec.ports[0].name), connect
+
     # --- the way in
 
     def _connected(self, login: Login) -> tuple[Anything, str | None]:
@@ -233,6 +287,11 @@ class Access:
         if status in _TELLS_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {0, HTTPStatus.GONE}:
             return ClusterUnavailable(f"{self.host}: must be an API server that answers, but got: {said}.")
         return ClusterRefused(f"{self.host}: {said}")
+
+
+def _is_ready(pod: Anything) -> bool:
+    told = {each.type: each.status for each in pod.status.conditions or []}
+    return told.get("Ready") == "True" and pod.metadata.deletion_timestamp is None
 
 
 def _details(error: Anything) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ import pandas as pd
 import sklearn.model_selection
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.engine.search_cv import FETCH_BEST
 from tuningjob.engine.sklearn_private import results_table
 from tuningjob.errors import ArtifactRefused
 from tuningjob.manifest.models import TuningJobSpec
@@ -68,16 +69,38 @@ def fitted(
     ``cv`` is the splitter, or the number of folds. ``refit_time_`` is the pods', and left out. Raises ManifestRefused
     for what cannot be made here, ArtifactRefused for results that are of another search.
     """
-    estimator, space, scorer = prepare_estimator(spec)
-    settings = {
-        "scoring": scoring_of(spec, scorer),
-        "refit": spec.metrics.deciding if spec.metrics.several else True,
-        "cv": made_splitter(spec.cross_validation) or spec.cross_validation.folds,
-        "return_train_score": spec.return_train_score,
-    }
-    of_scikit_learn = space.search_cv(estimator, **settings)
+    _, space, scorer = made = prepare_estimator(spec)
+    of_scikit_learn = _as_scikit_learns(spec, made)
     kind = GridSearchCV if isinstance(of_scikit_learn, sklearn.model_selection.GridSearchCV) else RandomizedSearchCV
     search = kind(**(of_scikit_learn if like is None else like).get_params(deep=False))
+    _leave(search, spec, (of_scikit_learn, space, scorer), results)
+    setattr(search, _FETCH, fetch)
+    return search
+
+
+def fitted_in_place(search: Anything, spec: TuningJobSpec, results: bytes, *, fetch: Callable[[], Estimator]) -> None:
+    """Leave in one of this project's searches what its ``fit`` would have left. Arguments and errors as of ``fitted``."""
+    _, space, scorer = made = prepare_estimator(spec)
+    _leave(search, spec, (_as_scikit_learns(spec, made), space, scorer), results)
+    if "best_estimator_" in vars(search):
+        del search.best_estimator_
+    if search.refit:
+        setattr(search, FETCH_BEST, fetch)
+
+
+def _as_scikit_learns(spec: TuningJobSpec, made: tuple[Any, Any, Any]) -> Anything:
+    estimator, space, scorer = made
+    return space.search_cv(
+        estimator,
+        scoring=scoring_of(spec, scorer),
+        refit=spec.metrics.deciding if spec.metrics.several else True,
+        cv=made_splitter(spec.cross_validation) or spec.cross_validation.folds,
+        return_train_score=spec.return_train_score,
+    )
+
+
+def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], results: bytes) -> None:
+    of_scikit_learn, space, scorer = made
     frame = _frame(results)
     table = _table(of_scikit_learn, spec, list(space.candidates), frame)
     choice = choose(spec.select, spec.metrics.deciding, table)
@@ -89,8 +112,6 @@ def fitted(
     search.best_params_ = table["params"][choice.index]
     if choice.is_best:  # where another rule has chosen, scikit-learn has none either
         search.best_score_ = table[f"mean_test_{spec.metrics.deciding}"][choice.index]
-    setattr(search, _FETCH, fetch)
-    return search
 
 
 def _frame(results: bytes) -> pd.DataFrame:

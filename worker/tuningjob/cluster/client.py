@@ -3,13 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextvars import Token
 from pathlib import Path
 from typing import Any, Self
 
-from tuningjob.aliases import Anything
+import numpy as np
+
+from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.cluster.access import Access, Login
+from tuningjob.cluster.display import progress_display
+from tuningjob.cluster.environment import check_environment
 from tuningjob.cluster.run import Run
-from tuningjob.cluster.service import Service
+from tuningjob.cluster.saying import say
+from tuningjob.cluster.service import RELEASE, Service
 from tuningjob.errors import ClusterRefused, ManifestRefused, Problem
 from tuningjob.manifest import dump_spec, load
 from tuningjob.manifest.canonical import canonical, read_file
@@ -25,11 +31,16 @@ class Cluster:
 
     ``namespace``: the context's own by default. ``pods``, ``cpu``, ``memory`` and ``image`` are for each search that
     is submitted, where its manifest does not say them: at most so many pods, of which each has so much; ``cpu`` is
-    how many fits go on in a pod at once.
+    how many fits go on in a pod at once. ``code``: the folder of modules of your own; by default those that this
+    process has loaded from below the working directory, if the search names one of them; False: none.
+
+    Within ``with Cluster(…):`` the searches of this package are fitted there: ``search.fit(X, y)``.
 
     Who asks: ``context`` of ``kubeconfig`` (by default the current one, as kubectl finds it; in a pod its service
-    account), or ``server``, ``token`` and ``ca_file``. Models come from the results service, at the URL ``service``:
-    ``service_ca_file`` is who signed its certificate, ``service_token`` for who has a certificate and no token.
+    account), or ``server``, ``token`` and ``ca_file``. Data go to the results service, and models
+    come from it: at the URL ``service``, or through the API server, as `kubectl port-forward` goes, to ``release``
+    (NAMESPACE/NAME of the installed chart). ``service_ca_file`` is who signed its certificate. Who has a certificate and
+    no token gives one by ``service_token``, or names a ``service_account`` of the namespace, whose token is requested.
 
     Raises ClusterRefused for a kubeconfig that cannot be used, ImportError without the extra ``cluster``.
     """
@@ -42,6 +53,7 @@ class Cluster:
         cpu: int | str | None = None,
         memory: str | None = None,
         image: str | None = None,
+        code: str | Path | bool | None = None,
         context: str | None = None,
         kubeconfig: str | Path | None = None,
         server: str | None = None,
@@ -50,12 +62,17 @@ class Cluster:
         service: str | None = None,
         service_ca_file: str | Path | None = None,
         service_token: str | None = None,
+        service_account: str | None = None,
+        release: str = RELEASE,
     ) -> None:
         login = Login(context, _path(kubeconfig), server, token, _path(ca_file))
         self._access = Access(login, namespace)
-        self._service = Service(self._access, service, _path(service_ca_file), service_token)
+        ca = _path(service_ca_file)
+        self._service = Service(self._access, service, ca, service_token, account=service_account, release=release)
         self._settings = {"parallelism": pods, "image": image}
         self._resources = {"cpu": cpu, "memory": memory}
+        self._code = code
+        self._entered: list[Token[Any]] = []
 
     @property
     def namespace(self) -> str:
@@ -68,23 +85,31 @@ class Cluster:
     def submit(
         self,
         search: Anything,
+        X: Matrix = None,
+        y: Target = None,
         *,
         data: Mapping[str, Any] | None = None,
-        groups: str | None = None,
+        groups: Anything = None,
         name: str | None = None,
+        **fit_params: Anything,
     ) -> Run:
-        """Begin a search: a GridSearchCV or RandomizedSearchCV object with ``data`` that is in the cluster, or a
-        manifest.
+        """Begin a search: a GridSearchCV or RandomizedSearchCV object with X and y, or with ``data`` that is in the
+        cluster, or a manifest.
 
-        ``data`` is ``spec.data``: ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …,
-        "configMap": …}``, as pods see it. ``groups``: the column that ``fit`` would be given as groups. A manifest is
-        a document, or the path of its file. ``name``: of the TuningJob; by default the content's: the same search
-        again is the same run. Nothing is pickled: what a manifest cannot say is refused, with the path to it and what
-        to do.
+        X and y (groups, and the weights by the name that ``fit`` has for them) are sent, unless they are there: arrays,
+        frames and series of pandas or polars, sparse matrices, lists of texts. ``data`` is ``spec.data``:
+        ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``, as pods see it;
+        ``groups`` is then the column that ``fit`` would be given as groups. A manifest is a document, or the path of its
+        file. ``name``: of the TuningJob; by default the content's: the same search again is the same run. Nothing is
+        pickled: what a manifest cannot say is refused, with the path to it and what to do.
 
         Raises ManifestRefused with every problem, ClusterRefused with what the API server has against it (or if
         another search has the name), ClusterUnavailable.
         """
+        if X is not None:
+            return self._submit_given(search, X, y, {"groups": groups, **fit_params}, data=data, name=name)
+        if fit_params or y is not None:
+            raise ManifestRefused([Problem("X", "given beside y and what else fit is given", "none")])
         is_search = callable(getattr(search, "get_params", None)) and not isinstance(search, type)
         document = self._document(search, data=data, groups=groups, name=name) if is_search else _read(search)
         if not is_search and (data is not None or groups is not None):
@@ -105,13 +130,56 @@ class Cluster:
 
     def close(self) -> None:
         """Give the connections back. Searches go on."""
+        self._service.close()
         self._access.close()
 
     def __enter__(self) -> Self:
+        from tuningjob.engine.search_cv import ELSEWHERE  # noqa: PLC0415  scikit-learn only for who fits
+
+        self._entered.append(ELSEWHERE.set(self._fit))
         return self
 
     def __exit__(self, *_: object) -> None:
+        from tuningjob.engine.search_cv import ELSEWHERE  # noqa: PLC0415
+
+        ELSEWHERE.reset(self._entered.pop())
         self.close()
+
+    def _fit(self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any]) -> None:
+        """What ``search.fit`` is within ``with``."""
+        run = self.submit(search, X, y, **params)
+        run.wait(tell=progress_display(run.name))
+        run.leave_in(search)
+        columns = getattr(X, "columns", None)
+        if search.refit and columns is not None and all(isinstance(name, str) for name in columns):
+            search.feature_names_in_ = np.asarray(list(columns), dtype=object)
+
+    def _submit_given(
+        self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any], *, data: object, name: str | None
+    ) -> Run:
+        from tuningjob.cluster.sending import given_to_fit, named_packages, packed  # noqa: PLC0415  scikit-learn only for a search
+        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415
+
+        if data is not None:
+            raise ManifestRefused([Problem("data", "left out beside X", "both")])
+        # what a manifest cannot say is told before anything is read or sent
+        unknown = {
+            "uploaded": {"features": "0" * 64, **({"groups": "0" * 64} if params.get("groups") is not None else {})}
+        }
+        document = self._with_settings(to_manifest(search, data=unknown, name=name or _NAME))
+        given = given_to_fit(search, X, y, {key: value for key, value in params.items() if value is not None})
+        with packed(given, document, code=self._code) as parcel:
+            document = parcel.name_in(document)
+            if name is None:
+                document["metadata"] = {"name": _name_of(document)}
+            wanted = load(document)
+            if self._access.get(wanted.metadata.name) is None:
+                if wanted.spec.image is None:
+                    check_environment(self._service.environment(), named_packages(document["spec"]))
+                self._service.send(parcel.files, say)
+            if self._access.create(document) is None:
+                self._must_be_the_same(document)
+        return Run(self._access, wanted.metadata.name, service=self._service, like=search)
 
     def _document(
         self, search: Anything, *, data: Mapping[str, Any] | None, groups: str | None, name: str | None
@@ -119,8 +187,8 @@ class Cluster:
         from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415  scikit-learn only for a search
 
         if data is None:
-            advice = "Data of this process are not sent: put them on a volume or into a ConfigMap, and name that."
-            raise ManifestRefused([Problem("data", "spec.data: what pods are to read", "none", advice)])
+            advice = "Give X and y, which are sent, or data: what pods are to read (spec.data)."
+            raise ManifestRefused([Problem("X", "given, or data in its place", "none", advice)])
         document = self._with_settings(to_manifest(search, data=data, groups=groups, name=name or _NAME))
         if name is None:
             document["metadata"] = {"name": _name_of(document)}

@@ -1,9 +1,9 @@
 """A search on a cluster: how far it is, and what it answered."""
 
 import io
-import sys
 import tempfile
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ import pandas as pd
 
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.cluster.access import Access, Object
+from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import Service
 from tuningjob.errors import ClusterRefused, ClusterUnavailable, SearchFailed
 from tuningjob.manifest import load
@@ -41,6 +42,8 @@ _AGAIN_SECONDS: Final = 2.0
 # the operator packs no longer table into a ConfigMap than 8 MiB of text
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _GZIP: Final = 31
+# the operator's reason where a preflight has passed with something to tell
+_ODD: Final = "PassedWithWarnings"
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,18 @@ class Run:
             )
         return self._result
 
+    def leave_in(self, search: Anything) -> None:
+        """Leave in a search object of this package what its ``fit`` would have left; what pods warned of is warned of here.
+
+        ``best_estimator_`` is fetched when it is first asked for: as ``result`` says.
+        """
+        from tuningjob.cluster.answer import fitted_in_place  # noqa: PLC0415
+
+        tuningjob = self._complete()
+        _warn(tuningjob)
+        spec = load(_as_written(tuningjob)).spec
+        fitted_in_place(search, spec, self._table(tuningjob), fetch=lambda: self._model(tuningjob))
+
     def leaderboard(self) -> pd.DataFrame:
         """The best candidates, the first one first."""
         return pd.read_csv(io.BytesIO(self._file(self._complete(), LEADERBOARD_FILE)))
@@ -244,12 +259,12 @@ class Run:
         try:
             yield
         except KeyboardInterrupt:
-            _say(f"{self.name} goes on. Back to it: {self!r}. To cancel it: Ctrl-C once more, now.")
+            say(f"{self.name} goes on. Back to it: {self!r}. To cancel it: Ctrl-C once more, now.")
             try:
                 time.sleep(_AGAIN_SECONDS)
             except KeyboardInterrupt:
                 self.cancel()
-                _say(f"{self.name} is cancelled.")
+                say(f"{self.name} is cancelled.")
             raise
 
     # --- files
@@ -289,6 +304,25 @@ def _version(tuningjob: Mapping[str, Any]) -> tuple[str, int]:
     return str(tuningjob["spec"].get("modelKey") or name), int(number)
 
 
+def _warn(tuningjob: Mapping[str, Any]) -> None:
+    """What the pods found odd, and how many fits failed, as scikit-learn's own fit warns."""
+    from sklearn.exceptions import FitFailedWarning  # noqa: PLC0415  scikit-learn only for who asks for the result
+
+    status = tuningjob.get("status") or {}
+    for condition in status.get("conditions") or []:
+        if condition["reason"] == _ODD:
+            for text in condition["message"].splitlines()[1:]:
+                warnings.warn(text, UserWarning, stacklevel=6)
+    for text in (status.get("best") or {}).get("warnings") or []:
+        warnings.warn(text, UserWarning, stacklevel=6)
+    progress = RunProgress.of(tuningjob)
+    if progress.failed:
+        told = (
+            f"{progress.failed:,} fits failed out of a total of {progress.total:,}. The score on these is set to nan."
+        )
+        warnings.warn(f"{told} Their errors are in the pods' logs and in the report.", FitFailedWarning, stacklevel=6)
+
+
 def _reason(tuningjob: Mapping[str, Any]) -> str:
     """Why it failed: the whole message of the condition, which is longer than the status' own."""
     status = tuningjob.get("status") or {}
@@ -306,7 +340,3 @@ def _unpacked(content: bytes, name: str) -> bytes:
     if not unpacker.eof:
         raise ClusterRefused(f"{name}.gz: must be whole, and of at most {_MOST_BYTES:,} bytes, but is not.")
     return found
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")

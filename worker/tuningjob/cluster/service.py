@@ -1,29 +1,68 @@
 """The way to the results service, which has the models."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
 from tuningjob.artifacts.downloads import hold_to_audit
 from tuningjob.cluster.access import Access
+from tuningjob.cluster.forward import PortForward
+from tuningjob.cluster.saying import say
 from tuningjob.errors import ArtifactRefused, ClusterRefused
 from tuningjob.manifest.wellknown import ENV_CA_FILE, ENV_SERVER, ENV_TOKEN
+from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.remote.audit import HttpAudit
+from tuningjob.remote.data import HttpData
+from tuningjob.sent.files import SentFile
+
+C = TypeVar("C", bound=HttpAudit)
+# what takes longer than a moment to send
+_TOLD_BYTES: Final = 16 * 2**20
+# the chart's default: people.audience
+_AUDIENCE: Final = "tuningjob"
+RELEASE: Final = "tuningjob-system/tuningjob"
 
 
-@dataclass(frozen=True)
+def _untold(_sent: int, _size: int) -> None:
+    pass
+
+
 class Service:
-    """The results service of a cluster, as a person reaches it: at ``url``, else at TUNINGJOB_SERVER.
+    """The results service of a cluster, as a person reaches it: at ``url``, at TUNINGJOB_SERVER, or through the API server.
 
     ``ca_file``: who signed its certificate, else TUNINGJOB_CA_FILE. ``token``: another one than the kubeconfig's, for the service
-    alone, else TUNINGJOB_TOKEN.
+    alone, else TUNINGJOB_TOKEN, else one that is requested for ``account``. ``release``: NAMESPACE/NAME of the installed chart.
     """
 
-    access: Access
-    url: str | None = None
-    ca_file: Path | None = None
-    token: str | None = None
+    def __init__(
+        self,
+        access: Access,
+        url: str | None = None,
+        ca_file: Path | None = None,
+        token: str | None = None,
+        *,
+        account: str | None = None,
+        release: str = RELEASE,
+    ) -> None:
+        self.access = access
+        self._url = url or os.environ.get(ENV_SERVER)
+        self._ca_file = ca_file or (Path(os.environ[ENV_CA_FILE]) if os.environ.get(ENV_CA_FILE) else None)
+        self._token = token or os.environ.get(ENV_TOKEN)
+        self._account = account
+        self._namespace, _, self._release = release.rpartition("/")
+        self._forward: PortForward | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """End the way through the API server, if there was one; it is opened again when it is needed."""
+        if self._forward is not None:
+            self._forward.close()
+            self._forward = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def fetch(self, key: str, version: int, folder: Path, names: Sequence[str]) -> None:
         """Files of a version, each as the audit says that it is. Raises ClusterRefused, ArtifactRefused."""
@@ -38,19 +77,57 @@ class Service:
                 hold_to_audit(row, there[name])
                 audit.fetch(row, there[name], folder / name)
 
+    def environment(self) -> WorkerEnvironment:
+        """What pods have, if they run the release's own image."""
+        with self._client(HttpData) as data:
+            return data.environment()
+
+    def send(self, files: Mapping[str, SentFile], tell: Callable[[str], object]) -> None:
+        """Bring what the service lacks. Raises ClusterRefused, ArtifactRefused, NoRoom, ServiceUnavailable."""
+        for what, file in files.items():
+            last = -1
+
+            def told(sent: int, size: int, what: str = what) -> None:
+                nonlocal last
+                if size and sent * 10 // size != last and sent < size:
+                    last = sent * 10 // size
+                    tell(f"{what}: {sent / 2**20:,.0f} of {size / 2**20:,.0f} MiB sent")
+
+            with self._client(HttpData) as data:
+                data.send(file.path, file.sha256, tell=told if file.size_bytes >= _TOLD_BYTES else _untold)
+
     def _audit(self) -> HttpAudit:
-        url = self.url or os.environ.get(ENV_SERVER)
-        if not url:
-            raise ClusterRefused(
-                "service: must be the URL of the results service, which has the models, but got none. Forward its port by "
-                "`kubectl -n tuningjob-system port-forward service/tuningjob-results 8080`, and name it: "
-                "Cluster(service='https://localhost:8080', service_ca_file=…)."
-            )
-        token = self.token or os.environ.get(ENV_TOKEN) or self.access.bearer()
+        return self._client(HttpAudit)
+
+    def _client(self, kind: type[C]) -> C:
+        token = self._token or (
+            self.access.token_of(self._account, audience=_AUDIENCE) if self._account else self.access.bearer()
+        )
         if not token:
             raise ClusterRefused(
-                "service_token: must be given, but got none, and your kubeconfig has no token. "
-                "Get one by `kubectl create token SERVICEACCOUNT --audience tuningjob`."
+                "service_account: must be given, but got none, and your kubeconfig has a certificate and no token. Name a "
+                "service account of the namespace, whose token is then requested, or give one by service_token: "
+                f"`kubectl create token SERVICEACCOUNT --audience {_AUDIENCE}`."
             )
-        trusted = self.ca_file or (Path(os.environ[ENV_CA_FILE]) if os.environ.get(ENV_CA_FILE) else None)
-        return HttpAudit(url, token, namespace=self.access.namespace, ca_file=trusted)
+        url, ca_file = (self._url, self._ca_file) if self._url else self._through_the_api_server()
+        return kind(url, token, namespace=self.access.namespace, ca_file=ca_file)
+
+    def _through_the_api_server(self) -> tuple[str, Path | None]:
+        try:
+            scheme, dial = self.access.dial(self._release, self._namespace)
+            authority = self.access.authority(self._release, self._namespace) if scheme == "https" else None
+        except ClusterRefused as refused:
+            raise ClusterRefused(
+                f"service: must be the URL of the results service, but got none, and the way through the API server is closed: "
+                f"{refused} Ask whoever looks after the cluster for its URL, or for the right to forward a port of "
+                f"{self._namespace} (or where it is installed: release='NAMESPACE/NAME')."
+            ) from None
+        if self._forward is None:
+            say(f"No URL of the results service is named: it is reached through {self.access.host} (a port-forward).")
+            self._forward = PortForward(dial)
+        ca_file = self._ca_file
+        if ca_file is None and authority is not None:
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="tuningjob-")
+            ca_file = Path(self._folder.name) / "ca.crt"
+            ca_file.write_text(authority, encoding="utf-8")
+        return f"{scheme}://localhost:{self._forward.port}", ca_file

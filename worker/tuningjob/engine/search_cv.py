@@ -8,9 +8,10 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CellType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import joblib
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.utils.parallel import Parallel
 
-from tuningjob.aliases import Anything, Estimator
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
 from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, FitOutcome, shares_anything
@@ -53,6 +54,13 @@ class GuardReport:
     trips: int = 0
 
 
+# Who fits a search in the place of this process: a cluster, within its ``with``.
+ELSEWHERE: Final[ContextVar[Callable[[Anything, Anything, Anything, Mapping[str, Any]], object] | None]] = ContextVar(
+    "tuningjob_elsewhere", default=None
+)
+FETCH_BEST: Final = "_fetch_best_estimator"
+
+
 class _SharedWork:
     """Evaluates the candidates that scikit-learn's search asks for, each piece of work once."""
 
@@ -82,6 +90,27 @@ class _SharedWork:
         parallel.cell_contents = evaluation
         run(without_contexts, callback_ctx=callback_ctx)
         self._guard = evaluation.guard
+
+    def fit(self, X: Matrix, y: Target = None, **params: Anything) -> Self:
+        """As scikit-learn's; within ``with tuningjob.Cluster(…):`` by that cluster's pods."""
+        elsewhere = ELSEWHERE.get()
+        if elsewhere is None:
+            super().fit(X, y, **params)  # type: ignore[misc]
+        else:
+            elsewhere(self, X, y, params)
+        return self
+
+    def __getattr__(self, name: str) -> Anything:
+        """``best_estimator_`` of a search that was fitted elsewhere is fetched when it is first asked for."""
+        if name != "best_estimator_" or FETCH_BEST not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.best_estimator_ = vars(self)[FETCH_BEST]()
+        return self.best_estimator_
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the way to a cluster: a model that was not fetched before a copy is not in it."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
+        return {key: value for key, value in state.items() if key != FETCH_BEST}
 
     @property
     def guard(self) -> GuardReport:

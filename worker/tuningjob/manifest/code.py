@@ -12,10 +12,12 @@ CODE_PATH: Final = "/code"  # where the operator mounts a ConfigMap or a claim
 
 
 class Code(Model):
-    """Modules that pods import, from the folder at the top: of a ConfigMap, of a claim, or of an archive behind a URL."""
+    """Modules that pods import, from the folder at the top: of a ConfigMap, of a claim, or of an archive, which is behind a URL
+    or was sent from Python.
+    """
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
-        exactly_one_of("config_map", "persistent_volume_claim", "url"),
+        exactly_one_of("config_map", "persistent_volume_claim", "url", "uploaded"),
         Constraint(
             "has(self.url) == has(self.sha256)",
             lambda code: (code.url is None) == (code.sha256 is None),
@@ -33,3 +35,7 @@ class Code(Model):
         description="A wheel, a zip or a tar: https://, s3://, gs:// or abfs://. It is unpacked in the pod alone.",
     )
     sha256: Sha256 | None = Field(default=None, description="The SHA-256 of that archive.")
+    uploaded: Sha256 | None = Field(
+        default=None,
+        description="The SHA-256 of an archive that a Python process has sent to the cluster (tuningjob.Cluster).",
+    )

@@ -1,6 +1,7 @@
 """``spec.data``: where X and y come from."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -56,7 +57,8 @@ def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Constrain
 
 
 _CONSTRAINTS: Final = (
-    exactly_one_of("loader", "path", "url", "query", "function"),
+    exactly_one_of("loader", "path", "url", "query", "function", "uploaded"),
+    no_params_beside("uploaded"),
     no_params_beside("path"),
     no_params_beside("url"),
     no_params_beside("query"),
@@ -81,8 +83,12 @@ _CONSTRAINTS: Final = (
     ),
     *(never_beside(name, source) for source in ("loader", "function") for name in _OF_A_FILE),
     *(
-        not_both_untyped(name, source, f"without {name} beside a {source}")
-        for source in ("loader", "function")
+        replace(never_beside(name, "uploaded"), expected=f"without {to_camel(name)} beside uploaded data")
+        for name in _OF_A_FILE
+    ),
+    *(
+        not_both_untyped(name, source, f"without {name} beside {what}")
+        for source, what in (("loader", "a loader"), ("function", "a function"), ("uploaded", "uploaded data"))
         for name in ("target", "features")
     ),
     not_both("persistent_volume_claim", "config_map"),
@@ -142,8 +148,23 @@ _CONSTRAINTS: Final = (
 )
 
 
+class Uploaded(Model):
+    """What a Python process has sent to the results service, by the SHA-256 of each file (``tuningjob.sent``)."""
+
+    # not X and y: in YAML, as kubectl reads it, a y that is not quoted means true
+    features: Sha256 = Field(description="X: the samples.")
+    target: Sha256 | None = Field(default=None, description="y: what is predicted.")
+    groups: Sha256 | None = Field(
+        default=None, description="The group of each row, for splitters that divide by groups."
+    )
+    sample_weight: Sha256 | None = Field(
+        default=None,
+        description="A weight for each row: given to fit as sample_weight (in a pipeline to the last step).",
+    )
+
+
 class Data(Model):
-    """Where X and y come from: a loader of scikit-learn's, a file, or a function."""
+    """Where X and y come from: a loader of scikit-learn's, a file, a function, or what was sent from Python."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = _CONSTRAINTS
 
@@ -172,6 +193,11 @@ class Data(Model):
         default=None,
         description="A function of your own that returns X and y, such as mymodule.load; if it has a random_state, that must "
         "be an integer.",
+    )
+    uploaded: Uploaded | None = Field(
+        default=None,
+        description="What a Python process has sent to the cluster (tuningjob.Cluster), by the SHA-256 of each file. A laptop "
+        "does not read it.",
     )
     persistent_volume_claim: ObjectName | None = Field(
         default=None, description="The claim that holds the file, in a pod. A laptop does not read it."
@@ -222,12 +248,19 @@ class Data(Model):
     @property
     def source(self) -> str:
         """What says where the data come from. Of a URL without its query, which may be a signature."""
-        return str(self.loader or self.path or shown_url(self.url or "") or self.function or "the query")
+        sent = "what was sent" if self.uploaded is not None else "the query"
+        return str(self.loader or self.path or shown_url(self.url or "") or self.function or sent)
 
     @property
     def source_field(self) -> str:
         """The field that says so."""
-        named = {"loader": self.loader, "path": self.path, "url": self.url, "query": self.query}
+        named = {
+            "loader": self.loader,
+            "path": self.path,
+            "url": self.url,
+            "query": self.query,
+            "uploaded": self.uploaded,
+        }
         return f"spec.data.{next((name for name, given in named.items() if given is not None), 'function')}"
 
     @property

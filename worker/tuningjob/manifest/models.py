@@ -70,10 +70,13 @@ def _no_feature(name: str) -> Constraint:
 
 _CONSTRAINTS: Final = (
     Constraint(
-        "!has(self.data.loader) && !has(self.data.__function__) || "
+        "!has(self.data.loader) && !has(self.data.__function__) && !has(self.data.uploaded) || "
         "!has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
-        lambda spec: (spec.data.loader is None and spec.data.function is None) or not spec.cross_validation.columns,
-        "without crossValidation.groups and crossValidation.predefined beside a loader or a function",
+        lambda spec: (
+            (spec.data.loader is None and spec.data.function is None and spec.data.uploaded is None)
+            or not spec.cross_validation.columns
+        ),
+        "without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded data",
         "They name columns of a file: give a path.",
     ),
     Constraint(

@@ -8,12 +8,14 @@ import httpx
 from pydantic import TypeAdapter
 
 from tuningjob.errors import ArtifactRefused, NoRoom, ServiceUnavailable
+from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.protocol.uploads import DataRoom, UploadState
 from tuningjob.remote.audit import HttpAudit
-from tuningjob.remote.transport import Unanswered, sentence_of
+from tuningjob.remote.transport import Unanswered, may_pass, sentence_of
 
 _STATE: Final = TypeAdapter(UploadState)
 _ROOM: Final = TypeAdapter(DataRoom)
+_ENVIRONMENT: Final = TypeAdapter(WorkerEnvironment)
 # a part is there in seconds; its last one is read again by the service, and maybe sent on to a bucket
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0, read=600.0)
 # while another sends the same bytes
@@ -26,6 +28,18 @@ class HttpData(HttpAudit):
     def room(self) -> DataRoom:
         """What is there, and what may be."""
         return self._parsed(_ROOM, self._request("GET", self._path("data")))
+
+    def environment(self) -> WorkerEnvironment:
+        """What the release's worker image has; nothing of a release that does not tell."""
+        try:
+            response = self._answer("GET", self._path("environment"), may_pass=may_pass)
+        except Unanswered as unanswered:
+            raise self._unavailable(unanswered.error, unsure=False) from unanswered.error
+        if response.status_code == 404:
+            return WorkerEnvironment()
+        if not response.is_success:
+            raise self._refusal(response)
+        return self._parsed(_ENVIRONMENT, response)
 
     def state(self, sha256: str) -> UploadState:
         """How much of a file is there."""

@@ -199,6 +199,28 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         )
         self._send("POST", "/v1/refuse", _REFUSAL, Refusal(problems=problems))
 
+    def download(self, sha256: str, path: Path, *, most_bytes: int) -> None:
+        """Write what was sent from Python to ``path``. Raises ArtifactRefused for what is not there, too large, or another."""
+
+        def write(response: httpx.Response) -> None:
+            digest, size, part = hashlib.sha256(), 0, path.with_suffix(".part")
+            with part.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > most_bytes:
+                        raise ArtifactRefused(
+                            f"{sha256}: must be of at most {most_bytes / 2**20:,.0f} MiB, because it is put on the disk first. "
+                            "In a pod TMPDIR in spec.pod.env may name a larger emptyDir of spec.pod.volumes."
+                        )
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise ArtifactRefused(f"{sha256}: must have this SHA-256, but got {digest.hexdigest()}.")
+            part.replace(path)
+
+        refused: dict[int, type[TuningJobError]] = {404: ArtifactRefused, 422: ArtifactRefused}
+        self._request("GET", f"/v1/data/{sha256}", receive=write, refused=refused, timeout=_FILE_TIMEOUT)
+
     def upload(self, name: str, path: Path) -> Artifact:
         """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service does not take."""
         with path.open("rb") as file:

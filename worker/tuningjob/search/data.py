@@ -14,13 +14,15 @@ import pandas as pd
 from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused
-from tuningjob.manifest.data import Data
+from tuningjob.manifest.cross_validation import GROUPS
+from tuningjob.manifest.data import Data, Uploaded
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.columns import Table
 from tuningjob.search.loaders import from_function, from_loader
 from tuningjob.search.parquet import parts_of, read_parquet
 from tuningjob.search.queries import read_query
 from tuningjob.search.reasons import PATH, Reason, error_text, refused
+from tuningjob.search.sent_data import UPLOADED, Fetch, from_uploads
 from tuningjob.search.tables import read_csv
 from tuningjob.search.urls import Remote, fetched
 
@@ -60,12 +62,15 @@ def load_data(
     in_pod: bool = False,
     beside: Mapping[str, str] = MappingProxyType({}),
     memory_bytes: int = 0,
+    fetch: Fetch | None = None,
 ) -> Dataset:
     """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused.
 
     ``beside``: columns of a file that are neither target nor feature, by the field that names them. ``memory_bytes``: of the
-    pod, 0 if it is not known.
+    pod, 0 if it is not known. ``fetch``: gets what was sent from Python.
     """
+    if data.uploaded is not None:
+        return _sent(data, data.uploaded, fetch)
     if data.loader is not None or data.function is not None:
         X, y = from_loader(data) if data.loader is not None else from_function(data)
         _check_lengths(X, y, data)
@@ -76,6 +81,18 @@ def load_data(
         _check_lengths(X, y, data)
     digest = _digest(X, y) if weight is None else _digest(X, y, weight)
     return Dataset(X, y, digest, weight, table.beside)
+
+
+def _sent(data: Data, uploaded: Uploaded, fetch: Fetch | None) -> Dataset:
+    sent = from_uploads(uploaded, fetch)
+    _check_lengths(sent.X, sent.y, data)
+    for name, given in (("groups", sent.groups), ("sampleWeight", sent.sample_weight)):
+        if given is not None and num_samples(given) != num_samples(sent.X):
+            advice = f"It has {num_samples(given):,} values for {num_samples(sent.X):,} rows."
+            raise refused(Reason.DATA_LOAD, f"{UPLOADED}.{name}", "one value for each row", uploaded.features, advice)
+    parts = (sent.X, sent.y) if sent.sample_weight is None else (sent.X, sent.y, sent.sample_weight)
+    beside = {} if sent.groups is None else {GROUPS: sent.groups}
+    return Dataset(sent.X, sent.y, _digest(*parts), sent.sample_weight, beside)
 
 
 @contextmanager

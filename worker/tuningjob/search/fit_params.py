@@ -40,11 +40,12 @@ def data_problems(
     scorer: AnyScorer,
 ) -> Iterator[Problem]:
     """What the manifest says of the data and the estimator does not take. ``tried`` are estimators of a few candidates."""
-    if spec.data.sample_weight is not None and not any(map(_takes_weights, [estimator, *tried])):
+    weight = spec.data.sample_weight or (spec.data.uploaded.sample_weight if spec.data.uploaded is not None else None)
+    if weight is not None and not any(map(_takes_weights, [estimator, *tried])):
         name = type(_weight_of(estimator)[1]).__name__
         advice = f"The fit of {name} takes no sample_weight: choose another, or name the column in spec.data.exclude."
         must_be = "left out for an estimator that takes no weights"
-        yield Problem(WEIGHT, must_be, shown(spec.data.sample_weight), advice, Reason.ESTIMATOR_INVALID)
+        yield Problem(WEIGHT, must_be, shown(weight), advice, Reason.ESTIMATOR_INVALID)
     if not spec.data.is_table or spec.data.target is not None:
         return
     if all(_needs_y(each) for each in tried or [estimator]):
@@ -64,6 +65,11 @@ def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
     name, last = estimator.steps[-1]
     inner, whose = _weight_of(last)
     return f"{name}__{inner}", whose
+
+
+def weight_name(estimator: Estimator) -> str:
+    """The keyword by which ``fit`` of a search is given weights for this estimator: of a pipeline's last step, its."""
+    return _weight_of(estimator)[0]
 
 
 def _takes_weights(estimator: Estimator) -> bool:

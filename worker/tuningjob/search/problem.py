@@ -43,6 +43,7 @@ from tuningjob.search.roles import roles
 from tuningjob.search.rows import Appended, Rows, defaults_of
 from tuningjob.search.scoring import code_in, metric_problems, scorer_of, scorers
 from tuningjob.search.selection import select_problems
+from tuningjob.search.sent_data import Fetch
 from tuningjob.search.space import DrawnSpace, Space, space_of
 from tuningjob.search.splits import Split, divide
 from tuningjob.search.splitters import made_splitter
@@ -253,18 +254,21 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_bytes: int = 0) -> SearchProblem:
+def prepare(
+    spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_bytes: int = 0, fetch: Fetch | None = None
+) -> SearchProblem:
     """Everything that the search needs; data files are looked for below ``folder``, and in a pod nowhere else.
-    ``memory_bytes``: of the pod, 0 if it is not known.
+    ``memory_bytes``: of the pod, 0 if it is not known. ``fetch``: gets what was sent from Python.
 
     Raises ManifestRefused with all that is wrong, as far as one fault does not hide another.
     """
     beside = spec.cross_validation.columns
+    options: dict[str, Any] = {"in_pod": in_pod, "beside": beside, "memory_bytes": memory_bytes, "fetch": fetch}
     try:
         estimator, space, scorer = prepare_estimator(spec)
     except ManifestRefused as refusal:
         # who mends it is to be told of wrong columns and splitters by the same run
-        reading = partial(load_data, spec.data, folder, in_pod=in_pod, beside=beside, memory_bytes=memory_bytes)
+        reading = partial(load_data, spec.data, folder, **options)
         more = [
             *metric_problems(spec),
             *_problems_of(partial(made_splitter, spec.cross_validation)),
@@ -275,7 +279,7 @@ def prepare(spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_b
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
         raise ManifestRefused(problems)
-    data = load_data(spec.data, folder, in_pod=in_pod, beside=beside, memory_bytes=memory_bytes)
+    data = load_data(spec.data, folder, **options)
     division = divide(spec, estimator, data)
     folds = outer_folds(spec, estimator, data, len(division.splits))
     problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code, folds=folds)

@@ -88,7 +88,8 @@ def to_manifest(
         must_be = "a GridSearchCV or RandomizedSearchCV of scikit-learn's or tuningjob's, or scikit-learn's that halve"
         advice = "A class that is derived from one may do anything." if isinstance(search, _GRIDS + _DRAWN) else ""
         raise ManifestRefused([Problem("search", must_be, shown(search), advice)])
-    writer = _Writer(search, groups)
+    sent = (data.get("uploaded") or {}) if isinstance(data, Mapping) else {}
+    writer = _Writer(search, groups, has_groups=groups is not None or (isinstance(sent, Mapping) and "groups" in sent))
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -110,10 +111,11 @@ def _kubernetes_name(name: str) -> str:
 class _Writer:
     """Writes one search. ``problems`` is what it could not."""
 
-    def __init__(self, search: Estimator, groups: str | None) -> None:
+    def __init__(self, search: Estimator, groups: str | None, *, has_groups: bool) -> None:
         self.problems: list[Problem] = []
         self._search = search
         self._groups = groups
+        self._has_groups = has_groups  # in a column that is named, or sent as they are
 
     def spec(self) -> dict[str, Any]:
         """All of ``spec`` but the data."""
@@ -258,9 +260,9 @@ class _Writer:
 
     def _cross_validation(self, cv: Anything) -> dict[str, Any] | None:
         if cv is None or is_seed(_number(cv)):
-            if self._groups is not None:
+            if self._has_groups:
                 advice = "scikit-learn makes no use of groups beside a number of folds: give cv=GroupKFold(…)."
-                self._refuse("groups", "left out", self._groups, advice)
+                self._refuse("groups", "left out", self._groups or _Told("groups"), advice)
             return None if cv is None else {"folds": int(cv)}
         if isinstance(cv, PredefinedSplit):
             self._refuse("cv", _SAYABLE, _Told("a PredefinedSplit"), _FOLDS)
@@ -284,7 +286,7 @@ class _Writer:
                 "cv.random_state", "an integer for a splitter that draws", arguments.get("random_state"), advice
             )
             arguments.pop("random_state", None)
-        if takes_groups(cv, otherwise=False) and self._groups is None:
+        if takes_groups(cv, otherwise=False) and not self._has_groups:
             advice = "Name the column: groups=COLUMN."
             self._refuse("groups", f"given for {cls.__name__}, which divides by groups", None, advice)
         params = params_to_json((name, self._value(value, f"cv.{name}")) for name, value in sorted(arguments.items()))

@@ -76,7 +76,7 @@ def fetched(remote: Remote, *, in_pod: bool) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="tuningjob-data-") as folder:
         path = Path(folder) / _local_name(remote.url)
-        room = _room(path.parent, in_pod=in_pod)
+        room = scratch_room(path.parent, in_pod=in_pod)
         found = _from_web(remote, path, room) if remote.url.startswith("https://") else _from_bucket(remote, path, room)
         if remote.sha256 is not None and found != remote.sha256:
             advice = f"What {remote.shown} gives has {found}: it is another file. If that is meant, write it down here."
@@ -90,7 +90,7 @@ def _local_name(url: str) -> str:
     return "data" + _NO_SUFFIX.sub("", "".join(suffixes))[-40:]
 
 
-def _room(folder: Path, *, in_pod: bool) -> int:
+def scratch_room(folder: Path, *, in_pod: bool) -> int:
     """Bytes that a file may have there. A scratch volume's free bytes do not tell its limit, beyond which a pod is evicted."""
     free = max(0, shutil.disk_usage(folder).free - _LEFT_FREE)
     return min(free, _MOST_OF_SCRATCH) if in_pod and folder.is_relative_to(_SCRATCH) else free

@@ -30,7 +30,7 @@ _SPARSE: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class DataFile:
+class SentFile:
     """A file that was written: what it is named by, and how large it is."""
 
     path: Path
@@ -38,7 +38,7 @@ class DataFile:
     size_bytes: int
 
 
-def write(value: Anything, path: Path, *, what: str = "X") -> DataFile:
+def write_sent(value: Anything, path: Path, *, what: str = "X") -> SentFile:
     """Write an object's file. ``what`` it is called. Raises ManifestRefused for what cannot be sent."""
     try:
         with path.open("wb") as file:
@@ -48,15 +48,20 @@ def write(value: Anything, path: Path, *, what: str = "X") -> DataFile:
                 _write_arrow(file, value)
     except Unsendable as error:
         raise error.of(what) from error
+    return known_file(path)
+
+
+def known_file(path: Path) -> SentFile:
+    """A file that was written, and what it is known by."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return DataFile(path, digest, path.stat().st_size)
+    return SentFile(path, digest, path.stat().st_size)
 
 
-def read(path: Path) -> Anything:
+def read_sent(path: Path) -> Anything:
     """The object of a file; an array of numbers stays in the file, and what is written to it is this process' own.
 
-    Raises ArtifactRefused for what is no file of ``write``.
+    Raises ArtifactRefused for what is no file of ``write_sent``.
     """
     try:
         with path.open("rb") as file:

@@ -1,0 +1,266 @@
+"""``fit`` on a cluster, from a Python process: what is given to it is sent, pods search, and the search is what fit leaves.
+
+The API server, the results service and the pods are real; what the operator does between them is done here by its own code.
+"""
+
+import importlib
+import pickle
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.model_selection
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tests.manifest.conftest import JOBS
+from tests.pod.pods import Pods
+from tests.servers.apiserver import ApiServer
+from tests.service.server import Service
+from tests.truth import assert_equal_to_the_bit
+from tuningjob import Cluster, GridSearchCV
+from tuningjob.errors import ManifestRefused
+from tuningjob.journal.records import UNKNOWN_SPLITS, NewSearch
+from tuningjob.manifest import dump_spec, load
+from tuningjob.manifest.canonical import read_yaml
+from tuningjob.protocol.records import SearchState
+from tuningjob.sizing import size_of
+from tuningjob_operator.decide.owned_objects import build_results, read_files
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+MIB = 2**20
+
+
+class Operator:
+    """Does for each TuningJob what the operator does: opens the search, starts a pod, publishes the answer."""
+
+    def __init__(self, server: ApiServer, service: Service, folder: Path) -> None:
+        self.server, self.service, self.folder = server, service, folder
+        self.seen: list[str] = []
+
+    def look_after(self, name: str) -> None:
+        found = self.server.call("GET", f"{JOBS}/{name}")
+        spec = load({key: found[key] for key in ("apiVersion", "kind", "metadata", "spec")}).spec
+        size, uid = size_of(spec), found["metadata"]["uid"]
+        journal = self.service.journal
+        journal.open_search(
+            NewSearch(
+                id=uid, namespace="default", name=name, model_key=name, spec=dump_spec(spec),
+                candidates=size.candidates, splits=size.splits or UNKNOWN_SPLITS, pods=1,
+            )
+        )  # fmt: skip
+        pods = Pods(self.service, self.folder, search=uid)
+        _, said = pods.wait(pods.start(0))
+        state = journal.view(uid).search().state
+        if state is not SearchState.COMPLETE:
+            self.tell(name, {"phase": "Failed", "message": said[-500:]})
+            return
+        files = read_files(lambda file: self.service.artifacts.open(uid, file))
+        self.server.create_object("/api/v1/namespaces/default/configmaps", build_results(found, files).configmap)
+        progress = journal.progress(uid)
+        counts = {"done": progress.done, "failed": progress.failed, "total": progress.total, "text": "all"}
+        self.tell(
+            name,
+            {"phase": "Complete", "results": f"{name}-results", "modelVersion": 1, "progress": counts},
+        )
+
+    def tell(self, name: str, status: dict[str, Any]) -> None:
+        found = self.server.call("GET", f"{JOBS}/{name}")
+        self.server.call("PUT", f"{JOBS}/{name}/status", {**found, "status": status})
+
+    def run(self, until: threading.Event) -> None:
+        while not until.is_set():
+            for each in self.server.call("GET", JOBS)["items"]:
+                if each["metadata"]["name"] not in self.seen:
+                    self.seen.append(each["metadata"]["name"])
+                    self.look_after(each["metadata"]["name"])
+            until.wait(0.1)
+
+
+@pytest.fixture(scope="module")
+def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    folder = tmp_path_factory.mktemp("fit")
+    service = Service(folder, max_artifact_bytes=64 * MIB)
+    service.register.enter("alice", "get", "update", namespace="default")
+    service.start()
+    operator, end = Operator(server, service, folder), threading.Event()
+    thread = threading.Thread(target=operator.run, args=(end,))
+    thread.start()
+    yield operator
+    end.set()
+    thread.join()
+    service.close()
+    for each in server.call("GET", JOBS)["items"]:
+        server.call("DELETE", f"{JOBS}/{each['metadata']['name']}")
+
+
+@pytest.fixture
+def connect(operator: Operator) -> Callable[..., Cluster]:
+    def connected(**changes: Any) -> Cluster:
+        settings: dict[str, Any] = {
+            "kubeconfig": operator.server.kubeconfig(),
+            "service": operator.service.url,
+            "service_token": "token-of-alice",
+            "cpu": 1,
+        }
+        return Cluster("default", **{**settings, **changes})
+
+    return connected
+
+
+def mixed() -> tuple[pd.DataFrame, "pd.Series[Any]"]:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(20, 70, 60),
+            "income": np.where(rng.random(60) < 0.1, np.nan, rng.normal(size=60)),
+            "town": pd.Categorical(rng.choice(["Ulm", "Köln", "Bonn"], 60)),
+            "text": pd.Series(rng.choice(["a b", "b c", "c a a"], 60), dtype="str"),
+        },
+        index=[f"row {i}" for i in range(60)],
+    )
+    frame["income"] = frame["income"].fillna(0.0)
+    return frame, pd.Series(rng.choice(["yes", "no"], 60), index=frame.index, name="churned")
+
+
+def searches() -> dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]]:
+    iris = load_iris()
+    frame, churned = mixed()
+    words = TfidfVectorizer().fit_transform([f"w{i % 7} w{i % 3} w{i % 5}" for i in range(90)])
+    columns = make_column_transformer(
+        (StandardScaler(), ["age", "income"]), (OneHotEncoder(handle_unknown="ignore"), ["town", "text"])
+    )
+    rng = np.random.default_rng(1)
+    return {
+        "an array in Fortran's order": (
+            GridSearchCV(
+                make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
+                {"logisticregression__C": [0.1, 1]},
+                cv=3,
+            ),
+            (np.asfortranarray(iris.data), iris.target),
+            {},
+        ),
+        "columns of all kinds, two metrics": (
+            GridSearchCV(
+                make_pipeline(columns, LogisticRegression()),
+                {"logisticregression__C": [0.5, 5.0]},
+                cv=3,
+                scoring={"acc": "accuracy", "loss": "neg_log_loss"},
+                refit="loss",
+                return_train_score=True,
+            ),
+            (frame, churned),
+            {},
+        ),
+        "sparse text with groups and weights": (
+            GridSearchCV(Ridge(solver="sparse_cg"), {"alpha": [0.1, 1.0, 10.0]}, cv=GroupKFold(3)),
+            (words, rng.normal(size=90)),
+            {"groups": np.arange(90) // 9, "sample_weight": rng.random(90)},
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(searches()))
+def test_fit_on_a_cluster_leaves_what_scikit_learns_fit_leaves(connect: Callable[..., Cluster], name: str) -> None:
+    search, given, params = searches()[name]
+    theirs = getattr(sklearn.model_selection, type(search).__name__)(**search.get_params(deep=False)).fit(
+        *given, **params
+    )
+    with connect():
+        assert search.fit(*given, **params) is search
+    assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
+    for told in ("best_index_", "best_params_", "best_score_", "n_splits_", "multimetric_"):
+        assert getattr(search, told) == getattr(theirs, told)
+    assert "best_estimator_" not in vars(search), "nothing that a pod pickled is loaded unasked"
+    again = pickle.loads(pickle.dumps(search))
+    assert not hasattr(again, "best_estimator_")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(search.predict(given[0]), theirs.predict(given[0]))
+    assert search.n_features_in_ == theirs.n_features_in_
+    assert list(getattr(search, "feature_names_in_", [])) == list(getattr(theirs, "feature_names_in_", []))
+
+
+def test_the_same_content_is_the_same_run_and_is_sent_once(
+    connect: Callable[..., Cluster], operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, y = load_iris(return_X_y=True)
+    search = GridSearchCV(LogisticRegression(max_iter=300), {"C": [2.0, 3.0]}, cv=3, n_jobs=7)
+    with connect(), connect():  # within each other: the inner one counts, and then the outer one again
+        search.fit(X, y)
+    before = len(operator.seen)
+    taken_in = operator.service.app.state.metrics.artifact_bytes.labels("in")  # type: ignore[union-attr]
+    sent = taken_in._value.get()
+    with connect() as cluster:
+        run = cluster.submit(search.__class__(**{**search.get_params(deep=False), "n_jobs": 1}), X.copy(), y.copy())
+        run.wait()
+    assert (len(operator.seen), taken_in._value.get()) == (before, sent)
+    assert "Complete" in capsys.readouterr().err
+    # and outside of `with` it is fitted here
+    assert "best_estimator_" in vars(GridSearchCV(LogisticRegression(max_iter=300), {"C": [1.0]}).fit(X, y))
+
+
+def test_modules_of_ones_own_go_with_the_search(
+    connect: Callable[..., Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "__init__.py").write_text("FACTOR = 3.0\n")
+    (tmp_path / "clean" / "tripling.py").write_text(
+        "from sklearn.base import BaseEstimator, TransformerMixin\n"
+        "from clean import FACTOR\n"
+        "class Tripler(TransformerMixin, BaseEstimator):\n"
+        "    def __init__(self, power=1):\n        self.power = power\n"
+        "    def fit(self, X, y=None):\n        self.n_features_in_ = X.shape[1]\n        return self\n"
+        "    def transform(self, X):\n        return X * FACTOR**self.power\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Tripler = importlib.import_module("clean.tripling").Tripler
+
+    X, y = load_iris(return_X_y=True)
+    search = GridSearchCV(make_pipeline(Tripler(), LogisticRegression(max_iter=500)), {"tripler__power": [1, -1]}, cv=3)
+    try:
+        with connect():
+            search.fit(X, y)
+        theirs = sklearn.model_selection.GridSearchCV(**search.get_params(deep=False)).fit(X, y)
+        assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
+        with connect() as cluster:
+            run = cluster.submit(search, X, y)
+            assert set(read_yaml(run.manifest())["spec"]["code"]) == {"uploaded"}
+    finally:
+        for name in ("clean", "clean.tripling"):
+            sys.modules.pop(name, None)
+
+
+def test_what_cannot_be_said_or_sent_is_refused_before_anything_is_sent(connect: Callable[..., Cluster]) -> None:
+    X, y = load_iris(return_X_y=True)
+    nowhere = {"service": "http://127.0.0.1:1"}
+    grid = {"C": [1.0]}
+    for search, given, params, told in (
+        (GridSearchCV(LogisticRegression(), grid, scoring=lambda *_: 0), (X, y), {}, "scoring"),
+        (GridSearchCV(LogisticRegression(), grid), (X, y[:-1]), {}, "y: must be of as many rows as X, which has 150"),
+        (GridSearchCV(LogisticRegression(), grid), ([[1, 2], [3, 4]], [0, 1]), {}, "X: must be data that can be sent"),
+        (
+            GridSearchCV(LogisticRegression(), grid),
+            (X, y),
+            {"callback": 1},
+            "callback: must be groups or sample_weight",
+        ),
+        (GridSearchCV(LogisticRegression(), grid), (X, y), {"groups": y}, "groups: must be left out"),
+        (GridSearchCV(Ridge(), {"alpha": [1.0]}, cv=GroupKFold(2)), (X, y), {}, "groups: must be given for GroupKFold"),
+    ):
+        with connect(**nowhere) as cluster, pytest.raises(ManifestRefused, match=told):
+            cluster.submit(search, *given, **params)

@@ -1,0 +1,120 @@
+"""What ``fit`` is given, and modules of one's own, as files that the results service is asked for and brought what it lacks."""
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tuningjob.aliases import Anything, Estimator
+from tuningjob.engine.sklearn_private import num_samples
+from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.search.fit_params import weight_name
+from tuningjob.sent.code import files_below, loaded_files, write_code
+from tuningjob.sent.files import SentFile, write_sent
+
+# what fit calls it, and the manifest
+_FIELDS: Final = {"X": "features", "y": "target", "groups": "groups", "sample_weight": "sampleWeight"}
+_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Files that are ready to be sent, by what they are called in messages."""
+
+    data: Mapping[str, SentFile]
+    code: SentFile | None
+
+    @property
+    def files(self) -> dict[str, SentFile]:
+        """All of them."""
+        return {**self.data, **({"code": self.code} if self.code is not None else {})}
+
+    def name_in(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest with their digests."""
+        spec = {
+            **document["spec"],
+            "data": {"uploaded": {_FIELDS[name]: file.sha256 for name, file in self.data.items()}},
+        }
+        if self.code is not None:
+            spec["code"] = {"uploaded": self.code.sha256}
+        return {**document, "spec": spec}
+
+
+def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[str, Any]) -> dict[str, Any]:
+    """X, y, groups and sample_weight, as far as ``fit`` was given them.
+
+    Raises ManifestRefused for what a manifest has no words for, and for lengths that do not fit together.
+    """
+    weights = weight_name(search.estimator)
+    known = {"groups": "groups", weights: "sample_weight"}
+    problems = [
+        Problem(
+            name,
+            f"groups or {weights}, which are sent beside X and y",
+            type(value).__name__,
+            "Put it into the estimator's parameters, or into a factory of your own: estimator: {factory: PATH}.",
+        )
+        for name, value in params.items()
+        if name not in known
+    ]
+    parts = {"X": X, "y": y, **{known[name]: value for name, value in params.items() if name in known}}
+    parts = {name: value for name, value in parts.items() if value is not None}
+    problems = problems or [problem for name, value in parts.items() for problem in _length_problems(name, value, X)]
+    if problems:
+        raise ManifestRefused(problems)
+    return parts
+
+
+def _length_problems(name: str, value: Anything, X: Anything) -> Iterator[Problem]:
+    try:
+        rows, wanted = num_samples(value), num_samples(X)
+    except TypeError as error:
+        yield Problem(name, "data with rows", f"a {type(value).__name__}", f"scikit-learn says: {error}.")
+        return
+    if rows != wanted or not rows:
+        yield Problem(
+            name, f"of as many rows as X, which has {wanted:,}" if rows else "data with rows", f"{rows:,} rows"
+        )
+
+
+@contextmanager
+def packed(
+    given: Mapping[str, Any], document: Mapping[str, Any], *, code: str | Path | bool | None
+) -> Iterator[Parcel]:
+    """The files of a search, until the end of the block. Raises ManifestRefused.
+
+    ``code``: a folder; True: the modules that are loaded from below the working directory; None: these, if the manifest
+    names one of them; False: none.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuningjob-") as name:
+        folder = Path(name)
+        data = {name: write_sent(value, folder / name, what=name) for name, value in given.items()}
+        files = _code(document, code=code)
+        yield Parcel(data, write_code(files, folder / "code.tar") if files else None)
+
+
+def _code(document: Mapping[str, Any], *, code: str | Path | bool | None) -> Mapping[str, Path]:
+    if code is False:
+        return {}
+    if isinstance(code, str | Path):
+        return files_below(Path(code).expanduser())
+    loaded = loaded_files(Path.cwd())
+    if code is True:
+        return loaded
+    own = {name.partition("/")[0].removesuffix(".py") for name in loaded}
+    return loaded if own & set(named_packages(document["spec"])) else {}
+
+
+def named_packages(value: object) -> Iterator[str]:
+    """The packages of all that looks like the path of a class or a function; the manifest's depth is bounded."""
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        yield value.partition(".")[0]
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from named_packages(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from named_packages(each)
