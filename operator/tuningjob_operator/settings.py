@@ -78,6 +78,8 @@ class Settings:
     # whom the results service makes its own certificates for, and how long each is good; none: tls.crt is somebody else's
     tls_names: tuple[str, ...] = ()
     tls_life: dt.timedelta = dt.timedelta(days=30)
+    # where people open the results service's pages; empty: nobody has said
+    pages_url: str = ""
     # from where on is logged, one of logs.LEVELS
     log_level: str = "info"
 
@@ -163,6 +165,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         retention=dt.timedelta(days=float(environ.get("TUNINGJOB_RETENTION_DAYS", "30"))),
         tls_dir=Path(tls_dir) if tls_dir else None,
         records_creators=environ.get("TUNINGJOB_RECORD_CREATORS", "") == "true",
+        pages_url=environ.get("TUNINGJOB_PAGES_URL", "").rstrip("/"),
         log_level=_level(environ.get("TUNINGJOB_LOG_LEVEL", "info")),
         release=environ.get("TUNINGJOB_RELEASE", ""),
         pod_name=environ.get("TUNINGJOB_POD_NAME", ""),

@@ -92,6 +92,12 @@ def test_both_containers_are_told_from_where_on_to_log(objects: list[Manifest], 
     assert {settings_of(container).log_level for container in loud.values()} == {"debug"}
 
 
+def test_the_operator_is_told_where_people_open_the_pages(objects: list[Manifest], render: Render) -> None:
+    assert settings_of(containers_of(objects)["operator"]).pages_url == ""
+    told = containers_of(render("people.url=https://tuning.example.com/"))
+    assert settings_of(told["operator"]).pages_url == "https://tuning.example.com"
+
+
 def test_probes_take_their_times_from_the_values(render: Render) -> None:
     containers = containers_of(
         render("probes.operator.liveness.timeoutSeconds=9", "probes.results.readiness.initialDelaySeconds=7")
@@ -171,6 +177,7 @@ def test_a_route_of_a_gateway_leads_to_the_same(render: Render) -> None:
     [
         ("images.operatorDigest=1234", "/images/operatorDigest"),
         ("logging.level=loud", "/logging/level"),
+        ("people.url=javascript:x", "/people/url"),
         ("limits.maxNamespaceBytes=0%", "/limits/maxNamespaceBytes"),
         ("limits.maxDataBytes=101%", "/limits/maxDataBytes"),
         ("limits.maxNamespaceBytes=101%", "/limits/maxNamespaceBytes"),

@@ -82,6 +82,9 @@ def test_every_fit_of_every_kind_of_search_is_the_same_to_the_bit(kind: str, sea
     assert done.returncode == 0, done
     assert done.stdout.startswith("small: ")
     assert done.stdout.endswith(" again: the same to the bit.\n")
+    page = (folder / "report.html").read_text()
+    assert ("<h3>Rounds</h3>" in page or ">Rounds</h3>" in page) == (kind in {"halving", "refine"})
+    assert ("tuningjob verify small --cell " in page) == (kind != "halving")
 
 
 def test_a_seed_draws_the_same_fits_and_one_can_be_named(searched: Any, inside: Ask) -> None:

@@ -257,6 +257,16 @@ class TestChildren:
     def test_a_file_that_was_never_sent_is_named(self) -> None:
         assert build_results(tuningjob(), ResultFiles({})).left_out[0] == "best_params.json (not there)"
 
+    def test_the_event_of_a_complete_search_names_its_page_if_the_chart_knows_where_that_is(self) -> None:
+        done = condition(names.COMPLETE, reason=names.SEARCH_COMPLETE, message="m" * 2_000)
+        url = "https://tuning.example.com"
+        want = f" Page and report: {url}/v1/namespaces/{tuningjob()['metadata']['namespace']}/ui/searches/{tuningjob()['metadata']['uid']}"
+
+        assert build_event(tuningjob(), done, NOON, url)["message"].endswith(want)
+        assert len(build_event(tuningjob(), done, NOON, url)["message"]) <= 1_024
+        assert "http" not in build_event(tuningjob(), done, NOON)["message"]
+        assert "http" not in build_event(tuningjob(), condition(), NOON, url)["message"]
+
     def test_an_event_told_twice_has_one_name(self) -> None:
         first, again = (build_event(tuningjob(), condition(), now) for now in (NOON, LATER))
         other = build_event(tuningjob(), condition(now=LATER), LATER)

@@ -133,6 +133,15 @@ class Page:
         found = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         _write(path, base64.b64decode(found["data"]))
 
+    async def printed(self, path: Path) -> bytes:
+        """As PDF, and a picture of what is on paper."""
+        await self.size(794, 1_123)  # of A4
+        found = await self.send("Page.printToPDF", printBackground=False)
+        await self.send("Emulation.setEmulatedMedia", media="print")
+        await self.picture(path)
+        await self.send("Emulation.setEmulatedMedia", media="")
+        return base64.b64decode(found["data"])
+
     async def drag(self, x: float, from_y: float, to_y: float) -> None:
         """With the mouse, up or down."""
         pressed = {"button": "left", "buttons": 1, "clickCount": 1}

@@ -89,6 +89,7 @@ CASES: dict[str, Callable[[], ResultTable]] = {
     "all-failed": lambda: table({"C": [1, 2]}, lambda _: float("nan"), origin=Origin(errors={"ValueError: no": 10}, failed_fits=10)),
     "hostile": hostile,
     "drawn-1000": lambda: drawn(1_000),
+    "drawn-200000": lambda: drawn(200_000),
 }  # fmt: skip
 
 
@@ -118,6 +119,10 @@ async def test_it_is_drawn_without_a_request_or_a_complaint_and_is_accessible_in
             assert wider <= 0, f"{name}: wider than the screen by {wider}"
             if case in {"svc", "hostile"}:
                 await page.picture(PICTURES / f"{case}-{name}.png")
+        if case == "svc":
+            paper = await page.printed(PICTURES / "svc-print.png")
+            assert paper.startswith(b"%PDF-")
+            assert 2 <= paper.count(b"/Type /Page\n") <= 8
         assert page.requests == [path.as_uri()]
         assert page.complaints == []
 

@@ -415,7 +415,9 @@ class Reconciler:
                 extra={"condition": condition.type, "status": condition.status, "reason": condition.reason},
             )
             try:
-                await self._cluster.create_event(build_event(body, condition, self._clock.now()))
+                await self._cluster.create_event(
+                    build_event(body, condition, self._clock.now(), self._settings.pages_url)
+                )
             except ApiError as error:
                 # told already, or not to be told: the condition itself says it
                 logger.debug("the event was not taken", extra={"error": str(error)})

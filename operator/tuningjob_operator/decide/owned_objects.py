@@ -139,12 +139,23 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Publicati
     return Publication(body, tuple(left_out))
 
 
-def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.datetime) -> Body:
-    """The Event of one condition transition. Its name follows from the transition: told twice, it is there once."""
+def page_of(tuningjob: Mapping[str, Any], pages_url: str) -> str:
+    """The address of a search's page."""
+    return f"{pages_url}/v1/namespaces/{tuningjob['metadata']['namespace']}/ui/searches/{uid_of(tuningjob)}"
+
+
+def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.datetime, pages_url: str = "") -> Body:
+    """The Event of one condition transition. Its name follows from the transition: told twice, it is there once.
+
+    ``pages_url``: where people open the results service's pages. Of a search that is over, the Event names its page then.
+    """
     metadata = tuningjob["metadata"]
     told = f"{uid_of(tuningjob)}/{condition.type}/{condition.status}/{condition.last_transition_time}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     is_bad = condition.type == names.FAILED or (condition.type in names.GOOD_NEWS and condition.status == "False")
+    is_over = condition.status == "True" and condition.reason == names.SEARCH_COMPLETE
+    page = f" Page and report: {page_of(tuningjob, pages_url)}" if pages_url and is_over else ""
+    message = clip(condition.message, _MAX_EVENT_MESSAGE - len(page), keep_end=is_bad) + page
     moment = timestamp(now)
     return {
         "apiVersion": "v1",
@@ -160,7 +171,7 @@ def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.date
         },
         "type": "Warning" if is_bad else "Normal",
         "reason": condition.reason,
-        "message": clip(condition.message, _MAX_EVENT_MESSAGE, keep_end=is_bad),
+        "message": message,
         "source": {"component": names.EVENT_SOURCE},
         "reportingComponent": names.EVENT_SOURCE,
         "reportingInstance": names.EVENT_SOURCE,

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from tuningjob.report.candidates import MOST_WHOLE, chosen_of, data_of
 from tuningjob.report.drawing.all import figures_of
+from tuningjob.report.drawing.svg import Figure
 from tuningjob.report.judged import Judgement
 from tuningjob.report.spelling import one_line
 from tuningjob.report.table import ResultTable
@@ -87,6 +88,19 @@ def render_page(judgement: Judgement, provenance: Provenance | None = None, *, m
 def render_figures(table: ResultTable) -> str:
     """The figures alone, each with its table: for a page that has the style of this one, and no script for maps."""
     return _template("figures.html.j2").render(figures=figures_of(table))
+
+
+def render_plain(title: str, told: Sequence[str], figures: Sequence[Figure] = ()) -> str:
+    """A page of sentences, for results that no verdict can be given on."""
+    style = _asset("report.css")
+    drawn = _template("figures.html.j2").render(figures=figures)
+    return _template("plain.html.j2").render(
+        policy=f"default-src 'none'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        title=cut(title, 200) or "No verdict",
+        told=[one_line(each) for each in told],
+        style=Markup(style),  # noqa: S704  our own file
+        figures=Markup(drawn) if figures else "",  # noqa: S704  escaped where it was drawn
+    )
 
 
 def _tiles(judgement: Judgement) -> list[Tile]:

@@ -97,6 +97,8 @@ class ResultTable:
     gaps: Floats | None  # of the mean train score over the mean test score
     origin: Origin
     train: Floats | None = None  # mean train scores
+    rounds: Ints | None = None  # of a search that goes by rounds, the one of each candidate
+    resources: Ints | None = None  # of halving, how much of the resource each had
 
     @property
     def metric(self) -> MetricScores:
@@ -216,6 +218,8 @@ def table_of(
         gaps=gaps,
         origin=origin or Origin(),
         train=train,
+        rounds=_whole(cv_results, "iter", "round"),
+        resources=_whole(cv_results, "n_resources"),
     )
 
 
@@ -239,6 +243,11 @@ def _metrics_of(cv_results: Mapping[str, Any]) -> list[str]:
 
 def _column(cv_results: Mapping[str, Any], name: str, size: int) -> Floats:
     return np.asarray(cv_results.get(name, np.full(size, np.nan)), dtype=np.float64)
+
+
+def _whole(cv_results: Mapping[str, Any], *names: str) -> Ints | None:
+    """The first of these columns that there is."""
+    return next((np.asarray(cv_results[name], dtype=np.intp) for name in names if name in cv_results), None)
 
 
 def _folds(cv_results: Mapping[str, Any], key: str, size: int) -> Floats:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import yaml
-from markupsafe import escape
 from sklearn.base import is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.model_selection import cross_validate
@@ -19,8 +18,10 @@ from tuningjob import __version__
 from tuningjob.aliases import AnyScorer, ParamValue
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.spelling import to_json
+from tuningjob.report.drawing.rounds import rounds_of
+from tuningjob.report.drawing.svg import Figure
 from tuningjob.report.judged import Judgement, judge
-from tuningjob.report.page import Provenance, render_page
+from tuningjob.report.page import Provenance, render_page, render_plain
 from tuningjob.report.spelling import Spelled, spell
 from tuningjob.report.table import Origin, ScoreToBeat, SelectionRule, table_of
 from tuningjob.search.constraints import constraint_text
@@ -46,30 +47,39 @@ def told_of(problem: SearchProblem, results: Results, *, name: str, refit_second
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
         return _only_words(
-            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource."
+            name,
+            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource.",
+            lambda: rounds_of(
+                table_of(results.cv_results, results.best_index, metric=results.metric, told=problem.metric)
+            ),
         )
     try:
         judgement = judged(problem, results, name=name, refit_seconds=refit_seconds)
-        return ResultTexts(judgement.text, render_page(judgement, provenance_of(problem)))
+        return ResultTexts(judgement.text, render_page(judgement, provenance_of(problem, name, results.best_index)))
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
-        return _only_words(f"No verdict, because looking at the results failed: {abridged(repr(error))}.")
+        return _only_words(name, f"No verdict, because looking at the results failed: {abridged(repr(error))}.")
 
 
-def _only_words(told: str) -> ResultTexts:
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>No report</title><p>{escape(told)}</p></html>\n'
-    )
-    return ResultTexts(f"{told}\n", page)
+def _only_words(name: str, told: str, draw: Callable[[], Figure | None] = lambda: None) -> ResultTexts:
+    try:
+        figure = draw()
+    except Exception:  # noqa: BLE001  no search of hours is lost because of a picture
+        figure = None
+    return ResultTexts(f"{told}\n", render_plain(name, told.splitlines(), [figure] if figure is not None else []))
 
 
-def provenance_of(problem: SearchProblem) -> Provenance:
-    """Where the results are from: data, splits and estimator by their digests, libraries, and the manifest."""
+def provenance_of(problem: SearchProblem, name: str, best: int) -> Provenance:
+    """Where the results are from: data, splits and estimator by their digests, libraries, and the manifest.
+
+    And the command that fits one cell of the ``best`` candidate again.
+    """
     preflight = problem.preflight
     about = [
         ("data", f"{preflight.samples:,} samples × {preflight.features:,} features, SHA-256 {preflight.data_digest}"),
         ("splits", f"SHA-256 {preflight.split_digest}"),
         ("estimator", f"SHA-256 {preflight.estimator_digest}"),
         ("random states", preflight.seed),
+        ("one fit again", f"tuningjob verify {problem.spec.model_key or name} --cell {best},0" if name else ""),
         ("written", dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("Python", platform.python_version()),
         *sorted(preflight.versions.items()),

@@ -1,6 +1,7 @@
 """All figures that the results have something for, in the order of the page."""
 
 from tuningjob.report.drawing import measures, spaces
+from tuningjob.report.drawing.rounds import rounds_of
 from tuningjob.report.drawing.svg import Figure
 from tuningjob.report.importance import importance_of
 from tuningjob.report.table import ResultTable
@@ -15,6 +16,7 @@ def figures_of(table: ResultTable) -> list[Figure]:
         spaces.maps(table, importance),
         spaces.bars(importance) if importance is not None else None,
         spaces.parallel(table),
+        rounds_of(table),
         measures.cost(table),
         measures.folds(table),
         measures.gaps(table),
