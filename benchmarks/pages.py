@@ -56,18 +56,18 @@ async def watch(url: str, token: str, pages: int, seconds: float) -> int:
 
         async def one() -> int:
             size, until = 0, time.monotonic() + seconds
-            async with http.stream("GET", _PATH) as answer:
-                assert answer.status_code == 200
-                async for block in answer.aiter_bytes():
-                    size += len(block)
-                    if time.monotonic() > until:
-                        break
+            while time.monotonic() < until:  # a stream ends after a while, and a browser comes again
+                async with http.stream("GET", _PATH) as answer:
+                    assert answer.status_code == 200
+                    async for block in answer.aiter_bytes():
+                        size += len(block)
+                        if time.monotonic() > until:
+                            break
             return size
 
-        limits = [one() for _ in range(pages)]
-        if not limits:
+        if not pages:
             await asyncio.sleep(seconds)
-        return sum(await asyncio.gather(*limits))
+        return sum(await asyncio.gather(*(one() for _ in range(pages))))
 
 
 async def measured(pid: int, url: str, token: str, pod: Pod, pages: int) -> dict[str, float]:

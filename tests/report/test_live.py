@@ -27,15 +27,26 @@ pytestmark = [
     ),
 ]
 DONE = "Number(document.querySelector('progress').value)"
+PATIENT = """
+import time
+from pathlib import Path
+from sklearn.tree import DecisionTreeClassifier
+
+class Patient(DecisionTreeClassifier):
+    def fit(self, X, y):
+        until = time.monotonic() + (self.max_depth > 1)
+        while time.monotonic() < until and not Path(__file__).with_name("go").exists():
+            time.sleep(0.02)
+        return super().fit(X, y)
+"""
 SMALL = {
     "apiVersion": "tuningjob.dev/v1alpha1",
     "kind": "TuningJob",
     "metadata": {"name": "watched"},
     "spec": {
-        "estimator": {"class": "sklearn.ensemble.RandomForestClassifier", "params": {"random_state": 0}},
-        "search": {"grid": {"parameters": {"n_estimators": [60, 61, 62, 63], "max_features": [0.3, 0.5, 0.7, 0.9]}}},
+        "estimator": {"class": "patient.Patient", "params": {"random_state": 0}},
+        "search": {"grid": {"parameters": {"max_depth": [1, 2, 3, 4], "min_samples_leaf": [1, 2, 5, 9]}}},
         "data": {"loader": "sklearn.datasets.load_breast_cancer"},
-        "resources": {"cpu": 1, "memory": "1Gi"},
     },
 }
 
@@ -64,6 +75,7 @@ def ui(*arguments: str, cwd: Path, **environment: str) -> Iterator[str]:
 def searching(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """`tuningjob run`, once its journal is there."""
     (folder / "job.yaml").write_text(yaml.safe_dump(SMALL))
+    (folder / "patient.py").write_text(PATIENT)
     command = [sys.executable, "-m", "tuningjob.cli", "run", "job.yaml"]
     running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     journal = folder / "results" / "watched" / "tuning.db"
@@ -104,6 +116,7 @@ async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium:
                 await click(page, "watched")
                 await page.sees(f"{DONE} > 0 && {DONE} < 80")
                 seen = await page.run(DONE)
+                (tmp_path / "go").touch()  # fits that waited go on
                 await page.sees(f"{DONE} > {seen}")  # fed, not loaded again
                 await page.sees("document.querySelectorAll('figure').length > 3", seconds=120)
                 await page.sees(

@@ -42,8 +42,9 @@ from tuningjob_operator.service.room import Threads
 from tuningjob_operator.tokens import Keys
 
 PAUSE_SECONDS: Final = 2.0
-# a stream ends after so long; the browser comes again, with a token that is looked at again
-STREAM_SECONDS: Final = 60.0
+# a stream ends after so long; the browser comes again, with a token that is looked at again. Less than what a request may take
+# while the service ends
+STREAM_SECONDS: Final = 15.0
 MOST_STREAMS: Final = 200
 MOST_OF_A_NAMESPACE: Final = 100
 _MOST_PARTS: Final = 200
