@@ -3,7 +3,9 @@
 The API server, the results service and the pods are real; what the operator does between them is done here by its own code.
 """
 
+import base64
 import importlib
+import json
 import pickle
 import sys
 import threading
@@ -30,10 +32,12 @@ from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit
 from tuningjob import Cluster, GridSearchCV
-from tuningjob.errors import ManifestRefused
+from tuningjob.cluster.access import Access, Login
+from tuningjob.cluster.service import Service as ResultsService
+from tuningjob.errors import ClusterRefused, ManifestRefused
 from tuningjob.journal.records import UNKNOWN_SPLITS, NewSearch
 from tuningjob.manifest import dump_spec, load
-from tuningjob.manifest.canonical import read_yaml
+from tuningjob.manifest.canonical import read_yaml, to_yaml
 from tuningjob.protocol.records import SearchState
 from tuningjob.sizing import size_of
 from tuningjob_operator.decide.owned_objects import build_results, read_files
@@ -264,3 +268,60 @@ def test_what_cannot_be_said_or_sent_is_refused_before_anything_is_sent(connect:
     ):
         with connect(**nowhere) as cluster, pytest.raises(ManifestRefused, match=told):
             cluster.submit(search, *given, **params)
+
+
+def test_who_has_no_token_is_told_how_to_get_one_and_a_service_account_gives_one(operator: Operator) -> None:
+    server = operator.server
+    access = Access(Login(kubeconfig=server.kubeconfig()), "default")
+    try:
+        by_certificate = type("ByCertificate", (Access,), {"bearer": lambda _: None})
+        nobody = ResultsService(by_certificate(Login(kubeconfig=server.kubeconfig()), "default"), operator.service.url)
+        with pytest.raises(ClusterRefused, match=r"`kubectl create token SERVICEACCOUNT --audience tuningjob`"):
+            nobody.environment()
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ann"}}
+        server.create_object("/api/v1/namespaces/default/serviceaccounts", account)
+        payload = access.token_of("ann", audience="tuningjob").split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        assert (claims["aud"], claims["sub"]) == (["tuningjob"], "system:serviceaccount:default:ann")
+        with pytest.raises(ClusterRefused, match=r'serviceaccounts "nobody" not found'):
+            access.token_of("nobody", audience="tuningjob")
+        # nothing is installed here
+        lost = ResultsService(access)
+        with pytest.raises(ClusterRefused, match=r'services "tuningjob-results" not found.*release=.NAMESPACE/NAME'):
+            lost.environment()
+    finally:
+        access.close()
+
+
+def test_a_manifest_is_submitted_with_the_file_beside_it_and_its_modules(
+    connect: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    X.assign(kind=y, farm=np.arange(150) % 6, trust=np.linspace(0.5, 1, 150)).to_csv(tmp_path / "iris.csv", index=False)
+    (tmp_path / "ridges.py").write_text("from sklearn.linear_model import Ridge\nclass Mine(Ridge):\n    pass\n")
+    document = {
+        "apiVersion": "tuningjob.dev/v1alpha1",
+        "kind": "TuningJob",
+        "metadata": {"name": "of-a-file"},
+        "spec": {
+            "estimator": {"class": "ridges.Mine"},
+            "search": {"grid": {"parameters": {"alpha": [0.1, 1.0]}}},
+            "crossValidation": {
+                "splitter": {"class": "sklearn.model_selection.GroupKFold", "params": {"n_splits": 3}},
+                "groups": "farm",
+            },
+            "data": {"path": "iris.csv", "target": "kind", "sampleWeight": "trust"},
+        },
+    }
+    (tmp_path / "job.yaml").write_text(to_yaml(document))
+    with connect() as cluster:
+        run = cluster.submit(tmp_path / "job.yaml").wait()
+        spec = read_yaml(run.manifest())["spec"]
+        table = run.leaderboard()
+    assert set(spec["data"]["uploaded"]) == {"features", "target", "groups", "sampleWeight"}
+    assert set(spec["code"]) == {"uploaded"}
+    frame = pd.read_csv(tmp_path / "iris.csv")
+    theirs = sklearn.model_selection.GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=GroupKFold(3)).fit(
+        frame[X.columns], frame["kind"], groups=frame["farm"], sample_weight=frame["trust"]
+    )
+    assert table["mean_test_score"].max() == theirs.best_score_

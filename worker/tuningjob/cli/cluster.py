@@ -53,7 +53,9 @@ Connect = Callable[[], "Anything"]
 @click.option("--watch", "is_watched", is_flag=True, help="Stay until it is over.")
 @cluster_options
 def submit(file: Path, connect: Connect, *, is_watched: bool) -> None:
-    """Begin the search of a manifest, as `kubectl apply` does; its data and modules must be in the cluster.
+    """Begin the search of a manifest, as `kubectl apply` does.
+
+    A file of data that it names by path, and no volume, is sent; so are the modules beside it, if it names one of them.
 
     A manifest that is refused is refused here, with everything that is wrong with it. The same search again is the same run.
     """

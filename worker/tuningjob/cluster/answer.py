@@ -15,7 +15,7 @@ import pandas as pd
 import sklearn.model_selection
 
 from tuningjob.aliases import Anything, Estimator
-from tuningjob.engine.search_cv import FETCH_BEST
+from tuningjob.elsewhere import FETCH_BEST
 from tuningjob.engine.sklearn_private import results_table
 from tuningjob.errors import ArtifactRefused
 from tuningjob.manifest.models import TuningJobSpec

@@ -16,9 +16,11 @@ from tuningjob.cluster.environment import check_environment
 from tuningjob.cluster.run import Run
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import RELEASE, Service
+from tuningjob.elsewhere import ELSEWHERE
 from tuningjob.errors import ClusterRefused, ManifestRefused, Problem
 from tuningjob.manifest import dump_spec, load
 from tuningjob.manifest.canonical import canonical, read_file
+from tuningjob.manifest.data import Data
 from tuningjob.manifest.live import frozen_changes
 from tuningjob.manifest.wellknown import MAX_NAME_LENGTH
 
@@ -100,7 +102,8 @@ class Cluster:
         frames and series of pandas or polars, sparse matrices, lists of texts. ``data`` is ``spec.data``:
         ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``, as pods see it;
         ``groups`` is then the column that ``fit`` would be given as groups. A manifest is a document, or the path of its
-        file. ``name``: of the TuningJob; by default the content's: the same search again is the same run. Nothing is
+        file: then the file of data that it names by path without a volume is sent, too, and the modules beside it if it
+        names one of them. ``name``: of the TuningJob; by default the content's: the same search again is the same run. Nothing is
         pickled: what a manifest cannot say is refused, with the path to it and what to do.
 
         Raises ManifestRefused with every problem, ClusterRefused with what the API server has against it (or if
@@ -117,6 +120,11 @@ class Cluster:
         if name is not None:
             document["metadata"] = {**document.get("metadata", {}), "name": name}
         wanted = load(document)
+        if isinstance(search, str | Path) and is_of_this_machine(wanted.spec.data, Path(search).parent):
+            from tuningjob.cluster.sending import of_manifest  # noqa: PLC0415
+
+            document, given = of_manifest(document, Path(search).parent)
+            return self._sent(document, given, beside=Path(search).parent)
         stored = self._access.create(document)
         if stored is None:
             self._must_be_the_same(document)
@@ -134,14 +142,10 @@ class Cluster:
         self._access.close()
 
     def __enter__(self) -> Self:
-        from tuningjob.engine.search_cv import ELSEWHERE  # noqa: PLC0415  scikit-learn only for who fits
-
         self._entered.append(ELSEWHERE.set(self._fit))
         return self
 
     def __exit__(self, *_: object) -> None:
-        from tuningjob.engine.search_cv import ELSEWHERE  # noqa: PLC0415
-
         ELSEWHERE.reset(self._entered.pop())
         self.close()
 
@@ -157,7 +161,7 @@ class Cluster:
     def _submit_given(
         self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any], *, data: object, name: str | None
     ) -> Run:
-        from tuningjob.cluster.sending import given_to_fit, named_packages, packed  # noqa: PLC0415  scikit-learn only for a search
+        from tuningjob.cluster.sending import given_to_fit  # noqa: PLC0415  scikit-learn only for a search
         from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415
 
         if data is not None:
@@ -168,9 +172,23 @@ class Cluster:
         }
         document = self._with_settings(to_manifest(search, data=unknown, name=name or _NAME))
         given = given_to_fit(search, X, y, {key: value for key, value in params.items() if value is not None})
-        with packed(given, document, code=self._code) as parcel:
+        return self._sent(document, given, is_named=name is not None, like=search)
+
+    def _sent(
+        self,
+        document: dict[str, Any],
+        given: Mapping[str, Any],
+        *,
+        beside: Path | None = None,
+        is_named: bool = True,
+        like: Anything = None,
+    ) -> Run:
+        """Begin a search with what it is given, of which what the service lacks is sent."""
+        from tuningjob.cluster.sending import named_packages, packed  # noqa: PLC0415
+
+        with packed(given, document, code=self._code, beside=beside) as parcel:
             document = parcel.name_in(document)
-            if name is None:
+            if not is_named:
                 document["metadata"] = {"name": _name_of(document)}
             wanted = load(document)
             if self._access.get(wanted.metadata.name) is None:
@@ -179,7 +197,7 @@ class Cluster:
                 self._service.send(parcel.files, say)
             if self._access.create(document) is None:
                 self._must_be_the_same(document)
-        return Run(self._access, wanted.metadata.name, service=self._service, like=search)
+        return Run(self._access, wanted.metadata.name, service=self._service, like=like)
 
     def _document(
         self, search: Anything, *, data: Mapping[str, Any] | None, groups: str | None, name: str | None
@@ -217,6 +235,12 @@ class Cluster:
                 f"{name}: must be a name that is free in the namespace {self.namespace}, but another search has it "
                 f"({', '.join(changed)} differ). Choose another, or delete that one."
             )
+
+
+def is_of_this_machine(data: Data, folder: Path) -> bool:
+    """Whether a manifest's data are a file beside it, and on no volume of the cluster's."""
+    on_volume = data.persistent_volume_claim is not None or data.config_map is not None
+    return data.path is not None and not on_volume and (folder / data.path).exists()
 
 
 def _read(manifest: Anything) -> dict[str, Any]:

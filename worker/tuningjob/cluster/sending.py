@@ -11,6 +11,9 @@ from typing import Any, Final
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest import load
+from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED
+from tuningjob.search.data import load_data
 from tuningjob.search.fit_params import weight_name
 from tuningjob.sent.code import files_below, loaded_files, write_code
 from tuningjob.sent.files import SentFile, write_sent
@@ -68,6 +71,22 @@ def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[st
     return parts
 
 
+def of_manifest(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A manifest whose data are a file below ``folder``, and what that file gives: as pods would have read it.
+
+    Raises ManifestRefused.
+    """
+    spec = load(document).spec
+    if spec.cross_validation.predefined is not None:
+        advice = "Put the file on a volume, and name that by spec.data.persistentVolumeClaim."
+        raise ManifestRefused([Problem(PREDEFINED, "left out where a file is sent", "a column", advice)])
+    data = load_data(spec.data, folder, beside=spec.cross_validation.columns)
+    given = {"X": data.X, "y": data.y, "groups": data.beside.get(GROUPS), "sample_weight": data.sample_weight}
+    divided = {key: value for key, value in (document["spec"].get("crossValidation") or {}).items() if key != "groups"}
+    written = {**document["spec"], **({"crossValidation": divided} if divided else {})}
+    return {**document, "spec": written}, {name: value for name, value in given.items() if value is not None}
+
+
 def _length_problems(name: str, value: Anything, X: Anything) -> Iterator[Problem]:
     try:
         rows, wanted = num_samples(value), num_samples(X)
@@ -82,30 +101,31 @@ def _length_problems(name: str, value: Anything, X: Anything) -> Iterator[Proble
 
 @contextmanager
 def packed(
-    given: Mapping[str, Any], document: Mapping[str, Any], *, code: str | Path | bool | None
+    given: Mapping[str, Any], document: Mapping[str, Any], *, code: str | Path | bool | None, beside: Path | None = None
 ) -> Iterator[Parcel]:
     """The files of a search, until the end of the block. Raises ManifestRefused.
 
-    ``code``: a folder; True: the modules that are loaded from below the working directory; None: these, if the manifest
-    names one of them; False: none.
+    ``code``: a folder; True: the modules that are loaded from below the working directory; None: these (of a manifest those
+    that lie ``beside`` it), if the manifest names one of them; False: none.
     """
     with tempfile.TemporaryDirectory(prefix="tuningjob-") as name:
         folder = Path(name)
         data = {name: write_sent(value, folder / name, what=name) for name, value in given.items()}
-        files = _code(document, code=code)
+        files = _code(document, code=code, beside=beside)
         yield Parcel(data, write_code(files, folder / "code.tar") if files else None)
 
 
-def _code(document: Mapping[str, Any], *, code: str | Path | bool | None) -> Mapping[str, Path]:
+def _code(document: Mapping[str, Any], *, code: str | Path | bool | None, beside: Path | None) -> Mapping[str, Path]:
     if code is False:
         return {}
     if isinstance(code, str | Path):
         return files_below(Path(code).expanduser())
-    loaded = loaded_files(Path.cwd())
-    if code is True:
-        return loaded
-    own = {name.partition("/")[0].removesuffix(".py") for name in loaded}
-    return loaded if own & set(named_packages(document["spec"])) else {}
+    if beside is None:
+        found = loaded_files(Path.cwd())
+    else:
+        found = {name: path for name, path in files_below(beside).items() if name.endswith(".py")}
+    own = {name.partition("/")[0].removesuffix(".py") for name in found}
+    return found if code is True or own & set(named_packages(document["spec"])) else {}
 
 
 def named_packages(value: object) -> Iterator[str]:

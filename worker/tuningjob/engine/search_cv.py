@@ -8,10 +8,9 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CellType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import numpy as np
@@ -21,6 +20,7 @@ from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.utils.parallel import Parallel
 
 from tuningjob.aliases import Anything, Estimator, Matrix, Target
+from tuningjob.elsewhere import ELSEWHERE, FETCH_BEST
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
 from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, FitOutcome, shares_anything
@@ -52,13 +52,6 @@ class GuardReport:
 
     groups: int = 0
     trips: int = 0
-
-
-# Who fits a search in the place of this process: a cluster, within its ``with``.
-ELSEWHERE: Final[ContextVar[Callable[[Anything, Anything, Anything, Mapping[str, Any]], object] | None]] = ContextVar(
-    "tuningjob_elsewhere", default=None
-)
-FETCH_BEST: Final = "_fetch_best_estimator"
 
 
 class _SharedWork:
