@@ -39,7 +39,11 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json
 NAMESPACES: Final = "/v1/namespaces/"
 _ARTIFACTS: Final = "/v1/artifacts/"
 _DATA: Final = "/v1/data/"
-_SENT: Final = re.compile(r"/v1/namespaces/[^/]+/data/[0-9a-f]{64}")
+_SENT: Final = re.compile(rf"{NAMESPACES}[^/]+/data/[0-9a-f]{{64}}$")
+# What takes as long as a disk or a bucket does: files of a search, of a version, and data that people have sent.
+_FILES: Final = re.compile(
+    rf"{_ARTIFACTS}|{_DATA}|{NAMESPACES}[^/]+/models/[^/]+/versions/[^/]+/artifacts(/|$)|{_SENT.pattern}"
+)
 _LINGER_SECONDS: Final = 10.0
 # A body is given up if no byte comes for the first, or if all of it takes longer than the second (a model of 4 GiB: the third).
 IDLE_SECONDS: Final = 30.0
@@ -142,7 +146,8 @@ class Border:
         on_behalf = behalf.set(namespace)
         turn = Turn(self._desk, namespace)
         try:
-            if _is_file(scope) and _has_body(scope):
+            # they have threads of their own, and turns at these
+            if _is_file(scope):
                 await self._app(scope, receive, send)
                 return
             if not _has_body(scope):
@@ -176,7 +181,7 @@ class Border:
         state = scope.setdefault("state", {})
         if path.startswith(NAMESPACES):
             state["person"] = await self._person(path, scope["method"], token, (scope.get("client") or ("",))[0])
-            return MOST_PART_BYTES if _SENT.fullmatch(path) else MAX_PERSONS_BYTES
+            return MOST_PART_BYTES if _SENT.match(path) else MAX_PERSONS_BYTES
         try:
             state["search_id"] = tokens.verify(self._keys, token)
         except tokens.TokenRefused as refusal:
@@ -290,8 +295,7 @@ async def _refuse(status: int, sentence: str, scope: Scope, receive: Receive, se
 
 
 def _is_file(scope: Scope) -> bool:
-    path = str(scope["path"])
-    return path.startswith((_ARTIFACTS, _DATA)) or _SENT.fullmatch(path) is not None
+    return _FILES.match(scope["path"]) is not None
 
 
 def _has_body(scope: Scope) -> bool:

@@ -3,13 +3,12 @@
 Nothing of it is ever looked into. A person's token is asked about as for the audit; a pod has what its search's namespace has.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, BinaryIO, Final
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Security
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter
 
-from tuningjob.artifacts.store import blocks
 from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.environment import WorkerEnvironment
@@ -18,7 +17,7 @@ from tuningjob_operator.service import people, workers
 from tuningjob_operator.service.environment import worker_environment
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
-from tuningjob_operator.service.wire import as_json, file_answer, refusals
+from tuningjob_operator.service.wire import FileAnswer, as_json, file_answer, refusals
 
 _STATE: Final = TypeAdapter(UploadState)
 _ROOM: Final = TypeAdapter(DataRoom)
@@ -102,20 +101,19 @@ def make_worker_routes(journal: SqlJournal, uploads: Uploads, metrics: ServiceMe
         responses=refusals(401, 404, 408, 413, 422, 503),
     )
 
-    @router.get("/{sha256}", response_class=StreamingResponse, responses={200: file_answer("The file.")})
-    def get_data(request: Request, sha256: Sha256) -> Response:
-        namespace = journal.progress(str(request.state.search_id), words=False).namespace
+    def opened(search_id: str, sha256: str) -> tuple[int, BinaryIO]:
+        namespace = journal.progress(search_id, words=False).namespace
         try:
-            size, file = uploads.open(namespace, sha256)
+            return uploads.open(namespace, sha256)
         except FileNotFoundError:
             raise HTTPException(
                 404, f"The data {sha256} must have been sent to {namespace}, but are not there."
             ) from None
+
+    @router.get("/{sha256}", response_class=StreamingResponse, responses={200: file_answer("The file.")})
+    async def get_data(request: Request, sha256: Sha256) -> Response:
+        size, file = await threads.run(opened, str(request.state.search_id), sha256)
         metrics.artifact_bytes.labels("out").inc(size)
-        return StreamingResponse(
-            threads.stream(blocks(file)),
-            media_type="application/octet-stream",
-            headers={"Content-Length": str(size)},
-        )
+        return FileAnswer(file, threads, Content_Length=str(size))
 
     return router

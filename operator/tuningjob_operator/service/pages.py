@@ -19,7 +19,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from tuningjob.artifacts.store import ArtifactStore, blocks
+from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import NotBlessed
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.live.pages import (
@@ -39,6 +39,7 @@ from tuningjob.manifest.wellknown import REPORT_FILE
 from tuningjob_operator.service.border import Person
 from tuningjob_operator.service.people import Key, Version
 from tuningjob_operator.service.room import Threads
+from tuningjob_operator.service.wire import FileAnswer
 from tuningjob_operator.tokens import Keys
 
 PAUSE_SECONDS: Final = 2.0
@@ -201,7 +202,7 @@ def _add_models(router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore
             content = artifacts.open(row.search_id, REPORT_FILE)
         except FileNotFoundError:
             raise HTTPException(404, f"Version {version} of {key} has no report.") from None
-        return StreamingResponse(threads.stream(blocks(content)), media_type="text/html", headers=REPORT_HEADERS)
+        return FileAnswer(content, threads, kind="text/html", **REPORT_HEADERS)
 
     @router.post("/models/{key}/bless")
     async def bless_by_form(request: Request, caller: Caller, key: Key) -> Response:

@@ -4,15 +4,18 @@ import logging
 import re
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
+from tuningjob.artifacts.store import blocks
 from tuningjob.errors import (
     ArtifactRefused,
     ArtifactsUnavailable,
@@ -25,7 +28,7 @@ from tuningjob.errors import (
     UnknownSearch,
 )
 from tuningjob_operator.service.metrics import ServiceMetrics
-from tuningjob_operator.service.room import COME_AGAIN, NoTurn
+from tuningjob_operator.service.room import COME_AGAIN, NoTurn, Threads
 
 # nginx's word for a client that went before it was answered; for the metrics alone
 GONE: Final = 499
@@ -83,6 +86,22 @@ _SENTENCES: Final = {
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI is told of refusals."""
     return {status: {"model": ErrorBody, "description": _SENTENCES[status]} for status in statuses}
+
+
+class FileAnswer(StreamingResponse):
+    """What is left of a file, read on the threads for files; closed whatever becomes of the answer and of its reader."""
+
+    def __init__(
+        self, file: BinaryIO, threads: Threads, *, kind: str = "application/octet-stream", **headers: str
+    ) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(threads.stream(blocks(file)), media_type=kind, headers=named)
+        self._file = file
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:  # nobody reads it any more: a block that is being read is waited for
+            await super().__call__(scope, receive, send)
 
 
 def as_json(kind: TypeAdapter[R], record: R, **headers: str) -> Response:

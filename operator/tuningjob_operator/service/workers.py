@@ -12,7 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter
 
-from tuningjob.artifacts.store import ArtifactStore, Upload, blocks
+from tuningjob.artifacts.store import ArtifactStore, Upload
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.contract import SearchJournal
@@ -43,7 +43,7 @@ from tuningjob.protocol.requests import (
 from tuningjob_operator.service.bodies import Listed, Takes
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import Threads
-from tuningjob_operator.service.wire import NoNul, as_json, file_answer, refusals
+from tuningjob_operator.service.wire import FileAnswer, NoNul, as_json, file_answer, refusals
 
 _SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
@@ -216,9 +216,9 @@ def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
         response_class=StreamingResponse,
         responses={200: file_answer("The file."), **refusals(404)},
     )
-    def get_artifact(request: Request, name: str) -> Response:
+    async def get_artifact(request: Request, name: str) -> Response:
         try:
-            file = artifacts.open(_id(request), name)
+            file = await threads.run(artifacts.open, _id(request), name)
         except FileNotFoundError:
             raise HTTPException(404, f"The search must have the file {name} by now, but it has not.") from None
-        return StreamingResponse(threads.stream(blocks(file)), media_type="application/octet-stream")
+        return FileAnswer(file, threads)
