@@ -178,6 +178,7 @@ NESTED: Final[Body] = {
     "search": {**MINIMAL["search"], "nested": {"folds": 3, "shuffle": True, "randomState": 0}},
 }
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
+FASTEST_BY_ERRORS: Final[Body] = {**MINIMAL, "select": {"fastestWithinStandardErrors": 1}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
 REPEATED: Final[Body] = {
     **MINIMAL,
@@ -235,7 +236,7 @@ SENT: Final[Body] = {
     "code": {"uploaded": "4" * 64},
 }
 SAMPLES: Final = (
-    FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
+    FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, FASTEST_BY_ERRORS, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
     FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT,
 )  # fmt: skip
 
@@ -663,6 +664,7 @@ _rules: st.SearchStrategy[Body] = st.one_of(
     st.just({}),
     st.just({"best": True}),
     _objects({"fastestWithin": _numbers_from_0}),
+    _objects({"fastestWithinStandardErrors": st.sampled_from([0, 1, 1.5, 1_000])}),
     _objects({"mostStable": _objects({}, {"deviations": st.sampled_from([0, 1, 1.5, 1_000])})}),
     _objects(
         {

@@ -214,7 +214,7 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
     ),
     "one rule of selection": (
         {**MINIMAL, "select": {"best": True, "fastestWithin": 0.1}},
-        "must be with one rule of best, oneStandardError, fastestWithin and mostStable",
+        "must be with one rule of best, oneStandardError, fastestWithin, fastestWithinStandardErrors and mostStable",
         {**MINIMAL, "select": {"best": True}},
     ),
     "no other than the best by best": (
@@ -916,6 +916,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "select.best": [(MINIMAL, True, ...)],
     "select.oneStandardError.simplest": [(MINIMAL, [{"C": "ascending"}], [{"C": "descending"}])],
     "select.fastestWithin": [(MINIMAL, 0.1, 0.2), (MINIMAL, 0.1, ...)],
+    "select.fastestWithinStandardErrors": [(MINIMAL, 1, 2), (MINIMAL, 1, ...)],
     "select.mostStable.deviations": [(MINIMAL, 1, 2), (MINIMAL, 2, ...)],
     "select.maxOverfitGap": [(FULL, 0.1, 0.2), (FULL, 0.1, ...)],
     "baseline": [(MINIMAL, False, True), (MINIMAL, True, ...)],

@@ -229,6 +229,14 @@ def fastest(most: float) -> Callable[[pd.DataFrame], int]:
     return choose
 
 
+def fastest_by_errors(count: float) -> Callable[[pd.DataFrame], int]:
+    def choose(results: pd.DataFrame) -> int:
+        best = position(results["mean_test_score"].idxmax())
+        return fastest(count * results["std_test_score"][best] / np.sqrt(3 - 1))(results)
+
+    return choose
+
+
 def within_gap(most: float) -> Callable[[pd.DataFrame], int]:
     def choose(results: pd.DataFrame) -> int:
         gap = results["mean_train_score"] - results["mean_test_score"]
@@ -313,6 +321,8 @@ ROWS_OF_CHOICES: Final[dict[str, Row]] = {
     "the most stable by far": (gridded(USUAL["estimator"], LEAVES, select={"mostStable": {"deviations": 4}}), usual(grid(parameters=LEAVES, refit=rule(stablest(4))))),
     "the fastest near the best": (gridded(USUAL["estimator"], LEAVES, select={"fastestWithin": 0.05}), usual(grid(parameters=LEAVES, refit=rule(fastest(0.05))))),
     "the fastest of all": (gridded(USUAL["estimator"], LEAVES, select={"fastestWithin": 1}), usual(grid(parameters=LEAVES, refit=rule(fastest(1))))),
+    "the fastest within an error": (gridded(USUAL["estimator"], LEAVES, select={"fastestWithinStandardErrors": 1}), usual(grid(parameters=LEAVES, refit=rule(fastest_by_errors(1))))),
+    "the fastest within three errors": (gridded(USUAL["estimator"], LEAVES, select={"fastestWithinStandardErrors": 3}), usual(grid(parameters=LEAVES, refit=rule(fastest_by_errors(3))))),
     "the best that fits not too well": (gridded(USUAL["estimator"], LEAVES, select={"maxOverfitGap": 0.1}, returnTrainScore=True), usual(grid(parameters=LEAVES, refit=rule(within_gap(0.1)), return_train_score=True))),
     "the one that fits least too well": (gridded(USUAL["estimator"], LEAVES, select={"maxOverfitGap": 0}, returnTrainScore=True), usual(grid(parameters=LEAVES, refit=rule(within_gap(0)), return_train_score=True))),
 }  # fmt: skip

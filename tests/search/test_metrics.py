@@ -309,7 +309,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scoring": {"m": {"function": f"{OWN}.asymmetric", "responseMethod": "predict_log"}}}, "spec.scoring.m.responseMethod: must be one of predict, predict_proba, decision_function"),
     ({"select": {"oneStandardError": {"simplest": [{"max_dept": "ascending"}]}}}, "spec.select.oneStandardError.simplest[0]: must be a parameter that is searched, but got 'max_dept'. Did you mean 'max_depth'?"),
     ({"select": {"maxOverfitGap": 0.1}}, "spec.select.maxOverfitGap: must be beside returnTrainScore: true, but got 0.1."),
-    ({"select": {"best": True, "fastestWithin": 0.1}}, "spec.select: must be with one rule of best, oneStandardError, fastestWithin and mostStable"),
+    ({"select": {"best": True, "fastestWithin": 0.1}}, "spec.select: must be with one rule of best, oneStandardError, fastestWithin, fastestWithinStandardErrors and mostStable"),
     ({"select": {"mostStable": {"metric": "f1"}}}, "spec.select.mostStable.metric: must be a known field"),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from tuningjob.manifest.fields import Checked
 from tuningjob.manifest.model import Constraint, Model, cel_rules, must_be
 
-RULES: Final = ("best", "one_standard_error", "fastest_within", "most_stable")
+RULES: Final = ("best", "one_standard_error", "fastest_within", "fastest_within_standard_errors", "most_stable")
 
 
 def _true(value: bool) -> bool:  # noqa: FBT001  what a manifest says
@@ -52,10 +52,10 @@ class Select(Model):
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
         Constraint(
-            "[has(self.best), has(self.oneStandardError), has(self.fastestWithin), has(self.mostStable)]"
-            ".filter(given, given).size() <= 1",
+            "[has(self.best), has(self.oneStandardError), has(self.fastestWithin), has(self.fastestWithinStandardErrors), "
+            "has(self.mostStable)].filter(given, given).size() <= 1",
             lambda select: _given(select) <= 1,
-            "with one rule of best, oneStandardError, fastestWithin and mostStable",
+            "with one rule of best, oneStandardError, fastestWithin, fastestWithinStandardErrors and mostStable",
             "maxOverfitGap may stand beside any of them.",
         ),
     )
@@ -69,6 +69,10 @@ class Select(Model):
     fastest_within: Annotated[float, Field(ge=0, le=1e12)] | None = Field(
         default=None,
         description="The one that is fitted fastest of those whose mean is not below the best by more than this.",
+    )
+    fastest_within_standard_errors: Annotated[float, Field(ge=0, le=1_000)] | None = Field(
+        default=None,
+        description="The same, of those within so many standard errors of the best mean.",
     )
     most_stable: MostStable | None = Field(
         default=None, description="The highest mean test score less so many standard deviations."

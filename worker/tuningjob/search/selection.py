@@ -93,6 +93,15 @@ def _chosen(select: Select, metric: str, table: Table) -> tuple[int, str, str]:
         index = fastest_within(select.fastest_within, metric, table, eligible)
         names.append(f"fastestWithin {select.fastest_within:g}")
         reasons.append(f"a candidate that is fitted faster is not worse by more than {select.fastest_within:g}")
+    elif select.fastest_within_standard_errors is not None:
+        count = select.fastest_within_standard_errors
+        error = standard_error(metric, table, best_of(means, eligible))
+        within = 0.0 if math.isnan(error) else count * error
+        index = fastest_within(within, metric, table, eligible)
+        names.append(f"fastestWithinStandardErrors {count:g}")
+        reasons.append(
+            f"a candidate that is fitted faster is not worse by more than {count:g} standard errors, {within:.4g}"
+        )
     elif select.most_stable is not None:
         deviations = select.most_stable.deviations
         index = most_stable(deviations, metric, table, eligible)
