@@ -1,4 +1,4 @@
-"""Of the table of searches, a third on the real cluster: data and code from wherever they may come, and the answer scikit-learn's to the bit.
+"""Of the table of searches, some on the real cluster: data and code from wherever they may come, and the answer scikit-learn's to the bit.
 
 All of them run beside each other, each in one small pod, on servers of this machine: S3, https with an authority of its own, and Postgres.
 """
@@ -40,16 +40,13 @@ Document = dict[str, Any]
 PLACES: Final[dict[str, str]] = {
     "folds of groups": "s3",
     "a time series": "https",
-    "predefined folds": "configMap",
     "groups of one's own": "https, code by https",
     "several names": "s3",
-    "a loss of probabilities": "configMap",
     "a scorer of one's own": "s3, code by configMap",
     "the shallowest within an error": "s3",
     "the best that fits not too well": "configMap",
     "a pipeline of columns": "s3",
     "a union with a choice of the best": "https",
-    "functions as values": "s3",
     "a factory": "configMap, code by s3",
     "Parquet of a web server": "https",
     "a query that is sorted": "query",
@@ -57,7 +54,6 @@ PLACES: Final[dict[str, str]] = {
     "a file that the world wrote": "configMap",
     "several metrics beside a baseline": "s3",
     "halved": "s3",
-    "drawn at random": "https",
 }
 SECRET: Final = "keys"
 OWN: Final = [
