@@ -5,6 +5,11 @@ from typing import Any
 
 import joblib
 import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.metrics import fbeta_score, make_scorer
+from sklearn.model_selection import HalvingGridSearchCV
+from sklearn.tree import DecisionTreeClassifier
 
 from tests.search.test_metrics import job, spec
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
@@ -12,6 +17,7 @@ from tuningjob import local
 from tuningjob.errors import ManifestRefused, SearchFailed
 from tuningjob.manifest import load_file
 from tuningjob.search.stop import Stop
+from tuningjob.search.to_manifest import to_manifest
 from tuningjob.sizing import size_of
 
 TREES = {"max_depth": [1, 2, 3, None], "min_samples_leaf": [5, 20, 60]}
@@ -50,6 +56,22 @@ def ended(asked: dict[str, Any], folder: Path) -> local.FinishedSearch:
     return local.run(job(asked), folder=folder, output=folder / "results", stop=Stop())
 
 
+def test_halving_by_a_metric_with_parameters_is_scikit_learns_with_that_scorer(tmp_path: Path) -> None:
+    f2 = {"function": "sklearn.metrics.fbeta_score", "params": {"beta": 2}}
+    asked = spec(search={"grid": {"parameters": TREES}, "halving": {}}, scoring={"score": f2})
+    outcome = ended(asked, tmp_path)
+    settings = {"random_state": 0, "cv": 3, "return_train_score": False}
+    want = HalvingGridSearchCV(
+        DecisionTreeClassifier(random_state=0), TREES, scoring=make_scorer(fbeta_score, beta=2), **settings
+    ).fit(*load_breast_cancer(return_X_y=True))
+    assert_equal_to_the_bit(outcome.results.cv_results, want.cv_results_)
+    assert (outcome.answer.best_index, outcome.answer.best_score) == (want.best_index_, want.best_score_)
+    assert repr(joblib.load(tmp_path / "results/search.joblib").scoring) == repr(want.scoring)
+    # and the manifest of that search is this one
+    written = to_manifest(want, data={"loader": "sklearn.datasets.load_breast_cancer"})["spec"]
+    assert written["scoring"] == asked["scoring"]
+
+
 @pytest.mark.parametrize("name", HALVINGS)
 def test_halving_is_scikit_learns(name: str, tmp_path: Path) -> None:
     outcome = ended(HALVINGS[name], tmp_path)
@@ -75,7 +97,7 @@ def test_the_example_is_what_the_manual_says_of_it(examples: Path, tmp_path: Pat
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "several metrics": (
         {"scoring": ["accuracy", "f1"], "refit": "f1"},
-        "spec.scoring: must be the name of one scorer, or left out, beside spec.search.halving, but got 'several metrics or a map'.",
+        "spec.scoring: must be the name of one scorer, a map with the one key score, or left out, beside spec.search.halving, but got 'several metrics or a map'.",
     ),
     "a selection": (
         {"select": {"fastestWithin": 0.1}},

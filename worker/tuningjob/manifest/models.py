@@ -12,6 +12,8 @@ still detect a change: comparing the enclosing object compares these values as d
 A new field is a line in the model of its section, with its description. If it is tied to other fields, add a ``Constraint``.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -25,7 +27,7 @@ from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_K
 from tuningjob.manifest.model import Constraint, Model, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
-from tuningjob.manifest.scoring import MetricName, Metrics, Scoring, count_of, parse_metrics
+from tuningjob.manifest.scoring import SCORE, MetricName, Metrics, Scoring, count_of, parse_metrics
 from tuningjob.manifest.search import Search
 from tuningjob.manifest.select import Select
 from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
@@ -68,6 +70,10 @@ def _no_feature(name: str) -> Constraint:
     )
 
 
+def _is_one_metric(scoring: Any) -> bool:  # noqa: ANN401  whatever stands there
+    return isinstance(scoring, Mapping) and [*scoring] == [SCORE]
+
+
 _CONSTRAINTS: Final = (
     Constraint(
         "!has(self.data.loader) && !has(self.data.__function__) && !has(self.data.uploaded) || "
@@ -91,11 +97,16 @@ _CONSTRAINTS: Final = (
     ),
     Constraint(
         "",
-        lambda spec: spec.search.halving is None or spec.scoring is None or isinstance(spec.scoring, str),
-        "with one scorer's name in scoring, or none, beside search.halving",
+        lambda spec: (
+            spec.search.halving is None
+            or spec.scoring is None
+            or isinstance(spec.scoring, str)
+            or _is_one_metric(spec.scoring)
+        ),
+        "with one scorer in scoring, or none, beside search.halving",
         closer=lambda _: must_be(
-            "the name of one scorer, or left out, beside spec.search.halving",
-            "scikit-learn's halving search takes no other.",
+            f"the name of one scorer, a map with the one key {SCORE}, or left out, beside spec.search.halving",
+            "scikit-learn's halving search takes one scorer alone.",
             field="scoring",
             got="several metrics or a map",
         ),
@@ -256,7 +267,10 @@ class TuningJobSpec(Model):
     @cached_property
     def metrics(self) -> Metrics:
         """What fits are scored by. Raises ManifestRefused."""
-        return parse_metrics(self.scoring, self.refit)
+        found = parse_metrics(self.scoring, self.refit)
+        # scikit-learn's halving search is given the scorer itself
+        is_one = self.search.halving is not None and _is_one_metric(self.scoring)
+        return replace(found, several=False) if is_one else found
 
 
 class Metadata(BaseModel):

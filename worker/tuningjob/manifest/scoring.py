@@ -134,7 +134,7 @@ class Metrics:
     @property
     def identity(self) -> Json:
         """What the scores of a fit depend on. Which metric decides is not in it: the fits are the same."""
-        return {metric.key: metric.identity for metric in self.all} if self.several else self.all[0].name
+        return {metric.key: metric.identity for metric in self.all} if self.several else self.all[0].identity
 
     @property
     def paths(self) -> tuple[str, ...]:

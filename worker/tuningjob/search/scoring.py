@@ -76,7 +76,7 @@ def scoring_of(spec: TuningJobSpec, scorer: AnyScorer) -> Anything:
     """What scikit-learn's search is given as ``scoring``."""
     metrics = spec.metrics
     if not metrics.several:
-        return spec.scoring
+        return spec.scoring if metrics.all[0].measure is None else scorer
     if metrics.is_list:
         return list(metrics.keys)
     made = scorers_of(scorer)
