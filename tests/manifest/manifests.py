@@ -454,7 +454,15 @@ _outer_folds: st.SearchStrategy[Body] = st.builds(
     lambda folds, shuffled: {**folds, **shuffled},
     _objects({}, {"folds": st.integers(2, 100)}),
     st.sampled_from([{}, {"shuffle": False}, {"shuffle": True, "randomState": 0}, {"repeats": 2, "randomState": 0}]),
-) | _objects({"splitter": _objects({"class": dotted_paths}, {"params": st.sampled_from([{}, {"n_splits": 3}])})})
+) | _objects(
+    {
+        "splitter": _objects(
+            # of which the manifest tells how many outer folds there are
+            {"class": st.sampled_from([f"sklearn.model_selection.{name}" for name in ("KFold", "TimeSeriesSplit")])},
+            {"params": st.sampled_from([{}, {"n_splits": 3}])},
+        )
+    }
+)
 searches: st.SearchStrategy[Body] = st.one_of(
     _objects({"grid": _objects({"parameters": _grid_parameters}), "nested": _outer_folds}),
     _objects({"grid": _objects({"parameters": _grid_parameters}), "refine": _refinements}),
