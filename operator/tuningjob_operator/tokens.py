@@ -110,7 +110,7 @@ def issue(keys: Keys, search_id: str) -> str:
     return f"{_PREFIX}.{payload}.{_encode(_sign(keys.current, payload))}"
 
 
-def verify(keys: Keys, token: str) -> str:
+def search_of_token(keys: Keys, token: str) -> str:
     """The search that ``token`` gives a right to. Raises TokenRefused."""
     try:
         prefix, payload, signature = token[:_MAX_TOKEN_LENGTH].split(".")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningjob_operator.tokens import Keys, TokenRefused, issue, load_or_create_key, read_keys, verify
+from tuningjob_operator.tokens import Keys, TokenRefused, issue, load_or_create_key, read_keys, search_of_token
 
 KEYS = Keys(bytes(range(32)))
 TOKEN = issue(KEYS, "search-a")
@@ -21,7 +21,7 @@ OLD_TOKEN = "tj1.eyJleHAiOjE1Nzc4MzY4MDAsInNlYXJjaCI6InNlYXJjaC1hIn0.jfVrLnhsNEA
 
 @given(search=st.text(min_size=1, max_size=64), key=st.binary(min_size=32, max_size=32))
 def test_a_token_names_the_search_it_was_issued_for(search: str, key: bytes) -> None:
-    assert verify(Keys(key), issue(Keys(key), search)) == search
+    assert search_of_token(Keys(key), issue(Keys(key), search)) == search
 
 
 def test_the_same_search_and_key_give_the_same_token() -> None:
@@ -38,20 +38,20 @@ def test_a_token_fits_a_header() -> None:
 
 
 def test_a_token_of_a_release_whose_tokens_had_an_end_is_good_after_it() -> None:
-    assert verify(KEYS, OLD_TOKEN) == "search-a"
+    assert search_of_token(KEYS, OLD_TOKEN) == "search-a"
 
 
 def test_a_token_of_a_former_key_is_good_while_that_key_is_kept() -> None:
     renewed = Keys(bytes(32), former=(KEYS.current,))
-    assert verify(renewed, TOKEN) == "search-a"
+    assert search_of_token(renewed, TOKEN) == "search-a"
     assert issue(renewed, "search-a") == issue(Keys(bytes(32)), "search-a")
     with pytest.raises(TokenRefused, match="must be signed by this installation"):
-        verify(Keys(bytes(32)), TOKEN)
+        search_of_token(Keys(bytes(32)), TOKEN)
 
 
 def test_a_token_of_another_installation_is_refused() -> None:
     with pytest.raises(TokenRefused, match="must be signed by this installation"):
-        verify(Keys(bytes(32)), TOKEN)
+        search_of_token(Keys(bytes(32)), TOKEN)
 
 
 def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
@@ -59,7 +59,7 @@ def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
     fields = json.loads(base64.urlsafe_b64decode(payload + "=="))
     forged = base64.urlsafe_b64encode(json.dumps(fields | {"search": "search-b"}).encode()).rstrip(b"=").decode()
     with pytest.raises(TokenRefused, match="must be signed by this installation"):
-        verify(KEYS, f"tj1.{forged}.{signature}")
+        search_of_token(KEYS, f"tj1.{forged}.{signature}")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_token_that_was_made_out_to_another_search_is_refused() -> None:
 )
 def test_what_is_no_token_is_refused_in_one_sentence(token: str) -> None:
     with pytest.raises(TokenRefused, match=r"^The token must [^\n]+\.$"):
-        verify(KEYS, token)
+        search_of_token(KEYS, token)
 
 
 @given(position=st.integers(0, len(TOKEN) - 1), character=st.characters(codec="ascii"))
@@ -89,13 +89,13 @@ def test_a_token_with_any_character_changed_is_refused(position: int, character:
     changed = TOKEN[:position] + character + TOKEN[position + 1 :]
     if changed != TOKEN:
         with pytest.raises(TokenRefused):
-            verify(KEYS, changed)
+            search_of_token(KEYS, changed)
 
 
 @given(token=st.text(max_size=200))
 def test_whatever_comes_is_refused_and_breaks_nothing(token: str) -> None:
     with pytest.raises(TokenRefused):
-        verify(KEYS, token)
+        search_of_token(KEYS, token)
 
 
 # --- the key --------------------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ class Border:
             state["person"] = await self._person(path, scope["method"], token, (scope.get("client") or ("",))[0])
             return MOST_PART_BYTES if _SENT.match(path) else MAX_PERSONS_BYTES
         try:
-            state["search_id"] = tokens.verify(self._keys, token)
+            state["search_id"] = tokens.search_of_token(self._keys, token)
         except tokens.TokenRefused as refusal:
             raise _Refused(401, str(refusal)) from None
         if path.startswith(_ARTIFACTS):

@@ -46,7 +46,7 @@ class Access:
 
     def __init__(self, login: Login, namespace: str | None) -> None:
         try:
-            # for whoever talks to a cluster alone: it takes a second
+            # only for those who talk to a cluster: it takes a second
             import kubernetes.client  # noqa: PLC0415
             import kubernetes.config  # noqa: PLC0415
             import kubernetes.watch  # noqa: PLC0415

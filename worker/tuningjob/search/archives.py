@@ -1,7 +1,7 @@
 """Unpacks a wheel, a zip or a tar that anybody may have made: plain files and folders below one folder, within bounds.
 
-What is no plain file (a link, a device, a pipe), has an absolute path or one with .., is there twice, or is more than was
-allowed, is refused by name. Sizes are those of the bytes that come out, whatever the archive says of itself.
+An entry that is no plain file (a link, a device, a pipe), has an absolute path or one with .., is there twice, or is more than
+was allowed, is refused by name. Sizes are those of the bytes that come out, whatever the archive says of itself.
 """
 
 import bz2
@@ -26,7 +26,7 @@ _ENCRYPTED: Final = 1
 
 
 class ArchiveRefused(Exception):
-    """What is wrong with an archive, in a sentence without its point."""
+    """The fault of an archive, as a sentence without its point."""
 
 
 class _Readable(Protocol):

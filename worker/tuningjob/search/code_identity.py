@@ -192,7 +192,7 @@ class CodeReader:
 def things_in(*values: Anything) -> Iterator[Any]:
     """The classes and functions of all that is found in estimators and their parameters.
 
-    Whatever the user's own objects raise is theirs to raise elsewhere; what refers back to itself is looked at once.
+    An exception of the user's own objects is left for them to raise elsewhere; an object that refers to itself is looked at once.
     """
     waiting, seen = list(values), dict[int, Any]()
     while waiting and len(seen) < _MOST_THINGS:

@@ -1,4 +1,4 @@
-"""What is odd about estimator and data, and no reason to refuse them: warnings, each with what to do.
+"""Oddities of estimator and data that are no reason to refuse them: warnings, each with what to do.
 
 Bounded in cost: at most 10,000 rows of the data and a few dozen candidates are looked at.
 """

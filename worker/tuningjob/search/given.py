@@ -1,4 +1,4 @@
-"""Parameters that ``spec.estimator`` gives once: whose each is, and where the manifest has it, at whatever depth."""
+"""Parameters that ``spec.estimator`` gives once: whose each is, and where the manifest has it, at any depth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

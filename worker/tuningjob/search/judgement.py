@@ -157,7 +157,7 @@ def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
 
 
 def _dummy(problem: SearchProblem, results: Results) -> ScoreToBeat | None:
-    """What guessing scores on the same splits: of whatever was measured this is the least that a model must beat.
+    """What guessing scores on the same splits: of all that was measured this is the least that a model must beat.
 
     Only where nothing but predictions is scored, because it is given no features; and where that costs next to nothing.
     """

@@ -27,7 +27,7 @@ def from_loader(data: Data) -> tuple[Any, Any]:
 
 
 def from_function(data: Data) -> tuple[Any, Any]:
-    """X and y of the user's own function. Raises ManifestRefused, whatever the function does."""
+    """X and y of the user's own function. Raises ManifestRefused if the function fails in any way."""
     path = str(data.function)
     function = load_attribute(path, _FUNCTION, kind="a function")
     if not callable(function):

@@ -1,6 +1,6 @@
 """How the candidates of a grid are best walked: those that share work one after the other.
 
-What is shared most turns fastest: parameters that a nested fit covers at once (``n_estimators`` of a forest), then the other
+The parameters that share most turn fastest: those that a nested fit covers at once (``n_estimators`` of a forest), then the other
 parameters of the final estimator, then those of the step before it, and so on to the first step. A step that is itself among
 the parameters turns more slowly than its parameters. Nothing that is exact depends on the order.
 """

@@ -23,7 +23,7 @@ from tuningjob.search.space import Maps, Space
 
 
 def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Problem]:
-    """Numbers that mean two things among the parameters that are given once, at whatever depth."""
+    """Numbers that mean two things among the parameters that are given once, at any depth."""
     for given in fixed_values(spec, estimator):
         owners = owners_of(given.owner, {}, given.name)
         if any(means_two_things(owner, given.name.rpartition("__")[2], given.literal) for owner in owners):
@@ -70,7 +70,7 @@ def owner_of(estimator: Estimator, name: str) -> Matrix:
 def _holders(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:
     """Who is asked for a nested name, and by which: the innermost on the way that has parameters.
 
-    What is further in need be no estimator: skorch hands ``module__units`` on to a module's class.
+    A value further in need be no estimator: skorch hands ``module__units`` on to a module's class.
     """
     parts = name.split("__")
     for depth in range(len(parts) - 1, 0, -1):

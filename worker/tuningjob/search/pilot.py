@@ -107,7 +107,7 @@ def _sizes(rows: int) -> list[int]:
 
 
 class _Round:
-    """What is tried, in which order, until the time is up."""
+    """The candidates to try, in this order, until the time is up."""
 
     def __init__(self, problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], trial: Trial) -> None:
         self._problem = problem

@@ -103,7 +103,7 @@ class SearchProblem:
 
     @property
     def whole(self) -> "SearchProblem":
-        """The same with all of its data, whatever its stage has of them."""
+        """The problem with all of its data, even if its stage has a part of them."""
         return replace(self, stage=None)
 
     @cached_property
@@ -193,7 +193,7 @@ class SearchProblem:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the search; each begins with its reason."""
+        """Warnings of the search; each begins with its reason."""
         return tuple(islice(self._warnings(), _MOST_WARNINGS))
 
     def _warnings(self) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tuningjob.manifest.refine import Refine, Scale
 
-# Values are written with so many digits: nobody tunes finer, and the last ones of a logarithm are the processor's own.
+# The digits of a value: no finer tuning makes sense, and the last digits of a logarithm depend on the processor.
 _DIGITS: Final = 6
 # An axis whose highest value is so many times its lowest is a logarithmic one, if nobody says otherwise.
 _LOGARITHMIC: Final = 100

@@ -101,7 +101,7 @@ class Results:
 
     @property
     def choice_told(self) -> records.Choice | None:
-        """By which rule it was chosen, for the journal; None where that is scikit-learn's own."""
+        """The rule by which it was chosen, for the journal; None if that is scikit-learn's own."""
         choice = self.choice
         if choice.is_best:
             return None
@@ -111,7 +111,7 @@ class Results:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the results; each begins with its reason."""
+        """Warnings of the results; each begins with its reason."""
         choice, total = self.choice, len(self.cv_results["params"])
         risky = int(choice.risky.sum())
         if not risky:

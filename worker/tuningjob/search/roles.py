@@ -39,7 +39,7 @@ def roles(estimators: Sequence[Estimator], X: pd.DataFrame, cv: CrossValidation)
             f"{Reason.LEFTOVER_COLUMN}: {len(odd)} of the features {'looks' if len(odd) == 1 else 'look'} as if it were none: "
             f"{told}{more}. Name the features in spec.data.features."
         )
-    # whoever has thought of how rows are related has said so, by naming more than folds
+    # an author who has thought of how rows are related has said so, by naming more than folds
     if cv.folds is not None and cv.groups is None:
         for name in rows.columns:
             yield from _related(name, rows[name])

@@ -69,7 +69,7 @@ class Appended(Sequence[Params]):
 
 
 def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> dict[str, Any]:
-    """Of each tuned parameter the default of its class. What has none, a step or a required argument, stays as it is."""
+    """The class's default of each tuned parameter. A step or a required argument has none, and stays as it is."""
     return dict(_defaults(clone(estimator), tuned))
 
 

@@ -16,7 +16,7 @@ from tuningjob.search.reasons import error_text
 @contextmanager
 def object_of(target: str) -> Iterator[Anything]:
     """What ``script.py:search`` names. The script is imported under its own name, not as ``__main__``: a class that it
-    defines can then be imported by whoever runs the manifest beside it. Raises ManifestRefused.
+    defines can then be imported by a run of the manifest beside it. Raises ManifestRefused.
     """
     file, _, name = target.rpartition(":")
     path = Path(file)

@@ -51,7 +51,7 @@ class Selection:
 def choose(select: Select | None, metric: str, table: Table) -> Selection:
     """The answer by the manifest's rule; ``metric`` is the deciding one, as its columns are called.
 
-    Of equal candidates it is the first. Where nothing has a mean, it is scikit-learn's best whatever the rule.
+    Of equal candidates it is the first. If no candidate has a mean, it is scikit-learn's best under every rule.
     """
     best = first_ranked(metric, table)
     gaps = gaps_of(table, metric)

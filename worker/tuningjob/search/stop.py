@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# A pod gets 30 seconds between SIGTERM and SIGKILL: so long finished cells are still offered to a service that does not answer.
+# A pod gets 30 seconds between SIGTERM and SIGKILL: meanwhile finished cells are still offered to a service that does not answer.
 GRACE_SECONDS: Final = 20.0
 _NAP_SECONDS: Final = 0.5
 # A worker that is asked to stop has no time for long pauses between two attempts.

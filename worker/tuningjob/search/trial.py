@@ -171,7 +171,7 @@ class Trial:
         self._processes: Processes[_Task, MeasuredFit] = Processes(self._work, 1)
 
     def close(self) -> None:
-        """End the process now, whatever it is at."""
+        """End the process at once, in the middle of its work."""
         self._processes.close()
 
     @property
@@ -250,7 +250,7 @@ class Trial:
 
 
 def _own_bytes() -> int:
-    """What this process has had for itself at the most: what it shares with nobody, and how much it once had more than now."""
+    """The most memory that this process has had for itself: its private memory now, and how much more it once had."""
     status = numbers_of("/proc/self/status")
     rollup = numbers_of("/proc/self/smaps_rollup")
     own = rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)

@@ -1,4 +1,4 @@
-"""What ``spec.data.url`` or ``spec.code.url`` names: streamed once from a web server or a bucket to the disk of whoever reads it.
+"""The file of ``spec.data.url`` or ``spec.code.url``, streamed once from a web server or a bucket to the reader's disk.
 
 Its SHA-256 is made on the way. Nothing is followed out of https, nothing is unpacked, and bytes, tries and time have bounds.
 """
@@ -121,7 +121,7 @@ def _from_web(remote: Remote, path: Path, room: int) -> str:
     """The SHA-256 of what was written to ``path``."""
     deadline = time.monotonic() + _SECONDS
     tried: list[str] = []
-    # as it is: whoever unpacks what a server packs for the way has other bytes than the digest is of
+    # as it is: a client that unpacks what a server packs for the way has other bytes than the digest is of
     headers = {"Accept-Encoding": "identity", "User-Agent": "tuningjob"}
     with httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client:
         for wait in (*_WAITS, None):

@@ -62,7 +62,7 @@ def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
     """Python values for ``estimator.set_params(**…)`` from parameters as JSON: of best_params.json, the audit, or the HTTP API.
 
     Estimators that the parameters name are imported and made, exactly as those of a manifest are. Of other classes only
-    scikit-learn's are: whoever wrote the JSON must not be able to call whatever is installed. Raises ManifestRefused for what no
+    scikit-learn's are: the JSON must not be able to call all that is installed. Raises ManifestRefused for what no
     manifest could say.
     """
     given = parse_params(params, "params")
@@ -132,7 +132,7 @@ def function_path(function: Anything) -> str | None:
 
 
 def attribute_of(owner: object, name: str) -> Anything:
-    """An attribute, whatever the user's own code does; None without it."""
+    """An attribute; None without it, or if the user's own code fails."""
     try:
         return getattr(owner, name, None)
     except Exception:  # noqa: BLE001  a module's own __getattr__

@@ -16,7 +16,7 @@ _MOST_TICKS: Final = 6
 
 @dataclass(frozen=True)
 class FigureTable:
-    """A table: the numbers of a figure, for whoever does not see it."""
+    """A table: the numbers of a figure, for readers who do not see it."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
