@@ -95,10 +95,10 @@ class _SharedWork:
 
     def __getattr__(self, name: str) -> Anything:
         """``best_estimator_`` of a search that was fitted elsewhere is fetched when it is first asked for."""
-        if name != "best_estimator_" or FETCH_BEST not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.best_estimator_ = vars(self)[FETCH_BEST]()
-        return self.best_estimator_
+        if name == "best_estimator_" and FETCH_BEST in vars(self):
+            self.best_estimator_ = vars(self)[FETCH_BEST]()
+            return self.best_estimator_
+        return super().__getattribute__(name)  # again: the error of a property is the one that it raised
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the way to a cluster: a model that was not fetched before a copy is not in it."""
