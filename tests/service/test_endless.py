@@ -333,7 +333,7 @@ def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
 ) -> None:
     tight = RequestRoom(max_bytes=0, patience_seconds=0.05)
     service.stop()
-    monkeypatch.setattr("tuningjob_operator.service.app.Room", lambda: tight)
+    monkeypatch.setattr("tuningjob_operator.service.app.RequestRoom", lambda: tight)
     service.start()
     slept: list[float] = []
 
