@@ -212,6 +212,7 @@ def grids(draw: st.DrawFn, space: Space, prefix: str = "", most: int = 3) -> Spa
 
 def _foreign() -> Any:
     # seconds of imports, which the fast suite does without
+    importlib.import_module("tests.lone_catboost")
     return importlib.import_module("tests.engine.foreign")
 
 

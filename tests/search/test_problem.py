@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,7 @@ def test_a_name_that_goes_to_a_class_inside_an_estimator_is_for_the_estimator_to
 
 @pytest.mark.parametrize("library", ["lightgbm.LGBMClassifier", "catboost.CatBoostClassifier"])
 def test_parameters_of_real_libraries_that_nobody_lists_are_taken(library: str, iris_forest: dict[str, Any]) -> None:
+    import_module("tests.lone_catboost")
     params = {"lightgbm": {"verbose": -1}, "catboost": {"verbose": 0, "iterations": 5}}[library.partition(".")[0]]
     iris_forest["spec"]["estimator"] = {"class": library, "params": params}
     iris_forest["spec"]["search"]["grid"]["parameters"] = {"max_bin": [31, 255], "learning_rate": [0.1]}
