@@ -52,3 +52,16 @@ def test_every_path_that_a_page_names_is_there() -> None:
     ]
     assert len(named) > 10
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = {
+        (path, test) for page in PAGES for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", page.read_text())
+    }
+    assert len(named) > 40
+    gone = [
+        f"{path}::{test}"
+        for path, test in sorted(named)
+        if not (ROOT / path).exists() or f"def {test}(" not in (ROOT / path).read_text()
+    ]
+    assert gone == []
