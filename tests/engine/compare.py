@@ -48,7 +48,8 @@ def assert_same_search(
         return ours
     if isinstance(theirs, Exception):
         assert type(ours) is type(theirs), f"{ours!r} is not {theirs!r}"
-        assert _first_line(ours) == _first_line(theirs)
+        # which of the calls in a recursion without end meets the limit, and says so, is a matter of the stack below it
+        assert isinstance(theirs, RecursionError) or _first_line(ours) == _first_line(theirs)
         return ours
     if isinstance(ours, Exception):
         raise ours

@@ -79,6 +79,9 @@ try:
     from sklearn.metrics._scorer import _MultimetricScorer as MultimetricScorer
     from sklearn.metrics._scorer import _PassthroughScorer as PassthroughScorer
     from sklearn.metrics._scorer import _Scorer as Scorer
+
+    # public only after `from sklearn.experimental import enable_halving_search_cv`, which changes sklearn for the whole process
+    from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
     from sklearn.model_selection._validation import _fit_and_score as fit_and_score
     from sklearn.model_selection._validation import _score as score
     from sklearn.pipeline import _fit_transform_one as fit_transform_one
@@ -102,6 +105,8 @@ except ImportError as error:
 
 __all__ = [
     "BaseComposition",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
     "Interval",
     "InvalidParameterError",
     "MultimetricScorer",

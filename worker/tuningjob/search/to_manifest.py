@@ -14,12 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
-from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
 from tuningjob.engine.search_cv import GridSearchCV as SharedGridSearchCV
 from tuningjob.engine.search_cv import RandomizedSearchCV as SharedRandomizedSearchCV
-from tuningjob.engine.sklearn_private import metric_arguments, metric_of, response_methods, sign_of
+from tuningjob.engine.sklearn_private import (
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+    metric_arguments,
+    metric_of,
+    response_methods,
+    sign_of,
+)
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.canonical import canonical
 from tuningjob.manifest.halving import EXHAUST, SAMPLES
