@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,10 @@ def chromium(profile: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
+class PageLeft(Exception):
+    """The page that was asked gave way to another one before it answered."""
+
+
 @dataclass
 class Page:
     """A page of the browser. ``requests`` are the addresses that it asked for, ``complaints`` what its console said."""
@@ -74,6 +78,8 @@ class Page:
         while True:
             message = await self._next()
             if message.get("id") == self._number:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise PageLeft(message)
                 assert "error" not in message, message
                 result: dict[str, Any] = message["result"]
                 return result
@@ -114,9 +120,10 @@ class Page:
         """Wait until an expression is true; of a page that is about to give way to another it is not yet."""
         until = time.monotonic() + seconds
         while True:
-            found = await self.send("Runtime.evaluate", expression=f"Boolean({script})", returnByValue=True)
-            if found["result"].get("value") is True:
-                return
+            with suppress(PageLeft):
+                found = await self.send("Runtime.evaluate", expression=f"Boolean({script})", returnByValue=True)
+                if found["result"].get("value") is True:
+                    return
             assert time.monotonic() < until, f"not seen: {script}; but {await self.run('document.body.innerText')}"
             await asyncio.sleep(0.1)
 
