@@ -116,6 +116,11 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    async def leave(self, script: str) -> None:
+        """Run what makes the page give way to another one, perhaps before it has answered."""
+        with suppress(PageLeft):
+            await self.run(script)
+
     async def sees(self, script: str, *, seconds: float = 60) -> None:
         """Wait until an expression is true; of a page that is about to give way to another it is not yet."""
         until = time.monotonic() + seconds

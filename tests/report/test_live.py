@@ -103,7 +103,7 @@ async def click(page: Page, words: str, *, tag: str = "a") -> None:
     script = (
         f"[...document.querySelectorAll({tag!r})].find(each => each.textContent.trim().startsWith({words!r})).click()"
     )
-    await page.run(script)
+    await page.leave(script)
 
 
 async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium: str, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium:
                 await has_no_barrier(page, "laptop")
                 await click(page, "watched, version 1")
                 await page.sees("document.querySelector('#bless-why')")
-                await page.run(
+                await page.leave(
                     "document.querySelector('#bless-why').value = 'seen to be good'; document.querySelector('form').requestSubmit()"
                 )
                 await page.sees("document.body.innerText.includes('seen to be good')")
@@ -194,13 +194,13 @@ async def test_a_namespace_is_watched_through_the_service_which_is_restarted_and
                 await click(page, "forest, version 2")
                 await page.sees("document.querySelector('#bless-why')")
                 for version in ("1", "2"):
-                    await page.run(
+                    await page.leave(
                         f"document.querySelector('#bless-version').value = '{version}'; document.querySelector('#bless-why').value = {HOSTILE!r}; document.querySelector('form').requestSubmit()"
                     )
                     await page.sees(
                         f"[...document.querySelectorAll('tbody tr')].some(row => row.children[0].textContent === '{version}' && row.children[1].textContent === 'in use')"
                     )
-                await page.run(
+                await page.leave(
                     "document.querySelector('#rollback-why').value = 'worse'; document.querySelectorAll('form')[1].requestSubmit()"
                 )
                 await page.sees("document.body.innerText.includes('worse')")
@@ -208,7 +208,7 @@ async def test_a_namespace_is_watched_through_the_service_which_is_restarted_and
                 assert [each.who for each in service.journal.audit.blessings(namespace="team", model_key="forest")] == [
                     "ada"
                 ] * 3
-                await page.run("document.querySelector('#before').form.requestSubmit()")
+                await page.leave("document.querySelector('#before').form.requestSubmit()")
                 await page.sees("document.body.innerText.includes('params.')")
                 await has_no_barrier(page, "model")
             assert page.complaints == []
