@@ -214,7 +214,9 @@ class HostileTenant:
         self.ask(attack.method, f"/v1/namespaces/{namespace}{tail}", self._person, body)
 
     def _path(self, template: str, namespace: str) -> str:
-        return template.format(namespace=namespace, key=self._victims_key, version=1, name="model.joblib")
+        return template.format(
+            namespace=namespace, key=self._victims_key, version=1, name="model.joblib", sha256="0" * 64
+        )
 
     def every_way(self) -> Iterator[tuple[str, str, str]]:
         """Method, path and token of each way to something of the victim's."""
