@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-import yaml
 
 from benchmarks.fleet import OPERATOR_PYTHON
-from tests.operator.process import LIMIT_BYTES, OperatorProcess, running
+from tests.operator.process import LIMIT_BYTES, OperatorProcess, prepare, running
 from tests.servers import apiserver
 from tests.servers.apiserver import ADMIN, ApiServer
 
@@ -80,28 +79,6 @@ def create(
     all_numbers = list(shared)
     with ThreadPoolExecutor(_CLIENTS) as pool:
         list(pool.map(work, [iter(all_numbers[first::_CLIENTS]) for first in range(_CLIENTS)]))
-
-
-def prepare(server: ApiServer, *, namespaces: Iterable[str] = _NAMESPACES) -> None:
-    """The CRD, the operator's rights, the namespaces."""
-    crd = yaml.safe_load((_ROOT / "crds" / "tuningjobs.yaml").read_text())
-    server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
-    binding = {"metadata": {"name": "operator"}, "roleRef": role, "subjects": [subject]}
-    server.create_object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-    for namespace in namespaces:
-        server.create_object("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            server.call("GET", "/apis/tuningjob.dev/v1alpha1/tuningjobs")
-        except apiserver.Refused:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
 
 
 def starts(process: OperatorProcess) -> int:
@@ -162,7 +139,7 @@ def main(date: str, most: int) -> None:
         raise click.ClickException("the operator's own environment is not there: make bench-operator makes it")
     found: list[Found] = []
     with apiserver.running("operator") as server, tempfile.TemporaryDirectory() as folder:
-        prepare(server)
+        prepare(server, *_NAMESPACES)
         for before, many in itertools.pairwise((0, *(step for step in _STEPS if step <= most))):
             create(server, range(before, many))
             found.append(measure(server, Path(folder), many))

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.servers.apiserver import ApiServer
+import yaml
+
+from tests.servers.apiserver import ApiServer, Refused
 from tests.servers.ports import free_port
+from tests.waiting import wait_for
 
 LIMIT_BYTES: Final = 256 * 2**20  # of the chart's operator.resources.memory
+_ROOT: Final = Path(__file__).parents[2]
 _CGROUPS: Final = Path("/sys/fs/cgroup/memory")
 
 
@@ -99,6 +103,26 @@ class OperatorProcess:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+
+
+def prepare(server: ApiServer, *namespaces: str) -> None:
+    """The CRD, all rights for the user ``operator``, and these namespaces; returns when TuningJobs are taken."""
+    crd = yaml.safe_load((_ROOT / "crds" / "tuningjobs.yaml").read_text())
+    server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
+    binding = {"metadata": {"name": "operator"}, "roleRef": role, "subjects": [subject]}
+    server.create_object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    for namespace in namespaces:
+        server.create_object("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    wait_for(lambda: _takes_tuningjobs(server), seconds=30)
+
+
+def _takes_tuningjobs(server: ApiServer) -> bool:
+    with contextlib.suppress(Refused):
+        server.call("GET", "/apis/tuningjob.dev/v1alpha1/tuningjobs")
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.operator.process import OperatorProcess, running
+from tests.operator.process import OperatorProcess, prepare, running
 from tests.operator.world import manifest
 from tests.servers import apiserver
 from tests.servers.apiserver import ADMIN, ApiServer, Refused
@@ -46,15 +45,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     with apiserver.running("operator") as found:
-        crd = yaml.safe_load((ROOT / "crds" / "tuningjobs.yaml").read_text())
-        found.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
-        binding = {"metadata": {"name": "operator"}, "roleRef": role, "subjects": [subject]}
-        found.create_object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-        for namespace in (EVIL, GOOD):
-            found.create_object("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        wait_for(lambda: takes_tuningjobs(found), seconds=30)
+        prepare(found, EVIL, GOOD)
         yield found
 
 
@@ -63,13 +54,6 @@ def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with running(server, tmp_path_factory.mktemp("operator"), "operator") as process:
         wait_for(process.is_healthy, seconds=60)
         yield process
-
-
-def takes_tuningjobs(server: ApiServer) -> bool:
-    with contextlib.suppress(Refused):
-        server.call("GET", TUNINGJOBS.format(GOOD))
-        return True
-    return False
 
 
 def named(name: str, namespace: str, **spec: Any) -> Body:

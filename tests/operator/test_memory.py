@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory import create, prepare
-from tests.operator.process import OperatorProcess, running
+from benchmarks.memory import create
+from tests.operator.process import OperatorProcess, prepare, running
 from tests.servers import apiserver
 from tests.waiting import wait_for
 
@@ -30,7 +30,7 @@ def life(process: OperatorProcess, *, beyond: int) -> int:
 
 def test_the_operator_needs_no_more_memory_for_many_more_tuningjobs_than_it_looks_after(tmp_path: Path) -> None:
     with apiserver.running("operator") as server:
-        prepare(server, namespaces=("evil",))
+        prepare(server, "evil")
         create(server, range(10), namespaces=("evil",), kib=7)
         with running(server, tmp_path, "operator", **LIMITS) as process:
             few = life(process, beyond=0)

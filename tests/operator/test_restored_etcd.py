@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from tests.operator.process import OperatorProcess, running
+from tests.operator.process import OperatorProcess, prepare, running
 from tests.operator.world import manifest
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer, Refused
@@ -30,13 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
     with apiserver.running("operator") as found:
-        crd = yaml.safe_load((ROOT / "crds" / "tuningjobs.yaml").read_text())
-        found.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}
-        binding = {"metadata": {"name": "operator"}, "roleRef": role, "subjects": [subject]}
-        found.create_object("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-        wait_for(lambda: found_at(found, TUNINGJOBS) is not None, seconds=30)
+        prepare(found)
         yield found
 
 
