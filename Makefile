@@ -44,7 +44,7 @@ test-fast: venv ## the tests of about a minute: without the cluster's and the sl
 
 .PHONY: test
 test: venv cluster-debian ## all tests, those on the real two-node cluster included
-	$(PY) -m tests.parts --deps --at-once 2 $(PARTS) cluster engine local journal search "service pod" "operator manifest" -- --durations=10
+	$(PY) -m tests.parts --deps --again --at-once 2 $(PARTS) cluster engine local journal search "service pod" "operator manifest" -- --durations=10
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)

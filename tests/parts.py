@@ -9,10 +9,16 @@ With ``--deps``, what the test cluster and the servers of ``tests/servers`` need
 because that takes a quarter of an hour on a new machine; the others begin when it is there.
 
 Each part's output goes to ``build/tests/NAME.log``, and is printed whole, at its end, if the part failed.
+
+With ``--again``, a few tests that failed are run once more when nothing runs beside them. Many tests wait a bounded time for real
+servers, and on two busy cores a bound can pass without a fault. A test that fails by itself, too, is a failure; one that passes is
+named at the end, so that its bound is mended.
 """
 
 import argparse
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +39,9 @@ WITHOUT_DEPS: Final = frozenset({"engine", "journal", "local", "search"})
 # What there is already is found in so many seconds, and then the parts begin in their order.
 _A_MOMENT: Final = 10
 _NOTHING_COLLECTED: Final = 5
+_TESTS_FAILED: Final = 1
+# More failures than these are no matter of a busy machine.
+_MOST_AGAIN: Final = 12
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,26 @@ def parts(tests: Path, named: Sequence[str]) -> dict[str, list[Path]]:
     return {**found, **({OTHERS: others} if others else {})}
 
 
-def commands(chosen: Mapping[str, Sequence[Path]], options: Sequence[str] = ()) -> dict[str, Sequence[str]]:
-    """The pytest that runs each part."""
-    pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
-    return {name: (*pytest, *map(str, paths)) for name, paths in chosen.items()}
+def commands(
+    chosen: Mapping[str, Sequence[Path]], options: Sequence[str] = (), *, logs: Path = LOGS
+) -> dict[str, Sequence[str]]:
+    """The pytest that runs each part, and keeps the names of what failed in a folder of the part's own below ``logs``."""
+    pytest = (sys.executable, "-m", "pytest", "-q", *options)
+    return {
+        name: (*pytest, "-o", f"cache_dir={_cache(logs, name)}", *map(str, paths)) for name, paths in chosen.items()
+    }
+
+
+def _cache(logs: Path, name: str) -> Path:
+    return logs / f"{name.replace(' ', '-')}.cache"
+
+
+def failed_tests(logs: Path, name: str) -> list[str]:
+    """The tests of a part that failed in its last run, as pytest names them."""
+    try:
+        return sorted(json.loads((_cache(logs, name) / "v" / "cache" / "lastfailed").read_text()))
+    except FileNotFoundError:
+        return []
 
 
 class Runner:
@@ -114,13 +139,17 @@ def run(
     deps: Sequence[str] = (),
     without_deps: Collection[str] = WITHOUT_DEPS,
     within: float | None = None,
+    again: bool = False,
     logs: Path = LOGS,
 ) -> int:
     """Run the parts, so many at once and besides ``deps``; returns an exit code, 1 if one of them failed or did not run.
 
     ``commands``: by the name of a part. ``within``: seconds after which those that still run are ended, and their output shown.
+    ``again``: whether a few tests that failed are run once more, with nothing beside them, and count as that run says.
     """
     logs.mkdir(parents=True, exist_ok=True)
+    for name in commands:
+        shutil.rmtree(_cache(logs, name), ignore_errors=True)
     runner = Runner(logs)
     before = {number: signal.signal(number, lambda *_: runner.end()) for number in (signal.SIGINT, signal.SIGTERM)}
     alarm = None if within is None else threading.Timer(within, runner.end)
@@ -129,6 +158,7 @@ def run(
         if alarm is not None:
             alarm.start()
         ended = _run_all(runner, commands, at_once, deps, without_deps)
+        passed = _run_failed_again(runner, commands, ended, logs) if again else []
     finally:
         if alarm is not None:
             alarm.cancel()
@@ -136,6 +166,8 @@ def run(
             signal.signal(number, handler)
     bad = [name for name in commands if (end := ended.get(name)) is None or not end.is_well]
     verdict = f"FAILED: {', '.join(bad)}" if bad else "all well"
+    for test in passed:
+        say(f"failed beside others, passed by itself: {test}")
     say(f"{len(commands)} parts in {time.monotonic() - began:.0f} s, {verdict}")
     return 1 if bad else 0
 
@@ -168,6 +200,24 @@ def _run_all(
     return ended
 
 
+def _run_failed_again(
+    runner: Runner, commands: Mapping[str, Sequence[str]], ended: dict[str, Ended | None], logs: Path
+) -> list[str]:
+    """Replace in ``ended`` the end of each part in which tests failed by that of these tests alone; returns those that passed now."""
+    failed = {
+        name: failed_tests(logs, name)
+        for name, end in ended.items()
+        if end is not None and end.exit_code == _TESTS_FAILED
+    }
+    if sum(map(len, failed.values())) > _MOST_AGAIN:
+        return []
+    for name in failed:
+        # of no failure that it knows (a module that cannot be imported), pytest would run all tests
+        only = ("--last-failed", "--last-failed-no-failures=none")
+        ended[name] = runner.run(f"{name} again", (*commands[name], *only))
+    return [test for name, tests in failed.items() for test in tests if test not in failed_tests(logs, name)]
+
+
 def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -178,6 +228,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes at a time (2)")
     parser.add_argument("--deps", action="store_true", help="build what the cluster and the servers need, meanwhile")
     parser.add_argument("--within", type=float, metavar="SECONDS", help="end what still runs then, and show its output")
+    parser.add_argument("--again", action="store_true", help="run a few tests that failed once more, by themselves")
     parser.add_argument("parts", nargs="*", metavar="PART", help="folders of tests/ that one process runs")
     # argparse would take what comes after -- for parts
     own, options = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, ())
@@ -187,6 +238,7 @@ def main(words: Sequence[str]) -> int:
         at_once=arguments.at_once,
         deps=DEPS if arguments.deps else (),
         within=arguments.within,
+        again=arguments.again,
     )
 
 

@@ -45,7 +45,7 @@ def test_a_folder_that_no_part_names_is_in_the_last_one(folder: Path) -> None:
 def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(commands(parts(folder, ["bad", "good"]), ["-m", "not slow"]), at_once=2, logs=folder / "logs")
+    code = run(commands(parts(folder, ["bad", "good"]), ["-m", "not slow"], logs=folder / "logs"), at_once=2, logs=folder / "logs")
     told = capfd.readouterr().out
     assert code == 1
     assert "AssertionError: assert 'this' == 'that'" in told
@@ -58,7 +58,7 @@ def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
 @pytest.mark.slow
 def test_parts_that_pass_or_are_left_empty_are_well(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chosen = {"good": [folder / "good"], "slow": [folder / "slow"]}
-    assert run(commands(chosen, ["-m", "not slow"]), at_once=1, logs=folder / "logs") == 0
+    assert run(commands(chosen, ["-m", "not slow"], logs=folder / "logs"), at_once=1, logs=folder / "logs") == 0
     assert capfd.readouterr().out.splitlines()[-1].endswith("all well")
 
 
@@ -74,7 +74,7 @@ import sys
 from pathlib import Path
 from tests.parts import commands, run
 folder = Path({str(folder)!r})
-chosen = commands({{"good": [folder / "good"], "bad": [folder / "bad"]}})
+chosen = commands({{"good": [folder / "good"], "bad": [folder / "bad"]}}, logs=folder / "logs")
 sys.exit(run(chosen, at_once=1, logs=folder / "logs"))
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
@@ -86,6 +86,54 @@ sys.exit(run(chosen, at_once=1, logs=folder / "logs"))
     assert process.wait(60) == 1
     assert (folder / "ended").exists()
     assert not (folder / "logs" / "bad.log").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_test_that_fails_only_beside_others_is_well_and_named_and_no_other_is_run_again(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = folder / "ran"
+    (folder / "good" / "test_good.py").write_text(
+        "import pathlib\n"
+        f"ran = pathlib.Path({str(ran)!r})\n"
+        "def note(name):\n    with ran.open('a') as file: file.write(name + '\\n')\n"
+        "def test_steady(): note('steady')\n"
+        "def test_hasty():\n    note('hasty')\n    assert ran.read_text().count('hasty') == 2\n"
+    )
+    logs = folder / "logs"
+    chosen = commands({"good": [folder / "good"]}, logs=logs)
+    assert run(chosen, at_once=1, again=True, logs=logs) == 0
+    assert sorted(ran.read_text().split()) == ["hasty", "hasty", "steady"]
+    told = capfd.readouterr().out
+    assert "failed beside others, passed by itself: " in told
+    assert "test_hasty" in told.splitlines()[-2]
+    assert told.splitlines()[-1].endswith("all well")
+
+
+@pytest.mark.slow
+def test_a_test_that_fails_by_itself_too_is_a_failure(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logs = folder / "logs"
+    assert run(commands({"bad": [folder / "bad"]}, logs=logs), at_once=1, again=True, logs=logs) == 1
+    told = capfd.readouterr().out
+    assert "FAILED bad again: 1 failed" in told
+    assert "passed by itself" not in told
+
+
+@pytest.mark.slow
+def test_a_part_in_which_much_fails_is_not_run_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad" / "test_bad.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('n', range(13))\ndef test_it(n): assert False"
+    )
+    logs = folder / "logs"
+    assert run(commands({"bad": [folder / "bad"]}, logs=logs), at_once=1, again=True, logs=logs) == 1
+    assert "bad again" not in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_module_that_cannot_be_imported_stays_a_failure(folder: Path) -> None:
+    (folder / "bad" / "test_bad.py").write_text("import nothing_of_this_name")
+    logs = folder / "logs"
+    assert run(commands({"bad": [folder / "bad"]}, logs=logs), at_once=1, again=True, logs=logs) == 1
 
 
 PYTHON = (sys.executable, "-c")
