@@ -169,8 +169,9 @@ class Scene:
     # --- the operator's own account, which ends with its process
 
     def start(self) -> None:
-        """The one that works first, so that the others stand by."""
-        self.operator.start()
+        """Those that do not run, the one that works first, so that the others stand by."""
+        if not self.operator.runs:
+            self.operator.start()
         wait_for("the operator to lead", lambda: _leads(self.operator), seconds=120)
         for replica in self.replicas:
             if not replica.runs:
