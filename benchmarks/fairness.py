@@ -43,7 +43,7 @@ class Row:
 
 
 def quiet(service: Service, search: str, seconds: float, told: "SimpleQueue[Load]") -> None:
-    """One pod, as most are: what it waits for is not itself."""
+    """One pod, as most are: it waits for others."""
     load = Load()
     reporter = Reporter(service, search, 0, until=0, load=load)
     reporter.report(reporter.claim()[:64])

@@ -139,7 +139,7 @@ class Reporter:
                     break
 
     def run_calmly(self) -> None:
-        """As a worker whose fits take their time: what a request waits for is then the service, and not the queue."""
+        """As a worker whose fits take their time: a request then waits for the service, not in the queue."""
         time.sleep(_CALM_SECONDS * self._index / _REPORTERS)
         self.report(self.claim()[:_BATCH])
         # the first ones, of connections and processes that have just begun, are a number of their own

@@ -135,7 +135,7 @@ class Scene:
             self.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
 
     def say(self, text: str) -> None:
-        """Progress, for whoever watches."""
+        """Print progress, with the seconds since the start."""
         console.print(f"{time.monotonic() - self._started:6.1f} s  {text}")
 
     def workers(self) -> Workers:

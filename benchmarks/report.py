@@ -98,7 +98,7 @@ def terminal_table(rows: Sequence[Row]) -> Table:
 
 
 def summary_lines(rows: Sequence[Row], *, missing: Sequence[str]) -> list[str]:
-    """The ratio's means and minimum, and what failed or differed or is not there."""
+    """The ratio's means and minimum, and each workload that failed, differed or is missing."""
     ratios = {row.workload.name: ratio for row in rows if (ratio := row.ratio) is not None}
     first_14 = [
         ratios[row.workload.name] for row in rows if row.workload.is_of_the_first_14 and row.workload.name in ratios

@@ -45,7 +45,11 @@ def test_a_folder_that_no_part_names_is_in_the_last_one(folder: Path) -> None:
 def test_a_part_that_fails_is_shown_whole_and_the_others_in_a_line(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(commands(parts(folder, ["bad", "good"]), ["-m", "not slow"], logs=folder / "logs"), at_once=2, logs=folder / "logs")
+    code = run(
+        commands(parts(folder, ["bad", "good"]), ["-m", "not slow"], logs=folder / "logs"),
+        at_once=2,
+        logs=folder / "logs",
+    )
     told = capfd.readouterr().out
     assert code == 1
     assert "AssertionError: assert 'this' == 'that'" in told

@@ -77,7 +77,7 @@ class Kube:
         return json.loads(text)
 
     def delete(self, namespace: str, name: str) -> None:
-        """A TuningJob and what was made for it: there is no garbage collector here."""
+        """A TuningJob and its dependents, because there is no garbage collector here."""
         self.ask("DELETE", f"{TUNINGJOBS.format(namespace)}/{name}")
         self.ask("DELETE", f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}?propagationPolicy=Background")
         selected = f"labelSelector=tuningjob.dev%2Fname%3D{name}"

@@ -202,7 +202,7 @@ def look_at_everything(mallory: HostileTenant, witness: Witness) -> None:
 
 
 def tell(stage: Stage, witness: Witness, seen: dict[str, Seen], took: float) -> None:
-    """What was measured, for whoever runs it with -s."""
+    """Print the measurements; pytest shows them with -s."""
     print(f"\n{witness.tally}\n{witness.inputs} inputs in {took:.0f} s, load {witness.busiest:.1f} ({stages.PYTHON})")
     for phase, each in seen.items():
         claims, twins = each.claims, each.twins_claims
@@ -225,7 +225,7 @@ def assert_unharmed(stage: Stage, witness: Witness) -> None:
         assert container.exit_code is None, f"{container.log[-3_000:]}\n{witness.account}"
         assert container.group.killed == 0
         assert errors_in(container.log) == []
-    # those of whoever did not wait for an answer, too
+    # also the answers that nobody waited for
     told = re.findall(
         r'tuningjob_http_requests?_total\{[^}]*status="(5\d\d)"', fetched(f"{stage.url}/metrics").decode()
     )
@@ -243,7 +243,7 @@ def assert_served(witness: Witness, seen: dict[str, Seen]) -> None:
 
 
 def assert_equal_to_scikit_learn(stage: Stage, seen: dict[str, Seen], secret: str) -> None:
-    """Each search of the storm, and what the audit says of it to the one whose it is."""
+    """Each search of the storm, and the audit's row of it as its owner reads it."""
     searches = [search for each in seen.values() for search in each.searches]
     assert seen["storm"].searches, "no search ended in the storm"
     assert {phase for _, _, phase in searches} == {"Complete"}

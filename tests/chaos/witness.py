@@ -60,7 +60,7 @@ class Witness:
         self.read_nothing_of_the_victims(what, text)
 
     def heard_of_kubernetes(self, what: str, status: int, text: bytes) -> None:
-        """An answer of the API server, which is nobody's of ours; what the operator has written there is."""
+        """Judge an answer of the API server. Only the part that the operator wrote is ours."""
         self.statuses[f"kubernetes {status}"] += 1
         self.read_nothing_of_the_victims(what, text)
 

@@ -1,4 +1,4 @@
-"""From a Python process with only a kubeconfig: what is given to `fit` is sent, pods search, and what comes back is scikit-learn's."""
+"""From a Python process with only a kubeconfig: `fit` sends X and y, pods search, and the results are scikit-learn's."""
 
 import json
 import os

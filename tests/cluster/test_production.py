@@ -68,7 +68,7 @@ class Production:
     authority: Path
 
     def install(self, *settings: str) -> None:
-        """Upgrade the release to it, and to what else is set."""
+        """Upgrade the release to it and to the other values that are set."""
         chart.install(
             self.cluster,
             f"databaseSecret={DATABASE}",
@@ -156,7 +156,7 @@ def test_a_search_outlives_its_database_its_bucket_and_its_service(
     ]
     assert {name.rpartition("/")[2] for name in production.bucket.objects()} >= {"model.joblib", "search.joblib"}
 
-    # what was stored is what is handed out, over TLS, to whoever knows the authority
+    # the service hands out the stored bytes, over TLS, to a client that knows the authority
     with port_forward(jobs.cluster, release) as server:
         alice = person(jobs.cluster, jobs.namespace, "alice", role="edit", server=server)
         untrusting = alice.runs("history", "forest", cwd=tmp_path)

@@ -226,7 +226,7 @@ def test_pods_find_what_is_found_by_hand(name: str, asked: Asked) -> None:
 
 
 def by_hand(name: str, folder: Path, found: pd.DataFrame) -> tuple[Any, sixty.Hand]:
-    """scikit-learn's search; what is refined is held to a grid search of all its candidates."""
+    """scikit-learn's search. A refined one is held to a grid search of all its candidates."""
     hand = SEARCHES[name][1](folder)
     if name == "refined":
         assert found["round"].max() > 0

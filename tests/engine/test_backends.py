@@ -41,7 +41,7 @@ grid = {"scale__with_mean": [True, False], "model__C": [0.1, 1.0]}
 
 
 class Troublesome(ClassifierMixin, BaseEstimator):
-    """Does to its process what it is told."""
+    """Harms its process as its parameter says."""
 
     def __init__(self, trouble: Callable[[], object] | None = None, level: int = 0) -> None:
         self.trouble = trouble

@@ -1,4 +1,4 @@
-"""The engine in processes: what fails, what takes too long, what is killed."""
+"""The engine in processes: fits that fail, take too long or are killed."""
 
 import math
 import os

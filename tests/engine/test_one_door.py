@@ -1,4 +1,4 @@
-"""Private names of scikit-learn and of what it stands on are used in one module, and what they are is checked there by their version."""
+"""Private names of scikit-learn and of its dependencies are used in one module, which checks their versions."""
 
 import ast
 import json

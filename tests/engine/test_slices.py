@@ -226,7 +226,7 @@ def resident_bytes(array: Array) -> int:
 
 
 class Child:
-    """A forked process that does what it is told, step by step."""
+    """A forked process that takes orders, step by step."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         (steps_in, self._go), (self._answers, answers) = os.pipe(), os.pipe()

@@ -26,7 +26,7 @@ X, y = (data[::3] for data in load_iris(return_X_y=True))
 
 
 class Constant(ClassifierMixin, BaseEstimator):
-    """Predicts one class, whatever else it is given."""
+    """Predicts one class and ignores every other argument."""
 
     def __init__(self, label: int = 0, what: Any = None) -> None:
         self.label = label

@@ -1,4 +1,4 @@
-"""Searches, results and answers for tests: what is not said is ordinary."""
+"""Searches, results and answers for tests, with ordinary defaults."""
 
 import datetime as dt
 from dataclasses import dataclass, field

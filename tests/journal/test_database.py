@@ -456,7 +456,7 @@ T = TypeVar("T")
 
 
 class Load:
-    """Pods that claim and report until nothing is left, as workers do: what fails is tried again."""
+    """Pods that claim and report until nothing is left, as workers do. A failed call is tried again."""
 
     def __init__(self, journal: SqlJournal, pods: int) -> None:
         self._journal = journal

@@ -1,4 +1,4 @@
-"""A pod that died with its node has died of no cell: what was counted is taken back, and what was not never will be."""
+"""A pod that died with its node died of no cell: its death is taken back if it was counted, and else never counted."""
 
 import pytest
 

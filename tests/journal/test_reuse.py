@@ -1,4 +1,4 @@
-"""No cell is fitted twice, even across searches: what has the same identity in a namespace is taken over."""
+"""No cell is fitted twice, even across searches: a result with the same identity in a namespace is taken over."""
 
 import datetime as dt
 import math

@@ -68,7 +68,7 @@ def test_a_pod_with_more_memory_is_given_it_first_and_alone(opened: SqlJournal, 
     assert (unit.id, unit.cells, unit.alone, unit.lost) == (starved.id, starved.cells, True, None)
     after = opened.progress("search-a")
     assert (after.starved, after.starved_bytes, after.last_holder) == (0, 0, index)
-    assert after.revision > before.revision, "whoever makes larger pods is told"
+    assert after.revision > before.revision, "the operator, which makes larger pods, is told"
 
 
 def test_the_pod_that_finds_its_index_starved_is_given_the_unit_if_it_has_the_memory(opened: SqlJournal) -> None:

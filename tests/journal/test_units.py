@@ -95,7 +95,7 @@ def test_pods_that_join_a_search_of_one_pod_find_something_to_do(joining: int, a
     total = 2.0 * walk.size
     end = makespan(walk, 1, lambda _: 2.0, joining=joining, at=at, elastic=True)
 
-    # whoever was there before holds a unit of some ten seconds, but for the first, which nothing was known of
+    # an earlier pod holds a unit of some ten seconds, except the first, because no duration was known then
     first = 64 * 2.0
     assert end <= at + (total - at) / (1 + joining) + max(2 * UNIT_SECONDS, first - at) + 2.0
 

@@ -1,4 +1,4 @@
-"""The walk names every cell once, and what shares is near."""
+"""The walk names every cell once, and cells that share a fit are near each other."""
 
 import math
 from typing import Any

@@ -10,7 +10,7 @@ from tuningjob.cli.command import main
 
 @pytest.fixture(autouse=True)
 def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of whoever runs the tests, nothing is known to them: no kubeconfig, no token."""
+    """Hide the developer's own kubeconfig and token from the tests."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LOGNAME", "ada")
     for name in ("KUBECONFIG", "TUNINGJOB_SERVER", "TUNINGJOB_TOKEN", "TUNINGJOB_CA_FILE"):

@@ -1,4 +1,4 @@
-"""docs/audit.md is true: what its commands print is what the page shows."""
+"""docs/audit.md is true: its commands print the output that the page shows."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Where something is not installed the package says what to install; and it is what pyproject says that comes with it."""
+"""If an extra is not installed, the package names it, and pyproject.toml has that extra."""
 
 import os
 import re
@@ -100,7 +100,7 @@ def test_whatever_is_brought_is_known() -> None:
 
 
 def test_the_images_have_what_the_library_asks_for() -> None:
-    """The same bounds: what is tested together is what runs together."""
+    """The images have the same bounds as the tests, so that the tested versions are those that run."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     said = {name_of(each): each for each in pyproject["project"]["dependencies"]}
     said |= {name_of(each): each for each in pyproject["project"]["optional-dependencies"]["cluster"]}

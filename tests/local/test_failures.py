@@ -1,4 +1,4 @@
-"""A failure does not outlive its cause: on a laptop the same command tries again what failed, and no version is changed by it."""
+"""A failure does not outlive its cause: on a laptop the same command tries failed cells again, and no version changes."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A search on this machine that is killed at any moment: what it had finished a second before is kept."""
+"""A search on this machine that is killed at any moment keeps every cell that it had finished a second before."""
 
 import copy
 import random

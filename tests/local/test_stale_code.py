@@ -1,4 +1,4 @@
-"""A search that was begun by other code is another search: what its fits gave is never given as what they would give now."""
+"""A search that was begun by other code is another search: its results are never shown as those of the present code."""
 
 import sqlite3
 from collections import Counter

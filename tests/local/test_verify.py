@@ -1,4 +1,4 @@
-"""`tuningjob verify`: fits of a finished search again; what is not the same to the bit is named, and so is what else is not."""
+"""`tuningjob verify` repeats fits of a finished search, and names each result, file and version that differs."""
 
 import json
 import sqlite3

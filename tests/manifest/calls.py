@@ -1,4 +1,4 @@
-"""How often functions are called, in all threads, whoever imported them by whatever name."""
+"""How often functions are called, in all threads and under every name by which they were imported."""
 
 import sys
 import threading

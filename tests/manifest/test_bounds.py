@@ -42,7 +42,7 @@ def refusal(of: Any, *arguments: Any) -> str:
 
 
 def verdict(of: Any, *arguments: Any) -> str:
-    """Nothing, or why it is refused; whatever else is raised goes through."""
+    """The reason of a refusal, or nothing. Any other exception goes through."""
     try:
         of(*arguments)
     except ManifestRefused as refused:

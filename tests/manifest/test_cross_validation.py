@@ -1,4 +1,4 @@
-"""How the data is divided, as a manifest says it: what it means, what is refused, and how many splits can be told from it."""
+"""A manifest's `crossValidation`: its meaning, its refusals, and the number of splits if the manifest tells it."""
 
 import inspect
 from typing import Any, Final

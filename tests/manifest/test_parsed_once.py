@@ -1,4 +1,4 @@
-"""A manifest is parsed when it is loaded, and never again: what was parsed is kept by the models."""
+"""A manifest is parsed when it is loaded, and never again, because the models keep the parsed values."""
 
 import datetime as dt
 from pathlib import Path

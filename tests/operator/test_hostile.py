@@ -1,7 +1,7 @@
 """A tenant who writes whatever an API server takes, beside one who is honest: the real operator, on a real API server.
 
-What ended every operator by one object before, by name, and then whatever hypothesis comes up with. The operator has the memory
-that the chart gives it.
+The objects that once ended every operator come first, by name; then hypothesis makes others. The operator has the memory that the
+chart gives it.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ TUNINGJOBS: Final = "/apis/tuningjob.dev/v1alpha1/namespaces/{}/tuningjobs"
 EVIL, GOOD = "evil", "good"
 # Within this an honest TuningJob has its first status. By itself it is some 50 ms.
 PROMPT_SECONDS: Final = 2.0
-# So long is waited for what is not measured: an API server that other tests slow down takes megabytes in only slowly.
+# The bound of a wait that measures nothing: an API server that other tests slow down takes megabytes in only slowly.
 SLOW_SECONDS: Final = 120.0
 PEAK_BYTES: Final = 200 * 2**20
 # What one object may hold, as etcd has it.
@@ -64,7 +64,7 @@ def named(name: str, namespace: str, **spec: Any) -> Body:
 
 
 def ask(server: ApiServer, method: str, path: str, text: bytes | None = None) -> tuple[int, bytes]:
-    """A request and an answer as text: what a tenant wrote is more than Python's decoder takes."""
+    """Send a request, and return status and text, because Python's decoder does not take all that a tenant may write."""
     context = ssl.create_default_context(cafile=str(server.ca_file))
     connection = http.client.HTTPSConnection(server.url.removeprefix("https://"), timeout=60, context=context)
     headers = {"Authorization": f"Bearer {server.token_of(ADMIN)}", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""The API calls as they go over the wire: to a server that answers what it is told to, and notes what it was asked."""
+"""The API calls as they go over the wire, to a server with prepared answers that notes every request."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ from tuningjob_operator.objects import Body
 
 
 class ApiServer:
-    """Answers what it is told to, and notes what it was asked: method, address, content type, body."""
+    """Gives prepared answers, and notes method, address, content type and body of every request."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str, Any]] = []

@@ -82,7 +82,7 @@ class Line:
 
 
 class Operator:
-    """One process, a step at a time: what ``Leadership`` waits for is a pause that the test makes."""
+    """One process, a step at a time: the test ends each pause of ``Leadership``."""
 
     def __init__(self, server: Server, release: str, pod: str, watched: tuple[str, ...] = EVERYWHERE) -> None:
         self.line = Line(server)

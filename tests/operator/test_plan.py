@@ -1,4 +1,4 @@
-"""Tables: what is observed, in a sentence, and what is then to be done."""
+"""Tables of observations, each a sentence, and of the decisions that follow."""
 
 import math
 from dataclasses import replace

@@ -17,7 +17,7 @@ SECONDS = st.floats(0.0, 200.0)
 
 
 class BacklogMachine(RuleBasedStateMachine):
-    """Against what its docstring promises: nothing is lost, nothing is handed out twice at a time."""
+    """The queue keeps the promises of its docstring: nothing is lost, and nothing is handed out twice at a time."""
 
     taken = Bundle("taken")
 

@@ -1,4 +1,4 @@
-"""Objects cut out of an API server's text: whatever is in them, what is left is small, shallow, and as it was."""
+"""Objects cut out of an API server's text are small and shallow, and otherwise unchanged."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the operator tells the audit of a search, and what it keeps of one that is deleted, and for how long."""
+"""The operator's words about a search in the audit, and the rows that outlive a deleted search, and for how long."""
 
 import base64
 import datetime as dt

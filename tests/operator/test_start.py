@@ -1,4 +1,4 @@
-"""The start of the process, and what kopf is told."""
+"""The start of the process, and the settings of kopf."""
 
 from pathlib import Path
 from typing import Any

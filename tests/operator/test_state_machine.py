@@ -727,7 +727,7 @@ class Life(RuleBasedStateMachine):
         self.no_pass_meets_what_nobody_expects()
 
     def story(self) -> str:
-        """What there is, for whoever has to find out why."""
+        """Everything that there is, as text in the message of a failure."""
         lines = []
         for body in [*self.cluster.of_kind("TuningJob"), *self.cluster.of_kind("Job")]:
             status = dict(body.get("status") or {})

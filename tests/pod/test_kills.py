@@ -1,4 +1,4 @@
-"""A pod that is killed at any moment, with the real results service: what it had finished a second before is kept."""
+"""A pod that is killed at any moment, with the real results service: every cell finished a second before is kept."""
 
 import os
 import random

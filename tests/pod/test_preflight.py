@@ -157,7 +157,7 @@ def test_a_fit_that_hangs_is_a_failed_cell_of_a_search_that_completes(pods: Pods
 def test_the_first_pod_tells_how_many_splits_there_are_if_only_the_data_do(
     pods: Pods, iris_forest: dict[str, Any]
 ) -> None:
-    """Both pods fit the splits of the same file; what only the first could tell is in the journal before anything is claimed."""
+    """Both pods fit the splits of the same file, and the first one's findings are in the journal before anything is claimed."""
     table = load_iris(as_frame=True).frame
     table["fold"] = [row % 4 - 1 for row in range(len(table))]
     table.to_csv(pods.folder / "iris.csv", index=False)

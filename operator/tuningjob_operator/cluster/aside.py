@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class Aside:
-    """One thread, which computes what it is asked to in turn."""
+    """One thread, which does one computation after another."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -121,7 +121,7 @@ class Hold:
         return self.is_held and self._clock.monotonic() >= self._usable_at
 
     async def renew(self) -> None:
-        """Take it if nobody has it, or keep it. Raises nothing: what went wrong is to be tried again."""
+        """Take it if nobody has it, or keep it. Raises nothing, because the next try follows soon."""
         began, was_held = self._clock.monotonic(), self.is_held
         try:
             self._lease = await self._take()

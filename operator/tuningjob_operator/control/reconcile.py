@@ -138,7 +138,7 @@ class Reconciler:
         return self._cache.tuningjobs.get(key)
 
     async def look_beyond(self, key: Key, body: Body) -> None:
-        """Do what a TuningJob without room gets: a condition that says so, and deletion when its time to live is over."""
+        """Tell a TuningJob that has no room for a status so by a condition, and delete it when its time to live is over."""
         if st.has_ended(st.read_status(body)):
             await self._pass(key, body)
         else:
@@ -212,7 +212,7 @@ class Reconciler:
             await self._publish(body, view.planned())
 
     async def _tell_of_a_refusal(self, body: Body, planned: Plan, error: ApiError) -> None:
-        """Report what the API server refused: by a policy of the cluster, say, which may change, so it is tried again."""
+        """Report a refusal of the API server. A policy of the cluster may be the reason, and may change, so it is tried again."""
         message = f"The API server refused what the search needs: {error.message}"
         status = st.read_status(body) if st.has_ended(planned.status) else planned.status
         view = self._view(body, status).noted(

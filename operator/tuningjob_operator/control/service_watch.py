@@ -29,7 +29,7 @@ class ServiceWatch:
         self.trouble: str | None = None
 
     def note(self, problem: str | None) -> None:
-        """Take one answer in: what is wrong, None if nothing is."""
+        """Take one answer in: the fault that it tells of, or None."""
         if problem is None:
             self._since, found = None, None
         else:

@@ -79,7 +79,7 @@ def quota_allows(
 
 
 def only_jobs(quota: Mapping[str, Any]) -> dict[str, Any]:
-    """A quota as far as it counts Jobs: what pods may have is then somebody else's to say."""
+    """A quota as far as it counts Jobs. Another authority then bounds the pods."""
     status: Mapping[str, Any] = quota.get("status") or {}
     told = {part: {k: v for k, v in (status.get(part) or {}).items() if k == _JOBS} for part in ("hard", "used")}
     spec: Mapping[str, Any] = quota.get("spec") or {}
@@ -176,7 +176,7 @@ def _is_in_scope(selector: Mapping[str, Any], priority_class: str | None) -> boo
 
 
 def _entries(quota: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Resource, what is allowed, what is used. Allowed is what the status says: admission goes by that."""
+    """Resource, allowed and used quantity. The allowed one is that of the status, because admission goes by that."""
     status = quota.get("status") or {}
     hard = status.get("hard") or (quota.get("spec") or {}).get("hard") or {}
     used = status.get("used") or {}

@@ -166,7 +166,7 @@ def _pod_spec(tuningjob: Mapping[str, Any], admission: Admission, settings: Sett
 
 
 def _placement(spec: TuningJobSpec, uid: str) -> Body:
-    """Where the pods run, and as whom: what the manifest does not name is not there."""
+    """Where the pods run, and as whom. A field that the manifest does not name is left out."""
     pod = spec.pod
     spread = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]
     if pod.topology_spread is not None:

@@ -23,7 +23,7 @@ _END_IS_TOLD_TO: Final = 60.0  # seconds
 
 
 def sized_up(view: PlanBuilder, admission: Admission) -> PlanBuilder:
-    """Show what admission decided: grid, plan, the condition, and whether the spec is still the one that was admitted."""
+    """Show the decision of admission: grid, plan, the condition, and whether the spec is still the one that was admitted."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
@@ -86,7 +86,7 @@ def with_service(view: PlanBuilder, trouble: str | None) -> PlanBuilder:
 
 
 def with_counts(view: PlanBuilder, progress: Progress) -> PlanBuilder:
-    """Show what the journal has counted of a search that is open."""
+    """Show the counts that the journal has of an open search."""
     begun = progress.preflight is not None or progress.done > 0
     return view.showing(
         progress=st.progress_status(

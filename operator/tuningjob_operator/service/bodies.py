@@ -97,7 +97,7 @@ class _Looking:
         self._depth = self._item = self._before = 0
 
     def take(self, mark: int, at: int) -> None:
-        """The bracket at this place, or what begins something that is no JSON."""
+        """The bracket at this place, or the first byte of text that is no JSON."""
         if mark in _OPENING:
             self._open(mark, at)
         elif mark in _CLOSING:

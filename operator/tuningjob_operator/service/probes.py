@@ -66,7 +66,7 @@ class Readiness:
         self._running: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """One sentence that says what is wrong; None if nothing is."""
+        """One sentence about the fault, or None."""
         if self._told_at is not None and self._clock() - self._told_at < GOOD_FOR_SECONDS:
             return self._told
         if self._running is None:

@@ -32,7 +32,7 @@ _GROUP = "kueue.x-k8s.io"
 
 @contextlib.contextmanager
 def running(cluster: Cluster) -> Iterator[None]:
-    """Kueue is there and takes part in what becomes of Jobs; at the end nothing of it is there, however that comes."""
+    """Install Kueue, which then decides about Jobs, and remove all of it at the end, also after an error."""
     try:
         _start(cluster)
         yield
@@ -146,7 +146,7 @@ def _crds(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _are_gone(cluster: Cluster) -> bool:
-    """Whether no CRD of Kueue's is left; what keeps one, an object that only Kueue would have let go, is let go here."""
+    """Whether no CRD of Kueue's is left. Objects that only Kueue would release, and that keep a CRD, are released here."""
     left = _crds(cluster)
     for crd in left:
         # in the version in which they are stored: nobody is there any more to convert them

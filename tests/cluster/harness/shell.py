@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class HarnessError(Exception):
-    """Something the cluster needs did not work; the message says what, and what to do where that is known."""
+    """Something that the cluster needs did not work. The message says what, and what to do if that is known."""
 
 
 class TimedOut(HarnessError):

@@ -66,7 +66,7 @@ def assert_same_predictions(shared: Any, plain: Any, X: Any, what: Any = "") -> 
             given = getattr(shared, method)(X)
             assert_same_bits(given, getattr(plain, method)(X), f"{method} {what}")
             if isinstance(given, np.ndarray) and given.flags.writeable:
-                given[...] = given[:1]  # whoever asked may write into the answer: nobody else may see it
+                given[...] = given[:1]  # the caller may write into the answer, and nobody else may see that
 
 
 def assert_nested_transforms_are_plain(
