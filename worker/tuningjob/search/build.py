@@ -249,7 +249,7 @@ def build_estimator(spec: EstimatorSpec) -> Estimator:
     if spec.factory is not None:
         return _from_factory(spec.factory, spec.arguments)
     assert spec.literal is not None  # noqa: S101  there is no factory
-    return _estimator_of(spec.literal, ESTIMATOR)
+    return estimator_of(spec.literal, ESTIMATOR)
 
 
 def _from_factory(path: str, arguments: Arguments) -> Estimator:
@@ -278,7 +278,7 @@ def _from_factory(path: str, arguments: Arguments) -> Estimator:
     return made
 
 
-def _estimator_of(literal: Value, field: str) -> Estimator:
+def estimator_of(literal: Value, field: str) -> Estimator:
     """What stands in the place of an estimator: one of a class, one composed of others, or a word for none."""
     match literal:
         case ObjectOf(class_path=class_path, params=params):
@@ -298,12 +298,12 @@ def _composed(literal: Composed, field: str) -> Estimator:
         where = f"{field}.{literal.kind}[{i}]"
         try:
             columns = () if part.columns is None else (materialise(part.columns, f"{where}.columns"),)
-            parts.append((part.name, _estimator_of(part.value, where), *columns))
+            parts.append((part.name, estimator_of(part.value, where), *columns))
         except ManifestRefused as problem:
             problems += problem.problems
     if literal.remainder is not None:
         try:
-            remainder = _estimator_of(literal.remainder, f"{field}.remainder")
+            remainder = estimator_of(literal.remainder, f"{field}.remainder")
         except ManifestRefused as problem:
             problems += problem.problems
     if problems:

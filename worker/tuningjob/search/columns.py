@@ -6,8 +6,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from tuningjob.aliases import Matrix
+from tuningjob.aliases import Matrix, Target
 from tuningjob.errors import ManifestRefused, Problem
+from tuningjob.manifest.cross_validation import GROUPS
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.refusals import nearest
@@ -29,13 +30,13 @@ class Table:
     """
 
     def __init__(self, frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> None:
-        problems = list(_problems(frame, data, beside))
+        problems = list(_problems(frame, data, beside)) or list(_unusable(frame, data, beside))
         if problems:
             raise ManifestRefused(problems)
         frame = _sorted(frame, data)
         self.X = _features(frame, data, beside)
         self.y = None if data.target is None else frame[data.target]
-        self.sample_weight = None if data.sample_weight is None else _weight(frame[data.sample_weight])
+        self.sample_weight = None if data.sample_weight is None else frame[data.sample_weight]
         self.beside = {field: frame[name] for field, name in beside.items()}
 
 
@@ -52,17 +53,33 @@ def _features(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Mat
     return X
 
 
-def _weight(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The column, if it has what a sample can count."""
-    must_be = "a column of numbers, none of them missing, negative or infinite"
+def _unusable(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Iterator[Problem]:
+    """Columns that are there, with what cannot do their part."""
+    if data.sample_weight is not None:
+        yield from _weight_problems(frame[data.sample_weight])
+    if GROUPS in beside:
+        yield from missing_groups(frame[beside[GROUPS]], beside[GROUPS])
+
+
+def _weight_problems(column: "pd.Series[Any]") -> Iterator[Problem]:
+    """What no sample can count."""
+    must_be, got = "a column of numbers, none of them missing, negative or infinite", shown(column.name)
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
-        raise refused(Reason.DATA_LOAD, WEIGHT, must_be, column.name, f"It is of type {column.dtype}.")
+        yield Problem(WEIGHT, must_be, got, f"It is of type {column.dtype}.", Reason.DATA_LOAD)
+        return
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     for what, odd in {"missing": np.isnan(values), "negative": values < 0, "infinite": np.isinf(values)}.items():
         if odd.any():
             advice = f"{np.count_nonzero(odd):,} of {len(values):,} are {what}."
-            raise refused(Reason.DATA_LOAD, WEIGHT, must_be, column.name, advice)
-    return column
+            yield Problem(WEIGHT, must_be, got, advice, Reason.DATA_LOAD)
+
+
+def missing_groups(groups: Target, name: object) -> Iterator[Problem]:
+    """Of a column that has no group for some of the rows."""
+    missing = int(np.count_nonzero(pd.isna(groups)))
+    if missing:
+        advice = f"{missing:,} of its {len(groups):,} values are missing: nobody knows the groups of these rows."
+        yield Problem(GROUPS, "a column that has a group for each row", shown(name), advice, Reason.GROUPS_INVALID)
 
 
 def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str]) -> list[str]:

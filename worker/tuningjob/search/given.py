@@ -1,12 +1,16 @@
 """Parameters that ``spec.estimator`` gives once: whose each is, and where the manifest has it, at any depth."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.estimator import ESTIMATOR
+from tuningjob.manifest.estimator import Estimator as EstimatorSpec
 from tuningjob.manifest.literals import Composed, ListOf, ObjectOf, Scalar, TupleOf, Value
 from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.search.build import estimator_of
+from tuningjob.search.reasons import Reason
 
 _PARTS = {"pipeline": "steps", "columns": "transformers", "union": "transformer_list"}
 
@@ -86,3 +90,37 @@ def _named(literal: ObjectOf, name: str, field: str) -> tuple[Value, str] | None
             if isinstance(pair, ListOf | TupleOf) and len(pair.items) > 1 and pair.items[0] == Scalar(name):
                 return pair.items[1], f"{field}.params.{parameter}[{i}][1]"
     return None
+
+
+def build_without(spec: EstimatorSpec, problems: Iterable[Problem]) -> Estimator | None:
+    """The estimator without the parameters that it was refused for, because it lacks them; None if it is refused all the same.
+
+    By it is known what else is wrong.
+    """
+    lacking = {problem.field for problem in problems if problem.reason == Reason.PARAMETER_UNKNOWN}
+    if spec.literal is None or not lacking:
+        return None
+    try:
+        return estimator_of(_without(spec.literal, lacking, ESTIMATOR), ESTIMATOR)
+    except ManifestRefused:
+        return None
+
+
+def _without(literal: Value, lacking: Set[str], field: str) -> Value:
+    match literal:
+        case ObjectOf(params=params):
+            named = ((name, value, f"{field}.params.{name}") for name, value in params)
+            kept = tuple((name, _without(value, lacking, at)) for name, value, at in named if at not in lacking)
+            return replace(literal, params=kept)
+        case Composed(kind=kind, parts=parts, remainder=remainder):
+            kept_parts = tuple(
+                replace(part, value=_without(part.value, lacking, f"{field}.{kind}[{i}]"))
+                for i, part in enumerate(parts)
+            )
+            rest = None if remainder is None else _without(remainder, lacking, f"{field}.remainder")
+            return replace(literal, parts=kept_parts, remainder=rest)
+        case ListOf(items=items) | TupleOf(items=items):
+            return replace(
+                literal, items=tuple(_without(item, lacking, f"{field}[{i}]") for i, item in enumerate(items))
+            )
+    return literal

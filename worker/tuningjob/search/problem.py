@@ -34,6 +34,7 @@ from tuningjob.search.code_identity import SearchCode, code_of_search, named_cla
 from tuningjob.search.data import Dataset, load_data
 from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.fit_params import data_problems, given_params
+from tuningjob.search.given import build_without
 from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.outer_folds import OuterFold, outer_folds
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
@@ -264,11 +265,11 @@ def prepare(
     """
     beside = spec.cross_validation.columns
     options: dict[str, Any] = {"in_pod": in_pod, "beside": beside, "memory_bytes": memory_bytes, "fetch": fetch}
+    reading = partial(load_data, spec.data, folder, **options)
     try:
         estimator, space, scorer = prepare_estimator(spec)
     except ManifestRefused as refusal:
         # who mends it is to be told of wrong columns and splitters by the same run
-        reading = partial(load_data, spec.data, folder, **options)
         more = [
             *metric_problems(spec),
             *_problems_of(partial(made_splitter, spec.cross_validation)),
@@ -278,8 +279,8 @@ def prepare(
     # now, not when it is asked for: what was imported just now is what runs, and its file may change while data are read
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
-        raise ManifestRefused(problems)
-    data = load_data(spec.data, folder, **options)
+        raise ManifestRefused([*problems, *_problems_of(reading)])
+    data = reading()
     division = divide(spec, estimator, data)
     folds = outer_folds(spec, estimator, data, len(division.splits))
     problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code, folds=folds)
@@ -317,7 +318,8 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
     try:
         estimator = build_estimator(spec.estimator)
     except ManifestRefused as refusal:
-        raise ManifestRefused([*refusal.problems, *_problems_of(partial(space_of, spec.search))]) from refusal
+        more = _problems_of(partial(_refuse_space, spec, refusal.problems))
+        raise ManifestRefused([*refusal.problems, *more]) from refusal
     space = space_of(spec.search)
     problems = [
         *fixed_problems(spec, estimator),
@@ -336,6 +338,14 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
     if problems := list(_unpicklable_scorers(spec, scorer)):
         raise ManifestRefused(problems)
     return estimator, space, scorer
+
+
+def _refuse_space(spec: TuningJobSpec, known: Sequence[Problem]) -> None:
+    """Raises ManifestRefused with what is wrong with the space, as far as an estimator tells that is refused itself."""
+    space = space_of(spec.search)
+    estimator = build_without(spec.estimator, known)
+    if estimator is not None and (problems := list(space_problems(estimator, space))):
+        raise ManifestRefused(problems)
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED, SPLITTER, Cr
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.search.classes import class_counts
+from tuningjob.search.columns import missing_groups
 from tuningjob.search.data import Dataset
 from tuningjob.search.identity import digest_of_split
 from tuningjob.search.reasons import Reason, error_text, refused
@@ -70,11 +71,12 @@ def _checked_groups(cv: CrossValidation, data: Dataset) -> Target:
     groups = data.beside.get(GROUPS)
     if groups is None:
         return None
-    missing = int(np.count_nonzero(pd.isna(groups)))
-    if missing or len(groups) != data.samples:
-        advice = f"{missing:,} of its {len(groups):,} values are missing: nobody knows the groups of these rows."
-        if not missing:
-            advice = f"It has {len(groups):,} values for {data.samples:,} rows."
+    if problems := list(
+        missing_groups(groups, cv.groups)
+    ):  # of those that were sent: a file's are looked at with its columns
+        raise ManifestRefused(problems)
+    if len(groups) != data.samples:
+        advice = f"It has {len(groups):,} values for {data.samples:,} rows."
         raise refused(Reason.GROUPS_INVALID, GROUPS, "a column that has a group for each row", cv.groups, advice)
     return groups
 
