@@ -1,6 +1,7 @@
 """Of the table of searches, some on the real cluster: data and code from wherever they may come, and the answer scikit-learn's to the bit.
 
-All of them run beside each other, each in one small pod, on servers of this machine: S3, https with an authority of its own, and Postgres.
+All of them run beside each other, each in one small pod, on servers of this machine: S3, Google's objects, https with an authority of
+its own, and Postgres.
 """
 
 import base64
@@ -11,7 +12,7 @@ import io
 import json
 import tarfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,7 @@ PLACES: Final[dict[str, str]] = {
     "a scorer of one's own": "s3, code by configMap",
     "the shallowest within an error": "s3",
     "the best that fits not too well": "configMap",
-    "a pipeline of columns": "s3",
+    "a pipeline of columns": "gs",
     "a union with a choice of the best": "https",
     "a factory": "configMap, code by s3",
     "Parquet of a web server": "https",
@@ -53,7 +54,7 @@ PLACES: Final[dict[str, str]] = {
     "weights": "https",
     "a file that the world wrote": "configMap",
     "several metrics beside a baseline": "s3",
-    "halved": "s3",
+    "halved": "gs",
 }
 SECRET: Final = "keys"
 OWN: Final = [
@@ -107,19 +108,24 @@ class Servers:
     """What pods reach on this machine."""
 
     site: files.FileServer
-    bucket: buckets.BucketServer
+    stores: Mapping[str, buckets.BucketServer]
     database: str
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What pods need to reach the buckets and the database."""
+        of_stores = {name: value for store in self.stores.values() for name, value in store.environment.items()}
+        return {**of_stores, "SIXTY_DB": self.database}
+
     def secret(self) -> Document:
-        values = {**self.bucket.environment, "SIXTY_DB": self.database, "ca.crt": self.site.authority.read_text()}
+        values = {**self.environment, "ca.crt": self.site.authority.read_text()}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": values}
 
     def pod(self) -> Document:
         """Each credential by its name, and the authority as a file."""
-        names = (*self.bucket.environment, "SIXTY_DB")
         return {
             "env": [
-                *({"name": name, "secret": {"name": SECRET, "key": name}} for name in names),
+                *({"name": name, "secret": {"name": SECRET, "key": name}} for name in self.environment),
                 {"name": "SSL_CERT_FILE", "value": "/etc/keys/ca.crt"},
             ],
             "volumes": [{"name": "keys", "mountPath": "/etc/keys", "secret": SECRET}],
@@ -141,7 +147,7 @@ class Servers:
         return {**spec, "code": self._at(code, "own.tar.gz")} if code else spec
 
     def _at(self, scheme: str, file: str) -> Document:
-        base = self.site.url if scheme == "https" else self.bucket.url
+        base = self.site.url if scheme == "https" else self.stores[scheme].url
         return {"url": f"{base}/{file}", "sha256": hashlib.sha256((self.site.folder / file).read_bytes()).hexdigest()}
 
 
@@ -162,7 +168,8 @@ def servers(
     folder = tmp_path_factory.mktemp("sixty")
     with (
         files.https(folder, host=HOST_ADDRESS) as site,
-        buckets.s3(folder / "s3", host=HOST_ADDRESS) as bucket,
+        buckets.s3(folder / "s3", host=HOST_ADDRESS) as s3,
+        buckets.gcs(folder / "gs", host=HOST_ADDRESS) as gs,
         postgres.running(addresses=("127.0.0.1", HOST_ADDRESS), durable=False) as database,
     ):
         sixty.write(site.folder)
@@ -171,11 +178,12 @@ def servers(
                 archive.add(path, path.relative_to(ROOT))
         for path in site.folder.iterdir():
             if path.is_file():
-                bucket.put(path.name, path.read_bytes())
+                for bucket in (s3, gs):
+                    bucket.put(path.name, path.read_bytes())
         name = database.create_database()
         engine = sqlalchemy.create_engine(driven(database.url(name)), poolclass=sqlalchemy.pool.NullPool)
         sixty.table().assign(id=range(sixty.ROWS)).to_sql("t", engine, index=False)
-        yield Servers(site, bucket, driven(database.url(name, address=HOST_ADDRESS)))
+        yield Servers(site, {"s3": s3, "gs": gs}, driven(database.url(name, address=HOST_ADDRESS)))
 
 
 def driven(url: str) -> str:

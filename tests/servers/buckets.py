@@ -116,15 +116,15 @@ def s3(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
 
 
 @contextlib.contextmanager
-def gcs(root: Path) -> Iterator[BucketServer]:
+def gcs(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
     """fake-gcs-server, keeping what it has below ``root``. Skips or fails where it is not built."""
     port = free_port()
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://{host}:{port}"
     words = [
         "-scheme",
         "http",
         "-host",
-        "127.0.0.1",
+        host,
         "-port",
         str(port),
         "-external-url",
