@@ -48,8 +48,10 @@ def examples() -> Path:
 
 @pytest.fixture
 def iris_forest() -> dict[str, Any]:
-    """examples/iris-forest.yaml as a document, to be changed."""
-    return copy.deepcopy(read_file(EXAMPLES / "iris-forest.yaml"))
+    """examples/iris-forest.yaml as a document, to be changed; without a baseline, so that its fits are those of its grid."""
+    document: dict[str, Any] = copy.deepcopy(read_file(EXAMPLES / "iris-forest.yaml"))
+    document["spec"]["baseline"] = False
+    return document
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ def search_of(secret: str) -> dict[str, Any]:
         "resources": {"cpu": "1", "memory": "1Gi"},
         "parallelism": 1,
         "modelKey": MODEL_KEY,
+        "baseline": False,
     }
 
 

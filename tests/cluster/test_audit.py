@@ -119,14 +119,15 @@ def test_an_extended_grid_reuses_what_is_known_and_the_one_before_it_may_be_roll
     jobs.wait_for("more-trees", is_complete)
 
     assert jobs.status("more-trees")["progress"] == {
-        "done": 30,
+        "done": 35,
         "failed": 0,
-        "total": 30,
-        "reused": 20,
-        "text": "30/30",
+        "total": 35,
+        "reused": 25,
+        "text": "35/35",
     }
-    assert "20 reused" in jobs.condition("more-trees", "Complete")["message"]
-    assert jobs.report_counts("more-trees") == {0: 20, 1: 10}
+    assert "25 reused" in jobs.condition("more-trees", "Complete")["message"], "the defaults are the same, too"
+    assert jobs.report_counts("more-trees") == {0: 25, 1: 10}
+    assert " over the defaults" in jobs.status("more-trees")["best"]["baseline"]["told"][0]
     assert_equal_to_scikit_learn(jobs, more)
     assert [jobs.status(name)["modelVersion"] for name in ("trees", "more-trees")] == [1, 2]
 

@@ -48,6 +48,7 @@ SMALL: Final[Document] = {
     "crossValidation": {"folds": 2},
     "data": {"loader": "sklearn.datasets.load_iris"},
     "resources": {"cpu": "100m", "memory": "400Mi"},
+    "baseline": False,
 }
 
 

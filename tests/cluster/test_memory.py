@@ -35,6 +35,7 @@ def powers(*degrees: int) -> Document:
             "data": {"loader": "sklearn.datasets.load_breast_cancer"},
             "resources": {"cpu": "1", "memory": "512Mi"},
             "parallelism": 1,
+            "baseline": False,
         },
     }
 

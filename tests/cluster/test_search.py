@@ -105,7 +105,7 @@ def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(
     assert row.split()[:4] == [
         "breast-cancer-svc",
         "Complete",
-        "45/45",
+        "50/50",
         repr(jobs.status("breast-cancer-svc")["best"]["score"]),
     ]
 

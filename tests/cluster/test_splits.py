@@ -42,6 +42,7 @@ def grouped(name: str, cv: Document) -> Document:
             "crossValidation": {**cv, "groups": "patient"},
             "resources": {"cpu": "1", "memory": "512Mi"},
             "parallelism": 2,
+            "baseline": False,
         },
     }
 

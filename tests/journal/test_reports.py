@@ -173,6 +173,24 @@ def test_the_report_that_passes_max_failed_fits_ends_the_search_also_with_its_la
         journal.view("search-a").complete(an_answer())
 
 
+def test_failed_fits_of_the_defaults_are_not_counted(journal: SqlJournal) -> None:
+    journal.open_search(a_search(spec={"limits": {"maxFailedFits": 1}, "baseline": True}))
+    journal.view("search-a").set_preflight(a_preflight(ranked=5))
+    cells = sorted(cell for unit in iter(pod(journal, slots=30).claim, None) for cell in unit.cells)
+
+    def failing(*which: Cell) -> ReportReply:
+        return journal.view("search-a").report(
+            Report(index=0, results=[a_result(cell, error='says "error":"x"') for cell in which])
+        )
+
+    assert failing(*cells[25:], cells[0]).state is SearchState.RUNNING
+    assert journal.progress("search-a").failed == 6
+    sound = Report(index=0, results=[a_result(cell) for cell in cells[2:25]])
+    assert journal.view("search-a").report(sound).state is SearchState.RUNNING
+    assert failing(cells[1]).state is SearchState.FAILED
+    assert (journal.progress("search-a").failure or "").startswith("TooManyFailedFits: 2 fits failed")
+
+
 def test_failures_that_come_twice_or_after_the_end_change_no_end(journal: SqlJournal) -> None:
     journal.open_search(a_search(spec={"limits": {"maxFailedFits": 1}}))
     cells = pod(journal, slots=30).must_claim().cells

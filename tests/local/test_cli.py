@@ -53,7 +53,7 @@ def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[
     words = (folder / "verdict.txt").read_text()
     assert "better than guessing without any feature." in " ".join(words.split())
     assert words in done.stdout
-    assert "all 45 fits summed" in done.stdout
+    assert "all 50 fits summed" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -82,7 +82,7 @@ def test_the_audit_has_a_row_for_each_version(
     with sqlite3.connect(tmp_path / "out/tuning.db") as database:
         rows = database.execute("select model_key, version, fits from hyperparameter_audit order by version").fetchall()
     database.close()
-    assert rows == [("breast-cancer-svc", 1, 45), ("breast-cancer-svc", 2, 27)]
+    assert rows == [("breast-cancer-svc", 1, 50), ("breast-cancer-svc", 2, 30)]
     # what is said of a version is brought, and is said again from the files of one that has none
     asked = ("report", "breast-cancer-svc", "--version", "2", "--journal", "out/tuning.db")
     brought, again = inside(*asked), inside("report", "out", "--output", "again")

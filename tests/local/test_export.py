@@ -46,6 +46,7 @@ SMALL = {
         "crossValidation": {"folds": 3},
         "scoring": ["accuracy", "f1_macro"],
         "refit": "accuracy",
+        "baseline": False,
         "data": {"loader": "sklearn.datasets.load_iris"},
     },
 }

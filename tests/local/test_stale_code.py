@@ -32,6 +32,7 @@ def search(leaves: list[int], name: str = "trees", **spec: Any) -> dict[str, Any
             "search": {"grid": {"parameters": {"min_samples_leaf": leaves}}},
             "data": {"loader": "sklearn.datasets.load_iris"},
             "modelKey": "trees",
+            "baseline": False,
             **spec,
         },
     }

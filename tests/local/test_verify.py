@@ -31,6 +31,7 @@ def small(**spec: Any) -> dict[str, Any]:
             "search": {"grid": {"parameters": parameters}},
             "crossValidation": {"folds": 3},
             "data": {"loader": "sklearn.datasets.load_iris"},
+            "baseline": False,
             **spec,
         },
     }

@@ -8,13 +8,13 @@ import pytest
 
 from tests.operator.world import NOON, make_settings, manifest
 from tuningjob.journal.records import Best, Progress
-from tuningjob.manifest.loading import load
+from tuningjob.manifest.loading import load, load_spec
 from tuningjob.manifest.status import BaselineStatus, ChoiceStatus
 from tuningjob.protocol.records import Answer, Baseline, Choice, Pilot, Preflight, Refusal, SearchState, Spread
 from tuningjob_operator import names
 from tuningjob_operator.decide import conditions as cs
 from tuningjob_operator.decide.admission import admit
-from tuningjob_operator.decide.decision import Look, Observed, Plan
+from tuningjob_operator.decide.decision import Look, Observed, OpenSearch, Plan
 from tuningjob_operator.decide.job import build_job, sized
 from tuningjob_operator.decide.owned_objects import ResultFiles
 from tuningjob_operator.decide.plan import plan
@@ -213,6 +213,41 @@ def test_the_spec_that_runs_is_the_one_that_was_admitted() -> None:
     assert ending_of(planned) is None
     assert told is not None
     assert told.message.startswith("spec.scoring, spec.resources.cpu must stay as the search was admitted")
+
+
+@pytest.mark.parametrize(
+    ("spec", "ceiling", "fits"),
+    [
+        ({}, 100, 20),
+        ({"baseline": False}, 100, 18),
+        ({"limits": {"maxFits": 19}}, 100, 18),
+        ({}, 19, 18),
+    ],
+)
+def test_a_search_begins_with_a_baseline_unless_that_alone_is_too_much(
+    spec: dict[str, Any], ceiling: int, fits: int
+) -> None:
+    body = tuningjob(**{"baseline": None, **spec})
+    planned = plan(observe(tuningjob=body), make_settings(max_fits=ceiling), NOON)
+    (opening,) = (step for step in planned.steps if isinstance(step, OpenSearch))
+    assert (opening.new.candidates * 2, opening.new.spec.get("baseline") or False) == (fits, fits == 20)
+    assert planned.status.grid is not None
+    assert (planned.status.grid.candidates, planned.status.grid.fits) == (9, fits)
+    told = cs.find(conditions_of(planned.status), names.ADMITTED)
+    assert told is not None
+    is_open = "baseline" not in spec
+    assert ("The defaults are not scored beside them" in told.message) == (is_open and fits == 18)
+
+
+@pytest.mark.parametrize(("begun", "fits"), [({}, 18), ({"baseline": True}, 20)])
+def test_whether_a_search_has_a_baseline_is_decided_once(begun: dict[str, Any], fits: int) -> None:
+    """The journal has a search of the release before without a word of it; the TuningJob says nothing in both cases."""
+    spec = {name: value for name, value in manifest()["spec"].items() if name != "baseline"}
+    seen = observe(tuningjob=tuningjob(baseline=None), progress=progress(total=fits))
+    planned = plan(replace(seen, admitted=load_spec({**spec, **begun})), SETTINGS, NOON)
+    assert planned.status.grid is not None
+    assert planned.status.grid.fits == fits
+    assert cs.find(conditions_of(planned.status), names.SPEC_ACCEPTED) is None
 
 
 def test_the_live_best_is_shown_by_its_place_in_the_grid() -> None:

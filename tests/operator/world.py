@@ -83,6 +83,7 @@ def manifest(name: str = "forest", **spec: Any) -> Body:
             "data": {"loader": "sklearn.datasets.load_iris"},
             "resources": {"cpu": "2", "memory": "1Gi"},
             "parallelism": 3,
+            "baseline": False,
             **spec,
         },
     }

@@ -136,6 +136,16 @@ CASES: dict[str, tuple[Callable[[], ResultTable], list[tuple[Kind, str]]]] = {
         lambda: table({"C": C}, of_c(PEAK), origin=Origin(defaults={"C": 10.0})),
         [],
     ),
+    "no better than the defaults, which were measured": (
+        lambda: table(
+            {"C": C},
+            of_c(PEAK),
+            origin=Origin(
+                defaults={"C": 5.0}, measured_defaults=ScoreToBeat("the defaults", np.asarray([0.9, 0.99, 0.9, 0.99, 0.95]))
+            ),
+        ),
+        [(Kind.NO_GAIN, "")],
+    ),
     "the defaults are the best": (lambda: table({"C": C}, of_c(PEAK), origin=Origin(defaults={"C": 1.0})), []),
     "no better than guessing": (
         lambda: table(

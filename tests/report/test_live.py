@@ -47,6 +47,7 @@ SMALL = {
         "estimator": {"class": "patient.Patient", "params": {"random_state": 0}},
         "search": {"grid": {"parameters": {"max_depth": [1, 2, 3, 4], "min_samples_leaf": [1, 2, 5, 9]}}},
         "data": {"loader": "sklearn.datasets.load_breast_cancer"},
+        "baseline": False,
     },
 }
 

@@ -40,6 +40,11 @@ def search(origin: Origin | None = None) -> ResultTable:
             "That is 0.03 ± 0.27 better than guessing: too little to be told from chance on these splits.",
         ),
         (Origin(failed_fits=3), "are 15 fits, of which 3 failed; fitting"),
+        (
+            Origin(measured_defaults=ScoreToBeat("the defaults", np.asarray([0.5, 0.6, 0.5, 0.6, 0.5]))),
+            "That is 0.410 ± 0.037 better than the defaults.",
+        ),
+        (Origin(measured_defaults=ScoreToBeat("the defaults", np.zeros(5))), "are 15 fits, beside 5 fits of the defaults; fitting"),
         (Origin(refit_seconds=300), "and the refit 5 min."),
         (Origin(rule=SelectionRule("mostStable 1")), "It was chosen by mostStable 1, and has the highest mean, too."),
         (

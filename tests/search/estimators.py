@@ -40,6 +40,16 @@ class DefaultIsWrong(DecisionTreeClassifier):
         return fitted
 
 
+class Conscious(DecisionTreeClassifier):
+    """A tree that takes no depth but one or two or three."""
+
+    def set_params(self, **params: Any) -> "Conscious":
+        if params.get("max_depth", 1) not in {1, 2, 3}:
+            raise ValueError("too deep")
+        changed: Conscious = super().set_params(**params)
+        return changed
+
+
 class FailsBeyond(DecisionTreeClassifier):
     """A tree that cannot be fitted with a ``size`` of more than 3."""
 

@@ -112,6 +112,7 @@ def search(**parameters: Any) -> dict[str, Any]:
             "search": {"grid": {"parameters": parameters}},
             "data": {"loader": "sklearn.datasets.load_wine"},
             "resources": {"cpu": "2", "memory": "1Gi"},
+            "baseline": False,
         },
     }
 

@@ -59,7 +59,7 @@ def opened(journal: SqlJournal, problem: SearchProblem, *, pods: int = 1, search
             name="small",
             model_key="small",
             spec=dump_spec(problem.spec),
-            candidates=len(problem.candidates),
+            candidates=problem.size.rows,
             splits=len(problem.splits),
             pods=pods,
         )

@@ -1,6 +1,9 @@
 """What a search is measured against: the defaults and a dummy, as ``cross_validate`` scores them, and what is said of it."""
 
 import math
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_validate
@@ -22,17 +25,23 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.local.commands import tuningjob, written
-from tests.search.searches import small
+from tests.search import estimators
+from tests.search.searches import journal_in, opened, small, worker
 from tests.search.test_metrics import job, spec
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
+from tuningjob.cli.command import main
+from tuningjob.errors import ManifestRefused, SearchFailed
 from tuningjob.manifest import dump_spec
 from tuningjob.resume import identity
-from tuningjob.search.baseline import BaselineGain, dummy_of, gain
-from tuningjob.search.rows import defaults_of
+from tuningjob.search.baseline import BaselineGain, dummy_of, gain, measured
+from tuningjob.search.problem import prepare
+from tuningjob.search.rows import Defaults, defaults_of
 from tuningjob.search.stop import Stop
+from tuningjob.sizing import is_left_out, with_baseline
 
 SCORES = st.lists(st.floats(-1, 1), min_size=2, max_size=10)
+DOCUMENT = {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob", "metadata": {"name": "measured"}}
 TUNED = {"grid": {"parameters": {"max_depth": [1, 2, 3], "min_samples_leaf": [5, 20]}}}
 RIDGE = {"class": "sklearn.linear_model.Ridge", "params": {"alpha": 50, "tol": 1e-3}}
 
@@ -73,7 +82,7 @@ SEARCHES: dict[str, tuple[dict[str, Any], Any, Any, Any]] = {
 def test_the_defaults_and_the_dummy_have_the_scores_of_cross_validate(name: str, tmp_path: Path) -> None:
     asked, defaults, dummy, scoring = SEARCHES[name]
     X, y = (load_diabetes if isinstance(defaults, Ridge) else load_breast_cancer)(return_X_y=True)
-    outcome = ended({**asked, "baseline": True}, tmp_path)
+    outcome = ended({**asked, "baseline": None}, tmp_path)
     found, results = outcome.answer.baseline, outcome.results
 
     want, least = (
@@ -81,7 +90,8 @@ def test_the_defaults_and_the_dummy_have_the_scores_of_cross_validate(name: str,
     )
     best = [results.cv_results[f"split{split}_test_{results.metric}"][results.best_index] for split in range(3)]
     assert found is not None
-    assert results.defaults == want
+    assert results.defaults is not None
+    assert results.defaults.scores == want
     assert (found.defaults, found.dummy) == (math.fsum(want) / 3, math.fsum(least) / 3)
     assert found.gain == pytest.approx(np.subtract(best, want).mean())
     assert found.told[0] == f"{BaselineGain(found.gain, found.uncertainty).told('the defaults').capitalize()}."
@@ -89,6 +99,66 @@ def test_the_defaults_and_the_dummy_have_the_scores_of_cross_validate(name: str,
     # and nothing else of the search knows of it
     assert outcome.size.fits == (len(results.cv_results["params"]) + 1) * 3
     assert_equal_to_the_bit(results.cv_results, sklearn_search_of(job(asked).spec)[1].cv_results_)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ceiling", "baseline"),
+    [
+        ({}, None, True),
+        ({"baseline": True}, None, True),
+        ({"baseline": False}, None, False),
+        # six candidates on three folds are 18 fits, and 21 with the defaults
+        ({"limits": {"maxFits": 21}}, 21, True),
+        ({"limits": {"maxFits": 20}}, None, None),
+        ({}, 20, None),
+        ({"limits": {"maxFits": 17}}, None, None),
+        ({"search": {**TUNED, "halving": {}}}, None, None),
+        ({"crossValidation": {"splitter": {"class": "sklearn.model_selection.LeaveOneOut"}}}, None, True),
+    ],
+)
+def test_a_search_is_measured_unless_it_says_no_or_that_alone_is_too_much(
+    changes: dict[str, Any], ceiling: int | None, baseline: bool | None
+) -> None:
+    asked = job({**spec(search=TUNED, baseline=None), **changes}).spec
+    begun = with_baseline(asked, cluster_max_fits=ceiling)
+    assert begun.baseline is baseline
+    assert with_baseline(begun, cluster_max_fits=ceiling) == begun
+    assert is_left_out(begun, cluster_max_fits=ceiling) == (baseline is None and asked.search.halving is None)
+
+
+def test_where_the_defaults_alone_are_too_much_they_are_left_out_and_said_or_refused_where_they_were_asked_for() -> (
+    None
+):
+    limits = {"maxFits": 10}
+    (warning,) = small({"max_depth": [1, 2]}, limits=limits).warnings
+    assert warning == (
+        "Baseline: the defaults are not scored, because their 5 fits would be too many (spec.limits.maxFits). Raise it to know "
+        "what tuning has gained."
+    )
+    with pytest.raises(ManifestRefused, match=r"15 fits\. Give baseline: false, or fewer values or folds, or "):
+        small({"max_depth": [1, 2]}, limits=limits, baseline=True)
+
+
+@pytest.mark.slow
+def test_a_search_that_a_release_without_a_baseline_has_begun_is_gone_on_with_as_it_is(tmp_path: Path) -> None:
+    asked = spec(search=TUNED)
+    first = ended(asked, tmp_path)
+    open_to_both = {**asked, "baseline": None}
+    # who has said no, and says nothing any more, is told
+    assert (found := ended(open_to_both, tmp_path)).answer.baseline is not None
+    assert (found.version, found.kept) == (2, 0)
+
+    other = tmp_path / "other"
+    other.mkdir()
+    ended(asked, other)
+    with closing(sqlite3.connect(other / "results/tuning.db")) as database, database:
+        database.execute("UPDATE searches SET spec = json_remove(spec, '$.baseline')")
+    again = ended(open_to_both, other)
+    assert (again.version, again.kept, again.size.fits) == (1, 18, 18)
+    assert (again.answer.baseline, again.answer.best_score) == (None, first.answer.best_score)
+    # unless it is asked for
+    assert ended({**asked, "baseline": True}, other).version == 2
+    assert ended(open_to_both, other).version == 2
 
 
 def test_a_manifest_without_one_is_the_search_that_it_was() -> None:
@@ -102,34 +172,58 @@ def test_a_manifest_without_one_is_the_search_that_it_was() -> None:
 
 @pytest.mark.slow
 def test_defaults_that_are_better_than_all_candidates_are_no_answer(tmp_path: Path) -> None:
-    asked = spec(search={"grid": {"parameters": {"min_samples_leaf": [180]}}}, baseline=True)
-    outcome = ended(asked, tmp_path)
+    asked = job(spec(search={"grid": {"parameters": {"min_samples_leaf": [180]}}}, baseline=True))
+    outcome = local.run(asked, folder=tmp_path, output=tmp_path / "results", stop=Stop())
     assert outcome.answer.baseline is not None
     assert outcome.answer.baseline.told[0].startswith("Tuning lost ")
     assert outcome.answer.best_index == 0
 
+    # what they cost is told, if that is more than any candidate did
+    assert outcome.results.defaults is not None
+    dear = replace(outcome.results, defaults=replace(outcome.results.defaults, seconds=99.5))
+    found = measured(prepare(asked.spec, tmp_path), dear)
+    assert found is not None
+    assert found.told[2].startswith("The defaults took 99.5 s for a split, longer than any candidate (0.0 s).")
+
 
 @pytest.mark.slow
-def test_defaults_that_cannot_be_fitted_say_so_and_the_search_has_its_answer(tmp_path: Path) -> None:
+def test_defaults_that_cannot_be_fitted_say_so_and_the_search_has_its_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = spec(
         estimator={"class": "tests.search.estimators.DefaultIsWrong"},
         search={"grid": {"parameters": {"depth": [1, 2]}}},
+        # of theirs none counts
+        limits={"maxFailedFits": 0},
+        baseline=None,
+    )
+    written({**DOCUMENT, "spec": asked}, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "job.yaml"]) == 0
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    assert "over the defaults is not known, because some of the fits failed: ValueError: a depth of 0." in out
+    assert "3 fits failed; their scores are NaN. 3 with ValueError: a depth of 0. They are those of the defaults" in err
+    assert "6 fits, beside 3 fits of the defaults;" in out
+
+
+@pytest.mark.slow
+def test_rounds_of_which_every_fit_fails_end_the_search_although_the_defaults_can_be_fitted(tmp_path: Path) -> None:
+    problem = small(
+        estimator="tests.search.estimators.FailsBeyond",
+        params={},
+        search={"grid": {"parameters": {"size": [4, 6]}}, "refine": {"rounds": 1}},
         baseline=True,
     )
-    outcome = ended(asked, tmp_path)
-    assert outcome.answer.baseline is not None
-    assert outcome.answer.baseline.told[0] == (
-        "What tuning gained over the defaults is not known, because some of the fits failed."
-    )
-    assert outcome.answer.failed_fits == 3
-    assert outcome.answer.best_score > 0.8
+    with journal_in(tmp_path) as journal:
+        opened(journal, problem)
+        with pytest.raises(SearchFailed, match="all 10 fits failed"):
+            worker(journal, problem).evaluate_all()
 
 
 def test_the_command_says_what_tuning_has_gained(tmp_path: Path) -> None:
-    document = {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob", "metadata": {"name": "measured"}}
-    written({**document, "spec": spec(search=TUNED, baseline=True)}, tmp_path)
+    written({**DOCUMENT, "spec": spec(search=TUNED, baseline=None)}, tmp_path)
     done = tuningjob("run", "job.yaml", cwd=tmp_path)
-    assert "(6 candidates + 1 beside) × 3 splits = 21 fits" in done.stderr
+    assert "(6 candidates + the defaults) × 3 splits = 21 fits" in done.stderr
     assert " over the defaults" in done.stdout
     assert " over a dummy." in done.stdout
     assert "fits        21 (and the refit)" in tuningjob("size", "job.yaml", cwd=tmp_path).stdout
@@ -152,9 +246,16 @@ def test_a_dummy_is_of_the_estimators_kind(estimator: Any, kind: type) -> None:
 
 def test_tuned_parameters_have_their_defaults_and_steps_and_required_arguments_stay() -> None:
     pipeline = Pipeline([("select", SelectFromModel(RandomForestClassifier())), ("svc", SVC(C=7, gamma=0.1))])
-    tuned = ["select__estimator", "select__max_features", "svc", "svc__C", "svc__nobody", "other__C"]
-    assert defaults_of(pipeline, tuned) == {"select__max_features": None, "svc__C": 1.0}
+    own = ["svc__C", "svc__random_state", "svc__nobody"]
+    tuned = ["select__estimator", "select__max_features", "svc", *own, "other__C"]
+    assert defaults_of(pipeline, tuned) == Defaults({"select__max_features": None, "svc__C": 1.0})
     assert pipeline["svc"].C == 7
+
+
+def test_parameters_of_what_is_replaced_by_a_default_are_nobodys() -> None:
+    boosted = AdaBoostClassifier(DecisionTreeClassifier(max_depth=3))
+    assert defaults_of(boosted, ["estimator", "estimator__max_depth"]) == Defaults({"estimator": None})
+    assert defaults_of(boosted, ["estimator__max_depth"]) == Defaults({"estimator__max_depth": None})
 
 
 def test_a_class_of_the_users_own_may_take_anything() -> None:
@@ -162,7 +263,25 @@ def test_a_class_of_the_users_own_may_take_anything() -> None:
         def __init__(self, given: Any) -> None:
             self.given = given
 
-    assert defaults_of(Odd(3), ["given"]) == {}
+    assert defaults_of(Odd(3), ["given"]) == Defaults({})
+
+
+def test_an_estimator_that_does_not_take_its_defaults_is_measured_as_it_is_written() -> None:
+    (warning,) = small(
+        {"max_depth": [1, 2]},
+        estimator="tests.search.estimators.Conscious",
+        params={"max_depth": 3, "random_state": 0},
+        baseline=True,
+    ).warnings
+    assert warning == (
+        "Baseline: the estimator cannot be given the defaults of all that is tuned (ValueError: too deep (estimators.py, line "
+        f"{line_of('too deep')}, in set_params)), so what tuning has gained is measured over the estimator as it is written."
+    )
+
+
+def line_of(text: str) -> int:
+    lines = Path(str(estimators.__file__)).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
 
 
 @given(best=SCORES, share=st.floats(0.01, 1))

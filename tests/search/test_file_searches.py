@@ -359,7 +359,7 @@ def manifest(spec: dict[str, Any]) -> Any:
             "apiVersion": "tuningjob.dev/v1alpha1",
             "kind": "TuningJob",
             "metadata": {"name": "file"},
-            "spec": {"crossValidation": {"folds": 3}, **spec},
+            "spec": {"crossValidation": {"folds": 3}, "baseline": False, **spec},
         }
     )
 

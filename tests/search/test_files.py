@@ -64,7 +64,7 @@ def searched(spec: dict[str, Any], folder: Path) -> SearchProblem:
             "apiVersion": "tuningjob.dev/v1alpha1",
             "kind": "TuningJob",
             "metadata": {"name": "wine"},
-            "spec": spec,
+            "spec": {"baseline": False, **spec},
         }
     )
     local.run(job, folder=folder, output=folder, stop=Stop())

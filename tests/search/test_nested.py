@@ -243,7 +243,7 @@ def test_outer_folds_that_cannot_be_divided_again_are_refused(tmp_path: Path) ->
 @pytest.mark.slow
 def test_the_example_is_run(examples: Path, tmp_path: Path) -> None:
     outcome = local.run(load_file(examples / "nested.yaml"), folder=examples, output=tmp_path, stop=Stop())
-    assert outcome.size.fits == (12 + 5 * 12) * 3
+    assert outcome.size.fits == (12 + 1 + 5 * 12) * 3
     assert outcome.answer.nested is not None
     assert outcome.answer.nested.told[0].startswith("Nested: score 0.97")
 

@@ -126,7 +126,7 @@ def manifest(name: str, spec: dict[str, Any]) -> Any:
             "apiVersion": "tuningjob.dev/v1alpha1",
             "kind": "TuningJob",
             "metadata": {"name": "-".join(name.split())},
-            "spec": {"resources": {"cpu": 2}, **spec},
+            "spec": {"resources": {"cpu": 2}, "baseline": False, **spec},
         }
     )
 

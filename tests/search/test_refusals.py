@@ -1,5 +1,7 @@
 """Each thing that cannot be searched is refused by a reason of its own, before anything starts."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -343,11 +345,68 @@ def test_what_is_wrong_in_different_parts_is_told_at_once(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    ("estimator", "fields"),
+    [
+        ({"class": TREE, "params": {"max_dept": 1}}, ["params.max_dept"]),
+        (
+            {
+                "pipeline": [
+                    {"name": "scale", "class": "sklearn.preprocessing.StandardScaler", "params": {"with_men": True}},
+                    {"name": "tree", "class": TREE, "params": {"max_dept": 1, "max_leaf_node": 2}},
+                ]
+            },
+            ["pipeline[0].params.with_men", "pipeline[1].params.max_dept", "pipeline[1].params.max_leaf_node"],
+        ),
+        (
+            {"class": "sklearn.ensemble.BaggingClassifier", "params": {"estimator": {"class": TREE, "params": {"max_dept": 1}}}},
+            ["params.estimator.params.max_dept"],
+        ),
+    ],
+)  # fmt: skip
+def test_names_that_the_grid_has_wrong_are_told_with_those_that_are_given_once(
+    estimator: dict[str, Any], fields: list[str]
+) -> None:
+    with pytest.raises(ManifestRefused) as refused:
+        prepare(job(asks(estimator=estimator, search={"grid": {"parameters": {"criterium": ["gini"]}}})).spec, Path())
+    assert [problem.field for problem in refused.value.problems] == [
+        *(f"spec.estimator.{field}" for field in fields),
+        "spec.search.grid.parameters.criterium",
+    ]
+
+
+def test_weights_and_groups_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 2},{i % 5 if i > 2 else ''},{i or ''}\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(f"age,sick,patient,weight\n{rows}")
+    data = {"path": "t.csv", "target": "sick", "features": ["age"], "sampleWeight": "weight"}
+    with pytest.raises(ManifestRefused) as refused:
+        prepare(job(asks(data=data, crossValidation={"folds": 3, "groups": "patient"})).spec, tmp_path)
+    assert [(problem.field, problem.advice.partition(":")[0]) for problem in refused.value.problems] == [
+        ("spec.data.sampleWeight", "1 of 20 are missing."),
+        ("spec.crossValidation.groups", "3 of its 20 values are missing"),
+    ]
+
+
 def test_a_scorer_that_does_not_fit_the_target_leaves_no_begun_search(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("age,sick\n" + "".join(f"{i},{'yes' if i % 2 else 'no'}\n" for i in range(40)))
-    asked = job(asks(scoring="r2", data={"path": "t.csv", "target": "sick"}))
-    with pytest.raises(
-        ManifestRefused, match=r"spec.scoring: must be one that some fit can be scored by, but got 'r2'"
-    ):
-        local.run(asked, folder=tmp_path, output=tmp_path / "results" / "metrics", stop=Stop())
+    output = tmp_path / "results" / "metrics"
+
+    def run(**changes: Any) -> None:
+        asked = job(asks(**{"data": {"path": "t.csv", "target": "sick"}, **changes}))
+        local.run(asked, folder=tmp_path, output=output, stop=Stop())
+
+    def refused() -> None:
+        told = r"spec.scoring: must be one that some fit can be scored by, but got 'r2'"
+        with pytest.raises(ManifestRefused, match=told):
+            run(scoring="r2")
+
+    refused()
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    # nor in a folder that is there, nor in a journal that has others
+    output.mkdir(parents=True)
+    refused()
+    assert [path.name for path in output.iterdir()] == [".lock"]
+    run()
+    refused()
+    with closing(sqlite3.connect(output / "tuning.db")) as database:
+        assert database.execute("SELECT count(*) FROM searches").fetchall() == [(1,)]

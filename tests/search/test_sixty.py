@@ -72,9 +72,13 @@ def test_a_manifest_finds_what_is_found_by_hand(
     )
     ensure_journal(tmp_path / "tuning.db")
 
-    found = local.run(job, folder=site.folder, output=tmp_path, stop=Stop()).results
+    outcome = local.run(job, folder=site.folder, output=tmp_path, stop=Stop())
+    found, baseline = outcome.results, outcome.answer.baseline
 
     assert found.failed_fits == 0
+    # of whatever kind it is, it is measured against its defaults
+    assert (baseline is None) == ("halving" in row.get("search", {}))
+    assert baseline is None or not any("is not known" in sentence for sentence in baseline.told)
     assert_equal_to_the_bit(found.cv_results, want.cv_results_)
     # a rule may look at the times, which are its own search's
     best = hand.search.refit(found.cv_results) if callable(hand.search.refit) else want.best_index_

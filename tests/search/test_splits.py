@@ -66,6 +66,7 @@ def document(cv: Any, *, regression: bool = False, **spec: Any) -> Any:
                 "data": data,
                 "crossValidation": cv,
                 "returnTrainScore": True,
+                "baseline": False,
                 **spec,
             },
         }

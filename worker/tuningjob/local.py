@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.manifest import TuningJob, dump_spec
 from tuningjob.manifest.wellknown import JOURNAL_FILE, RESULT_FILES, SEARCHES_FOLDER, TOLD_FILES
 from tuningjob.protocol.records import Answer, CellResult, Preflight, SearchState
-from tuningjob.resume import Attempt, begin
+from tuningjob.resume import Attempt, as_begun, begin, id_of
 from tuningjob.search.beside import importable
 from tuningjob.search.cells import preflight_of
 from tuningjob.search.pilot import PLAN_SECONDS, run_pilot
@@ -32,7 +33,7 @@ from tuningjob.search.problem import SearchProblem, prepare
 from tuningjob.search.results import Results, gather
 from tuningjob.search.run import Conclusion, Worker
 from tuningjob.search.stop import Stop, Terminated
-from tuningjob.sizing import KnownSize, check_limit, n_jobs_of, pods_of, size_of, size_warning
+from tuningjob.sizing import KnownSize, check_limit, n_jobs_of, pods_of, size_of, size_warning, with_baseline
 
 _LOCK_FILE: Final = ".lock"
 _INDEX: Final = 0
@@ -78,14 +79,23 @@ def run(
     What an earlier run of the same search, by the same code, finished there is kept; what failed is tried again. ``created_by``
     is for the audit. Raises ManifestRefused, SearchFailed, JournalError, Terminated.
     """
-    check_limit(size_of(manifest.spec), manifest.spec)
+    spec = with_baseline(manifest.spec)
+    check_limit(size_of(spec), spec)
     with importable(folder):
-        problem = prepare(manifest.spec, folder)
-        with _gone_if_refused(output), _alone(output):
+        problem = prepare(spec, folder)
+        with _gone_if_refused(output), _alone(output), _journal_gone_if_refused(output / JOURNAL_FILE):
             journal = open_sqlite(output / JOURNAL_FILE)
             try:
+                if manifest.spec.baseline is None:
+                    problem = as_begun(journal, problem, manifest.metadata)
                 outcome, files = _run(
-                    journal, manifest, problem, output=output, stop=stop, created_by=created_by, watcher=watcher
+                    journal,
+                    manifest.model_copy(update={"spec": problem.spec}),
+                    problem,
+                    output=output,
+                    stop=stop,
+                    created_by=created_by,
+                    watcher=watcher,
                 )
             finally:
                 journal.close()
@@ -106,6 +116,19 @@ def _gone_if_refused(output: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _journal_gone_if_refused(path: Path) -> Iterator[None]:
+    """For who runs alone there: a journal that was made for a manifest which is refused is gone again."""
+    was_there = path.exists()
+    try:
+        yield
+    except ManifestRefused:
+        if not was_there:
+            for file in path.parent.glob(f"{path.name}*"):  # SQLite's own beside it
+                file.unlink(missing_ok=True)
+        raise
+
+
 def _run(
     journal: SqlJournal,
     manifest: TuningJob,
@@ -120,17 +143,23 @@ def _run(
     size = problem.size
     if size_of(manifest.spec).splits is None and (warning := size_warning(size)):
         watcher.warned(warning)
+    n_jobs = local_processes(manifest, size)
+    preflight = preflight_of(problem, n_jobs)
+    for warning in preflight.warnings:
+        watcher.warned(warning)
     attempt = begin(
         journal,
         problem,
         make=lambda digest: _new_search(manifest, digest, size, output=output, created_by=created_by),
         say=watcher.warned,
+        look=partial(_look, problem, stop),
     )
+    journal.view(attempt.id).set_preflight(preflight)
     worker = Worker(
         journal=journal.view(attempt.id),
         problem=problem,
         index=_INDEX,
-        n_jobs=local_processes(manifest, size),
+        n_jobs=n_jobs,
         name=manifest.metadata.name,
         stop=stop,
         on_cells=watcher.cells,
@@ -139,6 +168,11 @@ def _run(
     )
     with _told_what_is_kept(journal, attempt.id, size):
         return _search(journal, attempt, worker, size=size, output=output, watcher=watcher)
+
+
+def _look(problem: SearchProblem, stop: Stop) -> None:
+    with stop.interruptible():
+        refuse_what_cannot_succeed(problem)
 
 
 @contextmanager
@@ -165,10 +199,11 @@ def forecast(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast
 
     Raises ManifestRefused, Terminated.
     """
-    check_limit(size_of(manifest.spec), manifest.spec)
+    spec = with_baseline(manifest.spec)
+    check_limit(size_of(spec), spec)
     with importable(folder):
         with stop.interruptible():
-            problem = prepare(manifest.spec, folder)
+            problem = prepare(spec, folder)
             refuse_what_cannot_succeed(problem)
             n_jobs = local_processes(manifest, problem.size)
             found = run_pilot(problem, n_jobs=n_jobs, seconds=PLAN_SECONDS, always=True)
@@ -185,7 +220,7 @@ def local_processes(manifest: TuningJob, size: KnownSize) -> int:
 
 def _new_search(manifest: TuningJob, digest: str, size: KnownSize, *, output: Path, created_by: str) -> NewSearch:
     name = manifest.metadata.name
-    search_id = f"{name}-{digest}"
+    search_id = id_of(manifest.metadata, digest)
     return NewSearch(
         id=search_id,
         namespace=manifest.metadata.namespace,
@@ -207,13 +242,6 @@ def _search(
     journal: SqlJournal, attempt: Attempt, worker: Worker, *, size: KnownSize, output: Path, watcher: Watcher
 ) -> tuple[FinishedSearch, Path]:
     before = journal.progress(attempt.id)
-    preflight = preflight_of(worker.problem, worker.n_jobs)
-    for warning in preflight.warnings:
-        watcher.warned(warning)
-    if before.done == 0:
-        with worker.stop.interruptible():
-            refuse_what_cannot_succeed(worker.problem)
-    journal.view(attempt.id).set_preflight(preflight)
     started = time.monotonic()
     has_stages = worker.problem.spec.search.has_stages
     if before.done < size.fits or (has_stages and before.state is SearchState.RUNNING):

@@ -15,6 +15,7 @@ from typing import Any, Final
 from tuningjob.journal.records import NewSearch
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.manifest import dump_spec
+from tuningjob.manifest.models import Metadata
 from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
@@ -59,18 +60,44 @@ def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
         yield {"maxFailedFits": limits["maxFailedFits"]}
 
 
+def as_begun(journal: SqlJournal, problem: SearchProblem, metadata: Metadata) -> SearchProblem:
+    """The problem without its baseline, if it has begun so: by a release in which none was scored but where the manifest asked.
+
+    For a manifest that leaves it open. What that search has finished, and its versions, stay the ones that are meant.
+    """
+    without = replace(problem, spec=problem.spec.model_copy(update={"baseline": None}))
+    known = journal.named(metadata.namespace, metadata.name)
+    with_it, search_id = (id_of(metadata, identity(each)) for each in (problem, without))
+    if with_it in known or search_id not in known:
+        return problem
+    said = journal.view(search_id).search().spec.get("baseline")
+    return without if said is None else problem
+
+
+def id_of(metadata: Metadata, digest: str) -> str:
+    """Of a search on this machine."""
+    return f"{metadata.name}-{digest}"
+
+
 def begin(
-    journal: SqlJournal, problem: SearchProblem, make: Callable[[str], NewSearch], say: Callable[[str], None]
+    journal: SqlJournal,
+    problem: SearchProblem,
+    make: Callable[[str], NewSearch],
+    *,
+    say: Callable[[str], None],
+    look: Callable[[], None],
 ) -> Attempt:
     """Open the search in the journal, or have the one of before go on.
 
-    ``make`` gives the record of a search by its digest; ``say`` is told what is not kept, and why.
+    ``make`` gives the record of a search by its digest; ``say`` is told what is not kept, and why. ``look`` is called before
+    anything is written for a search of which nothing is finished: what it raises leaves the journal as it was.
     """
     digest = identity(problem)
     first = make(digest)
     known = journal.named(first.namespace, first.name)
     attempts = list(_attempts(first.id, set(known)))
     if not attempts:
+        look()
         for sentence in _changed(journal, problem, known):
             say(sentence)
         journal.open_search(first)
@@ -79,15 +106,20 @@ def begin(
     record = replace(make(digest), id=latest)
     before = journal.progress(latest)
     if not before.failed and before.state is not SearchState.FAILED:
+        if not before.done:
+            look()
         return Attempt(latest)
     if problem.spec.search.has_stages:
         # what failed has decided what came after it: it stays, or all of it is done anew
         if before.state is not SearchState.FAILED:
             return Attempt(latest)
+        look()
         say("The earlier run failed: all of its stages are done anew.")
         anew = make(_numbered(digest, len(attempts) + 1))
         journal.open_search(anew)
         return Attempt(anew.id)
+    if before.done == before.failed:
+        look()
     say(_tried_again(before.failed))
     if before.state is not SearchState.COMPLETE:
         journal.begin_again(latest, record)

@@ -39,14 +39,26 @@ _OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._spl
 class Size:
     """The size of a search. ``fits`` (cells) = rows × splits; None if only the data tell how many splits there are.
 
-    ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them. So many candidates may come ``later``, at
-    most, by rounds that depend on what came before.
+    ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them: the ``defaults`` (0 or 1), and all
+    candidates in each ``outer`` fold. So many candidates may come ``later``, at most, by rounds that depend on what came before.
     """
 
     candidates: int
     splits: int | None
-    beside: int = field(default=0, kw_only=True)
+    defaults: int = field(default=0, kw_only=True)
+    outer: int = field(default=0, kw_only=True)
     later: int = field(default=0, kw_only=True)
+
+    @property
+    def beside(self) -> int:
+        """How many rows are no candidates."""
+        return self.defaults + self.outer
+
+    @property
+    def told_beside(self) -> list[str]:
+        """What is evaluated beside the candidates, in words."""
+        outer = [f"{readable(self.outer)} in outer folds"] if self.outer else []
+        return [*(["the defaults"] if self.defaults else []), *outer]
 
     @property
     def rows(self) -> int:
@@ -61,8 +73,8 @@ class Size:
     @property
     def told_rows(self) -> str:
         """The number of rows, in words."""
-        told = f"{readable(self.candidates)} candidates"
-        return f"({told} + {readable(self.beside)} beside)" if self.beside else told
+        told = " + ".join([f"{readable(self.candidates)} candidates", *self.told_beside])
+        return f"({told})" if self.beside else told
 
     def __str__(self) -> str:
         if self.splits is None:
@@ -88,7 +100,7 @@ def size_of(spec: TuningJobSpec) -> Size:
     """The size of a search, as far as its manifest tells."""
     space, halving, splits = spec.search.space, spec.search.halving, splits_of(spec.cross_validation)
     later = _refined(spec, splits) if halving is None else halving.later(space.size)
-    return Size(space.size, splits, beside=rows_beside(spec), later=later)
+    return Size(space.size, splits, defaults=int(bool(spec.baseline)), outer=_rows_of_outer_folds(spec), later=later)
 
 
 def _refined(spec: TuningJobSpec, splits: int | None) -> int:
@@ -98,7 +110,8 @@ def _refined(spec: TuningJobSpec, splits: int | None) -> int:
         return 0
     # a round has the points of the grid on each axis, and the best value where that is none of them
     largest = max(math.prod(count_values(values) + 1 for values in each.values()) for each in space.maps)
-    return max(0, min(refine.rounds * largest, most_rows(spec, splits or 1) - space.size - rows_beside(spec)))
+    rows = space.size + int(bool(spec.baseline))  # there are no outer folds beside it
+    return max(0, min(refine.rounds * largest, most_rows(spec, splits or 1) - rows))
 
 
 def most_rows(spec: TuningJobSpec, splits: int) -> int:
@@ -107,19 +120,36 @@ def most_rows(spec: TuningJobSpec, splits: int) -> int:
     return min(spec.limits.max_fits, own or spec.limits.max_fits) // splits
 
 
-def rows_beside(spec: TuningJobSpec) -> int:
-    """Rows of the journal that are no candidates: the defaults, if a baseline is asked for; all candidates in each outer fold."""
-    return int(bool(spec.baseline)) + _outer_folds(spec) * spec.search.space.size
+def with_baseline(spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> TuningJobSpec:
+    """The spec of a search that is to begin, with a baseline if its manifest leaves that open.
+
+    Without, too, beside halving, and if the baseline's fits alone were too many: what runs without them is not refused for them.
+    A spec that the journal keeps says for good whether its search has one, so it does not come through here again.
+    """
+    if spec.baseline is not None or spec.search.halving is not None:
+        return spec
+    measured = spec.model_copy(update={"baseline": True})
+    try:
+        check_limit(size_of(measured), measured, cluster_max_fits=cluster_max_fits)
+    except ManifestRefused:
+        return spec
+    return measured
 
 
-def _outer_folds(spec: TuningJobSpec) -> int:
-    """How many outer folds there are. Raises ManifestRefused for a splitter whose number only the data tell."""
+def is_left_out(spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> bool:
+    """Whether a search has no baseline because its fits were too many (``with_baseline``)."""
+    spec = with_baseline(spec, cluster_max_fits=cluster_max_fits)
+    return spec.baseline is None and spec.search.halving is None
+
+
+def _rows_of_outer_folds(spec: TuningJobSpec) -> int:
+    """All candidates, in each outer fold. Raises ManifestRefused for a splitter whose number only the data tell."""
     if spec.search.nested is None:
         return 0
     around = spec.search.nested.around(spec.cross_validation)
     folds = splits_of(around)
     if folds is not None:
-        return folds
+        return folds * spec.search.space.size
     must_be = "a splitter of scikit-learn's that is told its number of splits"
     advice = "It says how many rows the journal has, before any data are read. Give n_splits to one of these, or folds."
     got = "" if around.splitter is None else around.splitter.class_
@@ -181,12 +211,14 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if (size.rows + size.later) * splits <= limit:
         return
     affordable = max(0, limit // splits - size.beside) * size.candidates // (size.candidates + size.later)
+    # one row less is enough: of the defaults, which nobody may have asked for
+    ways = ["baseline: false"] if spec.baseline and (size.rows + size.later - 1) * splits <= limit else []
     if isinstance(spec.search.space, Grid):
         place, what = GRID, "grid"
-        ways = ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]
+        ways += ["fewer values or folds", *_drawn_instead(spec.search.space, affordable)]
     else:
         place, what = "spec.search.random.iterations", "search"
-        ways = [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
+        ways += [f"at most {affordable:,} iterations, or fewer folds" if affordable else "fewer folds"]
     advice = f"Give {', or '.join(ways)}{last_resort}"
     raise ManifestRefused([Problem(place, f"a {what} of at most {limit:,} fits ({owner})", str(size), advice)])
 

@@ -14,7 +14,7 @@ from tuningjob.manifest.loading import load
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.protocol.records import Pilot
-from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_of
+from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_of, with_baseline
 from tuningjob_operator.decide.placement import placement_problems
 from tuningjob_operator.reading import as_written, unreadable
 from tuningjob_operator.settings import Settings
@@ -63,7 +63,8 @@ def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
 
 
 def admit_spec(spec: TuningJobSpec, settings: Settings) -> Admission:
-    """``admit`` of a TuningJob whose spec has been read."""
+    """``admit`` of a TuningJob whose spec has been read. Whether it has a baseline is decided here, once."""
+    spec = with_baseline(spec, cluster_max_fits=settings.max_fits)
     admission = admission_of(spec)
     problems = list(_cluster_problems(spec, settings))
     try:

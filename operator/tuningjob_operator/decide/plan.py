@@ -18,7 +18,7 @@ from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.manifest.status import TuningJobStatus
 from tuningjob.protocol.records import SearchState
-from tuningjob.sizing import check_limit, size_of
+from tuningjob.sizing import check_limit, size_of, with_baseline
 from tuningjob_operator import names
 from tuningjob_operator.decide import status as st
 from tuningjob_operator.decide import suspension, workforce
@@ -202,7 +202,8 @@ def _plan_is_ready(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
 def _refused(view: PlanBuilder, message: str) -> Plan:
     """Refuse the manifest before anything was made."""
     with contextlib.suppress(ManifestRefused):
-        view = view.showing(grid=st.grid_status(size_of(_asked(view.observed))))
+        asked = with_baseline(_asked(view.observed), cluster_max_fits=view.settings.max_fits)
+        view = view.showing(grid=st.grid_status(size_of(asked)))
     return failed(view, End(names.MANIFEST_REFUSED, message))
 
 

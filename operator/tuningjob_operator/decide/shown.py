@@ -9,7 +9,7 @@ from tuningjob.manifest.live import frozen_changes
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.status import EstimateStatus
 from tuningjob.protocol.records import Preflight, SearchState
-from tuningjob.sizing import size_warning
+from tuningjob.sizing import is_left_out, size_warning
 from tuningjob_operator import names
 from tuningjob_operator.decide import job_state
 from tuningjob_operator.decide import status as st
@@ -27,9 +27,10 @@ def sized_up(view: PlanBuilder, admission: Admission) -> PlanBuilder:
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
-    text = (
-        f"{size}{': the first pod tells how many.' if size.splits is None else '.'}{f' {warning}' if warning else ''}"
-    )
+    text = f"{size}{': the first pod tells how many.' if size.splits is None else '.'}"
+    if is_left_out(admission.spec, cluster_max_fits=view.settings.max_fits):
+        text += " The defaults are not scored beside them, because their fits would be too many."
+    text += f" {warning}" if warning else ""
     if job_state.is_foreign(job, tuningjob):
         name = names.job_name(tuningjob["metadata"]["name"])
         text = f"A Job {name} is there already, and belongs to another owner. Delete it, or rename the TuningJob."
@@ -72,6 +73,8 @@ def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
         wanted = read_spec(tuningjob)
     except ManifestRefused:
         return ("spec",)
+    if wanted.baseline is None:  # it was decided when the search began
+        wanted = wanted.model_copy(update={"baseline": admitted.baseline})
     return tuple(frozen_changes(admitted, wanted))
 
 

@@ -13,7 +13,7 @@ from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJob, load_file
 from tuningjob.manifest.literals import readable
 from tuningjob.manifest.wellknown import LEADERBOARD_FILE, VERDICT_FILE
-from tuningjob.sizing import Size, check_limit, size_of, size_warning
+from tuningjob.sizing import Size, check_limit, size_of, size_warning, with_baseline
 
 if TYPE_CHECKING:
     from tuningjob.local import FinishedSearch, SearchForecast
@@ -45,7 +45,7 @@ def run(file: Path, output: Path | None) -> None:
 
     manifest = _load(file)
     output = output or RESULTS / model_key(manifest)
-    _warn(size_of(manifest.spec))
+    _warn(size_of(with_baseline(manifest.spec)))
     stop = Stop()
     if manifest.spec.mode == "Plan":
         with stop.on_signals():
@@ -71,16 +71,17 @@ def run(file: Path, output: Path | None) -> None:
 def size(file: Path) -> None:
     """Print candidates, splits and fits, and a warning where there are many."""
     manifest = _load(file)
-    found = size_of(manifest.spec)
+    spec = with_baseline(manifest.spec)
+    found = size_of(spec)
     splits, fits = "? (only the data tell: tuningjob validate)", f"{readable(found.rows)} for each split"
     if found.splits is not None and found.fits is not None:
         splits, fits = f"{found.splits:,}", readable(found.fits)
-    beside = f" (and {readable(found.beside)} beside)" if found.beside else ""
+    beside = f" (and {', and '.join(found.told_beside)})" if found.beside else ""
     out.print(
         f"candidates  {readable(found.candidates)}{beside}\nsplits      {splits}\nfits        {fits} (and the refit)"
     )
     _warn(found)
-    check_limit(found, manifest.spec)
+    check_limit(found, spec)
 
 
 @click.command()
@@ -88,24 +89,25 @@ def size(file: Path) -> None:
 def validate(file: Path) -> None:
     """Check everything that can be checked here: the manifest, the estimator, parameters, scorer, data, and a first fit."""
     manifest = _load(file)
-    check_limit(size_of(manifest.spec), manifest.spec)
+    spec = with_baseline(manifest.spec)
+    check_limit(size_of(spec), spec)
     from tuningjob.search import probe, problem
     from tuningjob.search.beside import importable
 
-    data = manifest.spec.data
+    data = spec.data
     elsewhere = (data.persistent_volume_claim or data.config_map) and not (
         file.parent / str(data.path).lstrip("/")
     ).exists()
     with importable(file.parent):
         if elsewhere:
-            problem.prepare_estimator(manifest.spec)
+            problem.prepare_estimator(spec)
             out.print(f"{file}: valid. Its data is on a volume and was not looked at.")
             return
-        ready = problem.prepare(manifest.spec, file.parent)
+        ready = problem.prepare(spec, file.parent)
         for warning in ready.warnings:
             warn(warning)
         probe.refuse_what_cannot_succeed(ready)
-    told = f" {ready.size}." if size_of(manifest.spec).splits is None else ""
+    told = f" {ready.size}." if size_of(spec).splits is None else ""
     out.print(f"{file}: valid. {ready.data.samples:,} samples × {ready.data.features:,} features.{told}")
 
 
@@ -211,6 +213,8 @@ def _failures(results: "Results", failed: int) -> str:
     if results.first_failed is not None:
         params = str(results.cv_results["params"][results.first_failed])
         told += f" The first of them is candidate {results.first_failed}: {params[:_ERROR_LETTERS]}."
+    elif results.defaults is not None and results.defaults.failed == failed:
+        told += " They are those of the defaults: no candidate's failed."
     return told
 
 

@@ -142,6 +142,13 @@ class Cells:
         """Those of these cells that are finished."""
         return set(self._rows("finished", ordinals, search=self._search).scalars())
 
+    def failed(self, ordinals: range) -> int:
+        """How many of these cells have failed."""
+        mine = (cells.c.search_id == self._search) & cells.c.ordinal.between(ordinals.start, ordinals.stop - 1)
+        # no text within the JSON can hold these quotes, and null has none
+        count = select(func.count()).where(mine, cells.c.result.contains('"error":"'))
+        return int(self._connection.execute(count).scalar_one())
+
     def known(self, namespace: str, identities: Iterable[str]) -> dict[str, tuple[str, CellResult]]:
         """What any search of the namespace, a forgotten one too, has finished without an error; and which one evaluated it."""
         known: dict[str, tuple[str, CellResult]] = {}

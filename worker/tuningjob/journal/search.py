@@ -43,6 +43,7 @@ _MAX_CELL: Final = 512 * 2**10
 _STAGED: Final = frozenset({"halving", "refine"})
 _APART: Final = frozenset({"halving"})
 _MOST_CELLS: Final = 2**63 - 1
+_LIMITING: Final = (searches.c.spec, searches.c.candidates, searches.c.splits, searches.c.preflight)
 # Made once, for the ways that thousands of cells take.
 _COUNT: Final = (
     searches.update()
@@ -210,10 +211,18 @@ class SqlSearch(SearchJournal):
         To be called after ``_count``, whose lock on the search's row is held.
         """
         running = (searches.c.id == self._id) & (searches.c.state == SearchState.RUNNING.value)
-        spec = connection.execute(select(searches.c.spec).where(running)).scalar_one_or_none()
-        most = None if spec is None else (json.loads(spec).get("limits") or {}).get("maxFailedFits")
-        if most is None or failed <= most:
+        row = connection.execute(select(*_LIMITING).where(running)).first()
+        spec = {} if row is None else json.loads(row.spec)
+        most = (spec.get("limits") or {}).get("maxFailedFits")
+        if row is None or most is None or failed <= most:
             return False
+        first = rows.from_column(Preflight, row.preflight)
+        if spec.get("baseline") and first is not None and 0 < first.ranked < row.candidates:
+            # those of the defaults, which come after the candidates, do not count: nobody may have asked for them
+            defaults = range(first.ranked * row.splits, (first.ranked + 1) * row.splits)
+            failed -= Cells(connection, self._id).failed(defaults)
+            if failed <= most:
+                return False
         told = f"{failed} fits failed, and spec.limits.maxFailedFits is {most}. One of them ended with:\n{error}"
         rows.change(
             connection,

@@ -106,7 +106,7 @@ _CONSTRAINTS: Final = (
         "with one scorer in scoring, or none, beside search.halving",
         closer=lambda _: must_be(
             f"the name of one scorer, a map with the one key {SCORE}, or left out, beside spec.search.halving",
-            "scikit-learn's halving search takes one scorer alone.",
+            "scikit-learn's halving search takes one scorer alone, by which its rounds are decided.",
             field="scoring",
             got="several metrics or a map",
         ),
@@ -115,7 +115,8 @@ _CONSTRAINTS: Final = (
         "!has(self.search.halving) || !has(self.select) && !(has(self.baseline) && self.baseline)",
         lambda spec: spec.search.halving is None or (spec.select is None and not spec.baseline),
         "without select and baseline beside search.halving",
-        "The best of the last round is the answer, and its scores are on samples of their own.",
+        "As in scikit-learn the best of the last round is the answer, whatever refit says, and its scores are on samples of "
+        "their own, which the defaults' would not be.",
     ),
     Constraint(
         "!has(self.search.nested) || !has(self.crossValidation.predefined)",
@@ -192,9 +193,11 @@ class TuningJobSpec(Model):
     select: Select | None = Field(
         default=None, description="The rule by which the best candidate is chosen; the highest mean by default."
     )
+    # no default in the schema: an API server would put it into TuningJobs whose searches have begun without
     baseline: bool | None = Field(
         default=None,
-        description="true: also score the estimator with the defaults of what is tuned, and a dummy, and say what tuning gained.",
+        description="Also score the estimator with the defaults of what is tuned, and a dummy, and say what tuning gained. True "
+        "by default, but not beside halving, nor where its fits alone would be above limits.maxFits. false: leave them out.",
     )
     return_train_score: bool = Field(default=False, description="Score the training side of each split, too.")
     data: Data = Field(description="Where X and y come from.")

@@ -29,7 +29,7 @@ may open more rows instead (``open_stage``); then they are claimed as the others
 knows is asked to wait meanwhile, and is sent back for the new rows when they are there.
 
 *Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
-same transaction, so that it depends on no one's watching how the search ends.
+same transaction, so that it depends on no one's watching how the search ends. Fits of the defaults (``baseline``) do not count.
 
 *Files* of a search change while it runs, and never after: the audit's row of its version has their digests.
 

@@ -152,6 +152,8 @@ def _cost(table: ResultTable, fits: int) -> str:
     told = f"{counted(table.size, 'candidate')} × {counted(table.splits, 'split')} are {fits:,} fits"
     if table.origin.failed_fits:
         told += f", of which {table.origin.failed_fits:,} failed"
+    if table.origin.measured_defaults is not None:
+        told += f", beside {counted(table.splits, 'fit')} of {table.origin.measured_defaults.told}"
     told += f"; fitting and scoring took {duration(float(table.seconds.sum()))}, summed over all processes"
     if table.origin.refit_seconds is not None:
         told += f", and the refit {duration(table.origin.refit_seconds)}"

@@ -1,12 +1,14 @@
 """What a search is measured against: the estimator with its defaults, and a dummy; and in words what tuning has gained.
 
 The defaults are a row of the journal beside the candidates: claimed, resumed and reused as these are. A dummy looks at the target
-alone, takes no time, and is fitted where the search is finished.
+alone, takes no time, and is fitted where the search is finished. Nobody may have asked for either, so nothing that happens to
+them ends the search: it is told, and what is not known is NaN.
 """
 
 import math
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,30 +23,57 @@ from tuningjob.protocol.records import Baseline
 from tuningjob.search.cells import result_of, work_of
 from tuningjob.search.fit_params import SAMPLE_WEIGHT
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.reasons import abridged, error_text
 from tuningjob.search.results import Results
 
 THE_DEFAULTS: Final = "the defaults"
+AS_WRITTEN: Final = "the estimator as it is written"
 A_DUMMY: Final = "a dummy"
 _NOISE: Final = 1e-9  # of a sum of scores, by its last digits
+_LONGEST_ERROR: Final = 200
+# A split of the defaults that takes so long, and longer than one of any candidate, is told.
+_TOLD_SECONDS: Final = 1.0
+_MOST_SECONDS: Final = 60.0  # of a dummy, which mostly takes milliseconds
 
 
 def measured(problem: SearchProblem, results: Results) -> Baseline | None:
-    """What the best candidate is measured against, if the manifest asks for it."""
+    """What the best candidate is measured against; None where there is no baseline."""
     if results.defaults is None:
         return None
-    table, metric = results.cv_results, results.metric
+    table, metric, defaults = results.cv_results, results.metric, results.defaults
     splits = range(len(problem.splits))
     best = [float(table[f"split{split}_test_{metric}"][results.best_index]) for split in splits]
-    share = float(np.mean([len(test) / len(train) for train, test in problem.splits]))
-    found = gain(best, results.defaults, share)
-    dummy = scores_of_dummy(problem)
+    share = float(np.mean([len(test) / max(1, len(train)) for train, test in problem.splits]))
+    found = gain(best, defaults.scores, share)
+    dummy, trouble = _dummy(problem)
+    over = AS_WRITTEN if problem.defaults.refused else THE_DEFAULTS
+    sentences = [found.told(over, defaults.error), *([gain(best, dummy, share).told(A_DUMMY)] if dummy else [])]
+    longest = _longest(results)
+    if defaults.seconds > max(longest, _TOLD_SECONDS):
+        took = f"{over} took {defaults.seconds:.1f} s for a split, longer than any candidate"
+        sentences.append(f"{took} ({longest:.1f} s)")
     return Baseline(
-        defaults=_mean(results.defaults),
+        defaults=_mean(defaults.scores),
         dummy=_mean(dummy),
         gain=found.mean,
         uncertainty=found.uncertainty,
-        told=told(best, {THE_DEFAULTS: results.defaults, **({A_DUMMY: dummy} if dummy else {})}, share),
+        told=tuple(f"{each[0].upper()}{each[1:]}." for each in [*sentences, *trouble]),
     )
+
+
+def _longest(results: Results) -> float:
+    """What a split of the candidate took that took longest."""
+    table = results.cv_results
+    return float(np.max(table["mean_fit_time"] + table["mean_score_time"]))
+
+
+def _dummy(problem: SearchProblem) -> tuple[list[float], list[str]]:
+    """Its scores, and in words why there are none where there should be."""
+    try:
+        return scores_of_dummy(problem), []
+    except Exception as error:  # noqa: BLE001  a user's data and scorers may do anything
+        why = abridged(error_text(error), _LONGEST_ERROR)
+        return [], [f"what tuning gained over {A_DUMMY} is not known, because scoring it failed: {why}"]
 
 
 def _mean(scores: Sequence[float]) -> float:
@@ -52,8 +81,11 @@ def _mean(scores: Sequence[float]) -> float:
 
 
 def scores_of_dummy(problem: SearchProblem) -> list[float]:
-    """By the metric that decides, of each split, as scikit-learn's ``cross_validate`` of a dummy has them; []: there is none."""
-    dummy = dummy_of(problem.estimator)
+    """By the metric that decides, of each split, as scikit-learn's ``cross_validate`` of a dummy has them; []: there is none.
+
+    Raises TimeoutError where scoring takes so long that the search would be kept waiting.
+    """
+    dummy = None if problem.data.y is None else dummy_of(problem.estimator)
     if dummy is None:
         return []
     weights = problem.data.sample_weight
@@ -65,13 +97,20 @@ def scores_of_dummy(problem: SearchProblem) -> list[float]:
         fit_params={} if weights is None else {SAMPLE_WEIGHT: weights},
         return_train_score=False,
     )
-    evaluator = Evaluator(work)
-    metrics = problem.spec.metrics
+    evaluator, metrics = Evaluator(work), problem.spec.metrics
+    scores: list[float] = []
+    began = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        steps = [step for split in range(len(work.splits)) for step in evaluator.evaluate(split, [0], plain=True)]
-    scores = [result_of(step, metrics).test_scores for step in steps if isinstance(step, Evaluated)]
-    return [next(iter(each.values())) for each in scores]  # the deciding one comes first
+        for split in range(len(work.splits)):
+            if time.monotonic() - began > _MOST_SECONDS:
+                raise TimeoutError(
+                    f"it took more than {_MOST_SECONDS:.0f} s for {split:,} of {len(work.splits):,} splits"
+                )
+            steps = evaluator.evaluate(split, [0], plain=True)
+            results = [result_of(step, metrics) for step in steps if isinstance(step, Evaluated)]
+            scores += [next(iter(each.test_scores.values())) for each in results]  # the deciding one comes first
+    return scores
 
 
 def dummy_of(estimator: Estimator) -> Estimator | None:
@@ -95,10 +134,11 @@ class BaselineGain:
         """Whether it is larger than two standard errors."""
         return abs(self.mean) > 2 * self.uncertainty
 
-    def told(self, over: str) -> str:
-        """A sentence without its full stop: ``tuning gained 0.012 ± 0.004 over the defaults``."""
+    def told(self, over: str, error: str = "") -> str:
+        """A sentence without its full stop: ``tuning gained 0.012 ± 0.004 over the defaults``. ``error``: of a failed fit."""
         if math.isnan(self.mean):
-            return f"what tuning gained over {over} is not known, because some of the fits failed"
+            why = f": {abridged(error, _LONGEST_ERROR)}" if error else ""
+            return f"what tuning gained over {over} is not known, because some of the fits failed{why}"
         verb = "gained" if self.mean >= 0 else "lost"
         if math.isnan(self.uncertainty):
             return f"tuning {verb} {abs(self.mean):.3g} over {over}, on a single split"
@@ -127,8 +167,3 @@ def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) ->
 def _digits(value: float) -> int:
     """Decimals by which a number has one digit that is not zero, and at least three of them."""
     return min(12, max(3, -math.floor(math.log10(abs(value))))) if value else 3
-
-
-def told(best: Sequence[float], baselines: Mapping[str, Sequence[float]], test_share: float) -> tuple[str, ...]:
-    """A sentence for each baseline, by what it is called in it."""
-    return tuple(f"{gain(best, scores, test_share).told(name).capitalize()}." for name, scores in baselines.items())

@@ -24,6 +24,7 @@ from tuningjob.report.judged import Judgement, judge
 from tuningjob.report.page import Provenance, render_page, render_plain
 from tuningjob.report.spelling import Spelled, spell
 from tuningjob.report.table import Origin, ScoreToBeat, SelectionRule, table_of
+from tuningjob.search.baseline import AS_WRITTEN, THE_DEFAULTS
 from tuningjob.search.constraints import constraint_text
 from tuningjob.search.parameters import owner_of
 from tuningjob.search.problem import SearchProblem
@@ -46,9 +47,10 @@ def told_of(problem: SearchProblem, results: Results, *, name: str, refit_second
     """What the files of the search say of its results."""
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
+        why = "each round of halving has scores of its own, by another amount of the resource"
         return _only_words(
             name,
-            f"{found}\nNo verdict: each round of halving has scores of its own, by another amount of the resource.",
+            f"{found}\nNo verdict, and no gain over the defaults: {why}.",
             lambda: rounds_of(
                 table_of(results.cv_results, results.best_index, metric=results.metric, told=problem.metric)
             ),
@@ -102,10 +104,10 @@ def judged(
         name=name,
         defaults=_defaults(problem),
         dummy=_dummy(problem, results),
-        measured_defaults=_measured_defaults(results),
+        measured_defaults=_measured_defaults(problem, results),
         rule=None if choice.is_best else SelectionRule(choice.rule, choice.passed_over, choice.why),
         errors=dict(results.errors.most_common()),
-        failed_fits=results.failed_fits,
+        failed_fits=results.failed_fits - (results.defaults.failed if results.defaults is not None else 0),
         refit_seconds=refit_seconds,
         gap=choice.gap,
         may_be=lambda name, value: _may_be(problem, name, value),
@@ -131,20 +133,23 @@ def in_manifest(value: ParamValue) -> Spelled:
 
 
 def _defaults(problem: SearchProblem) -> dict[str, Any]:
-    """What the estimator has for each parameter that is searched; {} if it cannot be asked."""
+    """What each parameter that is searched has by default, where that is measured, else what the estimator has; {} if it cannot
+    be asked.
+    """
     try:
-        params = problem.estimator.get_params()
+        params = problem.estimator.get_params() | (dict(problem.defaults.params) if problem.spec.baseline else {})
     except Exception:  # noqa: BLE001  a user's class may do anything
         return {}
     names = {name for each in problem.space.given for name in each}
     return {name: params[name] for name in names if name in params}
 
 
-def _measured_defaults(results: Results) -> ScoreToBeat | None:
-    """The defaults' scores, if the manifest asked for them (spec.baseline)."""
+def _measured_defaults(problem: SearchProblem, results: Results) -> ScoreToBeat | None:
+    """The defaults' scores, where they were measured (spec.baseline)."""
     if results.defaults is None:
         return None
-    return ScoreToBeat("the defaults", np.asarray(results.defaults, dtype=np.float64))
+    told = AS_WRITTEN if problem.defaults.refused else THE_DEFAULTS
+    return ScoreToBeat(told, np.asarray(results.defaults.scores, dtype=np.float64))
 
 
 def _may_be(problem: SearchProblem, name: str, value: float) -> bool:

@@ -41,7 +41,7 @@ from tuningjob.search.parameters import doubtful_values, fixed_problems, misspel
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
-from tuningjob.search.rows import Appended, Rows, defaults_of
+from tuningjob.search.rows import Appended, Defaults, Rows, defaults_of
 from tuningjob.search.scoring import code_in, metric_problems, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.sent_data import Fetch
@@ -49,7 +49,7 @@ from tuningjob.search.space import DrawnSpace, Space, space_of
 from tuningjob.search.splits import Split, divide
 from tuningjob.search.splitters import made_splitter
 from tuningjob.search.stages import first_stage
-from tuningjob.sizing import KnownSize, size_of
+from tuningjob.sizing import KnownSize, is_left_out, size_of
 
 # What the journal takes: Preflight.warnings, Preflight.versions.
 _MOST_WARNINGS: Final = 30
@@ -90,9 +90,9 @@ class SearchProblem:
     def size(self) -> KnownSize:
         """What it is once its data are known."""
         size = size_of(self.spec)
-        return KnownSize(size.candidates, len(self.splits), beside=size.beside, later=size.later)
+        return KnownSize(size.candidates, len(self.splits), defaults=size.defaults, outer=size.outer, later=size.later)
 
-    @property
+    @cached_property
     def beside(self) -> int:
         """How many rows of the journal, after the first candidates, are none."""
         return size_of(self.spec).beside
@@ -115,10 +115,18 @@ class SearchProblem:
             return Rows(stage.candidates, stage.splits, stage.first + self.beside)
         candidates, splits = stage.candidates, [*stage.splits, *(split for fold in self.folds for split in fold.inner)]
         if self.spec.baseline:
-            tuned = {name for each in self.space.listed for name in each}
-            candidates = Appended(candidates, [defaults_of(self.estimator, tuned)])
+            candidates = Appended(candidates, [self.defaults.params])
         repeated = len(self.candidates) if self.folds else 0
         return Rows(candidates, splits, repeated=repeated, width=len(self.splits))
+
+    @cached_property
+    def defaults(self) -> Defaults:
+        """What the tuned parameters have by default."""
+        return defaults_of(self.estimator, {name for each in self.space.listed for name in each})
+
+    def is_of_defaults(self, row: int) -> bool:
+        """Whether this row of the journal is that of the defaults: the first after the candidates."""
+        return bool(self.spec.baseline) and row == len(self.candidates)
 
     def at(self, stage: Stage) -> "SearchProblem":
         """The same, at one of its stages."""
@@ -208,6 +216,19 @@ class SearchProblem:
         yield from doubtful_values(self.spec, self.estimator, self.space)
         yield from misspelt_names(self.spec, self.estimator, self.space)
         yield from self._small_space()
+        yield from self._without_defaults()
+
+    def _without_defaults(self) -> Iterator[str]:
+        if self.spec.baseline and self.defaults.refused:
+            yield (
+                f"{Reason.BASELINE}: the estimator cannot be given the defaults of all that is tuned "
+                f"({self.defaults.refused}), so what tuning has gained is measured over the estimator as it is written."
+            )
+        elif is_left_out(self.spec):
+            yield (
+                f"{Reason.BASELINE}: the defaults are not scored, because their {len(self.splits):,} fits would be too many "
+                "(spec.limits.maxFits). Raise it to know what tuning has gained."
+            )
 
     def _unknown_code(self) -> Iterator[str]:
         unknown = sorted(self.code.all.unknown)

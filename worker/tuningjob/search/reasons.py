@@ -61,6 +61,7 @@ class Reason(StrEnum):
     SPACE_SMALL = "SpaceSmall"
     PILOT_FAILED = "PilotFailed"
     OVERFIT_GAP = "OverfitGap"
+    BASELINE = "Baseline"
 
 
 def refused(reason: Reason, field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:

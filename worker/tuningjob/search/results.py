@@ -55,12 +55,25 @@ class ResultTexts:
 
 
 @dataclass(frozen=True)
+class DefaultScores:
+    """What the defaults came to: the test ``scores`` by the deciding metric, of each split, and what a split took in the mean.
+
+    ``failed`` of their fits did, the first of them with ``error``.
+    """
+
+    scores: list[float]
+    seconds: float
+    failed: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Results:
     """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
     candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
 
     ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``defaults``: where a
-    baseline is asked for, the test scores of the estimator with its defaults, by the deciding metric, of each split.
+    baseline is scored, what the estimator with its defaults came to.
     ``attributes``: what the fitted search has besides, if it went by stages. ``inner``: of a nested search, what scikit-learn's
     ``_fit_and_score`` returned in the outer folds, one after the other.
     """
@@ -73,7 +86,7 @@ class Results:
     fit_seconds_total: float
     errors: "Counter[str]"
     first_failed: int | None
-    defaults: "list[float] | None" = None
+    defaults: DefaultScores | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     inner: Sequence[dict[str, Any]] = ()
 
@@ -128,6 +141,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
     outcomes: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
+    defaults: list[CellResult] = []
     failed_candidates = 0
     first_error: str | None = None
     first_failed: int | None = None
@@ -135,20 +149,23 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     failed = 0
     seconds = 0.0
     for cell in cells:
-        is_candidate = not problem.is_beside(cell.candidate)
-        if is_candidate:
+        candidate = None
+        if problem.is_of_defaults(cell.candidate):
+            defaults.append(cell)
+        elif problem.is_beside(cell.candidate):
+            beside.append(outcome_of(cell, problem.spec))
+        else:
+            candidate = len(outcomes) // len(problem.splits)
             outcomes.append(outcome_of(cell, problem.spec))
             failed_candidates += cell.error is not None
-        else:
-            beside.append(outcome_of(cell, problem.spec))
         seconds += cell.fit_seconds + cell.score_seconds
         if cell.error is not None:
             failed += 1
             reason = reason_of(cell.error)
             if reason in errors or len(errors) < _MOST_ERRORS:
                 errors[reason] += 1
-            if first_error is None:
-                first_error, first_failed = cell.error, cell.candidate
+            first_error = first_error or cell.error
+            first_failed = candidate if first_failed is None else first_failed
     if failed_candidates == len(outcomes):
         raise SearchFailed(every_fit_failed(failed_candidates, first_error or ""))
     table, attributes = _came_to(problem, outcomes)
@@ -165,15 +182,20 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         seconds,
         errors,
         first_failed,
-        _deciding(beside[: len(problem.splits)], problem) if problem.spec.baseline else None,
+        _scored(defaults, problem) if defaults else None,
         attributes,
-        beside[len(problem.splits) :] if problem.spec.baseline else beside,
+        beside,
     )
 
 
-def _deciding(outcomes: list[dict[str, Any]], problem: SearchProblem) -> list[float]:
-    scores = [outcome["test_scores"] for outcome in outcomes]
-    return [each[problem.spec.metrics.deciding] if problem.spec.metrics.several else each for each in scores]
+def _scored(defaults: Sequence[CellResult], problem: SearchProblem) -> DefaultScores:
+    errors = [cell.error for cell in defaults if cell.error is not None]
+    return DefaultScores(
+        scores=[cell.test_scores.get(problem.spec.metrics.deciding, math.nan) for cell in defaults],
+        seconds=math.fsum(cell.fit_seconds + cell.score_seconds for cell in defaults) / len(defaults),
+        failed=len(errors),
+        error=reason_of(errors[0]) if errors else "",
+    )
 
 
 def _came_to(problem: SearchProblem, outcomes: list[dict[str, Any]]) -> tuple[dict[str, Any], Mapping[str, Any]]:

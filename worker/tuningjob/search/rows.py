@@ -11,8 +11,10 @@ from tuningjob.aliases import Anything, Estimator
 from tuningjob.engine import CellKey
 from tuningjob.engine.work import Split
 from tuningjob.protocol.records import Cell
+from tuningjob.search.reasons import error_text
 
 _SEPARATOR: Final = "__"
+_RANDOM_STATE: Final = "random_state"
 
 Params = Mapping[str, Any]
 
@@ -68,18 +70,47 @@ class Appended(Sequence[Params]):
         return self._first[index] if index < len(self._first) else self._more[index - len(self._first)]
 
 
-def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> dict[str, Any]:
-    """The class's default of each tuned parameter. A step or a required argument has none, and stays as it is."""
-    return dict(_defaults(clone(estimator), tuned))
+@dataclass(frozen=True)
+class Defaults:
+    """What the tuned parameters have by default. ``refused``: why the estimator cannot be given them; then there are none, and
+    what is evaluated is the estimator as its manifest has it.
+    """
+
+    params: Params
+    refused: str = ""
+
+
+def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> Defaults:
+    """The class's default of each tuned parameter. A step or a required argument has none, and stays as it is; so does a random
+    state, because a fit by none would come out otherwise each time.
+    """
+    try:
+        defaults = dict(_defaults(clone(estimator), tuned))
+        # as a fit will do it, where an exception would end the search
+        clone(estimator).set_params(**clone(defaults, safe=False))
+    except Exception as error:  # noqa: BLE001  a user's class may do anything
+        return Defaults({}, error_text(error))
+    return Defaults(defaults)
 
 
 def _defaults(estimator: Estimator, tuned: Iterable[str]) -> Iterator[tuple[str, Any]]:
     params = {"": estimator, **estimator.get_params(deep=True)}
-    for name in sorted(set(tuned)):
+    replaced: set[str] = set()
+    for name in sorted(set(tuned)):  # an owner comes before what is its own
         owner, _, own = name.rpartition(_SEPARATOR)
         default = _default(type(params.get(owner)), own)
-        if name in params and default is not inspect.Parameter.empty:
-            yield name, default
+        is_given = default is not inspect.Parameter.empty and own != _RANDOM_STATE
+        if name not in params or not is_given or replaced & set(_owners(name)):
+            continue
+        if hasattr(params[name], "get_params") or hasattr(default, "get_params"):
+            replaced.add(name)  # the parameters below are not those of its default
+        yield name, default
+
+
+def _owners(name: str) -> Iterator[str]:
+    while _SEPARATOR in name:
+        name = name.rpartition(_SEPARATOR)[0]
+        yield name
 
 
 def _default(kind: Anything, name: str) -> Anything:

@@ -134,7 +134,8 @@ class Worker:
     def _stage_after(self, search: SearchRecord, cells: Sequence[CellResult]) -> int | None:
         """With how many rows the search goes on; None: it has come to its end."""
         self.problem = stage_with(self.problem, search.candidates, cells)
-        last = [cell for cell in cells if cell.candidate >= self.problem.rows.first]
+        first, is_beside = self.problem.rows.first, self.problem.is_beside
+        last = [cell for cell in cells if cell.candidate >= first and not is_beside(cell.candidate)]
         must_work = self.problem.space.halving is not None or not self.problem.rows.first
         if must_work and all(cell.error is not None for cell in last):  # scikit-learn's search ends here, too
             reason = every_fit_failed(len(last), last[0].error or "")

@@ -33,15 +33,21 @@ def no_gain(table: ResultTable) -> Iterator[Advice]:
             "",
             (dummy.told,),
         )
-    default = table.default_row
-    if default is None or default == table.best or table.failed[default]:
+    default, measured = table.default_row, table.origin.measured_defaults
+    if (
+        default == table.best
+        or (default is None and measured is None)
+        or (default is not None and table.failed[default])
+    ):
         return
-    mean, error = paired(table.folds[table.best], table.folds[default])
+    folds = table.folds[default] if measured is None else measured.folds
+    mean, error = paired(table.folds[table.best], folds)
     if _is_unsure((mean, error)):
+        over = "the defaults" if measured is None else measured.told
+        which = "" if default is None else f" (candidate {default})"
         yield Advice(
             Kind.NO_GAIN,
-            f"The winner is not surely better than the defaults (candidate {default}): "
-            f"the difference is {plus_minus(mean, error)}.",
+            f"The winner is not surely better than {over}{which}: the difference is {plus_minus(mean, error)}.",
             "Where tuning gains less than the splits can show, the defaults are the simpler choice.",
             "",
             ("defaults",),
