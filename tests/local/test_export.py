@@ -141,6 +141,15 @@ def test_what_cannot_be_done_is_a_sentence(
         assert (done.returncode, done.stderr) == (2, told)
 
 
+def test_a_search_that_is_to_be_exported_where_no_mlflow_is_installed_is_refused_before_its_first_fit(
+    inside: Ask, tmp_path: Path
+) -> None:
+    spec = {**SMALL["spec"], "exports": {"mlflow": {"uri": "http://127.0.0.1:9"}}}  # type: ignore[dict-item]
+    done = inside("run", written({**SMALL, "spec": spec}, tmp_path))
+    assert done.returncode == 2
+    assert "spec.exports.mlflow: must be beside an mlflow that is installed where the search runs" in done.stderr
+
+
 # --- MLflow, where it is installed: it is larger than all of the rest together
 
 

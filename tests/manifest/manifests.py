@@ -110,6 +110,7 @@ FULL: Final[Body] = {
     "pod": _POD,
     "reuse": True,
     "artifacts": {"compression": "xz"},
+    "exports": {"mlflow": {"uri": "https://mlflow.example:5000/", "experiment": "e", "children": 3, "model": False}},
     "image": "registry.example:5000/mine@sha256:0123",
     "modelKey": "iris",
 }
@@ -736,6 +737,15 @@ _others: st.SearchStrategy[Body] = _objects(
         "pod": pods,
         "reuse": st.booleans(),
         "artifacts": _objects({}, {"compression": st.sampled_from(["none", "lz4", "gzip", "xz"])}),
+        "exports": _objects(
+            {},
+            {
+                "mlflow": _objects(
+                    {"uri": st.sampled_from(["http://a", "https://mlflow.example:5000/b"])},
+                    {"experiment": st.just("e"), "children": st.integers(0, 1_000), "model": st.booleans()},
+                )
+            },
+        ),
         "code": st.one_of(
             _objects({"configMap": object_names}),
             _objects({"persistentVolumeClaim": object_names}),

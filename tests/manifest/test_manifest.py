@@ -84,6 +84,7 @@ def test_nothing_is_reused_or_compressed_unless_the_manifest_says_so(iris_forest
         ("estimator", {"pipeline": []}, "spec.estimator.pipeline: "),
         ("estimator", {"class": "SVC"}, "spec.estimator.class: must be a dotted path, such as sklearn.svm.SVC, but got 'SVC'. Write the whole path: module and class."),
         ("reuse", "yes", "spec.reuse: must be true or false, but got 'yes'. Write it without quotes."),
+        ("exports", {"mlflow": {"uri": "http://ada:secret@a"}}, "spec.exports.mlflow.uri: must be an http:// or https:// URL without a password: put that into a Secret of pod.env, but got 'http://ada:secret@a'."),
         ("artifacts", {"compression": "zip"}, "spec.artifacts.compression: must be 'none', 'lz4', 'gzip' or 'xz', but got 'zip'."),
         ("artifacts", {"compress": "xz"}, "spec.artifacts.compress: must be a known field, but got an unknown one. Did you mean 'compression'?"),
         ("resources", {"memory": "1e99999999999"}, "spec.resources.memory: must be a positive Kubernetes quantity of memory"),

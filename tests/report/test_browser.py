@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 
 from tests.report import browser
 from tests.report.tables import table
+from tests.report.watching import AXE, PICTURES
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render_page
-from tuningjob.report.table import Origin, ResultTable, ScoreToBeat
+from tuningjob.report.table import Origin, OuterScores, ResultTable, ScoreToBeat
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,8 +23,6 @@ pytestmark = [
     ),
 ]
 
-PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
-AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
 HOSTILE = "</script><img src=http://127.0.0.1:9/x onerror=alert(1)>\"'<svg onload=alert(2)>"
 
 
@@ -35,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def svc() -> ResultTable:
-    """As the README's: a grid of three parameters, two metrics, train scores."""
+    """As the README's: a grid of three parameters, three metrics, train scores; nested."""
     generator = np.random.default_rng(1)
 
     def score(params: Any) -> list[float]:
@@ -47,12 +45,16 @@ def svc() -> ResultTable:
     return table(
         {"svc__C": [0.1, 1, 10, 100], "svc__gamma": [0.0001, 0.001, 0.01, 0.1, 1], "svc__kernel": ["linear", "rbf"]},
         score,
-        others={"recall": lambda params: 0.9 + params["svc__gamma"] / 20},
+        others={
+            "recall": lambda params: 0.9 + params["svc__gamma"] / 20,
+            "precision": lambda params: 0.95 - params["svc__gamma"] / 10,
+        },
         train=lambda params: 0.975 + 0.005 * np.log10(params["svc__C"] * 10),
         seconds=lambda params: 0.02 * params["svc__C"] ** 0.4,
         origin=Origin(
             name="breast-cancer-svc", defaults={"svc__C": 1.0, "svc__gamma": "scale", "svc__kernel": "rbf"},
             dummy=ScoreToBeat("guessing without any feature", np.full(5, 0.627)), refit_seconds=0.02,
+            outer=OuterScores((0.951, 0.974, 0.968, 0.981, 0.96), 0.9668, ("Nested: accuracy 0.9668 ± 0.0104 (mean and standard deviation of 5 outer folds).",)),
         ),
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from tuningjob.report.candidates import chosen_of
 from tuningjob.report.importance import importance_of
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render_page
-from tuningjob.report.table import Origin, ResultTable
+from tuningjob.report.table import Origin, OuterScores, ResultTable
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}</title><style>*{}"
 
@@ -122,6 +122,7 @@ FIGURES = {
     "nothing but failures": (lambda: table({"C": [1, 2]}, lambda _: float("nan")), set()),
     "infinite scores": (lambda: table({"C": [1, 2, 3]}, lambda params: -np.inf if params["C"] == 1 else 0.5), {"map", "importance", "cost", "folds"}),
     "words and None": (lambda: table({"a": ["x", None, 1], "b": [(1, 2), {"k": 1}]}, lambda params: 0.5 + (params["a"] == 1) / 5), {"map", "importance", "parallel", "cost", "folds"}),
+    "a nested search": (lambda: table({"C": [1, 2]}, lambda params: params["C"] / 10, origin=Origin(outer=OuterScores((0.1, 0.2), 0.15, ("Nested.",)))), {"map", "importance", "outer", "cost", "folds"}),
     "nothing varied": (lambda: table([{"C": [1]}, {"gamma": [2]}], lambda _: 0.5), {"cost", "folds"}),
 }  # fmt: skip
 

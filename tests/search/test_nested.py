@@ -1,5 +1,6 @@
 """The honest estimate is that of scikit-learn's ``cross_validate`` of the search, to the bit."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,8 @@ def test_the_example_is_run(examples: Path, tmp_path: Path) -> None:
     assert outcome.size.fits == (12 + 1 + 5 * 12) * 3
     assert outcome.answer.nested is not None
     assert outcome.answer.nested.told[0].startswith("Nested: score 0.97")
+    assert "Nested: score 0.97" in (tmp_path / "verdict.txt").read_text()
+    assert "<h3>Outer folds</h3>" in re.sub(r' id="[^"]*"', "", (tmp_path / "report.html").read_text())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Final
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.errors import JournalError, ManifestRefused, SearchFailed
+from tuningjob.handed_out import hand_out
 from tuningjob.journal.records import NewSearch, Progress
 from tuningjob.journal.sql import SqlJournal, open_sqlite
 from tuningjob.manifest import TuningJob, dump_spec
@@ -161,6 +162,7 @@ def _run(
         index=_INDEX,
         n_jobs=n_jobs,
         name=manifest.metadata.name,
+        about=[("by", created_by)],
         stop=stop,
         on_cells=watcher.cells,
         on_reused=watcher.reused,
@@ -290,7 +292,12 @@ def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path
         return Conclusion(
             gather(worker.problem, journal.view(before.id).results()), before.answer, before.model_version
         )
-    finished = worker.finish(files, hand_in=lambda folder: _tell(journal, before.id, folder))
+
+    def hand_in(folder: Path) -> list[str]:
+        _tell(journal, before.id, folder)
+        return hand_out(worker.problem.spec, worker.name, folder)
+
+    finished = worker.finish(files, hand_in=hand_in)
     for name in RESULT_FILES:
         with suppress(OSError):  # a link to it stands where users write: they shall not change a version by mistake
             (files / name).chmod(0o444)

@@ -36,6 +36,7 @@ from tuningjob.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
+from tuningjob.handed_out import hand_out
 from tuningjob.manifest import load_spec, wellknown
 from tuningjob.manifest.code import CODE_PATH
 from tuningjob.protocol.code import first_few, other_code
@@ -63,7 +64,7 @@ _TRACEBACK_LENGTH = 2_000
 class Environment:
     """What the operator's Job builder gave this pod. ``memory_bytes`` is the container's limit, 0 where there is none.
 
-    ``pod_name`` is empty where nobody is to know it.
+    ``pod_name`` and ``image`` are empty where nobody is to know them.
     """
 
     results_url: str
@@ -75,6 +76,7 @@ class Environment:
     memory_bytes: int = 0
     pod_name: str = ""
     code_dir: Path = Path(CODE_PATH)
+    image: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Environment":
@@ -90,6 +92,7 @@ class Environment:
             memory_bytes=int(environ.get(wellknown.ENV_MEMORY, "0")),
             pod_name=environ.get(wellknown.ENV_POD_NAME, ""),
             code_dir=Path(environ.get(wellknown.ENV_CODE_DIR, CODE_PATH)),
+            image=environ.get(wellknown.ENV_IMAGE, ""),
         )
 
     def claimant(self) -> str:
@@ -155,6 +158,8 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             index=environment.index,
             n_jobs=n_jobs,
             name=search.name,
+            # not who asked for it: a name can be taken out of the audit, but not out of a file
+            about=[("image", environment.image)],
             claimant=environment.claimant(),
             memory=environment.memory_bytes,
             stop=stop,
@@ -257,8 +262,12 @@ def _survive(worker: Worker) -> bool | None:
 
 
 def _finish(worker: Worker, journal: HttpSearchJournal, folder: Path) -> Conclusion:
+    def hand_in(files: Path) -> list[str]:
+        journal.upload_all(files)
+        return hand_out(worker.problem.spec, worker.name, files)
+
     try:
-        return worker.finish(folder, hand_in=journal.upload_all)
+        return worker.finish(folder, hand_in=hand_in)
     except ArtifactRefused as refused:
         # another pod's files would be the same
         journal.fail(f"the results service did not take the results: {refused}")

@@ -189,7 +189,7 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
     has_volume = any(True for _ in _data_volume(spec))
     return {
         "name": names.CONTAINER,
-        "image": spec.image or settings.worker_image,
+        "image": image_of(spec, settings),
         "imagePullPolicy": settings.worker_pull_policy,
         # said here, not only in our image: an image of the user's own needs no entry point
         "command": ["python", "-m", "tuningjob.pod"],
@@ -216,6 +216,11 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
     }
 
 
+def image_of(spec: TuningJobSpec, settings: Settings) -> str:
+    """The image that a search runs in."""
+    return spec.image or settings.worker_image
+
+
 def _resources(resources: Mapping[str, str], spec: TuningJobSpec) -> Body:
     """With a limit of the disk, but not in a queue: Kueue admits no pod that names a resource which its queues do not list.
 
@@ -236,6 +241,7 @@ def _environment(admission: Admission, settings: Settings, memory: int) -> Itera
         wellknown.ENV_TOKEN_FILE: f"{names.TOKEN_DIR}/{names.TOKEN_KEY}",
         wellknown.ENV_N_JOBS: n_jobs,
         wellknown.ENV_MEMORY: str(memory),
+        wellknown.ENV_IMAGE: image_of(admission.spec, settings).replace("$", "$$"),
         **dict.fromkeys(wellknown.THREAD_CAPS, "1"),
         wellknown.ENV_JOBLIB_CPUS: n_jobs,
         # the root is read-only: files beside the home directory or in joblib's folder are written to the scratch volume

@@ -44,6 +44,7 @@ from tuningjob_operator.decide.ends import (
     refused_late,
 )
 from tuningjob_operator.decide.estimate import Estimate, estimate
+from tuningjob_operator.decide.job import image_of
 from tuningjob_operator.decide.shown import forecast_text, sized_up, with_counts, with_reports, with_service
 from tuningjob_operator.decide.suspension import resumed
 from tuningjob_operator.decide.words import heard
@@ -137,7 +138,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         # units are cut before it is known how many pods a search can use, if its first pod counts the fits
         pods=admission.most_pods if admission.size.splits is None else admission.pods,
         memory_limit=0 if limit is None else int(parse_quantity(limit)),
-        image=admission.spec.image or settings.worker_image,
+        image=image_of(admission.spec, settings),
         created_by=clip(creator, _MAX_CREATOR) if settings.records_creators else "",
     )
 

@@ -164,7 +164,7 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
         out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
     if outcome.answer.baseline is not None:
         out.print(" ".join(outcome.answer.baseline.told), soft_wrap=True)
-    if outcome.answer.nested is not None:
+    if outcome.answer.nested is not None and not verdict.is_file():
         out.print("\n".join(outcome.answer.nested.told), soft_wrap=True)
     for text in outcome.answer.warnings:
         warn(text)

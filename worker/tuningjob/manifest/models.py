@@ -23,6 +23,7 @@ from tuningjob.manifest.code import CODE_PATH, Code
 from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.estimator import Estimator
+from tuningjob.manifest.exports import Exports
 from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_KEY, matching
 from tuningjob.manifest.model import Constraint, Model, must_be
 from tuningjob.manifest.pod_options import PodOptions
@@ -251,6 +252,9 @@ class TuningJobSpec(Model):
         default_factory=Artifacts,
         json_schema_extra=FILLED_IN,
         description="How the files of the finished search are kept.",
+    )
+    exports: Exports | None = Field(
+        default=None, description="What the finished search is handed to besides its own files."
     )
     image: (
         Annotated[str, Field(max_length=512), matching(r"^[!-~]+$", "an image, such as registry.example/mine:1")] | None

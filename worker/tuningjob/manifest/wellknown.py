@@ -38,6 +38,7 @@ ENV_DATA_DIR: Final = "TUNINGJOB_DATA_DIR"
 ENV_CODE_DIR: Final = "TUNINGJOB_CODE_DIR"  # where the volume of spec.code is mounted
 ENV_POD_NAME: Final = "TUNINGJOB_POD_NAME"  # by which the operator tells the journal whose death was no fit's fault
 ENV_MEMORY: Final = "TUNINGJOB_MEMORY_BYTES"  # the container's memory limit
+ENV_IMAGE: Final = "TUNINGJOB_IMAGE"  # the container's, for the report
 
 # Environment of a person at the command line: which results service, and who they are; and ENV_CA_FILE, whom they trust as it.
 ENV_SERVER: Final = "TUNINGJOB_SERVER"

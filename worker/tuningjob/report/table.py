@@ -56,6 +56,15 @@ class ScoreToBeat:
 
 
 @dataclass(frozen=True)
+class OuterScores:
+    """Of a nested search: what was chosen in each outer fold scored so on its other rows. ``told``: the same in sentences."""
+
+    scores: tuple[float, ...]
+    mean: float
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class SelectionRule:
     """By which rule the answer was chosen; ``passed_over`` has the highest mean, and was not taken because ``why``."""
 
@@ -76,6 +85,7 @@ class Origin:
     dummy: ScoreToBeat | None = None
     measured_defaults: ScoreToBeat | None = None  # where they were fitted beside the candidates
     rule: SelectionRule | None = None
+    outer: OuterScores | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     failed_fits: int = 0
     refit_seconds: float | None = None

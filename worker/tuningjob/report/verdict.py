@@ -93,6 +93,8 @@ def _sentences(table: ResultTable, cheapest: int | None, gains: tuple[Gain, ...]
             yield _by_rule(table)
         yield from _comparisons(table, gains)
         yield from _neighbours(table, cheapest)
+    if table.origin.outer is not None:
+        yield from table.origin.outer.told
     yield _cost(table, fits)
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +18,13 @@ from tuningjob import __version__
 from tuningjob.aliases import AnyScorer, ParamValue
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.spelling import to_json
+from tuningjob.protocol.records import NestedEstimate
 from tuningjob.report.drawing.rounds import rounds_of
 from tuningjob.report.drawing.svg import Figure
 from tuningjob.report.judged import Judgement, judge
 from tuningjob.report.page import Provenance, render_page, render_plain
 from tuningjob.report.spelling import Spelled, spell
-from tuningjob.report.table import Origin, ScoreToBeat, SelectionRule, table_of
+from tuningjob.report.table import Origin, OuterScores, ScoreToBeat, SelectionRule, table_of
 from tuningjob.search.baseline import AS_WRITTEN, THE_DEFAULTS
 from tuningjob.search.constraints import constraint_text
 from tuningjob.search.parameters import owner_of
@@ -43,8 +44,16 @@ _TOLD_FIELDS: Final = frozenset(
 _LONGEST_MANIFEST: Final = 64 * 2**10
 
 
-def told_of(problem: SearchProblem, results: Results, *, name: str, refit_seconds: float) -> ResultTexts:
-    """What the files of the search say of its results."""
+def told_of(
+    problem: SearchProblem,
+    results: Results,
+    *,
+    name: str,
+    refit_seconds: float,
+    nested: NestedEstimate | None = None,
+    about: Sequence[tuple[str, str]] = (),
+) -> ResultTexts:
+    """What the files of the search say of its results. ``about``: what its maker knows of where they are from."""
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
         why = "each round of halving has scores of its own, by another amount of the resource"
@@ -56,8 +65,9 @@ def told_of(problem: SearchProblem, results: Results, *, name: str, refit_second
             ),
         )
     try:
-        judgement = judged(problem, results, name=name, refit_seconds=refit_seconds)
-        return ResultTexts(judgement.text, render_page(judgement, provenance_of(problem, name, results.best_index)))
+        judgement = judged(problem, results, name=name, refit_seconds=refit_seconds, nested=nested)
+        provenance = provenance_of(problem, name, results.best_index, about)
+        return ResultTexts(judgement.text, render_page(judgement, provenance))
     except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
         return _only_words(name, f"No verdict, because looking at the results failed: {abridged(repr(error))}.")
 
@@ -70,13 +80,14 @@ def _only_words(name: str, told: str, draw: Callable[[], Figure | None] = lambda
     return ResultTexts(f"{told}\n", render_plain(name, told.splitlines(), [figure] if figure is not None else []))
 
 
-def provenance_of(problem: SearchProblem, name: str, best: int) -> Provenance:
+def provenance_of(problem: SearchProblem, name: str, best: int, made: Sequence[tuple[str, str]] = ()) -> Provenance:
     """Where the results are from: data, splits and estimator by their digests, libraries, and the manifest.
 
-    And the command that fits one cell of the ``best`` candidate again.
+    And the command that fits one cell of the ``best`` candidate again; before all that, who or what has ``made`` them.
     """
     preflight = problem.preflight
     about = [
+        *made,
         ("data", f"{preflight.samples:,} samples × {preflight.features:,} features, SHA-256 {preflight.data_digest}"),
         ("splits", f"SHA-256 {preflight.split_digest}"),
         ("estimator", f"SHA-256 {preflight.estimator_digest}"),
@@ -95,7 +106,12 @@ def provenance_of(problem: SearchProblem, name: str, best: int) -> Provenance:
 
 
 def judged(
-    problem: SearchProblem, results: Results, *, name: str = "", refit_seconds: float | None = None
+    problem: SearchProblem,
+    results: Results,
+    *,
+    name: str = "",
+    refit_seconds: float | None = None,
+    nested: NestedEstimate | None = None,
 ) -> Judgement:
     """Verdict and advice on the results of a search."""
     choice = results.choice
@@ -106,6 +122,7 @@ def judged(
         dummy=_dummy(problem, results),
         measured_defaults=_measured_defaults(problem, results),
         rule=None if choice.is_best else SelectionRule(choice.rule, choice.passed_over, choice.why),
+        outer=None if nested is None else OuterScores(nested.scores, nested.mean, nested.told),
         errors=dict(results.errors.most_common()),
         failed_fits=results.failed_fits - (results.defaults.failed if results.defaults is not None else 0),
         refit_seconds=refit_seconds,

@@ -346,6 +346,7 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
         *fixed_problems(spec, estimator),
         *space_problems(estimator, space),
         *_compression_problems(spec),
+        *_export_problems(spec),
         *select_problems(spec.select, [values.keys() for values in space.listed]),
     ]
     # values that nobody could have meant are told before their bounds are
@@ -377,6 +378,16 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
         field, must_be = "spec.artifacts.compression", "a compression that is installed where the search runs"
         advice = f"There is no module {module}: install it, or choose another."
         yield Problem(field, must_be, shown(compression), advice, Reason.COMPRESSION_MISSING)
+
+
+def _export_problems(spec: TuningJobSpec) -> Iterator[Problem]:
+    """What the search could not be handed to at its end."""
+    if spec.exports is not None and spec.exports.mlflow is not None and find_spec("mlflow") is None:
+        field, must_be = "spec.exports.mlflow", "beside an mlflow that is installed where the search runs"
+        advice = (
+            "Run pip install 'tuningjob[mlflow]', in a pod's image too, or remove the field and use `tuningjob export`."
+        )
+        yield Problem(field, must_be, shown(spec.exports.mlflow.uri), advice, Reason.EXPORTER_MISSING)
 
 
 def _pickling_problems(

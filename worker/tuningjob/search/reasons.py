@@ -44,6 +44,7 @@ class Reason(StrEnum):
     NOT_PICKLABLE = "NotPicklable"
     ESTIMATOR_INVALID = "EstimatorInvalid"
     COMPRESSION_MISSING = "CompressionMissing"
+    EXPORTER_MISSING = "ExporterMissing"
     EVERY_FIT_FAILS = "EveryFitFails"
     PREFLIGHT_FAILED = "PreflightFailed"
     # problems, or warnings where only a part of the search cannot be
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     PILOT_FAILED = "PilotFailed"
     OVERFIT_GAP = "OverfitGap"
     BASELINE = "Baseline"
+    NOT_EXPORTED = "NotExported"
 
 
 def refused(reason: Reason, field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:

@@ -63,7 +63,8 @@ class Conclusion(NamedTuple):
 @dataclass
 class Worker:
     """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see ClaimRequest.
-    ``name`` is the search's, for what is said of it; ``memory`` the limit in bytes of all that it may use, 0 where there is none.
+    ``name`` is the search's, for what is said of it, and ``about`` what the report tells of who or what made it; ``memory`` the
+    limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
     ``on_reused`` with how many were taken over; ``on_pause`` when the processes have gone, and others may come for the next
@@ -75,6 +76,7 @@ class Worker:
     index: int
     n_jobs: int
     name: str = ""
+    about: Sequence[tuple[str, str]] = ()
     claimant: str = ""
     memory: int = 0
     stop: Stop = field(default_factory=Stop)
@@ -164,10 +166,10 @@ class Worker:
             with Courier(self.journal, self.outbox, sender) as courier:
                 return _Loop(self, engine, courier).run()
 
-    def finish(self, folder: Path, hand_in: Callable[[Path], None] = lambda _: None) -> Conclusion:
+    def finish(self, folder: Path, hand_in: Callable[[Path], Sequence[str]] = lambda _: ()) -> Conclusion:
         """Rank, refit on all the data, write the files below ``folder``, hand them in, complete the search.
 
-        Raises SearchFailed, after telling the journal.
+        ``hand_in`` returns what is to be warned of. Raises SearchFailed, after telling the journal.
         """
         try:
             results = gather(self.problem, self.journal.results())
@@ -179,9 +181,9 @@ class Worker:
         except SearchFailed as failed:
             self.journal.fail(str(failed))
             raise
-        told = told_of(self.problem, results, name=self.name, refit_seconds=seconds)
+        told = told_of(self.problem, results, name=self.name, refit_seconds=seconds, nested=nested, about=self.about)
         write_files(self.problem, results, fitted_search(self.problem, results, best, seconds), told, folder)
-        hand_in(folder)
+        warnings = hand_in(folder)
         answer = Answer(
             best_index=results.best_index,
             best_score=results.best_score,
@@ -195,7 +197,7 @@ class Worker:
             choice=results.choice_told,
             baseline=baseline,
             nested=nested,
-            warnings=results.warnings,
+            warnings=(*results.warnings, *warnings),
         )
         return Conclusion(results, answer, self.journal.complete(answer))
 

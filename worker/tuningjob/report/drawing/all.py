@@ -1,6 +1,8 @@
 """All figures that the results have something for, in the order of the page."""
 
 from tuningjob.report.drawing import measures, spaces
+from tuningjob.report.drawing.outer import outer_of
+from tuningjob.report.drawing.parallel import parallel
 from tuningjob.report.drawing.rounds import rounds_of
 from tuningjob.report.drawing.svg import Figure
 from tuningjob.report.importance import importance_of
@@ -15,8 +17,9 @@ def figures_of(table: ResultTable) -> list[Figure]:
     found = [
         spaces.maps(table, importance),
         spaces.bars(importance) if importance is not None else None,
-        spaces.parallel(table),
+        parallel(table),
         rounds_of(table),
+        outer_of(table),
         measures.cost(table),
         measures.folds(table),
         measures.gaps(table),

@@ -1,12 +1,15 @@
-"""Figures of the space that was searched: two parameters as a map, all of them side by side, and which of them matter."""
+"""Figures of the space that was searched: two parameters as a map, and which of them matter."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 import numpy as np
 from markupsafe import Markup
 
-from tuningjob.report.axes import Facet, ParameterAxis
+from tuningjob.report.axes import Facet
+from tuningjob.report.drawing.parallel import places_of
 from tuningjob.report.drawing.svg import (
     WIDTH,
     Figure,
@@ -20,15 +23,13 @@ from tuningjob.report.drawing.svg import (
     text,
 )  # fmt: skip
 from tuningjob.report.importance import Importance
-from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Floats, ResultTable
-from tuningjob.report.words import assigned, cut, params_in_words, score, share
+from tuningjob.report.words import assigned, cut, score, share
 
 _SHADES: Final = 9
 _MOST_CELLS: Final = 400  # of one map
 _MOST_MAPS: Final = 6
 _WRITTEN_COLUMNS: Final = 9
-_MOST_LINES: Final = 600
 _MOST_BARS: Final = 12
 
 
@@ -78,69 +79,90 @@ def _over_others(table: ResultTable, home: Facet, kept: tuple[int, int], way: st
     return np.where(known.any(axis=2), found, np.nan)
 
 
+@dataclass(frozen=True)
+class _MapFrame:
+    """Where the cells of a map stand, and how strong a score is in colour: from ``low`` to ``high``."""
+
+    rows: int
+    columns: int
+    low: float
+    high: float
+    left: float = 120.0
+    top: float = 14.0
+    right: float = WIDTH - 10
+    height: float = 30.0
+
+    @property
+    def width(self) -> float:
+        """Of a cell."""
+        return (self.right - self.left) / self.columns
+
+    @property
+    def bottom(self) -> float:
+        """Of all cells."""
+        return self.top + self.rows * self.height
+
+    def shade(self, value: float) -> int:
+        """Which of the shades a score has; the middle one if all are the same."""
+        if self.high <= self.low:
+            return _SHADES // 2
+        return round((value - self.low) / (self.high - self.low) * (_SHADES - 1))
+
+
 def _map(table: ResultTable, home: Facet, pair: tuple[int, int], values: Floats, *, title: str, key: str) -> Markup:
     down, across = pair
-    rows, columns = values.shape
-    left, top, right = 120.0, 14.0, WIDTH - 10
-    width, height = (right - left) / columns, 30.0
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    rows, columns = values.shape
+    frame = _MapFrame(rows, columns, low, high)
+    hatch = f"hatch-{down}-{across}-{key}"
+    line = element("path", d="M0 6L6 0", class_="hatch")
+    parts = [element("defs", element("pattern", line, id=hatch, width=6, height=6, patternUnits="userSpaceOnUse"))]
     best = (home.place(down, table.best), home.place(across, table.best))
     edge = float(table.means[table.near].min()) if table.near.size else np.inf
-    hatch = f"hatch-{down}-{across}-{key}"
-    parts = [
-        element(
-            "defs",
-            element(
-                "pattern",
-                element("path", d="M0 6L6 0", class_="hatch"),
-                id=hatch, width=6, height=6, patternUnits="userSpaceOnUse",
-            ),
-        )
-    ]  # fmt: skip
-    for r in range(rows):
-        y = top + r * height
-        parts.append(text(left - 8, y + height / 2 + 4, home.levels(down)[r].python, longest=15, anchor="end"))
-        for c in range(columns):
-            x, value = left + c * width, values[r, c]
-            where = f"{assigned(home.axes[down], home.codes[down][r])}, {assigned(home.axes[across], home.codes[across][c])}"
-            known = bool(np.isfinite(value))
-            shade = round((value - low) / (high - low) * (_SHADES - 1)) if known and high > low else _SHADES // 2
-            parts.append(
-                element(
-                    "rect",
-                    element("title", f"{where}: {score(value, table.error) if known else 'failed'}"),
-                    x=x + 1, y=y + 1, width=width - 2, height=height - 2, rx=3,
-                    class_=f"h{shade}" if known else None, fill=None if known else f"url(#{hatch})",
-                )
-            )  # fmt: skip
-            if known and columns <= _WRITTEN_COLUMNS:
-                parts.append(
-                    text(
-                        x + width / 2,
-                        y + height / 2 + 4,
-                        score(value, table.error),
-                        longest=8,
-                        class_=f"t v{shade}",
-                        anchor="middle",
-                    )
-                )
-            if (r, c) == best:
-                parts.append(element("rect", x=x + 2, y=y + 2, width=width - 4, height=height - 4, rx=3, class_="win"))
-            elif known and value >= edge:
-                parts.append(element("rect", x=x + 2, y=y + 2, width=width - 4, height=height - 4, rx=3, class_="near"))
-    bottom = top + rows * height
-    every = -(-columns // _WRITTEN_COLUMNS)
-    for c in range(0, columns, every):
-        longest = max(3, int(width * every / 7))
-        parts.append(
-            text(left + (c + 0.5) * width, bottom + 16, home.levels(across)[c].python, longest=longest, anchor="middle")
-        )
-    parts.append(
-        text((left + right) / 2, bottom + 34, home.axes[across].name, longest=50, class_="t name", anchor="middle")
-    )
-    parts.append(text(4, 10, home.axes[down].name, longest=18, class_="t name"))
-    return drawn(bottom + 42, title, parts)
+    for r, c in np.ndindex(values.shape):
+        levels = int(home.codes[down][r]), int(home.codes[across][c])
+        where = f"{assigned(home.axes[down], levels[0])}, {assigned(home.axes[across], levels[1])}"
+        parts += _cell(frame, (r, c), float(values[r, c]), where=where, error=table.error, hatch=hatch)
+        if (r, c) == best or values[r, c] >= edge:
+            parts.append(_border(frame, (r, c), "win" if (r, c) == best else "near"))
+    return drawn(frame.bottom + 42, title, [*parts, *_map_labels(frame, home, pair)])
+
+
+def _cell(
+    frame: _MapFrame, at: tuple[int, int], value: float, *, where: str, error: float, hatch: str
+) -> Iterator[Markup]:
+    """A cell in its colour, and its score where there is room; hatched if all of it failed."""
+    x, y = frame.left + at[1] * frame.width, frame.top + at[0] * frame.height
+    known = bool(np.isfinite(value))
+    told = element("title", f"{where}: {score(value, error) if known else 'failed'}")
+    shade = frame.shade(value) if known else 0
+    look = {"class_": f"h{shade}"} if known else {"fill": f"url(#{hatch})"}
+    yield element("rect", told, x=x + 1, y=y + 1, width=frame.width - 2, height=frame.height - 2, rx=3, **look)
+    if known and frame.columns <= _WRITTEN_COLUMNS:
+        middle, base = x + frame.width / 2, y + frame.height / 2 + 4
+        yield text(middle, base, score(value, error), longest=8, class_=f"t v{shade}", anchor="middle")
+
+
+def _border(frame: _MapFrame, at: tuple[int, int], class_: str) -> Markup:
+    x, y = frame.left + at[1] * frame.width, frame.top + at[0] * frame.height
+    return element("rect", x=x + 2, y=y + 2, width=frame.width - 4, height=frame.height - 4, rx=3, class_=class_)
+
+
+def _map_labels(frame: _MapFrame, home: Facet, pair: tuple[int, int]) -> Iterator[Markup]:
+    """The two parameters, and as many of their values as there is room for."""
+    down, across = pair
+    for r, level in enumerate(home.levels(down)):
+        y = frame.top + (r + 0.5) * frame.height + 4
+        yield text(frame.left - 8, y, level.python, longest=15, anchor="end")
+    every = -(-frame.columns // _WRITTEN_COLUMNS)
+    longest = max(3, int(frame.width * every / 7))
+    for c in range(0, frame.columns, every):
+        x = frame.left + (c + 0.5) * frame.width
+        yield text(x, frame.bottom + 16, home.levels(across)[c].python, longest=longest, anchor="middle")
+    middle = (frame.left + frame.right) / 2
+    yield text(middle, frame.bottom + 34, home.axes[across].name, longest=50, class_="t name", anchor="middle")
+    yield text(4, 10, home.axes[down].name, longest=18, class_="t name")
 
 
 def _cells(home: Facet, pair: tuple[int, int], values: Floats, table: ResultTable) -> FigureTable:
@@ -167,7 +189,7 @@ def _line(table: ResultTable, home: Facet) -> Figure:
     known = [row for row in rows if not table.failed[row]]
     left, right, top, bottom = 64.0, WIDTH - 16, 14.0, 230.0
     y = scale_of([*(table.means[known] - errors[known]), *(table.means[known] + errors[known])], bottom, top)
-    places, numbers = _places(axis, levels, left + 20, right - 20)
+    places, numbers = places_of(axis, levels, left + 20, right - 20)
     parts = left_axis(y, left, right)
     shown = np.linspace(0, len(rows) - 1, min(len(rows), _WRITTEN_COLUMNS)).astype(int)
     parts += [
@@ -207,97 +229,6 @@ def _line(table: ResultTable, home: Facet) -> Figure:
         told,
         (("", drawn(bottom + 42, title, parts)),),
         FigureTable((cut(axis.name), "mean", "standard error"), cells),
-    )
-
-
-def _places(axis: ParameterAxis, levels: list[Spelled], start: float, end: float) -> tuple[list[float], bool]:
-    """Where values stand: numbers by their size, unless None is among them, or words, which stand in a row."""
-    numbers = [level.number for level in levels]
-    known = [number for number in numbers if number is not None]
-    if len(known) == len(levels) and len(known) > 1:
-        scale = scale_of(known, start, end, log=axis.is_log, pad=0.0)
-        return [scale(number) for number in known], True
-    step = (end - start) / max(len(levels) - 1, 1)
-    return [start + i * step if len(levels) > 1 else (start + end) / 2 for i in range(len(levels))], False
-
-
-def parallel(table: ResultTable) -> Figure | None:
-    """A line a candidate, through its value of each parameter to its score."""
-    axes = [axis for axis in table.axes if len(axis.levels) > 1]
-    known = np.flatnonzero(~table.failed)
-    if len(axes) < 2 or known.size < 2 or len(axes) > 12:
-        return None
-    order = known[np.argsort(-table.means[known], kind="stable")]
-    chosen = order
-    if order.size > _MOST_LINES:
-        rest = np.random.default_rng(0).choice(order[_MOST_LINES // 2 :], _MOST_LINES // 2, replace=False)
-        chosen = np.concatenate([order[: _MOST_LINES // 2], np.sort(rest)])
-    top, bottom = 30.0, 290.0
-    width = max(1080.0, 130.0 * (len(axes) + 1))
-    xs = np.linspace(70, width - 70, len(axes) + 1)
-    y = scale_of(table.means[chosen], bottom, top)
-    columns = []
-    for axis in axes:
-        places, _ = _places(axis, list(axis.levels), bottom, top)
-        columns.append(np.asarray([*places, bottom + 14]))  # the last one: not set
-    parts: list[Markup] = []
-    low, high = float(table.means[chosen].min()), float(table.means[chosen].max())
-    near = set(table.near.tolist())
-    for row in [*reversed(chosen.tolist()), *([table.best] if table.best in chosen else [])]:
-        mean = float(table.means[row])
-        shade = round((mean - low) / (high - low) * (_SHADES - 1)) if high > low else _SHADES // 2
-        points = [
-            (float(x), float(column[axis.codes[row]])) for x, column, axis in zip(xs, columns, axes, strict=False)
-        ]
-        kind = "pc win" if row == table.best else "pc near" if row in near else "pc"
-        parts.append(
-            element(
-                "polyline",
-                points=" ".join(f"{x:.0f},{at:.0f}" for x, at in [*points, (float(xs[-1]), y(mean))]),
-                class_=f"{kind} s{shade}",
-                data_row=row,
-            )
-        )
-    for i, (x, axis) in enumerate(zip(xs, axes, strict=False)):
-        shown = dict.fromkeys(np.linspace(0, len(axis.levels) - 1, min(len(axis.levels), 8)).astype(int).tolist())
-        parts.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="axis"))
-        parts.append(text(float(x), 16, axis.name, longest=18, class_="t name", anchor="middle"))
-        parts += [
-            text(float(x) + 6, columns[i][code] + 4, axis.levels[code].python, longest=14, class_="t halo")
-            for code in shown
-        ]
-        parts.append(
-            element("rect", x=float(x) - 14, y=top - 4, width=28, height=bottom - top + 22, class_="brush", data_axis=i)
-        )
-    parts.append(element("line", x1=xs[-1], x2=xs[-1], y1=top, y2=bottom, class_="axis"))
-    parts.append(text(float(xs[-1]), 16, table.metric.told, longest=18, class_="t name", anchor="middle"))
-    parts += [text(float(xs[-1]) + 6, y(value) + 4, f"{value:.4g}", class_="t halo") for value in y.ticks()]
-    parts.append(
-        element(
-            "rect",
-            x=float(xs[-1]) - 14,
-            y=top - 4,
-            width=28,
-            height=bottom - top + 8,
-            class_="brush",
-            data_axis=len(axes),
-        )
-    )
-    some = "" if chosen.size == order.size else f" {chosen.size:,} of {order.size:,} are drawn: the best and a sample."
-    told = f"A line is a candidate; the answer is the thick one, and stronger lines score higher.{some} Drag along an axis to "
-    told += "choose lines; a click on it chooses all again. The table of candidates follows."
-    rows = tuple(
-        (str(row), params_in_words(table, row), score(float(table.means[row]), table.error))
-        for row in order[:20].tolist()
-    )
-    picture = drawn(bottom + 26, "Every candidate through its parameters", parts, width=width)
-    return Figure(
-        "parallel",
-        "All parameters side by side",
-        told,
-        (("", picture),),
-        FigureTable(("candidate", "parameters", "mean"), rows),
-        wide=True,
     )
 
 

@@ -1,0 +1,33 @@
+"""What a finished search is handed to besides its own files, by ``spec.exports``: it is complete whatever comes of that."""
+
+from pathlib import Path
+
+from tuningjob.errors import TuningJobError
+from tuningjob.manifest.models import TuningJobSpec
+from tuningjob.manifest.wellknown import CV_RESULTS_CSV_FILE
+from tuningjob.search.reasons import Reason, error_text
+
+
+def hand_out(spec: TuningJobSpec, name: str, folder: Path) -> list[str]:
+    """Export the files in ``folder`` to where the manifest says; what went wrong, each as a warning with its reason."""
+    mlflow = None if spec.exports is None else spec.exports.mlflow
+    if mlflow is None:
+        return []
+    try:
+        from tuningjob.exports.to_mlflow import log_search  # noqa: PLC0415  nobody else waits for mlflow
+        from tuningjob.reread import table_again  # noqa: PLC0415
+
+        table = table_again(folder / CV_RESULTS_CSV_FILE, name=name)
+        log_search(
+            table,
+            folder,
+            mlflow.uri,
+            experiment=mlflow.experiment or name,
+            children=mlflow.children,
+            model=mlflow.model,
+        )
+    except TuningJobError as error:
+        return [f"{Reason.NOT_EXPORTED}: spec.exports.mlflow: {error}"]
+    except Exception as error:  # noqa: BLE001  no search of hours is lost because of who else is told of it
+        return [f"{Reason.NOT_EXPORTED}: spec.exports.mlflow: {error_text(error)}"]
+    return []
