@@ -13,7 +13,7 @@ from tests.chart.objects import containers_of, settings_of, the
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
-from tuningjob_operator.service.identity import ApiServer as Address
+from tuningjob_operator.service.api_server import ApiServer as Address
 from tuningjob_operator.service.identity import KubernetesPeople
 
 PROGRAM = CHART / "files" / "test.py"

@@ -13,7 +13,7 @@ from tests.servers import apiserver
 from tests.servers.apiserver import ADMIN, ApiServer
 from tests.servers.missing import missing
 from tests.service.test_kubernetes import grant, token_of_account
-from tuningjob_operator.service.identity import ApiServer as Address
+from tuningjob_operator.service.api_server import ApiServer as Address
 from tuningjob_operator.service.identity import Audience, KubernetesPeople, PersonRefused
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

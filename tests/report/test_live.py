@@ -1,7 +1,6 @@
 """A search watched in a real Chromium from running to blessed: on a laptop, and of a namespace through the results service."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +14,11 @@ import yaml
 from tests.journal.makers import Pod, a_preflight, a_result, a_search, an_answer
 from tests.report import browser
 from tests.report.browser import Page
-from tests.report.test_browser import AXE, HOSTILE, PICTURES
+from tests.report.test_browser import HOSTILE
+from tests.report.watching import DONE, bless, click, has_no_barrier, ui
 from tests.service.server import Service
 from tests.waiting import wait_for
+from tuningjob.live.story import ObjectStory, ToldCondition, ToldEvent
 from tuningjob.protocol.requests import Report
 
 pytestmark = [
@@ -26,7 +27,6 @@ pytestmark = [
         browser.where() is None and "TUNINGJOB_REQUIRE_CLUSTER" not in os.environ, reason="needs Debian's chromium"
     ),
 ]
-DONE = "Number(document.querySelector('progress').value)"
 PATIENT = """
 import time
 from pathlib import Path
@@ -59,20 +59,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def ui(*arguments: str, cwd: Path, **environment: str) -> Iterator[str]:
-    """`tuningjob ui` in a process of its own; the address that it prints."""
-    command = [sys.executable, "-m", "tuningjob.cli", "ui", "--no-browser", *arguments]
-    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        process.stdout.close()
-
-
-@contextmanager
 def searching(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """`tuningjob run`, once its journal is there."""
     (folder / "job.yaml").write_text(yaml.safe_dump(SMALL))
@@ -86,25 +72,6 @@ def searching(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         running.kill()
         running.communicate()
-
-
-async def has_no_barrier(page: Page, name: str) -> None:
-    """In light and dark nothing is amiss for axe-core, and a picture of it is kept."""
-    await page.run(f"{AXE}; 0")
-    for dark in (False, True):
-        await page.size(1280, 900, dark=dark)
-        found = await page.run("axe.run(document, {resultTypes: ['violations']})")
-        assert [
-            (each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in found["violations"]
-        ] == [], name
-        await page.picture(PICTURES / f"live-{name}-{'dark' if dark else 'light'}.png")
-
-
-async def click(page: Page, words: str, *, tag: str = "a") -> None:
-    script = (
-        f"[...document.querySelectorAll({tag!r})].find(each => each.textContent.trim().startsWith({words!r})).click()"
-    )
-    await page.leave(script)
 
 
 async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium: str, tmp_path: Path) -> None:
@@ -127,12 +94,8 @@ async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium:
                 assert running.wait(60) == 0
                 await has_no_barrier(page, "laptop")
                 await click(page, "watched, version 1")
-                await page.sees("document.querySelector('#bless-why')")
-                await page.leave(
-                    "document.querySelector('#bless-why').value = 'seen to be good'; document.querySelector('form').requestSubmit()"
-                )
-                await page.sees("document.body.innerText.includes('seen to be good')")
-                assert await page.run("document.querySelector('tbody tr').children[1].textContent") == "in use"
+                await bless(page, "1", because="seen to be good")
+                assert "seen to be good" in await page.run("document.body.innerText")
                 await click(page, "Report")
                 await page.sees("document.title.includes('what came of the search')")
                 assert await page.run("document.querySelectorAll('#candidates-body tr').length") == 16
@@ -140,9 +103,24 @@ async def test_a_search_on_a_laptop_is_watched_from_running_to_blessed(chromium:
             assert {request.split("/")[2] for request in page.requests} == {address.split("/")[2]}
 
 
-async def test_a_namespace_is_watched_through_the_service_which_is_restarted_and_hostile_texts_are_text(
-    chromium: str, tmp_path: Path
-) -> None:
+GRID = {
+    "estimator": {"class": "sklearn.svm.SVC"},
+    "search": {"grid": {"parameters": {"C": [1, 10, 100], "kernel": [HOSTILE, "rbf"]}}},
+    "data": {"loader": "sklearn.datasets.load_iris"},
+}
+SAID = ObjectStory(
+    phase="Running",
+    plan=f"2 pods {HOSTILE}",
+    why=HOSTILE,
+    conditions=(ToldCondition(HOSTILE, "False", HOSTILE, HOSTILE, "2026-03-01T12:00:00Z"),),
+    events=(ToldEvent(at="2026-03-01T12:00:00Z", count=2, is_warning=True, reason=HOSTILE, message=HOSTILE),),
+    missing=(HOSTILE,),
+)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A search that is done and one that runs in the namespace team, and one that is done in another; all of them hostile."""
     service = Service(tmp_path / "service")
     where = {"model_key": "forest", "created_by": HOSTILE, "image": HOSTILE}
     for number, namespace in (("done", "team"), ("foreign", "other")):
@@ -151,68 +129,90 @@ async def test_a_namespace_is_watched_through_the_service_which_is_restarted_and
         view.set_preflight(a_preflight())
         Pod(view).work()
         view.complete(replace(an_answer(), best_params={HOSTILE: HOSTILE}))
-    service.journal.open_search(a_search("running", name=HOSTILE, **where))
-    view = service.journal.view("running")
-    view.set_preflight(a_preflight(warnings=(f"Odd: {HOSTILE}",)))
-    pod = Pod(view)
+    service.journal.open_search(a_search("running", name=HOSTILE, spec=GRID, **where))
+    service.journal.view("running").set_preflight(a_preflight(warnings=(f"Odd: {HOSTILE}",)))
+    service.register.stories[HOSTILE] = SAID
     service.start()
+    yield service
+    service.close()
+
+
+async def test_a_namespace_is_watched_through_the_service_which_is_restarted_and_hostile_texts_are_text(
+    chromium: str, service: Service, tmp_path: Path
+) -> None:
     token = service.register.enter("ada", "get", "update")
-    try:
-        async with browser.new_page(chromium) as page:
-            with ui("--server", service.url, "-n", "team", cwd=tmp_path, TUNINGJOB_TOKEN=token) as address:
-                await page.size(1280, 900)
-                await page.open(address)
-                await page.sees("document.querySelectorAll('tbody tr').length == 2")
-                assert "foreign" not in await page.run("document.body.innerText")
-                await page.run(
-                    "document.getElementById('filter').value = 'done'; document.getElementById('filter').dispatchEvent(new Event('input'))"
-                )
-                assert await page.run("document.querySelectorAll('tbody tr:not([hidden])').length") == 1
-                await has_no_barrier(page, "list")
-                await click(page, HOSTILE)
-                await page.sees(f"document.querySelector('progress') && {DONE} === 0")
-
-                unit = pod.must_claim()
-                failed = a_result(unit.cells[0], test_scores={"accuracy": float("nan")}, error=f"Traceback\n{HOSTILE}")
-                view.report(Report(index=0, results=[failed, *map(a_result, unit.cells[1:])]))
-                await page.sees(f"{DONE} === {len(unit.cells)}")
-                assert HOSTILE in await page.run("document.querySelector('details pre').textContent")
-                assert HOSTILE in await page.run("document.querySelector('.story').textContent")
-                assert page.complaints == []
-
-                service.restart()
-                view, pod = service.journal.view("running"), Pod(service.journal.view("running"))
-                pod.work()
-                await page.sees(f"{DONE} === 30")  # it comes again by itself
-                await has_no_barrier(page, "search")
-                view.complete(an_answer())
-                await page.sees(
-                    "document.querySelector('.state').textContent.startsWith('Complete') && !document.getElementById('part').dataset.stream"
-                )
-                assert [each for each in page.complaints if "'source': 'network'" not in each] == []
-                page.complaints.clear()
-
-                await click(page, "forest, version 2")
-                await page.sees("document.querySelector('#bless-why')")
-                for version in ("1", "2"):
-                    await page.leave(
-                        f"document.querySelector('#bless-version').value = '{version}'; document.querySelector('#bless-why').value = {HOSTILE!r}; document.querySelector('form').requestSubmit()"
-                    )
-                    await page.sees(
-                        f"[...document.querySelectorAll('tbody tr')].some(row => row.children[0].textContent === '{version}' && row.children[1].textContent === 'in use')"
-                    )
-                await page.leave(
-                    "document.querySelector('#rollback-why').value = 'worse'; document.querySelectorAll('form')[1].requestSubmit()"
-                )
-                await page.sees("document.body.innerText.includes('worse')")
-                assert service.journal.audit.blessed(namespace="team", model_key="forest").version == 1
-                assert [each.who for each in service.journal.audit.blessings(namespace="team", model_key="forest")] == [
-                    "ada"
-                ] * 3
-                await page.leave("document.querySelector('#before').form.requestSubmit()")
-                await page.sees("document.body.innerText.includes('params.')")
-                await has_no_barrier(page, "model")
+    async with browser.new_page(chromium) as page:
+        with ui("--server", service.url, "-n", "team", cwd=tmp_path, TUNINGJOB_TOKEN=token) as address:
+            await page.size(1280, 900)
+            await page.open(address)
+            await the_lists_are_right(page)
+            await click(page, HOSTILE)
+            await page.sees(f"document.querySelector('progress') && {DONE} === 0")
+            await what_comes_is_shown(page, service)
             assert page.complaints == []
-            assert {request.split("/")[2] for request in page.requests} == {address.split("/")[2]}
-    finally:
-        service.close()
+
+            service.restart()
+            Pod(service.journal.view("running")).work()
+            await page.sees(f"{DONE} === 30")  # it comes again by itself
+            await has_no_barrier(page, "search")
+            await the_end_is_shown(page, service)
+            assert [each for each in page.complaints if "'source': 'network'" not in each] == []
+            page.complaints.clear()
+            await versions_are_blessed_rolled_back_and_compared(page, service)
+        assert page.complaints == []
+        assert {request.split("/")[2] for request in page.requests} == {address.split("/")[2]}
+
+
+async def the_lists_are_right(page: Page) -> None:
+    """Of the namespace, filtered; and of all that Ada may see, which is this one alone."""
+    await page.sees("document.querySelectorAll('tbody tr').length == 2")
+    await page.run(
+        "document.getElementById('filter').value = 'done'; document.getElementById('filter').dispatchEvent(new Event('input'))"
+    )
+    assert await page.run("document.querySelectorAll('tbody tr:not([hidden])').length") == 1
+    await click(page, "All namespaces")
+    await page.sees("document.title === 'Searches in all namespaces'")
+    assert "foreign" not in await page.run("document.body.innerText")
+    assert await page.run("document.querySelectorAll('tbody tr').length") == 2
+    await has_no_barrier(page, "list")
+
+
+async def what_comes_is_shown(page: Page, service: Service) -> None:
+    """A fit that failed, the TuningJob's own story, and the map of what is in."""
+    view = service.journal.view("running")
+    unit = Pod(view).must_claim()
+    nothing = {"accuracy": float("nan")}
+    failed = a_result(unit.cells[0], test_scores=nothing, error=f"Traceback\n{HOSTILE}")
+    view.report(Report(index=0, results=[failed, *map(a_result, unit.cells[1:])]))
+    await page.sees(f"{DONE} === {len(unit.cells)}")
+    for text in ("details pre", ".story", "table.told tbody td:nth-child(4)"):
+        assert HOSTILE in await page.run(f"document.querySelector({text!r}).textContent"), text
+    assert await page.run("document.querySelectorAll('table.told').length") == 2
+
+
+async def the_end_is_shown(page: Page, service: Service) -> None:
+    """The journal's, and then the TuningJob's, which the operator writes a moment later."""
+    assert HOSTILE in await page.run("document.querySelector('#table-map tbody th').textContent")
+    service.journal.view("running").complete(an_answer())
+    await page.sees("document.querySelector('.state').textContent.startsWith('Complete')")
+    over = ToldCondition("Complete", "True", "SearchComplete", "that was it", "2026-03-01T12:00:00Z")
+    service.register.stories[HOSTILE] = replace(SAID, conditions=(over,))
+    await page.sees(
+        "document.body.innerText.includes('that was it') && !document.getElementById('part').dataset.stream"
+    )
+
+
+async def versions_are_blessed_rolled_back_and_compared(page: Page, service: Service) -> None:
+    await click(page, "forest, version 2")
+    for version in ("1", "2"):
+        await bless(page, version, because=HOSTILE)
+    await page.leave(
+        "document.querySelector('#rollback-why').value = 'worse'; document.querySelectorAll('form')[1].requestSubmit()"
+    )
+    await page.sees("document.body.innerText.includes('worse')")
+    assert service.journal.audit.blessed(namespace="team", model_key="forest").version == 1
+    blessings = service.journal.audit.blessings(namespace="team", model_key="forest")
+    assert [each.who for each in blessings] == ["ada"] * 3
+    await page.leave("document.querySelector('#before').form.requestSubmit()")
+    await page.sees("document.body.innerText.includes('params.')")
+    await has_no_barrier(page, "model")

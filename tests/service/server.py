@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from tuningjob.artifacts.local import LocalStore
 from tuningjob.artifacts.uploads import Uploads
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.live.story import ObjectStory
 from tuningjob.remote.worker import HttpSearchJournal
 from tuningjob_operator import tokens
 from tuningjob_operator.service import make_app
 from tuningjob_operator.service.connections import guarded
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.probes import room_in
+from tuningjob_operator.service.stories import ObjectName
 
 KEYS = tokens.Keys(bytes(range(32)))
 
@@ -32,6 +34,7 @@ class Register:
 
     names: dict[str, str] = field(default_factory=dict)
     rights: set[tuple[str, str, str]] = field(default_factory=set)
+    stories: dict[str, ObjectStory] = field(default_factory=dict)  # by the names of TuningJobs
     is_away: bool = False
 
     def enter(self, name: str, *verbs: str, namespace: str = "team") -> str:
@@ -41,12 +44,22 @@ class Register:
         self.rights |= {(name, verb, namespace) for verb in verbs}
         return token
 
-    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
+    async def somebody(self, token: str, *, peer: str = "") -> str:
         if self.is_away:
             raise IdentityUnavailable("The Kubernetes API server must say who this is, but got: nothing")
         if token not in self.names:
             raise PersonRefused(401, "The token must be one that this cluster's API server takes, but it did not.")
-        name = self.names[token]
+        return self.names[token]
+
+    async def namespaces(self, token: str, among: Sequence[str], *, peer: str = "") -> frozenset[str] | None:
+        name = await self.somebody(token)
+        return frozenset(each for each in among if (name, "get", each) in self.rights)
+
+    async def story(self, token: str, name: ObjectName) -> ObjectStory | None:
+        return self.stories.get(name.name)
+
+    async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
+        name = await self.somebody(token)
         if (name, verb, namespace) not in self.rights:
             raise PersonRefused(403, f"{name} must be allowed to {verb} tuningjobs in {namespace}, but is not.")
         return name

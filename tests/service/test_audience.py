@@ -18,7 +18,7 @@ from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
 from tests.service.test_api import detail
 from tests.service.test_kubernetes import MODELS, RBAC, ask, grant, token_of_account
-from tuningjob_operator.service.identity import ApiServer as Address
+from tuningjob_operator.service.api_server import ApiServer as Address
 from tuningjob_operator.service.identity import Audience, KubernetesPeople, find_audience
 
 OURS = "tuningjob"

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tuningjob_operator.service.api_server import ApiServer, find_api_server
 from tuningjob_operator.service.identity import (
     NO_SECONDS,
     YES_SECONDS,
-    ApiServer,
     IdentityUnavailable,
     KubernetesPeople,
     Nobody,
     PersonRefused,
-    find_api_server,
 )
 
 Reply = tuple[int, Any]

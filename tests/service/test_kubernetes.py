@@ -2,24 +2,31 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.journal.makers import Pod, a_preflight, a_search, an_answer
+from tests.journal.makers import NOON, Pod, a_preflight, a_search, an_answer
+from tests.operator.process import prepare
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
 from tests.service.test_api import detail
+from tuningjob.live.story import ObjectStory
+from tuningjob.manifest.status import Condition
+from tuningjob_operator.decide.owned_objects import build_event
 from tuningjob_operator.service import identity
-from tuningjob_operator.service.identity import ApiServer as Address
+from tuningjob_operator.service.api_server import ApiServer as Address
 from tuningjob_operator.service.identity import KubernetesPeople
+from tuningjob_operator.service.stories import PAUSE_SECONDS, ObjectName
 
 pytestmark = pytest.mark.slow
 
 MODELS = "/v1/namespaces/team/models"
+JOBS = "/apis/tuningjob.dev/v1alpha1/namespaces/team/tuningjobs"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -27,8 +34,7 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 def kubernetes() -> Iterator[ApiServer]:
     """Alice may edit TuningJobs of team, Bob and the service account ``serving`` read them, Carol nothing."""
     with apiserver.running("alice", "bob", "carol") as server:
-        for name in ("team", "other"):
-            server.create_object("/api/v1/namespaces", {"metadata": {"name": name}})
+        prepare(server, "team", "other")
         server.create_object("/api/v1/namespaces/team/serviceaccounts", {"metadata": {"name": "serving"}})
         user, account = {"kind": "User"}, {"kind": "ServiceAccount", "namespace": "team"}
         grant(server, "edit", ["get", "update"], {**user, "name": "alice"})
@@ -128,6 +134,85 @@ def test_a_deleted_accounts_token_is_worth_nothing(kubernetes: ApiServer, servic
     token = token_of_account(kubernetes, "leaver")
     kubernetes.call("DELETE", "/api/v1/namespaces/team/serviceaccounts/leaver")
     assert ask(service, token, "GET", MODELS).status_code == 401
+
+
+async def told(people: KubernetesPeople, token: str, name: ObjectName) -> ObjectStory:
+    """The story, once it has come."""
+    for _ in range(60):  # each waits for a second at the most
+        story = await people.story(token, name)
+        if story is not None:
+            return story
+    raise AssertionError("no story came")
+
+
+async def test_a_tuningjobs_conditions_and_events_are_read_with_the_right_of_who_looks(kubernetes: ApiServer) -> None:
+    name = await asyncio.to_thread(a_tuningjob_that_runs, kubernetes)
+    admin, bob, carol = (kubernetes.token_of(user) for user in (apiserver.ADMIN, "bob", "carol"))
+    now = 0.0
+    people = KubernetesPeople(Address(kubernetes.url, kubernetes.ca_file), clock=lambda: now)
+    try:
+        story = await told(people, admin, name)
+        assert (story.phase, story.why, story.is_over, story.missing) == ("Running", "as asked", False, ())
+        assert story.plan == "2 pods; 1 of them now, 2 CPU and 1Gi of memory each: 2 processes of 1 thread in a pod."
+        assert [(each.type, each.status, each.reason, each.message) for each in story.conditions] == [
+            ("Admitted", "True", "WithinLimits", "45 fits")
+        ]
+        assert [(each.reason, each.message, each.is_warning) for each in story.events] == [
+            ("WithinLimits", "45 fits", False)
+        ]
+        # Bob may get TuningJobs, and no Events; Carol neither
+        bobs, carols = await told(people, bob, name), await told(people, carol, name)
+        assert (len(bobs.conditions), bobs.events) == (1, ())
+        assert bobs.missing == ("Events are not shown, because you may not list events in namespace team.",)
+        assert (carols.phase, carols.conditions, len(carols.missing)) == ("", (), 1)
+        # a later one of the same name is another
+        other = await told(people, bob, replace(name, uid="another"))
+        assert (other.is_over, other.missing) == (True, ("The TuningJob is no longer on the cluster.",))
+        await asyncio.to_thread(kubernetes.call, "DELETE", f"{JOBS}/{name.name}")
+        assert (await told(people, bob, name)) == bobs, "what was read a moment ago"
+        now = PAUSE_SECONDS
+        assert (await told(people, bob, name)).missing == other.missing
+    finally:
+        await people.close()
+
+
+def a_tuningjob_that_runs(kubernetes: ApiServer) -> ObjectName:
+    """With a plan, a condition and the Event of it, as the operator writes them."""
+    spec = {
+        "estimator": {"class": "sklearn.svm.SVC"},
+        "search": {"grid": {"parameters": {"C": [1, 2]}}},
+        "data": {"loader": "sklearn.datasets.load_iris"},
+    }
+    kind = {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob"}
+    made = kubernetes.create_object(JOBS, {**kind, "metadata": {"name": "forest"}, "spec": spec})
+    condition = Condition(
+        type="Admitted",
+        status="True",
+        reason="WithinLimits",
+        message="45 fits",
+        last_transition_time="2026-03-01T12:00:00Z",
+    )
+    plan = {"pods": 2, "nJobs": 2, "innerThreads": 1, "cpu": "2", "memory": "1Gi", "reason": "as asked"}
+    conditions = [condition.model_dump(by_alias=True)]
+    status = {"phase": "Running", "conditions": conditions, "plan": plan, "activePods": 1}
+    kubernetes.call("PUT", f"{JOBS}/forest/status", {**made, "status": status})
+    kubernetes.create_object("/api/v1/namespaces/team/events", build_event(made, condition, NOON))
+    return ObjectName("team", "forest", made["metadata"]["uid"])
+
+
+async def test_all_namespaces_are_listed_to_who_may_see_them_all_and_else_those_that_one_may_see(
+    kubernetes: ApiServer,
+) -> None:
+    people = KubernetesPeople(Address(kubernetes.url, kubernetes.ca_file))
+    among = ["other", "team", "kube-system"]
+    try:
+        assert await people.namespaces(kubernetes.token_of(apiserver.ADMIN), among) is None
+        assert await people.namespaces(kubernetes.token_of("bob"), among) == frozenset({"team"})
+        assert await people.namespaces(kubernetes.token_of("carol"), among) == frozenset()
+        with pytest.raises(identity.PersonRefused):
+            await people.namespaces("not-a-token", among)
+    finally:
+        await people.close()
 
 
 async def test_a_right_that_is_taken_away_ends_once_the_yes_is_forgotten(kubernetes: ApiServer) -> None:

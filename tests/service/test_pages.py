@@ -1,6 +1,7 @@
 """The pages of a namespace: who may see and change what, and what no other site, no header and no tenant's file can bring about."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,13 +13,15 @@ from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.service.server import Service
 from tests.service.test_api import sha256
 from tuningjob.journal.sql import open_sqlite
+from tuningjob.live.story import ObjectStory, ToldCondition
 from tuningjob.loopback import LoopbackServer
 from tuningjob.ui import LaptopSite
-from tuningjob_operator.service.pages import MOST_OF_A_NAMESPACE, Feed
+from tuningjob_operator.service.feed import MOST_OF_A_NAMESPACE, Feed
 
 pytestmark = pytest.mark.slow
 
 UI = "/v1/namespaces/team/ui/"
+EVERYWHERE = "/v1/namespaces/-/ui/"
 REPORT = b"<!doctype html><script>parent.document</script>"
 
 
@@ -87,6 +90,36 @@ def test_what_is_not_there_or_in_another_namespace_is_not_found(finished: Servic
         assert answer.status_code == 404, path
     assert ada.get(f"{UI}models/forest?before=1&after=9").status_code == 404
     assert ada.get("/v1/namespaces/other/ui/").status_code == 403
+
+
+def test_the_list_of_all_namespaces_has_those_that_its_reader_may_see(finished: Service, ada: httpx.Client) -> None:
+    finished.journal.open_search(a_search("secret", namespace="hidden", name="not-adas"))
+    assert "not-adas" not in ada.get(EVERYWHERE).text
+    assert 'href="/v1/namespaces/team/ui/searches/running"' in ada.get(EVERYWHERE).text
+    finished.register.enter("ada", "get", namespace="hidden")
+    try:
+        assert 'href="/v1/namespaces/hidden/ui/searches/secret"' in ada.get(EVERYWHERE).text
+        with ada.stream("GET", f"{EVERYWHERE}stream") as answer:
+            assert any("not-adas" in line for line, _ in zip(answer.iter_lines(), range(200), strict=False))
+    finally:
+        finished.register.rights.discard(("ada", "get", "hidden"))
+    nobody = httpx.get(finished.url + EVERYWHERE, headers={"Authorization": "Bearer x"}, trust_env=False, timeout=60)
+    assert nobody.status_code == 401
+    for path in ("models", "searches/running", "models/forest/bless"):
+        assert ada.get(EVERYWHERE + path).status_code in {404, 405, 422}, path
+
+
+def test_a_page_watches_until_the_tuningjob_has_said_that_it_is_over_too(finished: Service, ada: httpx.Client) -> None:
+    said = ToldCondition("Complete", "False", "Searching", "not yet", "2026-03-01T12:00:00Z")
+    finished.register.stories["forest"] = ObjectStory(conditions=(said,))
+    try:
+        page = ada.get(f"{UI}searches/done-1").text
+        assert "not yet" in page
+        assert 'data-stream="/v1/namespaces/team/ui/searches/done-1/stream"' in page
+        finished.register.stories["forest"] = ObjectStory(conditions=(replace(said, status="True"),))
+        assert 'data-stream=""' in ada.get(f"{UI}searches/done-1").text
+    finally:
+        finished.register.stories.clear()
 
 
 def test_a_version_is_put_into_use_by_a_form_with_a_reason_and_back(finished: Service, ada: httpx.Client) -> None:

@@ -15,6 +15,7 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob.live.pages import (
     REPORT_HEADERS,
     PageFrame,
+    SearchView,
     list_page,
     list_part,
     model_page,
@@ -98,7 +99,7 @@ class LaptopSite(Site):
                 return list_page(self.frame, self.journal.live.lines(None))
             case ["searches", search]:
                 watched = self.journal.live.watched(None, search)
-                return search_page(self.frame, watched, self.figures(self.journal, watched))
+                return search_page(self.frame, SearchView(watched, more=self.figures(self.journal, watched)))
             case ["models"]:
                 spaces = sorted({namespace for namespace, _ in self.journal.places().values()})
                 return models_page(self.frame, [key for space in spaces for key in self.journal.audit.models(space)])
@@ -112,7 +113,8 @@ class LaptopSite(Site):
         if parts == ["stream"]:
             return list_part(self.frame, self.journal.live.lines(None)), False
         watched = self.journal.live.watched(None, parts[1])
-        return search_part(self.frame, watched, self.figures(self.journal, watched)), watched.line.is_over
+        view = SearchView(watched, more=self.figures(self.journal, watched))
+        return search_part(self.frame, view), view.is_over
 
     def _model(self, key: str, query: dict[str, list[str]]) -> str:
         audit, where = self.journal.audit, {"namespace": self.namespace_of(key), "model_key": key}

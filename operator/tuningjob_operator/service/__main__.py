@@ -15,9 +15,10 @@ from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.journal.records import Shares
 from tuningjob.journal.sql import SqlJournal
 from tuningjob_operator import logs, tokens
+from tuningjob_operator.service.api_server import find_api_server
 from tuningjob_operator.service.app import make_app
 from tuningjob_operator.service.connections import guarded
-from tuningjob_operator.service.identity import KubernetesPeople, find_api_server, find_audience
+from tuningjob_operator.service.identity import KubernetesPeople, find_audience
 from tuningjob_operator.service.probes import room_in
 from tuningjob_operator.service.tls import Certificate, MountedCertificate, OwnCertificate
 from tuningjob_operator.settings import Settings, read_settings

@@ -90,7 +90,7 @@ def make_app(
     app.include_router(data.make_routes(uploads, metrics, files))
     app.include_router(data.make_environment_route())
     app.include_router(data.make_worker_routes(journal, uploads, metrics, files))
-    app.include_router(pages.make_routes(journal, artifacts, keys, files))
+    app.include_router(pages.make_routes(journal, artifacts, keys, files, known))
     generated = app.openapi
     app.openapi = functools.cache(lambda: _spelled(hoisted(generated())))  # type: ignore[method-assign]
     return app

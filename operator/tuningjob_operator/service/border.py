@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from anyio import CapacityLimiter, to_thread
@@ -37,6 +37,8 @@ _MAX_BODIES: Final = {
 MAX_PERSONS_BYTES: Final = 64 * 2**10
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 NAMESPACES: Final = "/v1/namespaces/"
+# The searches of all namespaces that one may see: the route asks which these are. No namespace is called so.
+EVERYWHERE: Final = f"{NAMESPACES}-/ui/"
 _ARTIFACTS: Final = "/v1/artifacts/"
 _DATA: Final = "/v1/data/"
 _SENT: Final = re.compile(rf"{NAMESPACES}[^/]+/data/[0-9a-f]{{64}}$")
@@ -56,10 +58,12 @@ _MAX_KNOWN: Final = 10_000  # namespaces of searches that are kept in mind
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whom the API server knows, and the one namespace that this request may touch."""
+    """Somebody whom the API server knows, and the one namespace that this request may touch; "" for the list of all."""
 
     name: str
     namespace: str
+    token: str = field(repr=False, compare=False)
+    peer: str = ""
 
 
 class _Refused(Exception):
@@ -191,21 +195,24 @@ class Border:
         return _MAX_BODIES.get(path, MAX_JSON_BYTES)
 
     async def _person(self, path: str, method: str, token: str, peer: str) -> Person:
-        namespace = path.removeprefix(NAMESPACES).partition("/")[0]
-        if not _NAMESPACE.fullmatch(namespace):
+        is_everywhere = path.startswith(EVERYWHERE)
+        namespace = "" if is_everywhere else path.removeprefix(NAMESPACES).partition("/")[0]
+        if not is_everywhere and not _NAMESPACE.fullmatch(namespace):
             raise _Refused(404, f"The namespace must be a Kubernetes namespace, but got {namespace[:80]!r}.")
         if tokens.is_one(token):
             raise _Refused(401, "The token must be a person's Kubernetes token, but got the token of a search.")
         try:
-            name = await self._people.name(
-                token, verb="get" if method in _READS else "update", namespace=namespace, peer=peer
-            )
+            if is_everywhere:
+                name = await self._people.somebody(token, peer=peer)
+            else:
+                verb = "get" if method in _READS else "update"
+                name = await self._people.name(token, verb=verb, namespace=namespace, peer=peer)
         except PersonRefused as refusal:
             waits = {"Retry_After": "10"} if refusal.status == 429 else {}
             raise _Refused(refusal.status, str(refusal), **waits) from None
         except IdentityUnavailable as unavailable:
             raise _Refused(503, str(unavailable), Retry_After="2") from None
-        return Person(name, namespace)
+        return Person(name, namespace, token, peer)
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

@@ -14,28 +14,31 @@ import json
 import logging
 import os
 import re
-import ssl
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import aiohttp
 from pydantic_core import from_json
 from typing_extensions import override
 
+from tuningjob.live.story import ObjectStory
 from tuningjob.manifest.wellknown import GROUP, PLURAL
+from tuningjob_operator.service.api_server import ApiConnection, ApiServer, ApiServerAway
+from tuningjob_operator.service.stories import ObjectName, Stories, elsewhere
 
 _log = logging.getLogger(__name__)
 # How long a yes is good for after the right was taken away, and a no after it was given.
 YES_SECONDS: Final = 30.0
 NO_SECONDS: Final = 5.0
 _MAX_VERDICTS: Final = 4_096
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=3)
+# About so many namespaces the API server is asked who may not see all of them: each is a question.
+MOST_NAMESPACES: Final = 50
 # Questions to the API server at a time, of people who were known before and of tokens that nobody knows yet.
 _KNOWN_AT_ONCE: Final = 8
 _STRANGERS_AT_ONCE: Final = 4
@@ -73,33 +76,20 @@ class People(Protocol):
         ``peer`` is the address that it came from. Raises PersonRefused and IdentityUnavailable.
         """
 
+    async def somebody(self, token: str, *, peer: str = "") -> str:
+        """The name of whom ``token`` belongs to, whatever they may. Raises as ``name``."""
+
+    async def namespaces(self, token: str, among: Sequence[str], *, peer: str = "") -> frozenset[str] | None:
+        """In which namespaces they may get TuningJobs: of the first ones in ``among``; None: in all that there are.
+
+        Raises as ``name``.
+        """
+
+    async def story(self, token: str, name: ObjectName) -> ObjectStory | None:
+        """What the API server tells them of a TuningJob; None if nothing has come by now."""
+
     async def close(self) -> None:
         """Give the connections back."""
-
-
-@dataclass(frozen=True)
-class ApiServer:
-    """Where the API server is. ``ca_file``: whom its certificate must be signed by; None: what this system trusts."""
-
-    url: str
-    ca_file: Path | None = None
-
-
-# What the kubelet writes into every pod; the chart mounts ca.crt alone, without a token.
-_CA_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
-
-
-def find_api_server(environ: Mapping[str, str] = os.environ) -> ApiServer | None:
-    """The API server of this pod's cluster, or the one that ``TUNINGJOB_KUBERNETES_URL`` names; None outside of any."""
-    ca_file = Path(environ.get("TUNINGJOB_KUBERNETES_CA_FILE", _CA_FILE))
-    url = environ.get("TUNINGJOB_KUBERNETES_URL", "")
-    host = environ.get("KUBERNETES_SERVICE_HOST", "")
-    if not url and host:
-        # by address, not by name: a cluster's DNS may be down when it matters
-        url = f"https://{f'[{host}]' if ':' in host else host}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
-    if not url:
-        return None
-    return ApiServer(url.rstrip("/"), ca_file if ca_file.exists() else None)
 
 
 @dataclass(frozen=True)
@@ -150,16 +140,29 @@ class Nobody(People):
         )
 
     @override
+    async def somebody(self, token: str, *, peer: str = "") -> str:
+        return await self.name(token, verb="", namespace="")
+
+    @override
+    async def namespaces(self, token: str, among: Sequence[str], *, peer: str = "") -> frozenset[str] | None:
+        return frozenset()
+
+    @override
+    async def story(self, token: str, name: ObjectName) -> ObjectStory | None:
+        return None
+
+    @override
     async def close(self) -> None:
         """There is nothing to close."""
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """The API server's answer. ``refused``: the status and the sentence of a no."""
+    """The API server's answer. ``refused``: the status and the sentence of a no. ``sees``: in which namespaces; None: in all."""
 
     name: str = ""
     refused: tuple[int, str] | None = None
+    sees: frozenset[str] | None = frozenset()
 
     def told(self) -> str:
         if self.refused is not None:
@@ -225,47 +228,101 @@ def _judged(name: str, may: Mapping[str, Any], attributes: Mapping[str, str]) ->
     return _Verdict(name=name, refused=(403, sentence))
 
 
+@dataclass(frozen=True)
+class _Somebody:
+    """Whom a token belongs to. ``asks``: the token to ask about them with. ``spec``: how a review names them, if it must."""
+
+    name: str
+    asks: str
+    spec: Mapping[str, Any] | None = None
+
+
 class KubernetesPeople(People):
     """People as the API server knows them. Belongs to one event loop."""
 
     def __init__(
         self, server: ApiServer, *, audience: Audience | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._server = server
         self._audience = audience
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._connection = ApiConnection(server, at_once=_KNOWN_AT_ONCE + _STRANGERS_AT_ONCE)
+        self._stories = Stories(self._connection, clock)
         self._door = Door(clock)
         self._verdicts: OrderedDict[tuple[bytes, str, str], tuple[float, _Verdict]] = OrderedDict()
 
     @override
     async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
+        return (await self._remembered(token, (verb, namespace), peer, partial(self._may, verb, namespace))).told()
+
+    @override
+    async def somebody(self, token: str, *, peer: str = "") -> str:
+        return (await self._remembered(token, ("", ""), peer, self._is)).told()
+
+    @override
+    async def namespaces(self, token: str, among: Sequence[str], *, peer: str = "") -> frozenset[str] | None:
+        verdict = await self._remembered(token, ("see", ""), peer, partial(self._sees, among[:MOST_NAMESPACES]))
+        verdict.told()
+        return verdict.sees
+
+    @override
+    async def story(self, token: str, name: ObjectName) -> ObjectStory | None:
+        if self._audience is not None and self._audience.is_of(token):
+            return elsewhere(name)
+        return await self._stories.of(token, name)
+
+    @override
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _remembered(
+        self, token: str, what: tuple[str, str], peer: str, judge: Callable[[_Somebody], Awaitable[_Verdict]]
+    ) -> _Verdict:
+        """The verdict on whom ``token`` belongs to: the one of a moment ago, or what ``judge`` finds."""
         if len(token) > _MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise PersonRefused(401, "The token must be a Kubernetes bearer token, but got something else.")
-        key = (hashlib.sha256(token.encode()).digest(), verb, namespace)
+        digest = hashlib.sha256(token.encode()).digest()
+        key = (digest, *what)
         known = self._verdicts.get(key)
         if known is not None and self._clock() < known[0]:
-            return known[1].told()
-        async with self._door.open(key[0], peer):
-            verdict = await self._review(token, verb=verb, namespace=namespace)
-        self._door.tell(key[0], peer, is_somebody=verdict.name != "")
+            return known[1]
+        async with self._door.open(digest, peer):
+            who = await self._who(token)
+            verdict = who if isinstance(who, _Verdict) else await judge(who)
+        self._door.tell(digest, peer, is_somebody=verdict.name != "")
         good_for = YES_SECONDS if verdict.refused is None else NO_SECONDS
         self._verdicts[key] = (self._clock() + good_for, verdict)
         self._verdicts.move_to_end(key)
         while len(self._verdicts) > _MAX_VERDICTS:
             self._verdicts.popitem(last=False)
-        return verdict.told()
+        return verdict
 
-    @override
-    async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+    async def _is(self, who: _Somebody) -> _Verdict:
+        return _Verdict(name=who.name)
 
-    async def _review(self, token: str, *, verb: str, namespace: str) -> _Verdict:
+    async def _sees(self, among: Sequence[str], who: _Somebody) -> _Verdict:
+        if (await self._may("get", "", who)).refused is None:  # no namespace in a review means all of them
+            return _Verdict(name=who.name, sees=None)
+        seen: set[str] = set()
+        for start in range(0, len(among), _STRANGERS_AT_ONCE):
+            asked = among[start : start + _STRANGERS_AT_ONCE]
+            verdicts = await asyncio.gather(*(self._may("get", each, who) for each in asked))
+            seen |= {each for each, verdict in zip(asked, verdicts, strict=True) if verdict.refused is None}
+        return _Verdict(name=who.name, sees=frozenset(seen))
+
+    async def _may(self, verb: str, namespace: str, who: _Somebody) -> _Verdict:
         attributes = {"group": GROUP, "resource": PLURAL, "verb": verb, "namespace": namespace}
+        kind = "SelfSubjectAccessReview" if who.spec is None else "SubjectAccessReview"
+        spec = {**(who.spec or {}), "resourceAttributes": attributes}
+        may = await self._ask(who.asks, _AUTHORIZATION, kind, spec)
+        if not isinstance(may, _Verdict):
+            return _judged(who.name, may, attributes)
+        if who.spec is not None:
+            raise self._unavailable("no right to create SubjectAccessReviews")
+        return may
+
+    async def _who(self, token: str) -> _Somebody | _Verdict:
         if self._audience is not None and self._audience.is_of(token):
-            return await self._review_for(self._audience, token, attributes)
+            return await self._owner(self._audience, token)
         if self._audience is not None and self._audience.is_required:
             advice = f"Try `kubectl create token SERVICEACCOUNT --audience {self._audience.name}`."
             sentence = f"The token must be of the audience {self._audience.name}, but got another. {advice}"
@@ -276,10 +333,9 @@ class KubernetesPeople(People):
         name = str(who.get("userInfo", {}).get("username", ""))
         if name in {"", _ANONYMOUS}:
             return _Verdict(refused=(401, "The token must belong to somebody, but the API server knows nobody by it."))
-        may = await self._ask(token, _AUTHORIZATION, "SelfSubjectAccessReview", {"resourceAttributes": attributes})
-        return may if isinstance(may, _Verdict) else _judged(name, may, attributes)
+        return _Somebody(name, token)
 
-    async def _review_for(self, audience: Audience, token: str, attributes: Mapping[str, str]) -> _Verdict:
+    async def _owner(self, audience: Audience, token: str) -> _Somebody | _Verdict:
         """Of a token of our own audience, which we must ask about with our own token."""
         try:
             own = audience.own_token()
@@ -296,29 +352,17 @@ class KubernetesPeople(People):
             )
             return _Verdict(refused=(401, sentence))
         spec = {"user": user["username"], **{key: user[key] for key in ("uid", "groups", "extra") if key in user}}
-        may = await self._ask(
-            own, _AUTHORIZATION, "SubjectAccessReview", {**spec, "resourceAttributes": dict(attributes)}
-        )
-        if isinstance(may, _Verdict):
-            raise self._unavailable("no right to create SubjectAccessReviews")
-        return _judged(str(user["username"]), may, attributes)
+        return _Somebody(str(user["username"]), own, spec)
 
     async def _ask(self, token: str, api_version: str, kind: str, spec: Mapping[str, Any]) -> dict[str, Any] | _Verdict:
         """The status of a review, or the verdict if the API server did not let the token's owner ask."""
         body = {"apiVersion": api_version, "kind": kind, **({"spec": spec} if spec else {})}
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        path = f"/apis/{api_version}/{kind.lower()}s"
         try:
-            session = await self._connected()
-            # never after a redirect: the token is for one address
-            async with session.post(
-                self._server.url + path, json=body, headers=headers, allow_redirects=False
-            ) as answer:
-                status, text = answer.status, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-                await self.close()  # its authority may be a new one: the file is read again
-            raise self._unavailable(f"{type(error).__name__} {error}".strip()) from error
+            status, text = await self._connection.call(
+                "POST", f"/apis/{api_version}/{kind.lower()}s", token=token, body=body
+            )
+        except ApiServerAway as away:
+            raise self._unavailable(str(away)) from away
         if status == HTTPStatus.UNAUTHORIZED:
             return _Verdict(
                 refused=(401, "The token must be one that this cluster's API server takes, but it did not.")
@@ -336,19 +380,3 @@ class KubernetesPeople(People):
     def _unavailable(self, got: str) -> IdentityUnavailable:
         _log.warning("the API server did not review a person's token: %s", got)
         return IdentityUnavailable(f"The Kubernetes API server must say who this is, but got: {got}")
-
-    async def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            context: ssl.SSLContext | bool = True
-            if self._server.ca_file is not None:
-                ca_file = str(self._server.ca_file)
-                context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context, limit=_KNOWN_AT_ONCE + _STRANGERS_AT_ONCE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=_TIMEOUT,
-                # as kopf does: an API server is not reached through a proxy meant for the internet
-                trust_env=False,
-            )
-        return self._session

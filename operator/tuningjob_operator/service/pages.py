@@ -2,29 +2,27 @@
 
 They lie below /v1/namespaces, so who sees what is the border's word, as for the rest; what another header says of a person is not
 read. A page that watches has one stream: all of them together cost one look at the journal for each search, every two seconds.
+The list of all namespaces lies beside them: it has those that the API server lets its reader see, and no more.
 """
 
-import asyncio
 import hashlib
 import hmac
-import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Final
+from collections import OrderedDict
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from tuningjob.artifacts.store import ArtifactStore
-from tuningjob.errors import NotBlessed
+from tuningjob.errors import ManifestRefused, NotBlessed
 from tuningjob.journal.sql import SqlJournal
+from tuningjob.live.maps import MOST_CANDIDATES, MapSoFar, map_so_far
 from tuningjob.live.pages import (
     REPORT_HEADERS,
     PageFrame,
+    SearchView,
     list_page,
     list_part,
     model_page,
@@ -32,66 +30,32 @@ from tuningjob.live.pages import (
     search_page,
     search_part,
     security_headers,
-    stream_event,
 )
+from tuningjob.live.records import WatchedSearch
+from tuningjob.live.story import ObjectStory
+from tuningjob.manifest import load_spec
 from tuningjob.manifest.fields import DNS_LABEL
+from tuningjob.manifest.grid import Grid
 from tuningjob.manifest.wellknown import REPORT_FILE
-from tuningjob_operator.service.border import Person
+from tuningjob_operator.service.border import EVERYWHERE, Person
+from tuningjob_operator.service.feed import Feed, Part
+from tuningjob_operator.service.identity import MOST_NAMESPACES, IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.people import Key, Version
 from tuningjob_operator.service.room import Threads
+from tuningjob_operator.service.stories import ObjectName
 from tuningjob_operator.service.wire import FileAnswer
 from tuningjob_operator.tokens import Keys
 
-PAUSE_SECONDS: Final = 2.0
-# a stream ends after so long; the browser comes again, with a token that is looked at again. Less than what a request may take
-# while the service ends
-STREAM_SECONDS: Final = 15.0
-MOST_STREAMS: Final = 200
-MOST_OF_A_NAMESPACE: Final = 100
-_MOST_PARTS: Final = 200
+# of the pages of a namespace
+_WITHIN: Final = "/v1/namespaces/{namespace}/ui"
 _MOST_VERSIONS: Final = 200
 _MOST_WHY: Final = 1_024
 _MAX_NAME: Final = 253
+_MOST_GRIDS: Final = 64
 
 SearchId = Annotated[str, Path(max_length=128, pattern=r"^[-A-Za-z0-9_.]+$")]
+T = TypeVar("T")
 MaybeVersion = Annotated[int | None, Query(ge=1, lt=2**31)]
-
-
-@dataclass
-class Feed:
-    """What pages that watch are fed: each part is made once, however many watch it."""
-
-    pause_seconds: float = PAUSE_SECONDS
-    clock: Callable[[], float] = time.monotonic
-    watching: Counter[str] = field(default_factory=Counter)
-    _made: "OrderedDict[str, tuple[float, asyncio.Task[tuple[str, bool]]]]" = field(default_factory=OrderedDict)
-
-    async def part(self, key: str, make: Callable[[], tuple[str, bool]]) -> tuple[str, bool]:
-        """What a page shows now, and whether that is the last of it; no older than a pause."""
-        found = self._made.get(key)
-        if found is None or self.clock() - found[0] >= self.pause_seconds:
-            found = self.clock(), asyncio.create_task(run_in_threadpool(make))
-            self._made[key] = found
-            self._made.move_to_end(key)
-            while len(self._made) > _MOST_PARTS:
-                self._made.popitem(last=False)
-        return await asyncio.shield(found[1])
-
-    @contextmanager
-    def watched(self, namespace: str) -> Iterator[None]:
-        """One stream more. Raises HTTPException where there are too many."""
-        self.check(namespace)
-        self.watching[namespace] += 1
-        try:
-            yield
-        finally:
-            self.watching[namespace] -= 1
-            self.watching += Counter()  # without zeros
-
-    def check(self, namespace: str) -> None:
-        """Raises HTTPException where there are too many streams."""
-        if self.watching.total() >= MOST_STREAMS or self.watching[namespace] >= MOST_OF_A_NAMESPACE:
-            raise HTTPException(503, "Too many pages watch just now: load this one again later.", {"Retry-After": "30"})
 
 
 def _person(
@@ -102,14 +66,23 @@ def _person(
     return person
 
 
+def _anybody(request: Request) -> Person:
+    person: Person = request.state.person
+    return person
+
+
 Caller = Annotated[Person, Depends(_person)]
+Anybody = Annotated[Person, Depends(_anybody)]
 
 
-def make_routes(journal: SqlJournal, artifacts: ArtifactStore, keys: Keys, threads: Threads) -> APIRouter:
+def make_routes(
+    journal: SqlJournal, artifacts: ArtifactStore, keys: Keys, threads: Threads, persons: People
+) -> APIRouter:
     """The routes below /v1/namespaces/{namespace}/ui. They are no API: a page may change with every release."""
-    router = APIRouter(prefix="/v1/namespaces/{namespace}/ui", include_in_schema=False)
-    feed = Feed()
-    _add_searches(router, journal, feed)
+    router, feed = APIRouter(include_in_schema=False), Feed()
+    _add_everywhere(router, journal, persons, feed)  # before those that have a namespace in its place
+    _add_list(router, journal, feed)
+    _add_search(router, Watching(journal, persons), feed)
     _add_models(router, journal, artifacts, keys, threads)
     return router
 
@@ -119,69 +92,148 @@ def _root(person: Person) -> str:
 
 
 def _frame(person: Person, keys: Keys | None = None) -> PageFrame:
-    return PageFrame(_root(person), person.namespace, "" if keys is None else _form_secret(keys.current, person))
+    secret = "" if keys is None else _form_secret(keys.current, person)
+    return PageFrame(_root(person), person.namespace, secret, everywhere=EVERYWHERE)
 
 
 def _html(page: str) -> Response:
     return HTMLResponse(page, headers=security_headers())
 
 
-def _add_searches(router: APIRouter, journal: SqlJournal, feed: Feed) -> None:
-    @router.get("/")
+def _add_list(router: APIRouter, journal: SqlJournal, feed: Feed) -> None:
+    @router.get(f"{_WITHIN}/")
     def searches_page(caller: Caller) -> Response:
-        return _html(list_page(_frame(caller), journal.live.lines(caller.namespace)))
+        return _html(list_page(_frame(caller), journal.live.lines([caller.namespace])))
 
-    @router.get("/stream")
+    @router.get(f"{_WITHIN}/stream")
     async def searches_stream(caller: Caller) -> Response:
-        def make() -> tuple[str, bool]:
-            return list_part(_frame(caller), journal.live.lines(caller.namespace)), False
+        def make() -> Part:
+            return list_part(_frame(caller), journal.live.lines([caller.namespace])), False
 
-        return await _stream(feed, caller.namespace, f"{caller.namespace}/", make)
+        return await feed.stream(caller.namespace, lambda: feed.part(f"{caller.namespace}/", make))
 
-    @router.get("/searches/{search}")
-    def one_search_page(caller: Caller, search: SearchId) -> Response:
-        return _html(search_page(_frame(caller), journal.live.watched(caller.namespace, search)))
 
-    @router.get("/searches/{search}/stream")
+def _add_everywhere(router: APIRouter, journal: SqlJournal, persons: People, feed: Feed) -> None:
+    frame = PageFrame(EVERYWHERE, "")
+
+    async def seen_by(caller: Person) -> list[str] | None:
+        among = await run_in_threadpool(journal.live.namespaces, limit=MOST_NAMESPACES)
+        try:
+            seen = await persons.namespaces(caller.token, among, peer=caller.peer)
+        except PersonRefused as refused:
+            raise HTTPException(refused.status, str(refused)) from None
+        except IdentityUnavailable as away:
+            raise HTTPException(503, str(away), {"Retry-After": "2"}) from None
+        return None if seen is None else sorted(seen)
+
+    @router.get(EVERYWHERE)
+    async def everywhere_page(caller: Anybody) -> Response:
+        seen = await seen_by(caller)
+        return _html(await run_in_threadpool(lambda: list_page(frame, journal.live.lines(seen))))
+
+    @router.get(f"{EVERYWHERE}stream")
+    async def everywhere_stream(caller: Anybody) -> Response:
+        seen = await seen_by(caller)  # for as long as a stream lasts
+
+        def make() -> Part:
+            return list_part(frame, journal.live.lines(seen)), False
+
+        key = "/*" if seen is None else f"/{','.join(seen)}"
+        return await feed.stream("", lambda: feed.part(key, make))
+
+
+class Watching:
+    """One search as a page shows it: by the journal, and by what the API server tells the one who looks."""
+
+    def __init__(self, journal: SqlJournal, persons: People) -> None:
+        self._journal = journal
+        self._persons = persons
+        self._grids: OrderedDict[str, Grid | None] = OrderedDict()
+        self._maps: OrderedDict[str, tuple[int, MapSoFar | None]] = OrderedDict()
+
+    async def name(self, caller: Person, search: str) -> ObjectName:
+        """The TuningJob of a search. Raises UnknownSearch."""
+        line = await run_in_threadpool(self._journal.live.line, caller.namespace, search)
+        return ObjectName(line.namespace, line.name, line.id)
+
+    async def story(self, caller: Person, name: ObjectName) -> ObjectStory | None:
+        """What the API server tells them of it by now."""
+        return await self._persons.story(caller.token, name)
+
+    def view(self, name: ObjectName, story: ObjectStory | None) -> SearchView:
+        """The search by now. Raises UnknownSearch."""
+        watched = self._journal.live.watched(name.namespace, name.uid)
+        return SearchView(watched, story, self._map_of(watched))
+
+    def _map_of(self, watched: WatchedSearch) -> MapSoFar | None:
+        """The map by now, made again only if something has come."""
+        line = watched.line
+        grid = self._grid_of(line.id)
+        if grid is None or not line.done:
+            return None
+        kept = self._maps.get(line.id)
+        if kept is not None and kept[0] == line.done:
+            return kept[1]
+        found = map_so_far(grid, self._journal.live.means(line.id, watched.splits))
+        _keep(self._maps, line.id, (line.done, found))
+        return found
+
+    def _grid_of(self, search: str) -> Grid | None:
+        """The grid, if a map can be drawn of it."""
+        if search not in self._grids:
+            _keep(self._grids, search, _small_grid(self._journal.view(search).search().spec))
+        return self._grids.get(search)
+
+
+def _keep(kept: "OrderedDict[str, T]", search: str, found: T) -> None:
+    kept[search] = found
+    kept.move_to_end(search)
+    while len(kept) > _MOST_GRIDS:
+        kept.popitem(last=False)
+
+
+def _small_grid(spec: dict[str, Any]) -> Grid | None:
+    try:
+        search = load_spec(spec).search
+        space = search.space
+    except ManifestRefused:  # of another release
+        return None
+    is_one = isinstance(space, Grid) and not search.has_stages and 0 < space.size <= MOST_CANDIDATES
+    return space if isinstance(space, Grid) and is_one else None
+
+
+def _add_search(router: APIRouter, watching: Watching, feed: Feed) -> None:
+    @router.get(f"{_WITHIN}/searches/{{search}}")
+    async def one_search_page(caller: Caller, search: SearchId) -> Response:
+        name = await watching.name(caller, search)
+        story = await watching.story(caller, name)
+        return _html(await run_in_threadpool(lambda: search_page(_frame(caller), watching.view(name, story))))
+
+    @router.get(f"{_WITHIN}/searches/{{search}}/stream")
     async def one_search_stream(caller: Caller, search: SearchId) -> Response:
-        def make() -> tuple[str, bool]:
-            watched = journal.live.watched(caller.namespace, search)
-            return search_part(_frame(caller), watched), watched.line.is_over
+        name = await watching.name(caller, search)
 
-        return await _stream(feed, caller.namespace, f"{caller.namespace}/{search}", make)
+        async def look() -> Part:
+            story = await watching.story(caller, name)
 
+            def make() -> Part:
+                view = watching.view(name, story)
+                return search_part(_frame(caller), view), view.is_over
 
-async def _stream(feed: Feed, namespace: str, key: str, make: Callable[[], tuple[str, bool]]) -> Response:
-    feed.check(namespace)
-    part, is_over = await feed.part(key, make)  # what is refused is refused before the answer begins
+            # people who are told the same share what is made of it
+            return await feed.part(f"{caller.namespace}/{search}/{hash(story)}", make)
 
-    async def events(part: str, is_over: bool) -> AsyncIterator[bytes]:  # noqa: FBT001
-        with feed.watched(namespace):
-            told, until = "", feed.clock() + STREAM_SECONDS
-            yield b"retry: 1000\n\n"
-            while True:
-                yield stream_event(part) if part != told else b": still there\n\n"
-                if is_over:
-                    yield b"event: over\ndata: 1\n\n"
-                    return
-                told = part
-                await asyncio.sleep(feed.pause_seconds)
-                if feed.clock() >= until:
-                    return
-                part, is_over = await feed.part(key, make)
-
-    headers = {**security_headers(), "X-Accel-Buffering": "no"}
-    return StreamingResponse(events(part, is_over), media_type="text/event-stream", headers=headers)
+        return await feed.stream(caller.namespace, look)
 
 
 def _add_models(router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore, keys: Keys, threads: Threads) -> None:
     audit = journal.audit
 
-    @router.get("/models")
+    @router.get(f"{_WITHIN}/models")
     def keys_page(caller: Caller) -> Response:
         return _html(models_page(_frame(caller), audit.models(caller.namespace, limit=1_000)))
 
-    @router.get("/models/{key}")
+    @router.get(f"{_WITHIN}/models/{{key}}")
     def one_model_page(caller: Caller, key: Key, before: MaybeVersion = None, after: MaybeVersion = None) -> Response:
         where = {"namespace": caller.namespace, "model_key": key}
         rows = audit.page(**where, after=max(0, audit.newest(**where) - _MOST_VERSIONS), limit=_MOST_VERSIONS)
@@ -195,7 +247,7 @@ def _add_models(router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore
             in_use = None
         return _html(model_page(_frame(caller, keys), key, rows, blessings, in_use=in_use, compared=sides))
 
-    @router.get("/models/{key}/{version}/report")
+    @router.get(f"{_WITHIN}/models/{{key}}/{{version}}/report")
     def version_report(caller: Caller, key: Key, version: Version) -> Response:
         row = audit.version(namespace=caller.namespace, model_key=key, version=version)
         try:
@@ -204,7 +256,7 @@ def _add_models(router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore
             raise HTTPException(404, f"Version {version} of {key} has no report.") from None
         return FileAnswer(content, threads, kind="text/html", **REPORT_HEADERS)
 
-    @router.post("/models/{key}/bless")
+    @router.post(f"{_WITHIN}/models/{{key}}/bless")
     async def bless_by_form(request: Request, caller: Caller, key: Key) -> Response:
         form = await _form(request, keys, caller)
         version = form.get("version", "")
@@ -215,7 +267,7 @@ def _add_models(router: APIRouter, journal: SqlJournal, artifacts: ArtifactStore
         await run_in_threadpool(audit.bless, version=int(version), **act)
         return _back(caller, key)
 
-    @router.post("/models/{key}/rollback")
+    @router.post(f"{_WITHIN}/models/{{key}}/rollback")
     async def rollback_by_form(request: Request, caller: Caller, key: Key) -> Response:
         form = await _form(request, keys, caller)
         act = {"namespace": caller.namespace, "model_key": key, "who": caller.name[:_MAX_NAME], "why": _why(form)}

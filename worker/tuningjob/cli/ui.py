@@ -1,6 +1,7 @@
 """`tuningjob ui`: the searches of a laptop, or of a namespace, in the browser."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from tuningjob.cli.source import RESULTS, BadUse, Where, person_of, user, where_
 from tuningjob.manifest.wellknown import JOURNAL_FILE
 
 if TYPE_CHECKING:
+    from tuningjob.cluster.service import Service
     from tuningjob.loopback import Site
 
 
@@ -18,31 +20,65 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="NAME|FOLDER", required=False)
 @click.option("--port", type=click.IntRange(min=0, max=65_535), default=0, help="[any free one]")
 @click.option("--no-browser", "is_quiet", is_flag=True, help="Print the address alone.")
+@click.option(
+    "--all-namespaces", "-A", "is_everywhere", is_flag=True, help="Begin with the searches that you may see anywhere."
+)
 @where_options
-def ui(folder: str | None, where: Where, *, port: int, is_quiet: bool) -> None:
+def ui(folder: str | None, where: Where, *, port: int, is_quiet: bool, is_everywhere: bool) -> None:
     """Watch searches in the browser, look at models, and put versions into use.
 
     Of results/NAME, or another folder of results: what runs there, too. The address that is printed lets one browser of this
     machine in, once. Ctrl-C ends it.
 
-    With --server (or $TUNINGJOB_SERVER) and --namespace: the pages of that namespace, with your own Kubernetes token, which the
-    browser never sees.
+    With --namespace: the pages of a namespace (-A: of all that you may see), with your own Kubernetes token, which the browser
+    never sees. They are reached at --server (or $TUNINGJOB_SERVER), or else through the API server of your kubeconfig.
     """
-    if where.url is not None and folder is None:
-        from tuningjob.remote.proxy import ServiceSite
+    with _site(folder, where, is_everywhere=is_everywhere) as site:
+        _serve(site, port, is_quiet=is_quiet)
 
-        token, namespace = person_of(where)
-        site = ServiceSite(where.url, token, namespace=namespace, ca_file=where.trusted)
-        with site.client:
-            _serve(site, port, is_quiet=is_quiet)
+
+@contextmanager
+def _site(folder: str | None, where: Where, *, is_everywhere: bool) -> Iterator["Site"]:
+    """What is meant: the service's pages at its URL, or where the kubeconfig leads to; else a folder's journal."""
+    if folder is not None or (where.url is None and (where.journal or not (where.namespace or is_everywhere))):
+        from tuningjob.journal.sql import open_sqlite
+        from tuningjob.live_figures import figures_while_it_runs
+        from tuningjob.ui import LaptopSite
+
+        place = _journal(folder)
+        with closing(open_sqlite(place / JOURNAL_FILE)) as journal:
+            yield LaptopSite(journal, place, who=user(), figures=figures_while_it_runs)
         return
-    from tuningjob.journal.sql import open_sqlite
-    from tuningjob.live_figures import figures_while_it_runs
-    from tuningjob.ui import LaptopSite
+    from tuningjob.remote.proxy import ServiceSite
 
-    place = _journal(folder)
-    with closing(open_sqlite(place / JOURNAL_FILE)) as journal:
-        _serve(LaptopSite(journal, place, who=user(), figures=figures_while_it_runs), port, is_quiet=is_quiet)
+    if where.url is not None:
+        token, namespace = person_of(where)
+        begin = None if is_everywhere else namespace
+        with closing(ServiceSite(where.url, lambda: token, namespace=begin, ca_file=where.trusted)) as site:
+            yield site
+        return
+    with _on_the_cluster(where) as service:
+        url, ca_file = service.address()
+        begin = None if is_everywhere else service.access.namespace
+        with closing(ServiceSite(url, service.token, namespace=begin, ca_file=ca_file)) as site:
+            yield site
+
+
+@contextmanager
+def _on_the_cluster(where: Where) -> Iterator["Service"]:
+    """The results service that the kubeconfig leads to, with the person's token."""
+    from tuningjob.cluster.access import Access, Login
+    from tuningjob.cluster.service import Service
+    from tuningjob.remote.kubeconfig import KubeconfigRefused, read_token
+
+    try:
+        token = read_token(where.token_file) if where.token_file else None
+        access = Access(Login(), where.namespace)
+    except (ImportError, KubeconfigRefused) as error:  # without the extra; or the file is none
+        raise BadUse(str(error)) from None
+    with access, closing(Service(access, ca_file=where.trusted, token=token)) as service:
+        service.token()  # who has none is told so before a browser is opened
+        yield service
 
 
 def _serve(site: "Site", port: int, *, is_quiet: bool) -> None:

@@ -187,36 +187,48 @@ class Access:
         return (found.data or {}).get("ca.crt")
 
     def dial(self, release: str, namespace: str) -> tuple[str, Callable[[], Anything]]:
-        """How a release's results service is spoken to (http, https), and what opens a connection through the API server."""
+        """How a release's results service is spoken to (http, https), and what opens a connection through the API server.
+
+        A pod that has gone since is another one then.
+        """
         with self._telling():
             service = self._core.read_namespaced_service(f"{release}-results", namespace, _request_timeout=_TIMEOUT)
-            chosen = ",".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
-            pods = self._core.list_namespaced_pod(namespace, label_selector=chosen, _request_timeout=_TIMEOUT).items
-        ready = [pod for pod in pods if _is_ready(pod)]
-        if not ready:
-            raise ClusterUnavailable(f"{namespace}/{release}-results: must have a pod that is ready, but has none.")
-        port = next(
-            (
-                each.container_port
-                for part in ready[0].spec.containers
-                for each in part.ports or []
-                if each.name == _RESULTS
-            ),
-            8080,
-        )
+        labels = ",".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
+        name = f"{namespace}/{release}-results"
+        pod = self._pod_of(name, namespace, labels)
 
         def connect() -> Anything:
-            from kubernetes.stream import portforward  # noqa: PLC0415
-
-            # a client of its own: while a way is opened, it can do nothing else
-            core = self._kubernetes.client.CoreV1Api(self._kubernetes.client.ApiClient(self._client.configuration))
-            with self._telling():
-                opened = portforward(
-                    core.connect_get_namespaced_pod_portforward, ready[0].metadata.name, namespace, ports=str(port)
-                )
-            return opened.socket(port)
+            nonlocal pod
+            try:
+                return self._opened(pod, namespace)
+            except (ClusterRefused, ClusterUnavailable):
+                pod = self._pod_of(name, namespace, labels)
+                return self._opened(pod, namespace)
 
         return str(service.spec.ports[0].name), connect
+
+    def _pod_of(self, service: str, namespace: str, labels: str) -> Anything:
+        """A pod of a service that is ready."""
+        with self._telling():
+            pods = self._core.list_namespaced_pod(namespace, label_selector=labels, _request_timeout=_TIMEOUT).items
+        ready = next((pod for pod in pods if _is_ready(pod)), None)
+        if ready is None:
+            raise ClusterUnavailable(f"{service}: must have a pod that is ready, but has none.")
+        return ready
+
+    def _opened(self, pod: Anything, namespace: str) -> Anything:
+        """A connection to a pod's port of the results."""
+        from kubernetes.stream import portforward  # noqa: PLC0415
+
+        named = (each for part in pod.spec.containers for each in part.ports or [] if each.name == _RESULTS)
+        port = next((each.container_port for each in named), 8080)
+        # a client of its own: while a way is opened, it can do nothing else
+        core = self._kubernetes.client.CoreV1Api(self._kubernetes.client.ApiClient(self._client.configuration))
+        with self._telling():
+            opened = portforward(
+                core.connect_get_namespaced_pod_portforward, pod.metadata.name, namespace, ports=str(port)
+            )
+        return opened.socket(port)
 
     # --- the way in
 

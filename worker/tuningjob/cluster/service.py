@@ -100,6 +100,12 @@ class Service:
         return self._client(HttpAudit)
 
     def _client(self, kind: type[C]) -> C:
+        token = self.token()
+        url, ca_file = self.address()
+        return kind(url, token, namespace=self.access.namespace, ca_file=ca_file)
+
+    def token(self) -> str:
+        """By what the person is known there, renewed if it had to be. Raises ClusterRefused."""
         token = self._token or (
             self.access.token_of(self._account, audience=_AUDIENCE) if self._account else self.access.bearer()
         )
@@ -109,8 +115,14 @@ class Service:
                 "service account of the namespace, whose token is then requested, or give one by service_token: "
                 f"`kubectl create token SERVICEACCOUNT --audience {_AUDIENCE}`."
             )
-        url, ca_file = (self._url, self._ca_file) if self._url else self._through_the_api_server()
-        return kind(url, token, namespace=self.access.namespace, ca_file=ca_file)
+        return token
+
+    def address(self) -> tuple[str, Path | None]:
+        """Where it is, and who signed its certificate. A way through the API server is open until ``close``.
+
+        Raises ClusterRefused.
+        """
+        return (self._url, self._ca_file) if self._url else self._through_the_api_server()
 
     def _through_the_api_server(self) -> tuple[str, Path | None]:
         try:

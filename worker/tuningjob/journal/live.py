@@ -2,15 +2,16 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, select, true
+from sqlalchemy import Connection, Row, func, select, true
 
 from tuningjob.errors import UnknownSearch
+from tuningjob.journal.claims import walk_of
 from tuningjob.journal.database import Database
 from tuningjob.journal.rows import ALL, NO_WORDS, from_column
-from tuningjob.journal.schema import cells, searches
+from tuningjob.journal.schema import cells, searches, units
 from tuningjob.journal.values import bounded_text
 from tuningjob.live.records import CellMark, FailedFit, SearchLine, WatchedSearch
 from tuningjob.protocol.records import Answer, CellResult, Preflight
@@ -19,6 +20,7 @@ MOST_LINES: Final = 500
 _MOST_MARKS: Final = 2_000
 _MOST_FAILURES: Final = 10
 _MAX_CELL: Final = 64 * 2**10
+_MOST_MOURNED: Final = 100
 
 
 class SqlLive:
@@ -28,9 +30,9 @@ class SqlLive:
         self._database = database
         self._clock = clock
 
-    def lines(self, namespace: str | None, *, limit: int = MOST_LINES) -> list[SearchLine]:
-        """The newest searches; of every namespace for None, which is a laptop's."""
-        mine = true() if namespace is None else searches.c.namespace == namespace
+    def lines(self, namespaces: Collection[str] | None, *, limit: int = MOST_LINES) -> list[SearchLine]:
+        """The newest searches of these namespaces; None: of every one."""
+        mine = true() if namespaces is None else searches.c.namespace.in_(namespaces)
         query = (
             select(*NO_WORDS)
             .where(mine, searches.c.deleted_at.is_(None))
@@ -40,9 +42,37 @@ class SqlLive:
         with self._database.reading() as connection:
             return [_line(row) for row in connection.execute(query)]
 
+    def line(self, namespace: str | None, search_id: str) -> SearchLine:
+        """One search as it is in a list. Raises UnknownSearch, also for one of another namespace."""
+        with self._database.reading() as connection:
+            return _line(_row(connection, namespace, search_id, NO_WORDS))
+
+    def namespaces(self, *, limit: int) -> list[str]:
+        """The namespaces that have searches, the one with the newest first."""
+        query = (
+            select(searches.c.namespace)
+            .where(searches.c.deleted_at.is_(None))
+            .group_by(searches.c.namespace)
+            .order_by(func.max(searches.c.opened_at).desc(), searches.c.namespace)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def means(self, search_id: str, splits: int) -> dict[int, float | None]:
+        """The mean score of each candidate whose every split is in; None if one of them gave no number."""
+        candidate = (cells.c.ordinal // splits).label("candidate")
+        query = (
+            select(candidate, func.avg(cells.c.score), func.count(cells.c.score))
+            .where(cells.c.search_id == search_id)
+            .group_by("candidate")
+            .having(func.count() == splits)
+        )
+        with self._database.reading() as connection:
+            return {number: mean if known == splits else None for number, mean, known in connection.execute(query)}
+
     def watched(self, namespace: str | None, search_id: str) -> WatchedSearch:
         """One search. Raises UnknownSearch, also for one of another namespace."""
-        mine = (searches.c.id == search_id) & searches.c.deleted_at.is_(None)
         text = bounded_text(cells.c.result, _MAX_CELL)
         latest = (
             select(cells.c.ordinal, cells.c.score, cells.c.reported_by, cells.c.reported_at, cells.c.reused_from, text)
@@ -51,16 +81,38 @@ class SqlLive:
             .limit(_MOST_MARKS)
         )
         with self._database.reading() as connection:
-            row = connection.execute(select(*ALL).where(mine)).one_or_none()
-            if row is None or (namespace is not None and row.namespace != namespace):
-                raise UnknownSearch(f"There must be a search {search_id!r} here, but there is none.")
+            row = _row(connection, namespace, search_id, [*ALL, searches.c.walk])
             found = connection.execute(latest).all()
-        return _watched(row, found, self._clock())
+            retried = _retried(connection, row)
+        return _watched(row, found, retried, self._clock())
+
+
+def _row(connection: Connection, namespace: str | None, search_id: str, columns: Sequence[Any]) -> Row[Any]:
+    mine = (searches.c.id == search_id) & searches.c.deleted_at.is_(None)
+    row = connection.execute(select(*columns).where(mine)).one_or_none()
+    if row is None or (namespace is not None and row.namespace != namespace):
+        raise UnknownSearch(f"There must be a search {search_id!r} here, but there is none.")
+    return row
+
+
+def _retried(connection: Connection, row: Row[Any]) -> frozenset[tuple[int, int]]:
+    """Candidate and split of the cells of units that a pod has died with."""
+    if not row.deaths or row.walk is None:
+        return frozenset()
+    mourned = (
+        select(units.c.start, units.c.stop)
+        .where(units.c.search_id == row.id, units.c.victims.is_not(None))
+        .limit(_MOST_MOURNED)
+    )
+    walk = walk_of(row)
+    places = connection.execute(mourned).all()
+    return frozenset((cell.candidate, cell.split) for start, stop in places for cell in walk.cells(start, stop))
 
 
 def _line(row: Row[Any]) -> SearchLine:
     return SearchLine(
         id=row.id,
+        namespace=row.namespace,
         name=row.name,
         model_key=row.model_key,
         state=row.state,
@@ -74,12 +126,14 @@ def _line(row: Row[Any]) -> SearchLine:
     )
 
 
-def _watched(row: Row[Any], found: Sequence[Any], now: dt.datetime) -> WatchedSearch:
+def _watched(
+    row: Row[Any], found: Sequence[Any], retried: Collection[tuple[int, int]], now: dt.datetime
+) -> WatchedSearch:
     preflight, answer = from_column(Preflight, row.preflight), from_column(Answer, row.answer)
     pilot = preflight.pilot if preflight is not None else None
     expected = None if pilot is None else pilot.cell_seconds
     results = [(each, from_column(CellResult, each[-1])) for each in reversed(found)]
-    marks = [_mark(each, result, row.splits) for each, result in results]
+    marks = [_mark(each, result, row.splits, retried) for each, result in results]
     errors = [
         FailedFit(candidate=each.ordinal // row.splits, split=each.ordinal % row.splits, error=result.error)
         for each, result in results
@@ -106,15 +160,18 @@ def _watched(row: Row[Any], found: Sequence[Any], now: dt.datetime) -> WatchedSe
     )
 
 
-def _mark(row: Row[Any], result: CellResult | None, splits: int) -> CellMark:
+def _mark(row: Row[Any], result: CellResult | None, splits: int, retried: Collection[tuple[int, int]]) -> CellMark:
+    candidate, split = divmod(row.ordinal, splits)
     return CellMark(
-        candidate=row.ordinal // splits,
-        split=row.ordinal % splits,
+        candidate=candidate,
+        split=split,
         score=row.score,
         index=row.reported_by,
         at=row.reported_at,
         seconds=0.0 if result is None else result.fit_seconds + result.score_seconds,
         is_reused=row.reused_from is not None,
+        is_shared=result is not None and result.error is None and result.fit_seconds == 0,
+        is_retried=(candidate, split) in retried,
         has_failed=result is not None and result.error is not None,
     )
 

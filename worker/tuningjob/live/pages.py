@@ -14,7 +14,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from tuningjob.live.figures import progress_of, timeline_of
+from tuningjob.live.maps import MapSoFar, map_figure
 from tuningjob.live.records import SearchLine, WatchedSearch
+from tuningjob.live.story import ObjectStory
 from tuningjob.protocol.audit import AuditRow, Blessing
 
 _LONGEST: Final = 400
@@ -24,17 +26,39 @@ _DIGEST: Final = 12
 @dataclass(frozen=True)
 class PageFrame:
     """Where a page stands. ``root`` is the address of all pages, with a slash at its end; ``csrf`` is what a form must carry, and
-    empty for who may change nothing.
+    empty for who may change nothing. ``everywhere``: the address of the list of all namespaces, where there is one; without a
+    ``namespace`` the page is that list.
     """
 
     root: str
     namespace: str
     csrf: str = ""
+    everywhere: str = ""
+
+    def root_of(self, namespace: str) -> str:
+        """The address of the pages of another namespace."""
+        return self.root if self.namespace else f"/v1/namespaces/{namespace}/ui/"
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """One search, and what is known of it beside its journal: the TuningJob's ``story``, a map, ``more`` figures as HTML."""
+
+    search: WatchedSearch
+    story: ObjectStory | None = None
+    so_far: MapSoFar | None = None
+    more: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it will change any more."""
+        return self.search.line.is_over and (self.story is None or self.story.is_over)
 
 
 def list_page(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
-    """The searches of a namespace, the newest first."""
-    return _page("list", frame, f"Searches in {frame.namespace}", lines=lines, stream=f"{frame.root}stream")
+    """The searches of a namespace, or of all that one may see; the newest first."""
+    title = f"Searches in {frame.namespace}" if frame.namespace else "Searches in all namespaces"
+    return _page("list", frame, title, lines=lines, stream=f"{frame.root}stream")
 
 
 def list_part(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
@@ -42,25 +66,27 @@ def list_part(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
     return _part("list", frame, lines=lines)
 
 
-def search_page(frame: PageFrame, search: WatchedSearch, more: str = "") -> str:
-    """One search. ``more``: figures that are HTML already."""
-    stream = "" if search.line.is_over else f"{frame.root}searches/{search.line.id}/stream"
-    return _page("search", frame, search.line.name, stream=stream, **_of(search, more))
+def search_page(frame: PageFrame, view: SearchView) -> str:
+    """One search."""
+    line = view.search.line
+    stream = "" if view.is_over else f"{frame.root}searches/{line.id}/stream"
+    return _page("search", frame, line.name, stream=stream, **_of(view))
 
 
-def search_part(frame: PageFrame, search: WatchedSearch, more: str = "") -> str:
+def search_part(frame: PageFrame, view: SearchView) -> str:
     """What of it changes."""
-    return _part("search", frame, **_of(search, more))
+    return _part("search", frame, **_of(view))
 
 
-def _of(search: WatchedSearch, more: str) -> dict[str, Any]:
-    begun = "Each point is a candidate whose fits are all in; the line is the best of them."
-    bars = "A bar is a fit, on the lane of the completion index that reported it; those with a broken outline failed."
-    figures = [("The best so far", begun, progress_of(search)), ("Who fitted what when", bars, timeline_of(search))]
+def _of(view: SearchView) -> dict[str, Any]:
+    search = view.search
+    found = None if view.so_far is None else map_figure(view.so_far)
+    figures = [figure for figure in (found, progress_of(search), timeline_of(search)) if figure is not None]
     return {
         "search": search,
-        "figures": [figure for figure in figures if figure[2]],
-        "more": Markup(more),  # noqa: S704  drawn by tuningjob.report
+        "story": view.story,
+        "figures": figures,
+        "more": Markup(view.more),  # noqa: S704  drawn by tuningjob.report
         "left": _told_time(search.seconds_left),
         "params": [f"{name}={_shown(value)}" for name, value in sorted(search.best_params.items())],
     }
@@ -192,4 +218,5 @@ def _script() -> str:
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["when"] = lambda at: "" if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
+    environment.filters["moment"] = lambda at: at[:19].replace("T", " ")
     return environment.from_string((files("tuningjob.live") / "assets" / "live.html.j2").read_text(encoding="utf-8"))

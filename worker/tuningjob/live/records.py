@@ -11,6 +11,7 @@ class SearchLine:
     """One search in a list. ``version``: of its model key, once it is complete."""
 
     id: str
+    namespace: str
     name: str
     model_key: str
     state: str
@@ -30,7 +31,11 @@ class SearchLine:
 
 @dataclass(frozen=True, kw_only=True)
 class CellMark:
-    """One fit as a figure needs it: who reported it and when. ``seconds`` is how long fitting and scoring took."""
+    """One fit as a figure needs it: who reported it and when. ``seconds`` is how long fitting and scoring took.
+
+    ``is_reused``: another search has evaluated it. ``is_shared``: it needed no fit of its own. ``is_retried``: a pod died with it
+    before.
+    """
 
     candidate: int
     split: int
@@ -39,6 +44,8 @@ class CellMark:
     at: dt.datetime
     seconds: float
     is_reused: bool
+    is_shared: bool
+    is_retried: bool
     has_failed: bool
 
 

@@ -1,5 +1,7 @@
 """The results service's pages for a browser of this machine: its requests go on with the right of a kubeconfig."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -21,17 +23,27 @@ _HANDED_ON: Final = frozenset(
         "location",
     }
 )
+# a dash stands for all namespaces that one may see
+_PAGES: Final = re.compile(r"/v1/namespaces/[-a-z0-9]+/ui/")
 
 
 class ServiceSite(Site):
-    """The pages of one namespace: nothing else of the service can be asked for through it."""
+    """The pages of the service: nothing else of it can be asked for through this site. ``namespace``: where it begins; None: the
+    list of all namespaces. ``token`` tells the person's, each time anew, because it may be renewed.
+    """
 
-    def __init__(self, url: str, token: str, *, namespace: str, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, url: str, token: Callable[[], str], *, namespace: str | None, ca_file: Path | None = None
+    ) -> None:
         super().__init__()
-        self.root = f"/v1/namespaces/{namespace}/ui/"
+        self._token = token
+        self.root = f"/v1/namespaces/{namespace or '-'}/ui/"
         verify: str | bool = True if ca_file is None else str(ca_file)
-        headers = {"Authorization": f"Bearer {token}"}
-        self.client = httpx.Client(base_url=url, headers=headers, verify=verify, timeout=_PATIENCE, trust_env=False)
+        self.client = httpx.Client(base_url=url, verify=verify, timeout=_PATIENCE, trust_env=False)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.client.close()
 
     @override
     def get(self, handler: LoopbackHandler, path: str, query: dict[str, list[str]]) -> None:
@@ -45,9 +57,10 @@ class ServiceSite(Site):
         self._forward(handler, "POST", path, "", body)
 
     def _forward(self, handler: LoopbackHandler, method: str, path: str, query: str, body: bytes | None) -> None:
-        if not path.startswith(self.root) or "/../" in f"{path}/" or "%2e" in path.lower():
+        if not _PAGES.match(path) or "/../" in f"{path}/" or "%2e" in path.lower():
             raise NotDone(404, "There is no such page.")
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        headers |= {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
         try:
             with self.client.stream(
                 method, f"{path}?{query}" if query else path, content=body, headers=headers

@@ -1,0 +1,127 @@
+"""What the API server tells a person of a TuningJob, read with that person's own token: the service has no right to read any.
+
+A page never waits long for it: what was read last is shown until something newer has come.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from pydantic_core import from_json
+
+from tuningjob.live.story import ObjectStory, story_of
+from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
+from tuningjob_operator.service.api_server import ApiConnection, ApiServerAway
+
+# How old a story may be before it is read again, and how long a page waits for its first one.
+PAUSE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 1.0
+_AT_ONCE: Final = 4
+_MOST_KEPT: Final = 256
+# etcd takes objects of 1.5 MiB; Events are a few hundred bytes each
+_MOST_BYTES: Final = 4 * 2**20
+_MOST_EVENTS: Final = 200
+_GONE: Final = ObjectStory(missing=("The TuningJob is no longer on the cluster.",))
+
+
+@dataclass(frozen=True)
+class ObjectName:
+    """One TuningJob: a later one of the same name has another uid."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass
+class _Kept:
+    at: float
+    reading: "asyncio.Task[ObjectStory]"
+    last: ObjectStory | None
+
+
+class Stories:
+    """Stories of TuningJobs, each as one token may see it. Belongs to one event loop."""
+
+    def __init__(self, connection: ApiConnection, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._kept: OrderedDict[tuple[bytes, str], _Kept] = OrderedDict()
+
+    async def of(self, token: str, name: ObjectName) -> ObjectStory | None:
+        """The story by now; None if it has not come yet. Never raises what the API server answers."""
+        key = (hashlib.sha256(token.encode()).digest(), name.uid)
+        kept = self._kept.get(key)
+        if kept is None or self._clock() - kept.at >= PAUSE_SECONDS:
+            reading = asyncio.create_task(self._read(token, name))
+            kept = _Kept(self._clock(), reading, None if kept is None else kept.last)
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                kept.last = await asyncio.shield(kept.reading)
+        except TimeoutError:
+            pass
+        return kept.last
+
+    async def _read(self, token: str, name: ObjectName) -> ObjectStory:
+        async with self._room:
+            try:
+                return await self._told(token, name)
+            except ApiServerAway as away:
+                return ObjectStory(
+                    missing=(f"Conditions and Events are not shown, because the API server said: {away}.",)
+                )
+
+    async def _told(self, token: str, name: ObjectName) -> ObjectStory:
+        where = f"/apis/{GROUP}/{VERSION}/namespaces/{name.namespace}/{PLURAL}/{quote(name.name, safe='')}"
+        status, tuningjob = await self._get(where, token)
+        if status == HTTPStatus.NOT_FOUND:
+            return _GONE
+        if status != HTTPStatus.OK:
+            return ObjectStory(missing=(_refused("Conditions", status, "get tuningjobs.tuningjob.dev", name),))
+        if _uid_of(tuningjob) != name.uid:
+            return _GONE
+        query = {"fieldSelector": f"involvedObject.uid={name.uid}", "limit": _MOST_EVENTS}
+        status, events = await self._get(f"/api/v1/namespaces/{name.namespace}/events?{urlencode(query)}", token)
+        if status == HTTPStatus.OK:
+            return story_of(tuningjob, events)
+        return story_of(tuningjob, None, [_refused("Events", status, "list events", name)])
+
+    async def _get(self, path: str, token: str) -> tuple[int, Any]:
+        status, text = await self._connection.call("GET", path, token=token, most_bytes=_MOST_BYTES)
+        if status != HTTPStatus.OK:
+            return status, None
+        try:
+            # a spec may be long and deep: pydantic's parser has an end to its depth, and the loop does not wait for it
+            return status, await asyncio.to_thread(from_json, text)
+        except ValueError:
+            raise ApiServerAway("an object that is too deep to be read") from None
+
+
+def _uid_of(tuningjob: Any) -> str:  # noqa: ANN401  JSON
+    metadata = tuningjob.get("metadata") if isinstance(tuningjob, dict) else None
+    return str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
+
+
+def _refused(what: str, status: int, right: str, name: ObjectName) -> str:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return f"{what} are not shown, because you may not {right} in namespace {name.namespace}."
+    return f"{what} are not shown, because the API server answered with status {status}."
+
+
+def elsewhere(name: ObjectName) -> ObjectStory:
+    """The story for a token that the API server does not take, because it is for the results service alone."""
+    how = f"`kubectl describe tj {name.name} -n {name.namespace}` has them"
+    return ObjectStory(
+        missing=(f"Conditions and Events are not shown, because your token is for this service alone: {how}.",)
+    )
