@@ -147,6 +147,10 @@ class Service:
             self._thread.join()
             self._server = self._thread = None
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._server is None
+
     def restart(self) -> None:
         """A new process would see no more than the files: neither does this one."""
         self.stop()

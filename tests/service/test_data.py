@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from tests.journal.makers import Pod, a_preflight, a_search, an_answer
 from tests.service.conftest import calling
 from tests.service.server import Service
 from tuningjob.artifacts.uploads import Uploads
+from tuningjob.cluster.service import AWAY_SECONDS
 from tuningjob.errors import ArtifactRefused, JournalError, NoRoom
 from tuningjob.protocol.uploads import MOST_PART_BYTES
 from tuningjob.remote.data import HttpData
@@ -127,6 +129,41 @@ def test_a_part_that_is_cut_in_its_midst_is_not_lost(sent: Service, tmp_path: Pa
     with client(sent) as alice:
         assert alice.send(path, sha256) <= 3 * MIB
     assert fetched(sent, sha256).content == content
+
+
+def test_a_service_that_is_away_for_five_minutes_is_waited_for_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    service = Service(tmp_path / "service", max_artifact_bytes=20 * MIB)
+    service.register.enter("alice", "get", "update", namespace="team")
+    service.start()
+    now = 0.0
+    said: list[str] = []
+    seen: list[int] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now > 300 and service.is_stopped:
+            service.restart()
+
+    def tell(sent: int, _size: int) -> None:
+        seen.append(sent)
+        if sent == 8 * MIB and not said:
+            service.stop()
+
+    path, sha = a_file(tmp_path, 18 * MIB)
+    clocks: dict[str, Any] = {"clock": lambda: now, "sleep": sleep}
+    try:
+        with HttpData(
+            service.url, "token-of-alice", namespace="team", patience_seconds=AWAY_SECONDS, say=said.append, **clocks
+        ) as data:
+            assert data.send(path, sha, tell=tell) == 18 * MIB, "something was sent twice, or was there"
+    finally:
+        service.close()
+    assert 300 < now < AWAY_SECONDS
+    assert seen == sorted(seen)
+    first, last = said
+    assert "does not answer" in first
+    assert "answers again, after 3" in last
 
 
 def test_two_clients_that_send_the_same_at_once_leave_it_there_once(sent: Service, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The official client reads every kind of kubeconfig (tokens, certificates, plug-i
 
 import base64
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import yaml
+from typing_extensions import override
 
 from tuningjob.aliases import Anything
 from tuningjob.errors import ClusterRefused, ClusterUnavailable, Problem
@@ -53,10 +55,9 @@ class Access:
         except ModuleNotFoundError as error:
             raise ImportError(advice_for(error, "tuningjob.Cluster") or str(error)) from error
         self._kubernetes = kubernetes
-        self._client, own = self._connected(login)
+        self._login = login
+        own = self._log_in()
         self.namespace: str = namespace or own or "default"
-        self._objects = kubernetes.client.CustomObjectsApi(self._client)
-        self._core = kubernetes.client.CoreV1Api(self._client)
         self._place: Final = {"group": GROUP, "version": VERSION, "namespace": self.namespace, "plural": PLURAL}
 
     @property
@@ -160,8 +161,11 @@ class Access:
             text: str = answer.data.decode(errors="replace")
         return text
 
-    def bearer(self) -> str | None:
-        """The person's token, renewed if it had to be; None of a person whom a certificate names."""
+    def bearer(self, *, is_refused: bool = False) -> str | None:
+        """The person's token, renewed if it has ended or ``is_refused``; None of a person whom a certificate names."""
+        if is_refused:
+            self.close()
+            self._log_in()
         written = self._client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return written.removeprefix(_BEARER) if written else None
 
@@ -189,21 +193,15 @@ class Access:
     def dial(self, release: str, namespace: str) -> tuple[str, Callable[[], Anything]]:
         """How a release's results service is spoken to (http, https), and what opens a connection through the API server.
 
-        A pod that has gone since is another one then.
+        Each goes to a pod that is ready then: the one before may have been replaced.
         """
         with self._telling():
             service = self._core.read_namespaced_service(f"{release}-results", namespace, _request_timeout=_TIMEOUT)
         labels = ",".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
         name = f"{namespace}/{release}-results"
-        pod = self._pod_of(name, namespace, labels)
 
         def connect() -> Anything:
-            nonlocal pod
-            try:
-                return self._opened(pod, namespace)
-            except (ClusterRefused, ClusterUnavailable):
-                pod = self._pod_of(name, namespace, labels)
-                return self._opened(pod, namespace)
+            return self._opened(self._pod_of(name, namespace, labels), namespace)
 
         return str(service.spec.ports[0].name), connect
 
@@ -232,6 +230,13 @@ class Access:
 
     # --- the way in
 
+    def _log_in(self) -> str | None:
+        """Read the kubeconfig, as if for the first time; the namespace that it names."""
+        self._client, own = self._connected(self._login)
+        self._objects = self._kubernetes.client.CustomObjectsApi(self._client)
+        self._core = self._kubernetes.client.CoreV1Api(self._client)
+        return own
+
     def _connected(self, login: Login) -> tuple[Anything, str | None]:
         """The client, and the namespace that its configuration names."""
         client, config = self._kubernetes.client, self._kubernetes.config
@@ -257,7 +262,8 @@ class Access:
             if login.context is not None and chosen is None:
                 known = ", ".join(sorted(str(each["name"]) for each in contexts))
                 raise ClusterRefused(str(Problem("context", f"one of {paths} ({known})", repr(login.context))))
-            found = config.new_client_from_config(config_file=paths, context=login.context)
+            with _errors_of("kube_config") as said:
+                found = config.new_client_from_config(config_file=paths, context=login.context)
         # what is no kubeconfig is found by the official client as it goes
         except (
             config.ConfigException,
@@ -270,6 +276,11 @@ class Access:
         ) as error:
             reason = " ".join(str(error).split())
             raise ClusterRefused(str(Problem(paths, "a kubeconfig that can be used", reason))) from None
+        # a plug-in that fails is told to a log, and then nobody is who asks
+        known = found.configuration.api_key or found.configuration.cert_file
+        if said and not known:
+            advice = "Log in again, as for kubectl."
+            raise ClusterRefused(str(Problem(paths, "a kubeconfig whose plug-in says who you are", said[-1], advice)))
         namespace = ((chosen or current or {}).get("context") or {}).get("namespace")
         return found, namespace
 
@@ -299,6 +310,25 @@ class Access:
         if status in _TELLS_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {0, HTTPStatus.GONE}:
             return ClusterUnavailable(f"{self.host}: must be an API server that answers, but got: {said}.")
         return ClusterRefused(f"{self.host}: {said}")
+
+
+@contextmanager
+def _errors_of(module: str) -> Iterator[list[str]]:
+    """What a module of the official client's tells to the log meanwhile."""
+    told: list[str] = []
+
+    class Kept(logging.Handler):
+        @override
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.module == module:
+                told.append(" ".join(record.getMessage().split()))
+
+    root, handler = logging.getLogger(), Kept(logging.ERROR)
+    root.addHandler(handler)
+    try:
+        yield told
+    finally:
+        root.removeHandler(handler)
 
 
 def _is_ready(pod: Anything) -> bool:

@@ -32,7 +32,7 @@ class PortForward:
             self._listener.shutdown(socket.SHUT_RDWR)  # else who waits for a connection waits on
         self._listener.close()
         for each in list(self._open):
-            _end(each)
+            end(each)
         for thread in self._threads:
             thread.join()
 
@@ -72,11 +72,12 @@ class PortForward:
             pass  # either end has gone, and takes the other with it
         finally:
             for each in (source, target):
-                _end(each)
+                end(each)
                 self._open.discard(each)
 
 
-def _end(each: Anything) -> None:
+def end(each: Anything) -> None:
+    """Close one end of a connection, and so the other; whatever state it is in."""
     with contextlib.suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(OSError):

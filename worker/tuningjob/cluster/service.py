@@ -3,21 +3,28 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import tenacity
+
+from tuningjob.aliases import Anything
 from tuningjob.artifacts.downloads import hold_to_audit
 from tuningjob.cluster.access import Access
-from tuningjob.cluster.forward import PortForward
+from tuningjob.cluster.forward import PortForward, end
 from tuningjob.cluster.saying import say
-from tuningjob.errors import ArtifactRefused, ClusterRefused
+from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable
 from tuningjob.manifest.wellknown import ENV_CA_FILE, ENV_SERVER, ENV_TOKEN
 from tuningjob.protocol.environment import WorkerEnvironment
-from tuningjob.remote.audit import HttpAudit
+from tuningjob.remote.audit import PATIENCE_SECONDS, HttpAudit
 from tuningjob.remote.data import HttpData
+from tuningjob.remote.transport import Bearer
 from tuningjob.sent.files import SentFile
 
 C = TypeVar("C", bound=HttpAudit)
+# Of a service that was there: an upgrade of it, or the loss of its node, is waited for. Nothing has begun at the first question.
+AWAY_SECONDS: Final = 600.0
 # what takes longer than a moment to send
 _TOLD_BYTES: Final = 16 * 2**20
 # the chart's default: people.audience
@@ -27,6 +34,23 @@ RELEASE: Final = "tuningjob-system/tuningjob"
 
 def _untold(_sent: int, _size: int) -> None:
     pass
+
+
+def _waited_for(dial: Callable[[], Anything], seconds: float) -> Anything:
+    """A way that is open, once there is one. Raises ClusterUnavailable after so many seconds."""
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(ClusterUnavailable),
+        wait=tenacity.wait_exponential(multiplier=0.5, max=4.0),
+        stop=tenacity.stop_after_delay(seconds),
+        before_sleep=_say_once,
+        reraise=True,
+    )
+    return retrying(dial)
+
+
+def _say_once(state: tenacity.RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        say(f"{state.outcome.exception()} It is waited for.")
 
 
 class Service:
@@ -77,9 +101,19 @@ class Service:
                 hold_to_audit(row, there[name])
                 audit.fetch(row, there[name], folder / name)
 
+    def bless(self, key: str, version: int, *, why: str) -> None:
+        """Put a version into use. Raises JournalError for who may not."""
+        with self._audit() as audit:
+            audit.bless(key, version, why=why)
+
+    def blessed(self, key: str) -> dict[str, Any]:
+        """The parameters of the version in use, as JSON. Raises UnknownModel, NotBlessed."""
+        with self._audit() as audit:
+            return audit.blessed(key).best_params
+
     def environment(self) -> WorkerEnvironment:
         """What pods have, if they run the release's own image."""
-        with self._client(HttpData) as data:
+        with self._client(HttpData, patience_seconds=PATIENCE_SECONDS) as data:
             return data.environment()
 
     def send(self, files: Mapping[str, SentFile], tell: Callable[[str], object]) -> None:
@@ -99,16 +133,19 @@ class Service:
     def _audit(self) -> HttpAudit:
         return self._client(HttpAudit)
 
-    def _client(self, kind: type[C]) -> C:
-        token = self.token()
-        url, ca_file = self.address()
-        return kind(url, token, namespace=self.access.namespace, ca_file=ca_file)
+    def _client(self, kind: type[C], *, patience_seconds: float = AWAY_SECONDS) -> C:
+        token = Bearer(self.token(), partial(self.token, is_refused=True))
+        url, ca_file = self.address(patience_seconds)
+        namespace = self.access.namespace
+        return kind(url, token, namespace=namespace, ca_file=ca_file, patience_seconds=patience_seconds, say=say)
 
-    def token(self) -> str:
-        """By what the person is known there, renewed if it had to be. Raises ClusterRefused."""
-        token = self._token or (
-            self.access.token_of(self._account, audience=_AUDIENCE) if self._account else self.access.bearer()
-        )
+    def token(self, *, is_refused: bool = False) -> str:
+        """By what the person is known there; if the one before ``is_refused``, another one, if there is. Raises ClusterRefused."""
+        if self._token:
+            return self._token
+        if self._account:
+            return self.access.token_of(self._account, audience=_AUDIENCE)
+        token = self.access.bearer(is_refused=is_refused)
         if not token:
             raise ClusterRefused(
                 "service_account: must be given, but got none, and your kubeconfig has a certificate and no token. Name a "
@@ -117,16 +154,19 @@ class Service:
             )
         return token
 
-    def address(self) -> tuple[str, Path | None]:
+    def address(self, patience_seconds: float = PATIENCE_SECONDS) -> tuple[str, Path | None]:
         """Where it is, and who signed its certificate. A way through the API server is open until ``close``.
 
-        Raises ClusterRefused.
+        Raises ClusterRefused, and ClusterUnavailable after so many seconds in which it had no pod.
         """
-        return (self._url, self._ca_file) if self._url else self._through_the_api_server()
+        return (self._url, self._ca_file) if self._url else self._through_the_api_server(patience_seconds)
 
-    def _through_the_api_server(self) -> tuple[str, Path | None]:
+    def _through_the_api_server(self, patience_seconds: float) -> tuple[str, Path | None]:
         try:
             scheme, dial = self.access.dial(self._release, self._namespace)
+            if self._forward is None:
+                # who may not is told so by the API server, and not by a connection that ends
+                end(_waited_for(dial, patience_seconds))
             authority = self.access.authority(self._release, self._namespace) if scheme == "https" else None
         except ClusterRefused as refused:
             raise ClusterRefused(

@@ -29,7 +29,7 @@ from tuningjob.errors import (
 )
 from tuningjob.protocol.audit import AuditRow, Blessing
 from tuningjob.protocol.records import Artifact
-from tuningjob.remote.transport import Patience, RetryingClient, Unanswered, detail_of, may_pass
+from tuningjob.remote.transport import Bearer, Patience, RetryingClient, Unanswered, detail_of, may_pass
 
 T = TypeVar("T")
 K = TypeVar("K", int, str)
@@ -60,11 +60,12 @@ class HttpAudit(RetryingClient):
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | Bearer,
         *,
         namespace: str,
         ca_file: Path | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
+        say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -75,6 +76,7 @@ class HttpAudit(RetryingClient):
             patience=replace(_PATIENCE, seconds=patience_seconds),
             trust_env=True,
             ca_file=ca_file,
+            say=say,
             clock=clock,
             sleep=sleep,
         )

@@ -10,7 +10,7 @@ import datetime as dt
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final, Self, TypeVar
 import httpx
 import tenacity
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import override
 
 from tuningjob.aliases import Anything
 from tuningjob.errors import JournalError
@@ -59,6 +60,26 @@ class Unanswered(Exception):
         self.error = error
 
 
+class Bearer(httpx.Auth):
+    """The token of a person, which may end: if the service does not take it, ``renew`` is asked for another, once a request."""
+
+    def __init__(self, token: str, renew: Callable[[], str]) -> None:
+        self._token = token
+        self._renew = renew
+
+    @override
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        used = self._token
+        request.headers["Authorization"] = f"Bearer {used}"
+        response = yield request
+        if response.status_code != 401:
+            return
+        self._token = self._renew()
+        if self._token != used:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            yield request
+
+
 class RetryingClient:
     """What the clients of the results service have in common. At an https URL the service is one that ``ca_file`` (PEM) vouches
     for, if it is given.
@@ -69,7 +90,7 @@ class RetryingClient:
     def __init__(
         self,
         url: str,
-        token: str,
+        token: str | Bearer,
         *,
         timeout: httpx.Timeout,
         patience: Patience,
@@ -82,7 +103,8 @@ class RetryingClient:
         self._url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self._url,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if isinstance(token, str) else {},
+            auth=None if isinstance(token, str) else token,
             timeout=timeout,
             trust_env=trust_env,
             verify=True if ca_file is None else ssl.create_default_context(cafile=ca_file),
