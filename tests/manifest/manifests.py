@@ -236,9 +236,15 @@ SENT: Final[Body] = {
     "data": {"uploaded": {"features": "0" * 64, "target": "1" * 64, "groups": "2" * 64, "sampleWeight": "3" * 64}},
     "code": {"uploaded": "4" * 64},
 }
+SENT_FOLDS: Final[Body] = {
+    **MINIMAL,
+    "data": {"uploaded": {"features": "0" * 64, "predefined": "5" * 64}},
+    "crossValidation": {"predefined": "fold"},
+}
+SENT_GROUPS: Final[Body] = {**SENT, "crossValidation": {"groups": "patient", "folds": 3}}
 SAMPLES: Final = (
     FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, FASTEST_BY_ERRORS, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT,
+    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT, SENT_FOLDS, SENT_GROUPS,
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from tests.manifest.manifests import (
     REFINED,
     SAMPLES,
     SENT,
+    SENT_FOLDS,
     SEVERAL,
     SPEC,
     STEPS,
@@ -505,6 +506,16 @@ RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         "must be without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded",
         {**MINIMAL, "data": {"uploaded": {"features": "0" * 64, "groups": "0" * 64}}},
     ),
+    "folds that nobody divides by": (
+        {**MINIMAL, "data": {"uploaded": {"features": "0" * 64, "predefined": "0" * 64}}},
+        "must be with crossValidation.predefined beside data.uploaded.predefined",
+        SENT_FOLDS,
+    ),
+    "predefined folds that were not sent": (
+        changed(SENT_FOLDS, ("data", "uploaded"), {"features": "0" * 64, "groups": "0" * 64}),
+        "must be without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded",
+        SENT_FOLDS,
+    ),
     "features and what is none": (
         changed(PIPELINE, ("data", "exclude"), ["c"]),
         "spec.data",
@@ -929,6 +940,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
         f"data.uploaded.{name}": [(SENT, "0" * 64, "5" * 64), (SENT, "0" * 64, ...)]
         for name in ("target", "groups", "sampleWeight")
     },
+    "data.uploaded.predefined": [(SENT_FOLDS, "5" * 64, "6" * 64)],
     "data.function": [({**MINIMAL, "data": {"function": "a.b"}}, "a.b", "a.c")],
     "data.params": [(MADE, {"a": 1}, {"b": 1}), (MADE, {"a": 1}, {})],
     "data.path": [(FULL, "a.csv", "b.csv")],

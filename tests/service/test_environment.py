@@ -1,6 +1,7 @@
 """What pods have is told before anything is sent: by the lock of the worker's image."""
 
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 
 from tests.service.server import Service
 from tuningjob.cluster import environment
-from tuningjob.cluster.environment import check_environment
+from tuningjob.cluster.environment import check_environment, check_kernels
 from tuningjob.errors import JournalError, ManifestRefused
 from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.remote.data import HttpData
+from tuningjob.search.kernels import kernels_in_use
 from tuningjob_operator.service.environment import worker_environment
 
 LOCK = Path(__file__).resolve().parents[2] / "requirements" / "worker.txt"
@@ -51,6 +53,27 @@ def test_what_differs_a_little_is_warned_of_once(monkeypatch: pytest.MonkeyPatch
     with pytest.warns(UserWarning, match=rf"numpy 2\.0\.0 \(here {HERE['numpy']}\)"):
         check_environment(other, [])
     check_environment(other, [])  # warnings are errors
+
+
+def test_another_library_for_matrices_is_warned_of_once_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_warned", set())
+    here = kernels_in_use()
+    assert here
+    check_kernels([])
+    check_kernels(here)
+    other = "openblas 0.3.99 Zen"
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            check_kernels([other, *here])
+            monkeypatch.setattr(environment, "_blas_of_numpy", lambda: "mkl-sdl")
+            check_environment(there(), [])
+        texts = [str(each.message) for each in told]
+        assert len(texts) in {0, 2}
+        if texts:
+            assert texts[0].startswith(f"pods multiply matrices by {other}, and this process by {here[0]}")
+            assert "BLAS scipy-openblas (here mkl-sdl)" in texts[1]
+    assert texts == []
 
 
 @pytest.mark.slow

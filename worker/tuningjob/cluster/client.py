@@ -12,7 +12,7 @@ import numpy as np
 from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.cluster.access import Access, Login
 from tuningjob.cluster.display import progress_display
-from tuningjob.cluster.environment import check_environment
+from tuningjob.cluster.environment import check_environment, is_beside, named_packages
 from tuningjob.cluster.run import Run
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import RELEASE, Service
@@ -21,6 +21,7 @@ from tuningjob.errors import ClusterRefused, ManifestRefused, Problem
 from tuningjob.manifest import dump_spec, load
 from tuningjob.manifest.canonical import canonical, read_file
 from tuningjob.manifest.data import Data
+from tuningjob.manifest.literals import shown
 from tuningjob.manifest.live import frozen_changes
 from tuningjob.manifest.wellknown import MAX_NAME_LENGTH
 
@@ -31,9 +32,10 @@ _NAME = "search"
 class Cluster:
     """A namespace of a cluster that has the operator, with the rights of a kubeconfig.
 
-    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``memory`` and ``image`` are for each search that
-    is submitted, where its manifest does not say them: at most so many pods, of which each has so much; ``cpu`` is
-    how many fits go on in a pod at once. ``code``: the folder of modules of your own; by default those that this
+    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``memory``, ``image`` and ``model_key`` are for each search
+    that is submitted, where its manifest does not say them: at most so many pods, of which each has so much; ``cpu`` is
+    how many fits go on in a pod at once. ``model_key``: what the versions of the model are counted under; by default the name
+    of each search. ``code``: the folder of modules of your own; by default those that this
     process has loaded from below the working directory, if the search names one of them; False: none.
 
     Within ``with Cluster(…):`` the searches of this package are fitted there: ``search.fit(X, y)``.
@@ -55,6 +57,7 @@ class Cluster:
         cpu: int | str | None = None,
         memory: str | None = None,
         image: str | None = None,
+        model_key: str | None = None,
         code: str | Path | bool | None = None,
         context: str | None = None,
         kubeconfig: str | Path | None = None,
@@ -71,7 +74,7 @@ class Cluster:
         self._access = Access(login, namespace)
         ca = _path(service_ca_file)
         self._service = Service(self._access, service, ca, service_token, account=service_account, release=release)
-        self._settings = {"parallelism": pods, "image": image}
+        self._settings = {"parallelism": pods, "image": image, "modelKey": model_key}
         self._resources = {"cpu": cpu, "memory": memory}
         self._code = code
         self._entered: list[Token[Any]] = []
@@ -100,8 +103,9 @@ class Cluster:
 
         X and y (groups, and the weights by the name that ``fit`` has for them) are sent, unless they are there: arrays,
         frames and series of pandas or polars, sparse matrices, lists of texts. ``data`` is ``spec.data``:
-        ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``, as pods see it;
-        ``groups`` is then the column that ``fit`` would be given as groups. A manifest is a document, or the path of its
+        ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``, as pods see it.
+        It may also be given as X, and so may the URL of a file: ``submit(search, "s3://bucket/churn.parquet", "churned")``.
+        y, groups and weights are then names of columns. A manifest is a document, or the path of its
         file: then the file of data that it names by path without a volume is sent, too, and the modules beside it if it
         names one of them. ``name``: of the TuningJob; by default the content's: the same search again is the same run. Nothing is
         pickled: what a manifest cannot say is refused, with the path to it and what to do.
@@ -113,28 +117,31 @@ class Cluster:
             return self._submit_given(search, X, y, {"groups": groups, **fit_params}, data=data, name=name)
         if fit_params or y is not None:
             raise ManifestRefused([Problem("X", "given beside y and what else fit is given", "none")])
-        is_search = callable(getattr(search, "get_params", None)) and not isinstance(search, type)
-        document = self._document(search, data=data, groups=groups, name=name) if is_search else _read(search)
-        if not is_search and (data is not None or groups is not None):
+        if callable(getattr(search, "get_params", None)) and not isinstance(search, type):
+            return self._submit_named(search, data=data, groups=groups, name=name)
+        if data is not None or groups is not None:
             raise ManifestRefused([Problem("data, groups", "left out beside a manifest", "both a manifest and them")])
+        document = _read(search)
         if name is not None:
             document["metadata"] = {**document.get("metadata", {}), "name": name}
-        wanted = load(document)
-        if isinstance(search, str | Path) and is_of_this_machine(wanted.spec.data, Path(search).parent):
-            from tuningjob.cluster.sending import of_manifest  # noqa: PLC0415
-
-            document, given = of_manifest(document, Path(search).parent)
-            return self._sent(document, given, beside=Path(search).parent)
-        stored = self._access.create(document)
-        if stored is None:
-            self._must_be_the_same(document)
-        return Run(self._access, wanted.metadata.name, service=self._service, like=search if is_search else None)
+        if isinstance(search, str | Path):
+            return self._submit_file(document, Path(search).parent)
+        return self._begun(document)
 
     def attach(self, name: str) -> Run:
         """A search that is there already, by its name. Raises ClusterRefused."""
         if self._access.get(name) is None:
             raise ClusterRefused(f"{name}: must be a TuningJob in the namespace {self.namespace}, but there is none.")
         return Run(self._access, name, service=self._service)
+
+    def params(self, model_key: str) -> dict[str, Any]:
+        """The parameters that are in use for a model key, for ``estimator.set_params(**…)``: of the version that was blessed.
+
+        Raises UnknownModel, NotBlessed.
+        """
+        from tuningjob.search.written import from_literals  # noqa: PLC0415
+
+        return from_literals(self._service.blessed(model_key))
 
     def close(self) -> None:
         """Give the connections back. Searches go on."""
@@ -161,17 +168,17 @@ class Cluster:
     def _submit_given(
         self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any], *, data: object, name: str | None
     ) -> Run:
-        from tuningjob.cluster.sending import given_to_fit  # noqa: PLC0415  scikit-learn only for a search
-        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415
+        # scikit-learn only for a search
+        from tuningjob.cluster.sending import given_to_fit, named_to_fit, not_yet_sent  # noqa: PLC0415
 
         if data is not None:
             raise ManifestRefused([Problem("data", "left out beside X", "both")])
+        params = {key: value for key, value in params.items() if value is not None}
+        if isinstance(X, str | Mapping):
+            return self._submit_named(search, **named_to_fit(search, X, y, params), name=name)
         # what a manifest cannot say is told before anything is read or sent
-        unknown = {
-            "uploaded": {"features": "0" * 64, **({"groups": "0" * 64} if params.get("groups") is not None else {})}
-        }
-        document = self._with_settings(to_manifest(search, data=unknown, name=name or _NAME))
-        given = given_to_fit(search, X, y, {key: value for key, value in params.items() if value is not None})
+        document = self._written(search, data=not_yet_sent(search, params), name=name)
+        given = given_to_fit(search, X, y, params)
         return self._sent(document, given, is_named=name is not None, like=search)
 
     def _sent(
@@ -184,33 +191,55 @@ class Cluster:
         like: Anything = None,
     ) -> Run:
         """Begin a search with what it is given, of which what the service lacks is sent."""
-        from tuningjob.cluster.sending import named_packages, packed  # noqa: PLC0415
+        from tuningjob.cluster.sending import packed  # noqa: PLC0415
 
         with packed(given, document, code=self._code, beside=beside) as parcel:
             document = parcel.name_in(document)
             if not is_named:
                 document["metadata"] = {"name": _name_of(document)}
             wanted = load(document)
-            if self._access.get(wanted.metadata.name) is None:
+            if parcel.files and self._access.get(wanted.metadata.name) is None:
                 if wanted.spec.image is None:
                     check_environment(self._service.environment(), named_packages(document["spec"]))
                 self._service.send(parcel.files, say)
-            if self._access.create(document) is None:
-                self._must_be_the_same(document)
-        return Run(self._access, wanted.metadata.name, service=self._service, like=like)
+            return self._begun(document, like=like)
 
-    def _document(
+    def _begun(self, document: dict[str, Any], *, like: Anything = None) -> Run:
+        name = load(document).metadata.name
+        if self._access.create(document) is None:
+            self._must_be_the_same(document)
+        return Run(self._access, name, service=self._service, like=like)
+
+    def _submit_file(self, document: dict[str, Any], folder: Path) -> Run:
+        """What pods would have read of files beside a manifest, and modules there that it names, are sent."""
+        spec = load(document).spec
+        has_data = is_of_this_machine(spec.data, folder)
+        if not has_data and (spec.code is not None or not is_beside(named_packages(document["spec"]), folder)):
+            return self._begun(document)
+        from tuningjob.cluster.sending import of_manifest  # noqa: PLC0415
+
+        return self._sent(document, of_manifest(document, folder) if has_data else {}, beside=folder)
+
+    def _submit_named(
         self, search: Anything, *, data: Mapping[str, Any] | None, groups: str | None, name: str | None
-    ) -> dict[str, Any]:
-        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415  scikit-learn only for a search
-
+    ) -> Run:
+        """A search over data that pods read."""
         if data is None:
             advice = "Give X and y, which are sent, or data: what pods are to read (spec.data)."
             raise ManifestRefused([Problem("X", "given, or data in its place", "none", advice)])
-        document = self._with_settings(to_manifest(search, data=data, groups=groups, name=name or _NAME))
-        if name is None:
-            document["metadata"] = {"name": _name_of(document)}
-        return document
+        document = self._written(search, data=data, groups=groups, name=name)
+        return self._sent(document, {}, is_named=name is not None, like=search)
+
+    def _written(
+        self, search: Anything, *, data: Mapping[str, Any], groups: str | None = None, name: str | None
+    ) -> dict[str, Any]:
+        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415  scikit-learn only for a search
+
+        document = to_manifest(search, data=data, groups=groups, name=name or _NAME)
+        if search.n_jobs is not None:
+            told = shown(search.n_jobs)
+            say(f"n_jobs={told} is not sent: what counts is how many pods there are, and the CPUs of each (pods, cpu).")
+        return self._with_settings(document)
 
     def _with_settings(self, document: dict[str, Any]) -> dict[str, Any]:
         spec = dict(document["spec"])

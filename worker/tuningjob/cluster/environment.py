@@ -4,14 +4,18 @@ import platform
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from typing import Final
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
 
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.protocol.environment import WorkerEnvironment
 
 _DECIDING: Final = ("numpy", "scipy", "pandas", "joblib")
+_BLAS_OF_WHEELS: Final = "scipy-openblas"
+_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _IMAGE: Final = "Name an image of your own that has it: Cluster(image=…)."
 _warned: Final[set[str]] = set()
 
@@ -25,10 +29,44 @@ def check_environment(there: WorkerEnvironment, packages: Iterable[str]) -> None
     if problems:
         raise ManifestRefused(problems)
     differing = ", ".join(_differences(there, known))
-    if differing and differing not in _warned:
-        _warned.add(differing)
-        told = f"pods have other versions than this process, so a score may differ by a bit: {differing}."
-        warnings.warn(told, UserWarning, stacklevel=6)
+    if differing:
+        _warn_once(f"pods have other versions than this process, so a score may differ by a bit: {differing}.")
+
+
+def check_kernels(there: Sequence[str]) -> None:
+    """``there``: the libraries for matrices that pods have computed with, each with its processor. Warns once of others."""
+    from tuningjob.search.kernels import kernels_in_use  # noqa: PLC0415  numpy only for who has results
+
+    here = kernels_in_use()
+    lacking = sorted({*there} - {*here})
+    if lacking:
+        _warn_once(
+            f"pods multiply matrices by {', '.join(lacking)}, and this process by {', '.join(here) or 'another library'}: "
+            "a score that is computed here may differ by a bit."
+        )
+
+
+def _warn_once(told: str) -> None:
+    if told not in _warned:
+        _warned.add(told)
+        warnings.warn(told, UserWarning, stacklevel=7)
+
+
+def named_packages(value: object) -> Iterator[str]:
+    """The packages of all that looks like the path of a class or a function; the manifest's depth is bounded."""
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        yield value.partition(".")[0]
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from named_packages(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from named_packages(each)
+
+
+def is_beside(packages: Iterable[str], folder: Path) -> bool:
+    """Whether one of these is a module or a package in a folder."""
+    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for name in packages)
 
 
 def _minor_problems(known: Mapping[str, str]) -> Iterator[Problem]:
@@ -58,6 +96,20 @@ def _differences(there: WorkerEnvironment, known: Mapping[str, str]) -> Iterator
             continue
         if known.get(name, mine) != mine:
             yield f"{name} {known[name]} (here {mine})"
+    blas = _blas_of_numpy()
+    if blas not in {"", _BLAS_OF_WHEELS}:
+        yield f"BLAS {_BLAS_OF_WHEELS} (here {blas})"
+
+
+def _blas_of_numpy() -> str:
+    """The library that numpy was built with; the image's is that of the wheels of PyPI, by the lock."""
+    if find_spec("numpy") is None:
+        return ""
+    import numpy as np  # noqa: PLC0415
+
+    # the dict that it prints, for which numpy's own types have no name
+    told: Any = np.show_config(mode="dicts")  # type: ignore[call-overload,unused-ignore]
+    return str(((told or {}).get("Build Dependencies") or {}).get("blas", {}).get("name", ""))
 
 
 def _minor(text: str) -> str:

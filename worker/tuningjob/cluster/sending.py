@@ -1,6 +1,5 @@
 """What ``fit`` is given, and modules of one's own, as files that the results service is asked for and brought what it lacks."""
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,19 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sklearn.model_selection import PredefinedSplit
+
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.cluster.environment import named_packages
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import load
 from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED
+from tuningjob.manifest.literals import shown
 from tuningjob.search.data import load_data
 from tuningjob.search.fit_params import weight_name
+from tuningjob.search.written import attribute_of
 from tuningjob.sent.code import files_below, loaded_files, write_code
 from tuningjob.sent.files import SentFile, write_sent
 
 # what fit calls it, and the manifest
-_FIELDS: Final = {"X": "features", "y": "target", "groups": "groups", "sample_weight": "sampleWeight"}
-_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+_FIELDS: Final = {
+    "X": "features",
+    "y": "target",
+    "groups": "groups",
+    "sample_weight": "sampleWeight",
+    "test_fold": "predefined",
+}
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,26 @@ class Parcel:
 
     def name_in(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The manifest with their digests."""
-        spec = {
-            **document["spec"],
-            "data": {"uploaded": {_FIELDS[name]: file.sha256 for name, file in self.data.items()}},
-        }
+        spec = dict(document["spec"])
+        if self.data:
+            spec["data"] = {"uploaded": {_FIELDS[name]: file.sha256 for name, file in self.data.items()}}
         if self.code is not None:
             spec["code"] = {"uploaded": self.code.sha256}
         return {**document, "spec": spec}
 
 
+def not_yet_sent(search: Estimator, params: Mapping[str, Any]) -> dict[str, Any]:
+    """``spec.data`` of what ``fit`` is given, before any of it has a digest: enough to tell what a manifest cannot say."""
+    groups, cv = params.get("groups"), attribute_of(search, "cv")
+    beside = [
+        *(["groups"] if groups is not None else []),
+        *(["predefined"] if isinstance(cv, PredefinedSplit) else []),
+    ]
+    return {"uploaded": dict.fromkeys(("features", *beside), "0" * 64)}
+
+
 def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[str, Any]) -> dict[str, Any]:
-    """X, y, groups and sample_weight, as far as ``fit`` was given them.
+    """X, y, groups and sample_weight, as far as ``fit`` was given them, and the folds of a PredefinedSplit.
 
     Raises ManifestRefused for what a manifest has no words for, and for lengths that do not fit together.
     """
@@ -63,7 +81,9 @@ def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[st
         for name, value in params.items()
         if name not in known
     ]
-    parts = {"X": X, "y": y, **{known[name]: value for name, value in params.items() if name in known}}
+    folds = search.cv.test_fold if isinstance(search.cv, PredefinedSplit) else None
+    parts = {"X": X, "y": y, "test_fold": folds}
+    parts |= {known[name]: value for name, value in params.items() if name in known}
     parts = {name: value for name, value in parts.items() if value is not None}
     problems = problems or [problem for name, value in parts.items() for problem in _length_problems(name, value, X)]
     if problems:
@@ -71,20 +91,54 @@ def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[st
     return parts
 
 
-def of_manifest(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A manifest whose data are a file below ``folder``, and what that file gives: as pods would have read it.
+def named_to_fit(
+    search: Estimator, X: str | Mapping[str, Any], y: Anything, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``data`` and ``groups`` of a search over data that pods read: X is a URL or ``spec.data``, all else names of columns.
 
     Raises ManifestRefused.
     """
+    weights = weight_name(attribute_of(search, "estimator"))
+    named = {"target": ("y", y), "sampleWeight": (weights, params.get(weights))}
+    beside = {field: value for field, (_, value) in named.items() if value is not None}
+    given = {"y": y, **params}
+    problems = [
+        Problem(name, must_be, shown(value))
+        for name, value in given.items()
+        if value is not None
+        for must_be in _not_a_column(name, value, weights)
+    ]
+    if isinstance(X, Mapping):
+        problems += [
+            Problem(named[field][0], f"left out beside a {field} in X", shown(value))
+            for field, value in beside.items()
+            if field in X
+        ]
+    if problems:
+        raise ManifestRefused(problems)
+    there = {"url": X} if isinstance(X, str) else dict(X)
+    return {"data": {**there, **beside}, "groups": params.get("groups")}
+
+
+def _not_a_column(name: str, value: Anything, weights: str) -> Iterator[str]:
+    if name not in {"y", "groups", weights}:
+        yield f"groups or {weights}"
+    elif not isinstance(value, str) and not (name == "y" and isinstance(value, list)):
+        yield "the name of a column, where X names data that pods read"
+
+
+def of_manifest(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the file of a manifest's data below ``folder`` gives: as pods would have read it. Raises ManifestRefused."""
     spec = load(document).spec
-    if spec.cross_validation.predefined is not None:
-        advice = "Put the file on a volume, and name that by spec.data.persistentVolumeClaim."
-        raise ManifestRefused([Problem(PREDEFINED, "left out where a file is sent", "a column", advice)])
     data = load_data(spec.data, folder, beside=spec.cross_validation.columns)
-    given = {"X": data.X, "y": data.y, "groups": data.beside.get(GROUPS), "sample_weight": data.sample_weight}
-    divided = {key: value for key, value in (document["spec"].get("crossValidation") or {}).items() if key != "groups"}
-    written = {**document["spec"], **({"crossValidation": divided} if divided else {})}
-    return {**document, "spec": written}, {name: value for name, value in given.items() if value is not None}
+    given = {
+        "X": data.X,
+        "y": data.y,
+        "groups": data.beside.get(GROUPS),
+        "sample_weight": data.sample_weight,
+        "test_fold": data.beside.get(PREDEFINED),
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _length_problems(name: str, value: Anything, X: Anything) -> Iterator[Problem]:
@@ -116,7 +170,7 @@ def packed(
 
 
 def _code(document: Mapping[str, Any], *, code: str | Path | bool | None, beside: Path | None) -> Mapping[str, Path]:
-    if code is False:
+    if code is False or document["spec"].get("code") is not None:
         return {}
     if isinstance(code, str | Path):
         return files_below(Path(code).expanduser())
@@ -126,15 +180,3 @@ def _code(document: Mapping[str, Any], *, code: str | Path | bool | None, beside
         found = {name: path for name, path in files_below(beside).items() if name.endswith(".py")}
     own = {name.partition("/")[0].removesuffix(".py") for name in found}
     return found if code is True or own & set(named_packages(document["spec"])) else {}
-
-
-def named_packages(value: object) -> Iterator[str]:
-    """The packages of all that looks like the path of a class or a function; the manifest's depth is bounded."""
-    if isinstance(value, str) and _PATH.fullmatch(value):
-        yield value.partition(".")[0]
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from named_packages(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from named_packages(each)

@@ -161,6 +161,10 @@ class Uploaded(Model):
         default=None,
         description="A weight for each row: given to fit as sample_weight (in a pipeline to the last step).",
     )
+    predefined: Sha256 | None = Field(
+        default=None,
+        description="The test fold of each row, as the column that crossValidation.predefined names had it.",
+    )
 
 
 class Data(Model):

@@ -75,16 +75,34 @@ def _is_one_metric(scoring: Any) -> bool:  # noqa: ANN401  whatever stands there
     return isinstance(scoring, Mapping) and [*scoring] == [SCORE]
 
 
+def _has_its_columns(data: Data, cv: CrossValidation) -> bool:
+    """Whether the columns that a division names are there: in a file, or sent beside X and y."""
+    sent = data.uploaded
+    if sent is None:
+        return (data.loader is None and data.function is None) or not cv.columns
+    has_groups = cv.groups is None or sent.groups is not None
+    return has_groups and (cv.predefined is None or sent.predefined is not None)
+
+
 _CONSTRAINTS: Final = (
     Constraint(
-        "!has(self.data.loader) && !has(self.data.__function__) && !has(self.data.uploaded) || "
+        "!has(self.data.loader) && !has(self.data.__function__) && (!has(self.data.uploaded) || "
+        "(!has(self.crossValidation.groups) || has(self.data.uploaded.groups)) && "
+        "(!has(self.crossValidation.predefined) || has(self.data.uploaded.predefined))) || "
         "!has(self.crossValidation.groups) && !has(self.crossValidation.predefined)",
-        lambda spec: (
-            (spec.data.loader is None and spec.data.function is None and spec.data.uploaded is None)
-            or not spec.cross_validation.columns
-        ),
-        "without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded data",
+        lambda spec: _has_its_columns(spec.data, spec.cross_validation),
+        "without crossValidation.groups and crossValidation.predefined beside a loader, a function or uploaded data without them",
         "They name columns of a file: give a path.",
+    ),
+    Constraint(
+        "!has(self.data.uploaded) || !has(self.data.uploaded.predefined) || has(self.crossValidation.predefined)",
+        lambda spec: (
+            spec.data.uploaded is None
+            or spec.data.uploaded.predefined is None
+            or spec.cross_validation.predefined is not None
+        ),
+        "with crossValidation.predefined beside data.uploaded.predefined",
+        "It says which column the folds of each row were in.",
     ),
     Constraint(
         "!has(self.code) || !has(self.pod) || !has(self.pod.volumes) || "

@@ -14,7 +14,7 @@ import pandas as pd
 from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.engine.sklearn_private import num_samples
 from tuningjob.errors import ManifestRefused
-from tuningjob.manifest.cross_validation import GROUPS
+from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED
 from tuningjob.manifest.data import Data, Uploaded
 from tuningjob.manifest.refusals import nearest
 from tuningjob.search.columns import Table
@@ -86,13 +86,15 @@ def load_data(
 def _sent(data: Data, uploaded: Uploaded, fetch: Fetch | None) -> Dataset:
     sent = from_uploads(uploaded, fetch)
     _check_lengths(sent.X, sent.y, data)
-    for name, given in (("groups", sent.groups), ("sampleWeight", sent.sample_weight)):
+    beside = {"groups": sent.groups, "sampleWeight": sent.sample_weight, "predefined": sent.predefined}
+    for name, given in beside.items():
         if given is not None and num_samples(given) != num_samples(sent.X):
             advice = f"It has {num_samples(given):,} values for {num_samples(sent.X):,} rows."
             raise refused(Reason.DATA_LOAD, f"{UPLOADED}.{name}", "one value for each row", uploaded.features, advice)
     parts = (sent.X, sent.y) if sent.sample_weight is None else (sent.X, sent.y, sent.sample_weight)
-    beside = {} if sent.groups is None else {GROUPS: sent.groups}
-    return Dataset(sent.X, sent.y, _digest(*parts), sent.sample_weight, beside)
+    folds = None if sent.predefined is None else pd.Series(sent.predefined)
+    columns = {name: column for name, column in ((GROUPS, sent.groups), (PREDEFINED, folds)) if column is not None}
+    return Dataset(sent.X, sent.y, _digest(*parts), sent.sample_weight, columns)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""X, y, groups and weights that a Python process has sent: fetched by digest, checked, and as they were there."""
+"""X, y, groups, weights and folds that a Python process has sent: fetched by digest, checked, and as they were there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,7 @@ class SentData(NamedTuple):
     y: Any
     groups: Any
     sample_weight: Any
+    predefined: Any
 
 
 def from_uploads(uploaded: Uploaded, fetch: Fetch | None) -> SentData:
@@ -32,6 +33,7 @@ def from_uploads(uploaded: Uploaded, fetch: Fetch | None) -> SentData:
         _one(uploaded.target, "target", fetch),
         _one(uploaded.groups, "groups", fetch),
         _one(uploaded.sample_weight, "sampleWeight", fetch),
+        _one(uploaded.predefined, "predefined", fetch),
     )
 
 

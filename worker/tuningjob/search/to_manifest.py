@@ -62,6 +62,7 @@ _FOLDS: Final = (
     "Give the data a column with the number of each row's test fold, and name it: crossValidation: {predefined: COLUMN}; or "
     "write a class with split and get_n_splits."
 )
+_TEST_FOLD: Final = "test_fold"  # as scikit-learn calls it
 # What clone keeps of an estimator besides its parameters, and who set it.
 _BESIDE_PARAMS: Final = {
     "_sklearn_output_config": "set_output",
@@ -95,7 +96,8 @@ def to_manifest(
         advice = "A class that is derived from one may do anything." if isinstance(search, _GRIDS + _DRAWN) else ""
         raise ManifestRefused([Problem("search", must_be, shown(search), advice)])
     sent = (data.get("uploaded") or {}) if isinstance(data, Mapping) else {}
-    writer = _Writer(search, groups, has_groups=groups is not None or (isinstance(sent, Mapping) and "groups" in sent))
+    sent = sent if isinstance(sent, Mapping) else {}
+    writer = _Writer(search, groups, has_groups=groups is not None or "groups" in sent, has_folds="predefined" in sent)
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -117,11 +119,12 @@ def _kubernetes_name(name: str) -> str:
 class _Writer:
     """Writes one search. ``problems`` is what it could not."""
 
-    def __init__(self, search: Estimator, groups: str | None, *, has_groups: bool) -> None:
+    def __init__(self, search: Estimator, groups: str | None, *, has_groups: bool, has_folds: bool) -> None:
         self.problems: list[Problem] = []
         self._search = search
         self._groups = groups
         self._has_groups = has_groups  # in a column that is named, or sent as they are
+        self._has_folds = has_folds  # of a PredefinedSplit, which are sent
 
     def spec(self) -> dict[str, Any]:
         """All of ``spec`` but the data."""
@@ -271,6 +274,8 @@ class _Writer:
                 self._refuse("groups", "left out", self._groups or _Told("groups"), advice)
             return None if cv is None else {"folds": int(cv)}
         if isinstance(cv, PredefinedSplit):
+            if self._has_folds and type(cv) is PredefinedSplit:
+                return {"predefined": _TEST_FOLD}
             self._refuse("cv", _SAYABLE, _Told("a PredefinedSplit"), _FOLDS)
             return None
         if not all(callable(attribute_of(cv, method)) for method in ("split", "get_n_splits")):
