@@ -98,6 +98,7 @@ def fit(cluster: Callable[[], Cluster]) -> None:
         theirs.fit(*given, **params)
         assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
         assert (search.best_params_, search.best_score_) == (theirs.best_params_, theirs.best_score_)
+        assert search.refit_time_ > 0.0
         assert np.array_equal(predicted, theirs.predict(given[0]))
     tell("all equal")
 

@@ -35,6 +35,7 @@ def test_a_script_is_fitted_by_pods_as_it_is_here(jobs: TuningJobs, tmp_path: Pa
     told, said = ended(notebook("fit", jobs, tmp_path))
     assert told == ["all equal"]
     assert "is reached through https://" in said
+    assert "plan: 2 pods of 500m CPU and 600Mi, 1 fit at once in each: parallelism is 2" in said
     manifests = [each["spec"] for each in jobs.cluster.items("tj", namespace=jobs.namespace)]
     assert sorted(len(each["data"]["uploaded"]) for each in manifests) == [2, 2, 4]
     assert sum("uploaded" in each.get("code", {}) for each in manifests) == 1

@@ -6,7 +6,9 @@ The API server, the results service and the pods are real; what the operator doe
 import base64
 import importlib
 import json
+import os
 import pickle
+import subprocess
 import sys
 import threading
 import warnings
@@ -22,7 +24,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -45,6 +47,8 @@ from tuningjob_operator.decide.owned_objects import build_results, read_files
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 MIB = 2**20
+EXAMPLE = Path(__file__).parents[2] / "examples" / "from-python.ipynb"
+PLAN = {"pods": 1, "nJobs": 1, "innerThreads": 1, "cpu": "1", "memory": "1Gi", "reason": "parallelism is 1"}
 
 
 class Operator:
@@ -61,7 +65,7 @@ class Operator:
         journal = self.service.journal
         journal.open_search(
             NewSearch(
-                id=uid, namespace="default", name=name, model_key=name, spec=dump_spec(spec),
+                id=uid, namespace="default", name=name, model_key=spec.model_key or name, spec=dump_spec(spec),
                 candidates=size.candidates, splits=size.splits or UNKNOWN_SPLITS, pods=1,
             )
         )  # fmt: skip
@@ -77,19 +81,22 @@ class Operator:
         counts = {"done": progress.done, "failed": progress.failed, "total": progress.total, "text": "all"}
         self.tell(
             name,
-            {"phase": "Complete", "results": f"{name}-results", "modelVersion": 1, "progress": counts},
+            {"phase": "Complete", "results": f"{name}-results", "modelVersion": 1, "progress": counts, "plan": PLAN},
         )
 
     def tell(self, name: str, status: dict[str, Any]) -> None:
         found = self.server.call("GET", f"{JOBS}/{name}")
         self.server.call("PUT", f"{JOBS}/{name}/status", {**found, "status": status})
 
+    def names(self) -> list[str]:
+        return [each["metadata"]["name"] for each in self.server.call("GET", JOBS)["items"]]
+
     def run(self, until: threading.Event) -> None:
         while not until.is_set():
-            for each in self.server.call("GET", JOBS)["items"]:
-                if each["metadata"]["name"] not in self.seen:
-                    self.seen.append(each["metadata"]["name"])
-                    self.look_after(each["metadata"]["name"])
+            for name in self.names():
+                if name not in self.seen:
+                    self.seen.append(name)
+                    self.look_after(name)
             until.wait(0.1)
 
 
@@ -174,11 +181,18 @@ def searches() -> dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]]:
             (words, rng.normal(size=90)),
             {"groups": np.arange(90) // 9, "sample_weight": rng.random(90)},
         ),
+        "folds that are told row by row": (
+            GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=PredefinedSplit(np.arange(150) % 4 - 1)),
+            (iris.data, iris.target),
+            {},
+        ),
     }
 
 
 @pytest.mark.parametrize("name", sorted(searches()))
-def test_fit_on_a_cluster_leaves_what_scikit_learns_fit_leaves(connect: Callable[..., Cluster], name: str) -> None:
+def test_fit_on_a_cluster_leaves_what_scikit_learns_fit_leaves(
+    connect: Callable[..., Cluster], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     search, given, params = searches()[name]
     theirs = getattr(sklearn.model_selection, type(search).__name__)(**search.get_params(deep=False)).fit(
         *given, **params
@@ -188,12 +202,16 @@ def test_fit_on_a_cluster_leaves_what_scikit_learns_fit_leaves(connect: Callable
     assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
     for told in ("best_index_", "best_params_", "best_score_", "n_splits_", "multimetric_"):
         assert getattr(search, told) == getattr(theirs, told)
+    assert search.refit_time_ > 0.0
+    assert "sk-top-container" in search._repr_html_()
     assert "best_estimator_" not in vars(search), "nothing that a pod pickled is loaded unasked"
     again = pickle.loads(pickle.dumps(search))
     assert not hasattr(again, "best_estimator_")
+    assert "is loaded" not in capsys.readouterr().err
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.array_equal(search.predict(given[0]), theirs.predict(given[0]))
+    assert "is loaded: that runs what its file says" in capsys.readouterr().err
     assert search.n_features_in_ == theirs.n_features_in_
     assert list(getattr(search, "feature_names_in_", [])) == list(getattr(theirs, "feature_names_in_", []))
 
@@ -215,6 +233,53 @@ def test_the_same_content_is_the_same_run_and_is_sent_once(
     assert "Complete" in capsys.readouterr().err
     # and outside of `with` it is fitted here
     assert "best_estimator_" in vars(GridSearchCV(LogisticRegression(max_iter=300), {"C": [1.0]}).fit(X, y))
+
+
+KERNEL = """
+import sys
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from tuningjob import Cluster, GridSearchCV
+
+step, kubeconfig, service = sys.argv[1:]
+
+def stay(progress=None):
+    if progress is None or progress.is_over:
+        print(step, flush=True)
+        sys.stdin.read()
+
+with Cluster("default", kubeconfig=kubeconfig, service=service, service_token="token-of-alice", cpu=1) as cluster:
+    run = cluster.submit(GridSearchCV(LogisticRegression(max_iter=300), {"C": [0.3, 0.7]}, cv=3), *load_iris(return_X_y=True))
+    if step == "created":
+        stay()
+    run.wait(tell=stay)
+"""
+
+
+@pytest.mark.parametrize("step", ["created", "finishing"])
+def test_a_kernel_that_is_killed_leaves_a_search_that_another_comes_back_to(
+    connect: Callable[..., Cluster], operator: Operator, step: str
+) -> None:
+    given = (str(operator.server.kubeconfig()), operator.service.url)
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", KERNEL, step, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert kernel.stdout is not None
+    assert kernel.stdout.readline() == f"{step}\n"
+    kernel.kill()
+    kernel.communicate()
+    taken_in = operator.service.app.state.metrics.artifact_bytes.labels("in")  # type: ignore[union-attr]
+    before, sent = set(operator.names()), taken_in._value.get()
+    X, y = load_iris(return_X_y=True)
+    search = GridSearchCV(LogisticRegression(max_iter=300), {"C": [0.3, 0.7]}, cv=3)
+    theirs = sklearn.model_selection.GridSearchCV(**search.get_params(deep=False)).fit(X, y)
+    with connect():
+        search.fit(X, y)
+    assert set(operator.names()) == before
+    if step == "finishing":  # before that, pods hand in what they found
+        assert taken_in._value.get() == sent
+    assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
+    assert np.array_equal(search.predict(X), theirs.predict(X))
 
 
 def test_modules_of_ones_own_go_with_the_search(
@@ -274,7 +339,7 @@ def test_who_has_no_token_is_told_how_to_get_one_and_a_service_account_gives_one
     server = operator.server
     access = Access(Login(kubeconfig=server.kubeconfig()), "default")
     try:
-        by_certificate = type("ByCertificate", (Access,), {"bearer": lambda _: None})
+        by_certificate = type("ByCertificate", (Access,), {"bearer": lambda _, **__: None})
         nobody = ResultsService(by_certificate(Login(kubeconfig=server.kubeconfig()), "default"), operator.service.url)
         with pytest.raises(ClusterRefused, match=r"`kubectl create token SERVICEACCOUNT --audience tuningjob`"):
             nobody.environment()
@@ -285,6 +350,14 @@ def test_who_has_no_token_is_told_how_to_get_one_and_a_service_account_gives_one
         assert (claims["aud"], claims["sub"]) == (["tuningjob"], "system:serviceaccount:default:ann")
         with pytest.raises(ClusterRefused, match=r'serviceaccounts "nobody" not found'):
             access.token_of("nobody", audience="tuningjob")
+        # and who may nothing is told what, by the API server itself
+        hers = access.token_of("ann", audience="https://kubernetes.default.svc")
+        with Cluster("default", server=server.url, token=hers, ca_file=server.ca_file) as cluster:
+            iris = {"loader": "sklearn.datasets.load_iris"}
+            search = GridSearchCV(Ridge(), {"alpha": [1.0]})
+            for ask in (lambda: cluster.attach("a"), lambda: cluster.submit(search, data=iris)):
+                with pytest.raises(ClusterRefused, match=r"User .*:ann. cannot (get|create) resource .tuningjobs."):
+                    ask()
         # nothing is installed here
         lost = ResultsService(access)
         with pytest.raises(ClusterRefused, match=r'services "tuningjob-results" not found.*release=.NAMESPACE/NAME'):
@@ -293,23 +366,63 @@ def test_who_has_no_token_is_told_how_to_get_one_and_a_service_account_gives_one
         access.close()
 
 
+def test_the_notebook_of_the_examples_goes_from_a_fit_here_to_the_parameters_in_use(
+    operator: Operator, tmp_path: Path
+) -> None:
+    mine = {
+        "KUBECONFIG": str(operator.server.kubeconfig()),
+        "TUNINGJOB_SERVER": operator.service.url,
+        "TUNINGJOB_TOKEN": "token-of-alice",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "HOME": str(tmp_path),
+    }
+    done = tmp_path / "done.ipynb"
+    words = [str(Path(sys.executable).parent / "jupyter-execute"), str(EXAMPLE), f"--output={done}"]
+    ended = subprocess.run(words, check=False, env=os.environ | mine, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    cells = [each for each in json.loads(done.read_text())["cells"] if each["cell_type"] == "code"]
+    outputs = {"".join(each["source"]): each["outputs"] for each in cells}
+
+    def shown(beginning: str, kind: str = "text/plain") -> str:
+        (found,) = (value for source, value in outputs.items() if source.startswith(beginning))
+        return "".join(
+            "".join(each.get("data", {}).get(kind, each.get("text", "") if kind == "text/plain" else ""))
+            for each in found
+        )
+
+    assert "sk-top-container" in shown("search.fit", "text/html")
+    bar = shown("cluster =", "text/html")
+    assert bar.count("<progress") == 1, "one output that changes, not one after the other"
+    assert 'value="40" max="40"' in bar
+    assert "Complete, 40/40 fits" in bar
+    assert "plan: 1 pod of 1 CPU and 1Gi" in bar
+    assert shown("bool(") == "True"
+    assert "is loaded: that runs what its file says" in shown("search.predict")
+    assert "array([0, 0, 0, 0, 0])" in shown("search.predict")
+    assert "Complete, 40/40 fits" in shown("run = ")
+    assert "logisticregression__C" in shown("run.bless")
+    assert float(shown("pipeline.set_params")) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("divided", "column"), [({"folds": 3, "groups": "farm"}, "farm"), ({"predefined": "fold"}, "fold")]
+)
 def test_a_manifest_is_submitted_with_the_file_beside_it_and_its_modules(
-    connect: Callable[..., Cluster], tmp_path: Path
+    connect: Callable[..., Cluster], tmp_path: Path, divided: dict[str, Any], column: str
 ) -> None:
     X, y = load_iris(return_X_y=True, as_frame=True)
-    X.assign(kind=y, farm=np.arange(150) % 6, trust=np.linspace(0.5, 1, 150)).to_csv(tmp_path / "iris.csv", index=False)
+    rows = np.arange(150)
+    beside = {"trust": np.linspace(0.5, 1, 150), column: rows % 4 - 1 if column == "fold" else rows % 6}
+    X.assign(kind=y, **beside).to_csv(tmp_path / "iris.csv", index=False)
     (tmp_path / "ridges.py").write_text("from sklearn.linear_model import Ridge\nclass Mine(Ridge):\n    pass\n")
-    document = {
+    document: dict[str, Any] = {
         "apiVersion": "tuningjob.dev/v1alpha1",
         "kind": "TuningJob",
-        "metadata": {"name": "of-a-file"},
+        "metadata": {"name": f"of-a-file-{column}"},
         "spec": {
             "estimator": {"class": "ridges.Mine"},
             "search": {"grid": {"parameters": {"alpha": [0.1, 1.0]}}},
-            "crossValidation": {
-                "splitter": {"class": "sklearn.model_selection.GroupKFold", "params": {"n_splits": 3}},
-                "groups": "farm",
-            },
+            "crossValidation": divided,
             "data": {"path": "iris.csv", "target": "kind", "sampleWeight": "trust"},
         },
     }
@@ -318,10 +431,12 @@ def test_a_manifest_is_submitted_with_the_file_beside_it_and_its_modules(
         run = cluster.submit(tmp_path / "job.yaml").wait()
         spec = read_yaml(run.manifest())["spec"]
         table = run.leaderboard()
-    assert set(spec["data"]["uploaded"]) == {"features", "target", "groups", "sampleWeight"}
+    sent = {"fold": "predefined", "farm": "groups"}[column]
+    assert set(spec["data"]["uploaded"]) == {"features", "target", sent, "sampleWeight"}
     assert set(spec["code"]) == {"uploaded"}
     frame = pd.read_csv(tmp_path / "iris.csv")
-    theirs = sklearn.model_selection.GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=GroupKFold(3)).fit(
-        frame[X.columns], frame["kind"], groups=frame["farm"], sample_weight=frame["trust"]
+    cv = GroupKFold(3) if column == "farm" else PredefinedSplit(frame["fold"])
+    theirs = sklearn.model_selection.GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=cv).fit(
+        frame[X.columns], frame["kind"], groups=frame.get("farm"), sample_weight=frame["trust"]
     )
     assert table["mean_test_score"].max() == theirs.best_score_

@@ -6,14 +6,19 @@ of a search that ran on this machine.
 
 import base64
 import gzip
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -21,9 +26,13 @@ from sklearn.svm import SVC
 import tuningjob
 from tests.manifest.conftest import JOBS
 from tests.servers.apiserver import ApiServer
+from tests.service.server import Register, Service
 from tests.truth import assert_equal_to_the_bit, quietly_fitted
 from tuningjob import Cluster
+from tuningjob.artifacts.downloads import FIT_ATTRIBUTES
 from tuningjob.cli.command import main
+from tuningjob.cluster.access import Access, Login
+from tuningjob.cluster.display import progress_display
 from tuningjob.cluster.run import RunProgress
 from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable, ManifestRefused, SearchFailed
 from tuningjob.local import run as run_here
@@ -31,6 +40,7 @@ from tuningjob.manifest import load
 from tuningjob.manifest.canonical import read_yaml, to_yaml
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
+from tuningjob.sent.files import SentFile
 from tuningjob_operator.decide.owned_objects import build_results, read_files
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -38,6 +48,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 IRIS = {"loader": "sklearn.datasets.load_iris"}
 SEARCH = GridSearchCV(
     make_pipeline(StandardScaler(), SVC()), {"svc__C": [0.1, 1, 1.0], "svc__kernel": ["rbf", "linear"]}, cv=3
+)
+HALVED = HalvingGridSearchCV(
+    make_pipeline(StandardScaler(), SVC()),
+    {"svc__C": [0.1, 1, 10.0], "svc__kernel": ["rbf", "linear"]},
+    cv=3,
+    factor=2,
+    random_state=0,
+    min_resources=30,
 )
 DRAWN = RandomizedSearchCV(
     LogisticRegression(max_iter=200),
@@ -49,6 +67,16 @@ DRAWN = RandomizedSearchCV(
     refit="f1_macro",
     return_train_score=True,
 )
+
+
+PLAN = {
+    "pods": 3,
+    "nJobs": 2,
+    "innerThreads": 1,
+    "cpu": "2",
+    "memory": "1Gi",
+    "reason": "parallelism is 3; nJobs is the floor of the CPU limit",
+}
 
 
 @pytest.fixture
@@ -77,7 +105,8 @@ def complete(server: ApiServer, name: str, folder: Path) -> None:
     run_here(manifest, folder=folder, output=folder / "results", stop=Stop())
     files = read_files(lambda file: (folder / "results" / file).open("rb"))
     server.create_object("/api/v1/namespaces/default/configmaps", build_results(found, files).configmap)
-    tell_status(server, name, {"phase": "Complete", "results": f"{name}-results", "modelVersion": 1})
+    status = {"phase": "Complete", "results": f"{name}-results", "modelVersion": 1, "plan": PLAN}
+    tell_status(server, name, status)
 
 
 def test_a_search_object_becomes_a_tuning_job_and_the_same_again_is_the_same_run(
@@ -107,7 +136,7 @@ def test_a_search_object_becomes_a_tuning_job_and_the_same_again_is_the_same_run
 
 
 @pytest.mark.filterwarnings("ignore:.*small:UserWarning")
-@pytest.mark.parametrize("search", [SEARCH, DRAWN], ids=["grid", "random"])
+@pytest.mark.parametrize("search", [DRAWN, HALVED], ids=["random", "halving"])
 def test_the_result_is_what_fit_leaves(
     server: ApiServer, cluster: Cluster, kubeconfig: Path, tmp_path: Path, search: Any
 ) -> None:
@@ -130,6 +159,11 @@ def test_the_result_is_what_fit_leaves(
         run.result()
     assert run.wait(tell=tell, timeout=120) is run
     assert [str(each) for each in told] == ["Pending", "Running, 3/18 fits", "Complete"]
+    assert [bool(each.plan) for each in told] == [False, False, True]
+    assert (
+        run.plan()
+        == "3 pods of 2 CPU and 1Gi, 2 fits at once in each: parallelism is 3; nJobs is the floor of the CPU limit"
+    )
 
     spec = load(server.call("GET", f"{JOBS}/{run.name}")).spec
     want = quietly_fitted(search.__class__(**search.get_params(deep=False)), prepare(spec, Path()))
@@ -141,7 +175,12 @@ def test_the_result_is_what_fit_leaves(
                     getattr(want, name),
                     type(getattr(want, name)),
                 )
+            assert found.refit_time_ > 0.0
+            for name in FIT_ATTRIBUTES[1:]:  # of halving
+                assert repr(getattr(found, name, None)) == repr(getattr(want, name, None)), name
             assert str(found.scorer_) == str(want.scorer_)
+            # to be looked at is not to be asked for the model, which nobody could fetch here
+            assert "sk-top-container" in found._repr_html_()
             assert isinstance(found, type(search))
         assert repr(run.result().get_params()) == repr(search.get_params())
     assert run.leaderboard()["candidate"].iloc[0] == want.best_index_
@@ -215,6 +254,176 @@ def test_ctrl_c_leaves_it_running_and_a_second_one_cancels_it(
     with pytest.raises(KeyboardInterrupt):
         run.wait(tell=interrupt)
     assert server.call("GET", f"{JOBS}/{run.name}")["spec"]["cancel"] is True
+
+
+def test_an_api_server_that_is_away_for_a_while_is_waited_for_and_the_progress_comes_back(
+    server: ApiServer, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = cluster.submit(SEARCH, data=IRIS)
+    show = progress_display(run.name)
+    told: list[str] = []
+
+    def come_back() -> None:
+        server.start()
+        tell_status(server, run.name, {"phase": "Complete", "plan": PLAN})
+
+    coming = Thread(target=come_back)
+
+    def tell(progress: RunProgress) -> None:
+        show(progress)
+        told.append(progress.phase)
+        if len(told) == 1:
+            server.stop()
+            coming.start()
+
+    try:
+        run.wait(tell=tell, timeout=120)
+    finally:
+        coming.join()
+    assert (told[0], told[-1]) == ("Pending", "Complete")
+    assert f"{run.name}: plan: 3 pods of 2 CPU and 1Gi" in capsys.readouterr().err
+
+
+PLUG_IN = """
+import datetime, json, pathlib, sys
+told = pathlib.Path(sys.argv[1])
+said = told.read_text().split()
+(token, seconds), left = said[0].split(","), said[1:]
+told.write_text(" ".join(left or said))
+if token == "fails":
+    sys.exit("you have to log in first")
+end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=float(seconds))
+status = {"token": token, "expirationTimestamp": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}))
+"""
+
+
+def plugged_in(server: ApiServer, folder: Path, *answers: str) -> Path:
+    """A kubeconfig whose plug-in gives these tokens one after the other, each with the seconds until it ends."""
+    (folder / "plug_in.py").write_text(PLUG_IN)
+    (folder / "answers").write_text(" ".join(answers))
+    document = json.loads(server.kubeconfig().read_text())
+    command = {"command": sys.executable, "args": [str(folder / "plug_in.py"), str(folder / "answers")]}
+    plug_in = {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", **command}
+    document["users"][0]["user"] = {"exec": plug_in}
+    path = folder / "plugged-in"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_who_a_plug_in_says_one_is_may_end_and_is_asked_for_again(server: ApiServer, tmp_path: Path) -> None:
+    # the first one has ended before it is used
+    with Cluster(kubeconfig=plugged_in(server, tmp_path, "ended,-1", f"{server.token_of('admin')},3600")) as cluster:
+        run = cluster.submit(SEARCH, data=IRIS)
+        assert run.progress().phase == "Pending"
+        run.delete()
+    with pytest.raises(
+        ClusterRefused, match=r"a kubeconfig whose plug-in says who you are, .*you have to log in first"
+    ):
+        Cluster(kubeconfig=plugged_in(server, tmp_path, "fails,0"))
+
+
+def test_a_token_that_the_service_takes_no_more_is_renewed_in_the_midst_of_an_upload(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    first, second = server.token_of("admin"), "another"
+
+    class Forgetful(Register):
+        """Knows the first token until it has taken two parts."""
+
+        parts = 0
+
+        async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
+            self.parts += verb == "update" and token == first
+            if self.parts > 2:
+                self.names.pop(first, None)
+            return await super().name(token, verb=verb, namespace=namespace, peer=peer)
+
+    register = Forgetful()
+    register.enter("ann", "get", "update", namespace="default")
+    register.names = {first: "ann", second: "ann"}
+    service = Service(tmp_path / "service", max_artifact_bytes=2**26, persons=lambda: register)
+    service.start()
+    try:
+        kubeconfig = plugged_in(server, tmp_path, f"{first},3600", f"{second},3600")
+        path = tmp_path / "data"
+        path.write_bytes(os.urandom(20 * 2**20))
+        file = SentFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+        said: list[str] = []
+        with Cluster(kubeconfig=kubeconfig, service=service.url) as cluster:
+            cluster._service.send({"X": file}, said.append)
+            cluster._service.send({"X": file}, said.append)
+    finally:
+        service.close()
+    assert first not in register.names, "it was renewed before it had to be"
+    assert said == [f"X: {part} of 20 MiB sent" for part in (0, 4, 8, 12, 16)], "a part was sent twice"
+
+
+def test_each_connection_through_the_api_server_goes_to_a_pod_that_is_ready_then(
+    server: ApiServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods, opened = "/api/v1/namespaces/default/pods", []
+    labels = {"app": "results"}
+    ports = [{"name": "http", "port": 8080}]
+    service = {"metadata": {"name": "tuningjob-results"}, "spec": {"selector": labels, "ports": ports}}
+    server.create_object("/api/v1/namespaces/default/services", service)
+
+    def replace(before: str, name: str) -> None:
+        if before:
+            server.call("DELETE", f"{pods}/{before}?gracePeriodSeconds=0")
+        if name:
+            container = {"name": "a", "image": "a", "ports": [{"name": "results", "containerPort": 8080 + len(name)}]}
+            body = {"metadata": {"name": name, "labels": labels}, "spec": {"containers": [container]}}
+            made = server.create_object(pods, body)
+            ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            server.call("PUT", f"{pods}/{name}/status", {**made, "status": ready})
+
+    class Opened:
+        def __init__(self, _: object, pod: str, __: str, *, ports: str) -> None:
+            opened.append((pod, ports))
+
+        def socket(self, port: int) -> int:
+            return port
+
+    monkeypatch.setattr("kubernetes.stream.portforward", Opened)
+    access = Access(Login(kubeconfig=kubeconfig), "default")
+    try:
+        scheme, connect = access.dial("tuningjob", "default")
+        for before, name in (("", "one"), ("one", "other"), ("other", "")):
+            replace(before, name)
+            if name:
+                assert (scheme, connect()) == ("http", 8080 + len(name))
+        with pytest.raises(ClusterUnavailable, match="must have a pod that is ready, but has none"):
+            connect()
+        assert opened == [("one", "8083"), ("other", "8085")]
+    finally:
+        access.close()
+        server.call("DELETE", "/api/v1/namespaces/default/services/tuningjob-results")
+
+
+def test_data_that_pods_read_are_named_in_the_place_of_x(cluster: Cluster) -> None:
+    run = cluster.submit(SEARCH, data=IRIS)
+    assert cluster.submit(SEARCH, IRIS).name == run.name
+    by_groups = SEARCH.__class__(**{**SEARCH.get_params(deep=False), "cv": GroupKFold(3)})
+    weights: dict[str, Any] = {"svc__sample_weight": "trust"}
+    url = "s3://bucket/churn.parquet"
+    spec = read_yaml(cluster.submit(by_groups, url, "churned", groups="who", **weights).manifest())["spec"]
+    filled_in: dict[str, Any] = {"params": {}}  # by the API server
+    assert spec["data"] == {"url": url, "target": "churned", "sampleWeight": "trust", **filled_in}
+    assert spec["crossValidation"]["groups"] == "who"
+    claim = {"path": "a.csv", "persistentVolumeClaim": "data", "target": "churned"}
+    assert read_yaml(cluster.submit(SEARCH, claim).manifest())["spec"]["data"] == {**claim, **filled_in}
+    for X, y, params, said in (
+        (url, [0, 1], {}, None),
+        (url, (0, 1), {}, "y: must be the name of a column, where X names data that pods read, but got (0, 1)"),
+        (claim, "other", {}, "y: must be left out beside a target in X, but got 'other'"),
+        (url, "y", {"groups": 3}, "groups: must be the name of a column"),
+        (url, "y", {"callback": "a"}, "callback: must be groups or svc__sample_weight"),
+        ("churn.csv", "y", {}, "spec.data.url: must be the URL of a file"),
+    ):
+        with pytest.raises(ManifestRefused) as refused:
+            cluster.submit(SEARCH, X, y, **params)
+        assert said is None or said in str(refused.value)
 
 
 REFUSED: dict[str, tuple[Callable[[ApiServer, Path], object], type[Exception], str]] = {
@@ -300,8 +509,9 @@ def test_the_command_submits_watches_shows_and_cancels(
     complete(server, "flowers", tmp_path)
     verdict = (tmp_path / "results/verdict.txt").read_text()
     for words in (("watch", "flowers"), ("results", "flowers", "--output", tmp_path / "found")):
-        code, out, _ = command(*words)
+        code, out, err = command(*words)
         assert (code, "".join(out.split())) == (0, "".join(verdict.split()))
+        assert ("plan: 3 pods of 2 CPU and 1Gi" in " ".join(err.split())) == (words[0] == "watch")
     assert (tmp_path / "found/cv_results.csv").read_bytes() == (tmp_path / "results/cv_results.csv").read_bytes()
     assert json.loads((tmp_path / "found/best_params.json").read_text()) == json.loads(
         (tmp_path / "results/best_params.json").read_text()

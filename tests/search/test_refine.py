@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GridSearchCV
 
+from tests.search.coming_back import assert_comes_back, forged_answer
 from tests.search.test_metrics import job, spec
 from tests.truth import assert_equal_to_the_bit
 from tuningjob import local
-from tuningjob.errors import ManifestRefused
+from tuningjob.cluster.answer import fitted
+from tuningjob.errors import ArtifactRefused, ManifestRefused
 from tuningjob.manifest import load_file
 from tuningjob.manifest.refine import Refine
 from tuningjob.search.problem import prepare
@@ -73,7 +75,12 @@ def test_it_is_a_grid_search_of_all_its_rounds_and_each_is_around_the_best_befor
     assert next(iter(found)) == "round"
     assert_equal_to_the_bit({name: values for name, values in found.items() if name != "round"}, want.cv_results_)
     assert outcome.answer.best_index == want.best_index_
-    assert joblib.load(tmp_path / "results/search.joblib").best_score_ == want.best_score_
+    left = joblib.load(tmp_path / "results/search.joblib")
+    assert left.best_score_ == want.best_score_
+    assert_comes_back(job(asked).spec, tmp_path / "results", left)
+    for forged in ('{"svc__C": {"class": "antigravity.Up"}, "svc__kernel": "rbf"}', '{"svc__C": true}', "3", "{}", ""):
+        with pytest.raises(ArtifactRefused, match="of candidates with values of the grid, or numbers between them"):
+            fitted(job(asked).spec, forged_answer(tmp_path / "results", forged))
 
     rounds = np.asarray(found["round"])
     means = found["mean_test_score"]

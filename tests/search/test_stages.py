@@ -11,6 +11,7 @@ from sklearn.metrics import fbeta_score, make_scorer
 from sklearn.model_selection import HalvingGridSearchCV
 from sklearn.tree import DecisionTreeClassifier
 
+from tests.search.coming_back import assert_comes_back
 from tests.search.test_metrics import job, spec
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
@@ -84,6 +85,7 @@ def test_halving_is_scikit_learns(name: str, tmp_path: Path) -> None:
         if attribute not in others:
             assert repr(getattr(found, attribute)) == repr(getattr(want, attribute)), attribute
     assert outcome.answer.best_index == want.best_index_
+    assert_comes_back(job(HALVINGS[name]).spec, tmp_path / "results", found)
     size = size_of(job(HALVINGS[name]).spec)
     assert size.candidates < outcome.size.candidates <= size.candidates + size.later
 

@@ -16,6 +16,7 @@ from tuningjob.manifest.wellknown import (
     CV_RESULTS_CSV_FILE,
     KIND,
     LEADERBOARD_FILE,
+    SIDECAR_FILE,
     VERDICT_FILE,
 )
 from tuningjob_operator import names
@@ -28,7 +29,9 @@ MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 1024 * 1024
 # More than this does not fit once base64 has made it longer.
 MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
-PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, VERDICT_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, SIDECAR_FILE, VERDICT_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
+# Nobody misses them: workers of older releases write no verdict, and the sidecar is beside the models, too.
+_UNMISSED: Final = (SIDECAR_FILE, VERDICT_FILE)
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 31  # zlib's number for its largest window and gzip's header
 _MAX_EVENT_MESSAGE: Final = 1_024
@@ -111,8 +114,8 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Publicati
     for name in PUBLISHED_FILES:
         content = files.contents.get(name)
         if content is None:
-            if name == VERDICT_FILE and name not in files.oversized:
-                continue  # workers of older releases write none
+            if name in _UNMISSED and name not in files.oversized:
+                continue
             left_out.append(f"{name} ({'too large' if name in files.oversized else 'not there'})")
             continue
         if name == CV_RESULTS_CSV_FILE:

@@ -7,7 +7,7 @@ import json
 import platform
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +22,18 @@ from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.records import Artifact
 
 _PYTHON: Final = "python"
+# What scikit-learn's fit sets beside cv_results_ and what follows from it: of a refit, and of a search that halves.
+FIT_ATTRIBUTES: Final = (
+    "refit_time_",
+    "n_required_iterations_",
+    "n_possible_iterations_",
+    "n_iterations_",
+    "n_resources_",
+    "n_candidates_",
+    "n_remaining_candidates_",
+    "min_resources_",
+    "max_resources_",
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +41,17 @@ class Sidecar:
     """The file ``artifacts.json`` beside the others: how they were compressed, by which versions, and their digests.
 
     ``tuningjob`` is the version that wrote them; no file needs it. ``versions`` are those of Python and of the distributions
-    that decide whether a model loads, and what it answers.
+    that decide whether a model loads, and what it answers. ``attributes`` are those of FIT_ATTRIBUTES that the search has,
+    ``kernels`` the libraries for matrices where the model was fitted, each with the processor that it took. Releases before
+    told neither.
     """
 
     tuningjob: str
     compression: str
     versions: Mapping[str, str]
     files: tuple[Artifact, ...]
+    attributes: Mapping[str, float | int | list[float | int]] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
 
     def dumps(self) -> str:
         """The sidecar as JSON."""

@@ -119,9 +119,14 @@ def cancel(name: str, connect: Connect) -> None:
 
 
 def _watch(run: "Run") -> None:
+    from tuningjob.cluster.display import plan_once
+
     said: list[str] = []
+    is_new = plan_once()
 
     def tell(progress: "RunProgress") -> None:
+        if is_new(progress):
+            err.print(plain(f"plan: {progress.plan}"))
         line = str(progress)
         if said[-1:] != [line]:
             err.print(plain(line))

@@ -1,13 +1,16 @@
 """What a cluster answered, as scikit-learn's ``fit`` leaves it: from text, with the parameters' objects made here.
 
 Nothing is unpickled. ``cv_results_`` is laid out by scikit-learn's own code, and every number in it is the pod's: the
-text has all digits of each.
+text has all digits of each. Of a search by rounds the text tells which candidates each round had, and they are the ones that
+are made here, or (``refine``) numbers.
 """
 
+import copy
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,17 +18,23 @@ import pandas as pd
 import sklearn.model_selection
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.artifacts.downloads import FIT_ATTRIBUTES, Sidecar
 from tuningjob.elsewhere import FETCH_BEST
-from tuningjob.engine.sklearn_private import results_table
+from tuningjob.engine import sklearn_private
+from tuningjob.engine.sklearn_private import best_index, results_table
 from tuningjob.errors import ArtifactRefused
+from tuningjob.manifest.halving import SAMPLES
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.wellknown import CV_RESULTS_CSV_FILE
 from tuningjob.search.problem import prepare_estimator
 from tuningjob.search.scoring import scorers, scoring_of
 from tuningjob.search.selection import choose
+from tuningjob.search.space import Space
 from tuningjob.search.splitters import made_splitter
 from tuningjob.search.written import to_literals
 
+# the first columns of the table of a search by rounds: of one that halves, and of one that is refined
+_OF_ROUNDS: Final = ("iter", "n_resources", "round")
 _MODEL: Final = "_model"
 _FETCH: Final = "_fetch"
 
@@ -47,6 +56,12 @@ class _Fetches:
     def best_estimator_(self, model: Estimator) -> None:
         setattr(self, _MODEL, model)
 
+    def _html_repr(self) -> str:
+        """scikit-learn's diagram, which looks at every attribute: the model is not loaded for that."""
+        shown = self if _MODEL in vars(self) else copy.copy(self)
+        diagram: str = super(_Fetches, shown)._html_repr()  # type: ignore[misc]
+        return diagram
+
     def __getstate__(self) -> dict[str, Any]:
         """Without the way to the cluster: what was not fetched before a copy is not in it."""
         return {name: value for name, value in vars(self).items() if name != _FETCH}
@@ -60,32 +75,59 @@ class RandomizedSearchCV(_Fetches, sklearn.model_selection.RandomizedSearchCV): 
     """scikit-learn's, fitted on a cluster."""
 
 
-def fitted(
-    spec: TuningJobSpec, results: bytes, *, fetch: Callable[[], Estimator], like: Anything = None
-) -> GridSearchCV | RandomizedSearchCV:
-    """The search, fitted. ``results`` is the cv_results.csv of its pods, ``fetch`` gets the model.
+class HalvingGridSearchCV(_Fetches, sklearn_private.HalvingGridSearchCV):  # type: ignore[misc]
+    """scikit-learn's, fitted on a cluster."""
+
+
+class HalvingRandomSearchCV(_Fetches, sklearn_private.HalvingRandomSearchCV):  # type: ignore[misc]
+    """scikit-learn's, fitted on a cluster."""
+
+
+FittedSearch = GridSearchCV | RandomizedSearchCV | HalvingGridSearchCV | HalvingRandomSearchCV
+_KINDS: Final[Mapping[type, type[Any]]] = {
+    sklearn.model_selection.GridSearchCV: GridSearchCV,
+    sklearn.model_selection.RandomizedSearchCV: RandomizedSearchCV,
+    sklearn_private.HalvingGridSearchCV: HalvingGridSearchCV,
+    sklearn_private.HalvingRandomSearchCV: HalvingRandomSearchCV,
+}
+
+
+@dataclass(frozen=True)
+class PublishedAnswer:
+    """What pods have answered: their cv_results.csv, and what they tell beside it, which those of an older release do not.
+
+    ``fetch`` gets the model.
+    """
+
+    results: bytes
+    sidecar: Sidecar | None
+    fetch: Callable[[], Estimator]
+
+
+def fitted(spec: TuningJobSpec, answer: PublishedAnswer, *, like: Anything = None) -> FittedSearch:
+    """The search, fitted.
 
     ``like``: the search that was submitted, whose settings it has; without one those that the manifest tells: its
-    ``cv`` is the splitter, or the number of folds. ``refit_time_`` is the pods', and left out. Raises ManifestRefused
-    for what cannot be made here, ArtifactRefused for results that are of another search.
+    ``cv`` is the splitter, or the number of folds. Raises ManifestRefused for what cannot be made here, ArtifactRefused for
+    results that are of another search.
     """
     _, space, scorer = made = prepare_estimator(spec)
     of_scikit_learn = _as_scikit_learns(spec, made)
-    kind = GridSearchCV if isinstance(of_scikit_learn, sklearn.model_selection.GridSearchCV) else RandomizedSearchCV
-    search = kind(**(of_scikit_learn if like is None else like).get_params(deep=False))
-    _leave(search, spec, (of_scikit_learn, space, scorer), results)
-    setattr(search, _FETCH, fetch)
+    kind = _KINDS[type(of_scikit_learn)]
+    search: FittedSearch = kind(**(of_scikit_learn if like is None else like).get_params(deep=False))
+    _leave(search, spec, (of_scikit_learn, space, scorer), answer)
+    setattr(search, _FETCH, answer.fetch)
     return search
 
 
-def fitted_in_place(search: Anything, spec: TuningJobSpec, results: bytes, *, fetch: Callable[[], Estimator]) -> None:
-    """Leave in one of this project's searches what its ``fit`` would have left. Arguments and errors as of ``fitted``."""
+def fitted_in_place(search: Anything, spec: TuningJobSpec, answer: PublishedAnswer) -> None:
+    """Leave in one of this project's searches what its ``fit`` would have left. Errors as of ``fitted``."""
     _, space, scorer = made = prepare_estimator(spec)
-    _leave(search, spec, (_as_scikit_learns(spec, made), space, scorer), results)
+    _leave(search, spec, (_as_scikit_learns(spec, made), space, scorer), answer)
     if "best_estimator_" in vars(search):
         del search.best_estimator_
     if search.refit:
-        setattr(search, FETCH_BEST, fetch)
+        setattr(search, FETCH_BEST, answer.fetch)
 
 
 def _as_scikit_learns(spec: TuningJobSpec, made: tuple[Any, Any, Any]) -> Anything:
@@ -99,11 +141,13 @@ def _as_scikit_learns(spec: TuningJobSpec, made: tuple[Any, Any, Any]) -> Anythi
     )
 
 
-def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], results: bytes) -> None:
+def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], answer: PublishedAnswer) -> None:
     of_scikit_learn, space, scorer = made
-    frame = _frame(results)
-    table = _table(of_scikit_learn, spec, list(space.candidates), frame)
+    frame = _frame(answer.results)
+    table = _table(of_scikit_learn, spec, list(_candidates(space, spec, frame)), frame)
     choice = choose(spec.select, spec.metrics.deciding, table)
+    if space.halving is not None:  # the best of the last round alone
+        choice = replace(choice, index=best_index(of_scikit_learn, spec.metrics.deciding, table))
     search.cv_results_ = table
     search.n_splits_ = _splits(frame, spec)
     search.multimetric_ = spec.metrics.several
@@ -112,6 +156,81 @@ def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], re
     search.best_params_ = table["params"][choice.index]
     if choice.is_best:  # where another rule has chosen, scikit-learn has none either
         search.best_score_ = table[f"mean_test_{spec.metrics.deciding}"][choice.index]
+    told = {} if answer.sidecar is None else answer.sidecar.attributes
+    for name in FIT_ATTRIBUTES:
+        if name in told:
+            setattr(search, name, told[name])
+        elif name in vars(search):  # of a fit before
+            delattr(search, name)
+
+
+def _candidates(space: Space, spec: TuningJobSpec, frame: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """Those that the table has, as they are made here: its first round's, and what later rounds took of them, or refined."""
+    first = list(space.candidates)
+    if space.halving is not None:
+        yield from _halved(space.halving.resource, first, frame)
+        return
+    yield from first
+    if spec.search.refine is not None:
+        # an estimator among the values of a grid is the one that is made here, in whichever candidate it is
+        values = {
+            (name, _told({name: value})): value
+            for grid in space.given
+            for name, given in grid.items()
+            for value in given
+        }
+        for text in _texts(frame)[len(first) :]:
+            yield _refined(text, values)
+
+
+def _halved(resource: str, first: list[Mapping[str, Any]], frame: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """The first round, and then those of it that went on. A parameter that is the resource has what the round gave of it."""
+    known = {_told(params): params for params in first}
+    given = _numbers(frame, "n_resources", np.int64)
+    for row, text in enumerate(_texts(frame)):
+        own = json.dumps(_without(resource, text), sort_keys=True)
+        if own not in known:
+            raise _refused(f"of candidates that the first round had, but got {text[:80]!r}")
+        params = first[row] if row < len(first) else known[own]
+        yield params if resource == SAMPLES else {**params, resource: int(given[row])}
+
+
+def _without(name: str, text: str) -> Anything:
+    try:
+        written = json.loads(text)
+    except ValueError:
+        return None
+    return {key: value for key, value in written.items() if key != name} if isinstance(written, dict) else None
+
+
+def _texts(frame: pd.DataFrame) -> list[str]:
+    """The candidates of the table, as they are written there."""
+    return list(frame["params"]) if "params" in frame else []
+
+
+def _refined(text: str, values: Mapping[tuple[str, str], Any]) -> Mapping[str, Any]:
+    """A candidate between those of the grid: values of the grid, and numbers. Nothing that pods name is imported."""
+    try:
+        written = json.loads(text)
+    except ValueError:
+        written = None
+    found: dict[str, Any] = {}
+    for name, value in sorted(written.items()) if isinstance(written, dict) else ():
+        part = name, _text({name: value})
+        if part not in values and type(value) not in {int, float}:
+            break
+        found[name] = values.get(part, value)
+    if not found or found.keys() != written.keys():
+        raise _refused(f"of candidates with values of the grid, or numbers between them, but got {text[:80]!r}")
+    return found
+
+
+def _told(params: Mapping[str, Any]) -> str:
+    return _text(to_literals(params))
+
+
+def _text(literals: Anything) -> str:
+    return json.dumps(literals, sort_keys=True)
 
 
 def _frame(results: bytes) -> pd.DataFrame:
@@ -128,8 +247,8 @@ def _splits(frame: pd.DataFrame, spec: TuningJobSpec) -> int:
 
 
 def _table(search: Anything, spec: TuningJobSpec, candidates: list[Any], frame: pd.DataFrame) -> dict[str, Any]:
-    told = [json.dumps(to_literals(params), sort_keys=True) for params in candidates]
-    if "params" not in frame or list(frame["params"]) != told:
+    told = [_told(params) for params in candidates]
+    if _texts(frame) != told:
         raise _refused(
             "of the candidates that this manifest has here, but they differ: another release of a library may have other ones"
         )
@@ -145,7 +264,8 @@ def _table(search: Anything, spec: TuningJobSpec, candidates: list[Any], frame: 
     if spec.return_train_score:
         outcome["train_scores"] = outcome["test_scores"]
     splits = _splits(frame, spec)
-    table = results_table(search, candidates, splits, [outcome] * (splits * len(candidates)))
+    more = {name: [0] * len(candidates) for name in _OF_ROUNDS if name in frame}
+    table = results_table(search, candidates, splits, [outcome] * (splits * len(candidates)), more)
     for name, values in table.items():
         if name != "params" and not name.startswith("param_"):
             table[name] = _numbers(frame, name, values.dtype)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pandas as pd
 
 from tuningjob.aliases import Anything, Estimator
+from tuningjob.artifacts.downloads import Sidecar
 from tuningjob.cluster.access import Access, Object
+from tuningjob.cluster.environment import check_kernels
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import Service
 from tuningjob.errors import ClusterRefused, ClusterUnavailable, SearchFailed
@@ -31,7 +33,7 @@ from tuningjob.manifest.wellknown import (
 )
 
 if TYPE_CHECKING:
-    from tuningjob.cluster.answer import GridSearchCV, RandomizedSearchCV
+    from tuningjob.cluster.answer import FittedSearch, PublishedAnswer
 
 _TABLES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE, VERDICT_FILE)
 _ENDED: Final = frozenset({"Complete", "Planned", "Failed"})
@@ -58,6 +60,7 @@ class RunProgress:
     best: float | None = None
     completes_at: str | None = None
     message: str = ""
+    plan: str = ""  # what the operator decided, and why; empty before that
 
     @property
     def is_over(self) -> bool:
@@ -90,7 +93,17 @@ class RunProgress:
             best=best.get("score"),
             completes_at=(status.get("estimate") or {}).get("completesAt"),
             message=status.get("message") or "",
+            plan=_plan(status.get("plan") or {}),
         )
+
+
+def _plan(plan: Mapping[str, Any]) -> str:
+    if not plan:
+        return ""
+    pods, fits = plan.get("pods", 0), plan.get("nJobs", 0)
+    size = f"of {plan.get('cpu')} CPU and {plan.get('memory')}"
+    at_once = "1 fit" if fits == 1 else f"{fits} fits"
+    return f"{pods} pod{'' if pods == 1 else 's'} {size}, {at_once} at once in each: {plan.get('reason')}"
 
 
 class Run:
@@ -106,7 +119,7 @@ class Run:
         self._like = like
         self.name = name
         self.namespace = access.namespace
-        self._result: GridSearchCV | RandomizedSearchCV | None = None
+        self._result: FittedSearch | None = None
 
     def __repr__(self) -> str:
         return f"Cluster({self.namespace!r}).attach({self.name!r})"
@@ -114,6 +127,10 @@ class Run:
     def progress(self) -> RunProgress:
         """How far it is."""
         return RunProgress.of(self._tuningjob())
+
+    def plan(self) -> str:
+        """How many pods of which size the operator decided on, and why; empty until it has."""
+        return self.progress().plan
 
     def manifest(self) -> str:
         """Its manifest, for a file: `tuningjob run` and `kubectl apply` take it."""
@@ -147,9 +164,9 @@ class Run:
                     return self
         raise AssertionError("unreachable: changes end with an error or never")
 
-    def result(self) -> "GridSearchCV | RandomizedSearchCV":
+    def result(self) -> "FittedSearch":
         """The search as scikit-learn's ``fit`` leaves it: ``cv_results_``, ``best_params_``, …, and what it delegates
-        to the model.
+        to the model. One that was refined is a GridSearchCV, with the candidates of all rounds.
 
         The model (``best_estimator_``, and so ``predict``) is fetched from the results service when it is first asked
         for, and checked against the audit. Loading a model runs what its file says: do it for searches of people whom
@@ -161,18 +178,7 @@ class Run:
 
             tuningjob = self._complete()
             spec = load(_as_written(tuningjob)).spec
-            if spec.search.halving is not None or spec.search.refine is not None:
-                # which candidates its rounds had is known to the pods alone
-                raise ClusterRefused(
-                    f"{self.name}: must be a grid or a random search to come back as one of scikit-learn's, but it has rounds. "
-                    "Its tables are there: leaderboard(), write_tables(FOLDER) and tuningjob.read_results."
-                )
-            self._result = fitted(
-                spec,
-                self._table(tuningjob),
-                fetch=lambda: self._model(tuningjob),
-                like=self._like,
-            )
+            self._result = fitted(spec, self._answer(tuningjob), like=self._like)
         return self._result
 
     def leave_in(self, search: Anything) -> None:
@@ -185,7 +191,11 @@ class Run:
         tuningjob = self._complete()
         _warn(tuningjob)
         spec = load(_as_written(tuningjob)).spec
-        fitted_in_place(search, spec, self._table(tuningjob), fetch=lambda: self._model(tuningjob))
+        fitted_in_place(search, spec, self._answer(tuningjob))
+
+    def bless(self, *, why: str) -> None:
+        """Put its version into use, under your name: whoever asks for the parameters of its model key is given these."""
+        self._service.bless(*_version(self._complete()), why=why)
 
     def leaderboard(self) -> pd.DataFrame:
         """The best candidates, the first one first."""
@@ -269,9 +279,12 @@ class Run:
 
     # --- files
 
+    def _published(self, tuningjob: Object) -> Mapping[str, bytes]:
+        return self._access.configmap(tuningjob["status"].get("results") or f"{self.name}-results") or {}
+
     def _file(self, tuningjob: Object, name: str) -> bytes:
         """Of the answer's ConfigMap, or, if it was too large for that, of the results service."""
-        contents = self._access.configmap((tuningjob["status"]).get("results") or f"{self.name}-results") or {}
+        contents = self._published(tuningjob)
         if name in contents:
             return contents[name]
         if f"{name}.gz" in contents:
@@ -280,14 +293,25 @@ class Run:
             self._service.fetch(*_version(tuningjob), Path(folder), [name])
             return (Path(folder) / name).read_bytes()
 
-    def _table(self, tuningjob: Object) -> bytes:
-        return self._file(tuningjob, CV_RESULTS_CSV_FILE)
+    def _answer(self, tuningjob: Object) -> "PublishedAnswer":
+        from tuningjob.cluster.answer import PublishedAnswer  # noqa: PLC0415
+
+        told = self._published(tuningjob).get(SIDECAR_FILE)
+        sidecar = None if told is None else Sidecar.loads(told)
+        if sidecar is not None:
+            check_kernels(sidecar.kernels)
+        table = self._file(tuningjob, CV_RESULTS_CSV_FILE)
+        return PublishedAnswer(table, sidecar, fetch=lambda: self._model(tuningjob))
 
     def _model(self, tuningjob: Object) -> Estimator:
         from tuningjob.artifacts.downloads import load_model  # noqa: PLC0415
 
+        key, number = _version(tuningjob)
         with tempfile.TemporaryDirectory() as folder:
-            self._service.fetch(*_version(tuningjob), Path(folder), [MODEL_FILE, SIDECAR_FILE])
+            self._service.fetch(key, number, Path(folder), [MODEL_FILE, SIDECAR_FILE])
+            say(
+                f"The model, version {number} of {key}, is loaded: that runs what its file says, as whoever made it wrote it."
+            )
             return load_model(Path(folder) / MODEL_FILE)
 
 

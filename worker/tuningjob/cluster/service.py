@@ -140,7 +140,10 @@ class Service:
         return kind(url, token, namespace=namespace, ca_file=ca_file, patience_seconds=patience_seconds, say=say)
 
     def token(self, *, is_refused: bool = False) -> str:
-        """By what the person is known there; if the one before ``is_refused``, another one, if there is. Raises ClusterRefused."""
+        """By what the person is known there; another one, if there is, when the one before ``is_refused``.
+
+        Raises ClusterRefused.
+        """
         if self._token:
             return self._token
         if self._account:

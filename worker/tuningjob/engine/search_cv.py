@@ -5,6 +5,7 @@ where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_s
 """
 
 import contextlib
+import copy
 import itertools
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -115,12 +116,16 @@ class _SharedWork:
         return report_of_search(self)
 
     def _html_repr(self) -> str:
-        """The HTML for a notebook: scikit-learn's diagram, and below it the report if the search was fitted."""
-        diagram: str = super()._html_repr()  # type: ignore[misc]
+        """The HTML for a notebook: scikit-learn's diagram, and below it the report if the search was fitted.
+
+        It looks at every attribute: a model that pods have written is not loaded for that, as nobody has asked for it.
+        """
+        shown = copy.copy(self) if FETCH_BEST in vars(self) and "best_estimator_" not in vars(self) else self
+        diagram: str = super(_SharedWork, shown)._html_repr()  # type: ignore[misc]
         if not hasattr(self, "cv_results_"):
             return diagram
         try:
-            return f"{diagram}{self.report()._repr_html_()}"
+            return f"{diagram}{shown.report()._repr_html_()}"
         except Exception:  # noqa: BLE001  a diagram is better than a traceback in its place
             return diagram
 

@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
 
 from tuningjob import __version__
 from tuningjob.aliases import Anything, Estimator, ParamValue
-from tuningjob.artifacts.downloads import Sidecar
+from tuningjob.artifacts.downloads import FIT_ATTRIBUTES, Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
@@ -29,6 +29,7 @@ from tuningjob.manifest import wellknown
 from tuningjob.manifest.spelling import spelled
 from tuningjob.protocol import records
 from tuningjob.protocol.records import CellResult
+from tuningjob.search.kernels import kernels_in_use
 from tuningjob.search.problem import SearchProblem, library_versions
 from tuningjob.search.reasons import Reason, abridged, exception_in, reason_of
 from tuningjob.search.scoring import scorers
@@ -351,6 +352,8 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
         compression=compression,
         versions=problem.versions | needed_to_load(search, compression),
         files=tuple(artifact_at(folder / name) for name in writers),
+        attributes=told_attributes(search),
+        kernels=kernels_in_use(),
     )
     _atomically(folder / wellknown.SIDECAR_FILE, lambda path: path.write_text(sidecar.dumps(), encoding="utf-8"))
 
@@ -358,6 +361,15 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
 def dump_model(value: ParamValue, path: Path, compression: str) -> None:
     """``joblib.dump`` with one of the compressions of ``spec.artifacts``."""
     joblib.dump(value, path, compress=_COMPRESS[compression])
+
+
+def told_attributes(search: SearchCV) -> dict[str, Any]:
+    """Those of FIT_ATTRIBUTES that a fitted search has: numbers and lists of them."""
+    found = {name: getattr(search, name) for name in FIT_ATTRIBUTES if hasattr(search, name)}
+    return {
+        name: [_item(each) for each in value] if isinstance(value, list) else _item(value)
+        for name, value in found.items()
+    }
 
 
 _KNOWN: Final = frozenset({"builtins", "sklearn"})
