@@ -59,6 +59,10 @@ bench-fixed-costs: venv ## measure what a search costs beside its fits, write be
 bench-start: venv ## measure from kubectl apply to the first fit against a bare Job, on the cluster of `make cluster-up`
 	$(PY) -m benchmarks.start --date $$(date +%F)
 
+.PHONY: bench-start-from-python
+bench-start-from-python: venv ## measure from a submit in Python to the first fit against kubectl apply, on the cluster of `make cluster-up`
+	$(PY) -m benchmarks.start_from_python --date $$(date +%F)
+
 .PHONY: bench-operator
 bench-operator: venv cluster-deps ## measure the operator with 1,000 TuningJobs on fake nodes, write benchmarks/results/operator.md (6 minutes)
 	python3 -m venv --clear build/operator-venv

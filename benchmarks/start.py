@@ -40,7 +40,7 @@ def _document(name: str) -> dict[str, Any]:
     return document
 
 
-def _first_fit(cluster: Cluster, namespace: str, job: str, since: float) -> float:
+def first_fit(cluster: Cluster, namespace: str, job: str, since: float) -> float:
     """Seconds from ``since`` until the pod of a Job says that it begins."""
 
     def told() -> str | None:
@@ -57,7 +57,7 @@ def _by_tuningjob(cluster: Cluster, namespace: str) -> float:
     name = f"tj-{uuid.uuid4().hex[:6]}"
     began = time.time()
     cluster.apply(_document(name), namespace=namespace)
-    seconds = _first_fit(cluster, namespace, name, began)
+    seconds = first_fit(cluster, namespace, name, began)
     cluster.kubectl("delete", "tj", name, namespace=namespace)
     return seconds
 
@@ -65,7 +65,7 @@ def _by_tuningjob(cluster: Cluster, namespace: str) -> float:
 def _by_job(cluster: Cluster, namespace: str) -> float:
     name = f"bare-{uuid.uuid4().hex[:6]}"
     cluster.apply(_document(name), namespace=namespace)
-    _first_fit(cluster, namespace, name, time.time())
+    first_fit(cluster, namespace, name, time.time())
     made = cluster.get("job", name, namespace=namespace)
     assert made is not None
     cluster.kubectl("patch", "tj", name, "--type=merge", "-p", '{"spec":{"suspend":true}}', namespace=namespace)
@@ -87,7 +87,7 @@ def _by_job(cluster: Cluster, namespace: str) -> float:
     }
     began = time.time()
     cluster.kubectl("create", "-f", "-", namespace=namespace, stdin=json.dumps(body))
-    seconds = _first_fit(cluster, namespace, copied, began)
+    seconds = first_fit(cluster, namespace, copied, began)
     cluster.kubectl("delete", f"job/{copied}", f"tj/{name}", namespace=namespace)
     return seconds
 

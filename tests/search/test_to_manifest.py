@@ -1,5 +1,6 @@
 """A search written in Python, as a manifest: read back it is the same search, and what cannot be said is refused with its place."""
 
+import importlib
 import json
 import math
 from collections.abc import Iterator
@@ -113,6 +114,19 @@ def test_a_search_of_every_estimator_of_scikit_learn_is_read_back_as_it_was() ->
             assert_the_same(search, load(tuningjob.to_manifest(search, data=IRIS)).spec)
             looked_at += 1
     assert looked_at > 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["xgboost", "lightgbm"])
+def test_a_search_of_every_estimator_of_xgboost_and_lightgbm_is_read_back_as_it_was(package: str) -> None:
+    found = [each for each in vars(importlib.import_module(package)).values() if isinstance(each, type)]
+    estimators = [cls for cls in found if issubclass(cls, BaseEstimator)]
+    assert len(estimators) >= 4
+    for cls in estimators:
+        for estimator in (cls(), cls(n_estimators=7, learning_rate=0.5, monotone_constraints=[1, 0], subsample=0.9)):
+            grid = {name: [value] for name, value in estimator.get_params(deep=False).items()}
+            search = GridSearchCV(estimator, grid)
+            assert_the_same(search, load(tuningjob.to_manifest(search, data=IRIS)).spec)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
