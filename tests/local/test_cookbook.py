@@ -23,10 +23,12 @@ def test_an_example_gives_the_answer_that_is_told(name: str, tmp_path: Path, mon
     job = load_file(FOLDER / f"{name}.yaml")
 
     outcome = local.run(job, folder=FOLDER, output=tmp_path, stop=Stop())
-    found, nested = outcome.results, outcome.answer.nested
+    found, nested, baseline = outcome.results, outcome.answer.nested, outcome.answer.baseline
 
     told = PAGE.partition(f"[{name}.yaml]")[2].partition("\n## ")[0]
     manifest = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert f"```yaml\nspec:\n{manifest.partition('spec:')[2].strip()}" in told.replace("spec:\n  ", "spec:\n")
     assert f"Answer: `{json.dumps(found.best_params)} scores {found.best_score:.3f}`" in told
+    assert baseline is not None
+    assert f"`{baseline.told[0]}`" in told
     assert nested is None or nested.told[0] in told

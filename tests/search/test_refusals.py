@@ -375,6 +375,18 @@ def test_names_that_the_grid_has_wrong_are_told_with_those_that_are_given_once(
     ]
 
 
+def test_targets_of_numbers_beside_text_are_refused_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "age,sick,old\n" + "".join(f"{i},{'yes' if i % 2 else 'no'},{i % 3}\n" for i in range(20))
+    )
+    data = {"path": "t.csv", "target": ["sick", "old"]}
+    problem = problem_of({"max_depth": [1]}, data=data, folder=tmp_path)
+    assert str(problem).startswith(
+        "spec.data.target: must be labels of one kind: all of them numbers, or all of them text, but got ['sick', 'old']. "
+        "scikit-learn says: TypeError: '<' not supported between instances of 'int' and 'str'"
+    )
+
+
 def test_weights_and_groups_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
     rows = "".join(f"{i},{i % 2},{i % 5 if i > 2 else ''},{i or ''}\n" for i in range(20))
     (tmp_path / "t.csv").write_text(f"age,sick,patient,weight\n{rows}")

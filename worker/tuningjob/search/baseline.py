@@ -7,8 +7,7 @@ them ends the search: it is told, and what is not known is NaN.
 
 import math
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,11 +18,11 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from tuningjob.aliases import Estimator
 from tuningjob.engine import Evaluated
 from tuningjob.engine.evaluate import Evaluator
-from tuningjob.protocol.records import Baseline
-from tuningjob.search.cells import result_of, work_of
+from tuningjob.protocol.records import Baseline, CellResult
+from tuningjob.search.cells import result_of, with_warnings, work_of
 from tuningjob.search.fit_params import SAMPLE_WEIGHT
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.reasons import abridged, error_text
+from tuningjob.search.reasons import abridged, error_text, reason_of
 from tuningjob.search.results import Results
 
 THE_DEFAULTS: Final = "the defaults"
@@ -45,9 +44,11 @@ def measured(problem: SearchProblem, results: Results) -> Baseline | None:
     best = [float(table[f"split{split}_test_{metric}"][results.best_index]) for split in splits]
     share = float(np.mean([len(test) / max(1, len(train)) for train, test in problem.splits]))
     found = gain(best, defaults.scores, share)
-    dummy, trouble = _dummy(problem)
+    dummy, why = _dummy(problem)
     over = AS_WRITTEN if problem.defaults.refused else THE_DEFAULTS
-    sentences = [found.told(over, defaults.error), *([gain(best, dummy, share).told(A_DUMMY)] if dummy else [])]
+    sentences = [found.told(over, defaults.error)]
+    if dummy or why:
+        sentences.append(gain(best, dummy or [math.nan] * len(best), share).told(A_DUMMY, why))
     longest = _longest(results)
     if defaults.seconds > max(longest, _TOLD_SECONDS):
         took = f"{over} took {defaults.seconds:.1f} s for a split, longer than any candidate"
@@ -57,7 +58,7 @@ def measured(problem: SearchProblem, results: Results) -> Baseline | None:
         dummy=_mean(dummy),
         gain=found.mean,
         uncertainty=found.uncertainty,
-        told=tuple(f"{each[0].upper()}{each[1:]}." for each in [*sentences, *trouble]),
+        told=tuple(f"{each[0].upper()}{each[1:]}." for each in sentences),
     )
 
 
@@ -67,27 +68,29 @@ def _longest(results: Results) -> float:
     return float(np.max(table["mean_fit_time"] + table["mean_score_time"]))
 
 
-def _dummy(problem: SearchProblem) -> tuple[list[float], list[str]]:
-    """Its scores, and in words why there are none where there should be."""
+def _dummy(problem: SearchProblem) -> tuple[list[float], str]:
+    """Its scores, and why they are not known where they should be."""
     try:
-        return scores_of_dummy(problem), []
+        results = list(_results_of_dummy(problem))
     except Exception as error:  # noqa: BLE001  a user's data and scorers may do anything
-        why = abridged(error_text(error), _LONGEST_ERROR)
-        return [], [f"what tuning gained over {A_DUMMY} is not known, because scoring it failed: {why}"]
+        return [], error_text(error)
+    errors = (reason_of(result.error) for result in results if result.error is not None)
+    # the deciding metric comes first
+    return [next(iter(result.test_scores.values())) for result in results], next(errors, "")
 
 
 def _mean(scores: Sequence[float]) -> float:
     return math.fsum(scores) / len(scores) if scores and all(map(math.isfinite, scores)) else math.nan
 
 
-def scores_of_dummy(problem: SearchProblem) -> list[float]:
-    """By the metric that decides, of each split, as scikit-learn's ``cross_validate`` of a dummy has them; []: there is none.
+def _results_of_dummy(problem: SearchProblem) -> Iterator[CellResult]:
+    """Of each split, as scikit-learn's ``cross_validate`` of a dummy has them; nothing where there is none.
 
     Raises TimeoutError where scoring takes so long that the search would be kept waiting.
     """
     dummy = None if problem.data.y is None else dummy_of(problem.estimator)
     if dummy is None:
-        return []
+        return
     weights = problem.data.sample_weight
     work = replace(
         work_of(problem.whole),
@@ -98,19 +101,13 @@ def scores_of_dummy(problem: SearchProblem) -> list[float]:
         return_train_score=False,
     )
     evaluator, metrics = Evaluator(work), problem.spec.metrics
-    scores: list[float] = []
     began = time.monotonic()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for split in range(len(work.splits)):
-            if time.monotonic() - began > _MOST_SECONDS:
-                raise TimeoutError(
-                    f"it took more than {_MOST_SECONDS:.0f} s for {split:,} of {len(work.splits):,} splits"
-                )
-            steps = evaluator.evaluate(split, [0], plain=True)
-            results = [result_of(step, metrics) for step in steps if isinstance(step, Evaluated)]
-            scores += [next(iter(each.test_scores.values())) for each in results]  # the deciding one comes first
-    return scores
+    for split in range(len(work.splits)):
+        if time.monotonic() - began > _MOST_SECONDS:
+            raise TimeoutError(f"it took more than {_MOST_SECONDS:.0f} s for {split:,} of {len(work.splits):,} splits")
+        for step in with_warnings(evaluator.evaluate(split, [0], plain=True)):
+            if isinstance(step, Evaluated):
+                yield result_of(step, metrics)
 
 
 def dummy_of(estimator: Estimator) -> Estimator | None:

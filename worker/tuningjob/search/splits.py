@@ -44,8 +44,13 @@ def divide(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Division
     """The splits of a search, made once. Raises ManifestRefused, also if they make it larger than it may be."""
     _check_target(spec, estimator, data)
     groups = _checked_groups(spec.cross_validation, data)
-    cv = given_cv(spec.cross_validation, estimator, data)
-    splitter = check_cv(cv, data.y, classifier=is_classifier(estimator))
+    try:
+        cv = given_cv(spec.cross_validation, estimator, data)
+        splitter = check_cv(cv, data.y, classifier=is_classifier(estimator))
+    except TypeError as error:  # several columns, of which some are text
+        advice = f"scikit-learn says: {error_text(error)}."
+        must_be = "labels of one kind: all of them numbers, or all of them text"
+        raise refused(Reason.DATA_LOAD, "spec.data.target", must_be, spec.data.target, advice) from error
     asking = _Asking(spec, estimator, data, splitter, groups)
     asking.check_groups()
     count = asking.count()
