@@ -237,3 +237,42 @@ def test_mlflow_s_own_server_has_the_parent_the_best_as_children_the_files_and_t
         assert away.returncode == 4, away.stderr
         assert away.stderr.startswith("http://127.0.0.1:9: MLflow did not take it: ")
         assert "Traceback" not in away.stderr
+
+
+@pytest.mark.skipif(MLFLOW not in os.environ, reason=f"{MLFLOW} names no Python that has mlflow")
+def test_a_manifest_s_exports_are_done_as_its_search_ends_and_a_server_that_is_away_is_a_warning(
+    tmp_path: Path,
+) -> None:
+    python = os.environ[MLFLOW]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "worker"), "NO_PROXY": "127.0.0.1"}
+
+    def run(name: str, uri: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        place = tmp_path / name
+        place.mkdir()
+        mlflow = {"uri": uri, "experiment": "exported", "children": 2, "model": False}
+        spec = {**SMALL["spec"], "exports": {"mlflow": mlflow}}  # type: ignore[dict-item]
+        command = [python, "-m", "tuningjob.cli", "run", str(written({**SMALL, "spec": spec}, place))]
+        return subprocess.run(
+            command, cwd=place, capture_output=True, text=True, env={**environment, **more}, timeout=300, check=False
+        )
+
+    with tracking_server(python, tmp_path) as url:
+        done = run("there", url)
+        assert done.returncode == 0, done.stderr
+        assert "NotExported" not in done.stderr
+
+        def ask(path: str, **body: Any) -> dict[str, Any]:
+            return dict(
+                httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=60)
+                .raise_for_status()
+                .json()
+            )
+
+        (experiment,) = ask("experiments/search", max_results=10, filter="name = 'exported'")["experiments"]
+        runs = ask("runs/search", experiment_ids=[experiment["experiment_id"]], max_results=100)["runs"]
+        assert len(runs) == 3
+    away = run("away", "http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert away.returncode == 0, away.stderr
+    assert "NotExported: spec.exports.mlflow: http://127.0.0.1:9: MLflow did not take it: " in " ".join(
+        away.stderr.split()
+    )

@@ -1,5 +1,6 @@
 """What a finished search is handed to besides its own files, by ``spec.exports``: it is complete whatever comes of that."""
 
+import os
 from pathlib import Path
 
 from tuningjob.errors import TuningJobError
@@ -13,6 +14,8 @@ def hand_out(spec: TuningJobSpec, name: str, folder: Path) -> list[str]:
     mlflow = None if spec.exports is None else spec.exports.mlflow
     if mlflow is None:
         return []
+    # MLflow's own 7 take four minutes, in which a pod holds what it was given
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     try:
         from tuningjob.exports.to_mlflow import log_search  # noqa: PLC0415  nobody else waits for mlflow
         from tuningjob.reread import table_again  # noqa: PLC0415

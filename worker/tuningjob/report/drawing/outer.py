@@ -40,12 +40,13 @@ def outer_of(table: ResultTable) -> Figure | None:
         y = _TOP + 14 + i * _HEIGHT
         parts.append(text(_LEFT - 8, y + 4, f"fold {i}", anchor="end"))
         parts.append(dot(x(value), y, "dot on-front", f"outer fold {i}: {score(value)}", 4))
-    for value, told, class_ in ((outer.mean, "mean", "axis"), (best, "the answer", "limit")):
+    # one above the other, because they may be close
+    for value, told, class_, y in ((outer.mean, "mean", "axis", 26.0), (best, "the answer", "limit", 12.0)):
         if math.isfinite(value):
-            parts.append(element("line", x1=x(value), x2=x(value), y1=_TOP - 4, y2=bottom, class_=class_))
-            side, place = ("end", -4) if value <= (outer.mean + best) / 2 and value != best else ("start", 4)
-            at = min(max(x(value) + place, _LEFT), right)
-            parts.append(text(at, _TOP - 10, told, class_="t halo", anchor="end" if at > right - 60 else side))
+            anchor = "end" if x(value) > right - 70 else "start"
+            at = x(value) + (-4 if anchor == "end" else 4)
+            parts.append(element("line", x1=x(value), x2=x(value), y1=y - 8, y2=bottom, class_=class_))
+            parts.append(text(at, y, told, class_="t halo", anchor=anchor))
     more = "" if len(shown) == len(outer.scores) else f" The first {len(shown)} of {len(outer.scores)} are drawn."
     told = (
         "What was chosen in each outer fold, scored on rows that it had not seen. Their mean is what to expect; the answer's own "

@@ -44,8 +44,7 @@ def parallel(table: ResultTable) -> Figure | None:
     frame = _frame(table, axes, chosen)
     parts = [*_lines(table, frame, chosen), *_axes(frame), *_scores(table, frame)]
     some = "" if chosen.size == order.size else f" {chosen.size:,} of {order.size:,} are drawn: the best and a sample."
-    told = f"A line is a candidate; the answer is the thick one, and stronger lines score higher.{some} Drag along an axis to "
-    told += "choose lines; a click on it chooses all again. The table of candidates follows."
+    told = f"A line is a candidate; the answer is the thick one, and stronger lines score higher.{some}"
     rows = tuple(
         (str(row), params_in_words(table, row), score(float(table.means[row]), table.error))
         for row in order[:_MOST_ROWS].tolist()
@@ -57,6 +56,7 @@ def parallel(table: ResultTable) -> Figure | None:
         (("", drawn(_BOTTOM + 26, "Every candidate through its parameters", parts, width=frame.width)),),
         FigureTable(("candidate", "parameters", "mean"), rows),
         wide=True,
+        by_hand="Drag along an axis to choose lines; a click on it chooses all again. The table of candidates follows.",
     )
 
 

@@ -24,7 +24,10 @@ class FigureTable:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure. ``told``: what it shows. ``variants``: of a heatmap, the pictures to choose from; the first is shown."""
+    """A figure. ``told``: what it shows. ``variants``: of a heatmap, the pictures to choose from; the first is shown.
+
+    ``by_hand``: what a reader can do with it where the report's script runs.
+    """
 
     key: str
     title: str
@@ -32,6 +35,7 @@ class Figure:
     variants: tuple[tuple[str, Markup], ...]
     grid: FigureTable
     wide: bool = False
+    by_hand: str = ""
 
 
 def element(tag: str, *inside: object, **attributes: object) -> Markup:
