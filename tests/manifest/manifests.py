@@ -769,12 +769,15 @@ _specs: st.SearchStrategy[Body] = st.builds(
 
 @st.composite
 def _with_columns(draw: st.DrawFn, spec: Body) -> Body:
-    """Of a file, at times with columns that divide it."""
-    return (
-        {**spec, "crossValidation": draw(_grouped)}
-        if not {"path", "url", "query"}.isdisjoint(spec["data"]) and draw(st.booleans())
-        else spec
-    )
+    """Of a file, or of what was sent, at times with columns that divide it."""
+    data = spec["data"]
+    if {"path", "url", "query", "uploaded"}.isdisjoint(data) or not draw(st.booleans()):
+        return spec
+    division = draw(_grouped)
+    if "uploaded" in data:
+        columns = dict.fromkeys({"groups", "predefined"} & division.keys(), "0" * 64)
+        data = {"uploaded": {**data["uploaded"], **columns}}
+    return {**spec, "crossValidation": division, "data": data}
 
 
 def _agreeing(spec: Body) -> Body:
@@ -784,6 +787,9 @@ def _agreeing(spec: Body) -> Body:
     division = spec.get("crossValidation", {})
     if "nested" in search and ("predefined" in division or ("groups" in division and "repeats" in search["nested"])):
         out = {"crossValidation"}
+        if sent := spec["data"].get("uploaded"):
+            kept = {name: value for name, value in sent.items() if name != "predefined"}
+            spec = {**spec, "data": {"uploaded": kept}}
     return {name: value for name, value in spec.items() if name not in out}
 
 

@@ -38,6 +38,7 @@ from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable
 from tuningjob.local import run as run_here
 from tuningjob.manifest import load
 from tuningjob.manifest.canonical import read_yaml, to_yaml
+from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.search.problem import prepare
 from tuningjob.search.stop import Stop
 from tuningjob.sent.files import SentFile
@@ -401,7 +402,7 @@ def test_each_connection_through_the_api_server_goes_to_a_pod_that_is_ready_then
         server.call("DELETE", "/api/v1/namespaces/default/services/tuningjob-results")
 
 
-def test_data_that_pods_read_are_named_in_the_place_of_x(cluster: Cluster) -> None:
+def test_data_that_pods_read_are_named_in_the_place_of_x(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     run = cluster.submit(SEARCH, data=IRIS)
     assert cluster.submit(SEARCH, IRIS).name == run.name
     by_groups = SEARCH.__class__(**{**SEARCH.get_params(deep=False), "cv": GroupKFold(3)})
@@ -424,6 +425,11 @@ def test_data_that_pods_read_are_named_in_the_place_of_x(cluster: Cluster) -> No
         with pytest.raises(ManifestRefused) as refused:
             cluster.submit(SEARCH, X, y, **params)
         assert said is None or said in str(refused.value)
+    # nothing is sent, but if the service can be asked what pods have, that is told
+    other = WorkerEnvironment(python="3.11.2", packages={"scikit-learn": "1.8.0"})
+    monkeypatch.setattr("tuningjob.cluster.service.Service.environment", lambda _: other)
+    with pytest.raises(ManifestRefused, match=r"scikit-learn: must be 1\.8, as pods have it"):
+        cluster.submit(DRAWN, data=IRIS, name="another")
 
 
 REFUSED: dict[str, tuple[Callable[[ApiServer, Path], object], type[Exception], str]] = {

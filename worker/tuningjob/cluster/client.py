@@ -17,13 +17,14 @@ from tuningjob.cluster.run import Run
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import RELEASE, Service
 from tuningjob.elsewhere import ELSEWHERE
-from tuningjob.errors import ClusterRefused, ManifestRefused, Problem
+from tuningjob.errors import ClusterRefused, ManifestRefused, Problem, TuningJobError
 from tuningjob.manifest import dump_spec, load
 from tuningjob.manifest.canonical import canonical, read_file
 from tuningjob.manifest.data import Data
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.live import frozen_changes
 from tuningjob.manifest.wellknown import MAX_NAME_LENGTH
+from tuningjob.protocol.environment import WorkerEnvironment
 
 _DIGEST_LETTERS = 8
 _NAME = "search"
@@ -198,11 +199,20 @@ class Cluster:
             if not is_named:
                 document["metadata"] = {"name": _name_of(document)}
             wanted = load(document)
-            if parcel.files and self._access.get(wanted.metadata.name) is None:
+            if self._access.get(wanted.metadata.name) is None:
                 if wanted.spec.image is None:
-                    check_environment(self._service.environment(), named_packages(document["spec"]))
+                    check_environment(self._environment(is_needed=bool(parcel.files)), named_packages(document["spec"]))
                 self._service.send(parcel.files, say)
             return self._begun(document, like=like)
+
+    def _environment(self, *, is_needed: bool) -> WorkerEnvironment:
+        """What pods have; nothing is known if the service cannot be asked, and nothing has to be sent to it."""
+        try:
+            return self._service.environment()
+        except TuningJobError:
+            if is_needed:
+                raise
+            return WorkerEnvironment()
 
     def _begun(self, document: dict[str, Any], *, like: Anything = None) -> Run:
         name = load(document).metadata.name
