@@ -33,7 +33,7 @@ from tuningjob.artifacts.downloads import FIT_ATTRIBUTES
 from tuningjob.cli.command import main
 from tuningjob.cluster.access import Access, Login
 from tuningjob.cluster.display import progress_display
-from tuningjob.cluster.run import RunProgress
+from tuningjob.cluster.run import Run, RunProgress
 from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable, ManifestRefused, SearchFailed
 from tuningjob.local import run as run_here
 from tuningjob.manifest import load
@@ -317,6 +317,14 @@ def test_who_a_plug_in_says_one_is_may_end_and_is_asked_for_again(server: ApiSer
     with Cluster(kubeconfig=plugged_in(server, tmp_path, "ended,-1", f"{server.token_of('admin')},3600")) as cluster:
         run = cluster.submit(SEARCH, data=IRIS)
         assert run.progress().phase == "Pending"
+        # nobody has said that it ends, and then the API server does not know it any more
+        known = f"{server.token_of('admin')},3600"
+        for answers, error, told in (
+            (("nobodys,3600", known), TimeoutError, "but is not: Pending"),
+            (("nobodys,3600",), ClusterRefused, "must know who you are, but does not"),
+        ):
+            with Cluster(kubeconfig=plugged_in(server, tmp_path, *answers)) as it, pytest.raises(error, match=told):
+                Run(it._access, run.name, service=it._service).wait(timeout=1.5)
         run.delete()
     with pytest.raises(
         ClusterRefused, match=r"a kubeconfig whose plug-in says who you are, .*you have to log in first"

@@ -43,6 +43,10 @@ class Login:
     ca_file: Path | None = None
 
 
+class UnknownPerson(ClusterRefused):
+    """The API server does not know who asks."""
+
+
 class Access:
     """One API server, and a namespace of it. Every method may raise ClusterRefused and ClusterUnavailable."""
 
@@ -168,6 +172,11 @@ class Access:
             self._log_in()
         written = self._client.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return written.removeprefix(_BEARER) if written else None
+
+    def is_renewed(self) -> bool:
+        """Whether there is another token now than the one that was refused: a plug-in is asked again, a file read again."""
+        before = self.bearer()
+        return self.bearer(is_refused=True) != before
 
     def token_of(self, service_account: str, *, audience: str) -> str:
         """A token of a service account of the namespace, for an hour and this audience alone."""
@@ -300,7 +309,7 @@ class Access:
     def _refusal(self, error: Anything) -> ClusterRefused | ClusterUnavailable:
         status, said = int(error.status or 0), _said(error)
         if status == HTTPStatus.UNAUTHORIZED:
-            return ClusterRefused(
+            return UnknownPerson(
                 f"{self.host}: must know who you are, but does not: your token is of another cluster, or too old. Log in again."
             )
         if status == HTTPStatus.NOT_FOUND and not _details(error):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tuningjob.aliases import Anything, Estimator
 from tuningjob.artifacts.downloads import Sidecar
-from tuningjob.cluster.access import Access, Object
+from tuningjob.cluster.access import Access, Object, UnknownPerson
 from tuningjob.cluster.environment import check_kernels
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import Service
@@ -258,8 +258,10 @@ class Run:
                     if changed is None:
                         break
                     yield changed
-            except ClusterUnavailable:
-                if end is not None and time.monotonic() >= end:
+            except (ClusterUnavailable, UnknownPerson) as error:
+                is_over = end is not None and time.monotonic() >= end
+                # a token may end while one waits
+                if is_over or (isinstance(error, UnknownPerson) and not self._access.is_renewed()):
                     raise
                 time.sleep(_PAUSES[min(attempts, len(_PAUSES) - 1)])
                 attempts += 1
