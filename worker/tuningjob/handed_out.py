@@ -1,4 +1,4 @@
-"""What a finished search is handed to besides its own files, by ``spec.exports``: it is complete whatever comes of that."""
+"""The export of a finished search by ``spec.exports``, besides its own files: a failed export does not fail the search."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from tuningjob.search.reasons import Reason, error_text
 
 
 def hand_out(spec: TuningJobSpec, name: str, folder: Path) -> list[str]:
-    """Export the files in ``folder`` to where the manifest says; what went wrong, each as a warning with its reason."""
+    """Export the files in ``folder`` to where the manifest says; the failures, each as a warning with its reason."""
     mlflow = None if spec.exports is None else spec.exports.mlflow
     if mlflow is None:
         return []

@@ -277,7 +277,7 @@ class KubernetesPeople(People):
     async def _remembered(
         self, token: str, what: tuple[str, str], peer: str, judge: Callable[[_Somebody], Awaitable[_Verdict]]
     ) -> _Verdict:
-        """The verdict on whom ``token`` belongs to: the one of a moment ago, or what ``judge`` finds."""
+        """The verdict on the owner of ``token``: the one of a moment ago, or a new one by ``judge``."""
         if len(token) > _MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise PersonRefused(401, "The token must be a Kubernetes bearer token, but got something else.")
         digest = hashlib.sha256(token.encode()).digest()

@@ -220,7 +220,7 @@ def _add_search(router: APIRouter, watching: Watching, feed: Feed) -> None:
                 view = watching.view(name, story)
                 return search_part(_frame(caller), view), view.is_over
 
-            # people who are told the same share what is made of it
+            # people who are told the same share one part
             return await feed.part(f"{caller.namespace}/{search}/{hash(story)}", make)
 
         return await feed.stream(caller.namespace, look)

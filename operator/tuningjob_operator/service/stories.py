@@ -1,6 +1,6 @@
-"""What the API server tells a person of a TuningJob, read with that person's own token: the service has no right to read any.
+"""Conditions and Events of a TuningJob, read with the token of the person who looks: the service has no right to read any.
 
-A page never waits long for it: what was read last is shown until something newer has come.
+A page never waits long for them: it shows the last ones until newer ones have come.
 """
 
 import asyncio

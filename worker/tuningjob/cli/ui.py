@@ -39,7 +39,7 @@ def ui(folder: str | None, where: Where, *, port: int, is_quiet: bool, is_everyw
 
 @contextmanager
 def _site(folder: str | None, where: Where, *, is_everywhere: bool) -> Iterator["Site"]:
-    """What is meant: the service's pages at its URL, or where the kubeconfig leads to; else a folder's journal."""
+    """The site that is meant: the service's pages at its URL or through the kubeconfig's API server, or a folder's journal."""
     if folder is not None or (where.url is None and (where.journal or not (where.namespace or is_everywhere))):
         from tuningjob.journal.sql import open_sqlite
         from tuningjob.live_figures import figures_while_it_runs

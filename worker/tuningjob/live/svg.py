@@ -27,7 +27,7 @@ class LiveFigure:
 
 
 def picture(height: float, told: str, inside: Markup) -> Markup:
-    """The whole picture; ``told`` says what it shows to who does not see it."""
+    """The whole picture; ``told`` says what it shows to a reader who does not see it."""
     return _PICTURE.format(WIDTH, height, told, told, inside)
 
 

@@ -1,4 +1,4 @@
-"""``spec.exports``: what a finished search is handed to besides its own files."""
+"""``spec.exports``: the tools that a finished search is handed to, besides its own files."""
 
 from typing import Annotated
 
@@ -29,6 +29,6 @@ class MlflowExport(Model):
 
 
 class Exports(Model):
-    """Where a finished search is handed to. What does not take it is warned of, and the search is complete all the same."""
+    """The tools that a finished search is handed to. If one does not take it, that is a warning: the search is complete."""
 
     mlflow: MlflowExport | None = Field(default=None, description="A tracking server. Needs mlflow in the image.")

@@ -1,4 +1,4 @@
-"""The figure of a nested search: what the choice of each outer fold scored on rows that it had not seen."""
+"""The figure of a nested search: the score of each outer fold's choice on rows that it had not seen."""
 
 import math
 from typing import Final
@@ -26,7 +26,7 @@ _HEIGHT: Final = 20.0
 def outer_of(table: ResultTable) -> Figure | None:
     """Each outer fold's score, their mean, and the score of the answer, which was chosen by the splits it is measured on.
 
-    None if what was chosen failed in a fold.
+    None if the choice of a fold failed.
     """
     outer = table.origin.outer
     if outer is None or not math.isfinite(outer.mean):
@@ -49,7 +49,7 @@ def outer_of(table: ResultTable) -> Figure | None:
             parts.append(text(at, y, told, class_="t halo", anchor=anchor))
     more = "" if len(shown) == len(outer.scores) else f" The first {len(shown)} of {len(outer.scores)} are drawn."
     told = (
-        "What was chosen in each outer fold, scored on rows that it had not seen. Their mean is what to expect; the answer's own "
+        "The choice of each outer fold, scored on rows that it had not seen. Their mean is what to expect; the answer's own "
         f"score is of the splits that it was chosen by.{more}"
     )
     rows = (*((f"{i}", score(value)) for i, value in enumerate(outer.scores)), ("mean", score(outer.mean)))
