@@ -14,6 +14,7 @@ import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ def server() -> Iterator[ApiServer]:
 @pytest.fixture(scope="module")
 def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     with running(server, tmp_path_factory.mktemp("operator"), "operator") as process:
-        wait_for(process.is_healthy, seconds=60)
+        wait_for(process.is_healthy, seconds=SLOW_SECONDS)
         yield process
 
 
@@ -75,8 +76,16 @@ def ask(server: ApiServer, method: str, path: str, text: bytes | None = None) ->
 
 
 def post(server: ApiServer, text: bytes) -> int:
-    """POST of what no honest client would write; returns the status."""
-    return ask(server, "POST", TUNINGJOBS.format(EVIL), text)[0]
+    """POST of an object that no honest client would write; returns the status.
+
+    An API server that other tests slow down needs more for a megabyte than the 34 s that it gives itself. It then answers 504, and
+    may have created the object all the same, so the same request is sent again.
+    """
+    for _ in range(5):
+        status = ask(server, "POST", TUNINGJOBS.format(EVIL), text)[0]
+        if status != http.client.GATEWAY_TIMEOUT:
+            break
+    return http.client.CREATED if status == http.client.CONFLICT else status
 
 
 def delete(server: ApiServer, name: str) -> None:
@@ -111,10 +120,13 @@ def first_status_seconds(server: ApiServer) -> float:
     return wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=SLOW_SECONDS)
 
 
+def busy() -> float:
+    """How many times slower this machine may be than an idle one, because it runs other tests, too."""
+    return 1 + os.getloadavg()[0] / (os.cpu_count() or 1)
+
+
 def assert_unharmed(server: ApiServer, operator: OperatorProcess) -> None:
-    # a machine that runs other tests, too, is as many times slower as it has more to do than it can
-    busy = 1 + os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert first_status_seconds(server) < PROMPT_SECONDS * busy
+    assert first_status_seconds(server) < PROMPT_SECONDS * busy()
     assert operator.exit_code is None
     assert operator.peak_bytes < PEAK_BYTES
 
@@ -145,9 +157,10 @@ def test_an_object_that_ended_the_operator_is_refused_and_nobody_else_is_concern
     created = post(server, hostile(name, value))
     assert_unharmed(server, operator)
     if created == 201:
-        wait_for(lambda: status_of(server, EVIL, name).get("phase") in {"Failed", "Pending"}, seconds=30)
+        wait_for(lambda: status_of(server, EVIL, name).get("phase") in {"Failed", "Pending"}, seconds=SLOW_SECONDS)
         ended = [each for each in status_of(server, EVIL, name)["conditions"] if each["type"] == "Failed"]
         assert [each["reason"] for each in ended] in ([], ["ManifestRefused"])
+        delete(server, name)  # the API server is slow with every one that it keeps
 
 
 def test_an_honest_search_may_have_a_large_spec(server: ApiServer, operator: OperatorProcess) -> None:
@@ -155,36 +168,39 @@ def test_an_honest_search_may_have_a_large_spec(server: ApiServer, operator: Ope
     parameters = {"criterion": [f"{number:06}" for number in range(12_000)], "max_depth": [1, 2]}
     body = named(name, GOOD, search={"grid": {"parameters": parameters}}, limits={"maxFits": 100_000})
     server.create_object(TUNINGJOBS.format(GOOD), body)
-    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=30)
-    wait_for(lambda: job_of(server, GOOD, name) == 200, seconds=30)
+    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Pending", seconds=SLOW_SECONDS)
+    wait_for(lambda: job_of(server, GOOD, name) == 200, seconds=SLOW_SECONDS)
     assert_unharmed(server, operator)
 
     path = f"{TUNINGJOBS.format(GOOD)}/{name}"
     whole = server.call("GET", path)
     server.call("PUT", path, {**whole, "spec": {**whole["spec"], "cancel": True}})
-    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Failed", seconds=30)
+    wait_for(lambda: status_of(server, GOOD, name).get("phase") == "Failed", seconds=SLOW_SECONDS)
 
 
 def test_an_object_that_has_no_room_for_its_status_harms_nobody(server: ApiServer, operator: OperatorProcess) -> None:
-    for room in (0, 300, 2_000, 4_000):
-        text = hostile(f"full-{next(NUMBERS)}", b'"HERE"')
+    names = [f"full-{next(NUMBERS)}" for _ in range(4)]
+    for name, room in zip(names, (0, 300, 2_000, 4_000), strict=True):
+        text = hostile(name, b'"HERE"')
         # etcd counts what the API server adds to metadata, too: managedFields have some 1 KB
         post(server, text.replace(b"HERE", b"x" * (ETCD_BYTES - len(text) - 1_500 - room)))
     assert_unharmed(server, operator)
+    for name in names:
+        ask(server, "DELETE", f"{TUNINGJOBS.format(EVIL)}/{name}")  # some were too large for etcd
 
 
 def test_the_operator_ends_soon_when_it_is_told_to(server: ApiServer, tmp_path: Path) -> None:
     """A pod that takes its whole grace goes on deciding meanwhile, and keeps its successor waiting."""
     release = {"TUNINGJOB_RELEASE": "good/tj", "TUNINGJOB_POD_NAME": "tj-0"}
     with running(server, tmp_path, "operator", **release) as process:
-        wait_for(lambda: any(line["message"] == "started" for line in process.lines()), seconds=60)
-        wait_for(process.is_healthy, seconds=60)
+        wait_for(lambda: any(line["message"] == "started" for line in process.lines()), seconds=SLOW_SECONDS)
+        wait_for(process.is_healthy, seconds=SLOW_SECONDS)
         # kopf asks the API server for all of its resources first, and calls it an error if that is cut off
         server.create_object(TUNINGJOBS.format(GOOD), named(f"seen-{next(NUMBERS)}", GOOD))
-        wait_for(lambda: any("tuningjob" in line for line in process.lines()), seconds=60)
+        wait_for(lambda: any("tuningjob" in line for line in process.lines()), seconds=SLOW_SECONDS)
         began = time.monotonic()
         process.stop()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 8 * busy()
         # that it was cut off while it asked is no fault of what is decided
         asking = "kopf._core.reactor.observation"
         assert not [line for line in process.lines() if line["level"] == "error" and line.get("logger") != asking]
@@ -195,7 +211,7 @@ def test_a_standby_ends_when_it_is_told_to(server: ApiServer, tmp_path: Path) ->
     lease = {"metadata": {"name": "held"}, "spec": {"holderIdentity": "good/held/another", "renewTime": None}}
     ask(server, "POST", "/apis/coordination.k8s.io/v1/namespaces/good/leases", json.dumps(lease).encode())
     with running(server, tmp_path, "operator", TUNINGJOB_RELEASE="good/held", TUNINGJOB_POD_NAME="tj-0") as process:
-        wait_for(lambda: any(line["message"] == "standing by" for line in process.lines()), seconds=60)
+        wait_for(lambda: any(line["message"] == "standing by" for line in process.lines()), seconds=SLOW_SECONDS)
         assert process.is_healthy()
         os.kill(process.pid, signal.SIGTERM)
         wait_for(lambda: process.exit_code is not None, seconds=5)
@@ -203,14 +219,17 @@ def test_a_standby_ends_when_it_is_told_to(server: ApiServer, tmp_path: Path) ->
 
 
 def test_the_operator_comes_up_beside_all_of_them(server: ApiServer, operator: OperatorProcess) -> None:
-    for number in range(3):
-        post(server, hostile(f"again-{number}-{next(NUMBERS)}", wide(b'{"a":0}', 1_400_000)))
-        post(server, hostile(f"again-{number}-{next(NUMBERS)}", b"[" * 985 + b"1" + b"]" * 985))
+    names = []
+    for value in (wide(b'{"a":0}', 1_400_000), b"[" * 985 + b"1" + b"]" * 985) * 3:
+        names.append(f"again-{next(NUMBERS)}")
+        assert post(server, hostile(names[-1], value)) == 201
     operator.stop()
     operator.start()
-    wait_for(operator.is_healthy, seconds=60)
+    wait_for(operator.is_healthy, seconds=SLOW_SECONDS)
     first_status_seconds(server)  # with all that it finds when it starts
     assert_unharmed(server, operator)
+    for name in names:
+        delete(server, name)
 
 
 def test_a_refused_object_can_be_deleted(server: ApiServer, operator: OperatorProcess) -> None:
@@ -255,28 +274,32 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS.keys())
-def test_what_a_worker_once_said_neither_ends_the_operator_nor_stays_when_the_tuningjob_goes(
-    server: ApiServer, operator: OperatorProcess, words: dict[str, str]
+def test_what_workers_once_said_neither_ends_the_operator_nor_stays_when_the_tuningjobs_go(
+    server: ApiServer, operator: OperatorProcess
 ) -> None:
-    name, uid = opened(server)
-    poison(operator, uid, **words)
-    path = f"{TUNINGJOBS.format(EVIL)}/{name}"
+    uids = {}
+    for words in WORDS.values():
+        name, uid = opened(server)
+        uids[name] = uid
+        poison(operator, uid, **words)
 
-    def is_cancelled() -> bool:
+    def is_cancelled(name: str) -> bool:
         with contextlib.suppress(Refused):  # a conflict with the operator's own write
+            path = f"{TUNINGJOBS.format(EVIL)}/{name}"
             body = server.call("GET", path)
             if not body["spec"].get("cancel"):
                 server.call("PUT", path, {**body, "spec": {**body["spec"], "cancel": True}})
         return status_of(server, EVIL, name).get("phase") in {"Failed", "Complete"}
 
-    wait_for(is_cancelled, seconds=30)
+    for name, what in zip(uids, WORDS, strict=True):
+        wait_for(partial(is_cancelled, name), seconds=SLOW_SECONDS, what=what)
     operator.stop()
-    delete(server, name)
+    for name in uids:
+        delete(server, name)
     operator.start()
-    wait_for(operator.is_healthy, seconds=60)
+    wait_for(operator.is_healthy, seconds=SLOW_SECONDS)
     with contextlib.closing(SqlJournal(f"sqlite:///{operator.folder / 'tuning.db'}")) as journal:
-        wait_for(lambda: uid not in journal.places(), seconds=30)
+        wait_for(lambda: not set(uids.values()) & set(journal.places()), seconds=SLOW_SECONDS)
     first_status_seconds(server)  # with all that it finds when it starts
     assert_unharmed(server, operator)
 
@@ -305,7 +328,7 @@ def test_whatever_a_tenant_writes_an_honest_one_is_served(
     created = post(server, hostile(name, SHAPES[shape](scalar, size)))
     assert_unharmed(server, operator)
     if created == 201:
-        wait_for(lambda: "phase" in status_of(server, EVIL, name), seconds=30)
+        wait_for(lambda: "phase" in status_of(server, EVIL, name), seconds=SLOW_SECONDS)
         delete(server, name)
 
 
