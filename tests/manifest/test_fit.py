@@ -33,7 +33,7 @@ from tests.pod.pods import Pods
 from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit
-from tuningjob import Cluster, GridSearchCV
+from tuningjob import Cluster, GridSearchCV, to_manifest
 from tuningjob.cluster.access import Access, Login
 from tuningjob.cluster.service import Service as ResultsService
 from tuningjob.errors import ClusterRefused, ManifestRefused
@@ -119,14 +119,14 @@ def operator(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def connect(operator: Operator) -> Callable[..., Cluster]:
-    def connected(**changes: Any) -> Cluster:
+    def connected(namespace: str = "default", **changes: Any) -> Cluster:
         settings: dict[str, Any] = {
             "kubeconfig": operator.server.kubeconfig(),
             "service": operator.service.url,
             "service_token": "token-of-alice",
             "cpu": 1,
         }
-        return Cluster("default", **{**settings, **changes})
+        return Cluster(namespace, **{**settings, **changes})
 
     return connected
 
@@ -283,7 +283,7 @@ def test_a_kernel_that_is_killed_leaves_a_search_that_another_comes_back_to(
 
 
 def test_modules_of_ones_own_go_with_the_search(
-    connect: Callable[..., Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connect: Callable[..., Cluster], operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "__init__.py").write_text("FACTOR = 3.0\n")
@@ -309,6 +309,15 @@ def test_modules_of_ones_own_go_with_the_search(
         with connect() as cluster:
             run = cluster.submit(search, X, y)
             assert set(read_yaml(run.manifest())["spec"]["code"]) == {"uploaded"}
+        # also beside data that pods read; nobody looks after that namespace
+        operator.server.create_object("/api/v1/namespaces", {"metadata": {"name": "unwatched"}})
+        operator.service.register.enter("alice", "get", "update", namespace="unwatched")
+        there = {"loader": "sklearn.datasets.load_iris"}
+        (tmp_path / "job.yaml").write_text(to_yaml(to_manifest(search, data=there, name="of-a-file")))
+        with connect("unwatched") as cluster:
+            for run in (cluster.submit(search, data=there), cluster.submit(tmp_path / "job.yaml")):
+                found = read_yaml(run.manifest())["spec"]
+                assert (found["data"]["loader"], set(found["code"])) == (there["loader"], {"uploaded"})
     finally:
         for name in ("clean", "clean.tripling"):
             sys.modules.pop(name, None)
