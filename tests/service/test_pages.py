@@ -215,6 +215,9 @@ async def test_all_who_watch_cost_one_look_and_there_is_an_end_to_them() -> None
     now = 2.0
     await feed.part("a", make)
     assert len(made) == 2
+    now = 12.0
+    await feed.part("b", make)
+    assert list(feed._made) == ["b"], "what nobody was fed for a while is not kept"
     entered: list[Any] = [feed.watched("team") for _ in range(MOST_OF_A_NAMESPACE)]
     for each in entered:
         each.__enter__()

@@ -21,6 +21,7 @@ STREAM_SECONDS: Final = 15.0
 MOST_STREAMS: Final = 200
 MOST_OF_A_NAMESPACE: Final = 100
 _MOST_PARTS: Final = 200
+_KEPT_SECONDS: Final = 10.0
 # what a page shows now, and whether that is the last of it
 Part: TypeAlias = tuple[str, bool]
 
@@ -41,9 +42,13 @@ class Feed:
             found = self.clock(), asyncio.create_task(run_in_threadpool(make))
             self._made[key] = found
             self._made.move_to_end(key)
-            while len(self._made) > _MOST_PARTS:
-                self._made.popitem(last=False)
+            self._forget()
         return await asyncio.shield(found[1])
+
+    def _forget(self) -> None:
+        """Drop parts that nobody was fed for a while: each may be half a megabyte."""
+        while len(self._made) > _MOST_PARTS or self.clock() - next(iter(self._made.values()))[0] >= _KEPT_SECONDS:
+            self._made.popitem(last=False)
 
     @contextmanager
     def watched(self, namespace: str) -> Iterator[None]:
