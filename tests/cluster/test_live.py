@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,12 @@ import pytest
 
 from tests.cluster import patient
 from tests.cluster.harness import metrics
+from tests.cluster.people import person
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
+from tests.report import browser
+from tests.report.browser import Page
+from tests.report.watching import DONE, bless, click, has_no_barrier, ui
 
 pytestmark = pytest.mark.cluster
 
@@ -117,19 +124,73 @@ def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
     assert jobs.report_counts("forest") == {1: 200}
 
 
-def test_a_suspended_search_keeps_what_it_has_and_goes_on(jobs: TuningJobs, slow_forest: Document) -> None:
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if browser.where() is None and "TUNINGJOB_REQUIRE_CLUSTER" not in os.environ:
+        pytest.skip("needs Debian's chromium")
+    with browser.chromium(tmp_path_factory.mktemp("chromium")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def watched(jobs: TuningJobs, chromium: str, folder: Path) -> AsyncIterator[Page]:
+    """The namespace in the browser of Carol, who may edit it, by `tuningjob ui`: all it is told of is a kubeconfig."""
+    carol = person(jobs.cluster, jobs.namespace, "carol", role="edit", server="")
+    mine = {"KUBECONFIG": str(jobs.cluster.kubeconfig), "TUNINGJOB_TOKEN": carol.token}
+    async with browser.new_page(chromium) as page:
+        with ui("-n", jobs.namespace, cwd=folder, **mine) as address:
+            await page.size(1280, 900)
+            await page.open(address)
+            yield page
+
+
+def restart_the_service(jobs: TuningJobs) -> None:
+    """Another pod, which takes over its volume."""
+    where = jobs.release.namespace
+    before = [pod["metadata"]["uid"] for pod in jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=where)]
+    jobs.cluster.kubectl("delete", "pod", "-l", jobs.operator_pods, "--wait=false", namespace=where)
+
+    def is_another() -> bool:
+        pods = jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=where)
+        return any(pod["metadata"]["uid"] not in before for pod in pods)
+
+    jobs.cluster.wait_for("another pod of the service", is_another, namespace=where)
+
+
+async def test_a_suspended_search_keeps_what_it_has_and_goes_on_as_a_browser_sees_from_apply_to_blessed(
+    jobs: TuningJobs, slow_forest: Document, chromium: str, tmp_path: Path
+) -> None:
     slow_forest["spec"]["parallelism"] = 2
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(12))
-    patch(jobs, "forest", suspend=True)
+    async with watched(jobs, chromium, tmp_path) as page:
+        await page.sees("document.querySelector('tbody a')", seconds=200)
+        await click(page, "forest")
+        await page.sees(f"document.querySelector('progress') && {DONE} > 0", seconds=200)
+        jobs.wait_for("forest", has_done(12))
+        patch(jobs, "forest", suspend=True)
 
-    jobs.cluster.wait_for("no pod", lambda: running(jobs, "forest") == [], namespace=jobs.namespace)
-    status = jobs.wait_for("forest", lambda status: status.get("phase") == "Suspended")
-    assert jobs.condition("forest", "Suspended")["status"] == "True"
-    kept = sum(jobs.report_counts("forest").values())
-    assert kept >= status["progress"]["done"] >= 12
-    patch(jobs, "forest", suspend=False)
-    jobs.finish("forest")
+        jobs.cluster.wait_for("no pod", lambda: running(jobs, "forest") == [], namespace=jobs.namespace)
+        status = jobs.wait_for("forest", lambda status: status.get("phase") == "Suspended")
+        assert jobs.condition("forest", "Suspended")["status"] == "True"
+        kept = sum(jobs.report_counts("forest").values())
+        assert kept >= status["progress"]["done"] >= 12
+        await page.sees("document.body.innerText.includes('SuspendRequested')")
+        restart_the_service(jobs)
+        patch(jobs, "forest", suspend=False)
+        jobs.finish("forest")
+
+        # it came again by itself, and has what the API server says of it and the map of what is in
+        await page.sees("document.querySelector('.state').textContent.startsWith('Complete')", seconds=120)
+        await page.sees("!document.getElementById('part').dataset.stream", seconds=120)
+        told = await page.run("[...document.querySelectorAll('table.told tr')].map(row => row.innerText).join('\\n')")
+        for reason in ("WithinLimits", "Passed", "SuspendRequested", "Resumed", "SearchComplete"):
+            assert reason in told, reason
+        assert await page.run("document.querySelectorAll('#table-map tbody td').length") > 1
+        assert [each for each in page.complaints if "'source': 'network'" not in each] == []
+        await has_no_barrier(page, "cluster")
+        await click(page, "forest, version 1")
+        await bless(page, "1", because="seen from apply to here")
+        assert "carol" in await page.run("document.body.innerText")
 
     assert_equal_to_scikit_learn(jobs, slow_forest)
     assert jobs.report_counts("forest") == {1: 90}
