@@ -179,7 +179,7 @@ def map_figure(found: MapSoFar) -> LiveFigure:
     names = " and ".join(axis.name for axis in (found.down, found.across) if axis is not None)
     return LiveFigure(
         "map",
-        "Two parameters as a map",
+        "Two parameters as a map" if found.down else "One parameter as a map",
         "The highest mean over all other parameters, of the candidates that are in. A cell is stronger in colour where it is "
         "higher; the highest has a thick border, hatched cells failed, and dashed ones are still to come.",
         picture(bottom + 48, f"The highest mean so far by {clipped(names, 120)}", Markup().join(parts)),

@@ -79,7 +79,7 @@ def _plan(plan: Mapping[str, Json], active: Json) -> str:
         return ""
     pods, jobs, threads = (_counted(number, name) for number, name in zip(numbers, _COUNTED, strict=True))
     each = f"{_text(plan, 'cpu')} CPU and {_text(plan, 'memory')} of memory each"
-    now = f"; {active} of them now" if isinstance(active, int) and active != numbers[0] else ""
+    now = f"; {active} of them now" if isinstance(active, int) and 0 < active != numbers[0] else ""
     return f"{pods}{now}, {each}: {jobs} of {threads} in a pod."
 
 
