@@ -324,7 +324,7 @@ def test_who_a_plug_in_says_one_is_may_end_and_is_asked_for_again(server: ApiSer
             (("nobodys,3600",), ClusterRefused, "must know who you are, but does not"),
         ):
             with Cluster(kubeconfig=plugged_in(server, tmp_path, *answers)) as it, pytest.raises(error, match=told):
-                Run(it._access, run.name, service=it._service).wait(timeout=1.5)
+                Run(it._access, run.name, service=it._service).wait(timeout=4)
         run.delete()
     with pytest.raises(
         ClusterRefused, match=r"a kubeconfig whose plug-in says who you are, .*you have to log in first"
