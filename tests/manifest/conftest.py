@@ -17,11 +17,16 @@ def server() -> Iterator[ApiServer]:
     """It takes TuningJobs."""
     with apiserver.running() as server:
         server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
-        deadline = time.monotonic() + 30
-        while not _is_served(server):
-            assert time.monotonic() < deadline, "the CRD is not served in time"
-            time.sleep(0.05)
+        wait_until_served(server)
         yield server
+
+
+def wait_until_served(server: ApiServer) -> None:
+    """Until it takes TuningJobs: a moment after the CRD was made, or after the server is ready again."""
+    deadline = time.monotonic() + 60
+    while not _is_served(server):
+        assert time.monotonic() < deadline, "the CRD is not served in time"
+        time.sleep(0.05)
 
 
 def _is_served(server: ApiServer) -> bool:

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import tuningjob
-from tests.manifest.conftest import JOBS
+from tests.manifest.conftest import JOBS, wait_until_served
 from tests.servers.apiserver import ApiServer
 from tests.service.server import Register, Service
 from tests.truth import assert_equal_to_the_bit, quietly_fitted
@@ -266,6 +266,7 @@ def test_an_api_server_that_is_away_for_a_while_is_waited_for_and_the_progress_c
 
     def come_back() -> None:
         server.start()
+        wait_until_served(server)
         tell_status(server, run.name, {"phase": "Complete", "plan": PLAN})
 
     coming = Thread(target=come_back)
