@@ -8,7 +8,8 @@ import sklearn.model_selection
 from hypothesis import given, settings
 from sklearn.datasets import make_classification
 
-from tests.manifest.manifests import FULL, MINIMAL, cross_validations, manifest
+from tests.manifest.generated import cross_validations
+from tests.manifest.manifests import FULL, MINIMAL, manifest
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest import dump_spec, load
 from tuningjob.sizing import Size, check_limit, pods_of, size_of, size_warning

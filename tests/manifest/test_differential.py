@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from tests.manifest.broken import edited, mixed, sent
 from tests.manifest.conftest import JOBS
-from tests.manifest.manifests import Body, edited, manifest, mixed, sent, specs
+from tests.manifest.generated import specs
+from tests.manifest.manifests import Body, manifest
 from tests.operator.world import make_settings
 from tests.servers.apiserver import ApiServer, Refused
 from tuningjob.errors import ManifestRefused, Problem

@@ -1,4 +1,4 @@
-"""What may change of a TuningJob whose search runs. The API server's own word on it is in test_api_server.py."""
+"""What may change of a TuningJob whose search runs. The API server's own word on it is in test_api_server_changes.py."""
 
 from typing import Any
 

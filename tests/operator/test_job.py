@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.manifest.generated import pods as pod_options
 from tests.manifest.manifests import FULL, SPEC, Path, at, fields, manifest, with_value
-from tests.manifest.manifests import pods as pod_options
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import tuningjob
 from tests.operator.world import make_settings
