@@ -7,10 +7,10 @@ from typing import Protocol
 
 import pytest
 
-from tests.journal.makers import Clock, a_search, pod
+from tests.journal.makers import Clock, Pod, a_search, pod
 from tests.journal.template import ensure_journal, migrated_database
 from tests.servers.postgres import Postgres
-from tuningjob.journal.sql import SqlJournal
+from tuningjob.journal.sql import SqlJournal, open_sqlite
 
 
 class OpenJournal(Protocol):
@@ -120,3 +120,15 @@ def opened(journal: SqlJournal) -> SqlJournal:
 def finished(opened: SqlJournal) -> SqlJournal:
     pod(opened).work()
     return opened
+
+
+@pytest.fixture
+def closed(sqlite_file: Path) -> Path:
+    """A journal in a file, with a search in it, closed in good order: all of it is in the one file."""
+    with closing(open_sqlite(sqlite_file)) as journal:
+        journal.open_search(a_search(candidates=400))
+        pod = Pod(journal.view("search-a"))
+        for _ in range(3):
+            pod.finish(pod.must_claim())
+    assert [each.name for each in sqlite_file.parent.iterdir()] == [sqlite_file.name]
+    return sqlite_file

@@ -138,3 +138,10 @@ ALL_CELLS: Final = [Cell(candidate, split) for candidate in range(6) for split i
 
 def pod(journal: SqlJournal, index: int = 0, *, slots: int = 1, search: str = "search-a") -> Pod:
     return Pod(journal.view(search), index=index, slots=slots)
+
+
+def works(journal: SqlJournal, search: str = "search-a") -> None:
+    """Open a search, fit half of it."""
+    journal.open_search(a_search(search))
+    pod = Pod(journal.view(search))
+    pod.finish(pod.must_claim())
