@@ -117,13 +117,12 @@ def _tiles(judgement: Judgement) -> list[Tile]:
         )
     for gain in verdict.gains[:2]:
         if math.isfinite(gain.mean):
-            sure = "surely" if gain.is_sure else "not surely"
-            note = f"over {cut(gain.over)}; {sure} better"
+            note = "surely better" if gain.is_sure else "not surely better"
             tiles.append(
                 Tile(
-                    "gain",
+                    f"gain over {cut(gain.over)}",
                     f"{'+' if gain.mean > 0 else ''}{score(gain.mean, gain.error)}",
-                    f"± {gain.error:.2g} {note}" if math.isfinite(gain.error) else note,
+                    f"± {gain.error:.2g}; {note}" if math.isfinite(gain.error) else note,
                 )
             )
     if table.splits > 1 and verdict.near:
