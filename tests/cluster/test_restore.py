@@ -98,7 +98,7 @@ def test_a_release_that_was_destroyed_goes_on_from_its_backup(
         assert (again or {})["metadata"]["uid"] == (job or {})["metadata"]["uid"], "its pods were never made again"
 
         jobs.wait_for("trees", is_complete)
-        assert jobs.report_counts("trees") == {0: 20}, "all of it was known"
+        assert jobs.report_counts("trees") == {0: 25}, "all of it was known, the defaults, too"
         with port_forward(cluster, release) as server:
             after = known(Person(cluster, jobs.namespace, "alice", alice.token, server), tmp_path / "after")
         (first,) = before[0]
