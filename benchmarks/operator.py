@@ -232,6 +232,8 @@ def _lives(scene: Scene, count: int) -> None:
         before = scene.jobs_made()
         _create(api, *name)
         wait_for("its Job", partial(scene.has_made_more_than, before), seconds=60, pause=0.5)
+    # the API server writes its audit log a moment after it has answered
+    wait_for("every Job in the audit log", lambda: len(scene.audit.seconds_to_job()) == found.tuningjobs, seconds=60)
     took = scene.audit.seconds_to_job()
     found.to_job = [took[f"{namespace}/{name}"] for namespace, name in names]
     found.lone = [took[f"{namespace}/{name}"] for namespace, name in lone]
