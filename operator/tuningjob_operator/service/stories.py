@@ -10,13 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from pydantic_core import from_json
 
+from tuningjob.aliases import Json
 from tuningjob.live.story import ObjectStory, story_of
 from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
+from tuningjob_operator.reading import slim
 from tuningjob_operator.service.api_server import ApiConnection, ApiServerAway
 
 # How old a story may be before it is read again, and how long a page waits for its first one.
@@ -24,8 +26,10 @@ PAUSE_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 1.0
 _AT_ONCE: Final = 4
 _MOST_KEPT: Final = 256
-# etcd takes objects of 1.5 MiB; Events are a few hundred bytes each
+# Of a TuningJob's text: etcd takes objects of 1.5 MiB.
 _MOST_BYTES: Final = 4 * 2**20
+# They are a few hundred bytes each; what is decoded of them takes some eight times as much.
+_MOST_EVENTS_BYTES: Final = 2**20
 _MOST_EVENTS: Final = 200
 _GONE: Final = ObjectStory(missing=("The TuningJob is no longer on the cluster.",))
 
@@ -84,7 +88,7 @@ class Stories:
 
     async def _told(self, token: str, name: ObjectName) -> ObjectStory:
         where = f"/apis/{GROUP}/{VERSION}/namespaces/{name.namespace}/{PLURAL}/{quote(name.name, safe='')}"
-        status, tuningjob = await self._get(where, token)
+        status, tuningjob = await self._get(where, token, most_bytes=_MOST_BYTES, read=tuningjob_of)
         if status == HTTPStatus.NOT_FOUND:
             return _GONE
         if status != HTTPStatus.OK:
@@ -92,23 +96,30 @@ class Stories:
         if _uid_of(tuningjob) != name.uid:
             return _GONE
         query = {"fieldSelector": f"involvedObject.uid={name.uid}", "limit": _MOST_EVENTS}
-        status, events = await self._get(f"/api/v1/namespaces/{name.namespace}/events?{urlencode(query)}", token)
+        where = f"/api/v1/namespaces/{name.namespace}/events?{urlencode(query)}"
+        status, events = await self._get(where, token, most_bytes=_MOST_EVENTS_BYTES, read=from_json)
         if status == HTTPStatus.OK:
             return story_of(tuningjob, events)
         return story_of(tuningjob, None, [_refused("Events", status, "list events", name)])
 
-    async def _get(self, path: str, token: str) -> tuple[int, Any]:
-        status, text = await self._connection.call("GET", path, token=token, most_bytes=_MOST_BYTES)
+    async def _get(self, path: str, token: str, *, most_bytes: int, read: Callable[[bytes], Json]) -> tuple[int, Json]:
+        status, text = await self._connection.call("GET", path, token=token, most_bytes=most_bytes)
         if status != HTTPStatus.OK:
             return status, None
         try:
-            # a spec may be long and deep: pydantic's parser has an end to its depth, and the loop does not wait for it
-            return status, await asyncio.to_thread(from_json, text)
+            # the loop does not wait for a long text, and pydantic's parser has an end to its depth
+            return status, await asyncio.to_thread(read, text)
         except ValueError:
             raise ApiServerAway("an object that is too deep to be read") from None
 
 
-def _uid_of(tuningjob: Any) -> str:  # noqa: ANN401  JSON
+def tuningjob_of(text: bytes) -> Json:
+    """A TuningJob without its spec, which a tenant may make thirty times as large as its text. Raises ValueError."""
+    found: Json = from_json(slim(text, spec_bytes=0))
+    return found
+
+
+def _uid_of(tuningjob: Json) -> str:
     metadata = tuningjob.get("metadata") if isinstance(tuningjob, dict) else None
     return str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
 
