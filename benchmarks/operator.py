@@ -282,7 +282,7 @@ def _round(workers: Workers, searches: list[str]) -> None:
 
 def _restart(scene: Scene, workers: Workers, searches: list[str]) -> None:
     """Stop it, let every search go on, start it, or another one takes over: until each was looked at, and nothing waits."""
-    before = max(body["status"]["progress"]["done"] for body in scene.tuningjobs())
+    before = _done(scene)
     if len(scene.replicas) == 1:
         scene.stop()
         for _ in range(_ROUNDS_AWAY):
@@ -295,13 +295,14 @@ def _restart(scene: Scene, workers: Workers, searches: list[str]) -> None:
         scene.say(f"another operator works after {scene.found.took_over:.1f} s")
         scene.start()
 
-    # while nobody was there, every search went on
-    told = before + 1 if len(scene.replicas) == 1 else before
+    # while nobody was there, every search went on, which its status must show; one that took over at once has nothing to add
+    more = 1 if len(scene.replicas) == 1 else 0
 
     def converged() -> bool:
         metrics = scene.operator.metrics()
-        is_quiet = passes_of(metrics) >= len(searches) and metrics["tuningjob_queue_depth",] == 0
-        return is_quiet and all(body["status"]["progress"]["done"] >= told for body in scene.tuningjobs())
+        if passes_of(metrics) < len(searches) or metrics["tuningjob_queue_depth",] > 0:
+            return False
+        return all(done >= before[name] + more for name, done in _done(scene).items())
 
     wait_for("the operator to converge", converged, seconds=300, pause=0.5)
     scene.found.converged = time.monotonic() - began
@@ -314,6 +315,14 @@ def _restart(scene: Scene, workers: Workers, searches: list[str]) -> None:
         f"converged in {scene.found.converged:.1f} s, "
         f"{usage.resident / 2**20:.0f} MiB, {usage.cpu_seconds:.1f} s of CPU"
     )
+
+
+def _done(scene: Scene) -> dict[tuple[str, str], int]:
+    """Cells that each status says are done, by the TuningJob's namespace and name."""
+    return {
+        (body["metadata"]["namespace"], body["metadata"]["name"]): body["status"]["progress"]["done"]
+        for body in scene.tuningjobs()
+    }
 
 
 def _pods_of(scene: Scene) -> list[Body]:
