@@ -12,7 +12,8 @@ class Ceilings:
     """Lists of what may be named, in which ``ANY`` is everything; an empty list allows nothing, of ``images`` everything.
 
     ``taints`` are the keys that tolerations may have, ``node_labels`` those of node selectors, ``images`` beginnings of
-    references. ``disk_bytes``: of one pod, scratch and emptyDirs together; None: no ceiling.
+    references. ``disk_bytes``: of one pod, scratch and emptyDirs together; None: no ceiling. Of its CPU a pod is promised
+    ``default_cpu_request_percent`` if the manifest does not say, and ``least_cpu_request_percent`` in any case.
     """
 
     priority_classes: tuple[str, ...] = ()
@@ -21,6 +22,8 @@ class Ceilings:
     images: tuple[str, ...] = ()
     disk_bytes: Decimal | None = None
     queue_required: bool = False
+    default_cpu_request_percent: int = 100
+    least_cpu_request_percent: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,6 +140,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             images=_list(environ.get("TUNINGJOB_IMAGES", "")),
             disk_bytes=_quantity(environ.get("TUNINGJOB_MAX_DISK", "")),
             queue_required=environ.get("TUNINGJOB_QUEUE_REQUIRED", "") == "true",
+            default_cpu_request_percent=int(environ.get("TUNINGJOB_DEFAULT_CPU_REQUEST_PERCENT", "100")),
+            least_cpu_request_percent=int(environ.get("TUNINGJOB_MIN_CPU_REQUEST_PERCENT", "0")),
         ),
         lifetimes=Lifetimes(
             default_seconds=_seconds(environ.get("TUNINGJOB_DEFAULT_TTL_SECONDS", "")),

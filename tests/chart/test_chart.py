@@ -151,6 +151,8 @@ def test_nothing_can_make_an_uninstall_hang(objects: list[Manifest]) -> None:
         ("limits.maxFits=many", "/limits/maxFits"),
         ("limits.maxPods=1.5", "/limits/maxPods"),
         ("limits.maxCpu=-1", "/limits/maxCpu"),
+        ("limits.defaultCpuRequestPercent=0", "/limits/defaultCpuRequestPercent"),
+        ("limits.minCpuRequestPercent=101", "/limits/minCpuRequestPercent"),
         ("limits.maxCpu=0", "/limits/maxCpu"),
         ("limits.maxMemory=lots", "/limits/maxMemory"),
         ("limits.maxMemory=0Gi", "/limits/maxMemory"),

@@ -191,6 +191,14 @@ def test_a_search_has_ceilings_that_may_be_taken_away(objects: list[Manifest], r
     assert (without.max_cpu, without.max_memory) == (None, None)
 
 
+def test_the_administrator_sets_what_part_of_its_cpu_a_pod_is_promised(objects: list[Manifest], render: Render) -> None:
+    placement = settings_of(containers_of(objects)["operator"]).placement
+    assert (placement.default_cpu_request_percent, placement.least_cpu_request_percent) == (100, 0)
+    changed = render("limits.defaultCpuRequestPercent=50", "limits.minCpuRequestPercent=10")
+    placement = settings_of(containers_of(changed)["operator"]).placement
+    assert (placement.default_cpu_request_percent, placement.least_cpu_request_percent) == (50, 10)
+
+
 def test_a_ceiling_may_be_a_number_of_a_values_file(helm: Helm, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
     file.write_text("limits: {maxCpu: 2000000}\n")

@@ -149,7 +149,7 @@ def test_a_random_search_is_equal_to_the_bit_though_each_pod_draws_for_itself(
 
 
 def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_cancer_svc: Document) -> None:
-    breast_cancer_svc["spec"]["resources"] = {"cpu": "1500m", "memory": "700Mi"}
+    breast_cancer_svc["spec"]["resources"] = {"cpu": "1500m", "cpuRequest": "250m", "memory": "700Mi"}
     jobs.apply(breast_cancer_svc)
     jobs.wait_for("breast-cancer-svc", is_complete)
     enforced = (jobs.cluster.get("namespace", jobs.namespace) or {})["metadata"]["labels"]
@@ -158,7 +158,7 @@ def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_can
         (container,) = pod["spec"]["containers"]
         bounds = {"cpu": "1500m", "memory": "700Mi"}
         assert container["resources"]["limits"] == {**bounds, "ephemeral-storage": "4352Mi"}
-        assert container["resources"]["requests"] == {**bounds, "ephemeral-storage": "0"}
+        assert container["resources"]["requests"] == {**bounds, "cpu": "250m", "ephemeral-storage": "0"}
         environment = {variable["name"]: variable.get("value") for variable in container["env"]}
         assert Decimal(environment["TUNINGJOB_N_JOBS"]) == 1
         assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}

@@ -182,6 +182,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "data.target": [(FULL, "a", "b")],
     "data.features": [(PIPELINE, ["a", "b"], ["b", "a"]), (PIPELINE, ["a"], ...)],
     "resources.cpu": [(FULL, "1", "2"), (FULL, 1, "1")],
+    "resources.cpuRequest": [(FULL, "250m", "500m"), (FULL, "250m", ...)],
     "resources.memory": [(FULL, "1Gi", "2Gi")],
     "resources.memoryLimit": [(FULL, "2Gi", "3Gi"), (FULL, "2Gi", ...)],
     "mode": [(MINIMAL, "Run", "Plan")],

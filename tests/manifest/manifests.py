@@ -91,7 +91,7 @@ FULL: Final[Body] = {
     "scoring": "accuracy",
     "returnTrainScore": True,
     "data": {"path": "iris.parquet", "target": "species", "configMap": "iris", "exclude": ["id"]},
-    "resources": {"cpu": "1500m", "memory": "1Gi", "memoryLimit": "4Gi"},
+    "resources": {"cpu": "1500m", "cpuRequest": "1m", "memory": "1Gi", "memoryLimit": "4Gi"},
     "parallelism": 4,
     "mode": "Plan",
     "suspend": True,

@@ -162,6 +162,16 @@ SEARCH_RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         "must be a positive Kubernetes quantity of CPU",
         changed(FULL, ("resources", "cpu"), 10_000),
     ),
+    "cpuRequest": (
+        changed(FULL, ("resources", "cpuRequest"), "1501m"),
+        "must be with a cpuRequest that is no more than cpu",
+        changed(FULL, ("resources", "cpuRequest"), "1.5"),
+    ),
+    "a cpuRequest of nothing": (
+        changed(FULL, ("resources", "cpuRequest"), 0),
+        "must be a positive Kubernetes quantity of CPU",
+        changed(FULL, ("resources", "cpuRequest"), "1m"),
+    ),
     "a quantity of memory": (
         changed(FULL, ("resources", "memory"), "-1Gi"),
         "must be a positive Kubernetes quantity of memory such as 512Mi or 2Gi, from 1Mi to 1Pi",

@@ -216,7 +216,7 @@ def test_step_names_must_differ_and_have_no_double_underscore(breast_cancer_svc:
         ({"data": {"read": {"dtype": {"a": "str"}}, "path": "x.csv", "target": "y"}}, "pandas' dtype is spec.data.read.dtypes here."),
         ({"crossValidation": 5}, "spec.crossValidation: must be a map, but got 5. Write {folds: 5}."),
         ({"estimator": "sklearn.svm.SVC"}, "spec.estimator: must be a map, but got 'sklearn.svm.SVC'. Write {class: sklearn.svm.SVC}."),
-        ({"resources": 2}, "spec.resources: must be a map, but got 2. Its fields: cpu, memory, memoryLimit."),
+        ({"resources": 2}, "spec.resources: must be a map, but got 2. Its fields: cpu, cpuRequest, memory, memoryLimit."),
         ({"estimator": {"class": "a.B", "params": [1]}}, "spec.estimator.params: must be a map, but got [1]."),
         ({"scoring": ["f1", "recall"]}, "spec.refit: must be given where spec.scoring has several metrics, but got None. Name the one that decides."),
         ({"refit": True}, "spec.refit: must be a string, but got True. The best candidate is always fitted on all the data: name the metric that decides, or leave it out."),

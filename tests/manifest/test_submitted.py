@@ -87,7 +87,7 @@ def kubeconfig(server: ApiServer) -> Path:
 
 @pytest.fixture
 def cluster(server: ApiServer, kubeconfig: Path) -> Iterator[Cluster]:
-    with Cluster(kubeconfig=kubeconfig, pods=3, cpu=2, memory="1Gi") as cluster:
+    with Cluster(kubeconfig=kubeconfig, pods=3, cpu=2, cpu_request="500m", memory="1Gi") as cluster:
         yield cluster
     for each in server.call("GET", JOBS)["items"]:
         server.call("DELETE", f"{JOBS}/{each['metadata']['name']}")
@@ -117,7 +117,7 @@ def test_a_search_object_becomes_a_tuning_job_and_the_same_again_is_the_same_run
     (stored,) = server.call("GET", JOBS)["items"]
     want = tuningjob.to_manifest(SEARCH, data=IRIS)["spec"] | {
         "parallelism": 3,
-        "resources": {"cpu": 2, "memory": "1Gi"},
+        "resources": {"cpu": 2, "cpuRequest": "500m", "memory": "1Gi"},
     }
     assert load(stored).spec == load({**tuningjob.to_manifest(SEARCH, data=IRIS), "spec": want}).spec
     assert stored["metadata"]["name"] == run.name

@@ -13,6 +13,7 @@ from tuningjob.manifest.pod_options import Toleration
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator.decide.capacity import (
     UNBOUNDED,
+    PodSize,
     QuotaVerdict,
     cpu_text,
     limit_range_problems,
@@ -30,16 +31,17 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, *, name: str
     return {"metadata": {"name": name, "namespace": "ns"}, "spec": {"hard": hard, **spec}, "status": status}
 
 
+def sized(changes: dict[str, Any]) -> tuple[PodSize, dict[str, Any]]:
+    """Two CPUs, promised and at most, and 1 GiB, as far as nothing else is said; and the rest of what is said."""
+    cpu = changes.pop("cpu", Decimal(2))
+    return PodSize(changes.pop("cpu_request", cpu), cpu, changes.pop("memory", Decimal(GI))), changes
+
+
 def allowed(*quotas: Body, **changes: Any) -> QuotaVerdict:
     """For pods of two CPUs and 1 GiB; the search has its Job, and no pod of it runs."""
-    asked: dict[str, Any] = {
-        "cpu": Decimal(2),
-        "memory": Decimal(GI),
-        "running": 0,
-        "has_job": True,
-        "priority_class": None,
-    }
-    return quota_allows(quotas, **(asked | changes))
+    size, changes = sized(changes)
+    asked: dict[str, Any] = {"running": 0, "has_job": True, "priority_class": None}
+    return quota_allows(quotas, size, **(asked | changes))
 
 
 class TestQuotas:
@@ -50,6 +52,12 @@ class TestQuotas:
         assert allowed(quota({"requests.cpu": "4"}, {"requests.cpu": "3"})) == QuotaVerdict(
             0, "ResourceQuota team-a: requests.cpu 3 of 4 used, a pod needs 2"
         )
+
+    def test_of_a_search_that_gives_way_requests_and_limits_are_counted_apart(self) -> None:
+        size = {"cpu": Decimal(2), "cpu_request": Decimal("0.5")}
+        assert allowed(quota({"requests.cpu": "4"}), **size).pods == allowed(quota({"cpu": "4"}), **size).pods == 8
+        verdict = allowed(quota({"requests.cpu": "4", "limits.cpu": "3"}), **size)
+        assert verdict == QuotaVerdict(1, "ResourceQuota team-a: limits.cpu 0 of 3 used, a pod needs 2")
 
     @pytest.mark.parametrize(
         ("resource", "hard", "used", "pods"),
@@ -186,8 +194,8 @@ def limit_range(**limits: dict[str, dict[str, str]]) -> Body:
     }
 
 
-def refused(*ranges: Body) -> list[str]:
-    return [str(p) for p in limit_range_problems(ranges, cpu=Decimal(2), memory=Decimal(GI))]
+def refused(*ranges: Body, **changes: Any) -> list[str]:
+    return [str(p) for p in limit_range_problems(ranges, sized(changes)[0])]
 
 
 class TestLimitRanges:
@@ -227,12 +235,38 @@ class TestLimitRanges:
         }
         assert refused(limit_range(Container=bounds, PersistentVolumeClaim={"max": {"storage": "1Mi"}})) == []
 
+    def test_of_a_search_that_gives_way_the_least_looks_at_the_request_and_the_most_at_the_limit(self) -> None:
+        size = {"cpu": Decimal(2), "cpu_request": Decimal("0.5")}
+        assert refused(limit_range(Container={"min": {"cpu": "500m"}, "max": {"cpu": "2"}}), **size) == []
+        assert refused(limit_range(Container={"min": {"cpu": "501m"}}), **size) == [
+            (
+                "spec.resources.cpuRequest: must be at least 501m (LimitRange defaults of namespace team-a), but got 500m. "
+                "Raise it to 501m or more."
+            )
+        ]
+        assert refused(limit_range(Container={"max": {"cpu": "1"}}), **size) == [
+            (
+                "spec.resources.cpu: must be at most 1 (LimitRange defaults of namespace team-a), but got 2. "
+                "Lower it to 1 or less."
+            )
+        ]
+
+    def test_of_a_search_that_gives_way_the_ratio_of_limit_and_request_is_looked_at(self) -> None:
+        size = {"cpu": Decimal(2), "cpu_request": Decimal("0.5")}
+        assert refused(limit_range(Container={"maxLimitRequestRatio": {"cpu": "4"}}), **size) == []
+        assert refused(limit_range(Pod={"maxLimitRequestRatio": {"cpu": "3"}}), **size) == [
+            (
+                "spec.resources.cpuRequest: must be no less than cpu divided by 3 "
+                "(LimitRange defaults of namespace team-a: maxLimitRequestRatio), but got 500m of 2. Raise it."
+            )
+        ]
+
     def test_what_container_and_pod_say_alike_is_said_once(self) -> None:
         size = {"max": {"cpu": "1"}}
         assert len(refused(limit_range(Container=size, Pod=size))) == 1
 
     def test_the_reason_is_one_word(self) -> None:
-        (problem,) = limit_range_problems([limit_range(Pod={"max": {"cpu": "1"}})], cpu=Decimal(2), memory=Decimal(GI))
+        (problem,) = limit_range_problems([limit_range(Pod={"max": {"cpu": "1"}})], sized({})[0])
         assert problem.reason == "LimitRange"
 
 
@@ -263,8 +297,9 @@ def tolerates(**fields: Any) -> list[Toleration]:
 
 def misfit(*nodes: Body, **changes: Any) -> str | None:
     """For a pod of two CPUs and 1 GiB."""
-    asked: dict[str, Any] = {"cpu": Decimal(2), "memory": Decimal(GI), "node_selector": None, "tolerations": None}
-    problem = node_problem(nodes, **(asked | changes))
+    size, changes = sized(changes)
+    asked: dict[str, Any] = {"node_selector": None, "tolerations": None}
+    problem = node_problem(nodes, size, **(asked | changes))
     return None if problem is None else str(problem)
 
 
@@ -283,15 +318,21 @@ class TestNodes:
         )
 
     def test_the_field_is_the_one_that_is_too_large(self) -> None:
-        asked: dict[str, Any] = {"cpu": Decimal(2), "memory": Decimal(GI), "node_selector": None, "tolerations": None}
+        asked: dict[str, Any] = {"node_selector": None, "tolerations": None}
         for size, field in {
             ("1", "2Gi"): "spec.resources.cpu",
             ("2", "1Mi"): "spec.resources.memory",
             ("1", "1Mi"): "spec.resources",
         }.items():
-            problem = node_problem([node("n", *size)], **asked)
+            problem = node_problem([node("n", *size)], sized({})[0], **asked)
             assert problem is not None
             assert (problem.field, problem.reason) == (field, "NoNodeFits")
+
+    def test_a_search_that_gives_way_fits_where_its_request_does(self) -> None:
+        assert misfit(node("n", "1"), cpu_request=Decimal(1)) is None
+        text = misfit(node("n", "900m"), cpu_request=Decimal(1))
+        assert text is not None
+        assert text.startswith("spec.resources.cpuRequest: must be no more than a node of this cluster has for pods")
 
     def test_no_two_nodes_make_one(self) -> None:
         """One has the CPUs, the other the memory: told is the one that lacks the least."""

@@ -7,6 +7,7 @@ import pytest
 
 from tests.operator.world import make_settings, manifest
 from tuningjob.errors import ManifestRefused
+from tuningjob_operator.ceilings import Ceilings
 from tuningjob_operator.decide.admission import admission_of, admit, ceiling_pods, remeasure
 
 
@@ -46,6 +47,14 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
             "got 5."
         ),
     ),
+    "less of the CPU than the floor": (
+        {"resources": {"cpu": "2", "cpuRequest": "499m"}},
+        {"placement": Ceilings(least_cpu_request_percent=25)},
+        (
+            "spec.resources.cpuRequest: must be at least 500m with 2 of cpu (this cluster's floor is 25 % of it), but got 499m. "
+            "Raise it; the floor is the administrator's (chart value limits.minCpuRequestPercent)."
+        ),
+    ),
     "a memory limit above all": (
         {"parallelism": 1, "resources": {"memory": "1Gi", "memoryLimit": "5Gi"}},
         {"max_memory": Decimal(4 * 2**30)},
@@ -77,6 +86,21 @@ def test_what_is_just_within_the_ceilings_is_admitted() -> None:
     within = make_settings(max_cpu=Decimal(6), max_memory=Decimal(3 * 2**30), max_pods=3, max_fits=18)
 
     assert admit(manifest(), within).pods == 3
+
+
+def test_a_search_may_ask_for_the_floor_of_its_cpu_and_for_more() -> None:
+    floor = make_settings(placement=Ceilings(least_cpu_request_percent=25))
+
+    for request in ("500m", "1", "2"):
+        assert (
+            admit(manifest(resources={"cpu": "2", "cpuRequest": request}), floor).spec.resources.cpu_request == request
+        )
+
+
+def test_the_ceiling_of_cpu_counts_what_pods_may_use_and_not_what_they_are_promised() -> None:
+    told = refusal({"parallelism": 5, "resources": {"cpu": "2", "cpuRequest": "1m"}}, max_cpu=Decimal(8))
+
+    assert "at most 4 with 2 of cpu in each pod" in told
 
 
 def test_a_ceiling_that_is_lowered_does_not_reach_what_runs_but_holds_for_what_is_asked_for_then() -> None:

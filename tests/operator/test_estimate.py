@@ -146,6 +146,15 @@ def test_status_says_why_there_are_fewer(memory: str, n_jobs: int, room: str) ->
     assert planned.reason.endswith(f"nJobs would be 3 by the CPU limit, but only {room} the memory of a pod")
 
 
+def test_the_plan_says_what_part_of_its_cpu_a_pod_is_promised() -> None:
+    def reason(request: str) -> str:
+        admitted = admit(manifest(resources={"cpu": "2", "cpuRequest": request, "memory": "1Gi"}), make_settings())
+        return plan_status(admitted).reason
+
+    assert reason("250m").endswith("; 250m of the CPU is promised, the rest is used while it is idle")
+    assert "promised" not in reason("2000m")
+
+
 def test_an_estimate_of_ages_is_shown_and_breaks_nothing() -> None:
     found = estimated(total=10**12)
 

@@ -10,11 +10,12 @@ from tests.manifest.generated import pods as pod_options
 from tests.manifest.manifests import FULL, SPEC, Path, at, fields, manifest, with_value
 from tests.operator.fake_cluster import well_formed
 from tests.operator.test_plan import tuningjob
-from tests.operator.world import make_settings
+from tests.operator.world import ANYWHERE, make_settings
 from tuningjob.errors import ManifestRefused
 from tuningjob.manifest import load
 from tuningjob.manifest.pod_options import TAKEN_ENV, TAKEN_PATHS
 from tuningjob.manifest.wellknown import ExitCode
+from tuningjob_operator.ceilings import Ceilings
 from tuningjob_operator.decide.admission import admit
 from tuningjob_operator.decide.job import build_job
 from tuningjob_operator.objects import Body
@@ -22,8 +23,8 @@ from tuningjob_operator.objects import Body
 CSV = {"path": "iris.csv", "target": "species"}
 
 
-def built(*, pods: int = 1, memory: str | None = None, **spec: Any) -> Body:
-    body, settings = tuningjob(**spec), make_settings()
+def built(*, pods: int = 1, memory: str | None = None, placement: Ceilings = ANYWHERE, **spec: Any) -> Body:
+    body, settings = tuningjob(**spec), make_settings(placement=placement)
     return build_job(body, admit(body, settings), settings, pods=pods, memory=memory)
 
 
@@ -63,6 +64,27 @@ def test_requests_of_cpu_and_memory_are_limits_and_the_disk_has_one_for(spec: Bo
         disk = set() if "queueName" in spec else {"ephemeral-storage"}
         assert set(requests) == set(limits) == {"cpu", "memory"} | disk
         assert [requests[name] for name in ("cpu", "memory")] == [limits[name] for name in ("cpu", "memory")]
+
+
+@pytest.mark.parametrize(
+    ("resources", "percent", "want"),
+    [
+        ({"cpu": "2", "cpuRequest": "250m"}, 100, ("250m", "2")),
+        ({"cpu": "2"}, 25, ("500m", "2")),
+        ({"cpu": "333m"}, 10, ("34m", "333m")),  # Kubernetes knows no smaller part of a core than a thousandth
+        ({"cpu": "1m"}, 1, ("1m", "1m")),
+        ({"cpu": "2", "cpuRequest": "2"}, 25, ("2", "2")),  # the manifest's word is before the administrator's default
+        ({"cpu": "2", "cpuRequest": "2000m"}, 100, ("2", "2")),
+    ],
+)
+def test_a_search_that_gives_way_is_promised_less_cpu_than_its_limit(
+    resources: Body, percent: int, want: tuple[str, str]
+) -> None:
+    placement = Ceilings(default_cpu_request_percent=percent)
+    container = pod_of(built(placement=placement, resources=resources))["containers"][0]["resources"]
+
+    assert (container["requests"]["cpu"], container["limits"]["cpu"]) == want
+    assert container["requests"]["memory"] == container["limits"]["memory"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ The manifest's own rules are ``tuningjob.manifest.loading``'s, the same as on a 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from tuningjob.errors import ManifestRefused, Problem
@@ -15,6 +15,7 @@ from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.protocol.records import Pilot
 from tuningjob.sizing import Size, check_limit, n_jobs_of, n_jobs_within, size_of, with_baseline
+from tuningjob_operator.decide.capacity import PodSize, cpu_text
 from tuningjob_operator.decide.placement import placement_problems
 from tuningjob_operator.reading import as_written, unreadable
 from tuningjob_operator.settings import Settings
@@ -108,6 +109,22 @@ def remeasure(spec: TuningJobSpec, admitted: TuningJobSpec, settings: Settings) 
     )
 
 
+def cpu_request_of(spec: TuningJobSpec, settings: Settings) -> Decimal:
+    """Cores that each pod is promised: what the manifest says, else the part of its CPU that the administrator has set."""
+    cpu, asked = parse_quantity(spec.resources.cpu), spec.resources.cpu_request
+    return parse_quantity(asked) if asked is not None else _percent(cpu, settings.placement.default_cpu_request_percent)
+
+
+def pod_size(spec: TuningJobSpec, settings: Settings, *, memory: Decimal) -> PodSize:
+    """What each pod of a search asks for, with so many bytes."""
+    return PodSize(cpu_request_of(spec, settings), parse_quantity(spec.resources.cpu), memory)
+
+
+def _percent(cpu: Decimal, percent: int) -> Decimal:
+    """In whole thousandths of a core, rounded up: Kubernetes knows no smaller ones."""
+    return min(cpu, (cpu * percent * 10).to_integral_value(ROUND_CEILING) / 1000)
+
+
 def ceiling_pods(spec: TuningJobSpec, settings: Settings, *, memory: Decimal | None = None) -> int:
     """How many pods of its size one search may have on this cluster; 0 where one alone is too large."""
     cpu = parse_quantity(spec.resources.cpu)
@@ -135,6 +152,7 @@ def _cluster_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Probl
         )
     yield from _ceiling_problems(spec, "cpu", spec.resources.cpu, settings.max_cpu, "limits.maxCpu")
     yield from _ceiling_problems(spec, "memory", spec.resources.memory, settings.max_memory, "limits.maxMemory")
+    yield from _request_problems(spec, settings)
     most = spec.resources.memory_limit
     if most is not None and settings.max_memory is not None and parse_quantity(most) > settings.max_memory:
         yield Problem(
@@ -178,6 +196,19 @@ def _ceiling_problems(
         field, got = "spec.parallelism", str(spec.parallelism)
         must_be = f"at most {pods} with {each} of {what} in each pod (this cluster's ceiling for one search is {_plain(ceiling)})"
     yield Problem(field, must_be, got, f"Lower it; the ceiling is the administrator's (chart value {value}).")
+
+
+def _request_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Problem]:
+    """A search that gives way is promised no less than the administrator's part of its CPU: a node takes it for so much."""
+    percent, cpu = settings.placement.least_cpu_request_percent, parse_quantity(spec.resources.cpu)
+    least, asked = _percent(cpu, percent), cpu_request_of(spec, settings)
+    if asked < least:
+        yield Problem(
+            "spec.resources.cpuRequest",
+            f"at least {cpu_text(least)} with {cpu_text(cpu)} of cpu (this cluster's floor is {percent} % of it)",
+            cpu_text(asked),
+            "Raise it; the floor is the administrator's (chart value limits.minCpuRequestPercent).",
+        )
 
 
 def _plain(value: Decimal) -> str:

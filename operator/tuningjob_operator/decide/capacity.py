@@ -1,7 +1,7 @@
 """What a namespace's quotas and limit ranges, and the cluster's nodes, leave for the pods of a search. Pure.
 
 The rules are the API server's and the scheduler's own (ResourceQuota and LimitRanger admission; NodeResourcesFit, NodeAffinity,
-TaintToleration), as far as they concern a pod of ours: one container, requests = limits, no deadline, no affinity. They are asked
+TaintToleration), as far as they concern a pod of ours: one container, no deadline, no affinity. They are asked
 before pods are made, so that a wait is said with its reason and numbers; the servers' own verdict stays the one that holds.
 """
 
@@ -19,7 +19,8 @@ from tuningjob.manifest.quantity import parse_quantity
 # Pods that nothing bounds: more than a Job can have.
 UNBOUNDED: Final = 2**31 - 1
 
-_CPU: Final = ("requests.cpu", "cpu", "limits.cpu")  # cpu and memory in a quota are other names of the requests
+_CPU: Final = ("requests.cpu", "cpu")  # cpu and memory in a quota are other names of the requests
+_CPU_LIMIT: Final = "limits.cpu"
 _MEMORY: Final = ("requests.memory", "memory", "limits.memory")
 _PODS: Final = ("pods", "count/pods")
 _JOBS: Final = "count/jobs.batch"
@@ -40,6 +41,20 @@ _SHOWN: Final = 3  # taints or labels that a message names
 
 
 @dataclass(frozen=True)
+class PodSize:
+    """What one pod of a search asks for: cores that it is promised and cores that it may use, bytes of memory for both."""
+
+    cpu_request: Decimal
+    cpu: Decimal
+    memory: Decimal
+
+    @property
+    def cpu_field(self) -> str:
+        """The field of a manifest that says what the pod is promised."""
+        return "cpu" if self.cpu_request == self.cpu else "cpuRequest"
+
+
+@dataclass(frozen=True)
 class QuotaVerdict:
     """How many pods of a search may live at a time, and which quota says so (empty: none does).
 
@@ -52,14 +67,13 @@ class QuotaVerdict:
 
 def quota_allows(
     quotas: Sequence[Mapping[str, Any]],
+    size: PodSize,
     *,
-    cpu: Decimal,
-    memory: Decimal,
     running: int,
     has_job: bool,
     priority_class: str | None,
 ) -> QuotaVerdict:
-    """What the quotas of a namespace leave for pods of so many cores and bytes.
+    """What the quotas of a namespace leave for pods of this size.
 
     ``running``: pods of this search that live, those that are still going included: each is in `used`. ``has_job``: likewise its
     Job. A pod without a priority class counts as one that has none, although the cluster may have a default. A quota that was
@@ -70,10 +84,11 @@ def quota_allows(
         if not _counts_ours(quota, priority_class):
             continue
         for resource, hard, used in _entries(quota):
-            room = _room(resource, hard, used, cpu=cpu, memory=memory, running=running, has_job=has_job)
+            room = _room(resource, hard, used, size, running=running, has_job=has_job)
             if room is not None and room < verdict.pods:
-                need = {**dict.fromkeys(_CPU, cpu_text(cpu)), **dict.fromkeys(_MEMORY, memory_text(memory))}
-                needs = f", a pod needs {need[resource]}" if resource in need else ""
+                need = _needs(size).get(resource)
+                text = None if need is None else memory_text(need) if resource in _MEMORY else cpu_text(need)
+                needs = "" if text is None else f", a pod needs {text}"
                 verdict = QuotaVerdict(room, f"ResourceQuota {_name(quota)}: {resource} {used} of {hard} used{needs}")
     return verdict
 
@@ -87,25 +102,24 @@ def only_jobs(quota: Mapping[str, Any]) -> dict[str, Any]:
     return {**quota, "spec": {**spec, "hard": hard}, "status": told}
 
 
-def limit_range_problems(limit_ranges: Sequence[Mapping[str, Any]], *, cpu: Decimal, memory: Decimal) -> list[Problem]:
+def limit_range_problems(limit_ranges: Sequence[Mapping[str, Any]], size: PodSize) -> list[Problem]:
     """Why a pod of this size would be refused by the limit ranges of its namespace; [] if it would not be.
 
-    Their defaults do not reach a container that names requests and limits, and a ratio of the two is 1 here.
+    Their defaults do not reach a container that names requests and limits.
     """
     problems: list[Problem] = []
     for limit_range in sorted(limit_ranges, key=_name):
         owner = f"LimitRange {_name(limit_range)} of namespace {limit_range['metadata'].get('namespace', '')}"
         for limit in (limit_range.get("spec") or {}).get("limits") or []:
             if limit.get("type") in {"Container", "Pod"}:
-                problems += _limit_problems(limit, owner, {"cpu": cpu, "memory": memory})
+                problems += _limit_problems(limit, owner, size)
     return list(dict.fromkeys(problems))
 
 
 def node_problem(
     nodes: Sequence[Mapping[str, Any]],
+    size: PodSize,
     *,
-    cpu: Decimal,
-    memory: Decimal,
     node_selector: Mapping[str, str] | None,
     tolerations: Sequence[Toleration] | None,
 ) -> Problem | None:
@@ -121,14 +135,15 @@ def node_problem(
     open_ones = [node for node in selected if not _repelling_taints(node, tolerations or ())]
     if not open_ones:
         return _untolerated(selected, tolerations or ())
+    cpu, memory = size.cpu_request, size.memory  # the scheduler counts requests
     sizes = [(_name(node), _allocatable(node, "cpu"), _allocatable(node, "memory")) for node in open_ones]
     # the node that comes nearest: it tells best what to change
     name, its_cpu, its_memory = max(
-        sorted(sizes), key=lambda size: (min(size[1] / cpu, Decimal(1)) + min(size[2] / memory, Decimal(1)), size[1:])
+        sorted(sizes), key=lambda has: (min(has[1] / cpu, Decimal(1)) + min(has[2] / memory, Decimal(1)), has[1:])
     )
     if its_cpu >= cpu and its_memory >= memory:
         return None
-    return _too_large(name, cpu=cpu, memory=memory, its_cpu=its_cpu, its_memory=its_memory)
+    return _too_large(name, size, its_cpu=its_cpu, its_memory=its_memory)
 
 
 def cpu_text(cores: Decimal) -> str:
@@ -184,34 +199,54 @@ def _entries(quota: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield resource, str(hard[resource]), str(used.get(resource, "0"))
 
 
-def _room(
-    resource: str, hard: str, used: str, *, cpu: Decimal, memory: Decimal, running: int, has_job: bool
-) -> int | None:
+def _needs(size: PodSize) -> dict[str, Decimal]:
+    """What one pod takes of each resource that a quota may count."""
+    cpu = {**dict.fromkeys(_CPU, size.cpu_request), _CPU_LIMIT: size.cpu}
+    return {**cpu, **dict.fromkeys(_MEMORY, size.memory)}
+
+
+def _room(resource: str, hard: str, used: str, size: PodSize, *, running: int, has_job: bool) -> int | None:
     """Pods that this entry of a quota leaves, those that run included; None if it counts nothing of ours."""
     if resource == _JOBS:
         return 0 if not has_job and parse_quantity(hard) - parse_quantity(used) < 1 else None
-    sizes = {**dict.fromkeys(_CPU, cpu), **dict.fromkeys(_MEMORY, memory), **dict.fromkeys(_PODS, Decimal(1))}
-    if resource not in sizes:
+    needs = {**_needs(size), **dict.fromkeys(_PODS, Decimal(1))}
+    if resource not in needs:
         return None
     # fractions: decimals would round a quotient of 28 digits up
     left = Fraction(parse_quantity(hard)) - Fraction(parse_quantity(used))
-    return max(0, running + math.floor(left / Fraction(sizes[resource])))
+    return max(0, running + math.floor(left / Fraction(needs[resource])))
 
 
 # --- limit ranges
 
 
-def _limit_problems(limit: Mapping[str, Any], owner: str, size: Mapping[str, Decimal]) -> Iterator[Problem]:
-    for resource, asked in size.items():
-        text = cpu_text(asked) if resource == "cpu" else memory_text(asked)
-        most, least = (limit.get("max") or {}).get(resource), (limit.get("min") or {}).get(resource)
-        if most is not None and asked > parse_quantity(most):
-            must_be, advice = f"at most {most} ({owner})", f"Lower it to {most} or less."
-        elif least is not None and asked < parse_quantity(least):
-            must_be, advice = f"at least {least} ({owner})", f"Raise it to {least} or more."
+def _limit_problems(limit: Mapping[str, Any], owner: str, size: PodSize) -> Iterator[Problem]:
+    """Of the two, min looks at the request, which is never above the limit, and max at the limit."""
+    bounds = {bound: limit.get(bound) or {} for bound in ("min", "max", "maxLimitRequestRatio")}
+    for resource, least_field, low, high in (
+        ("cpu", size.cpu_field, size.cpu_request, size.cpu),
+        ("memory", "memory", size.memory, size.memory),
+    ):
+        written = cpu_text if resource == "cpu" else memory_text
+        most, least = bounds["max"].get(resource), bounds["min"].get(resource)
+        if most is not None and high > parse_quantity(most):
+            field, must_be, got = resource, f"at most {most} ({owner})", written(high)
+            advice = f"Lower it to {most} or less."
+        elif least is not None and low < parse_quantity(least):
+            field, must_be, got = least_field, f"at least {least} ({owner})", written(low)
+            advice = f"Raise it to {least} or more."
         else:
             continue
-        yield Problem(f"spec.resources.{resource}", must_be, text, advice, reason="LimitRange")
+        yield Problem(f"spec.resources.{field}", must_be, got, advice, reason="LimitRange")
+    ratio = bounds["maxLimitRequestRatio"].get("cpu")
+    if ratio is not None and size.cpu > size.cpu_request * parse_quantity(ratio):
+        yield Problem(
+            "spec.resources.cpuRequest",
+            f"no less than cpu divided by {ratio} ({owner}: maxLimitRequestRatio)",
+            f"{cpu_text(size.cpu_request)} of {cpu_text(size.cpu)}",
+            "Raise it.",
+            reason="LimitRange",
+        )
 
 
 # --- nodes
@@ -286,9 +321,11 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join([*texts[:_SHOWN], *(["…"] if len(texts) > _SHOWN else [])])
 
 
-def _too_large(name: str, *, cpu: Decimal, memory: Decimal, its_cpu: Decimal, its_memory: Decimal) -> Problem:
+def _too_large(name: str, size: PodSize, *, its_cpu: Decimal, its_memory: Decimal) -> Problem:
     """``name`` is the node that comes nearest, and is too small."""
-    fields = [field for field, asked, has in (("cpu", cpu, its_cpu), ("memory", memory, its_memory)) if asked > has]
+    cpu, memory = size.cpu_request, size.memory
+    pairs = ((size.cpu_field, cpu, its_cpu), ("memory", memory, its_memory))
+    fields = [field for field, asked, has in pairs if asked > has]
     return Problem(
         f"spec.resources.{fields[0]}" if len(fields) == 1 else "spec.resources",
         f"no more than a node of this cluster has for pods (the largest that may take them, {name}: "

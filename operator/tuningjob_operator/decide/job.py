@@ -14,10 +14,10 @@ from tuningjob.manifest.code import CODE_PATH
 from tuningjob.manifest.model import Model
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.pod_options import EnvVar, Volume
-from tuningjob.manifest.quantity import memory_bytes
+from tuningjob.manifest.quantity import memory_bytes, parse_quantity
 from tuningjob_operator import names
-from tuningjob_operator.decide.admission import Admission
-from tuningjob_operator.decide.capacity import memory_text
+from tuningjob_operator.decide.admission import Admission, cpu_request_of
+from tuningjob_operator.decide.capacity import cpu_text, memory_text
 from tuningjob_operator.decide.placement import SCRATCH_BYTES, disk_of
 from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
 from tuningjob_operator.settings import Settings
@@ -185,7 +185,6 @@ def _placement(spec: TuningJobSpec, uid: str) -> Body:
 
 def _container(admission: Admission, settings: Settings, memory: str) -> Body:
     spec = admission.spec
-    resources = {"cpu": str(spec.resources.cpu), "memory": memory}
     has_volume = any(True for _ in _data_volume(spec))
     return {
         "name": names.CONTAINER,
@@ -198,8 +197,8 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
             *(_variable(variable) for variable in spec.pod.env or []),
             *_environment(admission, settings, memory_bytes(memory)),
         ],
-        # equal, always: the scheduler promises what the pod may use, and nothing beyond it is ever used
-        "resources": _resources(resources, spec),
+        # always both. Equal, but for the CPU of a search that gives way: what is promised may be less than what may be used
+        "resources": _resources(spec, settings, memory),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -221,16 +220,19 @@ def image_of(spec: TuningJobSpec, settings: Settings) -> str:
     return spec.image or settings.worker_image
 
 
-def _resources(resources: Mapping[str, str], spec: TuningJobSpec) -> Body:
+def _resources(spec: TuningJobSpec, settings: Settings, memory: str) -> Body:
     """With a limit of the disk, but not in a queue: Kueue admits no pod that names a resource which its queues do not list.
 
     There the sizes of its volumes alone bound a pod: its root is read-only, and the kubelet rotates its log.
     """
+    cpu, request = spec.resources.cpu, cpu_request_of(spec, settings)
+    limits = {"cpu": str(cpu), "memory": memory}
+    requests = {**limits, "cpu": str(cpu) if request == parse_quantity(cpu) else cpu_text(request)}
     if spec.queue_name is not None:
-        return {"requests": dict(resources), "limits": dict(resources)}
+        return {"requests": requests, "limits": limits}
     return {
-        "requests": {**resources, "ephemeral-storage": DISK_REQUEST},
-        "limits": {**resources, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
+        "requests": {**requests, "ephemeral-storage": DISK_REQUEST},
+        "limits": {**limits, "ephemeral-storage": memory_text(Decimal(disk_of(spec)))},
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tuningjob.aliases import Json
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.grid import Grid, Sample
+from tuningjob.manifest.quantity import parse_quantity
 from tuningjob.manifest.status import (
     BaselineStatus,
     BestStatus,
@@ -107,6 +108,9 @@ def plan_status(admission: Admission) -> PlanStatus:
         jobs = f"nJobs would be {most} by the CPU limit, but only {room} the memory of a pod"
     else:
         jobs = "nJobs is the floor of the CPU limit, at least 1"
+    request = spec.resources.cpu_request
+    if request is not None and parse_quantity(request) < parse_quantity(spec.resources.cpu):
+        jobs += f"; {request} of the CPU is promised, the rest is used while it is idle"
     return PlanStatus(
         pods=pods,
         n_jobs=admission.n_jobs,

@@ -12,7 +12,7 @@ from typing import Final
 from tuningjob.journal.records import Progress
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator import names
-from tuningjob_operator.decide.admission import Admission, ceiling_pods
+from tuningjob_operator.decide.admission import Admission, ceiling_pods, pod_size
 from tuningjob_operator.decide.capacity import limit_range_problems, memory_text, node_problem, only_jobs, quota_allows
 from tuningjob_operator.decide.decision import (
     CreateJob,
@@ -122,13 +122,12 @@ def _begin(view: PlanBuilder, admission: Admission, found: Estimate | None, *ope
     if asked := view.wanting(Look.SURROUNDINGS):
         return asked
     spec, around = admission.spec, view.observed.surroundings
-    cpu = parse_quantity(spec.resources.cpu)
-    problems = limit_range_problems(around.limit_ranges, cpu=cpu, memory=memory)
+    size = pod_size(spec, view.settings, memory=memory)
+    problems = limit_range_problems(around.limit_ranges, size)
     if around.nodes is not None:
         too_large = node_problem(
             around.nodes,
-            cpu=cpu,
-            memory=memory,
+            size,
             node_selector=spec.pod.node_selector,
             tolerations=spec.pod.tolerations,
         )
@@ -351,8 +350,7 @@ def _room(view: PlanBuilder, admission: Admission, *, memory: Decimal, wanted: i
     ours = job if job is not None and is_owned_by(job, view.observed.tuningjob) else None
     verdict = quota_allows(
         quotas,
-        cpu=parse_quantity(spec.resources.cpu),
-        memory=memory,
+        pod_size(spec, view.settings, memory=memory),
         running=0 if ours is None else view.observed.surroundings.running.get(uid_of(ours), 0),
         has_job=ours is not None,
         priority_class=spec.pod.priority_class_name,

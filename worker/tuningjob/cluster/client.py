@@ -33,11 +33,12 @@ _NAME = "search"
 class Cluster:
     """A namespace of a cluster that has the operator, with the rights of a kubeconfig.
 
-    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``memory``, ``image`` and ``model_key`` are for each search
-    that is submitted, where its manifest does not say them: at most so many pods, of which each has so much; ``cpu`` is
-    how many fits go on in a pod at once. ``model_key``: what the versions of the model are counted under; by default the name
-    of each search. ``code``: the folder of modules of your own; by default those that this
-    process has loaded from below the working directory, if the search names one of them; False: none.
+    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``cpu_request``, ``memory``, ``image`` and ``model_key`` are
+    for each search that is submitted, where its manifest does not say them: at most so many pods, of which each has so much;
+    ``cpu`` is how many fits go on in a pod at once, and ``cpu_request``, if it is less, what they keep when others need the
+    cores. ``model_key``: what the versions of the model are counted under; by default the name of each search. ``code``: the
+    folder of modules of your own; by default those that this process has loaded from below the working directory, if the
+    search names one of them; False: none.
 
     Within ``with Cluster(…):`` the searches of this package are fitted there: ``search.fit(X, y)``.
 
@@ -56,6 +57,7 @@ class Cluster:
         *,
         pods: int | None = None,
         cpu: int | str | None = None,
+        cpu_request: int | str | None = None,
         memory: str | None = None,
         image: str | None = None,
         model_key: str | None = None,
@@ -76,7 +78,7 @@ class Cluster:
         ca = _path(service_ca_file)
         self._service = Service(self._access, service, ca, service_token, account=service_account, release=release)
         self._settings = {"parallelism": pods, "image": image, "modelKey": model_key}
-        self._resources = {"cpu": cpu, "memory": memory}
+        self._resources = {"cpu": cpu, "cpuRequest": cpu_request, "memory": memory}
         self._code = code
         self._entered: list[Token[Any]] = []
 

@@ -1,5 +1,6 @@
 """``spec.resources`` and ``spec.limits``: what each pod gets, and how far a search may go."""
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -9,21 +10,47 @@ from tuningjob.manifest.model import Constraint, Model
 from tuningjob.manifest.quantity import parse_quantity
 
 
+def _compared(one: str, sign: str, other: str, holds: Callable[["Resources"], bool], advice: str) -> Constraint:
+    """``one`` ≥ or ≤ ``other``, if it is given."""
+    words = {">=": "no less", "<=": "no more"}[sign]
+    return Constraint(
+        # nothing to add where one of the two is no quantity: it has been reported
+        f"!has(self.{one}) || !{is_quantity(f'self.{one}')} || !{is_quantity(f'self.{other}')} || "
+        f"quantity(string(self.{one})).compareTo(quantity(string(self.{other}))) {sign} 0",
+        holds,
+        f"with a {one} that is {words} than {other}",
+        advice,
+    )
+
+
 class Resources(Model):
-    """What each pod gets: requests and limits, always both, always equal."""
+    """What each pod gets: requests and limits, always both, and equal but for the CPU of a search that gives way."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
-        Constraint(
-            # nothing to add where one of the two is no quantity: it has been reported
-            f"!has(self.memoryLimit) || !{is_quantity('self.memoryLimit')} || !{is_quantity('self.memory')} || "
-            "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",
+        _compared(
+            "memoryLimit",
+            ">=",
+            "memory",
             lambda it: it.memory_limit is None or parse_quantity(it.memory_limit) >= parse_quantity(it.memory),
-            "with a memoryLimit that is no less than memory",
             "Raise it, or leave it out.",
+        ),
+        _compared(
+            "cpuRequest",
+            "<=",
+            "cpu",
+            lambda it: it.cpu_request is None or parse_quantity(it.cpu_request) <= parse_quantity(it.cpu),
+            "Lower it, or leave it out.",
         ),
     )
 
-    cpu: Cpu = Field(default="1", description="CPU of each pod. n_jobs is its floor, at least 1.")
+    cpu: Cpu = Field(
+        default="1", description="CPU of each pod, its limit: it never uses more. n_jobs is its floor, at least 1."
+    )
+    cpu_request: Cpu | None = Field(
+        default=None,
+        description="CPU that each pod is promised. With less than cpu the search uses idle cores up to cpu, and gives way "
+        "as soon as others need them. By default cpu, or the part of it that the cluster's administrator has set.",
+    )
     memory: Memory = Field(default="1Gi", description="Memory of each pod.")
     memory_limit: Memory | None = Field(
         default=None,
