@@ -93,6 +93,7 @@ def _manifest(namespace: str, name: str, *, pods: int, candidates: int) -> Body:
             "data": {"loader": "sklearn.datasets.load_breast_cancer"},
             "resources": {"cpu": "1", "memory": "1Gi"},
             "parallelism": pods,
+            "baseline": False,  # the simulated workers fit candidates alone
         },
     }
 
