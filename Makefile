@@ -55,6 +55,10 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 bench-fixed-costs: venv ## measure what a search costs beside its fits, write benchmarks/results/fixed-costs.md (two minutes)
 	$(PY) -m benchmarks.fixed_costs --date $$(date +%F)
 
+.PHONY: bench-pruning
+bench-pruning: venv ## measure what pruning saves in fits and seconds, write benchmarks/results/pruning.md (five minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m benchmarks.pruning --date $$(date +%F)
+
 .PHONY: bench-start
 bench-start: venv ## measure from kubectl apply to the first fit against a bare Job, on the cluster of `make cluster-up`
 	$(PY) -m benchmarks.start --date $$(date +%F)

@@ -17,7 +17,7 @@ _DOOR: Final = _ROOT / "worker/tuningjob/engine/sklearn_private.py"
 _PACKAGES: Final = {"sklearn", "joblib", "narwhals", "numpy", "scipy", "pandas", "threadpoolctl"}
 _PRIVATE: Final = re.compile(r"_[A-Za-z]\w*")
 # Python's own, a notebook's, and what a search overrides of the search class that it inherits from
-_OURS: Final = {"_exit", "_repr_html_", "_run_search", "_html_repr"}
+_OURS: Final = {"_exit", "_repr_html_", "_run_search", "_html_repr", "_format_results"}
 
 
 def _private_imports(tree: ast.AST) -> Iterator[str]:

@@ -117,6 +117,14 @@ class Engine:
         return self.schedule.pending < self.schedule.processes
 
     @property
+    def is_hungry(self) -> bool:
+        """Whether a process is about to be idle, and nothing is left for it: what comes next may wait until now.
+
+        Of joblib's only once all is done, because its threads take tasks whenever they like.
+        """
+        return self.is_done or (self._processes is not None and self.schedule.pending == 0)
+
+    @property
     def keeps_time(self) -> bool:
         """Whether ``wait`` keeps to its timeout; if not, do urgent things before calling it."""
         return self._processes is not None

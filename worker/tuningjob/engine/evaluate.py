@@ -216,6 +216,18 @@ def shares_anything(work: Work) -> bool:
     return found
 
 
+def may_depend_on_draws(work: Work) -> bool:
+    """Whether a score may depend on draws from a global generator: not if all candidates are known, and seeded where it counts.
+
+    (A support vector machine draws a seed at each fit, and mostly has no use for it.)
+    """
+    try:
+        made = map(work.configured, range(len(work.candidates)))
+        return not is_known_scorer(work.scorer) or not all(is_known(each) and is_repeatable(each) for each in made)
+    except Exception:  # noqa: BLE001  of a candidate that cannot be made nothing is known
+        return True
+
+
 def _is_finite(outcome: FitOutcome) -> bool:
     scores = [outcome[name] for name in ("test_scores", "train_scores") if name in outcome]
     return all(

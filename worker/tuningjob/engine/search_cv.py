@@ -10,6 +10,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import CellType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,13 +25,24 @@ from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.elsewhere import ELSEWHERE, FETCH_BEST
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
-from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator, FitOutcome, shares_anything
+from tuningjob.engine.evaluate import (
+    PATCHES,
+    Evaluated,
+    Evaluator,
+    FitOutcome,
+    may_depend_on_draws,
+    shares_anything,
+)
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.messages import tell_end, tell_start
 from tuningjob.engine.processes import may_fork
+from tuningjob.engine.pruned import CERTAIN, FORGIVING, not_run, race_of, score_of, with_pruned
+from tuningjob.engine.race import Race
 from tuningjob.engine.reported import report_of_search
 from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.sklearn_private import (
+    StrOptions,
+    constraints_of,
     eval_expr,
     is_told_of_fits,
     processes_of,
@@ -47,6 +59,9 @@ if TYPE_CHECKING:
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
 
 
+_PRUNES = [StrOptions({CERTAIN, FORGIVING}), None]
+
+
 @dataclass(frozen=True)
 class GuardReport:
     """``groups`` of candidates of which one was also fitted the plain way; ``trips``, how many of these gave other bits."""
@@ -60,6 +75,8 @@ class _SharedWork:
 
     n_jobs: int | None
     pre_dispatch: int | str
+    refit: Any
+    prune: str | None = None  # also of one that was pickled before there was any
     _guard: GuardReport = GuardReport()
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Anything = None) -> None:
@@ -84,6 +101,18 @@ class _SharedWork:
         parallel.cell_contents = evaluation
         run(without_contexts, callback_ctx=callback_ctx)
         self._guard = evaluation.guard
+
+    def _format_results(
+        self, candidate_params: Anything, n_splits: int, out: Anything, more_results: Anything = None
+    ) -> dict[str, Any]:
+        make: Callable[[], dict[str, Any]] = partial(
+            super()._format_results,  # type: ignore[misc]
+            candidate_params,
+            n_splits,
+            out,
+            more_results,
+        )
+        return make() if self.prune is None else with_pruned(out, n_splits, make)
 
     def fit(self, X: Matrix, y: Target = None, **params: Anything) -> Self:
         """As scikit-learn's; within ``with tuningjob.Cluster(…):`` by that cluster's pods."""
@@ -136,7 +165,42 @@ class GridSearchCV(_SharedWork, _GridSearchCV):  # type: ignore[misc]
     Parameters, attributes, warnings and errors are scikit-learn's. ``*_time`` columns: a fit that serves several candidates is
     divided equally among them, a pipeline's common beginning is charged to the first candidate that needs it. Two attributes
     more: ``guard``, how often sharing was checked against a fit of its own, and ``report()``, which a notebook also shows.
+
+    One parameter more: ``prune="certain"`` leaves out the splits of candidates that provably cannot be the best one any more, and
+    so needs scores with an upper bound; ``"forgiving"`` leaves out more, and may lose the winner (``docs/engine.md``).
+    ``cv_results_`` has NaN for what was left out, and the column ``pruned``.
     """
+
+    _parameter_constraints = {**constraints_of(_GridSearchCV), "prune": _PRUNES}  # noqa: RUF012
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        param_grid: Anything,
+        *,
+        scoring: Anything = None,
+        n_jobs: int | None = None,
+        refit: Anything = True,
+        cv: Anything = None,
+        verbose: int = 0,
+        pre_dispatch: int | str = "2*n_jobs",
+        error_score: Anything = np.nan,
+        return_train_score: bool = False,
+        prune: str | None = None,
+    ) -> None:
+        super().__init__(
+            estimator,
+            param_grid,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.prune = prune
 
 
 class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc]
@@ -144,6 +208,41 @@ class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc
 
     As GridSearchCV of this module.
     """
+
+    _parameter_constraints = {**constraints_of(_RandomizedSearchCV), "prune": _PRUNES}  # noqa: RUF012
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        param_distributions: Anything,
+        *,
+        n_iter: int = 10,
+        scoring: Anything = None,
+        n_jobs: int | None = None,
+        refit: Anything = True,
+        cv: Anything = None,
+        verbose: int = 0,
+        pre_dispatch: int | str = "2*n_jobs",
+        random_state: Anything = None,
+        error_score: Anything = np.nan,
+        return_train_score: bool = False,
+        prune: str | None = None,
+    ) -> None:
+        super().__init__(
+            estimator,
+            param_distributions,
+            n_iter=n_iter,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            pre_dispatch=pre_dispatch,
+            random_state=random_state,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.prune = prune
 
 
 class _Evaluation:
@@ -162,13 +261,25 @@ class _Evaluation:
             listed = list(calls)
         work, cells = _work_of(self._estimator.cell_contents, listed)
         self._told.clear()
+        prune = self._search.prune
+        race = None if prune is None or not cells else race_of(prune, work, self._search.refit)
         outcomes: dict[CellKey, FitOutcome] = {}
         with PATCHES.in_force():
-            for result in self._evaluate(work, cells):
+            for result in self._evaluate(work, cells, race):
                 outcomes[result.cell] = result.outcome
+        if race is not None and outcomes:
+            self._fill_in(work, cells, outcomes)
         return [outcomes[cell] for cell in cells] if outcomes else []
 
-    def _evaluate(self, work: Work, cells: list[CellKey]) -> Iterable[Evaluated]:
+    def _fill_in(self, work: Work, cells: list[CellKey], outcomes: dict[CellKey, FitOutcome]) -> None:
+        """Outcomes of the cells that were left out."""
+        left_out = [cell for cell in cells if cell not in outcomes]
+        like = next((each for each in outcomes.values() if each["fit_error"] is None), next(iter(outcomes.values())))
+        outcomes.update({cell: not_run(like, len(work.splits[cell.split][1])) for cell in left_out})
+        if work.verbose > 0:
+            print(f"{len(left_out)} of {len(cells)} fits were not needed")  # noqa: T201  as scikit-learn's own lines
+
+    def _evaluate(self, work: Work, cells: list[CellKey], race: Race | None) -> Iterable[Evaluated]:
         asked = int(joblib.effective_n_jobs(self._search.n_jobs)) if cells else 0
         if not cells or not self._dispatches_anything(asked):
             return
@@ -176,24 +287,34 @@ class _Evaluation:
         processes = self._processes(asked, type(backend).__name__)
         if processes == 1:
             # draws from global generators come in scikit-learn's order, or not at all; so does all else that is not known
-            if shares_anything(work):
+            if race is not None or shares_anything(work):
                 generators = GlobalGenerators()
-                if (yield from self._drain(work, Engine(work, 0), cells, generators.have_moved)):
+                is_in_vain = generators.have_moved if race is None else _once(generators.have_moved, work)
+                if (yield from self._drain(work, Engine(work, 0), cells, race, is_in_vain)):
                     return
                 generators.restore()
             yield from self._one_by_one(work, cells)
         elif type(backend).__name__ == "LokyBackend" and may_fork():
             with Engine(work, min(processes, len(cells))) as engine:
-                yield from self._drain(work, engine, cells)
+                yield from self._drain(work, engine, cells, race)
         else:
             with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
-                yield from self._drain(work, engine, cells)
+                yield from self._drain(work, engine, cells, race)
 
     def _drain(
-        self, work: Work, engine: Engine, cells: list[CellKey], is_in_vain: Callable[[], bool] = lambda: False
+        self,
+        work: Work,
+        engine: Engine,
+        cells: list[CellKey],
+        race: Race | None,
+        is_in_vain: Callable[[], bool] = lambda: False,
     ) -> Generator[Evaluated, None, bool]:
         """Collect results until there are no more or ``is_in_vain``; returns whether there are no more."""
-        engine.add(cells)
+        if race is None:
+            engine.add(cells)
+        else:
+            race.add(cells)
+            engine.add(race.due(engine.schedule.processes))
         while not engine.is_done:
             results = engine.wait()
             if is_in_vain():
@@ -201,6 +322,10 @@ class _Evaluation:
             for result in results:
                 self._tell(work, result)
                 yield result
+                if race is not None:
+                    race.arrived(result.cell, score_of(result.outcome, self._search.refit))
+            if race is not None and engine.is_hungry:
+                engine.add(race.due(engine.schedule.processes))
         schedule = engine.schedule
         self.guard = GuardReport(self.guard.groups + schedule.guarded, self.guard.trips + schedule.tripped)
         return True
@@ -255,6 +380,19 @@ class _Evaluation:
             stacklevel=2,
         )
         return allowed
+
+
+def _once(have_moved: Callable[[], bool], work: Work) -> Callable[[], bool]:
+    """Whether a generator has moved that a score may depend on, which is looked into when one has moved for the first time."""
+    matters: bool | None = None
+
+    def is_in_vain() -> bool:
+        nonlocal matters
+        if matters is None and have_moved():
+            matters = may_depend_on_draws(work)
+        return bool(matters)
+
+    return is_in_vain
 
 
 class _Unclonable:

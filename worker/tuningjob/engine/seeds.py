@@ -56,6 +56,8 @@ _DRAWS: Final[dict[str, _Draws]] = {
     "sklearn.svm.SVC": lambda e, _: e.probability is True,
     "sklearn.svm.NuSVC": lambda e, _: e.probability is True,
     "sklearn.svm.OneClassSVM": lambda _e, _s: False,
+    "sklearn.svm.SVR": lambda _e, _s: False,
+    "sklearn.svm.NuSVR": lambda _e, _s: False,
     "sklearn.svm.LinearSVC": lambda e, _: e.dual is not False,
     "sklearn.preprocessing.QuantileTransformer": _more_rows_than_its_subsample,
     "sklearn.preprocessing.KBinsDiscretizer": _more_rows_than_its_subsample,

@@ -92,6 +92,7 @@ try:
         Interval,
         InvalidParameterError,
         RealNotInt,
+        StrOptions,
         make_constraint,
         validate_parameter_constraints,
     )
@@ -113,6 +114,7 @@ __all__ = [
     "PassthroughScorer",
     "RealNotInt",
     "Scorer",
+    "StrOptions",
     "check_method_params",
     "check_sample_weight",
     "column_transformer",
