@@ -9,7 +9,10 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted(
     page
-    for folder in (ROOT, ROOT / "docs", ROOT / "charts" / "tuningjob", ROOT / "examples" / "serving")
+    for folder in (
+        *(ROOT, ROOT / "docs", ROOT / "docs" / "coming-from"),
+        *(ROOT / "charts" / "tuningjob", ROOT / "examples" / "serving"),
+    )
     for page in folder.glob("*.md")
 )
 
