@@ -55,7 +55,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from tests.engine.compare import assert_same_search
 from tests.engine.fresh import in_a_fresh_process
@@ -72,6 +72,8 @@ TREE: Space = {
     "max_depth": [None, 1, 2, 3, 12, 30],
     "min_samples_leaf": [1, 2, 4, 0.1],
     "min_samples_split": [2, 3, 5, 8, -1],
+    "max_leaf_nodes": [None, 2, 3, 5, 12, 40, 1],
+    "ccp_alpha": [0.0, 0.001, 0.02, 0.5],
 }
 FOREST: Space = {"n_estimators": [1, 2, 5, 9], **TREE, "max_features": ["sqrt", 0.5, None], "bootstrap": [True, False]}
 BOOSTING: Space = {
@@ -99,7 +101,8 @@ ALPHAS: Space = {"alpha": [0.001, 0.1, 1, 10.0, 1e3, -1.0], "fit_intercept": [Tr
 CLASSIFIERS: list[tuple[Any, Space]] = [
     (RandomForestClassifier(random_state=0), {**FOREST, "criterion": ["gini", "entropy", "log_loss"]}),
     (ExtraTreesClassifier(random_state=1), FOREST),
-    (DecisionTreeClassifier(random_state=0), {**TREE, "ccp_alpha": [0.0, 0.001, 0.02, 0.5]}),
+    (DecisionTreeClassifier(random_state=0), {**TREE, "max_features": [None, 1]}),
+    (ExtraTreeClassifier(random_state=0), {**TREE, "splitter": ["random", "best"]}),
     (GradientBoostingClassifier(random_state=0), BOOSTING),
     (GradientBoostingClassifier(random_state=0, n_iter_no_change=2), BOOSTING),
     (HistGradientBoostingClassifier(random_state=0, min_samples_leaf=5), HIST),
@@ -126,6 +129,7 @@ REGRESSORS: list[tuple[Any, Space]] = [
     (RandomForestRegressor(random_state=0), FOREST),
     (ExtraTreesRegressor(random_state=0), FOREST),
     (DecisionTreeRegressor(random_state=0), {**TREE, "ccp_alpha": [0.0, 0.01, 10.0]}),
+    (ExtraTreeRegressor(random_state=0), {**TREE, "ccp_alpha": [0.0, 0.01, 10.0]}),
     (GradientBoostingRegressor(random_state=0), {**BOOSTING, "loss": ["squared_error", "huber"]}),
     (HistGradientBoostingRegressor(random_state=0, min_samples_leaf=5), HIST),
     (AdaBoostRegressor(random_state=0), {"n_estimators": [1, 3, 6], "loss": ["linear", "square"]}),
@@ -223,7 +227,7 @@ def estimators(draw: st.DrawFn, *, classes: bool, foreign: bool = False) -> tupl
     transformers = TRANSFORMERS
     if foreign:
         others = _foreign()
-        catalog = catalog[:8] + 2 * (others.FOREIGN_CLASSIFIERS if classes else others.FOREIGN_REGRESSORS)
+        catalog = catalog[:9] + 2 * (others.FOREIGN_CLASSIFIERS if classes else others.FOREIGN_REGRESSORS)
         transformers = TRANSFORMERS[:3] + others.FOREIGN_TRANSFORMERS
     final, space = draw(st.sampled_from(catalog))
     shape = draw(st.sampled_from(["alone", "alone", "pipeline", "pipeline", "union", "columns", "replaced", "nested"]))

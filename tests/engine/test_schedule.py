@@ -64,12 +64,12 @@ def test_pipelines_with_a_common_beginning_stay_together() -> None:
 
 
 def test_the_longest_expected_task_is_next() -> None:
-    candidates = [{"max_leaf_nodes": leaves} for leaves in (2, 200, 20, 2_000)]
+    candidates = [{"max_features": features} for features in (2, 200, 20, 2_000)]
     schedule = Schedule(work(FOREST, candidates), processes=2, guard=False)
-    for leaves in (2, 20, 200, 2_000):
-        schedule.forecast.learn({"max_leaf_nodes": leaves}, leaves / 1_000)
+    for features in (2, 20, 200, 2_000):
+        schedule.forecast.learn({"max_features": features}, features / 1_000)
     schedule.add(cells(4, 1))
-    assert [candidates[task.candidates[0]]["max_leaf_nodes"] for task in taken(schedule)] == [2_000, 200, 20, 2]
+    assert [candidates[task.candidates[0]]["max_features"] for task in taken(schedule)] == [2_000, 200, 20, 2]
 
 
 def test_the_last_task_is_cut_in_two_where_another_process_would_wait() -> None:

@@ -14,7 +14,7 @@ _RIDGE: Final = 0.1  # little data must not mean wild effects
 _ALL_UP_TO: Final = 256
 _ONE_IN: Final = 16
 # Before anything was measured: cost grows about linearly in these.
-_SIZES: Final = frozenset({"n_estimators", "max_iter", "n_components"})
+_SIZES: Final = frozenset({"n_estimators", "max_iter", "n_components", "max_leaf_nodes"})
 
 
 class Forecast:

@@ -428,6 +428,37 @@ def fitted_targets(fitted: Estimator) -> Target:
 ASKS_FOR_NEIGHBORS: Final = {"_fit_method": "sliced"}
 
 
+# What a node of a tree has in the place of a child, and of a feature and its threshold, if it is a leaf.
+_NO_CHILD: Final = -1
+_NO_FEATURE: Final = -2
+
+
+def first_leaves(tree: Anything, leaves: int) -> Anything:
+    """What a fitted ``tree_`` that was grown best first was when it had so many leaves: a node has none but later children."""
+    kind, given, state = tree.__reduce__()
+    count = 2 * leaves - 1
+    if state["node_count"] <= count:
+        return tree
+    nodes = state["nodes"][:count].copy()
+    is_cut = nodes["left_child"] >= count
+    nodes["left_child"][is_cut] = nodes["right_child"][is_cut] = _NO_CHILD
+    nodes["feature"][is_cut] = nodes["threshold"][is_cut] = _NO_FEATURE
+    made = kind(*given)
+    made.__setstate__(
+        {"max_depth": _depth(nodes), "node_count": count, "nodes": nodes, "values": state["values"][:count]}
+    )
+    return made
+
+
+def _depth(nodes: Anything) -> int:
+    depth, level = -1, np.zeros(1, np.intp)
+    while len(level):
+        depth += 1
+        level = np.concatenate([nodes["left_child"][level], nodes["right_child"][level]])
+        level = level[level != _NO_CHILD]
+    return depth
+
+
 def prune(tree: Estimator) -> None:
     """Give a fitted tree, by its ``ccp_alpha``, another one that is pruned."""
     tree._prune_tree()

@@ -128,7 +128,7 @@ MODULES: Final[Mapping[str, str]] = {
     "sklearn.neighbors": "neighbors",
     "sklearn.neural_network": "iterations_of_networks",
     "sklearn.svm": "iterations svm_iterations svm_kernel",
-    "sklearn.tree": "pruning tree_depth tree_growth",
+    "sklearn.tree": "tree_depth tree_growth tree_size",
 }
 _rules: Final[dict[type, Rules]] = {}
 _R = TypeVar("_R", bound=type[Rule])
