@@ -23,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.rules.proof import shown
+from tests.engine.versions import SKLEARN
 from tuningjob.engine.arrays import shape_of
 from tuningjob.engine.seeds import is_repeatable, pca_solver
 
@@ -47,7 +48,7 @@ X = np.round(X * 2) / 2  # equal values: ties would show what is drawn
         HistGradientBoostingClassifier(max_iter=5),
         HistGradientBoostingRegressor(max_iter=5),
         QuantileTransformer(n_quantiles=20),
-        KBinsDiscretizer(quantile_method="averaged_inverted_cdf"),
+        KBinsDiscretizer(**({"quantile_method": "averaged_inverted_cdf"} if SKLEARN >= (1, 7) else {})),
         StackingClassifier([("ridge", RidgeClassifier())], final_estimator=LogisticRegression(), cv=3),
     ],
     ids=shown,

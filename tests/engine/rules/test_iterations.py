@@ -27,7 +27,7 @@ NUMBERS = make_regression(60, 15, noise=1, random_state=0)
 TWO_TARGETS = make_regression(60, 9, n_targets=2, noise=1, random_state=0)
 SEPARABLE = make_classification(40, 30, random_state=0)
 COLLINEAR = (np.column_stack([np.arange(30.0), np.arange(30.0) * 1e8, np.ones(30)]), np.arange(30) % 2)
-MANY = 20_000
+MANY = 50_000
 
 
 @pytest.mark.parametrize(

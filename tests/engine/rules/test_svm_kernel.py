@@ -14,6 +14,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.versions import warns_since
 from tuningjob.engine.fingerprint import of_estimator
 from tuningjob.engine.rules import Inert
 
@@ -76,7 +77,7 @@ def test_sparse_rows_and_probabilities_do_not_look_at_them_either() -> None:
             ("linear", {"gamma": 9.0, "degree": 7, "coef0": 3.0}),
             ("rbf", {"degree": 7, "coef0": 3.0}),
         ):
-            with pytest.warns(FutureWarning, match="`probability` parameter was deprecated"):
+            with warns_since((1, 9), "`probability` parameter was deprecated"):
                 one, other = (
                     SVC(kernel=kernel, probability=True, random_state=0, **each).fit(rows, y)
                     for each in ({}, {"cache_size": 0.001, **values})

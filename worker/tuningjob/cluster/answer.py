@@ -67,19 +67,19 @@ class _Fetches:
         return {name: value for name, value in vars(self).items() if name != _FETCH}
 
 
-class GridSearchCV(_Fetches, sklearn.model_selection.GridSearchCV):  # type: ignore[misc]
+class GridSearchCV(_Fetches, sklearn_private.Diagram, sklearn.model_selection.GridSearchCV):  # type: ignore[misc]
     """scikit-learn's, fitted on a cluster."""
 
 
-class RandomizedSearchCV(_Fetches, sklearn.model_selection.RandomizedSearchCV):  # type: ignore[misc]
+class RandomizedSearchCV(_Fetches, sklearn_private.Diagram, sklearn.model_selection.RandomizedSearchCV):  # type: ignore[misc]
     """scikit-learn's, fitted on a cluster."""
 
 
-class HalvingGridSearchCV(_Fetches, sklearn_private.HalvingGridSearchCV):  # type: ignore[misc]
+class HalvingGridSearchCV(_Fetches, sklearn_private.Diagram, sklearn_private.HalvingGridSearchCV):  # type: ignore[misc]
     """scikit-learn's, fitted on a cluster."""
 
 
-class HalvingRandomSearchCV(_Fetches, sklearn_private.HalvingRandomSearchCV):  # type: ignore[misc]
+class HalvingRandomSearchCV(_Fetches, sklearn_private.Diagram, sklearn_private.HalvingRandomSearchCV):  # type: ignore[misc]
     """scikit-learn's, fitted on a cluster."""
 
 

@@ -32,8 +32,11 @@ from tuningjob.engine.sklearn_private import (
     COLUMN_JOBS,
     COLUMNS,
     FIT_TRANSFORM_ONE,
+    IS_CACHED_ITSELF,
+    PIPELINE_MEMORY,
     PIPELINE_STEPS,
     TRANSFORM_ONE,
+    UNION_JOBS,
     fit_transform_one,
     safe_indexing,
     transform_one,
@@ -45,6 +48,7 @@ _MOST_ENTRIES: Final = 256
 
 _steps_of: Final[Callable[..., Iterator[Any]]] = PIPELINE_STEPS.now
 _job_of: Final[Callable[..., Any]] = COLUMN_JOBS.now
+_memory_of: Final[Callable[..., Any]] = PIPELINE_MEMORY.now
 _active: Final = threading.local()
 
 
@@ -250,9 +254,29 @@ def _shared_job(function: Anything) -> Anything:
 
 
 _SHARED: Final = {fit_transform_one: _shared_fit_transform_one, transform_one: _shared_transform_one}
+
+
+class _NoMemory:
+    """Stands for the memory of a pipeline that has none."""
+
+    location = None
+
+    @staticmethod
+    def cache(function: Anything) -> Anything:
+        return _SHARED.get(function, function)
+
+
+def _shared_memory(memory: Anything) -> Anything:
+    return _NoMemory if memory is None and getattr(_active, "memo", None) is not None else _memory_of(memory)
+
+
+_FITS: Final = (
+    (Patch(PIPELINE_MEMORY, _shared_memory), Patch(UNION_JOBS, _shared_job))
+    if IS_CACHED_ITSELF
+    else (Patch(FIT_TRANSFORM_ONE, _shared_fit_transform_one), Patch(TRANSFORM_ONE, _shared_transform_one))
+)
 PATCHES: Final = (
-    Patch(FIT_TRANSFORM_ONE, _shared_fit_transform_one),
-    Patch(TRANSFORM_ONE, _shared_transform_one),
+    *_FITS,
     Patch(PIPELINE_STEPS, _shared_steps),
     Patch(COLUMN_JOBS, _shared_job),
     Patch(COLUMNS, _shared_columns),

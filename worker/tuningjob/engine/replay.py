@@ -12,7 +12,7 @@ from typing import Any
 
 from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.engine.evaluate import FitOutcome
-from tuningjob.engine.sklearn_private import results_table
+from tuningjob.engine.sklearn_private import contexts, results_table
 from tuningjob.engine.work import Split
 
 
@@ -103,5 +103,5 @@ class _Replaying:
             return table
 
         run: Callable[..., None] = super()._run_search  # type: ignore[misc]
-        run(known, callback_ctx=callback_ctx)
+        run(known, **contexts(callback_ctx))
         raise _Over(table)

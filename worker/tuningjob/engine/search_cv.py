@@ -41,8 +41,10 @@ from tuningjob.engine.race import Race
 from tuningjob.engine.reported import report_of_search
 from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.sklearn_private import (
+    Diagram,
     StrOptions,
     constraints_of,
+    contexts,
     eval_expr,
     is_told_of_fits,
     processes_of,
@@ -85,7 +87,7 @@ class _SharedWork:
         variables = variables_of(evaluate_candidates)
         if variables is None or _has_callbacks(self):
             # callbacks are told of each fit: there must be one for each candidate
-            run(evaluate_candidates, callback_ctx=callback_ctx)
+            run(evaluate_candidates, **contexts(callback_ctx))
             return
 
         def without_contexts(
@@ -99,7 +101,7 @@ class _SharedWork:
         parallel, estimator = variables
         evaluation = _Evaluation(self, parallel.cell_contents, estimator)
         parallel.cell_contents = evaluation
-        run(without_contexts, callback_ctx=callback_ctx)
+        run(without_contexts, **contexts(callback_ctx))
         self._guard = evaluation.guard
 
     def _format_results(
@@ -159,7 +161,7 @@ class _SharedWork:
             return diagram
 
 
-class GridSearchCV(_SharedWork, _GridSearchCV):  # type: ignore[misc]
+class GridSearchCV(_SharedWork, Diagram, _GridSearchCV):  # type: ignore[misc]
     """scikit-learn's GridSearchCV, to the bit, with the work that candidates have in common done once.
 
     Parameters, attributes, warnings and errors are scikit-learn's. ``*_time`` columns: a fit that serves several candidates is
@@ -203,7 +205,7 @@ class GridSearchCV(_SharedWork, _GridSearchCV):  # type: ignore[misc]
         self.prune = prune
 
 
-class RandomizedSearchCV(_SharedWork, _RandomizedSearchCV):  # type: ignore[misc]
+class RandomizedSearchCV(_SharedWork, Diagram, _RandomizedSearchCV):  # type: ignore[misc]
     """scikit-learn's RandomizedSearchCV, to the bit, with the work that candidates have in common done once.
 
     As GridSearchCV of this module.

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.patches import Patch, inside
 from tuningjob.engine.sklearn_private import (
+    ASKS_NARWHALS,
     IS_FRAME,
     IS_SERIES,
     PARAM_NAMES,
@@ -87,8 +88,8 @@ _into_series: Final[Callable[[Any], bool]] = IS_SERIES.now
 _names_of: Final[Callable[[type], list[str]]] = PARAM_NAMES.now.__func__
 
 PATCHES: Final = (
-    # scikit-learn 1.9 reads the signature of a class for every get_params: half a dozen times a fit, 70 µs each
+    # scikit-learn reads the signature of a class for every get_params: half a dozen times a fit, 70 µs each
     Patch(PARAM_NAMES, classmethod(_param_names), _known_names.cache_clear),
     # ... and asks of every array whether it is a frame of one of nine libraries: a dozen times a fit, 30 µs each
-    *((Patch(IS_FRAME, _is_frame), Patch(IS_SERIES, _is_series)) if is_proved("narwhals") else ()),
+    *((Patch(IS_FRAME, _is_frame), Patch(IS_SERIES, _is_series)) if ASKS_NARWHALS and is_proved("narwhals") else ()),
 )

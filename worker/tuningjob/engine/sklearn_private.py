@@ -28,6 +28,7 @@ import numpy as np
 import sklearn
 import sklearn.base
 import sklearn.pipeline
+from sklearn.utils import estimator_html_repr
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.interrupts import to_the_end
@@ -38,6 +39,10 @@ PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "narwhals": ("2.",),
 }
 _PACKAGES: Final = {"scikit-learn": sklearn, "joblib": joblib, "narwhals": narwhals}
+_VERSION: Final = tuple(map(int, str(sklearn.__version__).split(".")[:2]))
+# Since 1.9 callbacks are told of fits: searches and pipelines hand a context on for them. And narwhals is asked about each X.
+HAS_CALLBACKS: Final = _VERSION >= (1, 9)
+ASKS_NARWHALS: Final = _VERSION >= (1, 9)
 
 
 class UnprovedVersion(UserWarning):
@@ -73,8 +78,7 @@ def _not_proved() -> str:
 try:
     from joblib._utils import eval_expr
     from sklearn.compose import _column_transformer as column_transformer
-    from sklearn.linear_model._base import _preprocess_data as preprocess_data
-    from sklearn.linear_model._base import _rescale_data as rescale_data
+    from sklearn.linear_model._base import _preprocess_data, _rescale_data
     from sklearn.linear_model._ridge import _solve_cholesky_kernel as solve_cholesky_kernel
     from sklearn.metrics._scorer import _MultimetricScorer as MultimetricScorer
     from sklearn.metrics._scorer import _PassthroughScorer as PassthroughScorer
@@ -125,8 +129,6 @@ __all__ = [
     "num_samples",
     "openmp_threads",
     "output_config",
-    "preprocess_data",
-    "rescale_data",
     "safe_indexing",
     "score",
     "solve_cholesky_kernel",
@@ -153,9 +155,15 @@ class PatchedName(NamedTuple):
         setattr(self.owner, self.name, value)
 
 
-# Pipelines and unions call it, by this name in their module. (A pipeline's memory caches a function that calls it.)
+# Pipelines and unions call it, by this name in their module.
 FIT_TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_fit_transform_one")
 TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_transform_one")
+# A pipeline's memory caches a function that calls it. Before 1.9 it cached that function itself, which joblib knows by its
+# source: another in its place would clear the user's cache. There the memory of a pipeline without one, and what makes jobs of a
+# union's parts, are replaced.
+IS_CACHED_ITSELF: Final = _VERSION < (1, 9)
+PIPELINE_MEMORY: Final = PatchedName(sklearn.pipeline, "check_memory")
+UNION_JOBS: Final = PatchedName(sklearn.pipeline, "delayed")
 PIPELINE_STEPS: Final = PatchedName(sklearn.pipeline.Pipeline, "_iter")
 # A column transformer compares the function that it was given with its module's, so that is left alone: what makes a job of it,
 # ``delayed``, is not compared with anything.
@@ -258,6 +266,11 @@ def variables_of(evaluate_candidates: Callable[..., Any]) -> tuple[CellType, Cel
     return None if parallel is None or estimator is None else (parallel, estimator)
 
 
+def contexts(callback_ctx: Anything) -> dict[str, Any]:
+    """What ``_run_search`` is given besides a function, to hand it on: nothing before scikit-learn 1.9."""
+    return {"callback_ctx": callback_ctx} if HAS_CALLBACKS else {}
+
+
 def is_told_of_fits(estimator: Estimator) -> bool:
     """Whether a callback of its own, or of a search around it, wants to be told of an estimator's fits."""
     return has_callbacks(estimator) or hasattr(estimator, CALLBACK_CONTEXT)
@@ -281,8 +294,25 @@ def best_index(search: Anything, metric: str, table: Mapping[str, Any]) -> int:
 
 
 def keep_splitter(search: Anything, splitter: Anything) -> None:
-    """Set on a search what its ``fit`` remembers of ``cv``."""
-    search._checked_cv_orig = splitter
+    """Set on a search what its ``fit`` remembers of ``cv``: before scikit-learn 1.9 only those that halve do."""
+    if _VERSION >= (1, 9) or isinstance(search, HalvingGridSearchCV | HalvingRandomSearchCV):
+        search._checked_cv_orig = splitter
+
+
+class Diagram:
+    """What a notebook shows of a search: ``_html_repr`` makes all of it, which it does not of itself before scikit-learn 1.7."""
+
+    if _VERSION < (1, 7):
+
+        def _html_repr(self) -> str:
+            return str(estimator_html_repr(self))
+
+        def _repr_html_inner(self) -> str:
+            return self._html_repr()
+
+        def _repr_mimebundle_(self, **options: Anything) -> dict[str, Any]:
+            bundle: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+            return {**bundle, **({"text/html": self._html_repr()} if "text/html" in bundle else {})}
 
 
 # --- joblib
@@ -331,8 +361,10 @@ def check_steps(composed: Estimator) -> None:
 
 def fit_prefix(pipeline: Estimator, X: Matrix, y: Target) -> Estimator:
     """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
-    context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
     routed = pipeline._check_method_params(method="fit", props={})
+    if not HAS_CALLBACKS:
+        return pipeline._fit(X, y, routed, raw_params={})
+    context = pipeline._init_callback_context(max_subtasks=len(pipeline.steps))
     return pipeline._fit(X, y, routed, raw_params={}, callback_ctx=context)
 
 
@@ -360,11 +392,15 @@ def first_seeds(bag: Estimator, size: int) -> dict[str, Any]:
     return {"_seeds": bag._seeds[:size]}
 
 
+# what is routed to the estimators of a bag when they predict: since 1.7 anything may be
+_NO_PARAMS: Final[tuple[dict[str, Any], ...]] = ({},) if _VERSION >= (1, 7) else ()
+
+
 def bag_predicts(each: Anything, features: Anything, X: Matrix) -> Matrix:
     """The sum of what one estimator of a BaggingRegressor predicts."""
     from sklearn.ensemble._bagging import _parallel_predict_regression  # noqa: PLC0415  slow to import
 
-    return _parallel_predict_regression([each], [features], X, {})
+    return _parallel_predict_regression([each], [features], X, *_NO_PARAMS)
 
 
 def bag_predicts_proba(each: Anything, features: Anything, X: Matrix, n_classes: int) -> Matrix:
@@ -378,7 +414,7 @@ def bag_decides(each: Anything, features: Anything, X: Matrix) -> Matrix:
     """The sum of one estimator's decision function in a BaggingClassifier."""
     from sklearn.ensemble._bagging import _parallel_decision_function  # noqa: PLC0415  slow to import
 
-    return _parallel_decision_function([each], [features], X, {})
+    return _parallel_decision_function([each], [features], X, *_NO_PARAMS)
 
 
 def first_iterations(boosting: Estimator, size: int, raw_predict: Callable[[Any], Any]) -> dict[str, Any]:
@@ -466,6 +502,8 @@ def prune(tree: Estimator) -> None:
 
 def validates_probabilities(machine: Estimator) -> bool:
     """Whether a fitted support vector machine made others for a cross-validation of its own."""
+    if _VERSION < (1, 9):
+        return bool(getattr(machine, "probability", False))
     return bool(getattr(machine, "_effective_probability", False))
 
 
@@ -476,6 +514,21 @@ def prepared_ridge_data(ridge: Estimator, X: Matrix, y: Target, sample_weight: A
     """X, the encoded y and the weights as ``RidgeClassifier.fit`` has them before it solves."""
     X, _, sample_weight, y = ridge._prepare_data(X, y, sample_weight, ridge.solver)
     return X, y, sample_weight
+
+
+def centred_ridge_data(
+    X: Matrix, y: Target, sample_weight: Anything, *, fit_intercept: bool
+) -> tuple[Any, Any, Any, Any, Any]:
+    """X and y (a column for each target) as ``Ridge.fit`` centres and then weighs them; and what ``set_intercept`` needs."""
+    # since 1.8 it can weigh them, too, and returns what it weighed them by
+    given = {"rescale_with_sw": False} if _VERSION >= (1, 8) else {}
+    X, y, X_offset, y_offset, X_scale, *_ = _preprocess_data(
+        X, y, fit_intercept=fit_intercept, copy=True, sample_weight=sample_weight, **given
+    )
+    y = y.reshape(-1, 1) if y.ndim == 1 else y
+    if sample_weight is not None:
+        X, y, _ = _rescale_data(X, y, sample_weight)
+    return X, y, X_offset, y_offset, X_scale
 
 
 def set_intercept(made: Estimator, X_offset: Anything, y_offset: Anything, X_scale: Anything) -> None:

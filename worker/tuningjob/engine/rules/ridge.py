@@ -15,10 +15,9 @@ from tuningjob.engine.rules.base import NestedFit, register
 from tuningjob.engine.rules.values import as_number
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.sklearn_private import (
+    centred_ridge_data,
     check_sample_weight,
     prepared_ridge_data,
-    preprocess_data,
-    rescale_data,
     set_intercept,
     solve_cholesky_kernel,
 )
@@ -82,12 +81,7 @@ def _unpenalised(fitted: Estimator, X: Matrix, y: Target, sample_weight: Anythin
         )
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype)
-    X, y, X_offset, y_offset, X_scale, _ = preprocess_data(
-        X, y, fit_intercept=fitted.fit_intercept, copy=True, sample_weight=sample_weight, rescale_with_sw=False
-    )
-    y = y.reshape(-1, 1) if y.ndim == 1 else y
-    if sample_weight is not None:
-        X, y, _ = rescale_data(X, y, sample_weight)
+    X, y, X_offset, y_offset, X_scale = centred_ridge_data(X, y, sample_weight, fit_intercept=fitted.fit_intercept)
     solve = (_by_svd if fitted.solver_ == "svd" else _by_cholesky)(X, y)
 
     def with_penalty(estimator: Estimator) -> Anything:
