@@ -38,6 +38,10 @@ check: lint ## ruff, mypy --strict, import-linter, and the generated files are u
 generate: venv ## write the generated files anew (the CRD, from the models)
 	$(PY) -m tuningjob.manifest.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
+.PHONY: site
+site: venv ## the documentation as a site, in build/site; a link that leads nowhere is an error
+	$(PY) -m sphinx -W --keep-going --quiet -c docs/site -b dirhtml . build/site
+
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
 	$(PY) -m tests.parts --at-once 2 "engine operator manifest" -- -m "not cluster and not slow"

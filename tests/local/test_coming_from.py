@@ -1,4 +1,4 @@
-"""The pages for those who come from another tool: every block of ours does what its page says; theirs are marked as sketches."""
+"""The pages for beginners, from another tool or none: every block of ours does what its page says; theirs are marked as sketches."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,8 @@ from tuningjob.manifest import load
 from tuningjob.manifest.canonical import read_yaml
 from tuningjob.search.stop import Stop
 
-PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs/coming-from").glob("*.md"))}
+FILES = (ROOT / "docs/start.md", *sorted((ROOT / "docs/coming-from").glob("*.md")))
+PAGES = {page.stem: page.read_text(encoding="utf-8") for page in FILES}
 SKETCH = "<!-- sketch -->\n"
 
 
