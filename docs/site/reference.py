@@ -7,6 +7,7 @@ from typing import Any
 
 import tuningjob
 from tuningjob.artifacts.local import LocalStore
+from tuningjob.cluster.run import Run
 from tuningjob.journal.sql import open_sqlite
 from tuningjob.manifest.crd import custom_resource_definition
 from tuningjob_operator.service.app import make_app
@@ -75,8 +76,11 @@ def python() -> Iterator[str]:
         if name.startswith("__"):
             continue
         kind = "autoclass" if isinstance(getattr(tuningjob, name), type) else "autofunction"
-        yield from ("", f"## {name}", "", "```{eval-rst}", f".. {kind}:: tuningjob.{name}")
-        yield from (("   :members:", "```") if name == "Cluster" else ("```",))
+        # of scikit-learn's classes the methods are scikit-learn's, and documented there
+        members = ["   :members:"] if name == "Cluster" else []
+        yield from ("", f"## {name}", "", "```{eval-rst}", f".. {kind}:: tuningjob.{name}", *members, "```")
+    yield from ("", "## What submit and attach give", "", "```{eval-rst}")
+    yield from (f".. autoclass:: {Run.__module__}.Run", "   :members:", "```")
 
 
 def http() -> Iterator[str]:
