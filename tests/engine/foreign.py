@@ -32,9 +32,22 @@ ODD_WAYS = [
     "a column",
     "a list",
 ]
+# with a rule each, so known; in the other settings they are not
+LGBM: Space = {
+    "n_estimators": [1, 2, 5, 9],
+    "num_leaves": [3, 5],
+    "boosting_type": ["gbdt", "dart"],
+    "colsample_bytree": [0.5, 1.0],
+}
+XGB: Space = {
+    "n_estimators": [1, 2, 5, 9, None],
+    "max_depth": [1, 3],
+    "subsample": [0.5, 1.0],
+    "booster": ["gbtree", "dart", "gblinear"],
+}
 FOREIGN_CLASSIFIERS: list[tuple[Any, Space]] = [
-    (LGBMClassifier(n_estimators=3, min_child_samples=3, n_jobs=1, verbose=-1, random_state=0), {"num_leaves": [3, 5]}),
-    (XGBClassifier(n_estimators=3, n_jobs=1, random_state=0), {"max_depth": [1, 3], "subsample": [0.5, 1.0]}),
+    (LGBMClassifier(n_estimators=3, min_child_samples=3, n_jobs=1, verbose=-1, random_state=0), LGBM),
+    (XGBClassifier(n_estimators=3, n_jobs=1, random_state=0), XGB),
     (
         CatBoostClassifier(iterations=3, thread_count=1, verbose=0, allow_writing_files=False, random_seed=0),
         {"depth": [1, 3]},
@@ -49,8 +62,8 @@ FOREIGN_CLASSIFIERS: list[tuple[Any, Space]] = [
     ),
 ]
 FOREIGN_REGRESSORS: list[tuple[Any, Space]] = [
-    (LGBMRegressor(n_estimators=3, min_child_samples=3, n_jobs=1, verbose=-1, random_state=0), {"num_leaves": [3, 5]}),
-    (XGBRegressor(n_estimators=3, n_jobs=1, random_state=0), {"max_depth": [1, 3], "subsample": [0.5, 1.0]}),
+    (LGBMRegressor(n_estimators=3, min_child_samples=3, n_jobs=1, verbose=-1, random_state=0), LGBM),
+    (XGBRegressor(n_estimators=3, n_jobs=1, random_state=0), XGB),
     (
         CatBoostRegressor(iterations=3, thread_count=1, verbose=0, allow_writing_files=False, random_seed=0),
         {"depth": [1, 3]},

@@ -173,9 +173,9 @@ class Fitter:
             return
         yield from self._fit_alone(others, X, y)
         free = {name for rule in (rules.nested, rules.ceiling) if rule is not None for name in rule.parameters}
-        twins = _group(repeatable, lambda member: _normal(member.estimator, rules.inert))
+        twins = _group(repeatable, lambda member: _normal(member.estimator, rules.inert, X))
         families = _group(
-            [group[0] for group in twins.values()], lambda m: _normal(m.estimator, rules.inert, without=free)
+            [group[0] for group in twins.values()], lambda m: _normal(m.estimator, rules.inert, X, without=free)
         )
         likes = {group[0].position: group[1:] for group in twins.values()}
         for family in families.values():
@@ -200,14 +200,14 @@ class Fitter:
         for height, level in levels.items():
             todo = []
             for member in level:
-                known = above.get(_normal(member.estimator, rules.inert, without={limit}))
+                known = above.get(_normal(member.estimator, rules.inert, X, without={limit}))
                 if known is not None and height is not None and height > reached:
                     yield from _same_as(known, [member])
                 else:
                     todo.append(member)
             if not todo:
                 continue
-            keys = {member.position: _normal(member.estimator, rules.inert, without={limit}) for member in todo}
+            keys = {member.position: _normal(member.estimator, rules.inert, X, without={limit}) for member in todo}
             if len(todo) == len(level):
                 above, reached = {}, 0.0
             for step in self._fit_axis(todo, nested, X, y):
@@ -292,8 +292,8 @@ def _depth_first(pipelines: Sequence[Member], count: Callable[[Any], int]) -> li
     return [groups[key] for key in sorted(groups)]
 
 
-def _normal(estimator: Estimator, inert: Inert | None, *, without: set[str] | None = None) -> Hashable:
-    instead = inert.normal_form(estimator) if inert is not None else None
+def _normal(estimator: Estimator, inert: Inert | None, X: Matrix, *, without: set[str] | None = None) -> Hashable:
+    instead = inert.normal_form(estimator, X) if inert is not None else None
     return of_estimator(estimator, without=without or (), instead=instead)
 
 

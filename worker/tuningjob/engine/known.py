@@ -195,11 +195,25 @@ def _is_plain(value: ParamValue, depth: int) -> bool:  # noqa: PLR0911  any para
         return value in _TYPES or issubclass(value, np.generic)
     if kind is np.ufunc or (kind is FunctionType and public_name(value) in _FUNCTIONS):
         return True
-    return (kind is make_column_selector or _is_known_class(kind)) and _is_known_by_its_values(value, depth)
+    return (
+        (kind is make_column_selector or _is_known_class(kind))
+        and _is_known_by_its_rules(value)
+        and _is_known_by_its_values(value, depth)
+    )
 
 
 def _is_known_class(kind: type) -> bool:
     return _is_listed(kind) or (not kind.__module__.startswith("sklearn.") and rules_for(kind) != Rules())
+
+
+def _is_known_by_its_rules(estimator: Estimator) -> bool:
+    if type(estimator).__module__.startswith("sklearn."):
+        return True
+    rules = vars(rules_for(type(estimator))).values()
+    try:
+        return all(rule.knows(estimator) for rule in rules if rule is not None)
+    except Exception:  # noqa: BLE001  whatever its parameters do when they are looked at
+        return False
 
 
 def _is_known_by_its_values(estimator: Estimator, depth: int) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from tuningjob.aliases import Estimator, ParamValue
+from tuningjob.aliases import Estimator, Matrix, ParamValue
 from tuningjob.engine.fingerprint import fingerprint, is_estimator
-from tuningjob.engine.rules.base import rules_for
+from tuningjob.engine.rules.base import Inert, rules_for
 
 Path = tuple[int, ...]
 Params = Mapping[str, Any]
@@ -31,15 +31,18 @@ class Node:
 
 
 class Outline:
-    """Places the candidates of one estimator. Keys are numbered as they are met: numbers are quick to compare."""
+    """Places the candidates of one estimator, which is fitted on rows of X. Keys are numbered as they are met: numbers are
+    quick to compare.
+    """
 
-    def __init__(self, estimator: Estimator) -> None:
+    def __init__(self, estimator: Estimator, X: Matrix = None) -> None:
         self.estimator = estimator
+        self._X = X
         self._numbers: dict[Hashable, int] = {}
 
     def place(self, params: Params) -> Node:
         """The node of a candidate."""
-        path, axes = _place(self.estimator, params)
+        path, axes = _place(self.estimator, params, self._X)
         return Node(
             tuple(map(self._number, path)), tuple((self._number(group), self._number(on)) for group, on in axes)
         )
@@ -52,9 +55,9 @@ _Path = tuple[Hashable, ...]
 _Axes = tuple[tuple[Hashable, Hashable], ...]
 
 
-def _place(estimator: Estimator, params: Params) -> tuple[_Path, _Axes]:
+def _place(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axes]:
     if type(estimator) is not Pipeline or "steps" in params:
-        return _final(estimator, params)
+        return _final(estimator, params, X)
     path: list[Hashable] = []
     axes: list[tuple[Hashable, Hashable]] = []
     for name, step in estimator.steps[:-1]:
@@ -66,7 +69,7 @@ def _place(estimator: Estimator, params: Params) -> tuple[_Path, _Axes]:
             axes.append((tuple(path), _values(own, free)))
             path.append(_values(own, free))
     name, step = estimator.steps[-1]
-    last, last_axes = _place(*_of_step(name, step, params))
+    last, last_axes = _place(*_of_step(name, step, params), X)
     return (*path, *last), (*axes, *(((*path, group), value) for group, value in last_axes))
 
 
@@ -79,12 +82,26 @@ def _of_step(name: str, step: Estimator, params: Params) -> tuple[Any, dict[str,
     return chosen, own
 
 
-def _final(estimator: Estimator, params: Params) -> tuple[_Path, _Axes]:
+def _final(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axes]:
     rules = rules_for(type(estimator))
     free = rules.nested.parameters if rules.nested else ()
-    inactive = [name for rule in (rules.inert, rules.ceiling) if rule is not None for name in rule.parameters]
-    path = (_key(params, (*free, *inactive)),)
+    limit = rules.ceiling.parameters if rules.ceiling else ()
+    alike = params if rules.inert is None else _in_normal_form(rules.inert, estimator, params, X)
+    path = (_key(alike, (*free, *limit)),)
     return path, ((_key(params, free), _values(params, free)),) if free else ()
+
+
+def _in_normal_form(inert: Inert, estimator: Estimator, params: Params, X: Matrix) -> Params:
+    """The parameters, those replaced that do not matter: else what shares a fit would look as if it had none in common."""
+    if not any(name in params for name in inert.parameters):
+        return params
+    try:
+        configured = object.__new__(type(estimator))  # not by clone and set_params, which cost more than all the rest
+        vars(configured).update({**vars(estimator), **params})
+        instead = inert.normal_form(configured, X)
+    except Exception:  # noqa: BLE001  whatever its parameters do when they are looked at
+        return params
+    return {name: instead.get(name, value) for name, value in params.items()}
 
 
 def _key(params: Params, without: tuple[str, ...]) -> Hashable:

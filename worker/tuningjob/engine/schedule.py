@@ -54,7 +54,7 @@ class Schedule:
         self._work = work
         self.processes = processes
         self._by_fold = by_fold
-        self._outline = Outline(work.estimator)
+        self._outline = Outline(work.estimator, work.X)
         self._guard = Guard(work, seed=seed)
         self._watches = guard
         self.forecast = Forecast()

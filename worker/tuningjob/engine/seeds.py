@@ -65,6 +65,13 @@ _DRAWS: Final[dict[str, _Draws]] = {
     "sklearn.ensemble.HistGradientBoostingRegressor": _histogram_boosting_draws,
     "sklearn.ensemble.StackingClassifier": lambda _e, _s: False,
     "sklearn.ensemble.StackingRegressor": lambda _e, _s: False,
+    **dict.fromkeys(
+        (
+            *("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor", "xgboost.sklearn.XGBRanker"),
+            *("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor", "lightgbm.sklearn.LGBMRanker"),
+        ),
+        lambda e, _: e.random_state is not None,  # no seed is a seed of their own
+    ),
 }
 
 

@@ -1,5 +1,7 @@
 """The one door to what scikit-learn, joblib and narwhals do not promise: every private name of theirs that is used here.
 
+XGBoost's and LightGBM's, too, at the end; what they were proved on is said by their rules.
+
 ``PROVED_ON`` says on which versions these names were proved to mean what is said of them. On another version:
 
 - of scikit-learn: nothing is shared and nothing is replaced (``rules``, ``known``, ``patches`` and ``lean`` ask
@@ -534,3 +536,22 @@ def centred_ridge_data(
 def set_intercept(made: Estimator, X_offset: Anything, y_offset: Anything, X_scale: Anything) -> None:
     """Set ``intercept_`` of a linear model, and its coefficients in the units of X."""
     made._set_intercept(X_offset, y_offset, X_scale)
+
+
+# --- what rules read and set: XGBoost and LightGBM
+
+
+def with_booster(booster: Anything) -> dict[str, Any]:
+    """The attribute of a fitted estimator of XGBoost or LightGBM that has its model."""
+    return {"_Booster": booster}
+
+
+def keywords_of_lightgbm(estimator: Estimator) -> Mapping[str, Any]:
+    """What LightGBM adds to an estimator's parameters: keywords of its constructor, and all that ``set_params`` was told."""
+    keywords: Mapping[str, Any] = estimator._other_params
+    return keywords
+
+
+def with_keywords_of_lightgbm(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The attribute that has them."""
+    return {"_other_params": dict(keywords)}

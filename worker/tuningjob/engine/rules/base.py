@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, ClassVar, Final, TypeVar
 
 import sklearn
@@ -29,6 +30,10 @@ class Rule(ABC):
     parameters: ClassVar[tuple[str, ...]]
     proof: ClassVar[str]
     proved_on: ClassVar[tuple[str, ...]] = PROVED_ON["scikit-learn"]
+
+    def knows(self, estimator: Estimator) -> bool:  # noqa: ARG002
+        """Whether an estimator of another package than scikit-learn is known with these parameters (see ``engine.known``)."""
+        return True
 
     def is_proved_here(self) -> bool:
         """Whether the proof was run on the version that is installed. A rule for another package's estimators overrides this."""
@@ -85,8 +90,11 @@ class Inert(Rule):
     """Parameters that cannot matter where others have certain values: candidates that differ in them are one fit."""
 
     @abstractmethod
-    def normal_form(self, estimator: Estimator) -> Mapping[str, Any]:
-        """Values that stand for the estimator's own: two estimators that are equal under them are fitted to equal bits."""
+    def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:
+        """Values that stand for the estimator's own: two estimators that are equal under them are fitted to equal bits by X.
+
+        ``X``: None where the data are not known, so that nothing is said that depends on them.
+        """
 
 
 class Ceiling(Rule):
@@ -118,17 +126,19 @@ _KINDS: Final[dict[str, type[Rule]]] = {
     "ceiling": Ceiling,
 }
 _NONE: Final = Rules()
-# The modules of this package by the part of scikit-learn that they have rules for: a search imports those of its own
-# estimators, because each imports its part of scikit-learn, which costs a new process more than many a fit.
+# The modules of this package by the part of scikit-learn, or of another package, that they have rules for: a search imports
+# those of its own estimators, because each imports that part, which costs a new process more than many a fit.
 MODULES: Final[Mapping[str, str]] = {
+    "lightgbm.sklearn": "lightgbm_rounds",
     "sklearn.decomposition": "pca",
     "sklearn.ensemble": "adaboost bagging forest gradient_boosting hist_gradient_boosting tree_depth tree_growth",
     "sklearn.feature_selection": "select_k_best",
-    "sklearn.linear_model": "iterations ridge",
-    "sklearn.neighbors": "neighbors",
-    "sklearn.neural_network": "iterations_of_networks",
+    "sklearn.linear_model": "iterations logistic_solver ridge sgd_schedule",
+    "sklearn.neighbors": "neighbor_search neighbors",
+    "sklearn.neural_network": "iterations_of_networks network_solver",
     "sklearn.svm": "iterations svm_iterations svm_kernel",
     "sklearn.tree": "tree_depth tree_growth tree_size",
+    "xgboost.sklearn": "xgboost_rounds",
 }
 _rules: Final[dict[type, Rules]] = {}
 _R = TypeVar("_R", bound=type[Rule])
@@ -158,9 +168,13 @@ def _is_ours(rule: type[Rule]) -> bool:
 
 @cache
 def load_rules() -> None:
-    """Import every rule of this package, and those that other packages offer. Once."""
-    for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}."):
-        importlib.import_module(module.name)
+    """Import every rule of this package whose estimators are installed, and those that other packages offer. Once."""
+    absent = {
+        name for part, names in MODULES.items() if find_spec(part.partition(".")[0]) is None for name in names.split()
+    }
+    for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__):
+        if module.name not in absent:
+            importlib.import_module(f"{_PACKAGE}.{module.name}")
     _load_entry_points()
 
 

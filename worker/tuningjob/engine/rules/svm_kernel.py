@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
-from tuningjob.aliases import Estimator, ParamValue
+from tuningjob.aliases import Estimator, Matrix, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Inert, register
 from tuningjob.engine.rules.values import as_number
@@ -43,7 +43,7 @@ class UnusedByKernel(Inert):
     parameters = tuple(_INSTEAD)
     proof = "tests/engine/rules/test_svm_kernel.py::test_a_kernel_does_not_look_at_the_parameters_of_another"
 
-    def normal_form(self, estimator: Estimator) -> Mapping[str, Any]:
+    def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
         # one that scikit-learn refuses is kept as it is: it fails by itself
         kernel = estimator.kernel
         inert = _INERT.get(kernel, ()) if isinstance(kernel, str) else ()

@@ -13,7 +13,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from tuningjob.aliases import Estimator
+from tuningjob.aliases import Estimator, Matrix
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import Inert, register
 
@@ -42,7 +42,7 @@ class TreeGrowth(Inert):
     parameters = ("criterion", "min_samples_split")
     proof = "tests/engine/rules/test_tree_growth.py::test_other_words_for_the_same_grow_the_same_trees"
 
-    def normal_form(self, estimator: Estimator) -> Mapping[str, Any]:
+    def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
         instead: dict[str, Any] = {}
         boosts = isinstance(estimator, GradientBoostingClassifier | GradientBoostingRegressor)
         synonyms = {"friedman_mse": "squared_error"} if boosts else {"log_loss": "entropy"}

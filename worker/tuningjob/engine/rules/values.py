@@ -1,9 +1,12 @@
 """What rules ask of a parameter's value, which may be anything: none of it raises."""
 
 import math
+from functools import cache
 from numbers import Real
+from typing import Any
 
-from tuningjob.aliases import ParamValue
+from tuningjob.aliases import Estimator, ParamValue
+from tuningjob.engine.sklearn_private import constraints_of, make_constraint
 
 
 def as_number(value: ParamValue) -> float | None:
@@ -15,3 +18,17 @@ def as_number(value: ParamValue) -> float | None:
     except (OverflowError, TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def is_valid(estimator: Estimator, name: str) -> bool:
+    """Whether scikit-learn's fit takes the value of this parameter, whether it looks at it or not."""
+    try:
+        kind: type = type(estimator)
+        return any(each.is_satisfied_by(getattr(estimator, name)) for each in _constraints(kind, name))
+    except Exception:  # noqa: BLE001  whatever comparing a user's object does
+        return False
+
+
+@cache
+def _constraints(kind: type, name: str) -> tuple[Any, ...]:
+    return tuple(map(make_constraint, constraints_of(kind).get(name, ())))

@@ -12,7 +12,8 @@ _KNOWN_INPUTS: Final = 2  # the test rows, and the training rows when those are 
 def view(fitted: Estimator, unfitted: Estimator, **attributes: Anything) -> Estimator:
     """A copy of ``fitted`` that shares its state, with the parameters of ``unfitted`` and ``attributes`` of its own."""
     made = copy.copy(fitted)
-    vars(made).update(vars(unfitted))
+    # LightGBM's constructor prepares what its fit will set, in names that are no parameters
+    vars(made).update((name, value) for name, value in vars(unfitted).items() if not name.startswith("_"))
     vars(made).update(attributes)
     return made
 
