@@ -37,10 +37,21 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+    VotingRegressor,
 )
-from sklearn.feature_selection import SelectKBest, SelectPercentile, f_classif, f_regression
+from sklearn.feature_selection import SelectFromModel, SelectKBest, SelectPercentile, f_classif, f_regression
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
 from sklearn.metrics import make_scorer, mean_absolute_error
 from sklearn.model_selection import (
     GroupKFold,
@@ -50,8 +61,9 @@ from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedKFold,
 )
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
@@ -67,7 +79,33 @@ EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "20"))
 Space = dict[str, list[Any]]
 # None: in this process. Those of loky are forks where nothing has threads: see the test of them.
 BACKENDS = [None, None, None, "loky", LOKYS_OWN, "threading", "multiprocessing", "sequential"]
-NEIGHBORS: Space = {"n_neighbors": [1, 2, 3, 5, 8, 400], "weights": ["uniform", "distance"], "p": [1, 2]}
+NEIGHBORS: Space = {
+    "n_neighbors": [1, 2, 3, 5, 8, 400],
+    "weights": ["uniform", "distance"],
+    "p": [1, 2],
+    "metric": ["minkowski", "euclidean", "manhattan", "chebyshev"],
+    "algorithm": ["auto", "brute", "kd_tree"],
+    "leaf_size": [1, 30],
+}
+NETWORK: Space = {
+    "solver": ["lbfgs", "sgd", "adam"],
+    "learning_rate": ["constant", "adaptive", "invscaling"],
+    "learning_rate_init": [0.001, 0.1],
+    "momentum": [0.0, 0.9],
+    "power_t": [0.5, 0.1, -1],
+    "early_stopping": [True, False],
+    "batch_size": ["auto", 9],
+    "beta_1": [0.5, 0.9],
+}
+DESCENT: Space = {
+    "penalty": ["l1", "l2", "elasticnet", None],
+    "l1_ratio": [0.1, 0.9, None],
+    "learning_rate": ["optimal", "constant", "invscaling"],
+    "eta0": [0.01, 0.1],
+    "power_t": [0.1, 0.5],
+    "epsilon": [0.1, 1.0],
+}
+WEIGHTS: Space = {"weights": [None, [1, 2], [0.5, 0.1], [1, 2, 3]]}
 TREE: Space = {
     "max_depth": [None, 1, 2, 3, 12, 30],
     "min_samples_leaf": [1, 2, 4, 0.1],
@@ -111,14 +149,38 @@ CLASSIFIERS: list[tuple[Any, Space]] = [
         BaggingClassifier(random_state=0),
         {"n_estimators": [1, 2, 5], "max_samples": [0.5, 1.0], "max_features": [0.5, 1.0]},
     ),
-    (KNeighborsClassifier(), {**NEIGHBORS, "algorithm": ["auto", "brute", "kd_tree"]}),
-    (LogisticRegression(), {"C": [0.01, 1, 100.0], "max_iter": [2, 30, 100, 500], "solver": ["lbfgs", "newton-cg"]}),
+    (KNeighborsClassifier(), NEIGHBORS),
+    (
+        LogisticRegression(),
+        {
+            "C": [0.01, 1, 100.0],
+            "max_iter": [2, 30, 100, 500],
+            "solver": ["lbfgs", "newton-cg", "saga"],
+            "penalty": ["l2", None, "deprecated"],
+            "random_state": [0, 1],
+        },
+    ),
     (SVC(), SVM),
     (SVC(random_state=0, probability=False), SVM),
     (LinearSVC(random_state=0), {"C": [0.1, 1.0], "max_iter": [20, 1_000, 2_000]}),
     (
         SGDClassifier(random_state=0),
-        {"alpha": [1e-4, 1e-2], "max_iter": [3, 100, 1_000], "loss": ["hinge", "log_loss"]},
+        {"alpha": [1e-4, 1e-2], "max_iter": [3, 100, 1_000], "loss": ["hinge", "log_loss"], **DESCENT},
+    ),
+    (MLPClassifier([3], max_iter=5, random_state=0), NETWORK),
+    (MultinomialNB(), {"alpha": [0.0, 0.1, 1.0, -1.0]}),
+    (BernoulliNB(), {"alpha": [0.1, 1, 1e-12], "force_alpha": [True, False], "binarize": [0.0, 0.5]}),
+    (
+        VotingClassifier([("tree", DecisionTreeClassifier(max_depth=2, random_state=0)), ("bayes", GaussianNB())]),
+        {**WEIGHTS, "voting": ["hard", "soft"], "tree__max_depth": [1, 2]},
+    ),
+    (
+        StackingClassifier(
+            [("tree", DecisionTreeClassifier(max_depth=2, random_state=0)), ("bayes", GaussianNB())],
+            LogisticRegression(),
+            cv=2,
+        ),
+        {"final_estimator__C": [0.1, 1.0, -1.0], "tree__max_depth": [1, 2], "passthrough": [True, False]},
     ),
     (RidgeClassifier(), ALPHAS),
     (GaussianNB(), {"var_smoothing": [1e-9, 1e-3, 1.0]}),
@@ -139,6 +201,9 @@ REGRESSORS: list[tuple[Any, Space]] = [
     (Lasso(), {"alpha": [0.001, 0.1, 1.0], "max_iter": [2, 100, 1_000]}),
     (ElasticNet(), {"alpha": [0.01, 1.0], "l1_ratio": [0.2, 0.8], "max_iter": [3, 1_000]}),
     (SVR(), SVM),
+    (MLPRegressor([3], max_iter=5, random_state=0), NETWORK),
+    (SGDRegressor(random_state=0), {"alpha": [1e-4, 1e-2], "loss": ["squared_error", "huber"], **DESCENT}),
+    (VotingRegressor([("ridge", Ridge()), ("near", KNeighborsRegressor())]), {**WEIGHTS, "ridge__alpha": [0.1, 1.0]}),
 ]
 TRANSFORMERS: list[tuple[Any, Space]] = [
     (StandardScaler(), {"with_mean": [True, False], "with_std": [True, False]}),
@@ -150,6 +215,10 @@ TRANSFORMERS: list[tuple[Any, Space]] = [
     (PolynomialFeatures(2), {"degree": [1, 2], "interaction_only": [True, False]}),
     (QuantileTransformer(n_quantiles=10, random_state=0), {"output_distribution": ["uniform", "normal"]}),
     (SimpleImputer(), {"strategy": ["mean", "median"]}),
+    (
+        SelectFromModel(ExtraTreesRegressor(3, random_state=0)),
+        {"threshold": ["mean", "median", 0.1, None], "max_features": [1, 2, None]},
+    ),
     ("passthrough", {}),
 ]
 SCORERS: dict[bool, list[Any]] = {

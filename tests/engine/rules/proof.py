@@ -53,7 +53,7 @@ def assert_nested_fits_are_plain_fits(
             assert_same_predictions(shared, plain, rows, variant)
         assert shared.get_params(deep=False).keys() == plain.get_params(deep=False).keys()
         for name, value in variant.items():
-            assert getattr(shared, name) == value
+            assert getattr(shared, name) is value
         for name in attributes:
             assert hasattr(shared, name) == hasattr(plain, name), name
             assert_same_bits(getattr(shared, name, None), getattr(plain, name, None), f"{name} {variant}")

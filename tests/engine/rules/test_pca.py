@@ -80,6 +80,15 @@ def check(pca: Any, X: Any, y: Any, X_test: Any) -> None:
         assert_same_bits(made.get_feature_names_out().tolist(), plain.get_feature_names_out().tolist())
 
 
+@pytest.mark.parametrize("solver", ["full", "covariance_eigh"])
+def test_whitened_components_are_the_same(solver: str) -> None:
+    X, X_test, y, _ = train_test_split(*CANCER, random_state=0)
+    both = [{"n_components": size, "whiten": whiten} for size in (3, None, 7) for whiten in (True, False)]
+    for rows in (X, np.asfortranarray(X), X.astype(np.float32)):
+        assert_nested_transforms_are_plain(PCA(svd_solver=solver), both, rows, y, X_test)
+    assert not rule_of(NestedTransform, PCA()).applies(PCA(3, whiten="yes"), X)
+
+
 def test_solvers_that_auto_chooses_by_the_number_are_not_mixed() -> None:
     X, X_test, y, _ = train_test_split(*DIGITS, random_state=0)
     X, X_test = X[:600, :63], X_test[:, :63]

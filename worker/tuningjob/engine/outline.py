@@ -105,11 +105,16 @@ def _in_normal_form(inert: Inert, estimator: Estimator, params: Params, X: Matri
 
 
 def _key(params: Params, without: tuple[str, ...]) -> Hashable:
-    return tuple((name, _value(params[name])) for name in sorted(params) if name not in without)
+    return tuple((name, _value(params[name])) for name in sorted(params) if not _is_of(name, without))
 
 
 def _values(params: Params, names: tuple[str, ...]) -> Hashable:
-    return tuple(_value(params[name]) if name in params else None for name in names)
+    return tuple((name, _value(params[name])) for name in sorted(params) if _is_of(name, names))
+
+
+def _is_of(name: str, names: tuple[str, ...]) -> bool:
+    """Whether a name is one of these, or of a parameter within one of these."""
+    return name.partition("__")[0] in names
 
 
 def _value(value: ParamValue) -> Hashable:

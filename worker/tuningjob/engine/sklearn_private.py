@@ -555,3 +555,13 @@ def keywords_of_lightgbm(estimator: Estimator) -> Mapping[str, Any]:
 def with_keywords_of_lightgbm(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The attribute that has them."""
     return {"_other_params": dict(keywords)}
+
+
+# --- what rules call: principal components
+
+
+def decomposed(pca: Estimator, X: Matrix) -> tuple[Any, Any]:
+    """Fit a PCA, and return what ``fit_transform`` multiplies: the left singular vectors, and the singular values."""
+    pca._validate_params()
+    U, S, *_ = pca._fit(X)
+    return U, S

@@ -1,5 +1,6 @@
 """The first components of a principal component analysis are the same, however many of them are kept."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,22 @@ from sklearn.decomposition import PCA
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.rules.values import is_valid
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.seeds import pca_solver
-from tuningjob.engine.sklearn_private import output_config
+from tuningjob.engine.sklearn_private import decomposed, output_config
 
 
 @register
 class PrincipalComponents(NestedTransform):
-    """``n_components`` of PCA where it is the full decomposition that is cut: solvers "full" and "covariance_eigh".
+    """``n_components`` and ``whiten`` of PCA where it is the full decomposition that is cut: "full" and "covariance_eigh".
 
     Products of matrices round otherwise for another order in memory, so what is cut is laid out as a fit of its own leaves
     it: ``components_`` in the order of the decomposition, transformed rows as a part of the wide ones.
     """
 
     estimators = (PCA,)
-    parameters = ("n_components",)
+    parameters = ("n_components", "whiten")
     proof = "tests/engine/rules/test_pca.py::test_fewer_components_are_the_first_of_all"
 
     def applies(self, transformer: Estimator, X: Matrix) -> bool:
@@ -38,17 +40,18 @@ class PrincipalComponents(NestedTransform):
             # of fewer rows than features the covariance has more eigenvalues than a fit keeps, and the noise needs them
             (solver == "full" or (solver == "covariance_eigh" and smallest == X.shape[1]))
             and transformer.copy is True
+            and is_valid(transformer, "whiten")
             and output_config("transform", transformer)["dense"] == "default"
         )
 
-    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:  # noqa: ARG002
+    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Any:  # noqa: ARG002, ANN401  what it hands to derive
         whole = clone(transformer).set_params(n_components=None, svd_solver=pca_solver(transformer, X.shape))
         if whole.svd_solver == "full":
-            return whole, whole.fit_transform(X)
-        return whole.fit(X), None
+            return whole, *decomposed(whole, X)
+        return whole.fit(X), None, None
 
     def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
-        whole, transformed = common
+        whole, U, S = common
         size = min(X.shape) if transformer.n_components is None else transformer.n_components
         variances = whole.explained_variance_
         made = view(
@@ -62,4 +65,8 @@ class PrincipalComponents(NestedTransform):
             singular_values_=whole.singular_values_[:size].copy(),
             noise_variance_=np.mean(variances[size:]) if size < min(X.shape) else 0.0,
         )
-        return (made.transform(X) if transformed is None else transformed[:, :size]), made
+        if U is None:
+            return made.transform(X), made
+        rows = np.empty_like(U)[:, :size]
+        np.multiply(U[:, :size], math.sqrt(len(X) - 1) if transformer.whiten else S[:size], out=rows)
+        return rows, made

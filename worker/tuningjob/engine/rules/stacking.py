@@ -1,0 +1,63 @@
+"""The first layer of a stack is the same, whatever is learnt from its answers."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier, is_regressor
+from sklearn.ensemble import StackingClassifier, StackingRegressor
+
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
+from tuningjob.engine.arrays import freeze
+from tuningjob.engine.fingerprint import is_estimator
+from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.views import ByInput, predicts, view
+
+
+@register
+class FinalEstimators(NestedFit):
+    """``final_estimator`` of a stack, and its parameters: all before it is fitted and cross-validated once.
+
+    A stack is fitted whose final estimator only writes down what it is given; the real ones are then given the same. What the
+    first layer makes of the fold's rows is remembered.
+    """
+
+    estimators = (StackingClassifier, StackingRegressor)
+    parameters = ("final_estimator",)
+    proof = "tests/engine/rules/test_stacking.py::test_the_first_layer_is_fitted_once"
+
+    def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
+        return np.ndim(y) == 1 and estimator.cv != "prefit" and not get_config()["enable_metadata_routing"]
+
+    def accepts(self, estimator: Estimator) -> bool:
+        final = estimator.final_estimator
+        return is_estimator(final) and (is_classifier if is_classifier(estimator) else is_regressor)(final)
+
+    def fit(
+        self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        first_layer = copy.copy(estimators[0])
+        first_layer.final_estimator = _WritesDown() if is_classifier(first_layer) else _WritesDownNumbers()
+        first_layer.fit(X, y, **fit_params)
+        answers, targets = (freeze(given) for given in first_layer.final_estimator_.given_)
+        transform = ByInput(lambda X: freeze(first_layer.transform(X)))
+        for estimator in estimators:
+            final = clone(estimator.final_estimator).fit(answers, targets, **fit_params)
+            yield predicts(view(first_layer, estimator, final_estimator_=final), "transform", transform)
+
+
+class _WritesDown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Keeps what it is to be fitted on."""
+
+    def fit(self, X: Matrix, y: Target, **_: Anything) -> Self:
+        """Fit nothing."""
+        self.given_ = X, y
+        return self
+
+
+class _WritesDownNumbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """The same for a regression."""
+
+    fit = _WritesDown.fit
