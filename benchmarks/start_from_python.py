@@ -29,7 +29,7 @@ from tuningjob.cluster.sending import packed
 _RESULTS: Final = Path(__file__).parent / "results" / "start-from-python.md"
 _ROWS, _COLUMNS = 2_500, 500  # of 8 bytes: 10 MB
 _SEARCH: Final = GridSearchCV(Ridge(), {"alpha": [float(alpha) for alpha in range(1, 201)]}, cv=5)
-_POD: Final = {"cpu": "500m", "memory": "600Mi"}
+_POD: Final[dict[str, Any]] = {"cpu": "500m", "memory": "600Mi"}
 
 
 def _fresh(rng: np.random.Generator) -> tuple[Any, Any]:

@@ -1,6 +1,8 @@
 """The journal's contract on reports: each cell counts once, and what is told of the search follows from them."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -189,6 +191,60 @@ def test_failed_fits_of_the_defaults_are_not_counted(journal: SqlJournal) -> Non
     assert journal.view("search-a").report(sound).state is SearchState.RUNNING
     assert failing(cells[1]).state is SearchState.FAILED
     assert (journal.progress("search-a").failure or "").startswith("TooManyFailedFits: 2 fits failed")
+
+
+SHARED = a_preflight(
+    ranked=4,
+    shared_with=2,
+    # five rows and one more: the last is of an outer fold, as a nested search has them
+    blocks=tuple(Block(start=start, axes=(Axis(size=size, stride=1),)) for start, size in ((0, 4), (4, 1), (5, 1))),
+)
+
+
+def test_a_row_that_shares_with_a_candidate_has_its_results_and_is_given_to_nobody(opened: SqlJournal) -> None:
+    view = opened.view("search-a")
+    view.set_preflight(SHARED)
+    told = view.take_in(Report(index=0, results=[]))
+    assert told.new == []
+    evaluated = [cell for index in (0, 1) for cell in pod(opened, index).work()]
+    assert sorted({cell.candidate for cell in evaluated}) == [0, 1, 2, 3, 5]
+    assert len(evaluated) == 25
+    progress = opened.progress("search-a")
+    assert (progress.done, progress.total, progress.reused, progress.measured) == (30, 30, 0, 25)
+    assert progress.cell_seconds == 25 * 0.75, "what is shared took no time"
+    assert opened.report_counts("search-a") == {0: 5, 1: 25}
+    results = {result.cell: result for result in view.results()}
+    for split in range(5):
+        theirs, shared = results[Cell(2, split)], results[Cell(4, split)]
+        assert shared == a_result(Cell(4, split), test_scores=theirs.test_scores, fit_seconds=0.0, score_seconds=0.0)
+    assert progress.best is not None
+    assert progress.best.index == 3, "as without it"
+    assert pod(opened).asks() is Next.FINISH
+
+
+def test_a_failed_fit_that_is_shared_fails_for_both_and_is_forgotten_for_both(opened: SqlJournal) -> None:
+    view = opened.view("search-a")
+    view.set_preflight(SHARED)
+    cells = [cell for unit in iter(pod(opened, slots=30).claim, None) for cell in unit.cells]
+    results = [a_result(cell, error="boom" if cell == Cell(2, 1) else None) for cell in cells]
+    view.report(Report(index=0, results=results))
+    view.report(Report(index=1, results=results))
+    assert (opened.progress("search-a").done, opened.progress("search-a").failed) == (30, 2)
+    assert opened.begin_again("search-a", a_search(spec={"again": True})) == 28
+    view.set_preflight(SHARED)
+    assert pod(opened, slots=30).work() == [Cell(2, 1)]
+    progress = opened.progress("search-a")
+    assert (progress.done, progress.failed) == (30, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"shared_with": 4}, {"ranked": 3}, {"blocks": ()}, {"blocks": (Block(start=0, axes=(Axis(size=6, stride=1),)),)}],
+    ids=["itself", "another row", "no rows", "all rows"],
+)
+def test_a_row_that_is_not_walked_by_itself_shares_with_nobody(opened: SqlJournal, changes: dict[str, Any]) -> None:
+    with pytest.raises(JournalMismatch, match="shared_with: must be a candidate before a row that is walked by itself"):
+        opened.view("search-a").set_preflight(replace(SHARED, **changes))
 
 
 def test_failures_that_come_twice_or_after_the_end_change_no_end(journal: SqlJournal) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import tuningjob
 from tests.local.commands import Ended, written
+from tests.servers import buckets
 from tests.servers.ports import free_port
 from tests.waiting import wait_for
 
@@ -150,17 +151,64 @@ def test_a_search_that_is_to_be_exported_where_no_mlflow_is_installed_is_refused
     assert "spec.exports.mlflow: must be beside an mlflow that is installed where the search runs" in done.stderr
 
 
+def test_a_manifest_s_study_and_table_are_written_as_its_search_ends_and_what_does_not_take_them_is_a_warning(
+    inside: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str, exports: dict[str, Any]) -> str:
+        place = tmp_path / name
+        place.mkdir()
+        spec = {**SMALL["spec"], "exports": exports}  # type: ignore[dict-item]
+        document = {**SMALL, "metadata": {"name": "small"}, "spec": spec}
+        done = inside("run", written(document, place), "--output", place / "out")
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stderr.split())
+
+    studies = f"sqlite:///{tmp_path / 'studies.db'}"
+    monkeypatch.setenv("STUDIES", studies)
+    with buckets.s3(tmp_path / "s3") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        exports = {"optuna": {"urlFrom": "STUDIES"}, "table": {"url": "s3://models/small.parquet"}}
+        assert "NotExported" not in run("one", exports)
+        assert "NotExported" not in run("two", {**exports, "table": {"url": "s3://models/team/small.csv"}})
+        files = [server.bucket / name for name in ("small.parquet", "team/small.csv")]
+        wanted = [tmp_path / "one/out/cv_results.parquet", tmp_path / "two/out/cv_results.csv"]
+        assert [file.read_bytes() for file in files] == [file.read_bytes() for file in wanted]
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-not-to-be-told")
+        monkeypatch.setenv("STUDIES", "postgresql+psycopg://ada:secret-of-ada@127.0.0.1:9/studies")
+        said = run("away", exports)
+    assert (
+        "NotExported: spec.exports.table: s3://models/small.parquet: must be an object that may be written, but: "
+        in said
+    )
+    assert "NotExported: spec.exports.optuna: the database did not take the study 'small': " in said
+    assert "wrong-and" not in said
+    assert "secret-of" not in said
+    assert "STUDIES: must be a variable that is set, but is not" in run(
+        "unset", {"optuna": {"urlFrom": "NOBODYS"}}
+    ).replace("NOBODYS", "STUDIES")
+    storage = optuna.storages.RDBStorage(studies)
+    # the second search of this name has a study of its own
+    assert sorted(each.study_name for each in optuna.get_all_study_summaries(storage)) == ["small", "small-2"]
+    study = optuna.load_study(study_name="small-2", storage=storage)
+    means = results(tmp_path / "two/out")["mean_test_accuracy"]
+    assert [trial.value for trial in study.trials] == [None if math.isnan(mean) else mean for mean in means]
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 # --- MLflow, where it is installed: it is larger than all of the rest together
 
 
 @contextmanager
-def tracking_server(python: str, folder: Path) -> Iterator[str]:
+def tracking_server(python: str, folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     port = free_port()
     command = [python, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/m.db"]
+    command += ["--host", host, "--allowed-hosts", "*"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*command, "--artifacts-destination", str(folder / "files"), "--workers", "1"], cwd=folder, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
     try:
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{host}:{port}"
 
         def answers() -> bool:
             assert server.poll() is None, (folder / "log").read_text()

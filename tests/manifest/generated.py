@@ -425,7 +425,9 @@ _others: st.SearchStrategy[Body] = _objects(
                 "mlflow": _objects(
                     {"uri": st.sampled_from(["http://a", "https://mlflow.example:5000/b"])},
                     {"experiment": st.just("e"), "children": st.integers(0, 1_000), "model": st.booleans()},
-                )
+                ),
+                "optuna": _objects({"urlFrom": st.sampled_from(["STUDIES", "_a1"])}, {"study": st.just("s")}),
+                "table": _objects({"url": st.sampled_from(["s3://b/x.csv", "gs://b/a/x.parquet"])}),
             },
         ),
         "code": st.one_of(

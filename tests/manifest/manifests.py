@@ -104,7 +104,11 @@ FULL: Final[Body] = {
     "pod": _POD,
     "reuse": True,
     "artifacts": {"compression": "xz"},
-    "exports": {"mlflow": {"uri": "https://mlflow.example:5000/", "experiment": "e", "children": 3, "model": False}},
+    "exports": {
+        "mlflow": {"uri": "https://mlflow.example:5000/", "experiment": "e", "children": 3, "model": False},
+        "optuna": {"urlFrom": "STUDIES", "study": "s"},
+        "table": {"url": "s3://b/results/iris.parquet"},
+    },
     "image": "registry.example:5000/mine@sha256:0123",
     "modelKey": "iris",
 }

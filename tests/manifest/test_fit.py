@@ -4,7 +4,9 @@ The API server, the results service and the pods are real; what the operator doe
 """
 
 import base64
+import gzip
 import importlib
+import io
 import json
 import os
 import pickle
@@ -34,7 +36,9 @@ from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
 from tests.truth import assert_equal_to_the_bit
 from tuningjob import Cluster, GridSearchCV, to_manifest
+from tuningjob.cluster import environment
 from tuningjob.cluster.access import Access, Login
+from tuningjob.cluster.again import verify_in_pod
 from tuningjob.cluster.service import Service as ResultsService
 from tuningjob.errors import ClusterRefused, ManifestRefused
 from tuningjob.journal.records import UNKNOWN_SPLITS, NewSearch
@@ -280,6 +284,64 @@ def test_a_kernel_that_is_killed_leaves_a_search_that_another_comes_back_to(
         assert taken_in._value.get() == sent
     assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
     assert np.array_equal(search.predict(X), theirs.predict(X))
+
+
+def test_a_pod_fits_again_what_a_search_has_fitted_and_tells_what_is_other(
+    connect: Callable[..., Cluster], operator: Operator
+) -> None:
+    X, y = load_iris(return_X_y=True)
+    metrics = {"acc": "accuracy", "loss": "neg_log_loss"}
+    grid = [{"C": [0.2, 0.4, 0.8]}, {"fit_intercept": [False]}]
+    search = GridSearchCV(
+        LogisticRegression(max_iter=300), grid, cv=3, scoring=metrics, refit="loss", return_train_score=True
+    )
+    with connect() as cluster:
+        run = cluster.submit(search, X, y).wait()
+        before = set(operator.names())
+        found, recorded = verify_in_pod(cluster, run, lambda recorded: [1, 10, recorded.size - 1])
+        assert (recorded.size, len(found.again), found.is_same, found.surroundings) == (12, 6, True, ())
+        assert {each.before.candidate for each in found.again} == {0, 3}
+        assert set(operator.names()) == before, "the search that did it is gone"
+        assert all(set(each.before.test_scores) == {"acc", "loss"} and each.before.train_scores for each in found.again)
+
+        where = f"/api/v1/namespaces/default/configmaps/{run.name}-results"
+        published = operator.server.call("GET", where)
+        table = gzip.decompress(base64.b64decode(published["binaryData"]["cv_results.csv.gz"])).decode()
+        frame = pd.read_csv(io.StringIO(table), dtype=str)
+        frame.loc[3, "split1_test_loss"] = "-0.5"
+        packed = base64.b64encode(gzip.compress(frame.to_csv(index=False).encode())).decode()
+        operator.server.call(
+            "PUT", where, {**published, "binaryData": {**published["binaryData"], "cv_results.csv.gz": packed}}
+        )
+        ended = subprocess.run(
+            [sys.executable, "-m", "tuningjob.cli", "verify", run.name, "--in-pod", "--cell", "3,0"],
+            env=os.environ | {
+                "KUBECONFIG": str(operator.server.kubeconfig()),
+                "TUNINGJOB_SERVER": operator.service.url,
+                "TUNINGJOB_TOKEN": "token-of-alice",
+            },
+            capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 3, ended.stderr
+        assert f"{run.name}: 3 fits of 12 again: 1 came out otherwise." in ended.stdout
+        assert "candidate 3, split 1 ({'fit_intercept': False}): test loss -0.5 → -" in ended.stdout
+
+
+def test_another_processor_than_the_latest_pods_had_is_warned_of_before_anything_is_sent(
+    connect: Callable[..., Cluster], operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = load_iris(return_X_y=True)
+    search = GridSearchCV(LogisticRegression(max_iter=300), {"C": [0.15]}, cv=3)
+    monkeypatch.setattr(environment, "_warned", set())
+    with connect() as cluster:
+        cluster.submit(search, X, y).wait()  # on this machine, as this process is
+        monkeypatch.setattr("tuningjob.search.kernels.kernels_in_use", lambda: ("openblas 0.0 Elsewhere",))
+        before = operator.names()
+        # a warning is an error here: it comes before the data go, and before the search begins
+        told = r"pods multiply matrices by openblas .*, and this process by openblas 0\.0 Elsewhere"
+        with pytest.raises(UserWarning, match=told):
+            cluster.submit(search, X + 1, y)
+        assert operator.names() == before
 
 
 def test_modules_of_ones_own_go_with_the_search(

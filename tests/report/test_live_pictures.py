@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from tests.journal.makers import NOON
 from tuningjob.live.figures import progress_of, timeline_of
 from tuningjob.live.maps import MapCell, map_figure, map_so_far
-from tuningjob.live.records import CellMark, SearchLine, WatchedSearch
+from tuningjob.live.records import CellMark, NotedDeath, SearchLine, WatchedSearch
 from tuningjob.manifest.grid import parse_grid
 
 HOSTILE = "</title><script>alert(1)</script>\"'&"
@@ -100,12 +101,13 @@ def mark(at: float, **changes: Any) -> CellMark:
     return CellMark(**{**fields, **told, "at": NOON + dt.timedelta(seconds=at), **changes})
 
 
-def watched(*marks: CellMark) -> WatchedSearch:
+def watched(*marks: CellMark, died: Sequence[NotedDeath] = ()) -> WatchedSearch:
     line = SearchLine(
         id="a", namespace="team", name="a", model_key="a", state="Running", done=len(marks), failed=0, total=30,
         best_score=None, opened_at=NOON, finished_at=None, version=None,
     )  # fmt: skip
-    return WatchedSearch(line=line, splits=5, pods=2, deaths=1, reused=0, started_at=NOON, now=NOON, marks=marks)
+    known: dict[str, Any] = {"splits": 5, "pods": 2, "deaths": 1, "reused": 0, "started_at": NOON, "now": NOON}
+    return WatchedSearch(line=line, marks=marks, died=tuple(died), **known)
 
 
 def test_a_bar_tells_what_became_of_its_fit() -> None:
@@ -115,6 +117,10 @@ def test_a_bar_tells_what_became_of_its_fit() -> None:
             mark(2, candidate=1, is_shared=True, seconds=0.0),
             mark(3, candidate=2, index=4, is_retried=True),
             mark(4, candidate=3, has_failed=True),
+            died=[
+                NotedDeath(index=index, at=NOON + dt.timedelta(seconds=at))
+                for index, at in ((4, 2.5), (7, 5), (0, -99))
+            ],
         )
     )
     assert figure is not None
@@ -125,15 +131,33 @@ def test_a_bar_tells_what_became_of_its_fit() -> None:
     assert told.count("candidate 2, split 0: 1 s (retried)") == 2, "the bar and its mark"
     assert "candidate 3, split 0: 1 s (failed)" in told
     lanes = [each.text for each in ET.fromstring(str(picture)).iter("text")]
-    assert lanes[:3] == ["index 0", "index 4", "taken over"]
+    assert lanes[:4] == ["index 0", "index 4", "index 7", "taken over"]
     assert figure.rows == (
-        ("index 0", "2", "1", "1", "0", "1"),
-        ("index 4", "1", "0", "0", "1", "1"),
-        ("taken over", "1", "0", "0", "0", "60"),
+        ("index 0", "2", "1", "1", "0", "0", "1"),
+        ("index 4", "1", "0", "0", "1", "1", "1"),
+        ("index 7", "0", "0", "0", "0", "1", "0"),
+        ("taken over", "1", "0", "0", "0", "0", "60"),
+    )
+    # each death on its lane, at its moment; one of before what is shown is not
+    assert [text for text in told if "died" in text] == ["a pod had died: 12:00:02 UTC", "a pod had died: 12:00:05 UTC"]
+    crosses = [each.attrib["d"] for each in ET.fromstring(str(picture)).iter("path") if each.attrib["class"] == "died"]
+    assert [cross.split()[0] for cross in crosses] == sorted(
+        (cross.split()[0] for cross in crosses), key=lambda at: float(at[1:])
     )
     # what another search has taken long ago does not stretch the time of this one
     widths = [float(each.attrib["width"]) for each in ET.fromstring(str(picture)).iter("rect")]
     assert math.isclose(min(widths), 2.0)
+
+
+def test_each_process_of_a_pod_has_a_lane_of_its_own_where_there_are_several() -> None:
+    marks = [mark(at, index=index, process=process) for at, (index, process) in enumerate([(0, 0), (0, 1), (2, 1)])]
+    figure = timeline_of(watched(*marks, died=[NotedDeath(index=2, at=NOON)]))
+    assert figure is not None
+    assert [(row[0], row[1], row[5]) for row in figure.rows] == [
+        ("index 0 · 0", "1", "0"),
+        ("index 0 · 1", "1", "0"),
+        ("index 2 · 1", "1", "1"),
+    ]
 
 
 def test_the_line_of_the_best_so_far_rises_where_a_candidate_was_better() -> None:

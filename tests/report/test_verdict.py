@@ -45,6 +45,7 @@ def search(origin: Origin | None = None) -> ResultTable:
             "That is 0.410 ± 0.037 better than the defaults.",
         ),
         (Origin(measured_defaults=ScoreToBeat("the defaults", np.zeros(5))), "are 15 fits, beside 5 fits of the defaults; fitting"),
+        (Origin(measured_defaults=ScoreToBeat("the defaults", np.zeros(5), 1)), "are 15 fits, those of the defaults among them (candidate 1); fitting"),
         (Origin(refit_seconds=300), "and the refit 5 min."),
         (Origin(rule=SelectionRule("mostStable 1")), "It was chosen by mostStable 1, and has the highest mean, too."),
         (

@@ -40,6 +40,16 @@ class DefaultIsWrong(DecisionTreeClassifier):
         return fitted
 
 
+class DefaultIsLethal(DefaultIsWrong):
+    """A tree whose fit ends its process, with the default of ``depth``."""
+
+    def fit(self, X: Any, y: Any) -> "DefaultIsLethal":
+        if self.depth < 1:
+            os._exit(7)
+        super().fit(X, y)
+        return self
+
+
 class Conscious(DecisionTreeClassifier):
     """A tree that takes no depth but one or two or three."""
 

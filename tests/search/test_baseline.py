@@ -2,6 +2,8 @@
 
 import math
 import sqlite3
+import warnings
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectFromModel
@@ -23,6 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.discovery import all_estimators
 
 from tests.local.commands import tuningjob, written
 from tests.search import estimators
@@ -33,10 +36,12 @@ from tuningjob import local
 from tuningjob.cli.command import main
 from tuningjob.errors import ManifestRefused, SearchFailed
 from tuningjob.manifest import dump_spec
+from tuningjob.protocol.records import CellResult
 from tuningjob.resume import identity
 from tuningjob.search.baseline import BaselineGain, dummy_of, gain, measured
 from tuningjob.search.problem import prepare
 from tuningjob.search.rows import Defaults, defaults_of
+from tuningjob.search.same import takes_reals_alone
 from tuningjob.search.stop import Stop
 from tuningjob.sizing import is_left_out, with_baseline
 
@@ -218,6 +223,172 @@ def test_rounds_of_which_every_fit_fails_end_the_search_although_the_defaults_ca
         opened(journal, problem)
         with pytest.raises(SearchFailed, match="all 10 fits failed"):
             worker(journal, problem).evaluate_all()
+
+
+# the manifest, and the candidate that is the estimator with its defaults
+SHARED: dict[str, tuple[dict[str, Any], int | None]] = {
+    "a grid": ({"search": {"grid": {"parameters": {"max_depth": [1, None, 3], "min_samples_leaf": [5, 1]}}}}, 3),
+    "an integer for a real number": ({"search": {"grid": {"parameters": {"ccp_alpha": [0.1, 0]}}}}, 1),
+    "another type": ({"search": {"grid": {"parameters": {"min_samples_leaf": [{"float": "0.1"}, 2]}}}}, None),
+    "of the second map": (
+        {"search": {"grid": {"parameters": [{"max_depth": [1, 2]}, {"criterion": ["entropy", "gini"]}]}}},
+        3,
+    ),
+    "of a map that lacks what another tunes": (
+        {
+            "estimator": {
+                "class": "sklearn.tree.DecisionTreeClassifier",
+                "params": {"max_depth": 2, "random_state": 0},
+            },
+            "search": {"grid": {"parameters": [{"criterion": ["gini"]}, {"max_depth": [4, None]}]}},
+        },
+        2,
+    ),
+    "drawn": (
+        {"search": {"random": {"parameters": {"max_depth": [1, None, 3]}, "iterations": 3, "randomState": 0}}},
+        None,
+    ),
+    "in outer folds, too": (
+        {"search": {"grid": {"parameters": {"max_depth": [1, None]}}, "nested": {"folds": 2}}},
+        1,
+    ),
+    "in a first round": (
+        {
+            "estimator": {"class": "sklearn.linear_model.RidgeClassifier"},
+            "search": {"grid": {"parameters": {"alpha": [0.1, {"float": 1}, 10]}}, "refine": {"rounds": 1}},
+        },
+        1,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHARED)
+def test_a_candidate_that_is_the_estimator_with_its_defaults_is_fitted_once(name: str, tmp_path: Path) -> None:
+    changes, candidate = SHARED[name]
+    asked = {**spec(**changes), "data": {"loader": "sklearn.datasets.load_iris"}, "baseline": True}
+    finished: list[CellResult] = []
+    gone_by: list[int] = []
+    outcome = local.run(
+        job(asked),
+        folder=tmp_path,
+        output=tmp_path / "results",
+        stop=Stop(),
+        watcher=local.Watcher(cells=finished.extend, reused=gone_by.append),
+    )
+    if name == "drawn":
+        candidate = [params["max_depth"] for params in outcome.results.cv_results["params"]].index(None)
+    shared = 0 if candidate is None else 3
+    size = outcome.size.fits
+    assert (len(finished), sum(gone_by)) == (size - shared, shared)
+    assert len({cell.cell for cell in finished}) == len(finished)
+    results = outcome.results
+    assert results.defaults is not None
+    assert results.defaults.is_shared == (candidate is not None)
+    text = " ".join((tmp_path / "results" / "verdict.txt").read_text().split())
+    alone = ended({**asked, "baseline": False}, tmp_path)
+    assert_equal_to_the_bit(results.cv_results, alone.results.cv_results)
+    if candidate is not None:
+        scores = [results.cv_results[f"split{split}_test_{results.metric}"][candidate] for split in range(3)]
+        assert results.defaults.scores == scores
+        assert f"those of the defaults among them (candidate {candidate});" in text
+
+
+def reals() -> Iterator[tuple[str, Any, str, int]]:
+    """Every estimator of scikit-learn's with a parameter that takes reals alone and whose default is a whole number."""
+    for name, kind in all_estimators():
+        try:
+            estimator = kind()
+        except (TypeError, FutureWarning):
+            continue  # a meta-estimator, or one that is deprecated
+        for parameter, value in estimator.get_params(deep=False).items():
+            if type(value) is float and value.is_integer() and takes_reals_alone(kind, parameter):
+                yield name, estimator, parameter, int(value)
+
+
+def outcome(estimator: Any, X: Any, y: Any) -> bytes:
+    """All that a fit has learnt, as far as its class tells, and what it says of the data."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        fitted = estimator.fit(X, y)
+        said = [
+            getattr(fitted, way)(X) for way in ("predict", "transform", "decision_function") if hasattr(fitted, way)
+        ]
+    learnt = [
+        value for name, value in sorted(vars(fitted).items()) if name.endswith("_") and isinstance(value, np.ndarray)
+    ]
+    arrays = [np.asarray(each.toarray() if hasattr(each, "toarray") else each) for each in (*said, *learnt)]
+    return b"".join(each.tobytes() for each in arrays if not each.dtype.hasobject)
+
+
+@pytest.mark.slow
+def test_an_integer_is_the_float_of_its_value_to_every_estimator_of_scikit_learns_that_takes_reals() -> None:
+    X, y = load_iris(return_X_y=True)
+    X, y = np.abs(X[::3]), (y[::3] > 0).astype(int)
+    held: list[str] = []
+    for name, estimator, parameter, whole in reals():
+        seeded = {"random_state": 0} if "random_state" in estimator.get_params() else {}
+        for data in ((X, y), (X[:, 0], y.astype(float))):
+            try:
+                want = outcome(clone(estimator).set_params(**seeded), *data)
+            except (ValueError, TypeError):
+                continue  # data of another kind
+            assert outcome(clone(estimator).set_params(**seeded, **{parameter: whole}), *data) == want, (
+                name,
+                parameter,
+            )
+            held.append(f"{name}.{parameter}")
+            break
+    assert len(held) > 80, held
+    assert {"SVC.C", "Ridge.alpha", "LogisticRegression.C", "GradientBoostingClassifier.subsample"} <= set(held)
+
+
+def test_a_large_grid_is_not_walked_to_find_the_defaults() -> None:
+    ranges = {
+        "max_depth": {"range": [1, 1001]},
+        "min_samples_leaf": {"range": [1, 1001]},
+        "ccp_alpha": [0.1, {"float": 0}],
+    }
+    asked = {"grid": {"parameters": {**ranges, "max_leaf_nodes": [None, 5]}}}
+    problem = small(search=asked, baseline=True, limits={"maxFits": 10**9})
+    assert len(problem.candidates) == 4_000_000
+    assert problem.shared_with is None, "no depth of the list is the default"
+    asked["grid"]["parameters"]["max_depth"] = [3, None]
+    problem = small(search=asked, baseline=True, limits={"maxFits": 10**9})
+    found = problem.shared_with
+    assert found is not None
+    assert problem.candidates[found] == {
+        "ccp_alpha": 0.0,
+        "max_depth": None,
+        "max_leaf_nodes": None,
+        "min_samples_leaf": 1,
+    }
+
+
+@pytest.mark.slow
+def test_defaults_that_end_their_process_end_no_search_on_a_laptop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(
+        estimator={"class": "tests.search.estimators.DefaultIsLethal"},
+        search={"grid": {"parameters": {"depth": [1, 2, 3]}}},
+        baseline=None,
+    )
+    written({**DOCUMENT, "spec": asked}, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "job.yaml"]) == 0
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    assert (
+        "over the defaults is not known, because some of the fits failed: WorkerDied: a process of this worker ended"
+        in out
+    )
+    assert "3 fits failed; their scores are NaN." in err
+    assert "They are those of the defaults" in err
+    # a candidate's are another matter: who runs it is to know
+    asked["search"] = {"grid": {"parameters": {"depth": [1, 0]}}}
+    written({**DOCUMENT, "spec": asked}, tmp_path)
+    assert main(["run", "job.yaml"]) not in {0, 2}
+    assert "ended in the middle of a fit" in capsys.readouterr().err
 
 
 def test_the_command_says_what_tuning_has_gained(tmp_path: Path) -> None:

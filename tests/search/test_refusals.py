@@ -375,6 +375,25 @@ def test_names_that_the_grid_has_wrong_are_told_with_those_that_are_given_once(
     ]
 
 
+@pytest.mark.parametrize("is_given_once", [False, True])
+def test_values_that_scikit_learn_would_refuse_are_told_with_wrong_names_and_with_what_means_two_things(
+    is_given_once: bool,
+) -> None:
+    given = {"criterion": "entropie"} | ({"max_dept": 1} if is_given_once else {})
+    tried = {"min_samples_leaf": [0, -1], "max_features": [1], "min_sample_split": [2]}
+    asked = asks(estimator={"class": TREE, "params": given}, search={"grid": {"parameters": tried}})
+    with pytest.raises(ManifestRefused) as refused:
+        prepare(job(asked).spec, Path())
+    grid = "spec.search.grid.parameters"
+    assert [(problem.field, problem.reason) for problem in refused.value.problems] == [
+        *([("spec.estimator.params.max_dept", "ParameterUnknown")] if is_given_once else []),
+        (f"{grid}.max_features[0]", "ParameterAmbiguous"),
+        (f"{grid}.min_sample_split", "ParameterUnknown"),
+        ("spec.estimator.params.criterion", "ParameterInvalid"),
+        (f"{grid}.min_samples_leaf", "ParameterInvalid"),
+    ]
+
+
 def test_targets_of_numbers_beside_text_are_refused_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "age,sick,old\n" + "".join(f"{i},{'yes' if i % 2 else 'no'},{i % 3}\n" for i in range(20))

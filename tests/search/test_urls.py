@@ -164,7 +164,7 @@ def test_what_is_wrong_with_the_file_is_said_of_its_url(site: str) -> None:
 # --- buckets
 
 
-@pytest.fixture(scope="module", params=["s3", "gcs"])
+@pytest.fixture(scope="module", params=["s3", "gcs", "azure"])
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[buckets.BucketServer]:
     """A server that has the files in its bucket."""
     with getattr(buckets, request.param)(tmp_path_factory.mktemp(request.param)) as server:
@@ -253,7 +253,7 @@ os._exit(0)
 
 @pytest.mark.slow
 def test_who_one_is_to_azure_is_told_by_a_key_or_a_connection_string() -> None:
-    """In a process of its own, because Arrow's client starts threads; there is no server of Azure's here."""
+    """In a process of its own, because Arrow's client starts threads."""
     words = [sys.executable, "-c", _AZURE]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert ended.stdout == "held\n", ended.stderr

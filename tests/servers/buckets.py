@@ -1,17 +1,25 @@
-"""Real servers of objects, which the tests start themselves: versitygw for S3, fake-gcs-server for Google Cloud Storage.
+"""Real servers of objects, which the tests start themselves: versitygw for S3, fake-gcs-server for Google Cloud Storage, and Azurite,
+Microsoft's own, for Azure's blobs.
 
-Built from their Go modules into the cache of the cluster's harness. They listen on a port of this machine alone, keep their objects below
-a folder, and are ended by their process.
+The first two are built from their Go modules into the cache of the cluster's harness; Azurite is a package of npm, put there where there
+is Node. They listen on a port of this machine alone, keep their objects below a folder, and are ended by their process.
 """
 
 import asyncio
+import base64
 import contextlib
+import email.utils
+import fcntl
 import gc
+import hmac
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +28,7 @@ from typing import Any, Final
 import pytest
 
 from tests.cluster.harness import binaries
+from tests.cluster.harness.layout import CACHE
 from tests.servers.missing import missing
 from tests.servers.ports import free_port
 
@@ -27,6 +36,10 @@ _ACCESS_KEY: Final = "tuningjob"
 # made for the tests, of servers that listen on this machine alone; a test looks for it where it must not be
 SECRET_KEY: Final = "must-not-be-told"
 _SECONDS: Final = 30
+_AZURITE: Final = "3.35.0"
+# those that every Azurite has, as its documentation says
+_AZURE_ACCOUNT: Final = "devstoreaccount1"
+_AZURE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 class BucketServer:
@@ -58,6 +71,10 @@ class BucketServer:
                 f"{self.environment['STORAGE_EMULATOR_HOST']}/upload/storage/v1/b/models/o?uploadType=media&name={name}"
             )
             urllib.request.urlopen(urllib.request.Request(where, data=content, method="POST"), timeout=_SECONDS).close()
+
+    def reset(self) -> None:
+        """The bucket is there, and empty: a folder, to servers that have their objects as files."""
+        self.bucket.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -139,8 +156,99 @@ def gcs(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
     yield from _running(server)
 
 
+class AzureServer(BucketServer):
+    """Azurite: its bucket is a container, and each request is signed."""
+
+    def reset(self) -> None:
+        """The container, made."""
+
+    def start(self) -> None:
+        super().start()
+        with contextlib.suppress(urllib.error.HTTPError):  # it is there, after another start
+            self._send("/models", {"restype": "container"}, b"")
+
+    def put(self, name: str, content: bytes) -> None:
+        self._send(f"/models/{name}", {}, content, {"x-ms-blob-type": "BlockBlob"})
+
+    def _send(self, path: str, query: Mapping[str, str], content: bytes, more: Mapping[str, str] | None = None) -> None:
+        """With a Shared Key, as Azure's documentation of it says."""
+        at = f"/{_AZURE_ACCOUNT}{path}"
+        headers = {
+            "x-ms-date": email.utils.formatdate(usegmt=True),
+            "x-ms-version": "2021-12-02",
+            **(more or {}),
+        }
+        kind, length = "application/octet-stream", str(len(content)) if content else ""
+        named = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+        asked = "".join(f"\n{name}:{value}" for name, value in sorted(query.items()))
+        told = f"PUT\n\n\n{length}\n\n{kind}\n\n\n\n\n\n\n{named}/{_AZURE_ACCOUNT}{at}{asked}"
+        digest = hmac.new(base64.b64decode(_AZURE_KEY), told.encode(), "sha256").digest()
+        headers |= {
+            "Authorization": f"SharedKey {_AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}",
+            "Content-Type": kind,
+        }
+        where = f"{self._health}{at}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        urllib.request.urlopen(
+            urllib.request.Request(where, data=content, method="PUT", headers=headers), timeout=_SECONDS
+        ).close()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._health, timeout=1):
+                return True
+        except urllib.error.HTTPError:  # it wants to know who asks
+            return True
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def azure(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
+    """Azurite, keeping what it has below ``root``. Skips where there is no Node, or nothing that brings it."""
+    port = free_port()
+    address = f"http://{host}:{port}"
+    words = [str(_azurite()), "--blobHost", host, "--blobPort", str(port), "--location", str(root / "objects")]
+    node = shutil.which("node") or ""
+    server = AzureServer(
+        Path(node),
+        [*words, "--silent", "--disableTelemetry", "--skipApiVersionCheck"],
+        url=f"abfs://models@{_AZURE_ACCOUNT}.dfs.core.windows.net",
+        root=root,
+        health=address,
+        secrets={},
+    )
+    (root / "objects").mkdir(parents=True)
+    told = f"DefaultEndpointsProtocol=http;AccountName={_AZURE_ACCOUNT};AccountKey={_AZURE_KEY}"
+    server.environment = {"AZURE_STORAGE_CONNECTION_STRING": f"{told};BlobEndpoint={address}/{_AZURE_ACCOUNT};"}
+    yield from _running(server)
+
+
+def has_azure() -> bool:
+    """Whether there is a Node to run it by."""
+    return shutil.which("node") is not None and shutil.which("npm") is not None
+
+
+def _azurite() -> Path:
+    """Its program, brought by npm if it is not there: a server of Node's, which nothing else here needs, so it is no failure
+    where there is none.
+    """
+    folder = CACHE / f"azurite-{_AZURITE}"
+    program = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    if not has_azure():
+        pytest.skip("Azurite, the server of Azure's blobs, needs Node and npm, which are not installed")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            words = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", f"azurite@{_AZURITE}"]
+            done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
+            if done.returncode or not program.exists():
+                pytest.skip(f"npm brought no Azurite: {done.stderr[-500:]}")
+    return program
+
+
 def _running(server: BucketServer) -> Iterator[BucketServer]:
-    server.bucket.mkdir(parents=True)
+    server.reset()
     server.start()
     try:
         yield server

@@ -155,15 +155,18 @@ def _run(
         say=watcher.warned,
         look=partial(_look, problem, stop),
     )
-    journal.view(attempt.id).set_preflight(preflight)
+    view = journal.view(attempt.id)
+    view.set_preflight(preflight)
+    first = view.search().preflight  # an earlier release may have begun, with fits of the defaults' own
     worker = Worker(
-        journal=journal.view(attempt.id),
+        journal=view,
         problem=problem,
         index=_INDEX,
         n_jobs=n_jobs,
         name=manifest.metadata.name,
         about=[("by", created_by)],
         stop=stop,
+        shared_with=None if first is None else first.shared_with,
         on_cells=watcher.cells,
         on_reused=watcher.reused,
         on_pause=watcher.paused,

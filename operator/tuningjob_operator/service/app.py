@@ -88,7 +88,7 @@ def make_app(
     app.include_router(workers.make_routes(journal, artifacts, metrics, shares, files))
     app.include_router(people.make_routes(journal.audit, artifacts, metrics, files))
     app.include_router(data.make_routes(uploads, metrics, files))
-    app.include_router(data.make_environment_route())
+    app.include_router(data.make_environment_route(journal))
     app.include_router(data.make_worker_routes(journal, uploads, metrics, files))
     app.include_router(pages.make_routes(journal, artifacts, keys, files, known))
     generated = app.openapi

@@ -3,6 +3,7 @@
 Nothing of it is ever looked into. A person's token is asked about as for the audit; a pod has what its search's namespace has.
 """
 
+from dataclasses import replace
 from typing import Annotated, BinaryIO, Final
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Security
@@ -75,7 +76,7 @@ def make_routes(uploads: Uploads, metrics: ServiceMetrics, threads: Threads) -> 
     return router
 
 
-def make_environment_route() -> APIRouter:
+def make_environment_route(journal: SqlJournal) -> APIRouter:
     """What pods have, for who is about to send them a search."""
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}",
@@ -86,8 +87,8 @@ def make_environment_route() -> APIRouter:
     known = worker_environment()
 
     @router.get("/environment", response_model=WorkerEnvironment)
-    def environment(caller: people.Caller) -> Response:  # noqa: ARG001  whose rights the border has asked for
-        return as_json(_ENVIRONMENT, known)
+    def environment(caller: people.Caller) -> Response:
+        return as_json(_ENVIRONMENT, replace(known, kernels=journal.live.kernels(caller.namespace)))
 
     return router
 

@@ -127,7 +127,7 @@ def _watch(run: "Run") -> None:
     def tell(progress: "RunProgress") -> None:
         if is_new(progress):
             err.print(plain(f"plan: {progress.plan}"))
-        line = str(progress)
+        line = progress.line
         if said[-1:] != [line]:
             err.print(plain(line))
             said[:] = [line]

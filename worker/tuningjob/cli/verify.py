@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tuningjob.cli.cluster import Connect, cluster_options
-from tuningjob.cli.console import out, plain
+from tuningjob.cli.console import err, out, plain
 from tuningjob.cli.source import RESULTS, VERSION, BadUse
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJobSpec, load_file
@@ -45,6 +45,12 @@ _CELL: Final = re.compile(r"(\d{1,18}),(\d{1,18})")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Of a folder of files without a journal.",
 )
+@click.option(
+    "--in-pod",
+    "is_in_pod",
+    is_flag=True,
+    help="Of a TuningJob: by a pod with its data, code and image; all splits of each.",
+)
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True)
 @cluster_options
 def verify(
@@ -59,22 +65,29 @@ def verify(
     data: Path,
     manifest: Path | None,
     processes: int,
+    is_in_pod: bool,
 ) -> None:
     """Fit some cells of a finished search again, and compare the scores to the bit.
 
-    Of a folder of results (results/NAME), or of a TuningJob on the cluster, with the data in --data. If a score differs, what
-    else does is named: versions, data, code, CPU. Exit code 3 then.
+    Of a folder of results (results/NAME), or of a TuningJob on the cluster, with the data in --data, or by a pod (--in-pod).
+    If a score differs, what else does is named: versions, data, code, CPU. Exit code 3 then.
     """
     from tuningjob import verify as work
 
+    def choose(recorded: "Recorded") -> Sequence[int]:
+        return [_ordinal(cell, recorded)] if cell else work.fits_to_repeat(recorded, None if is_all else cells, seed)
+
+    if is_in_pod:
+        found, known = _in_pod(place, connect, choose)
+        _show(found, known)
+        if not found.is_same:
+            raise click.exceptions.Exit(ExitCode.FAILED)
+        return
     with _recorded(place, version, manifest, connect) as recorded:
         if not recorded.size:
             raise BadUse(f"{plain(place)}: must have finished fits, but has none.")
-        ordinals = (
-            [_ordinal(cell, recorded)] if cell else work.fits_to_repeat(recorded, None if is_all else cells, seed)
-        )
         try:
-            found = work.verify(recorded, ordinals, folder=data, processes=processes)
+            found = work.verify(recorded, choose(recorded), folder=data, processes=processes)
         except ManifestRefused as refused:
             if any(not problem.field.startswith("spec.data") for problem in refused.problems):
                 raise
@@ -84,6 +97,15 @@ def verify(
     _show(found, recorded)
     if not found.is_same:
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _in_pod(
+    place: str, connect: Connect, choose: Callable[["Recorded"], Sequence[int]]
+) -> tuple["Verified", "Recorded"]:
+    from tuningjob.cluster.again import verify_in_pod
+
+    with connect() as cluster:
+        return verify_in_pod(cluster, cluster.attach(place), choose, tell=lambda told: err.print(plain(str(told))))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from contextvars import Token
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from tuningjob.aliases import Anything, Matrix, Target
 from tuningjob.cluster.access import Access, Login
 from tuningjob.cluster.display import progress_display
-from tuningjob.cluster.environment import check_environment, is_beside, named_packages
+from tuningjob.cluster.environment import check_environment, check_kernels, is_beside, named_packages
 from tuningjob.cluster.run import Run
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import RELEASE, Service
@@ -33,12 +34,13 @@ _NAME = "search"
 class Cluster:
     """A namespace of a cluster that has the operator, with the rights of a kubeconfig.
 
-    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``cpu_request``, ``memory``, ``image`` and ``model_key`` are
-    for each search that is submitted, where its manifest does not say them: at most so many pods, of which each has so much;
-    ``cpu`` is how many fits go on in a pod at once, and ``cpu_request``, if it is less, what they keep when others need the
-    cores. ``model_key``: what the versions of the model are counted under; by default the name of each search. ``code``: the
-    folder of modules of your own; by default those that this process has loaded from below the working directory, if the
-    search names one of them; False: none.
+    ``namespace``: the context's own by default. ``pods``, ``cpu``, ``cpu_request``, ``memory``, ``image``, ``pod`` and
+    ``model_key`` are for each search that is submitted, where its manifest does not say them: at most so many pods, of which each
+    has so much; ``cpu`` is how many fits go on in a pod at once, and ``cpu_request``, if it is less, what they keep when others
+    need the cores. ``pod`` is what pods need besides, as ``spec.pod`` has it, such as the credentials of a bucket:
+    ``{"env": [{"name": "AWS_ACCESS_KEY_ID", "secret": {"name": "bucket", "key": "id"}}]}``. ``model_key``: what the versions of
+    the model are counted under; by default the name of each search. ``code``: the folder of modules of your own; by default those
+    that this process has loaded from below the working directory, if the search names one of them; False: none.
 
     Within ``with Cluster(…):`` the searches of this package are fitted there: ``search.fit(X, y)``.
 
@@ -60,6 +62,7 @@ class Cluster:
         cpu_request: int | str | None = None,
         memory: str | None = None,
         image: str | None = None,
+        pod: Mapping[str, Any] | None = None,
         model_key: str | None = None,
         code: str | Path | bool | None = None,
         context: str | None = None,
@@ -77,7 +80,7 @@ class Cluster:
         self._access = Access(login, namespace)
         ca = _path(service_ca_file)
         self._service = Service(self._access, service, ca, service_token, account=service_account, release=release)
-        self._settings = {"parallelism": pods, "image": image, "modelKey": model_key}
+        self._settings = {"parallelism": pods, "image": image, "pod": pod, "modelKey": model_key}
         self._resources = {"cpu": cpu, "cpuRequest": cpu_request, "memory": memory}
         self._code = code
         self._entered: list[Token[Any]] = []
@@ -202,8 +205,11 @@ class Cluster:
                 document["metadata"] = {"name": _name_of(document)}
             wanted = load(document)
             if self._access.get(wanted.metadata.name) is None:
+                there = self._environment(is_needed=bool(parcel.files))
                 if wanted.spec.image is None:
-                    check_environment(self._environment(is_needed=bool(parcel.files)), named_packages(document["spec"]))
+                    check_environment(there, named_packages(document["spec"]))
+                if "sklearn" in sys.modules:  # what brings the libraries that count
+                    check_kernels(there.kernels)
                 self._service.send(parcel.files, say)
             return self._begun(document, like=like)
 

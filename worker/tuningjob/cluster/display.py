@@ -35,7 +35,7 @@ def _in_notebook(display: Any, name: str) -> Callable[[RunProgress], None]:  # n
     handle = display.display(display.HTML(first), display_id=True)
 
     def tell(progress: RunProgress) -> None:
-        text = html.escape(f"{name}: {progress}")
+        text = html.escape(f"{name}: {progress.line}")
         plan = _PLAN.format(html.escape(progress.plan)) if progress.plan else ""
         bar = _BAR.format(done=progress.done, total=progress.total or 1, text=text, plan=plan)
         handle.update(display.HTML(bar))
@@ -50,7 +50,7 @@ def _on_line(name: str) -> Callable[[RunProgress], None]:
         if is_new(progress):
             sys.stderr.write(f"\r\x1b[K{_plan_line(name, progress)}\n")
         end = "\n" if progress.is_over else ""
-        sys.stderr.write(f"\r\x1b[K{name}: {_bar(progress)} {_printable(str(progress))}{end}")
+        sys.stderr.write(f"\r\x1b[K{name}: {_bar(progress)} {_printable(progress.line)}{end}")
         sys.stderr.flush()
 
     return tell
@@ -72,7 +72,7 @@ def _in_log(name: str) -> Callable[[RunProgress], None]:
             say(_plan_line(name, progress))
         if progress.phase != last:
             last = progress.phase
-            say(f"{name}: {_printable(str(progress))}")
+            say(f"{name}: {_printable(progress.line)}")
 
     return tell
 

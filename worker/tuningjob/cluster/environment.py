@@ -41,9 +41,14 @@ def check_kernels(there: Sequence[str]) -> None:
     lacking = sorted({*there} - {*here})
     if lacking:
         _warn_once(
-            f"pods multiply matrices by {', '.join(lacking)}, and this process by {', '.join(here) or 'another library'}: "
+            f"pods multiply matrices by {_printable(', '.join(lacking))}, and this process by "
+            f"{', '.join(here) or 'another library'}: "
             "a score that is computed here may differ by a bit."
         )
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _warn_once(told: str) -> None:

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -19,7 +19,7 @@ from tuningjob.cluster.access import Access, Object, UnknownPerson
 from tuningjob.cluster.environment import check_kernels
 from tuningjob.cluster.saying import say
 from tuningjob.cluster.service import Service
-from tuningjob.errors import ClusterRefused, ClusterUnavailable, SearchFailed
+from tuningjob.errors import ClusterRefused, ClusterUnavailable, SearchFailed, TuningJobError
 from tuningjob.manifest import load
 from tuningjob.manifest.canonical import to_yaml
 from tuningjob.manifest.wellknown import (
@@ -31,6 +31,7 @@ from tuningjob.manifest.wellknown import (
     SIDECAR_FILE,
     VERDICT_FILE,
 )
+from tuningjob.protocol.audit import AuditRow
 
 if TYPE_CHECKING:
     from tuningjob.cluster.answer import FittedSearch, PublishedAnswer
@@ -50,7 +51,7 @@ _ODD: Final = "PassedWithWarnings"
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a search is, as its TuningJob's status tells it. As text it is one line."""
+    """How far a search is, as its TuningJob's status tells it. As text it is one line, and above it the plan if that is new."""
 
     phase: str
     done: int = 0
@@ -61,6 +62,7 @@ class RunProgress:
     completes_at: str | None = None
     message: str = ""
     plan: str = ""  # what the operator decided, and why; empty before that
+    has_new_plan: bool = False  # another one than was told before
 
     @property
     def is_over(self) -> bool:
@@ -68,6 +70,11 @@ class RunProgress:
         return self.phase in _ENDED
 
     def __str__(self) -> str:
+        return f"plan: {self.plan}\n{self.line}" if self.has_new_plan else self.line
+
+    @property
+    def line(self) -> str:
+        """It in one line, without the plan."""
         parts = [self.phase]
         if self.total is not None:
             parts.append(f"{self.done:,}/{self.total:,} fits" + (f" ({self.failed:,} failed)" if self.failed else ""))
@@ -148,16 +155,18 @@ class Run:
         self._access.delete(self.name)
 
     def wait(self, *, timeout: float | None = None, tell: Callable[[RunProgress], object] | None = None) -> Self:
-        """Wait until it is over. ``tell`` is called with each progress: ``run.wait(tell=print)``.
+        """Wait until it is over. ``tell`` is called with each progress, and so told the plan: ``run.wait(tell=print)``.
 
         An API server that is away for a while is waited for. Ctrl-C leaves the search running, and says how one comes
         back to it; a second one within two seconds cancels it. Raises SearchFailed with the reason, TimeoutError.
         """
+        plan = ""
         with self._detaching():
             for tuningjob in self._changes(timeout):
                 progress = RunProgress.of(tuningjob)
                 if tell is not None:
-                    tell(progress)
+                    tell(replace(progress, has_new_plan=progress.plan not in {"", plan}))
+                plan = progress.plan or plan
                 if progress.phase == "Failed":
                     raise SearchFailed(f"{self.name}: {_reason(tuningjob)}")
                 if progress.is_over:
@@ -213,6 +222,16 @@ class Run:
         for path in written:
             path.write_bytes(self._file(tuningjob, path.name))
         return written
+
+    def ran_with(self) -> tuple[Sidecar | None, AuditRow | None]:
+        """What its pods tell of what they had, and its version in the audit; None for what nobody tells, or is not reached."""
+        tuningjob = self._complete()
+        told = self._published(tuningjob).get(SIDECAR_FILE)
+        try:
+            row = self._service.version(*_version(tuningjob))
+        except TuningJobError:
+            row = None
+        return None if told is None else Sidecar.loads(told), row
 
     def logs(self, *, lines: int | None = 100) -> dict[str, str]:
         """The last lines of the log of each of its pods."""

@@ -16,6 +16,7 @@ from tuningjob.cluster.forward import PortForward, end
 from tuningjob.cluster.saying import say
 from tuningjob.errors import ArtifactRefused, ClusterRefused, ClusterUnavailable
 from tuningjob.manifest.wellknown import ENV_CA_FILE, ENV_SERVER, ENV_TOKEN
+from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.environment import WorkerEnvironment
 from tuningjob.remote.audit import PATIENCE_SECONDS, HttpAudit
 from tuningjob.remote.data import HttpData
@@ -100,6 +101,11 @@ class Service:
                     )
                 hold_to_audit(row, there[name])
                 audit.fetch(row, there[name], folder / name)
+
+    def version(self, key: str, version: int) -> AuditRow:
+        """Its row in the audit. Raises UnknownModel, and as ``fetch`` does."""
+        with self._audit() as audit:
+            return audit.version(key, version)
 
     def bless(self, key: str, version: int, *, why: str) -> None:
         """Put a version into use. Raises JournalError for who may not."""

@@ -17,7 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
-from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, how, may_fork
+from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, current_slot, how, may_fork
 from tuningjob.engine.rules.base import Rule, register, rules_by_hand
 from tuningjob.engine.schedule import Schedule, Task
 from tuningjob.engine.sklearn_private import MultimetricScorer, end_what_was_interrupted, scorers_of, warn_if_unproved
@@ -164,7 +164,8 @@ class Engine:
 
     def _run_alone(self, task: Task) -> Iterator[Evaluated | AtWork]:
         with one_thread():
-            yield from self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain))
+            for step in self._around(self._evaluator.evaluate(task.split, task.candidates, plain=task.plain)):
+                yield replace(step, process=current_slot()) if isinstance(step, Evaluated) else step
 
     def _dispatch(self, processes: "Processes[Task, Evaluated | AtWork]") -> None:
         # never more than one for each: the order is made as late as possible
@@ -192,16 +193,21 @@ class Engine:
         elif event.timed_out:
             slow = self.schedule.lost(task, fitting)
             if slow is not None:
-                self.schedule.give(task, Evaluated(slow, self._timed_out(slow)))
+                told = f"TimeoutError: the fit took longer than {self.work.timeout:g} s and was interrupted"
+                self.schedule.give(task, Evaluated(slow, self._failed(slow, told, TimeoutError)))
+        elif self.schedule.is_risky(task, self.work.expendable):
+            lethal = self.schedule.part(task, self.work.expendable)
+            if lethal is not None:
+                told = f"WorkerDied: {_died(event.exitcode)}"
+                self.schedule.give(task, Evaluated(lethal, self._failed(lethal, told, WorkerDied)))
         else:
             raise WorkerDied(_died(event.exitcode))
 
-    def _timed_out(self, cell: CellKey) -> dict[str, Any]:
+    def _failed(self, cell: CellKey, told: str, kind: type[Exception]) -> dict[str, Any]:
         """As scikit-learn tells a fit that failed."""
         work = self.work
-        told = f"TimeoutError: the fit took longer than {work.timeout:g} s and was interrupted"
         if work.error_score == "raise":
-            raise TimeoutError(f"{told} (parameters {work.candidates[cell.candidate]}, split {cell.split})")
+            raise kind(f"{told} (parameters {work.candidates[cell.candidate]}, split {cell.split})")
         metrics = scorers_of(work.scorer) if isinstance(work.scorer, MultimetricScorer) else None
         score = work.error_score if metrics is None else dict.fromkeys(metrics, work.error_score)
         return {
@@ -209,7 +215,7 @@ class Engine:
             "test_scores": score,
             **({"train_scores": score} if work.return_train_score else {}),
             "n_test_samples": len(work.splits[cell.split][1]),
-            "fit_time": work.timeout,
+            "fit_time": (work.timeout or 0.0) if kind is TimeoutError else 0.0,
             "score_time": 0.0,
         }
 

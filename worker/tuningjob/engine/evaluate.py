@@ -34,11 +34,15 @@ _SAYS_NOTHING: Final = (str, int, float, np.generic)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What came of one cell: a dict as scikit-learn's ``_fit_and_score`` returns it; warnings where somebody collects them."""
+    """What came of one cell: a dict as scikit-learn's ``_fit_and_score`` returns it; warnings where somebody collects them.
+
+    ``process``: which of an engine's it was.
+    """
 
     cell: CellKey
     outcome: FitOutcome
     warnings: tuple[str, ...] = ()
+    process: int = 0
 
 
 @dataclass(frozen=True)

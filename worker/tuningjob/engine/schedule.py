@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -228,8 +228,27 @@ class Schedule:
         self._end()
         return None
 
+    def is_risky(self, task: Task, expendable: Set[int]) -> bool:
+        """Whether a task of which the process died may have died of one of these candidates."""
+        return any(cell.candidate in expendable for cell in self._at_work[task])
+
+    def part(self, task: Task, expendable: Set[int]) -> CellKey | None:
+        """Note that the process of a task died, perhaps of one of these candidates.
+
+        If nothing else was left of it, that cell killed the process: returns it, and it is left to the caller (see ``give``).
+        Else each of theirs is queued by itself, and the others without them.
+        """
+        left = self._at_work.pop(task)
+        ordered = [cell for cell in task.cells if cell in left]
+        if len(ordered) == 1:
+            return ordered[0]
+        others = [cell.candidate for cell in ordered if cell.candidate not in expendable]
+        alone = [(cell.candidate,) for cell in ordered if cell.candidate in expendable]
+        self._pending += [self._task(task.split, part, plain=task.plain) for part in (others, *alone) if part]
+        return None
+
     def give(self, task: Task, result: Evaluated) -> None:
-        """Settle a cell that cannot be evaluated, the one that ``lost`` returned, with this result."""
+        """Settle a cell that cannot be evaluated, the one that ``lost`` or ``part`` returned, with this result."""
         if task.plain:
             self._guard.gave_up(result)
         else:

@@ -36,6 +36,7 @@ class Work:
 
     ``splits`` are (train, test) indices; ``scorer`` a scorer or scikit-learn's ``_MultimetricScorer``; ``fit_params`` and
     ``score_params`` hold values for all samples; ``timeout`` is the longest that one fit may take, in seconds.
+    If a fit of one of the ``expendable`` candidates ends its process, it is a failed fit.
     """
 
     estimator: Any
@@ -49,6 +50,7 @@ class Work:
     return_train_score: bool = False
     error_score: Any = math.nan
     timeout: float | None = None
+    expendable: frozenset[int] = frozenset()
     verbose: int = 0
     rows: SharedRows | None = None
 

@@ -1,6 +1,8 @@
 """A search as a study of optuna's, in a file that optuna-dashboard opens."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -8,12 +10,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuningjob.errors import ArtifactRefused
+from tuningjob.errors import ArtifactRefused, ServiceUnavailable
 from tuningjob.exports.values import Plain, is_whole, plain_of, text_of
 from tuningjob.report.axes import ParameterAxis
 from tuningjob.report.table import ResultTable
 
 _LOGS: Final = frozenset({".journal", ".log"})
+_MOST_NUMBERS: Final = 1_000
 
 
 def write_study(table: ResultTable, path: Path) -> int:
@@ -22,19 +25,54 @@ def write_study(table: ResultTable, path: Path) -> int:
     The file is SQLite's; with the suffix .journal or .log it is optuna's own log.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = _storage(path)
     name = table.origin.name or "search"
+    with _closed(_storage(path)) as storage:
+        try:
+            _add(table, storage, name)
+        except optuna.exceptions.DuplicatedStudyError:
+            raise ArtifactRefused(
+                f"{path}: must not have a study {name!r} yet, but has one. Name another file."
+            ) from None
+    return table.size
+
+
+def add_study(table: ResultTable, url: str, name: str) -> str:
+    """The same study in the database at ``url``; what it is called: ``name``, with a number if there is one of that name.
+
+    Raises ServiceUnavailable with what the database says, without the URL, because that has a password.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-    except optuna.exceptions.DuplicatedStudyError:
-        raise ArtifactRefused(f"{path}: must not have a study {name!r} yet, but has one. Name another file.") from None
+        with _closed(optuna.storages.RDBStorage(url)) as storage:
+            for number in range(1, _MOST_NUMBERS + 1):
+                numbered = name if number == 1 else f"{name}-{number}"
+                with suppress(optuna.exceptions.DuplicatedStudyError):
+                    _add(table, storage, numbered)
+                    return numbered
+    except Exception as error:  # noqa: BLE001  of any driver
+        said = " ".join(str(getattr(error, "orig", None) or error).split())
+        for secret in (url, url.partition("://")[2].rpartition("@")[0].partition(":")[2]):
+            said = said.replace(secret, "…") if secret else said
+        raise ServiceUnavailable(f"the database did not take the study {name!r}: {said[:500]}") from None
+    raise ArtifactRefused(f"{name}: must be the name of fewer than {_MOST_NUMBERS:,} studies, but is that of as many.")
+
+
+def _add(table: ResultTable, storage: optuna.storages.BaseStorage, name: str) -> None:
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_user_attr("tuningjob", {"answer": table.best, "metric": table.metric.told})
     taken = {axis.name: _distribution(axis) for axis in table.axes}
     study.add_trials([_trial(table, candidate, taken) for candidate in range(table.size)])
-    if isinstance(storage, optuna.storages.RDBStorage):
-        storage.remove_session()
-        storage.engine.dispose()
-    return table.size
+
+
+@contextmanager
+def _closed(storage: optuna.storages.BaseStorage) -> Iterator[optuna.storages.BaseStorage]:
+    """The storage, whose connections are given back at the end."""
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, optuna.storages.RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def _storage(path: Path) -> optuna.storages.BaseStorage:

@@ -52,7 +52,11 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
         this = {"search": row.id}
         connection.execute(_FORGET, [{**this, "cell": ordinal} for ordinal in failed])
         walk = walk_of(row)
-        places = [walk.place(Cell(*divmod(ordinal, row.splits))) for ordinal in failed]
+        places = [
+            walk.place(Cell(*divmod(ordinal, row.splits)))
+            for ordinal in failed
+            if not walk.is_shared(ordinal // row.splits)  # it comes with the one that it is shared with
+        ]
         reopened = Counter(_units_of(connection, row.id, places))
         connection.execute(_OPEN, [{**this, "unit": unit, "count": count} for unit, count in reopened.items()])
     kept = int(row.done) - len(failed)

@@ -108,8 +108,10 @@ class Cells:
         index: int,
         now: dt.datetime,
         sources: Mapping[int, str] | None = None,
+        is_shared: bool = False,
     ) -> dict[int, CellResult]:
         """Take in those that are not there yet, and return them; ``sources`` are the searches that evaluated them, of another.
+        ``is_shared``: nobody reported them, because they are those of another row.
 
         In the order of ordinals: two transactions that bring the same cells do not wait for each other.
         """
@@ -121,7 +123,7 @@ class Cells:
                 "result": _RESULT.dump_json(result).decode(),
                 "reported_by": index,
                 "reported_at": now,
-                "reports": 0 if sources else 1,
+                "reports": 0 if sources or is_shared else 1,
                 # a failed cell is never reused, even if it failed by a metric that does not decide here
                 "identity": result.identity if result.error is None and not _lacks_some(result) else None,
                 "reused_from": sources[ordinal] if sources else None,

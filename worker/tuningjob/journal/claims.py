@@ -5,6 +5,7 @@ is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a
 """
 
 import bisect
+import datetime as dt
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -33,11 +34,15 @@ from tuningjob.journal.walk import Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
 
-# blocks, parts; where they are not 0: how many candidates are ranked, and where the stage begins
+# blocks, parts; where it is told: how many candidates are ranked, where the stage begins, and with whom the next row shares
 _ORDER: Final = TypeAdapter(
-    tuple[tuple[Block, ...], int] | tuple[tuple[Block, ...], int, int] | tuple[tuple[Block, ...], int, int, int]
+    tuple[tuple[Block, ...], int]
+    | tuple[tuple[Block, ...], int, int]
+    | tuple[tuple[Block, ...], int, int, int]
+    | tuple[tuple[Block, ...], int, int, int, int]
 )
 _PREFLIGHT: Final = TypeAdapter(Preflight)
+MOST_NOTED_DEATHS: Final = 200
 
 
 @functools.lru_cache(maxsize=256)
@@ -63,19 +68,19 @@ class Claims:
 
     # --- giving
 
-    def next_unit(self, request: ClaimRequest, *, wait: bool) -> Unit | None:
-        """The next unit: one that its index left, else a released one, else a fresh one. None: there is none now.
+    def next_unit(self, request: ClaimRequest, *, wait: bool, now: dt.datetime) -> Unit | None:
+        """The next unit: one that its index left, else a released one, else a fresh one. None: there is none ``now``.
 
         ``wait``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
         was starved, and is anybody's from the end of this transaction on; ask in another one.
         """
-        own = self._own(request)
+        own = self._own(request, now)
         if own is not None or self.has_freed:
             return own
         unit = self._given_back(request, wait=wait)
         return unit or self._fresh(walk_of(self._row), request, wait=wait)
 
-    def _own(self, request: ClaimRequest) -> Unit | None:
+    def _own(self, request: ClaimRequest, now: dt.datetime) -> Unit | None:
         for found in self._connection.execute(statements.OWN, {"search": self._row.id, "index": request.index}).all():
             if found.id in request.holding:
                 continue
@@ -84,10 +89,10 @@ class Claims:
             unit = self._connection.execute(statements.HELD_BY, this).one_or_none()
             if unit is None:
                 continue
-            return self._resumed(unit, request)
+            return self._resumed(unit, request, now)
         return None
 
-    def _resumed(self, unit: Row[Any], request: ClaimRequest) -> Unit | None:
+    def _resumed(self, unit: Row[Any], request: ClaimRequest, now: dt.datetime) -> Unit | None:
         """Give a unit of the claimant's index again: of a claimant before it, or of its own claim whose reply was lost."""
         found = DeathCount(unit.deaths, unit.starved)
         has_died = bool(unit.claimant and request.claimant and unit.claimant != request.claimant)
@@ -95,6 +100,7 @@ class Claims:
             victims = [*load_victims(unit.victims), Victim(unit.claimant, unit.memory)]
             found = verdict(victims, self._row.memory_limit)
             self._change(unit, deaths=found.deaths, starved=found.starved, victims=dump_victims(victims))
+            self._note_death(unit, now)
         self.has_freed = found.starved > 0 and found.starved >= request.memory
         if self.has_freed:
             self._change(unit, holder=None, claimant=None)
@@ -103,6 +109,13 @@ class Claims:
         if has_died or self.has_freed:
             self._connection.execute(statements.CHANGED, {"search": self._row.id, "more_deaths": int(has_died)})
         return None if self.has_freed else self._unit(unit, found.deaths)
+
+    def _note_death(self, unit: Row[Any], now: dt.datetime) -> None:
+        """For who looks: as many as a picture can have, because a worker can make up any number of claimants."""
+        this = {"search": self._row.id}
+        if self._connection.execute(statements.NOTED_DEATHS, this).scalar_one() < MOST_NOTED_DEATHS:
+            died = {"unit_of": unit.id, "by": unit.claimant, "index": unit.holder, "now": now}
+            self._connection.execute(statements.note_death(self._connection.dialect.name), {**this, **died})
 
     def _given_back(self, request: ClaimRequest, *, wait: bool) -> Unit | None:
         this = {"search": self._row.id, "memory": request.memory}
@@ -158,7 +171,11 @@ class Claims:
         found = _PREFLIGHT.validate_json(row.preflight) if row.preflight else None
         blocks, ranked = (found.blocks, found.ranked) if found is not None else ((), 0)
         parts = parts_for(row.pods)
-        order = _ORDER.dump_json((blocks, parts, ranked) if ranked else (blocks, parts)).decode()
+        shared_with = None if found is None else found.shared_with
+        if shared_with is not None:
+            order = _ORDER.dump_json((blocks, parts, ranked, 0, shared_with)).decode()
+        else:
+            order = _ORDER.dump_json((blocks, parts, ranked) if ranked else (blocks, parts)).decode()
         walk = _walk(order, row.candidates, row.splits)
         self._connection.execute(searches.update().where(searches.c.id == row.id).values(walk=order))
         self._add(walk)
@@ -183,7 +200,8 @@ class Claims:
                     "search_id": self._row.id,
                     "number": number,
                     "start": each.start,
-                    "next": each.start,
+                    # what has its results from elsewhere is given to nobody
+                    "next": each.stop if walk.is_shared(each.start // walk.splits) else each.start,
                     "stop": each.stop,
                 }
                 for number, each in enumerate(walk.regions)
@@ -233,6 +251,8 @@ class Claims:
             if unit.claimant and is_of(unit.claimant, pods):
                 self._change(unit, claimant=None)
             undone += len(before) - len(after)
+            for claimant in {each.claimant for each in before} - {each.claimant for each in after}:
+                self._connection.execute(statements.FORGET_DEATH, {**this, "unit_of": unit.id, "by": claimant})
         self._connection.execute(statements.CHANGED, {**this, "more_deaths": -undone})
 
     # --- taking in

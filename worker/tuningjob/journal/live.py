@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select, true
@@ -11,9 +12,9 @@ from tuningjob.errors import UnknownSearch
 from tuningjob.journal.claims import walk_of
 from tuningjob.journal.database import Database
 from tuningjob.journal.rows import ALL, NO_WORDS, from_column
-from tuningjob.journal.schema import cells, searches, units
+from tuningjob.journal.schema import cells, deaths, searches, units
 from tuningjob.journal.values import bounded_text
-from tuningjob.live.records import CellMark, FailedFit, SearchLine, WatchedSearch
+from tuningjob.live.records import CellMark, FailedFit, NotedDeath, SearchLine, WatchedSearch
 from tuningjob.protocol.records import Answer, CellResult, Preflight
 
 MOST_LINES: Final = 500
@@ -21,6 +22,8 @@ _MOST_MARKS: Final = 2_000
 _MOST_FAILURES: Final = 10
 _MAX_CELL: Final = 64 * 2**10
 _MOST_MOURNED: Final = 100
+_MOST_PREFLIGHTS: Final = 5
+_MAX_PREFLIGHT: Final = 512 * 2**10
 
 
 class SqlLive:
@@ -59,6 +62,19 @@ class SqlLive:
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def kernels(self, namespace: str) -> tuple[str, ...]:
+        """What the first pods of the namespace's latest searches multiplied matrices by."""
+        text = bounded_text(searches.c.preflight, _MAX_PREFLIGHT)
+        query = (
+            select(text)
+            .where(searches.c.namespace == namespace, searches.c.preflight.is_not(None))
+            .order_by(searches.c.opened_at.desc(), searches.c.id)
+            .limit(_MOST_PREFLIGHTS)
+        )
+        with self._database.reading() as connection:
+            told = [from_column(Preflight, found) for found in connection.execute(query).scalars()]
+        return tuple(sorted({each for preflight in told if preflight is not None for each in preflight.kernels}))
+
     def means(self, search_id: str, splits: int) -> dict[int, float | None]:
         """The mean score of each candidate whose every split is in; None if one of them gave no number."""
         candidate = (cells.c.ordinal // splits).label("candidate")
@@ -84,7 +100,8 @@ class SqlLive:
             row = _row(connection, namespace, search_id, [*ALL, searches.c.walk])
             found = connection.execute(latest).all()
             retried = _retried(connection, row)
-        return _watched(row, found, retried, self._clock())
+            died = _died(connection, row)
+        return replace(_watched(row, found, retried, self._clock()), died=died)
 
 
 def _row(connection: Connection, namespace: str | None, search_id: str, columns: Sequence[Any]) -> Row[Any]:
@@ -107,6 +124,19 @@ def _retried(connection: Connection, row: Row[Any]) -> frozenset[tuple[int, int]
     walk = walk_of(row)
     places = connection.execute(mourned).all()
     return frozenset((cell.candidate, cell.split) for start, stop in places for cell in walk.cells(start, stop))
+
+
+def _died(connection: Connection, row: Row[Any]) -> tuple[NotedDeath, ...]:
+    """In the order of time; a claimant that held several units died once."""
+    if not row.deaths:
+        return ()
+    once = (
+        select(deaths.c.holder, func.min(deaths.c.at).label("at"))
+        .where(deaths.c.search_id == row.id)
+        .group_by(deaths.c.claimant, deaths.c.holder)
+        .order_by(func.min(deaths.c.at), deaths.c.holder)
+    )
+    return tuple(NotedDeath(index=found.holder, at=found.at) for found in connection.execute(once))
 
 
 def _line(row: Row[Any]) -> SearchLine:
@@ -173,6 +203,7 @@ def _mark(row: Row[Any], result: CellResult | None, splits: int, retried: Collec
         is_shared=result is not None and result.error is None and result.fit_seconds == 0,
         is_retried=(candidate, split) in retried,
         has_failed=result is not None and result.error is not None,
+        process=0 if result is None else result.process,
     )
 
 

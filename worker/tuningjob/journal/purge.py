@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from tuningjob.journal.audit import is_kept
 from tuningjob.journal.database import Database
-from tuningjob.journal.schema import cells, regions, searches, units
+from tuningjob.journal.schema import cells, deaths, regions, searches, units
 
 # Of a slice: it grows to so many cells while it takes less than the first, and shrinks when it takes more than the second.
 MOST_CELLS: Final = 10_000
@@ -83,7 +83,7 @@ def _has_cells(connection: Connection, search_id: str) -> bool:
 
 def remove(connection: Connection, search_id: str, *, with_row: bool = True) -> None:
     """All of a search, but for the audit; ``with_row``: what it was, too."""
-    for table in (cells, units, regions):
+    for table in (cells, deaths, units, regions):
         connection.execute(table.delete().where(table.c.search_id == search_id))
     if with_row:
         connection.execute(searches.delete().where(searches.c.id == search_id))

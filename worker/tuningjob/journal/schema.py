@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tuningjob.aliases import Anything
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -138,6 +138,19 @@ units = Table(
 )
 # all that progress asks of units is in it
 Index("units_open", units.c.search_id, units.c.remaining, units.c.holder, units.c.starved)
+
+# The claimants that died, by the unit that they held: when their successor asked, which is when it is known. For who looks at a
+# search alone: what is done about them `units` says.
+deaths = Table(
+    "deaths",
+    metadata,
+    Column("search_id", ForeignKey("searches.id", ondelete="CASCADE"), primary_key=True),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("claimant", String(128), primary_key=True),
+    # the completion index
+    Column("holder", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
 
 cells = Table(
     "cells",

@@ -19,7 +19,7 @@ from tuningjob.journal.database import Database
 from tuningjob.journal.records import TOO_MANY_FAILED_FITS, UNKNOWN_SPLITS, Best, EndedBy
 from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import bounded_text, storable
-from tuningjob.journal.walk import is_sound
+from tuningjob.journal.walk import is_sound, is_walked_apart
 from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
@@ -99,6 +99,11 @@ class SqlSearch(SearchJournal):
                     raise JournalMismatch(
                         f"blocks: must name each of the {row.candidates} candidates once, but do not."
                     )
+                shared_with = preflight.shared_with
+                if shared_with is not None and not is_walked_apart(preflight.blocks, preflight.ranked, shared_with):
+                    raise JournalMismatch(
+                        f"shared_with: must be a candidate before a row that is walked by itself, but got {shared_with}."
+                    )
                 told = rows.to_column(preflight)
                 rows.change(connection, row.id, preflight=told, splits=splits, started_at=self._clock())
             elif first.data_digest != preflight.data_digest:
@@ -129,7 +134,7 @@ class SqlSearch(SearchJournal):
                     return Claim(next=Next.STAGE)
                 claims = Claims(connection, row)
                 if row.walk is not None:
-                    unit = claims.next_unit(request, wait=wait)
+                    unit = claims.next_unit(request, wait=wait, now=self._clock())
                     if unit is not None:
                         return Claim(next=Next.EVALUATE, unit=unit)
                     if wait and not claims.has_freed:
@@ -197,13 +202,26 @@ class SqlSearch(SearchJournal):
             mine.report_again(sorted(by_ordinal.keys() - new.keys()))
             state = SearchState(row.state)
             if new:
-                counted = _count(connection, row, new, reused=0)
+                shared = self._share(mine, row, new, index=report.index)
+                counted = _count(connection, row, new, shared=shared, reused=0)
                 state = SearchState(counted.state)
                 errors = (result.error for result in new.values() if result.error is not None)
                 error = next(errors, None)
                 if error is not None and self._ends_by_failures(connection, counted.failed, error):
                     state = SearchState.FAILED
             return TakenIn(list(new.values()), state)
+
+    def _share(self, mine: Cells, row: Row[Any], new: Mapping[int, CellResult], *, index: int) -> dict[int, CellResult]:
+        """Take in new results for the row, too, that has them from the same candidate; they took no time there."""
+        walk = walk_of(row)
+        theirs = [result for result in new.values() if result.candidate == walk.shared_with]
+        copies = {
+            _ordinal(row, walk.ranked, each.split): replace(
+                each, candidate=walk.ranked, fit_seconds=0.0, score_seconds=0.0, identity=None
+            )
+            for each in theirs
+        }
+        return mine.insert(copies, index=index, now=self._clock(), is_shared=True)
 
     def _ends_by_failures(self, connection: Connection, failed: int, error: str) -> bool:
         """Whether so many failed fits end the search, just now: ``error`` is one that was reported with the last of them.
@@ -266,7 +284,8 @@ class SqlSearch(SearchJournal):
                 sources={ordinal: source for ordinal, (_, source, _) in found.items()},
             )
             if new:
-                _count(connection, row, new, reused=len(new))
+                shared = self._share(mine, row, new, index=request.index)
+                _count(connection, row, new, shared=shared, reused=len(new))
             return tuple(Cell(*divmod(ordinal, row.splits)) for ordinal in sorted(mine.finished(list(wanted))))
 
     @override
@@ -382,18 +401,25 @@ def _ordinal(row: Row[Any], candidate: int, split: int) -> int:
     return int(candidate * row.splits + split)
 
 
-def _count(connection: Connection, row: Row[Any], new: Mapping[int, CellResult], *, reused: int) -> Row[Any]:
+def _count(
+    connection: Connection,
+    row: Row[Any],
+    new: Mapping[int, CellResult],
+    *,
+    shared: Mapping[int, CellResult],
+    reused: int,
+) -> Row[Any]:
     """What new cells change: their units, what their regions are known to cost, and the search. In this order.
 
-    Returns the state of the search by now, and how many of its cells have failed.
+    ``shared`` came with them, and is of no unit. Returns the state of the search by now, and how many of its cells have failed.
     """
     walk, claims = walk_of(row), Claims(connection, row)
     places = {walk.place(result.cell): result for result in new.values()}
     claims.finished(list(places))
     if not reused:
         claims.measured({place: result.fit_seconds + result.score_seconds for place, result in places.items()})
-    failed = sum(result.error is not None for result in new.values())
-    counts = {"search": row.id, "new": len(new), "more_failed": failed, "more_reused": reused}
+    failed = sum(result.error is not None for result in (*new.values(), *shared.values()))
+    counts = {"search": row.id, "new": len(new) + len(shared), "more_failed": failed, "more_reused": reused}
     found = connection.execute(_COUNT, counts).one()
     # from here on the search's row is ours: what others brought before is seen
     before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)

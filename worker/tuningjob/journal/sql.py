@@ -24,7 +24,7 @@ from tuningjob.journal.live import SqlLive
 from tuningjob.journal.migrations import migrate
 from tuningjob.journal.purge import Purge, remove
 from tuningjob.journal.records import Best, EndedBy, NewSearch, Progress, Shares, Whereabouts
-from tuningjob.journal.schema import cells, regions, schema_version, searches, units
+from tuningjob.journal.schema import cells, deaths, regions, schema_version, searches, units
 from tuningjob.journal.search import SqlSearch
 from tuningjob.journal.values import storable
 from tuningjob.protocol.records import MAX_INDEX, Answer, Artifact, Preflight, Refusal, SearchState
@@ -295,7 +295,7 @@ class SqlJournal:
         with self._database.writing() as connection:
             mine = searches.c.id == search_id
             connection.execute(select(searches.c.id).where(mine).with_for_update())
-            for table in (units, regions):
+            for table in (deaths, units, regions):
                 connection.execute(table.delete().where(table.c.search_id == search_id))
             there = mine & searches.c.deleted_at.is_(None)
             connection.execute(searches.update().where(there).values(deleted_at=self._clock()))

@@ -6,10 +6,11 @@ Each is about one search, the parameter ``search``. ``claims`` says in which ord
 import functools
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, case, or_, select
+from sqlalchemy import Insert, Select, bindparam, case, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tuningjob.journal.deaths import AFTER_A_LOSS, ALONE_FROM, LOST_FROM, dump_victims
-from tuningjob.journal.schema import regions, searches, units
+from tuningjob.journal.schema import deaths, regions, searches, units
 
 # The unfinished units that may have cells between two places of the walk.
 NEAR: Final = (
@@ -113,6 +114,16 @@ FREE: Final = (
     .values(holder=None, claimant=None)
 )
 
+# How many deaths of a search are noted.
+NOTED_DEATHS: Final = select(func.count()).select_from(deaths).where(deaths.c.search_id == bindparam("search"))
+
+# Take a note of a death back.
+FORGET_DEATH: Final = deaths.delete().where(
+    deaths.c.search_id == bindparam("search"),
+    deaths.c.unit == bindparam("unit_of"),
+    deaths.c.claimant == bindparam("by"),
+)
+
 # The unfinished units that name a claimant, alive or dead.
 SUSPECTS: Final = (
     select(units)
@@ -126,6 +137,23 @@ FOUND: Final = select(searches.c.preflight).where(searches.c.id == bindparam("se
 
 # All regions of a search, in order.
 REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search")).order_by(regions.c.number)
+
+
+@functools.cache
+def note_death(dialect: str) -> Insert:
+    """Note that a claimant died; once, whatever it calls itself."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return (
+        insert(deaths)
+        .values(
+            search_id=bindparam("search"),
+            unit=bindparam("unit_of"),
+            claimant=bindparam("by"),
+            holder=bindparam("index"),
+            at=bindparam("now"),
+        )
+        .on_conflict_do_nothing()
+    )
 
 
 @functools.cache

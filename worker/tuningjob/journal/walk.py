@@ -32,6 +32,11 @@ def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
     return start == candidates and len(blocks) <= MAX_REGIONS
 
 
+def is_walked_apart(blocks: Sequence[Block], ranked: int, shared_with: int) -> bool:
+    """Whether the row ``ranked`` can have its results from this candidate: it comes after it, and is walked by itself."""
+    return shared_with < ranked and any(block.start == ranked and candidates_in(block) == 1 for block in blocks)
+
+
 def _is_sound(block: Block) -> bool:
     stride = 1
     for axis in sorted(block.axes, key=lambda axis: (axis.stride, axis.size)):
@@ -62,7 +67,8 @@ class Walk:
     """The walk of a search. Without blocks in the order of the grid, as one region.
 
     ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is. ``first``: the candidate at which the
-    stage begins that is walked; what comes before it is finished.
+    stage begins that is walked; what comes before it is finished. ``shared_with``: the candidate whose results are those of the
+    row ``ranked``, too, which nobody is given; -1: there is none.
     """
 
     blocks: tuple[Block, ...]
@@ -71,6 +77,7 @@ class Walk:
     parts: int = 1
     ranked: int = 0
     first: int = 0
+    shared_with: int = -1
 
     @property
     def size(self) -> int:
@@ -80,6 +87,10 @@ class Walk:
     def ranks(self, candidate: int) -> bool:
         """Whether this candidate may be the best one."""
         return not self.ranked or candidate < self.ranked
+
+    def is_shared(self, candidate: int) -> bool:
+        """Whether this row has its results from another."""
+        return self.shared_with >= 0 and candidate == self.ranked
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:

@@ -4,11 +4,11 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from markupsafe import Markup
 
-from tuningjob.live.records import CellMark, WatchedSearch
+from tuningjob.live.records import CellMark, NotedDeath, WatchedSearch
 from tuningjob.live.svg import END, WIDTH, LiveFigure, label, picture
 
 _LEFT: Final = 84
@@ -66,49 +66,89 @@ def _improvements(found: Sequence[tuple[dt.datetime, float]]) -> list[tuple[dt.d
 
 
 def timeline_of(search: WatchedSearch) -> LiveFigure | None:
-    """Each fit as a bar on the lane of who reported it: from when it began, as far as its length tells, until it was in.
+    """Each fit as a bar on the lane of who reported it: from when it began, as far as its length tells, until it was in; and
+    each death as a cross.
 
     Fits of another search that were taken over have a lane of their own. None before there is one.
     """
     marks = search.marks
     if not marks:
         return None
-    lanes = _lanes(marks)
     begins = [mark.at - dt.timedelta(seconds=mark.seconds) if not mark.is_reused else mark.at for mark in marks]
-    first, last = min(begins), max(mark.at for mark in marks)
-    x, place = _TimeScale(first, last), {name: number for number, name in enumerate(lanes)}
-    parts = [label(_LEFT - 8, 25 + number * _LANE, name, anchor=END) for number, name in enumerate(lanes)]
+    first = min(begins)
+    died = [death for death in search.died if death.at >= first]
+    lanes = _lanes(marks, died)
+    last = max([mark.at for mark in marks] + [death.at for death in died])
+    x, place = _TimeScale(first, last), {lane: number for number, lane in enumerate(lanes)}
+    names = _names(lanes)
+    parts = [label(_LEFT - 8, 25 + number * _LANE, name, anchor=END) for number, name in enumerate(names)]
     for mark, begin in zip(marks, begins, strict=True):
         lane = place.get(_lane_of(mark))
         if lane is not None:
             parts.append(_bar(mark, x(begin), x(mark.at), 12 + lane * _LANE))
+    for death in died:
+        lane = place.get(_lane_of_death(death, lanes))
+        if lane is not None:
+            parts.append(_cross(death, x(death.at), 12 + lane * _LANE))
     height = 10 + len(lanes) * _LANE
     told = f"The latest {len(marks):,} fits by the index that reported them"
     return LiveFigure(
         "timeline",
         "Who fitted what when",
-        "A bar is a fit, on the lane of the completion index that reported it. A broken outline: it failed. A mark above: a "
-        "pod had died with it before. Pale: it needed no fit of its own, because others shared theirs.",
+        "A bar is a fit, on the lane of the completion index that reported it, and of the process of its pod where there are "
+        "several. A broken outline: it failed. A mark above: a pod had died with it before. A cross: a pod had died, and its "
+        "successor asked for what it held. Pale: it needed no fit of its own, because others shared theirs.",
         picture(height + 30, told, Markup().join(parts) + _clock([first, last], height + 22)),
-        ("lane", "fits", "failed", "shared", "retried", "seconds"),
-        tuple(_counted(name, [mark for mark in marks if _lane_of(mark) == name]) for name in lanes),
+        ("lane", "fits", "failed", "shared", "retried", "deaths", "seconds"),
+        tuple(
+            _counted(
+                name,
+                [mark for mark in marks if _lane_of(mark) == lane],
+                [death for death in died if _lane_of_death(death, lanes) == lane],
+            )
+            for name, lane in zip(names, lanes, strict=True)
+        ),
     )
 
 
-def _lanes(marks: Sequence[CellMark]) -> list[str]:
-    own = sorted({mark.index for mark in marks if not mark.is_reused})[:_MOST_LANES]
-    taken = [_TAKEN_OVER] if any(mark.is_reused for mark in marks) else []
-    return [f"index {index}" for index in own] + taken
+# the completion index and the process of its pod; None: taken over from another search
+_Lane: TypeAlias = tuple[int, int] | None
 
 
-def _lane_of(mark: CellMark) -> str:
-    return _TAKEN_OVER if mark.is_reused else f"index {mark.index}"
+def _lanes(marks: Sequence[CellMark], died: Sequence[NotedDeath]) -> list[_Lane]:
+    fitted = {(mark.index, mark.process) for mark in marks if not mark.is_reused}
+    quiet = {(death.index, 0) for death in died} - {(index, 0) for index, _ in fitted}
+    taken: list[_Lane] = [None] if any(mark.is_reused for mark in marks) else []
+    return [*sorted(fitted | quiet)[:_MOST_LANES], *taken]
 
 
-def _counted(lane: str, marks: Sequence[CellMark]) -> tuple[str, ...]:
+def _names(lanes: Sequence[_Lane]) -> list[str]:
+    has_several = any(lane is not None and lane[1] for lane in lanes)
+    return [
+        _TAKEN_OVER if lane is None else f"index {lane[0]}" + (f" · {lane[1]}" if has_several else "") for lane in lanes
+    ]
+
+
+def _lane_of(mark: CellMark) -> _Lane:
+    return None if mark.is_reused else (mark.index, mark.process)
+
+
+def _lane_of_death(death: NotedDeath, lanes: Sequence[_Lane]) -> _Lane:
+    """The first one of its index."""
+    return next((lane for lane in lanes if lane is not None and lane[0] == death.index), (death.index, 0))
+
+
+def _counted(name: str, marks: Sequence[CellMark], died: Sequence[NotedDeath]) -> tuple[str, ...]:
     kinds = [dict(_kinds(mark)) for mark in marks]
-    counts = (sum(kind[name] for kind in kinds) for name in ("failed", "shared", "retried"))
-    return (lane, f"{len(marks):,}", *(f"{count:,}" for count in counts), f"{sum(mark.seconds for mark in marks):,.3g}")
+    counts = [sum(kind[told] for kind in kinds) for told in ("failed", "shared", "retried")]
+    seconds = f"{sum(mark.seconds for mark in marks):,.3g}"
+    return (name, f"{len(marks):,}", *(f"{count:,}" for count in (*counts, len(died))), seconds)
+
+
+def _cross(death: NotedDeath, x: float, y: float) -> Markup:
+    strokes = f"M{x - 5:.1f} {y + 2:.1f}l10 10m0 -10l-10 10"
+    told = f"a pod had died: {death.at.strftime('%H:%M:%S')} UTC"
+    return Markup('<path class="died" d="{}"><title>{}</title></path>').format(strokes, told)
 
 
 def _bar(mark: CellMark, begin: float, end: float, y: float) -> Markup:

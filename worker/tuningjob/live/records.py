@@ -33,8 +33,8 @@ class SearchLine:
 class CellMark:
     """One fit as a figure needs it: who reported it and when. ``seconds`` is how long fitting and scoring took.
 
-    ``is_reused``: another search has evaluated it. ``is_shared``: it needed no fit of its own. ``is_retried``: a pod died with it
-    before.
+    ``process``: which of its pod's. ``is_reused``: another search has evaluated it. ``is_shared``: it needed no fit of its own.
+    ``is_retried``: a pod died with it before.
     """
 
     candidate: int
@@ -47,6 +47,7 @@ class CellMark:
     is_shared: bool
     is_retried: bool
     has_failed: bool
+    process: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,18 @@ class FailedFit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotedDeath:
+    """A pod, or a process of a pod, that died while it held fits: of which completion index, and when its successor asked."""
+
+    index: int
+    at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchedSearch:
-    """One search as it is now. ``marks`` are its latest fits in the order of time, ``failures`` its first failed ones."""
+    """One search as it is now. ``marks`` are its latest fits in the order of time, ``failures`` its first failed ones, ``died``
+    its latest deaths.
+    """
 
     line: SearchLine
     splits: int
@@ -79,6 +90,7 @@ class WatchedSearch:
     failure: str = ""
     marks: tuple[CellMark, ...] = ()
     failures: tuple[FailedFit, ...] = ()
+    died: tuple[NotedDeath, ...] = ()
 
     @property
     def seconds_left(self) -> float | None:

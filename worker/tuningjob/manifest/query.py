@@ -11,6 +11,9 @@ from tuningjob.manifest.model import Model
 _BLANK: Final = r"[ \t\r\n]"
 _ORDERED: Final = f"(?i)order{_BLANK}+by{_BLANK}"
 ORDERED_IN_CEL: Final = _ORDERED.replace("\\", "\\\\")
+VariableName = Annotated[
+    str, Field(max_length=253), matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of a variable of the environment")
+]
 
 
 class Query(Model):
@@ -24,9 +27,9 @@ class Query(Model):
             "a SELECT (or WITH … SELECT)",
         ),
     ] = Field(description="A SELECT, run in a transaction that only reads, where the database has such.")
-    url_from: Annotated[
-        str, Field(max_length=253), matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of a variable of the environment")
-    ] = Field(description="The variable that has the database's URL, as SQLAlchemy takes it: of a Secret, in pod.env.")
+    url_from: VariableName = Field(
+        description="The variable that has the database's URL, as SQLAlchemy takes it: of a Secret, in pod.env."
+    )
 
     @property
     def is_ordered(self) -> bool:

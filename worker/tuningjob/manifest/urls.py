@@ -9,10 +9,11 @@ from tuningjob.manifest.fields import matching
 # Of https the last character is no /; of a bucket there is no query, and what stands before the @ is a container.
 _HOST: Final = "[A-Za-z0-9][-.:A-Za-z0-9]*"
 _KEY: Final = '[!"$->@-~]*[!"$-.0->@-~]'
-_URL: Final = (
-    f'^(https://{_HOST}/[!"$-~]*[!"$-.0-~]|(s3|gs)://[a-z0-9][-._a-z0-9]*/{_KEY}'
-    rf"|abfss?://[a-z0-9][-a-z0-9]*@[a-z0-9]+[.]dfs[.]core[.]windows[.]net/{_KEY})$"
+BUCKET_URL: Final = (
+    f"(s3|gs)://[a-z0-9][-._a-z0-9]*/{_KEY}"
+    rf"|abfss?://[a-z0-9][-a-z0-9]*@[a-z0-9]+[.]dfs[.]core[.]windows[.]net/{_KEY}"
 )
+_URL: Final = f'^(https://{_HOST}/[!"$-~]*[!"$-.0-~]|{BUCKET_URL})$'
 FileUrl = Annotated[
     str,
     Field(max_length=2048),

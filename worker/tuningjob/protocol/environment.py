@@ -1,4 +1,4 @@
-"""What a release's worker image has: told by the results service, whose image is built from the same locks."""
+"""What pods have: by a release's worker image, whose locks the results service knows, and by what the last ones have told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,13 @@ from pydantic import ConfigDict
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerEnvironment:
-    """The version of Python and of each distribution, by its normalized name; empty where the service was not built with it."""
+    """The version of Python and of each distribution, by its normalized name; empty where the service was not built with it.
+
+    ``kernels``: what the pods of the namespace's latest searches multiplied matrices by, each with its processor; empty before
+    there was one. Which node a pod will be on nobody knows.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     python: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ class CellResult:
 
     ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed), the one that decides
     first; ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
-    of all that decides the result; None where it may differ from one fit to the next.
+    of all that decides the result; None where it may differ from one fit to the next. ``process``: which of its worker's, from 0.
     """
 
     __pydantic_config__ = WIRE
@@ -101,6 +101,7 @@ class CellResult:
     test_samples: Ordinal
     error: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)] | None = None
     identity: Identity | None = None
+    process: Annotated[int, Field(ge=0, lt=2**31, exclude_if=lambda process: not process)] = 0
 
     @property
     def cell(self) -> Cell:
@@ -217,6 +218,8 @@ class Preflight:
     candidates are best walked; () in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot``
     is None where no fit could be measured. ``splits`` is their number where only the data tell it, else 0. ``ranked``: so many
     candidates come first, and what comes after them is evaluated beside them, and is none; 0: all of them are ranked.
+    ``shared_with``: the candidate whose fits are those of the row ``ranked``, too, which therefore has none of its own.
+    ``kernels``: the libraries that multiply matrices there, each with the processor that it took. Workers may have others.
     """
 
     __pydantic_config__ = WIRE
@@ -237,6 +240,11 @@ class Preflight:
     code: Annotated[Parts, Field(exclude_if=lambda code: not code)] = field(default_factory=dict)
     splits: Annotated[int, Field(ge=0, le=MOST_SPLITS, exclude_if=lambda splits: not splits)] = 0
     ranked: Annotated[int, Field(ge=0, lt=2**63, exclude_if=lambda ranked: not ranked)] = 0
+    shared_with: Annotated[Ordinal | None, Field(exclude_if=lambda shared_with: shared_with is None)] = None
+    kernels: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...],
+        Field(max_length=8, exclude_if=lambda kernels: not kernels),
+    ] = ()
 
 
 @dataclass(frozen=True)

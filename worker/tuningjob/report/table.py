@@ -49,10 +49,11 @@ class MetricScores:
 
 @dataclass(frozen=True, eq=False)
 class ScoreToBeat:
-    """A score to be better than: that of ``told``, on the same splits."""
+    """A score to be better than: that of ``told``, on the same splits; of a ``candidate``, if it is one."""
 
     told: str
     folds: Floats
+    candidate: int | None = None
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,11 @@ def _cost(table: ResultTable, fits: int) -> str:
     told = f"{counted(table.size, 'candidate')} × {counted(table.splits, 'split')} are {fits:,} fits"
     if table.origin.failed_fits:
         told += f", of which {table.origin.failed_fits:,} failed"
-    if table.origin.measured_defaults is not None:
-        told += f", beside {counted(table.splits, 'fit')} of {table.origin.measured_defaults.told}"
+    measured = table.origin.measured_defaults
+    if measured is not None and measured.candidate is not None:
+        told += f", those of {measured.told} among them (candidate {measured.candidate})"
+    elif measured is not None:
+        told += f", beside {counted(table.splits, 'fit')} of {measured.told}"
     told += f"; fitting and scoring took {duration(float(table.seconds.sum()))}, summed over all processes"
     if table.origin.refit_seconds is not None:
         told += f", and the refit {duration(table.origin.refit_seconds)}"

@@ -36,6 +36,14 @@ def work_of(problem: SearchProblem) -> Work:
     )
 
 
+def with_expendable_defaults(problem: SearchProblem) -> Work:
+    """The same, where a fit of the defaults that ends its process is a failed fit."""
+    work, first = work_of(problem), problem.rows.first
+    row = len(problem.candidates)
+    has_them = problem.is_of_defaults(row) and row >= first
+    return replace(work, expendable=frozenset({row - first})) if has_them else work
+
+
 def preflight_of(problem: SearchProblem, n_jobs: int) -> Preflight:
     """What a worker of so many processes has found, before it begins."""
     return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem.whole), n_jobs))
@@ -66,6 +74,7 @@ def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE, rows: Rows | None
         score_seconds=max(0.0, outcome["score_time"]),
         test_samples=int(outcome["n_test_samples"]),
         error=None if error is None else _end_of(error),
+        process=evaluated.process,
     )
 
 

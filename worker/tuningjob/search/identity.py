@@ -57,6 +57,22 @@ class Identities:
         known = self._of_candidate(candidate)
         return None if known is None else _digest([known, self._splits[split], self._setting])
 
+    def is_same(self, params: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether two combinations of parameters make the same estimator, to the type and the last bit of each parameter."""
+        try:
+            return _described(self._with(params), self._reader) == _described(self._with(other), self._reader)
+        except (_Unknown, RecursionError):
+            return False
+
+    def is_alike(self, value: ParamValue, other: ParamValue) -> bool:
+        """Whether two values are one to a fit, of the same type and to the bit; False if that cannot be told."""
+        try:
+            return bool(
+                _description(value, frozenset(), self._reader) == _description(other, frozenset(), self._reader)
+            )
+        except (_Unknown, RecursionError):
+            return False
+
     @property
     def estimator_digest(self) -> str:
         """Of the estimator before a candidate's parameters are set; empty if there is no telling."""
@@ -88,7 +104,9 @@ class Identities:
             return None
 
     def _of(self, candidate: int) -> dict[str, Any]:
-        params = self._candidates[candidate]
+        return self._with(self._candidates[candidate])
+
+    def _with(self, params: Mapping[str, Any]) -> dict[str, Any]:
         if all(name in self._base and not _has_parameters(self._base[name], value) for name, value in params.items()):
             return {**self._base, **params}
         return _parameters(clone(self._estimator).set_params(**clone(dict(params), safe=False)))

@@ -166,7 +166,8 @@ def _measured_defaults(problem: SearchProblem, results: Results) -> ScoreToBeat 
     if results.defaults is None:
         return None
     told = AS_WRITTEN if problem.defaults.refused else THE_DEFAULTS
-    return ScoreToBeat(told, np.asarray(results.defaults.scores, dtype=np.float64))
+    candidate = problem.shared_with if results.defaults.is_shared else None
+    return ScoreToBeat(told, np.asarray(results.defaults.scores, dtype=np.float64), candidate)
 
 
 def _may_be(problem: SearchProblem, name: str, value: float) -> bool:

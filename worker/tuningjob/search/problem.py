@@ -6,6 +6,7 @@ cannot fill.
 """
 
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -27,7 +28,7 @@ from tuningjob.manifest import dump_spec
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.protocol.code import bounded, first_few
-from tuningjob.protocol.records import Block, Preflight
+from tuningjob.protocol.records import Axis, Block, Preflight
 from tuningjob.search.build import build_estimator
 from tuningjob.search.classes import rare_classes
 from tuningjob.search.code_identity import SearchCode, code_of_search, named_classes
@@ -36,12 +37,14 @@ from tuningjob.search.findings import findings, representatives, unseeded
 from tuningjob.search.fit_params import data_problems, given_params
 from tuningjob.search.given import build_without
 from tuningjob.search.identity import Identities, digest_of_splits
+from tuningjob.search.kernels import kernels_in_use
 from tuningjob.search.outer_folds import OuterFold, outer_folds
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
 from tuningjob.search.rows import Appended, Defaults, Rows, defaults_of
+from tuningjob.search.same import same_as_defaults
 from tuningjob.search.scoring import code_in, metric_problems, scorer_of, scorers
 from tuningjob.search.selection import select_problems
 from tuningjob.search.sent_data import Fetch
@@ -59,6 +62,7 @@ _MOST_BLOCKS: Final = 256
 # An image of the user's own may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 _SEED_SAMPLE: Final = 1_000
+_MOST_KERNELS: Final = 8  # Preflight.kernels
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,13 @@ class SearchProblem:
         """What the tuned parameters have by default."""
         return defaults_of(self.estimator, {name for each in self.space.listed for name in each})
 
+    @cached_property
+    def shared_with(self) -> int | None:
+        """The candidate that is the estimator with its defaults, whose fits therefore are theirs, too; None: there is none."""
+        if not self.spec.baseline or len(self.folds) + 2 > _MOST_BLOCKS:
+            return None
+        return same_as_defaults(self.estimator, self.space, self.defaults, self.identities)
+
     def is_of_defaults(self, row: int) -> bool:
         """Whether this row of the journal is that of the defaults: the first after the candidates."""
         return bool(self.spec.baseline) and row == len(self.candidates)
@@ -178,27 +189,27 @@ class SearchProblem:
             seed=self.identities.seed,
             blocks=self._blocks(),
             ranked=len(self.candidates) if self.beside else 0,
+            shared_with=self.shared_with,
             samples=self.data.samples,
             features=self.data.features,
             versions=self.versions,
             warnings=self.warnings,
             code=bounded(self.code.all.parts),
             splits=len(self.splits) if size_of(self.spec).splits is None else 0,
+            kernels=kernels_in_use()[:_MOST_KERNELS],
         )
 
     def _blocks(self) -> tuple[Block, ...]:
         """How the rows are best walked; () in their order."""
-        blocks = self.space.blocks(self.estimator)
+        blocks, first = self.space.blocks(self.estimator), len(self.candidates)
         if not blocks or (len(blocks) + 1) * (len(self.folds) + 1) > _MOST_BLOCKS:
-            return blocks if not self.beside else ()
-        first = len(self.candidates)
+            if self.shared_with is None:
+                return blocks if not self.beside else ()
+            blocks = (Block(start=0, axes=(Axis(size=first, stride=1),)),)  # the row of the defaults must be one
+        each, starts = blocks, range(first, first + len(self.folds) * first, first)
         if self.spec.baseline:
-            blocks, first = (*blocks, Block(start=first, axes=())), first + 1
-        starts = range(first, first + len(self.folds) * len(self.candidates), len(self.candidates))
-        again = (
-            replace(block, start=start + block.start) for start in starts for block in self.space.blocks(self.estimator)
-        )
-        return (*blocks, *again)
+            each, starts = (*blocks, Block(start=first, axes=())), range(starts.start + 1, starts.stop + 1, first)
+        return (*each, *(replace(block, start=start + block.start) for start in starts for block in blocks))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -343,17 +354,12 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
         raise ManifestRefused([*refusal.problems, *more]) from refusal
     space = space_of(spec.search)
     problems = [
-        *fixed_problems(spec, estimator),
-        *space_problems(estimator, space),
+        *_parameter_problems(spec, estimator, space),
         *_compression_problems(spec),
         *_export_problems(spec),
         *select_problems(spec.select, [values.keys() for values in space.listed]),
     ]
-    # values that nobody could have meant are told before their bounds are
-    problems = problems or [
-        *refused_values(spec, estimator, space),
-        *_pickling_problems(spec, estimator, space),
-    ]
+    problems = problems or list(_pickling_problems(spec, estimator, space))
     if problems:
         raise ManifestRefused(problems)
     scorer = scorer_of(spec, estimator, space.candidates)
@@ -363,11 +369,21 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
 
 
 def _refuse_space(spec: TuningJobSpec, known: Sequence[Problem]) -> None:
-    """Raises ManifestRefused with what is wrong with the space, as far as an estimator tells that is refused itself."""
+    """Raises ManifestRefused with what else is wrong, as far as an estimator tells that is refused itself: names and values."""
     space = space_of(spec.search)
     estimator = build_without(spec.estimator, known)
-    if estimator is not None and (problems := list(space_problems(estimator, space))):
+    if estimator is None:
+        return
+    if problems := _parameter_problems(spec, estimator, space):
         raise ManifestRefused(problems)
+
+
+def _parameter_problems(spec: TuningJobSpec, estimator: Estimator, space: Space) -> list[Problem]:
+    """Names that the estimator lacks, numbers that mean two things, and of all others the values that scikit-learn refuses."""
+    problems = [*fixed_problems(spec, estimator), *space_problems(estimator, space)]
+    # a list with a number that means two things has a field for each value
+    told = {re.sub(r"\[\d+\]$", "", problem.field) for problem in problems}
+    return [*problems, *(each for each in refused_values(spec, estimator, space) if each.field not in told)]
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
@@ -382,12 +398,13 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
 
 def _export_problems(spec: TuningJobSpec) -> Iterator[Problem]:
     """What the search could not be handed to at its end."""
-    if spec.exports is not None and spec.exports.mlflow is not None and find_spec("mlflow") is None:
-        field, must_be = "spec.exports.mlflow", "beside an mlflow that is installed where the search runs"
-        advice = (
-            "Run pip install 'tuningjob[mlflow]', in a pod's image too, or remove the field and use `tuningjob export`."
-        )
-        yield Problem(field, must_be, shown(spec.exports.mlflow.uri), advice, Reason.EXPORTER_MISSING)
+    exports = spec.exports
+    wanted = {} if exports is None else {"mlflow": exports.mlflow, "optuna": exports.optuna}
+    for name, export in wanted.items():
+        if export is not None and find_spec(name) is None:
+            field, must_be = f"spec.exports.{name}", f"beside an {name} that is installed where the search runs"
+            advice = f"Run pip install 'tuningjob[{name}]', in a pod's image too, or remove the field and use `tuningjob export`."
+            yield Problem(field, must_be, shown(export.model_dump(by_alias=True)), advice, Reason.EXPORTER_MISSING)
 
 
 def _pickling_problems(

@@ -59,13 +59,15 @@ class ResultTexts:
 class DefaultScores:
     """What the defaults came to: the test ``scores`` by the deciding metric, of each split, and what a split took in the mean.
 
-    ``failed`` of their fits did, the first of them with ``error``.
+    ``failed`` of their fits did, the first of them with ``error``. ``is_shared``: they needed no fit, because they are a
+    candidate.
     """
 
     scores: list[float]
     seconds: float
     failed: int = 0
     error: str = ""
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ def _scored(defaults: Sequence[CellResult], problem: SearchProblem) -> DefaultSc
         seconds=math.fsum(cell.fit_seconds + cell.score_seconds for cell in defaults) / len(defaults),
         failed=len(errors),
         error=reason_of(errors[0]) if errors else "",
+        is_shared=problem.shared_with is not None
+        and not any(cell.fit_seconds + cell.score_seconds for cell in defaults),
     )
 
 

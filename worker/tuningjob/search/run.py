@@ -8,7 +8,7 @@ import contextlib
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from tuningjob.search.cells import (
     identities_of,
     result_of,
     summaries_of,
+    with_expendable_defaults,
     with_warnings,
     work_of,
 )
@@ -67,7 +68,8 @@ class Worker:
     limit in bytes of all that it may use, 0 where there is none.
 
     ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
-    ``on_reused`` with how many were taken over; ``on_pause`` when the processes have gone, and others may come for the next
+    ``on_reused`` with how many came without a fit: taken over, or those of the defaults if they are candidate ``shared_with`` to
+    the journal; ``on_pause`` when the processes have gone, and others may come for the next
     stage. ``has_begun``: it was given a unit.
     """
 
@@ -79,6 +81,7 @@ class Worker:
     about: Sequence[tuple[str, str]] = ()
     claimant: str = ""
     memory: int = 0
+    shared_with: int | None = None
     stop: Stop = field(default_factory=Stop)
     on_start: Callable[[], None] = lambda: None
     on_cells: Callable[[list[CellResult]], None] = lambda _: None
@@ -157,10 +160,9 @@ class Worker:
             memory=self.memory,
             rows=rows,
         )
-        with (
-            contextlib.closing(self.outbox),
-            Engine(work_of(self.problem), self.n_jobs, around=with_warnings) as engine,
-        ):
+        # a laptop counts no deaths, and what nobody may have asked for must not end its search
+        work = work_of(self.problem) if self.claimant else with_expendable_defaults(self.problem)
+        with contextlib.closing(self.outbox), Engine(work, self.n_jobs, around=with_warnings) as engine:
             self.on_start()
             # a thread: not before the engine has forked its processes
             with Courier(self.journal, self.outbox, sender) as courier:
@@ -273,7 +275,7 @@ class _Loop:
         if unit.lost is not None:
             self._finish([lost_result(self.worker.problem, unit.lost)])
         if known:
-            self.worker.on_reused(len(known))
+            self.worker.on_reused(len(known) + self._shared(known))
         cells = [cell for cell in unit.cells if cell != unit.lost and cell not in known]
         if unit.alone:
             self.is_alone = True
@@ -332,6 +334,12 @@ class _Loop:
         if results:
             self.finished += results
             self.worker.on_cells(list(results))
+            if shared := self._shared(results):
+                self.worker.on_reused(shared)
+
+    def _shared(self, cells: Iterable[Cell | CellResult]) -> int:
+        """How many of these are cells of the defaults, too."""
+        return sum(cell.candidate == self.worker.shared_with for cell in cells)
 
     def _sending_is_due(self) -> bool:
         # where the engine may not come back for as long as a task takes, nothing waits for it

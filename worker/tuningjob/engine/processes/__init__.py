@@ -19,7 +19,7 @@ parent and the workers with the zygote, by the kernel (PR_SET_PDEATHSIG).
 
 from tuningjob.engine.processes.parent import Processes, may_fork, threads
 from tuningjob.engine.processes.protocol import Died, Event, Finished, Item, Raised, RemoteTraceback, how
-from tuningjob.engine.processes.worker import deadline, flush
+from tuningjob.engine.processes.worker import current_slot, deadline, flush
 
 __all__ = [
     "Died",
@@ -29,6 +29,7 @@ __all__ = [
     "Processes",
     "Raised",
     "RemoteTraceback",
+    "current_slot",
     "deadline",
     "flush",
     "how",

@@ -70,7 +70,7 @@ class Processes(Generic[TaskT, ValueT]):
         # The ticket that each worker has begun, written by the worker: shared memory does not die with it.
         self._begun = memoryview(mmap.mmap(-1, count * _TICKET_BYTES)).cast("q")
         self._selector = selectors.PollSelector()  # unlike epoll it has no descriptor to be inherited
-        self._zygote = _Zygote(lambda slot, connection: do_tasks(connection, run, self._begun[slot : slot + 1]))
+        self._zygote = _Zygote(lambda slot, connection: do_tasks(connection, run, self._begun[slot : slot + 1], slot))
         try:
             self._fill_up()
         except BaseException:

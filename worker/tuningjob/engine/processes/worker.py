@@ -63,12 +63,16 @@ class _Outbox:
 
 
 _outbox: _Outbox | None = None  # None outside of a worker
+_slot = 0
 
 
-def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview) -> None:
-    """Run tasks as they come, until the parent has closed its end; the ticket of each is written into ``begun``."""
-    global _outbox  # noqa: PLW0603  flush() and deadline() are called from deep inside of run
-    _outbox = _Outbox(connection)
+def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview, slot: int) -> None:
+    """Run tasks as they come, until the parent has closed its end; the ticket of each is written into ``begun``.
+
+    ``slot``: which of the workers this is.
+    """
+    global _outbox, _slot  # flush() and deadline() are called from deep inside of run
+    _outbox, _slot = _Outbox(connection), slot
     while True:
         try:
             ticket, payload = connection.recv()
@@ -96,6 +100,11 @@ def _packed(exception: BaseException) -> Error:
     except Exception:  # noqa: BLE001  pickling calls the exception's own code, which may raise anything
         pickled = pickle.dumps(RuntimeError(repr(exception)))
     return pickled, text
+
+
+def current_slot() -> int:
+    """Which of the workers this process is, from 0; one in the place of a dead worker is that one. 0 outside of a worker."""
+    return _slot
 
 
 def flush() -> None:
