@@ -13,6 +13,7 @@ from sklearn.base import clone
 from tuningjob.aliases import AnyScorer, Anything, Estimator
 from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.group import Fitted, Fitter, Fitting, Member, NotFitted
+from tuningjob.engine.kept import Kept
 from tuningjob.engine.known import can_share, is_a_scorer, is_known, is_known_scorer, may_share
 from tuningjob.engine.memo import PATCHES as MEMO_PATCHES
 from tuningjob.engine.memo import Memo
@@ -53,12 +54,16 @@ class AtWork:
 
 
 class Evaluator:
-    """Evaluates cells of one search in this process. Keeps the rows and the fitted transformers of the last split."""
+    """Evaluates cells of one search in this process.
+
+    Keeps the rows and the fitted transformers of the last split, and what rules keep for all splits.
+    """
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self._fold: Fold | None = None
         self._memo: Memo | None = None
+        self._kept: Kept = {}
         self._knows_scorer = is_known_scorer(work.scorer)
         # a scorer of any other kind may do anything with an estimator: each is fitted by itself, and given away
         self.shares = is_a_scorer(work.scorer) and can_share(work.estimator) and not dispatches_arrays()
@@ -186,12 +191,13 @@ class Evaluator:
 
     def _memo_of(self, fold: Fold) -> Memo:
         if self._memo is None:
-            self._memo = Memo(fold.size)
+            self._memo = Memo(fold.size, self._kept)
         return self._memo
 
     def close(self) -> None:
         """Keep nothing: neither rows nor transformers, which refer to each other in circles."""
         self._forget_fold()
+        self._kept.clear()
 
     def _forget_fold(self) -> None:
         if self._memo is not None:

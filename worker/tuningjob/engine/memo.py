@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from tuningjob.aliases import Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.arrays import bytes_of, freeze, is_frozen, shape_of
 from tuningjob.engine.fingerprint import fingerprint, of_estimator
+from tuningjob.engine.kept import Kept, keeping
 from tuningjob.engine.known import is_known
 from tuningjob.engine.patches import Patch
 from tuningjob.engine.rules.base import rules_for
@@ -63,10 +64,14 @@ class _Entry:
 
 
 class Memo:
-    """The fitted transformers of one fold, least recently used first; ``limit`` in bytes of what they transformed."""
+    """The fitted transformers of one fold, least recently used first; ``limit`` in bytes of what they transformed.
 
-    def __init__(self, limit: int) -> None:
+    ``kept`` is what rules keep from one fold to the next.
+    """
+
+    def __init__(self, limit: int, kept: Kept | None = None) -> None:
         self.limit = max(limit, SMALLEST_MEMO)
+        self.kept: Kept = {} if kept is None else kept
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._size = 0
         # by the identity of a fitted transformer, which its entry keeps alive
@@ -120,7 +125,7 @@ class Memo:
 
         narrow = of_estimator(transformer, without={*rule.parameters, CALLBACK_CONTEXT})
         widest = self._remembered((narrow, given), keep, lambda: rule.fit(transformer, X, y))
-        return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X))
+        return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X), rule.transform)
 
     def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
         """The rows as a fitted transformer transforms them; remembered if its fit is."""
@@ -136,7 +141,13 @@ class Memo:
         subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: safe_indexing(X, key, axis=1))
         return freeze(subset.value) if is_frozen(X) else subset.value
 
-    def _shared(self, key: Hashable, keep: tuple[Any, ...], fit: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+    def _shared(
+        self,
+        key: Hashable,
+        keep: tuple[Any, ...],
+        fit: Callable[[], tuple[Any, Any]],
+        transform: Callable[[Any, Any], Any] = lambda fitted, X: fitted.transform(X),
+    ) -> tuple[Any, Any]:
         entry = self._entries.get(key)
         if entry is None:
             entry = self._remembered(key, keep, fit)
@@ -146,7 +157,7 @@ class Memo:
             entry.size += more
             self._size += more
             entry.fitted = fitted
-            self._transforms[id(fitted)] = key, ByInput(lambda X: freeze(fitted.transform(X)))
+            self._transforms[id(fitted)] = key, ByInput(lambda X: freeze(transform(fitted, X)))
         else:
             self._entries.move_to_end(key)
         Xt, fitted = entry.value
@@ -181,7 +192,8 @@ def _with(memo: Memo | None) -> Iterator[None]:
     before = getattr(_active, "memo", None)
     _active.memo = memo
     try:
-        yield
+        with keeping(None if memo is None else memo.kept):
+            yield
     finally:
         _active.memo = before
 

@@ -19,6 +19,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import CellType
 from typing import Any, Final, NamedTuple
@@ -442,6 +443,31 @@ def boosted_trees(fitted: Estimator) -> list[Any] | None:
     """The trees of a fitted histogram boosting; None of any other estimator."""
     iterations = getattr(fitted, "_predictors", None)
     return None if iterations is None else [tree for iteration in iterations for tree in iteration]
+
+
+# --- what rules replace: the counting of terms
+
+_OF_VECTORIZERS: Final = {"count": "_count_vocab", "sort": "_sort_features", "limit": "_limit_features"}
+
+
+@contextmanager
+def counting_by(vectorizer: Estimator, **instead: Callable[..., Any]) -> Iterator[None]:
+    """Have a vectorizer ``count``, ``sort`` and ``limit`` terms by other functions in here."""
+    replaced = {_OF_VECTORIZERS[name]: function for name, function in instead.items()}
+    for name, function in replaced.items():
+        setattr(vectorizer, name, function)
+    try:
+        yield
+    finally:
+        for name in replaced:
+            delattr(vectorizer, name)
+
+
+def aligned(X: Matrix) -> Matrix:
+    """A sparse matrix of the kind that scikit-learn is configured to give."""
+    from sklearn.utils._sparse import _align_api_if_sparse  # noqa: PLC0415  not in every version
+
+    return _align_api_if_sparse(X)
 
 
 # --- what rules read and set: neighbours, trees, machines

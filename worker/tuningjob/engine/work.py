@@ -16,9 +16,11 @@ from tuningjob.engine.fingerprint import nested_estimators
 from tuningjob.engine.known import is_known
 from tuningjob.engine.sklearn_private import BaseComposition, check_method_params, num_samples, safe_indexing
 from tuningjob.engine.slices import SharedRows
+from tuningjob.engine.term_counts import TermCounts
 
 # A few small transformers may stay even if the data are large: branches of a FeatureUnion do not follow each other like a path.
 SMALLEST_MEMO: Final = 64 * 2**20
+_COUNT_TERMS: Final = frozenset({"CountVectorizer", "TfidfVectorizer"})
 
 Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
@@ -152,7 +154,7 @@ def shared_rows(work: Work) -> SharedRows | None:
 
 
 def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO) -> int:
-    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, and transformed rows.
+    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, transformed rows, counted terms.
 
     ``smallest_memo=0``: what it will hold rather than may, of data that grow little when they are transformed.
     """
@@ -163,8 +165,10 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
     # what is not known is given rows of its own
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE and is_known(work.estimator)
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
-    has_steps = any(isinstance(each, BaseComposition) for each in nested_estimators(work.estimator))
-    return whole + bytes_of(work.y) + in_use + (processes * max(rows, smallest_memo) if has_steps else 0)
+    within = list(nested_estimators(work.estimator))
+    memo = max(rows, smallest_memo) if any(isinstance(each, BaseComposition) for each in within) else 0
+    counts = TermCounts.LIMIT if smallest_memo and any(type(each).__name__ in _COUNT_TERMS for each in within) else 0
+    return whole + bytes_of(work.y) + in_use + processes * (memo + counts)
 
 
 def wants_kernel(estimator: Estimator) -> bool:

@@ -85,6 +85,10 @@ class NestedTransform(Rule):
     def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
         """``fit_transform(X)`` to the bit and in the same memory layout, and the fitted transformer."""
 
+    def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
+        """``fitted.transform(X)`` to the bit, of a transformer that ``derive`` has made; perhaps sooner."""
+        return fitted.transform(X)
+
 
 class Inert(Rule):
     """Parameters that cannot matter where others have certain values: candidates that differ in them are one fit."""
@@ -137,6 +141,7 @@ MODULES: Final[Mapping[str, str]] = {
     "sklearn.neighbors": "neighbor_search neighbors",
     "sklearn.neural_network": "iterations_of_networks network_solver",
     "sklearn.svm": "iterations svm_iterations svm_kernel",
+    "sklearn.feature_extraction": "documents",
     "sklearn.tree": "tree_depth tree_growth tree_size",
     "xgboost.sklearn": "xgboost_rounds",
 }

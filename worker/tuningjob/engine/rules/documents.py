@@ -1,0 +1,223 @@
+"""Documents are counted once, in whichever folds they are, and whatever of the counts is kept and how it is weighed."""
+
+import copy
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from tuningjob.aliases import Anything, Estimator, Matrix, Target
+from tuningjob.engine.fingerprint import fingerprint, is_integer
+from tuningjob.engine.kept import kept_for_the_search
+from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.sklearn_private import aligned, counting_by
+from tuningjob.engine.term_counts import Rows, TermCounts, Terms
+
+_TEXTS: Final = frozenset({str, bytes, np.str_})
+_WORDS: Final = r"(?u)\b\w\w+\b"  # which has no space
+_MOST_COUNTS: Final = np.iinfo(np.intc).max
+_OF_AN_ANALYZER: Final = (
+    "encoding",
+    "decode_error",
+    "strip_accents",
+    "lowercase",
+    "stop_words",
+    "token_pattern",
+    "analyzer",
+)
+_LEFT_TO_DERIVE: Final = (
+    "min_df",
+    "max_df",
+    "max_features",
+    "binary",
+    "dtype",
+    "norm",
+    "use_idf",
+    "smooth_idf",
+    "sublinear_tf",
+)
+
+
+@register
+class CountedDocuments(NestedTransform):
+    """``min_df``, ``max_df``, ``max_features``, ``binary`` of CountVectorizer and TfidfVectorizer, and how the latter weighs.
+
+    Only the counting is ours (``_count_vocab``, and what looks at one term after the other in ``_sort_features`` and
+    ``_limit_features``), all else is scikit-learn's. A fit numbers terms as it meets them, and each document's terms are
+    remembered in that order, so the numbers of any fold follow. All words of a document come before its pairs of words, these
+    before those of three, and none can be another's text: a range of n-grams is its parts, one after the other.
+    """
+
+    estimators = (CountVectorizer, TfidfVectorizer)
+    parameters = _LEFT_TO_DERIVE
+    proof = "tests/engine/rules/test_documents.py::test_documents_are_counted_once"
+
+    def applies(self, transformer: Estimator, X: Matrix) -> bool:
+        return (
+            transformer.input == "content"
+            and isinstance(transformer.analyzer, str)
+            and not callable(transformer.strip_accents)
+            and transformer.preprocessor is None
+            and transformer.tokenizer is None
+            and transformer.vocabulary is None
+            and _is_range(transformer.ngram_range)
+            and (type(X) is list or getattr(X, "ndim", None) == 1)
+            and len(X) > 0
+            and _TEXTS.issuperset(map(type, X))
+            and _counts().keep(_parts(transformer))
+        )
+
+    def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:  # noqa: ARG002
+        rows = _rows(transformer, X)
+        return None if rows is None else _Fold.of(rows)
+
+    def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
+        if common is None:
+            made = clone(transformer)
+            return made.fit_transform(X), made
+        made = copy.copy(transformer)
+        with counting_by(made, count=partial(_count, common, made), sort=_sort, limit=_limit):
+            Xt = made.fit_transform(X)
+        made.vocabulary_ = made.vocabulary_.as_dict()
+        return Xt, made
+
+    def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
+        rows = _rows(fitted, X) if self.applies(fitted, X) else None
+        if rows is None:
+            return fitted.transform(X)
+        made = copy.copy(fitted)
+        with counting_by(made, count=partial(_count_known, rows, made)):
+            return made.transform(X)
+
+
+def _is_range(value: Anything) -> bool:
+    return type(value) is tuple and len(value) == 2 and all(map(is_integer, value)) and 1 <= value[0] <= value[1]
+
+
+def _counts() -> TermCounts:
+    counts: TermCounts = kept_for_the_search(TermCounts)
+    return counts
+
+
+def _parts(vectorizer: Estimator) -> dict[Hashable, tuple[int, int]]:
+    """The ranges of n-grams that follow each other in each document, by all that an analyzer looks at."""
+    first, last = vectorizer.ngram_range
+    is_parted = vectorizer.analyzer == "char" or (vectorizer.analyzer == "word" and vectorizer.token_pattern == _WORDS)
+    ranges = [(n, n) for n in range(first, last + 1)] if is_parted else [(first, last)]
+    settings = tuple(fingerprint(getattr(vectorizer, name)) for name in _OF_AN_ANALYZER)
+    return {(settings, each): each for each in ranges}
+
+
+def _rows(vectorizer: Estimator, X: Matrix) -> Rows | None:
+    """The documents' terms; None if they are too many to keep, or more than a matrix has with small indices."""
+    vectorizer = copy.copy(vectorizer)
+    vectorizer.build_analyzer()  # which says once what it thinks of the stop words
+    analyzers = {}
+    for part, ngrams in _parts(vectorizer).items():
+        vectorizer.ngram_range = ngrams
+        analyzers[part] = copy.copy(vectorizer).build_analyzer()
+    rows = _counts().rows(analyzers, list(X))
+    return rows if rows is not None and rows.indptr[-1] <= _MOST_COUNTS else None
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Documents as ``_count_vocab`` has them: terms (by ``numbers``) and columns are in the order of being met."""
+
+    terms: Terms
+    numbers: NDArray[np.intp]
+    counts: NDArray[np.intc]
+    columns: NDArray[np.intc]
+    indptr: NDArray[np.intc]
+
+    @classmethod
+    def of(cls, rows: Rows) -> "_Fold":
+        first_met = np.full(len(rows.terms), len(rows.numbers))
+        np.minimum.at(first_met, rows.numbers, np.arange(len(rows.numbers)))
+        numbers = np.flatnonzero(first_met < len(rows.numbers))
+        numbers = numbers[np.argsort(first_met[numbers])]
+        columns = np.empty(len(rows.terms), np.intc)
+        columns[numbers] = np.arange(len(numbers))
+        X = _matrix(rows.counts, columns[rows.numbers], rows.indptr, len(numbers), np.intc)
+        return cls(rows.terms, numbers, X.data, X.indices, X.indptr)
+
+
+@dataclass
+class _Vocabulary:
+    """In the place of the dict that a fit makes: the numbers of its terms, in its order, and the column of each."""
+
+    terms: Terms
+    numbers: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    are_sorted_last: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The dict. Sorting leaves Python's integers in it, limiting numpy's."""
+        columns = self.columns.tolist() if self.are_sorted_last else self.columns
+        return dict(zip(self.terms.names(self.numbers), columns, strict=True))
+
+
+def _matrix(counts: Anything, columns: Anything, indptr: Anything, width: int, dtype: Anything) -> Matrix:
+    X = sparse.csr_array((counts, columns, indptr.astype(np.intc)), shape=(len(indptr) - 1, width), dtype=dtype)
+    X.sort_indices()
+    return X
+
+
+def _count(fold: _Fold, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[_Vocabulary, Any]:  # noqa: ARG001, FBT001
+    """``_count_vocab`` of a fit."""
+    made.build_analyzer()  # for what it says, and remembers, of the stop words
+    if not len(fold.numbers):
+        raise ValueError("no terms")  # said by scikit-learn, when it is fitted the plain way
+    # a copy of the counts, which "binary" writes into
+    X = _matrix(np.array(fold.counts), fold.columns, fold.indptr, len(fold.numbers), made.dtype)
+    return _Vocabulary(fold.terms, fold.numbers, np.arange(len(fold.numbers))), aligned(X)
+
+
+def _count_known(rows: Rows, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[Any, Any]:  # noqa: ARG001, FBT001
+    """``_count_vocab`` of a fitted vectorizer, which leaves out the terms that it does not know."""
+    made.build_analyzer()
+    vocabulary = made.vocabulary_
+    numbers = rows.terms.numbers(vocabulary)
+    column_of = np.full(len(rows.terms), -1, np.intc)
+    column_of[numbers[numbers >= 0]] = np.fromiter(vocabulary.values(), np.intp, len(vocabulary))[numbers >= 0]
+    columns = column_of[rows.numbers]
+    is_known = columns >= 0
+    indptr = np.concatenate([[0], np.cumsum(is_known)])[rows.indptr]
+    return vocabulary, aligned(_matrix(rows.counts[is_known], columns[is_known], indptr, len(vocabulary), made.dtype))
+
+
+def _sort(X: Matrix, vocabulary: _Vocabulary) -> Matrix:
+    """``_sort_features``."""
+    in_order = vocabulary.terms.alphabetically(vocabulary.numbers)
+    columns = np.empty(len(in_order), np.intp)
+    columns[in_order] = np.arange(len(in_order))
+    new_columns = np.empty(len(in_order), X.indices.dtype)
+    new_columns[vocabulary.columns] = columns
+    X.indices = new_columns.take(X.indices, mode="clip")
+    vocabulary.columns, vocabulary.are_sorted_last = columns, True
+    return X
+
+
+def _limit(X: Matrix, vocabulary: _Vocabulary, high: float, low: float, limit: int | None) -> Matrix:
+    """``_limit_features``."""
+    documents = np.bincount(X.indices, minlength=X.shape[1])
+    mask = (documents <= high) & (documents >= low)
+    if limit is not None and mask.sum() > limit:
+        often = np.asarray(X.sum(axis=0)).ravel()
+        best = (-often[mask]).argsort()[:limit]
+        limited = np.zeros(len(mask), dtype=bool)
+        limited[np.where(mask)[0][best]] = True
+        mask = limited
+    if not mask.any():
+        raise ValueError("no terms are left")  # said by scikit-learn, when it is fitted the plain way
+    is_left = mask[vocabulary.columns]
+    vocabulary.numbers = vocabulary.numbers[is_left]
+    vocabulary.columns = (np.cumsum(mask) - 1)[vocabulary.columns[is_left]]
+    vocabulary.are_sorted_last = False
+    return X[:, np.where(mask)[0]]

@@ -1,0 +1,143 @@
+"""Which terms each document has, counted once for all folds and settings of a search.
+
+A document is known by its text: the folds of a search are made of the same documents, whatever holds them. Terms are numbered
+as they are met, in whichever fold; a fold's own order of them is found again from the order within its documents.
+"""
+
+import sys
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuningjob.aliases import Anything
+
+# What a term costs besides its characters: the string, its place in a dict of the current size, its number.
+_BYTES_OF_A_TERM: Final = 120
+_BYTES_OF_A_DOCUMENT: Final = 100
+_BYTES_OF_A_COUNT: Final = 8
+
+Analyze = Callable[[Any], Iterable[str]]
+
+
+class Terms:
+    """Terms by numbers, and back."""
+
+    def __init__(self) -> None:
+        self.numbered: defaultdict[str, int] = defaultdict()
+        self.numbered.default_factory = self.numbered.__len__
+        self._names: list[str] = []
+        self._ranks: NDArray[np.intp] = np.empty(0, np.intp)
+
+    def __len__(self) -> int:
+        return len(self.numbered)
+
+    def names(self, numbers: NDArray[Any]) -> list[str]:
+        """The terms with these numbers."""
+        return list(map(self._all().__getitem__, numbers.tolist()))
+
+    def numbers(self, names: Collection[str]) -> NDArray[np.intp]:
+        """The numbers of these terms; -1 for those that no document has."""
+        return np.fromiter(map(self.numbered.get, names, repeat(-1)), np.intp, len(names))
+
+    def alphabetically(self, numbers: NDArray[Any]) -> NDArray[np.intp]:
+        """The positions of these terms in their alphabetical order, which is Python's of strings."""
+        if len(self._ranks) != len(self):
+            names = self._all()
+            self._ranks = np.empty(len(self), np.intp)
+            self._ranks[sorted(range(len(self)), key=names.__getitem__)] = np.arange(len(self))
+        return np.argsort(self._ranks[numbers])
+
+    def _all(self) -> list[str]:
+        if len(self._names) != len(self):
+            self._names = list(self.numbered)
+        return self._names
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Documents as rows: ``numbers[indptr[i]:indptr[i + 1]]`` are the terms of the i-th, in the order in which it has them.
+
+    ``counts`` says how often it has each.
+    """
+
+    terms: Terms
+    numbers: NDArray[np.intc]
+    counts: NDArray[np.intc]
+    indptr: NDArray[np.int64]
+
+
+class TermCounts:
+    """The terms of documents. ``limit`` in bytes: what is larger is not kept, and its analyzers are not asked again."""
+
+    LIMIT: Final = 2**27
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._too_large: set[Hashable] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.bytes = 0
+        self.terms = Terms()  # another one: rows that are around have theirs
+        # by analyzer and document, the place of its counts: those from one beginning to the next
+        self._places: dict[Hashable, dict[Any, int]] = {}
+        self._beginnings = array("q", [0])
+        self._numbers = array("i")
+        self._counts = array("i")
+
+    def keep(self, analyzers: Iterable[Hashable]) -> bool:
+        """Whether what these analyzers make of documents has not been found too large."""
+        return self._too_large.isdisjoint(analyzers)
+
+    def rows(self, analyzers: Mapping[Hashable, Analyze], documents: Sequence[Any]) -> Rows | None:
+        """The documents, each with what the first analyzer makes of it, then the next; None if that is too large to keep."""
+        if not self.keep(analyzers):
+            return None
+        places = []
+        for analyzer, analyze in analyzers.items():
+            known = self._places.setdefault(analyzer, {})
+            for document in documents:
+                if document not in known:
+                    self._count(analyze, document)
+                    known[document] = len(self._beginnings) - 2
+                    if self.bytes > self.limit:
+                        self._too_large.add(analyzer)
+                        self._forget()
+                        return None
+            places.append(np.fromiter(map(known.__getitem__, documents), np.intp, len(documents)))
+        return self._gather(np.stack(places, axis=1))
+
+    def _count(self, analyze: Analyze, document: Anything) -> None:
+        found = Counter(analyze(document))  # in the order in which they are met
+        numbered = self.terms.numbered
+        before = len(numbered)
+        self._numbers.extend(map(numbered.__getitem__, found))
+        self._counts.extend(found.values())
+        self._beginnings.append(len(self._numbers))
+        new = len(numbered) - before
+        self.bytes += (
+            new * _BYTES_OF_A_TERM
+            + sum(map(sys.getsizeof, islice(reversed(numbered), new)))
+            + len(found) * _BYTES_OF_A_COUNT
+            + sys.getsizeof(document)
+            + _BYTES_OF_A_DOCUMENT
+        )
+
+    def _gather(self, places: NDArray[np.intp]) -> Rows:
+        beginnings = np.frombuffer(self._beginnings, np.int64)
+        first = beginnings[places]
+        lengths = beginnings[places + 1] - first
+        ends = np.cumsum(lengths)
+        each = np.repeat(first.ravel() - ends + lengths.ravel(), lengths.ravel()) + np.arange(lengths.sum())
+        return Rows(
+            self.terms,
+            np.frombuffer(self._numbers, np.intc)[each],
+            np.frombuffer(self._counts, np.intc)[each],
+            np.concatenate([[0], np.cumsum(lengths.sum(axis=1))]),
+        )
