@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 
 import tuningjob
 from tests.engine.compare import assert_same_results, assert_same_search
@@ -138,6 +141,15 @@ def test_a_rule_that_raises_falls_back_to_plain_fits() -> None:
     register(FailingRule)
     ours = assert_same_search(FirstColumns(), GRID, X, y, cv=3)
     assert ours.guard.trips == 0
+
+
+def test_what_begins_alike_is_watched_once_also_where_a_rule_could_serve_other_beginnings() -> None:
+    pipeline = Pipeline([("pca", PCA(svd_solver="full")), ("model", LogisticRegression())])
+    forest = RandomForestClassifier(2, random_state=0)
+    searches: list[tuple[Any, Any]] = [(pipeline, {"model__C": [0.1, 1.0, 10.0]}), (forest, {"max_depth": [50, 60]})]
+    for estimator, grid in searches:
+        assert assert_same_search(estimator, grid, X, y, cv=3).guard.groups == 1
+    assert assert_same_search(pipeline, {"pca__n_components": [1, 2]}, X, y, cv=3).guard.groups == 1
 
 
 def test_what_draws_unseeded_is_neither_shared_nor_watched() -> None:

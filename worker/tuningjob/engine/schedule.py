@@ -284,10 +284,18 @@ class Schedule:
 
 
 def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
-    """The groups for the guard to watch: those of nested axes, and candidates on no axis that begin alike, as one group."""
-    alike = Counter(place.path[:1] for place in places.values() if not place.axes)
+    """The groups for the guard to watch: those of nested axes, and what begins alike and differs on no axis, as one group."""
+    values: dict[Hashable, set[Hashable]] = {}
+    for group, value in (axis for place in places.values() for axis in place.axes):
+        values.setdefault(group, set()).add(value)
+    fixed = {
+        candidate: place.path[:1]
+        for candidate, place in places.items()
+        if all(len(values[group]) == 1 for group, _ in place.axes)
+    }
+    alike = Counter(fixed.values())
     return {
-        candidate: place.axes or (((_BEGINNING, candidate),) if alike[place.path[:1]] > 1 else ())
+        candidate: (*place.axes, (_BEGINNING, candidate)) if alike[fixed.get(candidate, ())] > 1 else place.axes
         for candidate, place in places.items()
     }
 
