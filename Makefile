@@ -50,6 +50,23 @@ test-fast: venv ## the tests of about a minute: without the cluster's and the sl
 test: venv cluster-debian ## all tests, those on the real two-node cluster included
 	$(PY) -m tests.parts --deps --again --at-once 2 $(PARTS) cluster engine local journal search "service pod" "operator manifest" -- --durations=10
 
+build/venv-sklearn-%/installed: requirements/sklearn-%.txt pyproject.toml
+	python3 -m venv --clear build/venv-sklearn-$*
+	build/venv-sklearn-$*/bin/pip install --quiet --require-hashes -r $<
+	build/venv-sklearn-$*/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What is fast of the engine's tests, and what is proved for each version: the rules, the list of what is known, and scikit-learn's own
+# tests of its search. The rest is about processes and memory; test_imbalanced.py is about a library that follows the newest.
+OLDER := 1.8
+.PHONY: test-versions $(OLDER:%=test-version-%)
+test-versions: $(OLDER:%=test-version-%) ## the engine's tests on an older scikit-learn, in an environment of its own
+$(OLDER:%=test-version-%): test-version-%: build/venv-sklearn-%/installed
+	@build/venv-sklearn-$*/bin/python -c "import sklearn; print('scikit-learn', sklearn.__version__)"
+	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "not slow" tests/engine --ignore=tests/engine/test_imbalanced.py
+	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m slow tests/engine/rules tests/engine/test_known.py \
+	  tests/engine/test_scikit_learns_own.py
+
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
 	$(PY) -m benchmarks.rivals
@@ -98,3 +115,4 @@ lock: ## resolve the dependencies anew, pinned with hashes
 	build/lock/bin/uv pip compile pyproject.toml --group dev $(LOCKED) --output-file requirements/dev.txt
 	for group in build operator worker; do build/lock/bin/uv pip compile --group $$group \
 	  $(LOCKED) --output-file requirements/$$group.txt; done
+	echo "scikit-learn==1.8.*" | build/lock/bin/uv pip compile - pyproject.toml --group versions $(LOCKED) --output-file requirements/sklearn-1.8.txt

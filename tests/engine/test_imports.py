@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.engine.versions import NEWEST, SKLEARN
 from tuningjob.engine.rules.base import MODULES, all_rules
 
 _SEARCH = """
@@ -54,4 +55,7 @@ def test_each_module_of_rules_is_said_to_be_about_the_parts_that_its_rules_are_f
         for rule in rules
         for kind in rule.estimators
     }
-    assert {(part, name) for part, names in MODULES.items() for name in names.split()} == real
+    said = {(part, name) for part, names in MODULES.items() for name in names.split()}
+    assert real <= said
+    # on an older scikit-learn not every rule is in force
+    assert SKLEARN < NEWEST or real == said

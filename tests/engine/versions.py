@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 import sklearn
 
+NEWEST: Final = (1, 9)
 SKLEARN: Final = tuple(map(int, str(sklearn.__version__).split(".")[:2]))
 
 

@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.versions import SKLEARN
 from tuningjob.engine.rules import Ceiling
 
 IRIS = (scale(load_iris().data), load_iris().target)
@@ -28,6 +29,9 @@ TWO_TARGETS = make_regression(60, 9, n_targets=2, noise=1, random_state=0)
 SEPARABLE = make_classification(40, 30, random_state=0)
 COLLINEAR = (np.column_stack([np.arange(30.0), np.arange(30.0) * 1e8, np.ones(30)]), np.arange(30) % 2)
 MANY = 50_000
+# since 1.8 the ratio alone says which penalty it is
+ELASTIC: dict[str, Any] = {"l1_ratio": 0.5} if SKLEARN >= (1, 8) else {"penalty": "elasticnet", "l1_ratio": 0.5}
+SPARSE_COEF: dict[str, Any] = {"l1_ratio": 1.0} if SKLEARN >= (1, 8) else {"penalty": "l1"}
 
 
 @pytest.mark.parametrize(
@@ -36,10 +40,10 @@ MANY = 50_000
         *((LogisticRegression(solver=solver), IRIS) for solver in ("lbfgs", "newton-cg", "newton-cholesky")),
         *((LogisticRegression(solver=solver, random_state=0), IRIS) for solver in ("sag", "saga")),
         *((LogisticRegression(solver=solver, C=30), CANCER) for solver in ("lbfgs", "newton-cg", "newton-cholesky")),
-        (LogisticRegression(solver="saga", l1_ratio=0.5, random_state=0), SPARSE),
+        (LogisticRegression(solver="saga", **ELASTIC, random_state=0), SPARSE),
         (LogisticRegression(solver="liblinear", random_state=0), CANCER),
         (LogisticRegression(solver="liblinear", dual=True, random_state=0), CANCER),
-        (LogisticRegression(solver="liblinear", l1_ratio=1.0, random_state=0), CANCER),
+        (LogisticRegression(solver="liblinear", **SPARSE_COEF, random_state=0), CANCER),
         (LogisticRegression(fit_intercept=False, class_weight="balanced"), SPARSE),
         (Lasso(0.1), DIABETES),
         (Lasso(0.1, precompute=True, positive=True), DIABETES),

@@ -37,7 +37,7 @@ from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue
 from tuningjob.engine.interrupts import to_the_end
 
 PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
-    "scikit-learn": ("1.9.",),
+    "scikit-learn": ("1.8.", "1.9."),
     "joblib": ("1.6.",),
     "narwhals": ("2.",),
 }
@@ -46,6 +46,8 @@ _VERSION: Final = tuple(map(int, str(sklearn.__version__).split(".")[:2]))
 # Since 1.9 callbacks are told of fits: searches and pipelines hand a context on for them. And narwhals is asked about each X.
 HAS_CALLBACKS: Final = _VERSION >= (1, 9)
 ASKS_NARWHALS: Final = _VERSION >= (1, 9)
+# Since 1.9 gradient boosting takes "friedman_mse" for "squared_error".
+BOOSTS_BY_SQUARED_ERROR: Final = _VERSION >= (1, 9)
 
 
 class UnprovedVersion(UserWarning):

@@ -11,7 +11,7 @@ from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
 from tuningjob.engine.sklearn_private import check_by, checked_by_adaboost
 
@@ -30,6 +30,7 @@ class BoostingRounds(NestedFit):
     estimators = (AdaBoostClassifier, AdaBoostRegressor)
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_adaboost.py::test_the_first_rounds_are_the_smaller_boosting"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return True

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
 from tuningjob.engine.sklearn_private import bag_decides, bag_predicts, bag_predicts_proba, first_seeds
 
@@ -30,6 +30,7 @@ class BaggedEstimators(NestedFit):
     estimators = (BaggingClassifier, BaggingRegressor)
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_bagging.py::test_the_first_estimators_are_the_smaller_bag"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return not estimator.oob_score and not estimator.warm_start

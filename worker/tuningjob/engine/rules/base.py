@@ -16,6 +16,10 @@ from tuningjob.aliases import Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.sklearn_private import PROVED_ON
 
 ENTRY_POINTS: Final = "tuningjob.rules"
+# The versions of scikit-learn on which a rule's proof was run (`make test-versions`). A rule that does not say so was proved
+# on the newest alone.
+FROM_1_8: Final = ("1.8.", "1.9.")
+_NEWEST: Final = PROVED_ON["scikit-learn"][-1:]
 _PACKAGE: Final = "tuningjob.engine.rules"
 
 
@@ -29,7 +33,7 @@ class Rule(ABC):
     estimators: ClassVar[tuple[type, ...]]
     parameters: ClassVar[tuple[str, ...]]
     proof: ClassVar[str]
-    proved_on: ClassVar[tuple[str, ...]] = PROVED_ON["scikit-learn"]
+    proved_on: ClassVar[tuple[str, ...]] = _NEWEST
 
     def knows(self, estimator: Estimator) -> bool:  # noqa: ARG002
         """Whether an estimator of another package than scikit-learn is known with these parameters (see ``engine.known``)."""

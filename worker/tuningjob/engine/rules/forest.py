@@ -14,7 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomFo
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.tree_size import cut, is_size
 from tuningjob.engine.rules.views import ByInput, predicts, view
 from tuningjob.engine.sklearn_private import checked_by_forest
@@ -31,6 +31,7 @@ class ForestTrees(NestedFit):
     estimators = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
     parameters = ("n_estimators", "max_leaf_nodes", "ccp_alpha")
     proof = "tests/engine/rules/test_forest.py::test_the_first_trees_of_a_forest_are_the_smaller_forest"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return not estimator.oob_score and not estimator.warm_start and np.ndim(y) == 1

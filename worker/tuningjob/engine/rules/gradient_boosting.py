@@ -7,7 +7,7 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import view
 
 _BY_STAGE: Final = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
@@ -25,6 +25,7 @@ class BoostingStages(NestedFit):
     estimators = (GradientBoostingClassifier, GradientBoostingRegressor)
     parameters = ("n_estimators",)
     proof = "tests/engine/rules/test_gradient_boosting.py::test_the_first_stages_are_the_smaller_boosting"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         init = estimator.init

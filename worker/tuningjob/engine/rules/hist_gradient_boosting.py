@@ -8,7 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import ByInput, view
 from tuningjob.engine.sklearn_private import first_iterations, raw_predictions
 
@@ -25,6 +25,7 @@ class HistogramIterations(NestedFit):
     estimators = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_hist_gradient_boosting.py::test_the_first_iterations_are_the_smaller_boosting"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         # a scorer of one's own is given the unfinished estimator, max_iter and all

@@ -15,7 +15,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 
 from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import Ceiling, register
+from tuningjob.engine.rules.base import FROM_1_8, Ceiling, register
 
 _LARGEST: Final = 2**31 - 1  # what all of them take: some are C's int
 
@@ -40,6 +40,7 @@ class Iterations(Ceiling):
     )
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_iterations.py::test_a_limit_above_what_was_used_does_nothing"
+    proved_on = FROM_1_8
 
     def height(self, value: ParamValue) -> float | None:
         return float(value) if is_integer(value) and 1 <= value <= _LARGEST else None

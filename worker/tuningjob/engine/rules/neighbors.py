@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import ByInput, predicts, view
 from tuningjob.engine.sklearn_private import (
     ASKS_FOR_NEIGHBORS,
@@ -46,6 +46,7 @@ class NearestNeighbors(NestedFit):
     estimators = (KNeighborsClassifier, KNeighborsRegressor)
     parameters = ("n_neighbors", "weights")
     proof = "tests/engine/rules/test_neighbors.py::test_fewer_neighbours_are_the_first_of_more"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return (

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedTransform, register
 from tuningjob.engine.rules.values import is_valid
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.seeds import pca_solver
@@ -27,6 +27,7 @@ class PrincipalComponents(NestedTransform):
     estimators = (PCA,)
     parameters = ("n_components", "whiten")
     proof = "tests/engine/rules/test_pca.py::test_fewer_components_are_the_first_of_all"
+    proved_on = FROM_1_8
 
     def applies(self, transformer: Estimator, X: Matrix) -> bool:
         # copies of strided rows are laid out anew, and not always where a fit copies

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.utils.validation import validate_data
 
 from tuningjob.aliases import Anything, Estimator, Matrix, Target
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.values import as_number
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.sklearn_private import (
@@ -38,6 +38,7 @@ class RidgePenalty(NestedFit):
     estimators = (Ridge, RidgeClassifier)
     parameters = ("alpha",)
     proof = "tests/engine/rules/test_ridge.py::test_one_gram_matrix_serves_every_penalty"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:
         return (

@@ -7,7 +7,7 @@ from sklearn.feature_selection import SelectKBest, SelectPercentile, chi2, f_cla
 
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedTransform, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedTransform, register
 from tuningjob.engine.rules.values import as_number
 from tuningjob.engine.rules.views import view
 
@@ -25,6 +25,7 @@ class BestFeatures(NestedTransform):
     estimators = (SelectKBest, SelectPercentile)
     parameters = ("k", "percentile")
     proof = "tests/engine/rules/test_select_k_best.py::test_features_are_scored_once"
+    proved_on = FROM_1_8
 
     def applies(self, transformer: Estimator, X: Matrix) -> bool:
         shape: tuple[int, ...] = getattr(X, "shape", ())

@@ -8,7 +8,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import Ceiling, register
+from tuningjob.engine.rules.base import FROM_1_8, Ceiling, register
 from tuningjob.engine.sklearn_private import validates_probabilities
 
 _LARGEST: Final = 2**31 - 1  # C's int
@@ -21,6 +21,7 @@ class LibsvmIterations(Ceiling):
     estimators = (SVC, SVR, NuSVC, NuSVR, OneClassSVM)
     parameters = ("max_iter",)
     proof = "tests/engine/rules/test_svm_iterations.py::test_a_limit_above_what_was_used_does_nothing"
+    proved_on = FROM_1_8
 
     def height(self, value: ParamValue) -> float | None:
         if not is_integer(value) or not (value == -1 or 1 <= value <= _LARGEST):

@@ -8,7 +8,7 @@ from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from tuningjob.aliases import Estimator, Matrix, ParamValue
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import Inert, register
+from tuningjob.engine.rules.base import FROM_1_8, Inert, register
 from tuningjob.engine.rules.values import as_number
 
 
@@ -42,6 +42,7 @@ class UnusedByKernel(Inert):
     estimators = (SVC, SVR, NuSVC, NuSVR, OneClassSVM)
     parameters = tuple(_INSTEAD)
     proof = "tests/engine/rules/test_svm_kernel.py::test_a_kernel_does_not_look_at_the_parameters_of_another"
+    proved_on = FROM_1_8
 
     def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
         # one that scikit-learn refuses is kept as it is: it fails by itself

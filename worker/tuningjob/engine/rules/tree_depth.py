@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import Ceiling, register
+from tuningjob.engine.rules.base import FROM_1_8, Ceiling, register
 from tuningjob.engine.sklearn_private import boosted_trees
 
 _DEEPEST: Final = np.iinfo(np.intp).max  # what the builders' own type holds; more than that is an error
@@ -50,6 +50,7 @@ class TreeDepth(Ceiling):
     )
     parameters = ("max_depth",)
     proof = "tests/engine/rules/test_tree_depth.py::test_a_limit_above_the_depth_reached_is_no_limit"
+    proved_on = FROM_1_8
 
     def height(self, value: ParamValue) -> float | None:
         if value is None:

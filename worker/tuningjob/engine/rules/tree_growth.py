@@ -1,7 +1,7 @@
 """Settings of how trees grow that are other words for the same."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -15,16 +15,20 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from tuningjob.aliases import Estimator, Matrix
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import Inert, register
+from tuningjob.engine.rules.base import FROM_1_8, Inert, register
+from tuningjob.engine.sklearn_private import BOOSTS_BY_SQUARED_ERROR
+
+_OF_BOOSTING: Final = {"friedman_mse": "squared_error"} if BOOSTS_BY_SQUARED_ERROR else {}
 
 
 @register
 class TreeGrowth(Inert):
     """``criterion`` and ``min_samples_split`` of trees, and of what is made of them.
 
-    The criterion "log_loss" is the class that "entropy" is (``CRITERIA_CLF``). Gradient boosting grows its trees by
-    "squared_error", whatever it was told (both names warn of it). A node is split if it has ``min_samples_split`` rows and twice
-    ``min_samples_leaf``, so the first counts as the larger of the two, provided that both are numbers of rows and valid ones.
+    The criterion "log_loss" is the class that "entropy" is (``CRITERIA_CLF``). Since scikit-learn 1.9 gradient boosting grows its
+    trees by "squared_error", whatever it was told (both names warn of it). A node is split if it has ``min_samples_split`` rows
+    and twice ``min_samples_leaf``, so the first counts as the larger of the two, provided that both are numbers of rows and
+    valid ones.
     """
 
     estimators = (
@@ -41,11 +45,12 @@ class TreeGrowth(Inert):
     )
     parameters = ("criterion", "min_samples_split")
     proof = "tests/engine/rules/test_tree_growth.py::test_other_words_for_the_same_grow_the_same_trees"
+    proved_on = FROM_1_8
 
     def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
         instead: dict[str, Any] = {}
         boosts = isinstance(estimator, GradientBoostingClassifier | GradientBoostingRegressor)
-        synonyms = {"friedman_mse": "squared_error"} if boosts else {"log_loss": "entropy"}
+        synonyms = _OF_BOOSTING if boosts else {"log_loss": "entropy"}
         if isinstance(estimator.criterion, str):
             instead["criterion"] = synonyms.get(estimator.criterion, estimator.criterion)
         split, leaf = estimator.min_samples_split, estimator.min_samples_leaf

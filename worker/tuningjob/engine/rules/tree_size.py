@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from tuningjob.aliases import Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.fingerprint import is_integer
-from tuningjob.engine.rules.base import NestedFit, register
+from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
 from tuningjob.engine.rules.views import view
 from tuningjob.engine.sklearn_private import first_leaves, prune
 
@@ -28,6 +28,7 @@ class TreeSize(NestedFit):
     estimators = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
     parameters = ("max_leaf_nodes", "ccp_alpha")
     proof = "tests/engine/rules/test_tree_size.py::test_a_copy_of_the_whole_tree_is_cut_as_a_tree_of_its_own"
+    proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
         return True
