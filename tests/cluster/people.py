@@ -65,6 +65,14 @@ def person(
     return Person(cluster, namespace, name, token, server)
 
 
+def kubeconfig_in(cluster: Cluster, namespace: str, file: Path) -> Path:
+    """A kubeconfig of the cluster's, whose context names the namespace."""
+    told = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "--output=json"))
+    told["contexts"][0]["context"]["namespace"] = namespace
+    file.write_text(json.dumps(told), encoding="utf-8")
+    return file
+
+
 def write_authority(cluster: Cluster, file: Path) -> Path | None:
     """Whom to trust as the results service, as the chart's README says that one gets it; None: the chart has no own authority."""
     words = ("get", "configmap", f"{RELEASE}-ca", "--ignore-not-found", "--output=jsonpath={.data.ca\\.crt}")

@@ -7,17 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.people import person
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.cluster.harness.layout import HOST_ADDRESS
+from tests.cluster.people import kubeconfig_in, person
 from tests.cluster.tuningjobs import TuningJobs
+from tests.servers import buckets
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "from-python.ipynb"
 
 
-def notebook(what: str, jobs: TuningJobs, folder: Path) -> "subprocess.Popen[str]":
+def notebook(what: str, jobs: TuningJobs, folder: Path, **environment: str) -> "subprocess.Popen[str]":
+    mine = {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.cluster.notebook", what, str(jobs.cluster.kubeconfig), jobs.namespace],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"},
+        env=os.environ | mine,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,3 +76,75 @@ def test_a_process_that_is_killed_comes_back_to_one_search_and_sends_nothing_twi
     assert "MiB sent" not in said
     assert isinstance(score, float)
     assert len(jobs.cluster.items("tj", namespace=jobs.namespace)) == 1
+
+
+@pytest.mark.usefixtures("own_nodes")
+def test_pods_read_a_bucket_that_fit_names_and_an_operator_that_restarts_meanwhile_is_outlived(
+    jobs: TuningJobs, tmp_path: Path
+) -> None:
+    person(jobs.cluster, jobs.namespace, "ann", role="edit", server="")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a", "b", "c"]).assign(y=rng.normal(size=200))
+    frame.to_parquet(tmp_path / "rows.parquet", index=False)
+    with buckets.s3(tmp_path / "s3", host=HOST_ADDRESS) as store:
+        store.put("rows.parquet", (tmp_path / "rows.parquet").read_bytes())
+        keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": store.environment}
+        jobs.apply(keys)
+        env = [{"name": name, "secret": {"name": "keys", "key": name}} for name in store.environment]
+        running = notebook("bucket", jobs, tmp_path, POD=json.dumps({"env": env}))
+
+        def begun() -> str | None:
+            assert running.poll() is None, running.communicate()[1]
+            found = jobs.cluster.items("tj", namespace=jobs.namespace)
+            done = [
+                each["metadata"]["name"] for each in found if each.get("status", {}).get("progress", {}).get("done")
+            ]
+            return done[0] if done else None
+
+        name = jobs.cluster.wait_for("a fit", begun, namespace=jobs.namespace)
+        system = jobs.release.namespace
+        before = {
+            pod["metadata"]["uid"] for pod in jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=system)
+        }
+        jobs.cluster.kubectl("delete", "pod", "-l", jobs.operator_pods, "--wait=false", namespace=system)
+        assert jobs.status(name)["phase"] == "Running", "the search ended before the operator did"
+        jobs.finish(name)
+        told, said = ended(running)
+    assert told == ["all equal"]
+    assert "Complete, 24/24 fits" in said
+    after = {pod["metadata"]["uid"] for pod in jobs.cluster.items("pods", "-l", jobs.operator_pods, namespace=system)}
+    assert not before & after, "another operator has ended it"
+    (manifest,) = [each["spec"] for each in jobs.cluster.items("tj", namespace=jobs.namespace)]
+    assert "uploaded" not in manifest["data"]
+
+
+def test_the_notebook_of_the_examples_runs_on_the_cluster_and_a_pod_verifies_its_search(
+    jobs: TuningJobs, tmp_path: Path
+) -> None:
+    ann = person(jobs.cluster, jobs.namespace, "ann", role="edit", server="")
+    mine = {
+        "KUBECONFIG": str(kubeconfig_in(jobs.cluster, jobs.namespace, tmp_path / "kubeconfig")),
+        "TUNINGJOB_TOKEN": ann.token,
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = tmp_path / "done.ipynb"
+    words = [str(Path(sys.executable).parent / "jupyter-execute"), str(EXAMPLE), f"--output={done}"]
+    asked = subprocess.run(words, check=False, env=os.environ | mine, capture_output=True, text=True, timeout=600)
+    assert asked.returncode == 0, asked.stderr[-3000:]
+    text = done.read_text()
+    (found,) = jobs.cluster.items("tj", namespace=jobs.namespace)
+    assert (found["status"]["phase"], found["status"]["modelVersion"]) == ("Complete", 1)
+    assert "plan: 2 pods of 500m CPU and 600Mi" in text
+    cells = {"".join(each["source"]): each.get("outputs") for each in json.loads(text)["cells"]}
+    (equal,) = (outputs for source, outputs in cells.items() if source.startswith("bool("))
+    assert equal[0]["data"]["text/plain"] == ["True"], "the pods' scores are those of the fit before"
+
+    words = [sys.executable, "-m", "tuningjob.cli", "verify", found["metadata"]["name"], "--in-pod", "--cells", "3"]
+    again = subprocess.run(words, check=False, env=os.environ | mine, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.endswith("again: the same to the bit.\n"), again.stdout
+    assert [each["metadata"]["name"] for each in jobs.cluster.items("tj", namespace=jobs.namespace)] == [
+        found["metadata"]["name"]
+    ]
