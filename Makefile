@@ -57,15 +57,16 @@ build/venv-sklearn-%/installed: requirements/sklearn-%.txt pyproject.toml
 	@touch $@
 
 # What is fast of the engine's tests, and what is proved for each version: the rules, the list of what is known, and scikit-learn's own
-# tests of its search. The rest is about processes and memory; test_imbalanced.py is about a library that follows the newest.
+# tests of its search. The rest is about processes and memory, and what is left out here about libraries that follow the newest.
 OLDER := 1.8
+OF_OTHERS := $(addprefix --ignore=tests/engine/,test_imbalanced.py rules/test_lightgbm_rounds.py rules/test_xgboost_rounds.py)
 .PHONY: test-versions $(OLDER:%=test-version-%)
 test-versions: $(OLDER:%=test-version-%) ## the engine's tests on an older scikit-learn, in an environment of its own
 $(OLDER:%=test-version-%): test-version-%: build/venv-sklearn-%/installed
 	@build/venv-sklearn-$*/bin/python -c "import sklearn; print('scikit-learn', sklearn.__version__)"
-	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "not slow" tests/engine --ignore=tests/engine/test_imbalanced.py
+	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "not slow" tests/engine $(OF_OTHERS)
 	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m slow tests/engine/rules tests/engine/test_known.py \
-	  tests/engine/test_scikit_learns_own.py
+	  tests/engine/test_scikit_learns_own.py $(OF_OTHERS)
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
