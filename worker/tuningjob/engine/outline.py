@@ -87,7 +87,8 @@ def _final(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axe
     free = rules.nested.parameters if rules.nested else ()
     limit = rules.ceiling.parameters if rules.ceiling else ()
     alike = params if rules.inert is None else _in_normal_form(rules.inert, estimator, params, X)
-    path = (_key(alike, (*free, *limit)),)
+    inert = rules.inert.parameters if rules.inert else ()
+    path = (_key(params, (*free, *limit, *inert)), _key(alike, (*free, *limit)))
     return path, ((_key(params, free), _values(params, free)),) if free else ()
 
 
