@@ -60,7 +60,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TermRows:
     """Documents as rows: ``numbers[indptr[i]:indptr[i + 1]]`` are the terms of the i-th, in the order in which it has them.
 
     ``counts`` says how often it has each.
@@ -95,7 +95,7 @@ class TermCounts:
         """Whether what these analyzers make of documents has not been found too large."""
         return self._too_large.isdisjoint(analyzers)
 
-    def rows(self, analyzers: Mapping[Hashable, Analyze], documents: Sequence[Any]) -> Rows | None:
+    def rows(self, analyzers: Mapping[Hashable, Analyze], documents: Sequence[Any]) -> TermRows | None:
         """The documents, each with what the first analyzer makes of it, then the next; None if that is too large to keep."""
         if not self.keep(analyzers):
             return None
@@ -129,13 +129,13 @@ class TermCounts:
             + _BYTES_OF_A_DOCUMENT
         )
 
-    def _gather(self, places: NDArray[np.intp]) -> Rows:
+    def _gather(self, places: NDArray[np.intp]) -> TermRows:
         beginnings = np.frombuffer(self._beginnings, np.int64)
         first = beginnings[places]
         lengths = beginnings[places + 1] - first
         ends = np.cumsum(lengths)
         each = np.repeat(first.ravel() - ends + lengths.ravel(), lengths.ravel()) + np.arange(lengths.sum())
-        return Rows(
+        return TermRows(
             self.terms,
             np.frombuffer(self._numbers, np.intc)[each],
             np.frombuffer(self._counts, np.intc)[each],

@@ -17,7 +17,7 @@ from tuningjob.engine.fingerprint import fingerprint, is_integer
 from tuningjob.engine.kept import kept_for_the_search
 from tuningjob.engine.rules.base import NestedTransform, register
 from tuningjob.engine.sklearn_private import aligned, counting_by
-from tuningjob.engine.term_counts import Rows, TermCounts, Terms
+from tuningjob.engine.term_counts import TermCounts, TermRows, Terms
 
 _TEXTS: Final = frozenset({str, bytes, np.str_})
 _WORDS: Final = r"(?u)\b\w\w+\b"  # which has no space
@@ -114,7 +114,7 @@ def _parts(vectorizer: Estimator) -> dict[Hashable, tuple[int, int]]:
     return {(settings, each): each for each in ranges}
 
 
-def _rows(vectorizer: Estimator, X: Matrix) -> Rows | None:
+def _rows(vectorizer: Estimator, X: Matrix) -> TermRows | None:
     """The documents' terms; None if they are too many to keep, or more than a matrix has with small indices."""
     vectorizer = copy.copy(vectorizer)
     vectorizer.build_analyzer()  # which says once what it thinks of the stop words
@@ -137,7 +137,7 @@ class _Fold:
     indptr: NDArray[np.intc]
 
     @classmethod
-    def of(cls, rows: Rows) -> "_Fold":
+    def of(cls, rows: TermRows) -> "_Fold":
         first_met = np.full(len(rows.terms), len(rows.numbers))
         np.minimum.at(first_met, rows.numbers, np.arange(len(rows.numbers)))
         numbers = np.flatnonzero(first_met < len(rows.numbers))
@@ -179,7 +179,7 @@ def _count(fold: _Fold, made: Estimator, raw_documents: Matrix, fixed_vocab: boo
     return _Vocabulary(fold.terms, fold.numbers, np.arange(len(fold.numbers))), aligned(X)
 
 
-def _count_known(rows: Rows, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[Any, Any]:  # noqa: ARG001, FBT001
+def _count_known(rows: TermRows, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[Any, Any]:  # noqa: ARG001, FBT001
     """``_count_vocab`` of a fitted vectorizer, which leaves out the terms that it does not know."""
     made.build_analyzer()
     vocabulary = made.vocabulary_

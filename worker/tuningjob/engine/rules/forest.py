@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomFo
 from tuningjob.aliases import Estimator, Matrix, Target
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import FROM_1_8, NestedFit, register
-from tuningjob.engine.rules.tree_size import cut, is_size
+from tuningjob.engine.rules.tree_size import cut_tree, is_size
 from tuningjob.engine.rules.views import ByInput, predicts, view
 from tuningjob.engine.sklearn_private import checked_by_forest
 
@@ -109,7 +109,7 @@ class _Cut:
         leaves, alpha = shape = _shape(estimator)
         trees = whole.estimators_[: max(sizes)]
         if shape != _shape(whole):
-            trees = [cut(tree, view(tree, tree, max_leaf_nodes=leaves, ccp_alpha=alpha)) for tree in trees]
+            trees = [cut_tree(tree, view(tree, tree, max_leaf_nodes=leaves, ccp_alpha=alpha)) for tree in trees]
         forest = view(whole, estimator, estimators_=trees)
         return cls(forest, ByInput(partial(_averages, forest, sizes)))
 

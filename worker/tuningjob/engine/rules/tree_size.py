@@ -46,7 +46,7 @@ class TreeSize(NestedFit):
             wholes[grows_best_first] = largest.set_params(ccp_alpha=0.0).fit(X, y, **fit_params)
         for estimator in estimators:
             whole = wholes[estimator.max_leaf_nodes is not None]
-            yield cut(whole, view(whole, estimator))
+            yield cut_tree(whole, view(whole, estimator))
 
 
 def is_size(estimator: Estimator) -> bool:
@@ -62,7 +62,7 @@ def _is_alpha(value: ParamValue) -> bool:
     return (is_integer(value) or isinstance(value, float | np.floating)) and bool(0 <= value < math.inf)
 
 
-def cut(whole: Estimator, made: Estimator) -> Estimator:
+def cut_tree(whole: Estimator, made: Estimator) -> Estimator:
     """Have ``made``, a view of a tree that is not pruned, as many leaves as it says itself, and be pruned."""
     if made.max_leaf_nodes is not None:
         made.tree_ = first_leaves(whole.tree_, made.max_leaf_nodes)
