@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
 
-from tuningjob.engine.pruned import not_run, with_pruned
+from tuningjob.engine.pruned import families_of, not_run, with_pruned
 from tuningjob.engine.race import MARGIN, Leader, Race
 from tuningjob.engine.sklearn_private import best_index, results_table
 from tuningjob.engine.work import CellKey
@@ -181,3 +185,11 @@ def test_the_forgiving_rule_may_lose_the_winner() -> None:
     ran = run(Race(3, bound=None), scores, Random(0))
     assert winner(scores)[0] == 1
     assert winner(scores, ran)[0] == 0
+
+
+def test_what_one_fit_serves_is_a_family_and_what_only_looks_alike_is_none() -> None:
+    trees = families_of(RandomForestClassifier(), [{"n_estimators": n, "max_depth": d} for n in (1, 2) for d in (1, 2)])
+    assert trees(0) == trees(2) != trees(1)
+    pipeline = Pipeline([("pca", PCA()), ("svc", SVC())])
+    machines = families_of(pipeline, [{"pca__n_components": n, "svc__gamma": g} for n in (1, 2) for g in (0.1, 1.0)])
+    assert [machines(candidate) for candidate in range(4)] == [0, 1, 2, 3]

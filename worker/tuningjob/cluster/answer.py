@@ -114,7 +114,9 @@ def fitted(spec: TuningJobSpec, answer: PublishedAnswer, *, like: Anything = Non
     _, space, scorer = made = prepare_estimator(spec)
     of_scikit_learn = _as_scikit_learns(spec, made)
     kind = _KINDS[type(of_scikit_learn)]
-    search: FittedSearch = kind(**(of_scikit_learn if like is None else like).get_params(deep=False))
+    settings = (of_scikit_learn if like is None else like).get_params(deep=False)
+    settings.pop("prune", None)  # of this project's classes alone, and None: to_manifest refuses any other
+    search: FittedSearch = kind(**settings)
     _leave(search, spec, (of_scikit_learn, space, scorer), answer)
     setattr(search, _FETCH, answer.fetch)
     return search

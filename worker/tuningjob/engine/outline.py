@@ -47,6 +47,10 @@ class Outline:
             tuple(map(self._number, path)), tuple((self._number(group), self._number(on)) for group, on in axes)
         )
 
+    def family(self, params: Params) -> Hashable | None:
+        """The key of the candidates that one fit of the final estimator serves, by a nested axis; None of one that is on none."""
+        return _family(self.estimator, params)
+
     def _number(self, key: Hashable) -> int:
         return self._numbers.setdefault(key, len(self._numbers))
 
@@ -71,6 +75,17 @@ def _place(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axe
     name, step = estimator.steps[-1]
     last, last_axes = _place(*_of_step(name, step, params), X)
     return (*path, *last), (*axes, *(((*path, group), value) for group, value in last_axes))
+
+
+def _family(estimator: Estimator, params: Params) -> Hashable | None:
+    if type(estimator) is not Pipeline or "steps" in params:
+        nested = rules_for(type(estimator)).nested
+        return None if nested is None else _key(params, nested.parameters)
+    name, step = estimator.steps[-1]
+    last = _family(*_of_step(name, step, params))
+    if last is None:
+        return None
+    return (*(_key(_of_step(name, step, params)[1], ()) for name, step in estimator.steps[:-1]), last)
 
 
 def _of_step(name: str, step: Estimator, params: Params) -> tuple[Any, dict[str, Any]]:

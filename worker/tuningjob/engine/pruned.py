@@ -2,12 +2,12 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from tuningjob.aliases import Anything
+from tuningjob.aliases import Anything, Estimator
 from tuningjob.engine.bounds import bound_of_search
 from tuningjob.engine.evaluate import FitOutcome
 from tuningjob.engine.outline import Outline
@@ -35,8 +35,18 @@ def race_of(prune: str, work: Work, refit: Anything) -> Race:
     if isinstance(work.scorer, MultimetricScorer):
         metric = _named(refit)
     bound = bound_of_search(work, metric) if prune == CERTAIN else None
-    outline = Outline(work.estimator)
-    return Race(len(work.splits), bound=bound, family=lambda candidate: outline.place(work.candidates[candidate]).path)
+    return Race(len(work.splits), bound=bound, family=families_of(work.estimator, work.candidates))
+
+
+def families_of(estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> Callable[[int], Hashable]:
+    """Of each candidate the family, whose members are best evaluated together: one fit serves them. Mostly it is alone."""
+    outline = Outline(estimator)
+
+    def family(candidate: int) -> Hashable:
+        found = outline.family(candidates[candidate])
+        return candidate if found is None else ("family", found)
+
+    return family
 
 
 def score_of(outcome: FitOutcome, refit: Anything) -> float:
