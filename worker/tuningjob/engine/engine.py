@@ -1,8 +1,10 @@
 """The engine: cells in, results out, in processes of its own or in this one."""
 
 import contextlib
+import functools
 import re
 import signal
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -14,7 +16,7 @@ from typing import Any, Final, Self
 import joblib
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Finished, Item, Processes, Raised, current_slot, how, may_fork
@@ -39,10 +41,16 @@ def as_they_are(steps: _Steps) -> _Steps:
     return steps
 
 
+@functools.lru_cache(maxsize=1)
+def _pools(modules: int) -> ThreadpoolController:  # noqa: ARG001
+    """The BLAS and OpenMP libraries of this process. To look for them takes milliseconds: again only after imports."""
+    return ThreadpoolController()
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Have each fit in here use one thread, even if the estimator's n_jobs says more: processes × threads = the CPU limit."""
-    with threadpool_limits(limits=1), joblib.parallel_config(backend="sequential"):
+    with _pools(len(sys.modules)).limit(limits=1), joblib.parallel_config(backend="sequential"):
         yield
 
 
@@ -247,12 +255,21 @@ class Engine:
         rules = rules_by_hand()
         run = delayed(_run_task)
         tasks = iter(self.schedule.take, None)
-        for id, steps in parallel(run(self.work, task, self._around, rules) for task in tasks):  # noqa: A001
+        for id, steps in parallel(run(_only(self.work, task), task, self._around, rules) for task in tasks):  # noqa: A001
             task = self.schedule.at_work(id)
             for step in steps:
                 self.schedule.arrived(task, step)
             self.schedule.finished(task)
             yield
+
+
+def _only(work: Work, task: Task) -> Work:
+    """A search with what a task needs alone: all of it is pickled for each task."""
+    candidates: Any = {
+        candidate: work.candidates[candidate] for candidate in task.candidates
+    }  # looked up by their numbers
+    splits: Any = {task.split: work.splits[task.split]}
+    return replace(work, candidates=candidates, splits=splits)
 
 
 def _run_task(
