@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import numpy as np
-from joblib.parallel import get_active_backend
+from joblib.parallel import ParallelBackendBase, get_active_backend
 from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.utils.parallel import Parallel
 
 from tuningjob.aliases import Anything, Estimator, Matrix, Target
 from tuningjob.elsewhere import ELSEWHERE, FETCH_BEST
+from tuningjob.engine.brief import Brief, price_of
 from tuningjob.engine.cpus import allowed_cpus
 from tuningjob.engine.engine import Engine
 from tuningjob.engine.evaluate import (
@@ -296,12 +297,35 @@ class _Evaluation:
                     return
                 generators.restore()
             yield from self._one_by_one(work, cells)
-        elif type(backend).__name__ == "LokyBackend" and may_fork():
-            with Engine(work, min(processes, len(cells))) as engine:
-                yield from self._drain(work, engine, cells, race)
+        elif type(backend).__name__ == "LokyBackend":
+            if race is None:
+                cells = yield from self._begin_here(work, cells, processes, backend)
+            if cells and may_fork():
+                with Engine(work, min(processes, len(cells))) as engine:
+                    yield from self._drain(work, engine, cells, race)
+            elif cells:
+                yield from self._by_joblib(work, cells, race, processes)
         else:
-            with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
-                yield from self._drain(work, engine, cells, race)
+            yield from self._by_joblib(work, cells, race, processes)
+
+    def _begin_here(
+        self, work: Work, cells: list[CellKey], processes: int, backend: ParallelBackendBase
+    ) -> Generator[Evaluated, None, list[CellKey]]:
+        """Evaluate here what is over before processes would be there; returns the cells that are left."""
+        brief = Brief(work, processes=processes, price=price_of(processes, backend))
+        results = brief.evaluate(cells)
+        self.guard = GuardReport(brief.guarded, brief.tripped)
+        for result in results:
+            self._tell(work, result)
+            yield result
+        done = {result.cell for result in results}
+        return [cell for cell in cells if cell not in done]
+
+    def _by_joblib(
+        self, work: Work, cells: list[CellKey], race: Race | None, processes: int
+    ) -> Generator[Evaluated, None, bool]:
+        with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
+            return (yield from self._drain(work, engine, cells, race))
 
     def _drain(
         self,

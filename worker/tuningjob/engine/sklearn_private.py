@@ -35,6 +35,7 @@ from sklearn.utils import estimator_html_repr
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.interrupts import to_the_end
+from tuningjob.manifest.wellknown import THREAD_CAPS
 
 PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "scikit-learn": ("1.8.", "1.9."),
@@ -326,6 +327,20 @@ class Diagram:
 def processes_of(parallel: joblib.Parallel) -> int:
     """How many processes a Parallel that was entered really has."""
     return int(parallel._effective_n_jobs())
+
+
+def processes_of_loky() -> int:
+    """How many processes of loky's are there, and will be used again by the next Parallel."""
+    from joblib.externals.loky import reusable_executor  # noqa: PLC0415  a search that forks has none
+
+    executor = reusable_executor._executor
+    return 0 if executor is None or executor._flags.shutdown else len(executor._processes or ())
+
+
+def threads_of_loky(backend: Anything, processes: int) -> set[str]:
+    """How many threads BLAS and OpenMP libraries have in each of so many processes of loky's, as it tells them."""
+    told: Mapping[str, str] = backend._prepare_worker_env(n_jobs=processes)
+    return {told[name] for name in THREAD_CAPS}
 
 
 def streams(parallel: joblib.Parallel) -> bool:

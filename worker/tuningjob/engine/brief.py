@@ -1,0 +1,224 @@
+"""Searches that are over sooner than processes are there: evaluated in the search's own process, where only the clock can tell.
+
+A search is begun here if none of its fits can take long, whatever comes of it: that is said of a few classes on small data,
+because a fit cannot be asked to stop. It goes on here, a split at a time, as long as what was measured says that processes would
+not end it sooner. Only what is known (``engine.known``), seeded and silent is fitted here: what draws, prints or crashes in a
+process of its own must not do so in the user's.
+"""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from joblib.parallel import ParallelBackendBase
+from sklearn.pipeline import Pipeline
+
+from tuningjob.aliases import Estimator, ParamValue
+from tuningjob.engine.arrays import shape_of
+from tuningjob.engine.engine import Engine, one_thread
+from tuningjob.engine.evaluate import Evaluated
+from tuningjob.engine.forecast import magnitude_of
+from tuningjob.engine.guard import GuardTripped
+from tuningjob.engine.known import can_share, is_known, is_known_scorer
+from tuningjob.engine.named import public_name
+from tuningjob.engine.processes import may_fork
+from tuningjob.engine.seeds import GlobalGenerators, is_repeatable
+from tuningjob.engine.sklearn_private import processes_of_loky, threads_of_loky
+from tuningjob.engine.work import CellKey, Work, dispatches_arrays, wants_kernel
+
+# What a fit of the classes below and its score take for each value of X, at most.
+_SECONDS_PER_VALUE: Final = 1e-6
+# The first fit may take so long at most, or this part of what processes cost.
+_FIRST_SECONDS: Final = 0.02
+_FIRST_PART: Final = 0.25
+# Sharing may make a split so many times cheaper than its fits one by one: that is known once a split was evaluated.
+_HOPE: Final = 2
+_FIRST_FEW: Final = 2  # the very first also imports
+# What processes cost a search of few fits (benchmarks/fixed_costs.py): forked ones, joblib's that are there, and that are not.
+_FORKED_SECONDS: Final = 0.02
+_EACH_FORK_SECONDS: Final = 0.005
+_JOBLIBS_SECONDS: Final = 0.05
+_STARTED_SECONDS: Final = 0.4
+_MOST_ITERATIONS: Final = 1_000  # of coordinate descent: some microseconds each on so few data
+_MOST_STEPS: Final = 200  # of a solver that calls Python at each
+
+
+class Brief:
+    """Evaluates the cells of a search here, as far as that is worth it. ``price``: what ``processes`` cost, in seconds."""
+
+    def __init__(self, work: Work, *, processes: int, price: float) -> None:
+        self._work = work
+        self._processes = processes
+        self._price = price
+        self.guarded = 0
+        self.tripped = 0
+
+    def evaluate(self, cells: Sequence[CellKey]) -> list[Evaluated]:
+        """The results of all cells, of those of some splits, or of none. Raises what scikit-learn would raise for a cell."""
+        if not self._price or not is_quick(self._work, max(_FIRST_SECONDS, _FIRST_PART * self._price)):
+            return []
+        generators = GlobalGenerators()
+        engine = Engine(self._work, 0)
+        with _as_in_another_process():
+            try:
+                results = [result for part in self._rounds(engine, cells) for result in part]
+            finally:
+                have_moved = generators.have_moved()
+                generators.restore()
+        if have_moved:
+            return []  # what has drawn is to draw elsewhere
+        self.guarded, self.tripped = engine.schedule.guarded, engine.schedule.tripped
+        return results
+
+    def _rounds(self, engine: Engine, cells: Sequence[CellKey]) -> Iterator[list[Evaluated]]:
+        """A first fit or two, then split after split."""
+        by_split: dict[int, list[CellKey]] = {}
+        for cell in cells:
+            by_split.setdefault(cell.split, []).append(cell)
+        first = next(iter(by_split.values()))[:_FIRST_FEW]
+        for number, cell in enumerate(first, start=1):
+            seconds, results = _timed(engine, [cell])
+            yield results
+            if self._is_worth(seconds * self._as_many_as(cell, cells) / _HOPE):
+                break
+            if number == len(first):
+                return
+        begun = set(first[:number])
+        for done, part in enumerate(by_split.values(), start=1):
+            seconds, results = _timed(engine, [cell for cell in part if cell not in begun])
+            yield results
+            if not self._is_worth(seconds * (len(by_split) - done)):
+                return
+
+    def _as_many_as(self, cell: CellKey, cells: Sequence[CellKey]) -> float:
+        """How many fits like that of ``cell`` the fits of all are, one by one."""
+        candidates = self._work.candidates
+        return sum(magnitude_of(candidates[each.candidate]) for each in cells) / magnitude_of(
+            candidates[cell.candidate]
+        )
+
+    def _is_worth(self, seconds: float) -> bool:
+        """Whether so much work is done sooner here than by processes that have yet to be had."""
+        return seconds * (1 - 1 / self._processes) < self._price
+
+
+def _timed(engine: Engine, cells: Sequence[CellKey]) -> tuple[float, list[Evaluated]]:
+    began = time.thread_time()  # on a busy machine processes take longer to come, too
+    results: list[Evaluated] = []
+    engine.add(cells)
+    while not engine.is_done:
+        results += engine.wait()
+    return time.thread_time() - began, results
+
+
+@contextmanager
+def _as_in_another_process() -> Iterator[None]:
+    """One thread, and warnings that go where a process of its own would have written them."""
+    told: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as told, one_thread():
+            yield
+    finally:
+        for each in told:
+            if issubclass(each.category, GuardTripped):  # which the search says, wherever its fits are
+                warnings.warn(each.message, stacklevel=4)
+            else:
+                text = warnings.formatwarning(each.message, each.category, each.filename, each.lineno, each.line)
+                os.write(2, text.encode(errors="replace"))
+
+
+def price_of(processes: int, backend: ParallelBackendBase) -> float:
+    """What processes of loky's or forked ones cost before and after their work, in seconds; 0 where their bits may be others."""
+    if may_fork():
+        return _FORKED_SECONDS + _EACH_FORK_SECONDS * processes
+    if threads_of_loky(backend, processes) != {"1"}:
+        return 0.0  # bits depend on their number
+    return _JOBLIBS_SECONDS if processes_of_loky() >= processes else _STARTED_SECONDS * processes
+
+
+# --- what can be begun here
+
+
+def is_quick(work: Work, most_seconds: float) -> bool:
+    """Whether no fit of a search can take longer than so many seconds, or be noticed by anything else."""
+    shape = shape_of(work.X)
+    if shape is None or len(shape) != 2 or _SECONDS_PER_VALUE * math.prod(shape) > most_seconds:
+        return False
+    if work.fit_params or work.score_params or not is_known_scorer(work.scorer) or dispatches_arrays():
+        return False
+    if not can_share(work.estimator):
+        return False
+    # mostly candidates differ in numbers that make no fit longer
+    kinds = {
+        tuple((name, _told(name, value)) for name, value in candidate.items()): number
+        for number, candidate in enumerate(work.candidates)
+    }
+    try:
+        return all(_is_quick(work.configured(number), shape) for number in kinds.values())
+    except Exception:  # noqa: BLE001  the fits will say it
+        return False
+
+
+def _told(name: str, value: ParamValue) -> object:
+    if isinstance(value, str | bool) or value is None or name.endswith(("max_iter", "verbose")):
+        return repr(value)
+    return None if isinstance(value, int | float) else id(value)
+
+
+def _is_quick(estimator: Estimator, shape: tuple[int, ...]) -> bool:
+    if not is_known(estimator) or not is_repeatable(estimator, shape) or wants_kernel(estimator):
+        return False
+    steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+    return not any(getattr(step, "verbose", False) for step in (estimator, *steps)) and all(map(_is_bounded, steps))
+
+
+def _is_bounded(step: Estimator) -> bool:
+    if step is None or isinstance(step, str):  # "passthrough"
+        return True
+    module, _, name = (public_name(type(step)) or "").rpartition(".")
+    return any(name in names.split() and holds(step) for names, holds in _BOUNDED.get(module, ()))
+
+
+def _always(_: Estimator) -> bool:
+    return True
+
+
+def _has_few_iterations(model: Estimator) -> bool:
+    return isinstance(model.max_iter, int) and model.max_iter <= _MOST_ITERATIONS
+
+
+def _has_few_steps(model: Estimator) -> bool:
+    return (
+        model.solver in {"lbfgs", "newton-cholesky"}
+        and isinstance(model.max_iter, int)
+        and model.max_iter <= _MOST_STEPS
+    )
+
+
+def _is_direct(ridge: Estimator) -> bool:
+    return bool(ridge.solver in {"auto", "cholesky", "svd"})
+
+
+def _sorts_once(tree: Estimator) -> bool:
+    return bool(tree.criterion != "absolute_error")
+
+
+# Of which a fit is bounded by its data, and when.
+_BOUNDED: Final[Mapping[str, Sequence[tuple[str, Callable[[Any], bool]]]]] = {
+    "sklearn.linear_model": (
+        ("ElasticNet Lasso", _has_few_iterations),
+        ("LinearRegression", _always),
+        ("LogisticRegression", _has_few_steps),
+        ("Ridge RidgeClassifier", _is_direct),
+    ),
+    "sklearn.naive_bayes": (("BernoulliNB CategoricalNB ComplementNB GaussianNB MultinomialNB", _always),),
+    "sklearn.neighbors": (("KNeighborsClassifier KNeighborsRegressor NearestCentroid", _always),),
+    "sklearn.preprocessing": (("MaxAbsScaler MinMaxScaler Normalizer RobustScaler StandardScaler", _always),),
+    "sklearn.tree": (
+        ("DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor", _sorts_once),
+    ),
+}
