@@ -88,7 +88,7 @@ class Contest:
                     first = answer
                 elif first is not None:
                     is_rival = process in self._rivals
-                    timings[process].differences += _differences(
+                    timings[process].differences += differences(
                         _scores(first) if is_rival else first.results, _scores(answer) if is_rival else answer.results
                     )
         return Row(
@@ -121,7 +121,7 @@ def _scores(answer: Ran) -> dict[str, list[str]]:
     return {column: answer.results[column] for column in sorted(answer.results) if column.startswith("split")}
 
 
-def _differences(want: dict[str, list[str]], got: dict[str, list[str]]) -> list[str]:
+def differences(want: dict[str, list[str]], got: dict[str, list[str]]) -> list[str]:
     """A line for each column that is not equal to the bit, with its first difference."""
     if list(want) != list(got):
         return [f"has other columns: {sorted(want.keys() ^ got.keys()) or 'in another order'}"]

@@ -11,12 +11,10 @@ import sys
 import time
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 import benchmarks.workloads  # noqa: F401  (fills WORKLOADS)
-from benchmarks.answers import Answer, Failed, Ran
+from benchmarks.answers import Answer, Failed, Ran, as_text
 from benchmarks.problem import WORKLOADS, Problem
 from benchmarks.searches import MakesNoSense, search_of
 
@@ -72,22 +70,8 @@ def _run(name: str, *, kind: str) -> Ran:
         candidates=len(candidates),
         folds=problem.cv,
         oracle=oracle(candidates) if oracle else None,
-        results={key: _text(value) for key, value in search.cv_results_.items() if not key.endswith("_time")},
+        results={key: as_text(value) for key, value in search.cv_results_.items() if not key.endswith("_time")},
     )
-
-
-def _text(values: Any) -> list[str]:  # noqa: ANN401
-    """An array, or a list, as text that is equal exactly where the bits are, and that any process can compare.
-
-    repr of a float keeps every bit; it tells -0.0 from 0.0, and a NaN equals a NaN. The kind and shape of an array come first.
-    What a masked array holds under its mask is left out: scikit-learn does not set it.
-    """
-    if isinstance(values, list):
-        return [repr(value) for value in values]
-    array = np.ma.asarray(values)
-    entries = zip(array.data.ravel().tolist(), np.ma.getmaskarray(array).ravel().tolist(), strict=True)
-    kind = f"{type(values).__name__} {array.dtype} {array.shape}"
-    return [kind, *("masked" if masked else repr(value) for value, masked in entries)]
 
 
 if __name__ == "__main__":
