@@ -314,7 +314,7 @@ class _Evaluation:
         """Evaluate here what is over before processes would be there; returns the cells that are left."""
         brief = Brief(work, processes=processes, price=price_of(processes, backend))
         results = brief.evaluate(cells)
-        self.guard = GuardReport(brief.guarded, brief.tripped)
+        self.guard = GuardReport(self.guard.groups + brief.guarded, self.guard.trips + brief.tripped)
         for result in results:
             self._tell(work, result)
             yield result
