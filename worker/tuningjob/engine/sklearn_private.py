@@ -35,7 +35,6 @@ from sklearn.utils import estimator_html_repr
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.interrupts import to_the_end
-from tuningjob.manifest.wellknown import THREAD_CAPS
 
 PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "scikit-learn": ("1.8.", "1.9."),
@@ -340,7 +339,7 @@ def processes_of_loky() -> int:
 def threads_of_loky(backend: Anything, processes: int) -> set[str]:
     """How many threads BLAS and OpenMP libraries have in each of so many processes of loky's, as it tells them."""
     told: Mapping[str, str] = backend._prepare_worker_env(n_jobs=processes)
-    return {told[name] for name in THREAD_CAPS}
+    return {told[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def streams(parallel: joblib.Parallel) -> bool:
