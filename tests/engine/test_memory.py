@@ -3,18 +3,23 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tests.conftest import ROOT
+from tests.engine.fresh import in_a_fresh_process
+from tests.engine.test_backends import a_thread
 from tests.processes import children_of
+from tuningjob import GridSearchCV
 from tuningjob.engine import Work, held_bytes
 from tuningjob.manifest.wellknown import THREAD_CAPS
 
@@ -86,3 +91,31 @@ def test_four_processes_share_x_and_the_rows_of_a_fold(splitter: str, X: float, 
     assert printed == str(cells)
     assert X < peak < X + rows * X + PROCESSES
     assert peak < 1.6 * GB
+
+
+def mapped_search() -> None:
+    """X of 32 MB in a file: what the search's own process allocates is a small part of it."""
+    with TemporaryDirectory() as folder:
+        rows = np.lib.format.open_memmap(f"{folder}/x.npy", "w+", float, (8_000, 500))
+        rows[:] = np.random.default_rng(0).random(rows.shape)
+        rows.flush()
+        X = np.load(f"{folder}/x.npy", mmap_mode="r")
+        splits = ShuffleSplit(2, train_size=0.1, test_size=0.05, random_state=0)
+        search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9, 1e-3]}, cv=splits, n_jobs=2, refit=False)
+        tracemalloc.start()
+        search.fit(X, np.arange(len(X)) % 2)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < X.nbytes / 8
+
+
+@in_a_fresh_process
+def test_x_of_a_file_is_not_copied_in_the_process_of_the_search() -> None:
+    mapped_search()
+
+
+@pytest.mark.slow
+@in_a_fresh_process
+def test_x_of_a_file_is_not_copied_for_joblibs_processes() -> None:
+    with a_thread():
+        mapped_search()
