@@ -56,6 +56,7 @@ _MOST_MEMBERS: Final = 60_000
 _FEW_ROWS: Final = 200
 # Repeated until scikit-learn's searches have taken so long.
 _ENOUGH_SECONDS: Final = 10.0
+_GRACE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,12 @@ class _Process:
 
     def __exit__(self, *_: object) -> None:
         with self._process as process:
-            os.killpg(process.pid, signal.SIGKILL)
+            assert process.stdin is not None
+            process.stdin.close()  # it ends by itself, and joblib's folder with it
+            try:
+                process.wait(_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def search(self) -> Found | None:
         """One search; None if it was not done within the limit, or its process died."""
