@@ -305,10 +305,9 @@ def summary(rows: Sequence[Row]) -> list[str]:
     lines = []
     for first, when in ((False, "later searches"), (True, "the first search of a process")):
         for side, path in ((FORKED, "forked"), (LOKY, "joblib's processes")):
-            ratios = {
-                row: ratio for row in rows if not row.error and (ratio := row.ratio(side, first=first)) is not None
-            }
-            lines += _distribution(f"{path}, {when}", list(ratios.values()))
+            found = (row.ratio(side, first=first) for row in rows if not row.error)
+            ratios = [ratio for ratio in found if ratio is not None]
+            lines += _distribution(f"{path}, {when}", ratios)
     shares = [
         ratio / oracle(row.grid.estimator, row.grid.candidates)
         for row in rows
