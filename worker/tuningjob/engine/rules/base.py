@@ -140,12 +140,12 @@ MODULES: Final[Mapping[str, str]] = {
     "lightgbm.sklearn": "lightgbm_rounds",
     "sklearn.decomposition": "pca",
     "sklearn.ensemble": "adaboost bagging forest gradient_boosting hist_gradient_boosting stacking tree_depth tree_growth voting",
+    "sklearn.feature_extraction": "documents",
     "sklearn.feature_selection": "select_from_model select_k_best",
     "sklearn.linear_model": "iterations logistic_solver ridge sgd_schedule",
     "sklearn.neighbors": "neighbor_search neighbors",
     "sklearn.neural_network": "iterations_of_networks network_solver",
     "sklearn.svm": "iterations svm_iterations svm_kernel",
-    "sklearn.feature_extraction": "documents",
     "sklearn.tree": "tree_depth tree_growth tree_size",
     "xgboost.sklearn": "xgboost_rounds",
 }
