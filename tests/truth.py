@@ -1,12 +1,14 @@
 """What every search must be equal to: scikit-learn's own, in one process, with one thread."""
 
 import functools
+import inspect
 import json
 import warnings
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import sklearn.model_selection
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from tuningjob.manifest import TuningJobSpec, dump_spec, load_spec
@@ -28,6 +30,13 @@ def sklearn_search(problem: SearchProblem) -> GridSearchCV | RandomizedSearchCV:
         return_train_score=spec.return_train_score,
     )
     return quietly_fitted(search, problem)
+
+
+def scikit_learns(search: Any) -> Any:
+    """The same search by scikit-learn's own class, unfitted: without what only this project's has, such as ``prune``."""
+    kind = getattr(sklearn.model_selection, type(search).__name__)
+    params = search.get_params(deep=False)
+    return kind(**{name: params[name] for name in inspect.signature(kind).parameters})
 
 
 def quietly_fitted(

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tests.cluster import patient
-from tests.truth import assert_equal_to_the_bit
+from tests.truth import assert_equal_to_the_bit, scikit_learns
 from tuningjob import Cluster, GridSearchCV
 
 MODULE = '''
@@ -112,7 +112,7 @@ def fit(cluster: Callable[[], Cluster]) -> None:
         with cluster():
             search.fit(*given, **params)
             predicted = search.predict(given[0])
-        theirs = getattr(sklearn.model_selection, type(search).__name__)(**search.get_params(deep=False))
+        theirs = scikit_learns(search)
         theirs.fit(*given, **params)
         assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
         assert (search.best_params_, search.best_score_) == (theirs.best_params_, theirs.best_score_)

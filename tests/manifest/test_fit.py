@@ -34,7 +34,7 @@ from tests.manifest.conftest import JOBS
 from tests.pod.pods import Pods
 from tests.servers.apiserver import ApiServer
 from tests.service.server import Service
-from tests.truth import assert_equal_to_the_bit
+from tests.truth import assert_equal_to_the_bit, scikit_learns
 from tuningjob import Cluster, GridSearchCV, to_manifest
 from tuningjob.cluster import environment
 from tuningjob.cluster.access import Access, Login
@@ -198,9 +198,7 @@ def test_fit_on_a_cluster_leaves_what_scikit_learns_fit_leaves(
     connect: Callable[..., Cluster], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search, given, params = searches()[name]
-    theirs = getattr(sklearn.model_selection, type(search).__name__)(**search.get_params(deep=False)).fit(
-        *given, **params
-    )
+    theirs = scikit_learns(search).fit(*given, **params)
     with connect():
         assert search.fit(*given, **params) is search
     assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
@@ -276,7 +274,7 @@ def test_a_kernel_that_is_killed_leaves_a_search_that_another_comes_back_to(
     before, sent = set(operator.names()), taken_in._value.get()
     X, y = load_iris(return_X_y=True)
     search = GridSearchCV(LogisticRegression(max_iter=300), {"C": [0.3, 0.7]}, cv=3)
-    theirs = sklearn.model_selection.GridSearchCV(**search.get_params(deep=False)).fit(X, y)
+    theirs = scikit_learns(search).fit(X, y)
     with connect():
         search.fit(X, y)
     assert set(operator.names()) == before
@@ -366,7 +364,7 @@ def test_modules_of_ones_own_go_with_the_search(
     try:
         with connect():
             search.fit(X, y)
-        theirs = sklearn.model_selection.GridSearchCV(**search.get_params(deep=False)).fit(X, y)
+        theirs = scikit_learns(search).fit(X, y)
         assert_equal_to_the_bit(search.cv_results_, theirs.cv_results_)
         with connect() as cluster:
             run = cluster.submit(search, X, y)
