@@ -395,7 +395,7 @@ _others: st.SearchStrategy[Body] = _objects(
             {},
             {
                 "cpu": st.sampled_from(["1", 1, "1m", "10k", "0.5", 10_000]),
-                "cpuRequest": st.sampled_from(["1m", "0.0009k", 1]),
+                "cpuRequest": st.sampled_from(["1m", "0.001"]),  # no more than any cpu above
                 "memory": _memories,
                 "memoryLimit": st.sampled_from(["1Pi", "0.75Pi"]),
             },

@@ -89,6 +89,9 @@ def _bounds_of(spec: Body, path: Path, schema: Body) -> Iterator[Case]:
 def _beside_max_length(path: Path, value: Any, limit: int) -> tuple[list[Any], list[Any]]:
     if path[0] == "resources" or path[-1] == "emptyDir":
         return [str(value).zfill(limit)], [str(value).zfill(limit + 1)]
+    if path[-2:] == ("table", "url"):  # its end says what kind of file it is
+        stem, _, end = value.rpartition(".")
+        return [f"{stem.ljust(limit - len(end) - 1, 'a')}.{end}"], [f"{stem.ljust(limit - len(end), 'a')}.{end}"]
     return longer(value, limit), longer(value, limit + 1)
 
 
