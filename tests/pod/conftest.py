@@ -24,5 +24,8 @@ def pods(tmp_path: Path) -> Iterator[Pods]:
 def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
     """Ninety fits that have nothing in common and take some seconds."""
     iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": {"range": [4, 22]}}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = {
+        "n_estimators": [80],
+        "min_impurity_decrease": {"linspace": [0, 0.017, 18]},
+    }
     return iris_forest
