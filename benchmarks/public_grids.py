@@ -252,6 +252,17 @@ class Row:
         theirs, ours = self.of(STOCK, first=first), self.of(side, first=first)
         return None if theirs is None or ours is None else theirs / ours
 
+    @property
+    def oracle(self) -> float:
+        """How much there was to share."""
+        return oracle(self.grid.estimator, self.grid.candidates)
+
+    @property
+    def part(self) -> float | None:
+        """The forked path's ratio ÷ the oracle."""
+        ratio = self.ratio(FORKED)
+        return None if ratio is None else ratio / self.oracle
+
 
 def measure(grid: Grid, *, repeat: int, limit: float, sides: Sequence[str]) -> Row:
     """A B C, C B A, ...: each side in a process of its own."""
@@ -279,7 +290,6 @@ def measure(grid: Grid, *, repeat: int, limit: float, sides: Sequence[str]) -> R
 
 def _cells(row: Row) -> list[str]:
     grid = row.grid
-    best = oracle(grid.estimator, grid.candidates)
     folds = f"{grid.folds}" if grid.folds == grid.cv else f"{grid.folds} of {grid.cv}"
     return [
         f"{grid.number}",
@@ -288,8 +298,8 @@ def _cells(row: Row) -> list[str]:
         *(_number(row.of(side), " s") for side in SIDES),
         *(_number(row.ratio(side)) for side in (FORKED, LOKY)),
         *(_number(row.ratio(side, first=True)) for side in (FORKED, LOKY)),
-        _number(best),
-        _number(None if row.ratio(FORKED) is None else row.ratio(FORKED) / best),  # type: ignore[operator]
+        _number(row.oracle),
+        _number(row.part),
         "all fail" if row.error else "no" if row.problems else "yes",
     ]
 
@@ -308,12 +318,8 @@ def summary(rows: Sequence[Row]) -> list[str]:
             found = (row.ratio(side, first=first) for row in rows if not row.error)
             ratios = [ratio for ratio in found if ratio is not None]
             lines += _distribution(f"{path}, {when}", ratios)
-    shares = [
-        ratio / oracle(row.grid.estimator, row.grid.candidates)
-        for row in rows
-        if not row.error and (ratio := row.ratio(FORKED))
-    ]
-    lines += _distribution("ratio ÷ oracle, forked", shares)
+    parts = [part for row in rows if not row.error and (part := row.part) is not None]
+    lines += _distribution("ratio ÷ oracle, forked", parts)
     failing = [row for row in rows if row.error]
     if failing:
         lines.append(
