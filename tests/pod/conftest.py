@@ -26,6 +26,7 @@ def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
     iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
     iris_forest["spec"]["search"]["grid"]["parameters"] = {
         "n_estimators": [80],
-        "min_impurity_decrease": {"linspace": [0, 0.017, 18]},
+        # from above zero, because an answer spells a whole float as {float: 0}
+        "min_impurity_decrease": {"linspace": [0.001, 0.018, 18]},
     }
     return iris_forest
