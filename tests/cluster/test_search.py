@@ -84,11 +84,40 @@ def test_the_forest_grid_is_equal_to_the_bit_with_pods_on_both_nodes(jobs: Tunin
         "nJobs": 1,
         "innerThreads": 1,
     }
-    assert status["progress"] == {"done": 90, "failed": 0, "total": 90, "reused": 0, "text": "90/90"}
+    assert status["progress"] == {"done": 90, "failed": 0, "total": 90, "reused": 0, "pruned": 0, "text": "90/90"}
     assert status["observedGeneration"] == 1
     complete = jobs.condition("iris-forest", "Complete")
     assert (complete["status"], complete["observedGeneration"]) == ("True", 1)
     assert jobs.report_counts("iris-forest") == {1: 90}
+
+
+def test_pods_that_prune_have_the_answer_of_all_and_say_what_was_not_needed(jobs: TuningJobs, forest: Document) -> None:
+    forest["spec"]["prune"] = "certain"
+    forest["spec"]["search"]["grid"]["parameters"] = {
+        "n_estimators": [50, 100, 200],
+        "max_depth": [{"none": True}, 2],
+        "max_leaf_nodes": [2, 8],
+        "min_impurity_decrease": [0.0, 0.3],
+    }
+    jobs.apply(forest)
+    jobs.wait_for("iris-forest", is_complete)
+
+    _, want = sklearn_search_of(load(forest).spec)
+    status, found = jobs.status("iris-forest"), results_of(jobs, "iris-forest")
+    assert (status["best"]["index"], status["best"]["score"]) == (want.best_index_, want.best_score_)
+    assert status["best"]["params"] == to_literals(want.best_params_, want.best_estimator_)
+    pruned = status["progress"]["pruned"]
+    assert 0 < pruned < status["progress"]["total"] == status["progress"]["done"]
+    missing = 0
+    for split in range(want.n_splits_):
+        ours = found[f"split{split}_test_score"].to_numpy()
+        ran = ~np.isnan(ours)
+        np.testing.assert_array_equal(ours[ran], want.cv_results_[f"split{split}_test_score"][ran])
+        missing += int((~ran).sum())
+    assert missing == pruned
+    assert f"{pruned} of them not needed (pruned)" in jobs.condition("iris-forest", "Complete")["message"]
+    assert set(jobs.report_counts("iris-forest")) == {1}
+    assert set(jobs.reporters("iris-forest")) == {0, 1}, "each of the two pods did a part of the work"
 
 
 def test_the_pipeline_is_equal_to_the_bit_and_kubectl_get_shows_the_columns(

@@ -6,6 +6,7 @@ A quick profile runs with the other tests; ``TUNINGJOB_EXAMPLES=2000`` runs as m
 import contextlib
 import importlib
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.model_selection
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -69,8 +71,10 @@ from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, QuantileTran
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
+import tuningjob
 from tests.engine.compare import assert_same_search
 from tests.engine.fresh import in_a_fresh_process
+from tests.engine.test_pruned_search import assert_same_winner
 
 pytestmark = pytest.mark.slow
 
@@ -417,6 +421,48 @@ def any_search(data: st.DataObject, *, foreign: bool, n_jobs: int, backend: str 
 @given(st.data())
 def test_any_search_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
     any_search(data, foreign=False, n_jobs=data.draw(st.sampled_from([1, 1, 1, 2])))
+
+
+BOUNDED = {
+    True: [None, "accuracy", "balanced_accuracy", "neg_log_loss", "f1_macro", ["f1_macro", "accuracy"]],
+    False: [None, "r2", "neg_mean_squared_error", "neg_median_absolute_error", ["r2", "neg_root_mean_squared_error"]],
+}
+
+
+@SETTINGS
+@given(st.data())
+def test_of_any_search_that_prunes_for_certain_the_winner_is_scikit_learns_to_the_bit(data: st.DataObject) -> None:
+    classes = data.draw(st.booleans())
+    X, y = data.draw(DATA).make(classes=classes)
+    estimator, grid = data.draw(estimators(classes=classes, foreign=False))
+    scoring = data.draw(st.sampled_from(BOUNDED[classes]))
+    cv = data.draw(
+        st.sampled_from([2, 3, 5, 8, KFold(4, shuffle=True, random_state=1), ShuffleSplit(6, random_state=0)])
+    )
+    settings = {
+        "cv": cv,
+        "scoring": scoring,
+        "refit": scoring[0] if isinstance(scoring, list) else True,
+        "return_train_score": data.draw(st.booleans()),
+        "error_score": data.draw(st.sampled_from([np.nan, np.nan, np.nan, -1.0])),
+    }
+    theirs = fitted_or_raised(sklearn.model_selection.GridSearchCV(estimator, grid, **settings), X, y)
+    n_jobs = data.draw(st.sampled_from([None, None, None, 2]))
+    pruning = tuningjob.GridSearchCV(estimator, grid, n_jobs=n_jobs, prune="certain", **settings)
+    ours = fitted_or_raised(pruning, X, y)
+    if isinstance(theirs, Exception):
+        assert type(ours) is type(theirs), f"{ours!r} is not {theirs!r}"
+    else:
+        assert_same_winner(ours, theirs, X)
+
+
+def fitted_or_raised(search: Any, X: Any, y: Any) -> Any:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return search.fit(X, y)
+        except Exception as error:  # noqa: BLE001  of any estimator
+            return error
 
 
 @in_a_fresh_process  # CatBoost starts a thread that never ends: pytest's own process could fork nothing any more

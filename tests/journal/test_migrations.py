@@ -216,6 +216,7 @@ def test_the_audit_keeps_its_versions_and_counts_on(migrated: SqlJournal) -> Non
     (row,) = migrated.audit.history(namespace="team", model_key="forest")
     assert (row.version, row.search_id, row.best_params) == (1, "complete", {"C": 1, "kernel": "rbf"})
     assert (row.split_digest, row.image, row.created_by, row.artifacts) == ("", "", "", "")
+    assert row.pruned_fits == migrated.progress("running").pruned == 0, "there was none before"
     assert row.finished_at == "2026-03-01T12:00:00+00:00"
     migrated.audit.bless(namespace="team", model_key="forest", version=1, who="ada")
     assert migrated.audit.blessed(namespace="team", model_key="forest") == row

@@ -33,7 +33,8 @@ def walks(draw: Any) -> Walk:
         start += math.prod(sizes)
     candidates = start or draw(st.integers(1, 50))
     assert not blocks or is_sound(blocks, candidates)
-    return Walk(tuple(blocks), candidates, draw(st.integers(1, 5)), draw(st.integers(1, 64)))
+    splits, parts = draw(st.integers(1, 5)), draw(st.integers(1, 64))
+    return Walk(tuple(blocks), candidates, splits, parts, prunes=draw(st.booleans()))
 
 
 @pytest.mark.slow
@@ -112,3 +113,13 @@ def test_blocks_that_leave_candidates_out_or_name_them_twice_are_unsound() -> No
     assert not is_sound([Block(start=0, axes=(Axis(size=2, stride=1), Axis(size=3, stride=1)))], 6)
     assert not is_sound([Block(start=0, axes=(Axis(size=2, stride=3, together=True), Axis(size=3, stride=1)))], 6)
     assert not is_sound([block(1, start=each) for each in range(300)], 300)
+
+
+def test_a_search_that_prunes_has_all_splits_of_what_is_fitted_together_before_the_next() -> None:
+    walk = Walk((block(2, 3, together=1),), 6, 2, prunes=True)
+    places = [(cell.candidate, cell.split) for cell in walk.cells(0, walk.size)]
+    first = [(candidate, split) for split in range(2) for candidate in range(3)]
+    assert places == [*first, *((candidate + 3, split) for candidate, split in first)]
+    assert walk.turn(0, 3, 12) == 12  # as many strips as it likes
+    assert walk.turn(0, 3, 9) == 6  # but whole ones
+    assert walk.turn(0, 3, 3) == 3

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.local.commands import begun, written
-from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, SEARCHES, Log
+from tests.search.nearest import FIT_SECONDS, LATEST_SECONDS, LOG, POWERS, SEARCHES, Log, search
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
 from tuningjob import local
 from tuningjob.journal.sql import open_sqlite
@@ -141,3 +142,31 @@ def test_killed_while_several_metrics_score_it_goes_on_with_all_of_their_scores(
     assert outcome.answer.baseline is not None, "killed before its row, it is measured by the life after"
     assert_equal_to_the_bit(outcome.results.cv_results, want)
     assert outcome.results.best_index == (want["mean_test_f1_macro"] - want["std_test_f1_macro"]).argmax()
+
+
+def test_killed_while_it_prunes_it_goes_on_by_what_it_knew_and_the_answer_is_that_of_all(tmp_path: Path) -> None:
+    document: dict[str, Any] = search(width=[1, 2, 4], power=POWERS[:16])
+    document["spec"] |= {
+        "data": {"loader": "sklearn.datasets.load_iris"},
+        "crossValidation": {"folds": 10},
+        "prune": "certain",
+    }
+    written(document, tmp_path)
+    before = 0
+    for life, seconds in enumerate((2.0, 2.0)):
+        killed(tmp_path, signal.SIGKILL, after=seconds, log=tmp_path / f"{life}.log")
+        counts = kept(tmp_path)
+        assert set(counts) == {1}, "no cell was fitted twice"
+        assert counts[1] > before
+        before = counts[1]
+
+    job = load(document)
+    outcome = local.run(job, folder=tmp_path, output=tmp_path / "results/nearest", stop=Stop())
+    want = sklearn_search_of(job.spec)[1]
+    assert outcome.kept == before
+    assert outcome.results.pruned_fits > 0
+    assert (outcome.answer.best_index, outcome.answer.best_score) == (want.best_index_, want.best_score_)
+    for name, scores in want.cv_results_.items():
+        if name.startswith("split"):
+            ran = ~np.isnan(outcome.results.cv_results[name])
+            assert outcome.results.cv_results[name][ran].tobytes() == scores[ran].tobytes(), name

@@ -137,6 +137,7 @@ FROZEN: Final[dict[str, list[tuple[Body, Any, Any]]]] = {
     "select.mostStable.deviations": [(MINIMAL, 1, 2), (MINIMAL, 2, ...)],
     "select.maxOverfitGap": [(FULL, 0.1, 0.2), (FULL, 0.1, ...)],
     "baseline": [(MINIMAL, False, True), (MINIMAL, True, ...)],
+    "prune": [(MINIMAL, "certain", "forgiving"), (MINIMAL, "certain", ...)],
     "returnTrainScore": [(MINIMAL, False, True)],
     "data.loader": [(MINIMAL, "sklearn.datasets.load_iris", "sklearn.datasets.load_wine")],
     "data.url": [(OF_A_URL, "s3://b/a.csv", "s3://b/b.csv")],

@@ -391,6 +391,7 @@ _others: st.SearchStrategy[Body] = _objects(
         "crossValidation": cross_validations,
         "returnTrainScore": st.booleans(),
         "baseline": st.booleans(),
+        "prune": st.sampled_from(["certain", "forgiving"]),
         "resources": _objects(
             {},
             {
@@ -468,6 +469,8 @@ def _agreeing(spec: Body) -> Body:
         if sent := spec["data"].get("uploaded"):
             kept = {name: value for name, value in sent.items() if name != "predefined"}
             spec = {**spec, "data": {"uploaded": kept}}
+    if not {"halving", "refine", "nested"}.isdisjoint(search) or spec.get("select", {}).keys() - {"best"}:
+        out |= {"prune"}
     return {name: value for name, value in spec.items() if name not in out}
 
 

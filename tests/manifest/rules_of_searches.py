@@ -37,6 +37,16 @@ SEARCH_RULES: Final[dict[str, tuple[Body, str, Body]]] = {
         "must be a positive Kubernetes quantity of CPU such as 2 or 500m, from 1m to 10k",
         changed(FULL, ("resources", "cpu"), "1m"),
     ),
+    "pruning beside rounds": (
+        {**HALVED, "prune": "certain"},
+        "must be without search.halving, search.refine and search.nested beside prune",
+        {**MINIMAL, "prune": "certain"},
+    ),
+    "pruning beside another rule": (
+        {**MINIMAL, "prune": "forgiving", "select": {"fastestWithin": 0.1}},
+        "must be without a rule of select but best beside prune",
+        {**MINIMAL, "prune": "forgiving", "select": {"best": True}},
+    ),
     "one way to divide": (
         {**MINIMAL, "crossValidation": {"folds": 3, "predefined": "fold"}},
         "must be with one of folds, splitter and predefined",

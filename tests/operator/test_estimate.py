@@ -48,6 +48,10 @@ def test_before_the_first_fit_it_is_the_pilots_word() -> None:
     assert found.basis == "a pilot of 6 fits (2 of them on all rows)"
 
 
+def test_of_what_is_left_as_much_is_expected_to_be_pruned_as_was_until_now() -> None:
+    assert estimated(pilot=None, done=40, pruned=10, measured=30, cell_seconds=60.0).left.expected == 60 * 0.75 * 2.0
+
+
 def test_without_a_pilot_the_fits_that_are_in_speak_alone() -> None:
     found = estimated(pilot=None, done=10, measured=10, cell_seconds=30.0)
 

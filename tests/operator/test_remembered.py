@@ -99,7 +99,14 @@ async def test_status_and_the_end_say_how_many_fits_were_reused(world: World) ->
         pass
     world.answer()
     await world.later(10)
-    assert world.status()["progress"] == {"done": 18, "failed": 0, "reused": 1, "total": 18, "text": "18/18"}
+    assert world.status()["progress"] == {
+        "done": 18,
+        "failed": 0,
+        "reused": 1,
+        "pruned": 0,
+        "total": 18,
+        "text": "18/18",
+    }
     complete = world.condition("Complete")
     assert complete is not None
     assert complete["message"] == "18 fits, 1 reused."

@@ -54,6 +54,43 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: 
         )
 
 
+def test_pods_that_prune_share_what_they_know_one_is_killed_and_the_answer_is_scikit_learns(
+    pods: Pods, forest: dict[str, Any]
+) -> None:
+    journal = pods.service.journal
+    forest["spec"]["search"]["grid"]["parameters"] = {
+        "n_estimators": [40],
+        "max_leaf_nodes": [2, 4, 8],
+        "min_impurity_decrease": {"linspace": [0.001, 0.3, 7]},
+    }
+    forest["spec"] |= {"prune": "certain", "crossValidation": {"folds": 7}}
+    pods.open(forest)
+    first, second = pods.start(0), pods.start(1)
+    pods.until("both have reported", lambda: set(journal.reporters(SEARCH)) == {0, 1})
+    os.killpg(first.pid, signal.SIGKILL)
+    pods.wait(first)
+    replacement = pods.start(0)
+    assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
+
+    progress = journal.progress(SEARCH)
+    assert progress.state is SearchState.COMPLETE
+    assert journal.report_counts(SEARCH) == {1: progress.total}
+    assert 0 < progress.pruned < progress.total
+    _, want = sklearn_search_of(load(forest).spec)
+    answer = progress.answer
+    assert answer is not None
+    assert (answer.best_index, answer.best_score, answer.best_params) == (
+        want.best_index_,
+        want.best_score_,
+        want.best_params_,
+    )
+    for cell in journal.view(SEARCH).results():
+        if not cell.pruned and cell.candidate < len(want.cv_results_["params"]):
+            assert cell.test_scores == {"score": want.cv_results_[f"split{cell.split}_test_score"][cell.candidate]}
+    (row,) = journal.audit.history(namespace="team", model_key="job")
+    assert row.pruned_fits == progress.pruned
+
+
 def test_pods_go_through_stages_together_one_dies_and_the_answer_is_scikit_learns(
     pods: Pods, forest: dict[str, Any]
 ) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,7 @@ from markupsafe import Markup
 
 from tests.journal.makers import NOON
 from tuningjob.live.figures import progress_of, timeline_of
-from tuningjob.live.maps import MapCell, map_figure, map_so_far
+from tuningjob.live.maps import FAILED_OR_PRUNED, MapCell, map_figure, map_so_far
 from tuningjob.live.records import CellMark, NotedDeath, SearchLine, WatchedSearch
 from tuningjob.manifest.grid import parse_grid
 
@@ -39,6 +40,14 @@ def test_a_map_tells_what_is_in_what_failed_and_what_is_still_to_come() -> None:
         ["failed", "still to come", "still to come"],
     ]
     assert "gamma=0.1, C=10: 0.9 (1 of 2 in)" in texts(map_figure(found).picture)
+
+
+def test_a_map_of_a_search_that_prunes_says_so_where_there_is_no_mean() -> None:
+    found = map_so_far(parse_grid({"C": [1, 2]}), {0: 0.5, 1: None})
+    assert found is not None
+    figure = map_figure(replace(found, lacking=FAILED_OR_PRUNED))
+    assert "C=2: failed or were pruned" in texts(figure.picture)
+    assert "hatched cells failed or were pruned" in figure.told
 
 
 def test_the_map_is_of_the_part_of_the_grid_that_has_the_best_by_now() -> None:

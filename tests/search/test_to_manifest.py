@@ -333,10 +333,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a rule in Python": (GridSearchCV(FOREST, DEPTHS, refit=lambda _: 0), "refit: must be True, or the name of the metric that decides"),
     "a scorer of nowhere": (GridSearchCV(FOREST, DEPTHS, scoring=lambda *_: 0), "scoring: must be a function that can be imported, but got tests.search.test_to_manifest.<lambda>"),
     "a metric of nowhere": (GridSearchCV(FOREST, DEPTHS, scoring={"a": make_scorer(lambda *_: 0)}), "scoring['a']._score_func: must be a function that can be imported"),
-    "pruning": (
-        tuningjob.GridSearchCV(FOREST, DEPTHS, prune="certain"),
-        "prune: must be None, but got 'certain'. A manifest cannot say it yet: every fit is run on a cluster.",
-    ),
     "an error that ends the search": (GridSearchCV(FOREST, DEPTHS, error_score="raise"), "error_score: must be nan, but got 'raise'. A fit that fails is scored NaN."),
     "no search": (FOREST, "search: must be a GridSearchCV or RandomizedSearchCV"),
     "samples that nobody seeded": (HalvingGridSearchCV(FOREST, DEPTHS), "random_state: must be an integer, but got None. Every pod must take the same samples."),

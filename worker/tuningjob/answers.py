@@ -12,6 +12,7 @@ import pandas as pd
 
 from tuningjob.aliases import Anything, Json
 from tuningjob.errors import ManifestRefused
+from tuningjob.manifest.wellknown import PRUNED_COLUMN
 from tuningjob.search.parquet import parquet_frame
 from tuningjob.search.written import from_literals
 
@@ -33,7 +34,8 @@ def read_results(path: str | Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         for column in frame.columns:
             if column != "params" and not column.startswith("param_"):
-                frame[column] = _numbers(list(frame[column]))
+                texts = list(frame[column])
+                frame[column] = [text == str(True) for text in texts] if column == PRUNED_COLUMN else _numbers(texts)
     written = [json.loads(text) for text in frame["params"]]
     candidates = [{name: _read(name, value) for name, value in each.items()} for each in written]
     frame["params"] = pd.Series(candidates, dtype=object, index=frame.index)

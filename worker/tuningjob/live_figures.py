@@ -12,6 +12,7 @@ from tuningjob.journal.sql import SqlJournal
 from tuningjob.live.records import WatchedSearch
 from tuningjob.manifest import load_spec
 from tuningjob.manifest.grid import Grid
+from tuningjob.manifest.wellknown import PRUNED_COLUMN
 from tuningjob.protocol.records import SearchRecord
 from tuningjob.report.page import render_figures
 from tuningjob.report.table import ResultTable, table_of
@@ -43,8 +44,10 @@ def table_so_far(journal: SqlJournal, search: WatchedSearch) -> ResultTable | No
         return None
     size, splits = grid.size, record.splits
     columns: dict[str, Any] = {}
+    pruned = np.zeros(size, dtype=bool)
     for cell in view.results():
         if cell.candidate < size:
+            pruned[cell.candidate] |= cell.pruned
             scores = {f"split{cell.split}_test_{key}": score for key, score in cell.test_scores.items()}
             for name, value in {
                 **scores,
@@ -66,6 +69,8 @@ def table_so_far(journal: SqlJournal, search: WatchedSearch) -> ResultTable | No
     for told, name in (("fit", "mean_fit_time"), ("score", "mean_score_time")):
         times = [columns[f"{told}{split}"] for split in range(splits) if f"{told}{split}" in columns]
         results[name] = np.asarray(times).mean(axis=0)
+    if pruned.any():
+        results[PRUNED_COLUMN] = pruned
     first = next(iter(known))
     means = results[f"mean_test_{first}"]
     return table_of(

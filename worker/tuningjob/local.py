@@ -42,7 +42,8 @@ _INDEX: Final = 0
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches during this one.
+    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches in this one; ``pruned`` ones
+    were not needed.
 
     ``seconds`` are wall time of this run.
     """
@@ -53,6 +54,7 @@ class FinishedSearch:
     size: KnownSize
     kept: int
     reused: int
+    pruned: int
     n_jobs: int
     seconds: float
     warnings: Counter[str]
@@ -275,6 +277,7 @@ def _search(
         size=size,
         kept=before.done,
         reused=after.reused - before.reused,
+        pruned=after.pruned - before.pruned,
         n_jobs=worker.n_jobs,
         seconds=time.monotonic() - started,
         warnings=worker.warnings,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tuningjob import __version__
 from tuningjob.answers import read_results
-from tuningjob.manifest.wellknown import BEST_PARAMS_FILE, LEADERBOARD_FILE
+from tuningjob.manifest.wellknown import BEST_PARAMS_FILE, LEADERBOARD_FILE, PRUNED_COLUMN
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, ResultTable, table_of
@@ -37,9 +37,10 @@ def table_again(path: Path, *, name: str = "") -> ResultTable:
     table["params"] = list(frame["params"])
     metric = _metric_of(path.with_name(LEADERBOARD_FILE), table)
     best = _best_of(path.with_name(BEST_PARAMS_FILE), table, metric)
+    ran = ~table[PRUNED_COLUMN] if PRUNED_COLUMN in table else np.ones(len(frame), dtype=bool)
     failed = int(
         sum(
-            np.isnan(table[name]).sum()
+            np.isnan(table[name][ran]).sum()
             for name in table
             if name.startswith("split") and name.endswith(f"_test_{metric}")
         )

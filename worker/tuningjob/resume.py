@@ -49,6 +49,8 @@ def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
     # which candidate is the answer: with other rules it is another search, whose fits may be reused
     if chosen_by := {name: spec[name] for name in ("refit", "select") if spec.get(name) is not None}:
         yield chosen_by
+    if spec.get("prune"):  # some of its fits are not there
+        yield {"prune": spec["prune"]}
     if spec.get("baseline"):  # it has more fits
         yield {"baseline": True}
     limits = spec.get("limits") or {}

@@ -18,6 +18,7 @@ from tuningjob.engine.processes import Died, Item, Processes, Raised, may_fork
 from tuningjob.errors import ArtifactRefused, SearchFailed
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.manifest import TuningJobSpec, load_spec
+from tuningjob.manifest.wellknown import PRUNED_COLUMN
 from tuningjob.protocol.code import other_code
 from tuningjob.protocol.records import CellResult, Preflight
 from tuningjob.search.beside import importable
@@ -120,6 +121,8 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
             return {key: float(table[f"split{split}_{kind}_{key}"][candidate]) for key in keys}
 
         test = scores("test")
+        is_nan = math.isnan(test[spec.metrics.deciding])
+        is_pruned = PRUNED_COLUMN in table and str(table[PRUNED_COLUMN][candidate]) == "True"
         return CellResult(
             candidate=candidate,
             split=split,
@@ -128,8 +131,9 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
             fit_seconds=0.0,
             score_seconds=0.0,
             test_samples=0,
-            # a table does not say why there is no score
-            error="there is no score" if math.isnan(test[spec.metrics.deciding]) else None,
+            # a table does not say why there is no score, but of which candidates some were not needed
+            error="there is no score" if is_nan and not is_pruned else None,
+            pruned=is_nan and is_pruned,
         )
 
     return Recorded(
@@ -143,10 +147,13 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
 
 
 def fits_to_repeat(recorded: Recorded, count: int | None, seed: int) -> list[int]:
-    """The fits to be done again, by their numbers (candidate × splits + split): so many that a seed draws, or all."""
-    if count is None or count >= recorded.size:
-        return list(range(recorded.size))
-    return sorted(random.Random(seed).sample(range(recorded.size), count))  # noqa: S311  no secret
+    """The fits to be done again, by their numbers (candidate × splits + split): so many that a seed draws, or all that ran."""
+    ran: Sequence[int] = range(recorded.size)
+    if recorded.spec.prune is not None:
+        ran = [ordinal for ordinal, cell in enumerate(recorded.everything()) if not cell.pruned]
+    if count is None or count >= len(ran):
+        return list(ran)
+    return sorted(random.Random(seed).sample(ran, count))  # noqa: S311  no secret
 
 
 def verify(recorded: Recorded, ordinals: Sequence[int], *, folder: Path, processes: int) -> Verified:
@@ -156,7 +163,7 @@ def verify(recorded: Recorded, ordinals: Sequence[int], *, folder: Path, process
     """
     with importable(folder):
         problem = prepare(recorded.spec, folder)
-        before = recorded.cells(ordinals)
+        before = [cell for cell in recorded.cells(ordinals) if not cell.pruned]
         again = [each for at, cells in _stages(problem, recorded, before) for each in _again(at, cells, processes)]
         told = list(_surroundings(recorded.preflight, problem)) or list(_unexplained(recorded, again))
     return Verified(tuple(sorted(again, key=lambda each: each.before.cell)), tuple(told))

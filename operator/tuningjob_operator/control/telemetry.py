@@ -59,7 +59,9 @@ class Telemetry:
             "api_calls", "Calls to the API server; code 0: no answer.", "verb", "resource", "code"
         )
         self._call_seconds = self._histogram("api_call", "How long calls to the API server took.", "verb", "resource")
-        self._fits = self._counter("fits", "Fits that searches had done, failed ones included, reused ones not.")
+        self._fits = self._counter(
+            "fits", "Fits that searches had done, failed ones included, reused and pruned ones not."
+        )
         self._failed = self._counter("failed_fits", "Fits that raised an error, or whose process died.")
         self._reused = self._counter("reused_fits", "Fits that were taken over from an earlier search.")
         self._fit_seconds = self._counter(
@@ -107,7 +109,7 @@ class Telemetry:
             return
         progress = heard(progress)
         now = _Counted(
-            fits=progress.done - progress.reused,
+            fits=progress.done - progress.reused - progress.pruned,
             failed=progress.failed,
             reused=progress.reused,
             cell_seconds=progress.cell_seconds,

@@ -25,7 +25,8 @@ def complete(view: PlanBuilder, progress: Progress) -> Plan:
     failed = progress.answer.failed_fits if progress.answer is not None else progress.failed
     asked_to_reuse = view.observed.admitted is not None and view.observed.admitted.reuse
     reused = f", {progress.reused} reused" if asked_to_reuse else ""
-    message = f"{progress.total} fits{reused}{f', {failed} failed (scored NaN)' if failed else ''}."
+    pruned = f", {progress.pruned} of them not needed (pruned)" if progress.pruned else ""
+    message = f"{progress.total} fits{pruned}{reused}{f', {failed} failed (scored NaN)' if failed else ''}."
     name = names.results_name(view.observed.tuningjob["metadata"]["name"])
     if view.observed.results_name_taken:
         message += f" The ConfigMap {name} is another owner's: the results are in the results service only."

@@ -63,7 +63,8 @@ def estimate(progress: Progress) -> Estimate | None:
     below = _ratio(prior.expected, prior.low) if prior is not None else _GUESS
     above = _ratio(prior.high, prior.expected) if prior is not None else _GUESS
     cell = Spread(low=expected / below**narrower, expected=expected, high=expected * above**narrower)
-    cells = progress.total - progress.done
+    # of what is left as much is likely to be pruned as was until now
+    cells = (progress.total - progress.done) * (1 - progress.pruned / progress.done if progress.done else 1)
     left = Spread(low=cells * cell.low, expected=cells * cell.expected, high=cells * cell.high)
     return Estimate(cell=cell, spent=progress.cell_seconds, left=left, progress=progress)
 

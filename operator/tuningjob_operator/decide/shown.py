@@ -93,7 +93,11 @@ def with_counts(view: PlanBuilder, progress: Progress) -> PlanBuilder:
     begun = progress.preflight is not None or progress.done > 0
     return view.showing(
         progress=st.progress_status(
-            done=progress.done, failed=progress.failed, total=progress.total, reused=progress.reused
+            done=progress.done,
+            failed=progress.failed,
+            total=progress.total,
+            reused=progress.reused,
+            pruned=progress.pruned,
         ),
         phase="Running" if begun else view.status.phase,
     )

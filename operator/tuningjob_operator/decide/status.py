@@ -121,9 +121,10 @@ def plan_status(admission: Admission) -> PlanStatus:
     )
 
 
-def progress_status(*, done: int, failed: int, total: int, reused: int = 0) -> ProgressStatus:
+def progress_status(*, done: int, failed: int, total: int, reused: int = 0, pruned: int = 0) -> ProgressStatus:
     """How far the search is; ``total`` is 0 until it is known."""
-    return ProgressStatus(done=done, failed=failed, reused=reused, total=total, text=f"{done}/{total or '?'}")
+    text = f"{done}/{total or '?'}"
+    return ProgressStatus(done=done, failed=failed, reused=reused, pruned=pruned, total=total, text=text)
 
 
 def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:

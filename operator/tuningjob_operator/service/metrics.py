@@ -64,6 +64,8 @@ class ServiceMetrics:
         self.cells.inc(len(results))
         self.failed_cells.inc(sum(result.error is not None for result in results))
         for result in results:
+            if result.pruned:  # nothing ran
+                continue
             self.cell_seconds.observe(result.fit_seconds + result.score_seconds)
 
     def text(self) -> bytes:

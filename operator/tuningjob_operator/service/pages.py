@@ -8,6 +8,7 @@ The list of all namespaces lies beside them: it has those that the API server le
 import hashlib
 import hmac
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -18,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from tuningjob.artifacts.store import ArtifactStore
 from tuningjob.errors import ManifestRefused, NotBlessed
 from tuningjob.journal.sql import SqlJournal
-from tuningjob.live.maps import MOST_CANDIDATES, MapSoFar, map_so_far
+from tuningjob.live.maps import FAILED_OR_PRUNED, MOST_CANDIDATES, MapSoFar, map_so_far
 from tuningjob.live.pages import (
     REPORT_HEADERS,
     PageFrame,
@@ -175,6 +176,8 @@ class Watching:
         if kept is not None and kept[0] == line.done:
             return kept[1]
         found = map_so_far(grid, self._journal.live.means(line.id, watched.splits))
+        if found is not None and watched.pruned:
+            found = replace(found, lacking=FAILED_OR_PRUNED)
         _keep(self._maps, line.id, (line.done, found))
         return found
 

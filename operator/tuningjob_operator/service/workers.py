@@ -153,7 +153,7 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: ServiceMetrics) 
             metrics.take_in(taken.new)
             metrics.repeated.inc(len(piece.results) - len(taken.new))
             new += len(taken.new)
-        return as_json(_REPORT_REPLY, ReportReply(new=new, state=taken.state))
+        return as_json(_REPORT_REPLY, ReportReply(new=new, state=taken.state, standing=taken.standing))
 
     @router.get("/cells", response_model=list[CellResult])
     def cells(

@@ -100,7 +100,7 @@ def history(key: str, where: Where, *, as_json: bool) -> None:
                 "✓" if row.version == in_use else "",
                 _score(row),
                 plain(row.metric),
-                f"{row.fits:,}" + (f" ({row.failed_fits:,} failed)" if row.failed_fits else ""),
+                f"{row.fits:,}" + _of_them(row),
                 f"{row.duration_seconds:.1f}",
                 _time(row.finished_at),
                 plain(row.created_by),
@@ -110,6 +110,11 @@ def history(key: str, where: Where, *, as_json: bool) -> None:
         ],
         right={"version", "fits", "seconds"},
     )
+
+
+def _of_them(row: "AuditRow") -> str:
+    counts = [f"{count:,} {how}" for count, how in ((row.failed_fits, "failed"), (row.pruned_fits, "pruned")) if count]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _version_in_use(audit: AuditSource, key: str) -> int | None:
@@ -170,7 +175,7 @@ def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any
         found |= {"baseline.defaults": row.baseline.defaults, "baseline.gain": row.baseline.gain}
     if row.nested is not None:
         found |= {"nested.mean": row.nested.mean, "nested.std": row.nested.std}
-    found |= {"fits": row.fits}
+    found |= {"fits": row.fits} | ({"pruned_fits": row.pruned_fits} if row.pruned_fits else {})
     found |= {"failed_fits": row.failed_fits, "duration_seconds": round(row.duration_seconds, 3)}
     found |= {f"spec.{name}": value for part in _SEARCHED if spec for name, value in _flat(part, spec.get(part))}
     made_of = ("data_digest", "split_digest", "estimator_digest", "image", "seed", "created_by")

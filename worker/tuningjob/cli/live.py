@@ -27,7 +27,10 @@ _GRACE_SECONDS: Final = 1.0
 
 
 class TimeLeft(ProgressColumn):
-    """Seconds left, at the mean pace of all fits of this run, because they come in bursts; reused cells do not count."""
+    """Seconds left, at the mean pace of all fits of this run, because they come in bursts; reused cells do not count.
+
+    Pruned ones do: of what is left as many are likely to be pruned as were until now.
+    """
 
     max_refresh = 0.5
 
@@ -51,12 +54,13 @@ class LiveView:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeLeft(),
-            TextColumn("{task.fields[failed]}"),
+            TextColumn("{task.fields[told]}"),
             console=err,
         )
         self._task: TaskID | None = None
         self._fitted = 0
         self._failed = 0
+        self._pruned = 0
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +80,7 @@ class LiveView:
         plural = "es" if n_jobs > 1 else ""
         err.print(f"{size.told_rows} × {size.splits} splits = {size.fits:,} fits in {n_jobs} process{plural}.")
         self._bar.start()
-        self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, failed="")
+        self._task = self._bar.add_task(self._name, total=size.fits, completed=kept, fitted=0, told="")
 
     def paused(self) -> None:
         """Take the bar away, with its thread."""
@@ -91,8 +95,10 @@ class LiveView:
         if self._task is not None:
             self._fitted += len(results)
             self._failed += sum(result.error is not None for result in results)
-            failed = f"{self._failed} failed" if self._failed else ""
-            self._bar.update(self._task, advance=len(results), fitted=self._fitted, failed=failed)
+            self._pruned += sum(result.pruned for result in results)
+            counts = ((self._failed, "failed"), (self._pruned, "pruned"))
+            told = ", ".join(f"{count} {how}" for count, how in counts if count)
+            self._bar.update(self._task, advance=len(results), fitted=self._fitted, told=told)
 
     def reused(self, count: int) -> None:
         """Count cells that were taken over."""

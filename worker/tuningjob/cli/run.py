@@ -173,8 +173,9 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
     if outcome.answer.failed_fits:
         warn(_failures(outcome.results, outcome.answer.failed_fits))
     fitted = outcome.answer.fit_seconds_total
-    done = outcome.size.fits - outcome.kept - outcome.reused
-    others = [f"{count:,} {how}" for count, how in ((outcome.kept, "kept"), (outcome.reused, "reused")) if count]
+    done = outcome.size.fits - outcome.kept - outcome.reused - outcome.pruned
+    counts = ((outcome.kept, "kept"), (outcome.reused, "reused"), (outcome.pruned, "pruned"))
+    others = [f"{count:,} {how}" for count, how in counts if count]
     known = f" ({', '.join(others)})" if others else ""
     processes = "1 process" if outcome.n_jobs == 1 else f"{outcome.n_jobs} processes"
     out.print(

@@ -167,7 +167,10 @@ def _ordinal(cell: str, recorded: "Recorded") -> int:
     if not (0 <= candidate < recorded.candidates and 0 <= split < recorded.splits):
         bounds = f"CANDIDATE,SPLIT below {recorded.candidates:,},{recorded.splits:,}"
         raise BadUse(str(Problem("--cell", bounds, repr(cell[:40]))))
-    return candidate * recorded.splits + split
+    ordinal = candidate * recorded.splits + split
+    if recorded.cells([ordinal])[0].pruned:
+        raise BadUse(str(Problem("--cell", "a fit that was run", f"{cell}, which was not needed (spec.prune)")))
+    return ordinal
 
 
 def _show(found: "Verified", recorded: "Recorded") -> None:

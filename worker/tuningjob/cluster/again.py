@@ -27,7 +27,7 @@ _AGAIN: Final = "-again"
 # what is of the first search, or of its life
 _LEFT_OUT: Final = frozenset(
     {
-        "activeDeadlineSeconds", "cancel", "exports", "mode", "select", "startDeadlineSeconds", "suspend",
+        "activeDeadlineSeconds", "cancel", "exports", "mode", "prune", "select", "startDeadlineSeconds", "suspend",
         "ttlSecondsAfterFinished",
     }
 )  # fmt: skip
@@ -111,6 +111,8 @@ def _compared(before: _Found, after: _Found, chosen: Sequence[int]) -> Iterator[
         )
     was = before.recorded.cells([candidate * splits + split for candidate in chosen for split in range(splits)])
     for then, now in zip(was, after.recorded.everything(), strict=True):
+        if then.pruned:
+            continue
         yield Again(then, replace(now, candidate=then.candidate), str(before.candidates[then.candidate]))
 
 

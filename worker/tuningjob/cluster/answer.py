@@ -25,7 +25,7 @@ from tuningjob.engine.sklearn_private import best_index, results_table
 from tuningjob.errors import ArtifactRefused
 from tuningjob.manifest.halving import SAMPLES
 from tuningjob.manifest.models import TuningJobSpec
-from tuningjob.manifest.wellknown import CV_RESULTS_CSV_FILE
+from tuningjob.manifest.wellknown import CV_RESULTS_CSV_FILE, PRUNED_COLUMN
 from tuningjob.search.problem import prepare_estimator
 from tuningjob.search.scoring import scorers, scoring_of
 from tuningjob.search.selection import choose
@@ -115,7 +115,7 @@ def fitted(spec: TuningJobSpec, answer: PublishedAnswer, *, like: Anything = Non
     of_scikit_learn = _as_scikit_learns(spec, made)
     kind = _KINDS[type(of_scikit_learn)]
     settings = (of_scikit_learn if like is None else like).get_params(deep=False)
-    settings.pop("prune", None)  # of this project's classes alone, and None: to_manifest refuses any other
+    settings.pop("prune", None)  # which is this project's; the manifest says it
     search: FittedSearch = kind(**settings)
     _leave(search, spec, (of_scikit_learn, space, scorer), answer)
     setattr(search, _FETCH, answer.fetch)
@@ -271,7 +271,11 @@ def _table(search: Anything, spec: TuningJobSpec, candidates: list[Any], frame: 
     for name, values in table.items():
         if name != "params" and not name.startswith("param_"):
             table[name] = _numbers(frame, name, values.dtype)
-    if any(not np.isfinite(values).all() for name, values in table.items() if name.startswith("mean_test_")):
+    ran = np.ones(len(candidates), dtype=bool)
+    if spec.prune is not None:
+        table[PRUNED_COLUMN] = np.asarray(_column(frame, PRUNED_COLUMN)) == "True"
+        ran = ~table[PRUNED_COLUMN]
+    if any(not np.isfinite(values[ran]).all() for name, values in table.items() if name.startswith("mean_test_")):
         warnings.warn(
             "One or more of the test scores are non-finite: fits have failed. The TuningJob's message says how many, and why.",
             UserWarning,
@@ -280,11 +284,15 @@ def _table(search: Anything, spec: TuningJobSpec, candidates: list[Any], frame: 
     return table
 
 
-def _numbers(frame: pd.DataFrame, name: str, dtype: Anything) -> Anything:
+def _column(frame: pd.DataFrame, name: str) -> list[str]:
     if name not in frame:
         raise _refused(f"with the column {name}, but it has none")
+    return list(frame[name])
+
+
+def _numbers(frame: pd.DataFrame, name: str, dtype: Anything) -> Anything:
     try:
-        return np.asarray([float(text or "nan") for text in frame[name]]).astype(dtype)
+        return np.asarray([float(text or "nan") for text in _column(frame, name)]).astype(dtype)
     except ValueError as error:
         raise _refused(f"with numbers in the column {name}, but got: {error}") from None
 

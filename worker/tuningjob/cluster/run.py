@@ -62,6 +62,7 @@ class RunProgress:
     completes_at: str | None = None
     message: str = ""
     plan: str = ""  # what the operator decided, and why; empty before that
+    pruned: int = 0  # of those that are done
     has_new_plan: bool = False  # another one than was told before
 
     @property
@@ -77,7 +78,9 @@ class RunProgress:
         """It in one line, without the plan."""
         parts = [self.phase]
         if self.total is not None:
-            parts.append(f"{self.done:,}/{self.total:,} fits" + (f" ({self.failed:,} failed)" if self.failed else ""))
+            counts = ((self.failed, "failed"), (self.pruned, "pruned"))
+            told = ", ".join(f"{count:,} {how}" for count, how in counts if count)
+            parts.append(f"{self.done:,}/{self.total:,} fits" + (f" ({told})" if told else ""))
         if self.pods and not self.is_over:
             parts.append(f"{self.pods} pods" if self.pods > 1 else "1 pod")
         if self.best is not None:
@@ -95,6 +98,7 @@ class RunProgress:
             phase=status.get("phase") or "Pending",
             done=progress.get("done", 0),
             failed=progress.get("failed", 0),
+            pruned=progress.get("pruned", 0),
             total=progress.get("total", grid.get("fits")),
             pods=status.get("activePods") or 0,
             best=best.get("score"),

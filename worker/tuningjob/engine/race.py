@@ -28,6 +28,7 @@ import numpy as np
 from tuningjob.engine.work import CellKey
 
 MARGIN: Final = 1e-12  # of the greatest number that is compared, and at least of 1
+_SUMMED: Final = 1_000  # splits: added up one after the other, they are off by a tenth of that
 
 _ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # of a cell: not ours, to be sent, under way, scored, given up
 _Array = np.ndarray[Any, Any]
@@ -53,6 +54,7 @@ class Race:
         self, splits: int, *, bound: float | None, family: Callable[[int], Hashable] = lambda candidate: candidate
     ) -> None:
         self._splits = splits
+        self._margin = MARGIN * max(1.0, splits / _SUMMED)
         self._bound = bound
         self._family = family
         self._families: dict[Hashable, int] = {}
@@ -93,8 +95,7 @@ class Race:
         """Take in a score by the deciding metric; NaN where the fit or the scoring failed."""
         row = self._row[cell.candidate]
         self._scores[row, cell.split], self._state[row, cell.split] = score, _IN
-        if self._bound is not None and score > self._bound + MARGIN * max(1.0, abs(self._bound)):
-            self.is_sound = False
+        self._look_for_the_bound(score)
         if (self._state[row] == _IN).all():
             scores = self._scores[row].copy()
             with np.errstate(invalid="ignore", over="ignore"):
@@ -105,8 +106,13 @@ class Race:
         if cell.candidate in self._row:
             self.arrived(cell, score)
 
+    def _look_for_the_bound(self, score: float) -> None:
+        if self._bound is not None and score > self._bound + self._margin * max(1.0, abs(self._bound)):
+            self.is_sound = False
+
     def lead(self, leader: Leader) -> None:
         """Take in a candidate that has all its scores."""
+        self._look_for_the_bound(leader.mean)
         if not math.isnan(leader.mean) and (self.leader is None or leader.mean > self.leader.mean):
             self.leader = leader
 
@@ -126,9 +132,9 @@ class Race:
             else:
                 best = np.average(np.where(is_in, self._scores, self._bound), axis=1)
                 greatest = np.max(np.abs(self._scores), axis=1, initial=1.0, where=is_in & np.isfinite(self._scores))
-                limit = leader.mean - MARGIN * np.maximum(greatest, max(abs(self._bound), abs(leader.mean)))
+                limit = leader.mean - self._margin * np.maximum(greatest, max(abs(self._bound), abs(leader.mean)))
             # one less than the worst is not less than the best of numbers so large that one is lost
-            failed_out = leader.mean - 1 < leader.mean - MARGIN * max(1.0, abs(leader.mean))
+            failed_out = leader.mean - 1 < leader.mean - self._margin * max(1.0, abs(leader.mean))
             return np.where(has_failed, failed_out, best < limit)
 
     def _means(self) -> "_Array":

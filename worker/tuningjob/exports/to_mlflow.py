@@ -65,7 +65,7 @@ def _written(
                 there, run_name=f"{name} {row}", tags={_PARENT: parent, "candidate": str(row)}
             ).info.run_id
             _log(client, child, table, row)
-            client.set_terminated(child, "FAILED" if table.failed[row] else "FINISHED")
+            client.set_terminated(child, _status(table, row))
         for each in RESULT_FILES:
             if (folder / each).is_file() and each not in {MODEL_FILE, SEARCH_FILE}:
                 client.log_artifact(parent, str(folder / each))
@@ -75,6 +75,12 @@ def _written(
     finally:
         client.set_terminated(parent, status)
     return str(parent)
+
+
+def _status(table: ResultTable, row: int) -> str:
+    if table.pruned[row]:
+        return "KILLED"
+    return "FAILED" if table.failed[row] else "FINISHED"
 
 
 def _of(table: ResultTable, row: int) -> float:

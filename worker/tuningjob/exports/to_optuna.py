@@ -110,8 +110,9 @@ def _trial(table: ResultTable, candidate: int, taken: dict[str, tuple[BaseDistri
         "answer": candidate == table.best,
     }
     has_score = math.isfinite(mean)
+    without = TrialState.PRUNED if table.pruned[candidate] else TrialState.FAIL
     return create_trial(
-        state=TrialState.COMPLETE if has_score else TrialState.FAIL,
+        state=TrialState.COMPLETE if has_score else without,
         params=params,
         distributions={name: taken[name][0] for name in params},
         value=mean if has_score else None,

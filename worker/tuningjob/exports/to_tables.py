@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tuningjob.manifest.wellknown import PRUNED_COLUMN
 from tuningjob.search.parquet import parquet_frame
 
 
@@ -24,6 +25,8 @@ def write_parquet(source: Path, target: Path) -> None:
     # as text first: pandas' own reading of a number may be off by the last bit
     frame = pd.read_csv(source, dtype=str, keep_default_na=False)
     for name in frame.columns:
-        if name != "params" and not str(name).startswith("param_"):
+        if name == PRUNED_COLUMN:
+            frame[name] = frame[name] == str(True)
+        elif name != "params" and not str(name).startswith("param_"):
             frame[name] = [float(text or "nan") for text in frame[name]]
     frame.to_parquet(target, index=False)

@@ -46,7 +46,10 @@ def _copy_rows(connection: Connection, table: Table, which: ColumnElement[bool],
 
 
 def forget_failures(connection: Connection, row: Row[Any]) -> int:
-    """Have the search run again, without its failed cells; returns how many cells it keeps."""
+    """Have the search run again, without its failed cells; returns how many cells it keeps.
+
+    Without the pruned ones, too: a candidate may have been given up because of a fit that failed.
+    """
     failed = _failed(connection, row.id)
     if failed:
         this = {"search": row.id}
@@ -68,6 +71,7 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
             revision=searches.c.revision + 1,
             done=kept,
             failed=0,
+            pruned=0,
             # the first look at the data is taken again, and from then on its time counts
             preflight=None,
             started_at=None,
@@ -85,7 +89,7 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
 
 
 def _failed(connection: Connection, search_id: str) -> list[int]:
-    """The ordinals of the cells that failed, or that cannot be read."""
+    """The ordinals of the cells that failed, were pruned, or cannot be read."""
     mine = cells.c.search_id == search_id
     query = select(cells.c.ordinal, bounded_text(cells.c.result)).where(mine).order_by(cells.c.ordinal)
     with connection.execute(query, execution_options={"yield_per": _PAGE}) as rows:
@@ -93,10 +97,13 @@ def _failed(connection: Connection, search_id: str) -> list[int]:
 
 
 def _has_failed(text: str | None) -> bool:
+    if text is None:
+        return True
     try:
-        return text is None or _RESULT.validate_json(text).error is not None
+        result = _RESULT.validate_json(text)
     except ValidationError:
         return True
+    return result.error is not None or result.pruned
 
 
 def _units_of(connection: Connection, search_id: str, places: list[int]) -> list[int]:

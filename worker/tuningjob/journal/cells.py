@@ -125,7 +125,7 @@ class Cells:
                 "reported_at": now,
                 "reports": 0 if sources or is_shared else 1,
                 # a failed cell is never reused, even if it failed by a metric that does not decide here
-                "identity": result.identity if result.error is None and not _lacks_some(result) else None,
+                "identity": result.identity if _is_whole(result) else None,
                 "reused_from": sources[ordinal] if sources else None,
             }
             for ordinal, result in sorted(results.items())
@@ -143,6 +143,17 @@ class Cells:
     def finished(self, ordinals: Sequence[int]) -> set[int]:
         """Those of these cells that are finished."""
         return set(self._rows("finished", ordinals, search=self._search).scalars())
+
+    def scores(self, ordinals: Sequence[int]) -> dict[int, float]:
+        """The scores of those of these cells that are in, by the deciding metric; NaN where there is none."""
+        found = self._rows("scores", list(ordinals), search=self._search)
+        return {ordinal: math.nan if score is None else score for ordinal, score in found}
+
+    def lowest(self, ordinals: range) -> float | None:
+        """The lowest score of these cells; None where none of them has one."""
+        mine = (cells.c.search_id == self._search) & cells.c.ordinal.between(ordinals.start, ordinals.stop - 1)
+        found = self._connection.execute(select(func.min(cells.c.score)).where(mine)).scalar_one()
+        return None if found is None else float(found)
 
     def failed(self, ordinals: range) -> int:
         """How many of these cells have failed."""
@@ -190,9 +201,10 @@ class Cells:
         return best if best is not before else None
 
 
-def _lacks_some(result: CellResult) -> bool:
+def _is_whole(result: CellResult) -> bool:
     scores = result.test_scores.values()
-    return len(scores) > 1 and any(map(math.isnan, scores))
+    lacks_some = len(scores) > 1 and any(map(math.isnan, scores))
+    return result.error is None and not result.pruned and not lacks_some
 
 
 def _first_score(result: CellResult) -> float | None:

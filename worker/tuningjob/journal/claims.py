@@ -7,6 +7,7 @@ is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a
 import bisect
 import datetime as dt
 import functools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -30,16 +31,18 @@ from tuningjob.journal.deaths import (
 )
 from tuningjob.journal.schema import regions, searches, units
 from tuningjob.journal.units import RegionState, expected_seconds, parts_for, preferred, unit_end
-from tuningjob.journal.walk import Walk
+from tuningjob.journal.walk import NOBODY, Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
 
-# blocks, parts; where it is told: how many candidates are ranked, where the stage begins, and with whom the next row shares
+# blocks, parts; where it is told: how many candidates are ranked, where the stage begins, with whom the next row shares, and
+# whether it prunes
 _ORDER: Final = TypeAdapter(
     tuple[tuple[Block, ...], int]
     | tuple[tuple[Block, ...], int, int]
     | tuple[tuple[Block, ...], int, int, int]
     | tuple[tuple[Block, ...], int, int, int, int]
+    | tuple[tuple[Block, ...], int, int, int, int, bool]
 )
 _PREFLIGHT: Final = TypeAdapter(Preflight)
 MOST_NOTED_DEATHS: Final = 200
@@ -48,7 +51,8 @@ MOST_NOTED_DEATHS: Final = 200
 @functools.lru_cache(maxsize=256)
 def _walk(order: str, candidates: int, splits: int) -> Walk:
     blocks, parts, *more = _ORDER.validate_json(order)
-    return Walk(blocks, candidates, splits, parts, *more)
+    ranked, first, shared_with, prunes = (*more, *(0, 0, NOBODY, 0)[len(more) :])
+    return Walk(blocks, candidates, splits, parts, ranked, first, shared_with, bool(prunes))
 
 
 def walk_of(row: Row[Any]) -> Walk:
@@ -172,10 +176,12 @@ class Claims:
         blocks, ranked = (found.blocks, found.ranked) if found is not None else ((), 0)
         parts = parts_for(row.pods)
         shared_with = None if found is None else found.shared_with
-        if shared_with is not None:
-            order = _ORDER.dump_json((blocks, parts, ranked, 0, shared_with)).decode()
-        else:
-            order = _ORDER.dump_json((blocks, parts, ranked) if ranked else (blocks, parts)).decode()
+        known: tuple[object, ...] = (blocks, parts, ranked) if ranked else (blocks, parts)
+        if json.loads(row.spec).get("prune") is not None:
+            known = (blocks, parts, ranked, 0, NOBODY, True)
+        elif shared_with is not None:
+            known = (blocks, parts, ranked, 0, shared_with)
+        order = _ORDER.dump_json(known).decode()  # type: ignore[arg-type]
         walk = _walk(order, row.candidates, row.splits)
         self._connection.execute(searches.update().where(searches.c.id == row.id).values(walk=order))
         self._add(walk)

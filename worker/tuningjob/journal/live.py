@@ -163,7 +163,9 @@ def _watched(
     pilot = preflight.pilot if preflight is not None else None
     expected = None if pilot is None else pilot.cell_seconds
     results = [(each, from_column(CellResult, each[-1])) for each in reversed(found)]
-    marks = [_mark(each, result, row.splits, retried) for each, result in results]
+    # of what was pruned nothing ran
+    ran = [(each, result) for each, result in results if result is None or not result.pruned]
+    marks = [_mark(each, result, row.splits, retried) for each, result in ran]
     errors = [
         FailedFit(candidate=each.ordinal // row.splits, split=each.ordinal % row.splits, error=result.error)
         for each, result in results
@@ -175,6 +177,7 @@ def _watched(
         pods=row.pods,
         deaths=row.deaths,
         reused=row.reused,
+        pruned=row.pruned,
         started_at=row.started_at,
         now=now,
         metric=answer.metric if answer is not None else _metric_in(row.spec),

@@ -92,6 +92,7 @@ class Progress:
     total: int
     splits: int = UNKNOWN_SPLITS
     reused: int = 0
+    pruned: int = 0
     deaths: int = 0
     cell_seconds: float = 0.0
     measured: int = 0

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from tuningjob.aliases import Anything
 
 # What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
-REVISION: Final = "0008"
+REVISION: Final = "0009"
 # The first release that reads it: what a refused older one is told to become.
 READ_SINCE: Final = "0.1.0"
 
@@ -84,6 +84,8 @@ searches = Table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("reused", BigInteger, nullable=False, server_default="0"),
+    # of the cells that are done: not evaluated, because their candidates cannot be the best
+    Column("pruned", BigInteger, nullable=False, server_default="0"),
     # how often a unit lost its claimant: see Journal
     Column("deaths", Integer, nullable=False, server_default="0"),
     # of the candidates whose every split is in: the highest mean of the deciding metric
@@ -232,6 +234,7 @@ audit = Table(
     # records.Baseline and records.NestedEstimate, as JSON; null: not asked for
     Column("baseline", Text),
     Column("nested", Text),
+    Column("pruned_fits", BigInteger, nullable=False, server_default="0"),
 )
 
 blessings = Table(

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, select
@@ -23,16 +24,20 @@ from tuningjob.journal.walk import is_sound, is_walked_apart
 from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import (
+    MOST_KNOWN,
     Answer,
     Cell,
     CellIdentity,
     CellResult,
     Claim,
+    KnownScore,
     Next,
     Preflight,
     Refusal,
     SearchRecord,
     SearchState,
+    Standing,
+    Unit,
 )
 from tuningjob.protocol.requests import ClaimRequest, NewStage, Report, ReportReply, ReuseRequest
 
@@ -44,6 +49,7 @@ _STAGED: Final = frozenset({"halving", "refine"})
 _APART: Final = frozenset({"halving"})
 _MOST_CELLS: Final = 2**63 - 1
 _LIMITING: Final = (searches.c.spec, searches.c.candidates, searches.c.splits, searches.c.preflight)
+_BEST: Final = select(searches.c.best_index, searches.c.best_score).where(searches.c.id == bindparam("search"))
 # Made once, for the ways that thousands of cells take.
 _COUNT: Final = (
     searches.update()
@@ -53,6 +59,7 @@ _COUNT: Final = (
         done=searches.c.done + bindparam("new"),
         failed=searches.c.failed + bindparam("more_failed"),
         reused=searches.c.reused + bindparam("more_reused"),
+        pruned=searches.c.pruned + bindparam("more_pruned"),
     )
     .returning(searches.c.best_index, searches.c.best_score, searches.c.failed, searches.c.state)
 )
@@ -60,10 +67,11 @@ _COUNT: Final = (
 
 @dataclass(frozen=True)
 class TakenIn:
-    """Of a report: the results that were ``new``, and the ``state`` of the search by then."""
+    """Of a report: the results that were ``new``, and the ``state`` of the search by then; the ``standing`` if it prunes."""
 
     new: list[CellResult]
     state: SearchState
+    standing: Standing | None = None
 
 
 class SqlSearch(SearchJournal):
@@ -136,7 +144,8 @@ class SqlSearch(SearchJournal):
                 if row.walk is not None:
                     unit = claims.next_unit(request, wait=wait, now=self._clock())
                     if unit is not None:
-                        return Claim(next=Next.EVALUATE, unit=unit)
+                        standing = _standing(connection, row, unit) if request.prunes else None
+                        return Claim(next=Next.EVALUATE, unit=unit, standing=standing)
                     if wait and not claims.has_freed:
                         return Claim(next=self._after_the_last(connection, row, request))
             if row.walk is None:
@@ -189,14 +198,17 @@ class SqlSearch(SearchJournal):
     @override
     def report(self, report: Report) -> ReportReply:
         taken = self.take_in(report)
-        return ReportReply(new=len(taken.new), state=taken.state)
+        return ReportReply(new=len(taken.new), state=taken.state, standing=taken.standing)
 
     def take_in(self, report: Report) -> TakenIn:
         """``report``, for who wants to know which results were new."""
         with rows.joined(self._database, self._id) as (connection, row):
             by_ordinal: dict[int, CellResult] = {}
             for result in report.results:
-                by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), result)
+                if result.pruned and not walk_of(row).prunes:
+                    raise JournalMismatch("a pruned cell must be one of a search with spec.prune, but is not")
+                said = _without_scores(result) if result.pruned else result
+                by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), said)
             mine = Cells(connection, self._id)
             new = mine.insert(by_ordinal, index=report.index, now=self._clock())
             mine.report_again(sorted(by_ordinal.keys() - new.keys()))
@@ -209,7 +221,8 @@ class SqlSearch(SearchJournal):
                 error = next(errors, None)
                 if error is not None and self._ends_by_failures(connection, counted.failed, error):
                     state = SearchState.FAILED
-            return TakenIn(list(new.values()), state)
+            prunes = row.walk is not None and walk_of(row).prunes
+            return TakenIn(list(new.values()), state, _standing(connection, row) if prunes else None)
 
     def _share(self, mine: Cells, row: Row[Any], new: Mapping[int, CellResult], *, index: int) -> dict[int, CellResult]:
         """Take in new results for the row, too, that has them from the same candidate; they took no time there."""
@@ -390,6 +403,42 @@ def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
     )
 
 
+def _standing(connection: Connection, row: Row[Any], unit: Unit | None = None) -> Standing:
+    """The best mean of a search, and what is known besides a unit that is given."""
+    mine, splits = Cells(connection, row.id), row.splits
+    best = connection.execute(_BEST, {"search": row.id}).one()
+    worst = None
+    if best.best_index is not None:
+        worst = mine.lowest(range(best.best_index * splits, (best.best_index + 1) * splits))
+    given = () if unit is None else unit.cells
+    own = {cell.candidate * splits + cell.split for cell in given}
+    near = sorted({cell.candidate for cell in given})
+    others = (ordinal for each in near for ordinal in range(each * splits, (each + 1) * splits) if ordinal not in own)
+    wanted = list(islice(others, MOST_KNOWN))
+    known = mine.scores(wanted) if wanted else {}
+    return Standing(
+        best=best.best_score if worst is not None else None,
+        worst=worst,
+        scores=tuple(
+            KnownScore(candidate=ordinal // splits, split=ordinal % splits, score=score)
+            for ordinal, score in known.items()
+        ),
+    )
+
+
+def _without_scores(pruned: CellResult) -> CellResult:
+    """Whatever a worker says besides: what was not evaluated has no result that could be ranked, taken over or counted."""
+    return CellResult(
+        candidate=pruned.candidate,
+        split=pruned.split,
+        test_scores={},
+        fit_seconds=0.0,
+        score_seconds=0.0,
+        test_samples=0,
+        pruned=True,
+    )
+
+
 def _with_first(metric: str | None, scores: dict[str, float]) -> dict[str, float]:
     return {metric: scores[metric], **scores} if metric is not None and metric in scores else scores
 
@@ -416,10 +465,17 @@ def _count(
     walk, claims = walk_of(row), Claims(connection, row)
     places = {walk.place(result.cell): result for result in new.values()}
     claims.finished(list(places))
-    if not reused:
-        claims.measured({place: result.fit_seconds + result.score_seconds for place, result in places.items()})
+    evaluated = {place: result for place, result in places.items() if not result.pruned}
+    if evaluated and not reused:
+        claims.measured({place: result.fit_seconds + result.score_seconds for place, result in evaluated.items()})
     failed = sum(result.error is not None for result in (*new.values(), *shared.values()))
-    counts = {"search": row.id, "new": len(new) + len(shared), "more_failed": failed, "more_reused": reused}
+    counts = {
+        "search": row.id,
+        "new": len(new) + len(shared),
+        "more_failed": failed,
+        "more_reused": reused,
+        "more_pruned": len(places) - len(evaluated),
+    }
     found = connection.execute(_COUNT, counts).one()
     # from here on the search's row is ours: what others brought before is seen
     before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)

@@ -182,6 +182,7 @@ class SqlJournal:
             total=row.candidates * row.splits,
             splits=row.splits,
             reused=row.reused,
+            pruned=row.pruned,
             deaths=row.deaths,
             cell_seconds=at_work.cell_seconds or 0.0,
             measured=int(at_work.measured or 0),

@@ -20,6 +20,7 @@ from tuningjob.protocol.records import Block, Cell
 
 MAX_UNIT: Final = 1_024  # cells: a second of the quickest fits, and a claim of a few milliseconds
 MAX_REGIONS: Final = 256
+NOBODY: Final = -1  # with whom a row shares that shares with none
 
 
 def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
@@ -68,7 +69,8 @@ class Walk:
 
     ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is. ``first``: the candidate at which the
     stage begins that is walked; what comes before it is finished. ``shared_with``: the candidate whose results are those of the
-    row ``ranked``, too, which nobody is given; -1: there is none.
+    row ``ranked``, too, which nobody is given; NOBODY: there is none. ``prunes``: a strip has no more candidates than are fitted
+    together, so that their means are known early, and a unit has as many strips as it likes.
     """
 
     blocks: tuple[Block, ...]
@@ -77,7 +79,8 @@ class Walk:
     parts: int = 1
     ranked: int = 0
     first: int = 0
-    shared_with: int = -1
+    shared_with: int = NOBODY
+    prunes: bool = False
 
     @property
     def size(self) -> int:
@@ -143,9 +146,11 @@ class Walk:
         return (block.start + first) * self.splits + cell.split * length + position - first
 
     def strip_end(self, place: int) -> int:
-        """The place after the strip that ``place`` is in: no unit reaches beyond it."""
+        """The place after the strip that ``place`` is in: no unit reaches beyond it, but in a search that prunes."""
         if not self.blocks:
             return self.size
+        if self.prunes:
+            return self.regions[bisect.bisect_right(self.starts, place) - 1].stop
         block, region, strip = self._cuts[self._block_at(place)]
         start = block.start * self.splits
         position, _ = self._strip_at(place - start, region, strip)
@@ -167,6 +172,10 @@ class Walk:
             return last
         block, region, strip = self._cuts[self._block_at(place)]
         start = block.start * self.splits
+        if self.prunes:
+            position, _ = self._strip_at(last - start, region, strip)
+            whole = start + position * self.splits
+            return whole if whole >= first else last
         position, _ = self._strip_at(place - start, region, strip)
         length = min(strip, self._left_in_region(position, block, region))
         begin = start + position * self.splits
@@ -197,7 +206,7 @@ class Walk:
         size = candidates_in(block)
         parts = max(1, round(self.parts * size / self.candidates))
         region = _aligned(block, max(1, size // parts))
-        strip = _aligned(block, min(region, max(1, MAX_UNIT // self.splits)))
+        strip = _together(block) if self.prunes else _aligned(block, min(region, max(1, MAX_UNIT // self.splits)))
         return strip * max(1, region // strip), strip
 
     def _block_at(self, place: int) -> int:

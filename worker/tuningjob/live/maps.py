@@ -33,6 +33,9 @@ _HATCH: Final = Markup(
 _CELL: Final = Markup('<rect{} x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="3"><title>{}</title></rect>')
 _BORDER: Final = Markup('<rect class="win" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="3"/>')
 
+FAILED: Final = "failed"
+FAILED_OR_PRUNED: Final = "failed or were pruned"
+
 Means = Mapping[int, float | None]
 
 
@@ -53,19 +56,27 @@ class MapCell:
     of: int
 
     def __str__(self) -> str:
+        return self.told(FAILED)
+
+    def told(self, lacking: str) -> str:
+        """In words; ``lacking`` where candidates are in, and none of them has a mean."""
         some = "" if self.done == self.of else f" ({self.done:,} of {self.of:,} in)"
         if self.mean is not None:
             return f"{self.mean:.4g}{some}"
-        return f"failed{some}" if self.done else "still to come"
+        return f"{lacking}{some}" if self.done else "still to come"
 
 
 @dataclass(frozen=True)
 class MapSoFar:
-    """The map: ``cells`` has a row for each value of ``down`` (one row if there is no such parameter)."""
+    """The map: ``cells`` has a row for each value of ``down`` (one row if there is no such parameter).
+
+    ``lacking``: why candidates that are in have no mean.
+    """
 
     down: MapAxis | None
     across: MapAxis
     cells: tuple[tuple[MapCell, ...], ...]
+    lacking: str = FAILED
 
 
 def map_so_far(grid: Grid, means: Means) -> MapSoFar | None:
@@ -181,11 +192,11 @@ def map_figure(found: MapSoFar) -> LiveFigure:
         "map",
         "Two parameters as a map" if found.down else "One parameter as a map",
         "The highest mean over all other parameters, of the candidates that are in. A cell is stronger in colour where it is "
-        "higher; the highest has a thick border, hatched cells failed, and dashed ones are still to come.",
+        f"higher; the highest has a thick border, hatched cells {found.lacking}, and dashed ones are still to come.",
         picture(bottom + 48, f"The highest mean so far by {clipped(names, 120)}", Markup().join(parts)),
         (f"{found.down.name} \\ {found.across.name}" if found.down else found.across.name, *found.across.values),
         tuple(
-            (found.down.values[r] if found.down else "highest mean", *map(str, row))
+            (found.down.values[r] if found.down else "highest mean", *(cell.told(found.lacking) for cell in row))
             for r, row in enumerate(found.cells)
         ),
     )
@@ -199,7 +210,8 @@ def _shade(mean: float | None, low: float, high: float) -> int | None:
 
 def _told(found: MapSoFar, r: int, c: int) -> str:
     down = "" if found.down is None else f"{clipped(found.down.name, 80)}={clipped(found.down.values[r], 80)}, "
-    return f"{down}{clipped(found.across.name, 80)}={clipped(found.across.values[c], 80)}: {found.cells[r][c]}"
+    across = f"{clipped(found.across.name, 80)}={clipped(found.across.values[c], 80)}"
+    return f"{down}{across}: {found.cells[r][c].told(found.lacking)}"
 
 
 def _drawn(cell: MapCell, shade: int | None, place: tuple[float, float], width: float, told: str) -> Markup:

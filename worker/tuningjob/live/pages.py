@@ -173,6 +173,7 @@ def _flat(row: AuditRow) -> dict[str, str]:
         "metric": row.metric,
         "fits": f"{row.fits:,}",
         "failed fits": f"{row.failed_fits:,}",
+        **({"pruned fits": f"{row.pruned_fits:,}"} if row.pruned_fits else {}),
     }
     digests = {"data": row.data_digest, "splits": row.split_digest, "estimator": row.estimator_digest}
     found |= {name: digest[:_DIGEST] for name, digest in digests.items() if digest}

@@ -78,6 +78,7 @@ class WatchedSearch:
     pods: int
     deaths: int
     reused: int
+    pruned: int = 0
     started_at: dt.datetime | None
     now: dt.datetime
     metric: str = ""
@@ -94,7 +95,10 @@ class WatchedSearch:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take at the pace so far; None if nothing tells."""
+        """How long it will take at the pace so far; None if nothing tells.
+
+        What was pruned counts into the pace: of what is left as much is likely to be pruned as was until now.
+        """
         fitted = self.line.done - self.reused
         if self.line.is_over or self.started_at is None or fitted <= 0 or self.line.done >= self.line.total:
             return None

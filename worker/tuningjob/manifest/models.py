@@ -138,6 +138,22 @@ _CONSTRAINTS: Final = (
         "their own, which the defaults' would not be.",
     ),
     Constraint(
+        "!has(self.prune) || !has(self.search.halving) && !has(self.search.refine) && !has(self.search.nested)",
+        lambda spec: (
+            spec.prune is None
+            or (spec.search.halving is None and spec.search.refine is None and spec.search.nested is None)
+        ),
+        "without search.halving, search.refine and search.nested beside prune",
+        "Each of them looks at the scores of more candidates than the best.",
+    ),
+    Constraint(
+        "!has(self.prune) || !has(self.select) || !has(self.select.oneStandardError) && !has(self.select.fastestWithin) && "
+        "!has(self.select.fastestWithinStandardErrors) && !has(self.select.mostStable) && !has(self.select.maxOverfitGap)",
+        lambda spec: spec.prune is None or spec.select is None or spec.select.is_best,
+        "without a rule of select but best beside prune",
+        "Another rule may choose a candidate that was not evaluated.",
+    ),
+    Constraint(
         "!has(self.search.nested) || !has(self.crossValidation.predefined)",
         lambda spec: spec.search.nested is None or spec.cross_validation.predefined is None,
         "without crossValidation.predefined beside search.nested",
@@ -217,6 +233,12 @@ class TuningJobSpec(Model):
         default=None,
         description="Also score the estimator with the defaults of what is tuned, and a dummy, and say what tuning gained. True "
         "by default, but not beside halving, nor where its fits alone would be above limits.maxFits. false: leave them out.",
+    )
+    prune: Literal["certain", "forgiving"] | None = Field(
+        default=None,
+        description="Leave out fits of candidates that are not the best one any more. certain: those that provably cannot be, "
+        "which needs scores with an upper bound. forgiving: those whose mean so far is below the worst split of the best so "
+        "far, which may lose the winner. What was left out has no scores.",
     )
     return_train_score: bool = Field(default=False, description="Score the training side of each split, too.")
     data: Data = Field(description="Where X and y come from.")

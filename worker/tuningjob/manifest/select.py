@@ -60,6 +60,11 @@ class Select(Model):
         ),
     )
 
+    @property
+    def is_best(self) -> bool:
+        """Whether it is the highest mean that is chosen, as without any rule."""
+        return self.max_overfit_gap is None and not any(getattr(self, name) is not None for name in RULES[1:])
+
     best: Annotated[bool, Checked(_true, cel_rules(("self", "must be true, or absent")))] | None = Field(
         default=None, description="The highest mean test score."
     )

@@ -70,11 +70,12 @@ class PlanStatus(Model):
 
 
 class ProgressStatus(Model):
-    """How far the search is; ``reused`` of ``done`` were taken over. ``text`` is for `kubectl get`."""
+    """How far the search is; of ``done`` some were ``reused``, or not needed (``pruned``). ``text`` is for `kubectl get`."""
 
     done: int
     failed: int
     reused: int = 0
+    pruned: int = 0
     total: int
     text: Annotated[str, Field(max_length=64)]
 

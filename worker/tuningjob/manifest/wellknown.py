@@ -56,6 +56,7 @@ VERDICT_FILE: Final = "verdict.txt"  # what was found, how sure that is, and wha
 REPORT_FILE: Final = "report.html"  # the same with figures, and a table of the candidates: one file that needs no other
 LEADERBOARD_FILE: Final = "leaderboard.csv"
 CV_RESULTS_CSV_FILE: Final = "cv_results.csv"
+PRUNED_COLUMN: Final = "pruned"  # of these tables: whether some splits of a candidate were not needed
 CV_RESULTS_PARQUET_FILE: Final = "cv_results.parquet"
 MODEL_FILE: Final = "model.joblib"
 SEARCH_FILE: Final = "search.joblib"  # the fitted GridSearchCV

@@ -16,7 +16,7 @@ class AuditRow:
     ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
     taken over from them. None: of a release that did not keep it. ``score`` and ``std`` are of the ``metric`` that decides;
     ``scores``, where there are several metrics, are the means of all. ``choice``: where another rule than the highest mean has
-    chosen. ``baseline`` and ``nested``: where the manifest asked for them.
+    chosen. ``pruned_fits``: how many of the fits were not needed. ``baseline`` and ``nested``: where the manifest asked for them.
     """
 
     __pydantic_config__ = WIRE
@@ -42,10 +42,11 @@ class AuditRow:
     artifacts: str = ""
     files: tuple[Artifact, ...] | None = None
     reused_from: dict[str, int] | None = None
-    # left out if they are empty, because older clients refuse a field that they do not know
+    # left out if they are empty or 0, because older clients refuse a field that they do not know
     scores: Annotated[dict[str, float], Field(exclude_if=lambda scores: not scores)] = field(default_factory=dict)
     choice: Annotated[Choice | None, Field(exclude_if=lambda choice: choice is None)] = None
     baseline: Annotated[Baseline | None, Field(exclude_if=lambda baseline: baseline is None)] = None
+    pruned_fits: Annotated[int, Field(exclude_if=lambda count: not count)] = 0
     nested: Annotated[NestedEstimate | None, Field(exclude_if=lambda nested: nested is None)] = None
 
 

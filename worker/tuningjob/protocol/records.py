@@ -29,6 +29,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Scores = Annotated[dict[Name, float], Field(max_length=64)]
 MAX_CELLS_PER_REPORT: Final = 1_000
 MAX_CELLS_PER_PAGE: Final = 5_000
+MOST_KNOWN: Final = 10_000  # scores that a claimant is told
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
 MOST_SPLITS: Final = 1_000_000  # each split is held in memory as row numbers
@@ -89,6 +90,7 @@ class CellResult:
     ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed), the one that decides
     first; ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
     of all that decides the result; None where it may differ from one fit to the next. ``process``: which of its worker's, from 0.
+    ``pruned``: it was not evaluated, because its candidate cannot be the best (spec.prune); then there are no scores.
     """
 
     __pydantic_config__ = WIRE
@@ -102,6 +104,8 @@ class CellResult:
     error: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)] | None = None
     identity: Identity | None = None
     process: Annotated[int, Field(ge=0, lt=2**31, exclude_if=lambda process: not process)] = 0
+    # left out if it is false, because older workers and services refuse a field that they do not know
+    pruned: Annotated[bool, Field(exclude_if=lambda pruned: not pruned)] = False
 
     @property
     def cell(self) -> Cell:
@@ -135,6 +139,30 @@ class Unit:
     lost: Cell | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownScore:
+    """The score of one cell by the deciding metric; NaN where there is none, because a fit failed or was not needed."""
+
+    __pydantic_config__ = WIRE
+    candidate: Ordinal
+    split: Ordinal
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is known besides a unit, to who prunes: by it a claimant finds which of its cells are still worth a fit.
+
+    ``best``: the mean of the best candidate that has all its scores, and ``worst`` the least of them; None: there is none yet.
+    ``scores``: of the unit's candidates those that are in, which may be left out.
+    """
+
+    __pydantic_config__ = WIRE
+    best: float | None = None
+    worst: float | None = None
+    scores: Annotated[tuple[KnownScore, ...], Field(max_length=MOST_KNOWN)] = ()
+
+
 class Next(StrEnum):
     """What a claimant is to do next."""
 
@@ -153,6 +181,8 @@ class Claim:
     __pydantic_config__ = WIRE
     next: Next
     unit: Unit | None = None
+    # only for a claimant that asks for it: an older one refuses a field that it does not know
+    standing: Annotated[Standing | None, Field(exclude_if=lambda standing: standing is None)] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from tuningjob.protocol.records import (
     Index,
     Ordinal,
     SearchState,
+    Standing,
 )
 
 
@@ -27,7 +28,7 @@ class ClaimRequest:
     ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it.
     In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. Empty: its deaths
     are not counted. ``memory`` is the limit of its pod in bytes; 0 if there is none, or it is not known. ``rows``: of a search
-    that goes by stages, so many rows of the journal the claimant knows.
+    that goes by stages, so many rows of the journal the claimant knows. ``prunes``: it is to be told the standing, too.
     """
 
     __pydantic_config__ = WIRE
@@ -38,6 +39,7 @@ class ClaimRequest:
     memory: Ordinal = 0
     # left out if it is empty, because an older service refuses a field that it does not know
     rows: Annotated[int, Field(ge=0, lt=2**63, exclude_if=lambda rows: not rows)] = 0
+    prunes: Annotated[bool, Field(exclude_if=lambda prunes: not prunes)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +82,14 @@ class Report:
 class ReportReply:
     """How many of the reported cells were ``new``, and in which ``state`` the search is by now.
 
-    ``state`` is None only on the wire: a service of the release before does not tell it, and its client asks.
+    ``state`` is None only on the wire: a service of the release before does not tell it, and its client asks. ``standing``: of a
+    search that prunes, the best mean by now, without the scores of others.
     """
 
     __pydantic_config__ = WIRE
     new: int
     state: SearchState | None = None
+    standing: Annotated[Standing | None, Field(exclude_if=lambda standing: standing is None)] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,7 +270,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
 
 
 def _both(first: ReportReply, then: ReportReply) -> ReportReply:
-    return ReportReply(new=first.new + then.new, state=then.state)
+    return ReportReply(new=first.new + then.new, state=then.state, standing=then.standing)
 
 
 def _stream(path: Path) -> Iterator[bytes]:

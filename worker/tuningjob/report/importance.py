@@ -38,7 +38,8 @@ class Importance:
 def importance_of(table: ResultTable) -> Importance | None:
     """Of the grid that the answer is in; None where nothing can be said."""
     home = table.home
-    if not home.axes or len(home.axes) > _MOST_AXES:
+    # pruned candidates are the worse ones: without them every parameter seems to matter less
+    if not home.axes or len(home.axes) > _MOST_AXES or table.pruned.any():
         return None
     if home.is_full and not table.failed[home.rows].any():
         return _anova(table, home)

@@ -60,7 +60,7 @@ def render_page(judgement: Judgement, provenance: Provenance | None = None, *, m
     few = [
         (
             str(row),
-            score(float(table.means[row]), table.error) if not table.failed[row] else "failed",
+            score(float(table.means[row]), table.error) if not table.failed[row] else table.why_no_mean(row),
             params_in_words(table, row),
         )
         for row in chosen.rows[:_WITHOUT_SCRIPT].tolist()
@@ -128,6 +128,7 @@ def _tiles(judgement: Judgement) -> list[Tile]:
     if table.splits > 1 and verdict.near:
         tiles.append(Tile("within one standard error", f"{verdict.near:,}", f"of {counted(table.size, 'candidate')}"))
     failed = f", {verdict.failed_fits:,} failed" if verdict.failed_fits else ""
+    failed += f", {table.pruned_fits:,} pruned" if table.pruned_fits else ""
     tiles.append(Tile("cost", duration(verdict.seconds), f"{verdict.fits:,} fits, summed{failed}"))
     return tiles
 

@@ -88,6 +88,7 @@ class Origin:
     rule: SelectionRule | None = None
     outer: OuterScores | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
+    is_certain: bool = True  # False: what was pruned, if anything was, may have been the winner
     failed_fits: int = 0
     refit_seconds: float | None = None
     gap: float = RISKY_GAP
@@ -110,6 +111,7 @@ class ResultTable:
     train: Floats | None = None  # mean train scores
     rounds: Ints | None = None  # of a search that goes by rounds, the one of each candidate
     resources: Ints | None = None  # of halving, how much of the resource each had
+    given_up: Bools | None = None  # by the race of a search that prunes, before all splits of the candidate were run
 
     @property
     def metric(self) -> MetricScores:
@@ -138,8 +140,28 @@ class ResultTable:
 
     @cached_property
     def failed(self) -> Bools:
-        """Candidates without a mean: at least one of their fits failed, or gave no number."""
+        """Candidates without a mean: at least one of their fits failed, gave no number, or was pruned."""
         return ~np.isfinite(self.means)
+
+    @cached_property
+    def pruned(self) -> Bools:
+        """Candidates of which not every split was run, because they could not be the best one any more."""
+        return np.zeros(self.size, dtype=bool) if self.given_up is None else self.given_up
+
+    @cached_property
+    def pruned_fits(self) -> int:
+        """How many of their splits have no score."""
+        return int(np.isnan(self.folds[self.pruned]).sum())
+
+    @cached_property
+    def no_mean(self) -> str:
+        """What is said in the place of a mean of several candidates where none of them has one."""
+        words = ["failed"] * bool((self.failed & ~self.pruned).any()) + ["pruned"] * bool(self.pruned.any())
+        return " or ".join(words) or "failed"
+
+    def why_no_mean(self, candidate: int) -> str:
+        """What is said in the place of a mean of a candidate that has none."""
+        return "pruned" if self.pruned[candidate] else "failed"
 
     @cached_property
     def seconds(self) -> Floats:
@@ -231,6 +253,7 @@ def table_of(
         train=train,
         rounds=_whole(cv_results, "iter", "round"),
         resources=_whole(cv_results, "n_resources"),
+        given_up=np.asarray(cv_results["pruned"], dtype=bool) if "pruned" in cv_results else None,
     )
 
 

@@ -93,6 +93,8 @@ def _sentences(table: ResultTable, cheapest: int | None, gains: tuple[Gain, ...]
             yield _by_rule(table)
         yield from _comparisons(table, gains)
         yield from _neighbours(table, cheapest)
+        if table.pruned_fits and not table.origin.is_certain:
+            yield "Whether it is the best of all is not certain, because prune: forgiving may lose the winner."
     if table.origin.outer is not None:
         yield from table.origin.outer.told
     yield _cost(table, fits)
@@ -136,10 +138,13 @@ def _neighbours(table: ResultTable, cheapest: int | None) -> Iterator[str]:
     others = int(table.near.size) - 1
     if table.splits < 2 or cheapest is None:
         return
+    size, pruned = table.size - int(table.pruned.sum()), table.pruned.any()
+    among = "Of those that were not pruned no other candidate" if pruned else "No other candidate"
     if others == 0:
-        yield "No other candidate is within one standard error of the highest mean."
+        yield f"{among} is within one standard error of the highest mean."
         return
-    told = f"{counted(others + 1, 'candidate')} of {table.size:,} are within one standard error of the highest mean"
+    told = f"{counted(others + 1, 'candidate')} of {size:,}{' that were not pruned' if pruned else ''}"
+    told += " are within one standard error of the highest mean"
     times = table.fit_seconds
     if cheapest != table.best and times[cheapest] > 0 and times[table.best] > 1.2 * times[cheapest]:
         faster = times[table.best] / times[cheapest]
@@ -154,6 +159,8 @@ def _cost(table: ResultTable, fits: int) -> str:
     told = f"{counted(table.size, 'candidate')} × {counted(table.splits, 'split')} are {fits:,} fits"
     if table.origin.failed_fits:
         told += f", of which {table.origin.failed_fits:,} failed"
+    if table.pruned_fits:
+        told += f"{' and' if table.origin.failed_fits else ', of which'} {table.pruned_fits:,} were not needed (pruned)"
     measured = table.origin.measured_defaults
     if measured is not None and measured.candidate is not None:
         told += f", those of {measured.told} among them (candidate {measured.candidate})"

@@ -13,7 +13,16 @@ from typing import Final, Self
 
 from tuningjob.errors import SearchFailed
 from tuningjob.protocol.contract import SearchJournal
-from tuningjob.protocol.records import MAX_CELLS_PER_REPORT, Cell, CellIdentity, CellResult, Next, SearchState, Unit
+from tuningjob.protocol.records import (
+    MAX_CELLS_PER_REPORT,
+    Cell,
+    CellIdentity,
+    CellResult,
+    Next,
+    SearchState,
+    Standing,
+    Unit,
+)
 from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob.search.outbox import Outbox
 from tuningjob.threads import see_off
@@ -26,11 +35,15 @@ _ENDED_IN_VAIN: Final = frozenset({SearchState.FAILED, SearchState.REFUSED})
 
 @dataclass(frozen=True)
 class Claimed:
-    """What came of asking for work. Of the unit's cells the ``known`` ones were taken over from another search."""
+    """What came of asking for work. Of the unit's cells the ``known`` ones were taken over from another search.
+
+    ``standing``: what is known besides the unit, in a search that prunes.
+    """
 
     next: Next
     unit: Unit | None = None
     known: frozenset[Cell] = frozenset()
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Sender:
     """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
 
     ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
-    anything of a unit is evaluated. ``rows``: see ClaimRequest.
+    anything of a unit is evaluated. ``rows``, ``prunes``: see ClaimRequest.
     """
 
     index: int
@@ -48,6 +61,7 @@ class Sender:
     reuse: bool
     memory: int = 0
     rows: int = 0
+    prunes: bool = False
 
 
 class Courier:
@@ -67,6 +81,7 @@ class Courier:
         self._deliver_first = False
         self._closing = False
         self._answer: Claimed | None = None
+        self._standing: Standing | None = None
         self._error: BaseException | None = None
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
@@ -106,6 +121,12 @@ class Courier:
         with self._work:
             answer, self._answer = self._answer, None
             return answer
+
+    def standing(self) -> Standing | None:
+        """What the reply to a report said last of a search that prunes, once."""
+        with self._work:
+            standing, self._standing = self._standing, None
+            return standing
 
     @property
     def is_settled(self) -> bool:
@@ -154,6 +175,8 @@ class Courier:
         reply = self._journal.report(Report(index=self._sender.index, results=named))
         self._outbox.remove(len(batch))
         self._let_go(result.cell for result in batch)
+        with self._work:
+            self._standing = reply.standing
         if reply.state in _ENDED_IN_VAIN:
             raise SearchFailed(f"the search has ended: {reply.state}")
 
@@ -167,6 +190,7 @@ class Courier:
                 claimant=sender.claimant,
                 memory=sender.memory,
                 rows=sender.rows,
+                prunes=sender.prunes,
             )
         )
         known: frozenset[Cell] = frozenset()
@@ -176,7 +200,7 @@ class Courier:
                 known = self._taken_over(claim.unit.cells)
         with self._work:
             self._asked = False
-            self._answer = Claimed(claim.next, claim.unit, known)
+            self._answer = Claimed(claim.next, claim.unit, known, claim.standing)
 
     def _taken_over(self, cells: Sequence[Cell]) -> frozenset[Cell]:
         """The cells that are finished by now, for a search of the namespace has had them."""

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from tuningjob import __version__
 from tuningjob.aliases import AnyScorer, ParamValue
+from tuningjob.engine.pruned import FORGIVING
 from tuningjob.manifest import dump_spec
 from tuningjob.manifest.spelling import to_json
 from tuningjob.protocol.records import NestedEstimate
@@ -124,6 +125,7 @@ def judged(
         rule=None if choice.is_best else SelectionRule(choice.rule, choice.passed_over, choice.why),
         outer=None if nested is None else OuterScores(nested.scores, nested.mean, nested.told),
         errors=dict(results.errors.most_common()),
+        is_certain=problem.spec.prune != FORGIVING,
         failed_fits=results.failed_fits - (results.defaults.failed if results.defaults is not None else 0),
         refit_seconds=refit_seconds,
         gap=choice.gap,

@@ -41,6 +41,7 @@ from tuningjob.search.kernels import kernels_in_use
 from tuningjob.search.outer_folds import OuterFold, outer_folds
 from tuningjob.search.parameters import doubtful_values, fixed_problems, misspelt_names, refused_values, space_problems
 from tuningjob.search.picklable import unpicklable
+from tuningjob.search.pruning import prune_problems
 from tuningjob.search.reasons import Reason
 from tuningjob.search.roles import roles
 from tuningjob.search.rows import Appended, Defaults, Rows, defaults_of
@@ -130,8 +131,11 @@ class SearchProblem:
 
     @cached_property
     def shared_with(self) -> int | None:
-        """The candidate that is the estimator with its defaults, whose fits therefore are theirs, too; None: there is none."""
-        if not self.spec.baseline or len(self.folds) + 2 > _MOST_BLOCKS:
+        """The candidate that is the estimator with its defaults, whose fits therefore are theirs, too; None: there is none.
+
+        None, too, in a search that prunes: the defaults are to be scored on each split, the candidate perhaps not.
+        """
+        if not self.spec.baseline or self.spec.prune is not None or len(self.folds) + 2 > _MOST_BLOCKS:
             return None
         return same_as_defaults(self.estimator, self.space, self.defaults, self.identities)
 
@@ -316,6 +320,8 @@ def prepare(
     division = divide(spec, estimator, data)
     folds = outer_folds(spec, estimator, data, len(division.splits))
     problem = SearchProblem(spec, estimator, space, scorer, data, division.cv, division.splits, code, folds=folds)
+    if problems := list(prune_problems(problem)):
+        raise ManifestRefused(problems)
     return first_stage(problem) if spec.search.has_stages else problem
 
 

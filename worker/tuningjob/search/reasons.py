@@ -39,6 +39,7 @@ class Reason(StrEnum):
     NESTED_INVALID = "NestedInvalid"
     SCORER_UNKNOWN = "ScorerUnknown"
     SCORER_MISMATCH = "ScorerMismatch"
+    SCORES_UNBOUNDED = "ScoresUnbounded"
     PARAMETER_UNKNOWN = "ParameterUnknown"
     PARAMETER_AMBIGUOUS = "ParameterAmbiguous"
     NOT_PICKLABLE = "NotPicklable"

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -23,6 +24,7 @@ from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.artifacts.downloads import FIT_ATTRIBUTES, Sidecar
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.fingerprint import nested_estimators
+from tuningjob.engine.pruned import with_pruned
 from tuningjob.engine.sklearn_private import best_index, keep_splitter, results_table
 from tuningjob.errors import SearchFailed
 from tuningjob.manifest import wellknown
@@ -75,7 +77,8 @@ class Results:
     """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
     candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
 
-    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``defaults``: where a
+    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``pruned_fits`` were not
+    needed. ``defaults``: where a
     baseline is scored, what the estimator with its defaults came to.
     ``attributes``: what the fitted search has besides, if it went by stages. ``inner``: of a nested search, what scikit-learn's
     ``_fit_and_score`` returned in the outer folds, one after the other.
@@ -92,6 +95,7 @@ class Results:
     defaults: DefaultScores | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     inner: Sequence[dict[str, Any]] = ()
+    pruned_fits: int = 0
 
     @property
     def best_index(self) -> int:
@@ -149,7 +153,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     first_error: str | None = None
     first_failed: int | None = None
     errors: Counter[str] = Counter()
-    failed = 0
+    failed = pruned = 0
     seconds = 0.0
     for cell in cells:
         candidate = None
@@ -162,6 +166,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
             outcomes.append(outcome_of(cell, problem.spec))
             failed_candidates += cell.error is not None
         seconds += cell.fit_seconds + cell.score_seconds
+        pruned += cell.pruned
         if cell.error is not None:
             failed += 1
             reason = reason_of(cell.error)
@@ -188,6 +193,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
         _scored(defaults, problem) if defaults else None,
         attributes,
         beside,
+        pruned,
     )
 
 
@@ -211,7 +217,9 @@ def _came_to(problem: SearchProblem, outcomes: list[dict[str, Any]]) -> tuple[di
     with warnings.catch_warnings():
         # NaN scores are reported as a number of failed fits where results are shown
         warnings.filterwarnings("ignore", message="One or more of the .* scores are non-finite", category=UserWarning)
-        return results_table(search_of(problem), problem.candidates, len(problem.splits), outcomes), {}
+        splits = len(problem.splits)
+        make = partial(results_table, search_of(problem), problem.candidates, splits, outcomes)
+        return (make() if problem.spec.prune is None else with_pruned(outcomes, splits, make)), {}
 
 
 def fitted_search(
@@ -320,6 +328,8 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
         columns[f"mean_train_{metric}"] = table[f"mean_train_{metric}"][best]
         columns["gap"] = gaps[best]
         columns["risky"] = results.choice.risky[best]
+    if wellknown.PRUNED_COLUMN in table:
+        columns[wellknown.PRUNED_COLUMN] = table[wellknown.PRUNED_COLUMN][best]
     columns["mean_fit_time"] = table["mean_fit_time"][best]
     columns |= {
         name: _parameter_column(values[best], lambda value: spelled(literal_of(value)))

@@ -17,9 +17,10 @@ from sklearn.base import clone
 
 from tuningjob.aliases import Estimator
 from tuningjob.engine import Engine, Evaluated, one_thread
+from tuningjob.engine.race import Leader, Race
 from tuningjob.errors import JournalError, SearchFailed, ServiceUnavailable, WorkerDied
 from tuningjob.protocol.contract import SearchJournal
-from tuningjob.protocol.records import Answer, Cell, CellResult, Next, SearchRecord, Unit
+from tuningjob.protocol.records import Answer, Cell, CellResult, Next, SearchRecord, Standing, Unit
 from tuningjob.protocol.requests import ClaimRequest, NewStage
 from tuningjob.search.baseline import measured
 from tuningjob.search.cells import (
@@ -37,6 +38,7 @@ from tuningjob.search.lost import lost_result
 from tuningjob.search.nested import estimated
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
+from tuningjob.search.pruning import above_the_bound, pruned_result, race_for
 from tuningjob.search.results import Results, every_fit_failed, fitted_search, gather, write_files
 from tuningjob.search.stages import stage_after, stage_with
 from tuningjob.search.stop import Stop, Terminated
@@ -159,6 +161,7 @@ class Worker:
             reuse=self.problem.spec.reuse,
             memory=self.memory,
             rows=rows,
+            prunes=self.problem.spec.prune is not None,
         )
         # a laptop counts no deaths, and what nobody may have asked for must not end its search
         work = work_of(self.problem) if self.claimant else with_expendable_defaults(self.problem)
@@ -175,6 +178,8 @@ class Worker:
         """
         try:
             results = gather(self.problem, self.journal.results())
+            if why := above_the_bound(self.problem, results.cv_results):
+                raise SearchFailed(why)
             started = self.clock()
             with self.stop.interruptible():
                 best = self._refit(results)
@@ -223,6 +228,7 @@ class _Loop:
         self.metrics = worker.problem.spec.metrics
         self.rows = worker.problem.rows
         self.engine = engine
+        self.race = race_for(worker.problem)
         self.courier = courier
         self.finished: list[CellResult] = []
         self.sent_at = worker.clock()
@@ -248,11 +254,14 @@ class _Loop:
             if answer is not None:
                 self.drained = answer.unit is None
                 if answer.unit is not None:
-                    self._begin(answer.unit, answer.known)
+                    self._begin(answer.unit, answer.known, answer.standing)
                 elif self.empty_handed:
                     return answer.next
             if self.is_alone:
                 self._go_on_alone()
+            if self.race is not None and not self.is_alone:
+                _follow(self.race, self.courier.standing())
+                self._advance(self.race)
             if not self.is_alone and not self.courier.is_asking:
                 self._ask()
             self._collect()
@@ -262,15 +271,16 @@ class _Loop:
     # --- what is next
 
     def _ask(self) -> None:
-        self.empty_handed = self.engine.is_done
+        self.empty_handed = self.engine.is_done and (self.race is None or self.race.is_over)
         if self.empty_handed:
             # what others held may have come back, or finishing may fall to us: that is known once all of ours is in
             self._send()
-        if self.empty_handed or (self.engine.wants_more and not self.drained):
+        wants_more = self.engine.wants_more and (self.race is None or self.race.left < self.worker.n_jobs)
+        if self.empty_handed or (wants_more and not self.drained):
             self.courier.ask(deliver_first=self.empty_handed)
             self.next_poll = _FIRST_POLL_SECONDS
 
-    def _begin(self, unit: Unit, known: Set[Cell]) -> None:
+    def _begin(self, unit: Unit, known: Set[Cell], standing: Standing | None) -> None:
         self.worker.has_begun = True
         if unit.lost is not None:
             self._finish([lost_result(self.worker.problem, unit.lost)])
@@ -280,8 +290,24 @@ class _Loop:
         if unit.alone:
             self.is_alone = True
             self.alone.extend(cells)
-        else:
+        elif self.race is None:
             self.engine.add(map(self.rows.key, cells))
+        else:
+            self._enter(self.race, cells, standing or Standing())
+
+    def _enter(self, race: Race, cells: Sequence[Cell], standing: Standing) -> None:
+        """Have the cells of a unit take part in the race; what is evaluated beside the candidates is evaluated in any case."""
+        is_beside = self.worker.problem.is_beside
+        self.engine.add([self.rows.key(cell) for cell in cells if is_beside(cell.candidate)])
+        _follow(race, standing)
+        known = {self.rows.key(Cell(each.candidate, each.split)): each.score for each in standing.scores}
+        race.add([self.rows.key(cell) for cell in cells if not is_beside(cell.candidate)], known)
+
+    def _advance(self, race: Race) -> None:
+        """Have the engine evaluate what is next in the race, and report what need not be evaluated any more."""
+        if self.engine.is_hungry and not race.is_over:
+            self._finish([pruned_result(self.rows.cell(key)) for key in race.withdrawn()])
+            self.engine.add(race.due(self.worker.n_jobs))
 
     def _go_on_alone(self) -> None:
         """One cell after the other, nothing beside it, each acknowledged before the next begins.
@@ -307,7 +333,11 @@ class _Loop:
         evaluated = self._evaluated(self._patience())
         for each in evaluated:
             self.worker.warnings.update(summaries_of(each, self.metrics))
-        self._finish([result_of(each, self.metrics, self.rows) for each in evaluated])
+        results = [result_of(each, self.metrics, self.rows) for each in evaluated]
+        if self.race is not None:
+            for each, result in zip(evaluated, results, strict=True):
+                self.race.heard(each.cell, result.test_scores[self.metrics.deciding])
+        self._finish(results)
 
     def _patience(self) -> float:
         patience = _POLL_SECONDS
@@ -370,3 +400,9 @@ class _Loop:
         with contextlib.suppress(JournalError, ServiceUnavailable):
             self.worker.journal.leave(index=self.worker.index)
         raise Terminated
+
+
+def _follow(race: Race, standing: Standing | None) -> None:
+    """Have the best of all that was reported lead."""
+    if standing is not None and standing.best is not None and standing.worst is not None:
+        race.lead(Leader(standing.best, standing.worst))

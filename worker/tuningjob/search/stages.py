@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.model_selection import GridSearchCV
 
 from tuningjob.aliases import Anything
+from tuningjob.engine.pruned import NotRun
 from tuningjob.engine.replay import Replayed, Stage, replay
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest import TuningJobSpec
@@ -164,7 +165,7 @@ def search_of(problem: "SearchProblem") -> Anything:
 
 
 def outcome_of(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
-    """A cell as scikit-learn's ``_fit_and_score`` returns it."""
+    """A cell as scikit-learn's ``_fit_and_score`` returns it; NotRun of one that was pruned."""
     outcome: dict[str, Any] = {
         "fit_error": cell.error,
         "test_scores": _scores(cell.test_scores, spec.metrics),
@@ -174,7 +175,7 @@ def outcome_of(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
     }
     if spec.return_train_score:
         outcome["train_scores"] = _scores(cell.train_scores or {}, spec.metrics)
-    return outcome
+    return NotRun(outcome) if cell.pruned else outcome
 
 
 def _scores(scores: Mapping[str, float], metrics: Metrics) -> float | dict[str, float]:

@@ -135,12 +135,11 @@ class _Writer:
             "crossValidation": self._cross_validation(search.cv),
             "scoring": self._scoring(search.scoring),
             "refit": self._refit(search.refit),
+            "prune": getattr(search, "prune", None),
             "returnTrainScore": True if search.return_train_score else None,
         }
         if not (isinstance(search.error_score, float) and math.isnan(search.error_score)):
             self._refuse("error_score", "nan", search.error_score, "A fit that fails is scored NaN.")
-        if getattr(search, "prune", None) is not None:
-            self._refuse("prune", "None", search.prune, "A manifest cannot say it yet: every fit is run on a cluster.")
         return {name: value for name, value in written.items() if value is not None}
 
     def _refuse(self, path: str, must_be: str, got: object, advice: str = "") -> None:

@@ -123,7 +123,7 @@ def _continued(table: ResultTable, axis: ParameterAxis, numbers: Floats, side: i
 def flat(table: ResultTable) -> Iterator[Advice]:
     """A parameter of a grid that changes the mean score by less than a standard error, whichever way one looks."""
     home = table.home
-    if not home.is_full or not math.isfinite(table.error) or table.error <= 0:
+    if not home.is_full or not math.isfinite(table.error) or table.error <= 0 or table.pruned.any():
         return
     for i, axis in enumerate(home.axes):
         highest, average = over_the_rest(table, home, i)
@@ -252,7 +252,7 @@ def _behind(table: ResultTable, top: int, rows: Ints) -> float | None:
 
 def failures(table: ResultTable) -> Iterator[Advice]:
     """The values, or pairs of values, whose candidates all failed while others did not; or that some failed of no one value."""
-    failed = table.failed
+    failed = table.failed & ~table.pruned
     count = int(failed.sum())
     if not count:
         return
@@ -261,7 +261,9 @@ def failures(table: ResultTable) -> Iterator[Advice]:
     lot = f"All {counted(count, 'candidate')} failed"
     if count < table.size:
         lot = f"{counted(count, 'candidate')} of {table.size:,} failed"
-    single = _failing_value(table, failed)
+    # some that were pruned may have failed, too: then nothing is known of all that have a value
+    known = not table.pruned.any()
+    single = _failing_value(table, failed) if known else None
     if single is not None:
         axis, code = single
         left = [level for i, level in enumerate(axis.levels) if i != code]
@@ -273,7 +275,7 @@ def failures(table: ResultTable) -> Iterator[Advice]:
             (axis.name,),
         )
         return
-    pair = _failing_pair(table, failed)
+    pair = _failing_pair(table, failed) if known else None
     if pair is not None:
         (first, one), (second, two) = pair
         without = [level for i, level in enumerate(second.levels) if i != two]

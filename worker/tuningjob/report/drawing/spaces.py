@@ -123,22 +123,24 @@ def _map(table: ResultTable, home: Facet, pair: tuple[int, int], values: Floats,
     for r, c in np.ndindex(values.shape):
         levels = int(home.codes[down][r]), int(home.codes[across][c])
         where = f"{assigned(home.axes[down], levels[0])}, {assigned(home.axes[across], levels[1])}"
-        parts += _cell(frame, (r, c), float(values[r, c]), where=where, error=table.error, hatch=hatch)
+        told = score(float(values[r, c]), table.error) if np.isfinite(values[r, c]) else table.no_mean
+        parts += _cell(frame, (r, c), float(values[r, c]), told=f"{where}: {told}", error=table.error, hatch=hatch)
         if (r, c) == best or values[r, c] >= edge:
             parts.append(_border(frame, (r, c), "win" if (r, c) == best else "near"))
     return drawn(frame.bottom + 42, title, [*parts, *_map_labels(frame, home, pair)])
 
 
 def _cell(
-    frame: _MapFrame, at: tuple[int, int], value: float, *, where: str, error: float, hatch: str
+    frame: _MapFrame, at: tuple[int, int], value: float, *, told: str, error: float, hatch: str
 ) -> Iterator[Markup]:
-    """A cell in its colour, and its score where there is room; hatched if all of it failed."""
+    """A cell in its colour, and its score where there is room; hatched if nothing of it has a mean."""
     x, y = frame.left + at[1] * frame.width, frame.top + at[0] * frame.height
     known = bool(np.isfinite(value))
-    told = element("title", f"{where}: {score(value, error) if known else 'failed'}")
     shade = frame.shade(value) if known else 0
     look = {"class_": f"h{shade}"} if known else {"fill": f"url(#{hatch})"}
-    yield element("rect", told, x=x + 1, y=y + 1, width=frame.width - 2, height=frame.height - 2, rx=3, **look)
+    yield element(
+        "rect", element("title", told), x=x + 1, y=y + 1, width=frame.width - 2, height=frame.height - 2, rx=3, **look
+    )
     if known and frame.columns <= _WRITTEN_COLUMNS:
         middle, base = x + frame.width / 2, y + frame.height / 2 + 4
         yield text(middle, base, score(value, error), longest=8, class_=f"t v{shade}", anchor="middle")
@@ -174,7 +176,7 @@ def _cells(home: Facet, pair: tuple[int, int], values: Floats, table: ResultTabl
     rows = tuple(
         (
             cut(home.levels(down)[r].python, 40),
-            *(score(value, table.error) if np.isfinite(value) else "failed" for value in row),
+            *(score(value, table.error) if np.isfinite(value) else table.no_mean for value in row),
         )
         for r, row in enumerate(values)
     )
@@ -216,12 +218,12 @@ def _line(table: ResultTable, home: Facet) -> Figure:
     cells = tuple(
         (
             cut(level.python, 60),
-            score(float(table.means[row]), table.error) if not table.failed[row] else "failed",
+            score(float(table.means[row]), table.error) if not table.failed[row] else table.why_no_mean(row),
             f"{errors[row]:.2g}",
         )
         for level, row in zip(levels, rows, strict=True)
     )
-    told = "Mean test score with its standard error. The answer is the large point; × marks what failed."
+    told = "Mean test score with its standard error. The answer is the large point; × marks what has none."
     title = f"The score along {cut(axis.name, 60)}"
     return Figure(
         "map",
