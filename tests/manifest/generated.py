@@ -331,6 +331,7 @@ _metrics = st.one_of(
         },
     ),
     _objects({"scorer": dotted_paths}),
+    _objects({"name": st.text(min_size=1, max_size=63)}, {"sampleWeight": st.sampled_from([False])}),
 )
 
 

@@ -43,6 +43,16 @@ def matrix(y_true: Any, y_pred: Any) -> Any:  # noqa: ARG001
     return np.eye(2)
 
 
+def wrong(estimator: Any, X: Any, y: Any) -> float:
+    """A scorer that takes no weights."""
+    return -float(np.mean(estimator.predict(X) != y))
+
+
+def made_anew() -> Any:
+    """``made``, to be told what it asks for."""
+    return make_scorer(accuracy_score)
+
+
 priced = Cost(3.0)
 made = make_scorer(accuracy_score)
 LIMIT = 3

@@ -307,7 +307,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scoring": [F2]}, "spec.scoring[0]: must be a scorer's name, but got {'function': 'sklearn.metrics.fbeta_score'"),
     ({"scoring": {}}, "spec.scoring: must be a scorer's name, a list of names, or a map from names of your own to metrics (from 1 to 32), but got 0 of them."),
     ({"scoring": 3}, "spec.scoring: must be a scorer's name, a list of names, or a map from names of your own to metrics, but got 3."),
-    ({"scoring": {"m": {"scorer": f"{OWN}.cost", "params": {"a": 1}}}}, "spec.scoring.m: must be without anything beside a scorer"),
+    ({"scoring": {"m": {"scorer": f"{OWN}.cost", "params": {"a": 1}}}}, "spec.scoring.m: must be without params, greaterIsBetter and responseMethod beside a scorer or a name"),
     ({"scoring": {"m": {"function": f"{OWN}.asymmetric", "responseMethod": "predict_log"}}}, "spec.scoring.m.responseMethod: must be one of predict, predict_proba, decision_function"),
     ({"select": {"oneStandardError": {"simplest": [{"max_dept": "ascending"}]}}}, "spec.select.oneStandardError.simplest[0]: must be a parameter that is searched, but got 'max_dept'. Did you mean 'max_depth'?"),
     ({"select": {"maxOverfitGap": 0.1}}, "spec.select.maxOverfitGap: must be beside returnTrainScore: true, but got 0.1."),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sklearn import get_config
 from sklearn.model_selection import PredefinedSplit
 
 from tuningjob.aliases import Anything, Estimator
@@ -18,6 +19,7 @@ from tuningjob.manifest.cross_validation import GROUPS, PREDEFINED
 from tuningjob.manifest.literals import shown
 from tuningjob.search.data import load_data
 from tuningjob.search.fit_params import weight_name
+from tuningjob.search.scoring import SAMPLE_WEIGHT
 from tuningjob.search.written import attribute_of
 from tuningjob.sent.code import files_below, loaded_files, write_code
 from tuningjob.sent.files import SentFile, write_sent
@@ -54,12 +56,18 @@ class Parcel:
         return {**document, "spec": spec}
 
 
+def _weight_keyword(search: Estimator) -> str:
+    """By which ``fit`` of a search is given weights: with metadata routing by their own name, whatever the estimator is."""
+    return SAMPLE_WEIGHT if get_config()["enable_metadata_routing"] else weight_name(attribute_of(search, "estimator"))
+
+
 def not_yet_sent(search: Estimator, params: Mapping[str, Any]) -> dict[str, Any]:
     """``spec.data`` of what ``fit`` is given, before any of it has a digest: enough to tell what a manifest cannot say."""
     groups, cv = params.get("groups"), attribute_of(search, "cv")
     beside = [
         *(["groups"] if groups is not None else []),
         *(["predefined"] if isinstance(cv, PredefinedSplit) else []),
+        *(["sampleWeight"] if params.get(_weight_keyword(search)) is not None else []),
     ]
     return {"uploaded": dict.fromkeys(("features", *beside), "0" * 64)}
 
@@ -69,7 +77,7 @@ def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[st
 
     Raises ManifestRefused for what a manifest has no words for, and for lengths that do not fit together.
     """
-    weights = weight_name(search.estimator)
+    weights = _weight_keyword(search)
     known = {"groups": "groups", weights: "sample_weight"}
     problems = [
         Problem(
@@ -98,7 +106,7 @@ def named_to_fit(
 
     Raises ManifestRefused.
     """
-    weights = weight_name(attribute_of(search, "estimator"))
+    weights = _weight_keyword(search)
     named = {"target": ("y", y), "sampleWeight": (weights, params.get(weights))}
     beside = {field: value for field, (_, value) in named.items() if value is not None}
     given = {"y": y, **params}

@@ -15,6 +15,7 @@ A test (tests/engine/test_one_door.py) and the linter (SLF001) hold that no othe
 packages. The names of a part of scikit-learn that is slow to import are imported when they are first used.
 """
 
+import copy
 import threading
 import time
 import warnings
@@ -31,6 +32,7 @@ import numpy as np
 import sklearn
 import sklearn.base
 import sklearn.pipeline
+from sklearn import config_context
 from sklearn.utils import estimator_html_repr
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, Matrix, ParamValue, Target
@@ -96,6 +98,7 @@ try:
     from sklearn.pipeline import _fit_transform_one as fit_transform_one
     from sklearn.pipeline import _transform_one as transform_one
     from sklearn.utils._indexing import _safe_indexing as safe_indexing
+    from sklearn.utils._metadata_requests import SIMPLE_METHODS
     from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as openmp_threads
     from sklearn.utils._param_validation import (
         Interval,
@@ -114,6 +117,7 @@ except ImportError as error:
     raise ImportError(f"{error}. {_not_proved()}") from error
 
 __all__ = [
+    "SIMPLE_METHODS",
     "BaseComposition",
     "HalvingGridSearchCV",
     "HalvingRandomSearchCV",
@@ -226,6 +230,46 @@ def routed_params(search: Estimator, params: Mapping[str, Any]) -> tuple[Mapping
         warnings.filterwarnings("ignore", message="The scoring .* does not support sample_weight", category=UserWarning)
         routed = search._get_routed_params_for_fit(dict(params))
     return routed.estimator.fit, routed.scorer.score
+
+
+def tells_of_weights(scorer: AnyScorer) -> bool:
+    """Whether scikit-learn's search without metadata routing can ask a scorer, among several, if it takes weights."""
+    return hasattr(scorer, "_accept_sample_weight")
+
+
+def with_score_request(scorer: AnyScorer, weighted: bool) -> AnyScorer:  # noqa: FBT001  what scikit-learn's own method takes
+    """A copy of a scorer that asks for ``sample_weight``, or says that it wants none: its ``set_score_request``."""
+    with config_context(enable_metadata_routing=True):
+        return copy.deepcopy(scorer).set_score_request(sample_weight=weighted)
+
+
+def metadata_asked(consumer: AnyScorer | Estimator) -> dict[tuple[str, str], Any]:
+    """What a scorer or an estimator was told to ask for, by method and name: True, False, or the name that it is passed by.
+
+    Nothing of one that was told nothing, whatever its class asks for.
+    """
+    request = vars(consumer).get(METADATA_REQUEST)
+    return {
+        (method, name): asked
+        for method in (SIMPLE_METHODS if request is not None else ())
+        for name, asked in getattr(request, method).requests.items()
+        if asked is not None
+    }
+
+
+class RoutedScorer(MultimetricScorer):  # type: ignore[misc]
+    """scikit-learn's scorer of several metrics, which gives each one the metadata that it asks for, whatever the setting is."""
+
+    def __call__(self, estimator: Estimator, *args: Anything, **params: Anything) -> dict[str, Any]:
+        """The score of each metric."""
+        with config_context(enable_metadata_routing=True):
+            scores: dict[str, Any] = super().__call__(estimator, *args, **params)
+        return scores
+
+
+def routed(scorer: AnyScorer) -> RoutedScorer:
+    """The same scorer of several metrics, with routing."""
+    return RoutedScorer(scorers=scorer._scorers, raise_exc=scorer._raise_exc)
 
 
 def metric_arguments(scorer: AnyScorer) -> Mapping[str, Any]:

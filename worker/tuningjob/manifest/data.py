@@ -245,6 +245,11 @@ class Data(Model):
         return _listed(self.target)
 
     @property
+    def weights(self) -> str | None:
+        """The column of weights, or the digest by which they were sent."""
+        return self.sample_weight or (self.uploaded.sample_weight if self.uploaded is not None else None)
+
+    @property
     def is_table(self) -> bool:
         """Whether its columns have names."""
         return self.path is not None or self.url is not None or self.query is not None

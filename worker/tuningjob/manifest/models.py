@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.code import CODE_PATH, Code
 from tuningjob.manifest.cross_validation import CrossValidation
 from tuningjob.manifest.data import Data
@@ -28,7 +29,7 @@ from tuningjob.manifest.fields import DNS_LABEL, FILLED_IN, MAX_SECONDS, MODEL_K
 from tuningjob.manifest.model import Constraint, Model, must_be
 from tuningjob.manifest.pod_options import PodOptions
 from tuningjob.manifest.resources import Limits, Resources
-from tuningjob.manifest.scoring import SCORE, MetricName, Metrics, Scoring, count_of, parse_metrics
+from tuningjob.manifest.scoring import SCORE, Metric, MetricName, Metrics, Scoring, count_of, parse_metrics
 from tuningjob.manifest.search import Search
 from tuningjob.manifest.select import Select
 from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
@@ -73,6 +74,11 @@ def _no_feature(name: str) -> Constraint:
 
 def _is_one_metric(scoring: Any) -> bool:  # noqa: ANN401  whatever stands there
     return isinstance(scoring, Mapping) and [*scoring] == [SCORE]
+
+
+def _weights_of_none(metric: Metric) -> Problem:
+    advice = "Name the column of weights there, or take it out here."
+    return Problem(f"{metric.field}.sampleWeight", "left out or false without spec.data.sampleWeight", "true", advice)
 
 
 def _has_its_columns(data: Data, cv: CrossValidation) -> bool:
@@ -220,7 +226,8 @@ class TuningJobSpec(Model):
     scoring: Scoring | None = Field(
         default=None,
         description="A scorer's name, as in scikit-learn; a list of names; or a map from names of your own to names, to "
-        "{function, params, greaterIsBetter, responseMethod}, or to {scorer}. The estimator's own score by default.",
+        "{function, params, greaterIsBetter, responseMethod}, to {scorer}, or to {name}; each map with sampleWeight where the "
+        "metric is given weights. The estimator's own score by default.",
     )
     refit: MetricName | None = Field(
         default=None, description="The metric that decides. Required where scoring has several."
@@ -315,6 +322,8 @@ class TuningJobSpec(Model):
     def metrics(self) -> Metrics:
         """What fits are scored by. Raises ManifestRefused."""
         found = parse_metrics(self.scoring, self.refit)
+        if found.weighted and self.data.weights is None:
+            raise ManifestRefused([_weights_of_none(metric) for metric in found.weighted])
         # scikit-learn's halving search is given the scorer itself
         is_one = self.search.halving is not None and _is_one_metric(self.scoring)
         return replace(found, several=False) if is_one else found

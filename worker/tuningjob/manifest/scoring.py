@@ -6,7 +6,7 @@ the same on a laptop and on a cluster.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
@@ -56,16 +56,19 @@ def _methods(value: object) -> object:
     return value
 
 
+_OF_EACH: Final = frozenset({"scorer", "name", "sample_weight"})  # what may be said of a metric that is no function
+
+
 class Measure(Model):
-    """A metric that has no name in scikit-learn: a function of y, or a scorer of one's own."""
+    """A metric of which more is said than a name: a function of y, a scorer of one's own, or one of scikit-learn's by name."""
 
     constraints: ClassVar[tuple[Constraint, ...]] = (
-        exactly_one_of("function", "scorer"),
+        exactly_one_of("function", "scorer", "name"),
         Constraint(
             "",
-            lambda measure: measure.scorer is None or not measure.model_fields_set - {"scorer"},
-            "without anything beside a scorer",
-            "params, greaterIsBetter and responseMethod are those of a function.",
+            lambda measure: measure.function is not None or measure.model_fields_set <= _OF_EACH,
+            "without params, greaterIsBetter and responseMethod beside a scorer or a name",
+            "They are those of a function.",
         ),
     )
 
@@ -78,6 +81,14 @@ class Measure(Model):
         default="predict", description="Of which method's answer it is a function."
     )
     scorer: DottedPath | None = Field(default=None, description="Dotted path of a scorer: scorer(estimator, X, y).")
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] | None = Field(
+        default=None, description="One of scikit-learn's scorers."
+    )
+    sample_weight: bool | None = Field(
+        default=None,
+        description="Whether it is given the weights of data.sampleWeight: scikit-learn's set_score_request(sample_weight=…). "
+        "Once a metric says it, those that do not are given none.",
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class Metric:
     """One metric. ``key`` is what its columns are called by; ``field`` is where the manifest has it.
 
     It is scikit-learn's scorer of this ``name``, or a ``measure``, whose parameters are ``arguments``. Of neither it is the
-    estimator's own score.
+    estimator's own score. ``weighted``: whether it asks for the weights of the samples; None if no metric says so.
     """
 
     key: str
@@ -93,10 +104,15 @@ class Metric:
     name: str | None = None
     measure: Measure | None = None
     arguments: Arguments | None = None
+    weighted: bool | None = None
 
     @property
     def identity(self) -> Json:
         """All that the manifest says of it, as JSON: the same for the same metric, however it is written."""
+        return self._identity if self.weighted is None else {"metric": self._identity, "sampleWeight": self.weighted}
+
+    @property
+    def _identity(self) -> Json:
         if self.measure is None or self.measure.scorer is not None:
             return self.name if self.measure is None else {"scorer": self.measure.scorer}
         method = self.measure.response_method
@@ -125,6 +141,16 @@ class Metrics:
     def keys(self) -> tuple[str, ...]:
         """Of the columns."""
         return tuple(metric.key for metric in self.all)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether they say themselves which of them are given weights, as by scikit-learn's metadata routing."""
+        return any(metric.weighted is not None for metric in self.all)
+
+    @property
+    def weighted(self) -> tuple[Metric, ...]:
+        """Those that ask for weights."""
+        return tuple(metric for metric in self.all if metric.weighted)
 
     @property
     def told(self) -> str:
@@ -185,6 +211,8 @@ def _several(scoring: Json) -> list[Metric]:
             problems += each
     if problems:
         raise ManifestRefused(problems)
+    if any(each.weighted is not None for each in found):
+        return [replace(each, weighted=bool(each.weighted)) for each in found]
     return found
 
 
@@ -213,14 +241,17 @@ def _mapped(scoring: Mapping[str, Any]) -> Iterator[Metric | list[Problem]]:
         elif isinstance(value, Mapping):
             yield _measured(key, field, value)
         else:
-            must_be = "a scorer's name, {function: PATH}, or {scorer: PATH}"
+            must_be = "a scorer's name, {function: PATH}, {scorer: PATH}, or {name: NAME}"
             yield [Problem(field, must_be, shown(value))]
 
 
 def _measured(key: str, field: str, value: Mapping[str, Any]) -> Metric | list[Problem]:
     try:
         measure = Measure.model_validate(value, by_alias=True, by_name=False)
-        return Metric(key, field, measure=measure, arguments=parse_params(measure.params, f"{field}.params"))
+        if measure.name is not None:
+            return Metric(key, field, measure.name, weighted=measure.sample_weight)
+        arguments = parse_params(measure.params, f"{field}.params")
+        return Metric(key, field, measure=measure, arguments=arguments, weighted=measure.sample_weight)
     except ValidationError as error:
         return [problem_of(Measure, detail, field) for detail in error.errors()]
     except ManifestRefused as refused:

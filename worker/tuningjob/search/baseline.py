@@ -20,10 +20,10 @@ from tuningjob.engine import Evaluated
 from tuningjob.engine.evaluate import Evaluator
 from tuningjob.protocol.records import Baseline, CellResult
 from tuningjob.search.cells import result_of, with_warnings, work_of
-from tuningjob.search.fit_params import SAMPLE_WEIGHT
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import abridged, error_text, reason_of
 from tuningjob.search.results import Results
+from tuningjob.search.scoring import SAMPLE_WEIGHT
 
 THE_DEFAULTS: Final = "the defaults"
 AS_WRITTEN: Final = "the estimator as it is written"
@@ -91,7 +91,7 @@ def _results_of_dummy(problem: SearchProblem) -> Iterator[CellResult]:
     dummy = None if problem.data.y is None else dummy_of(problem.estimator)
     if dummy is None:
         return
-    weights = problem.data.sample_weight
+    weights = problem.data.sample_weight if any(problem.params[0]) else None
     work = replace(
         work_of(problem.whole),
         estimator=dummy,

@@ -2,35 +2,43 @@
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from tuningjob.aliases import AnyScorer, Estimator
-from tuningjob.engine.sklearn_private import metric_of, routed_params
+from tuningjob.engine.sklearn_private import metric_of, routed_params, tells_of_weights
 from tuningjob.errors import Problem
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.search.columns import WEIGHT
 from tuningjob.search.data import Dataset
+from tuningjob.search.findings import representatives
 from tuningjob.search.reasons import Reason
-from tuningjob.search.scoring import scorers
+from tuningjob.search.scoring import SAMPLE_WEIGHT, scorers
 from tuningjob.search.space import Space
-
-SAMPLE_WEIGHT: Final = "sample_weight"
 
 
 def given_params(
-    space: Space,
+    spec: TuningJobSpec,
     estimator: Estimator,
+    space: Space,
     scorer: AnyScorer,
     data: Dataset,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What fits and scorings are given besides X and y, for all samples, as scikit-learn's search gives it."""
-    if data.sample_weight is None:
+    """What fits and scorings are given besides X and y, for all samples, as scikit-learn's search gives it.
+
+    Where metrics say whether they are weighted, that is a search with metadata routing, in which the last step asks for them.
+    """
+    weights = data.sample_weight
+    if weights is None:
         return {}, {}
-    return routed_params(space.search_cv(estimator, scoring=scorer), {_weight_of(estimator)[0]: data.sample_weight})
+    name = weight_name(estimator)
+    if not spec.metrics.is_asking:
+        return routed_params(space.search_cv(estimator, scoring=scorer), {name: weights})
+    takes_them = any(map(_takes_weights, [estimator, *representatives(estimator, space.tried)]))
+    return {name: weights} if takes_them else {}, {SAMPLE_WEIGHT: weights} if spec.metrics.weighted else {}
 
 
 def data_problems(
@@ -40,12 +48,17 @@ def data_problems(
     scorer: AnyScorer,
 ) -> Iterator[Problem]:
     """What the manifest says of the data and the estimator does not take. ``tried`` are estimators of a few candidates."""
-    weight = spec.data.sample_weight or (spec.data.uploaded.sample_weight if spec.data.uploaded is not None else None)
-    if weight is not None and not any(map(_takes_weights, [estimator, *tried])):
+    weight = spec.data.weights
+    if weight is not None and not spec.metrics.weighted and not any(map(_takes_weights, [estimator, *tried])):
         name = type(_weight_of(estimator)[1]).__name__
-        advice = f"The fit of {name} takes no sample_weight: choose another, or name the column in spec.data.exclude."
+        advice = (
+            f"The fit of {name} takes no sample_weight: choose another, name the column in spec.data.exclude, or weight the "
+            "scores alone (sampleWeight: true of a metric)."
+        )
         must_be = "left out for an estimator that takes no weights"
         yield Problem(WEIGHT, must_be, shown(weight), advice, Reason.ESTIMATOR_INVALID)
+    if weight is not None and weight_name(estimator) == SAMPLE_WEIGHT and not spec.metrics.is_asking:
+        yield from _silent_scorers(spec, scorer)
     if not spec.data.is_table or spec.data.target is not None:
         return
     if all(_needs_y(each) for each in tried or [estimator]):
@@ -58,6 +71,18 @@ def data_problems(
         yield Problem("spec.scoring", must_be, shown(spec.scoring), advice, Reason.SCORER_MISMATCH)
 
 
+def _silent_scorers(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Problem]:
+    """Scorers of one's own among several, of which scikit-learn's search asks in vain whether they take weights."""
+    if not spec.metrics.several:
+        return
+    made = scorers(spec, scorer)
+    for metric in spec.metrics.all:
+        if not tells_of_weights(made[metric.key]):
+            must_be = "beside sampleWeight, true or false, in one metric at least"
+            advice = "scikit-learn cannot tell whether this scorer takes weights: say sampleWeight: false here."
+            yield Problem(metric.field, must_be, "a scorer of your own", advice, Reason.SCORER_MISMATCH)
+
+
 def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
     """The name by which fit takes the weights, and whose they are in the end."""
     if not isinstance(estimator, Pipeline):
@@ -65,6 +90,11 @@ def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
     name, last = estimator.steps[-1]
     inner, whose = _weight_of(last)
     return f"{name}__{inner}", whose
+
+
+def weighted_step(estimator: Estimator) -> Estimator:
+    """The estimator that is given weights in the end: of a pipeline the last step."""
+    return _weight_of(estimator)[1]
 
 
 def weight_name(estimator: Estimator) -> str:

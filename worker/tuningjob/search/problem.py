@@ -150,7 +150,7 @@ class SearchProblem:
     @cached_property
     def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What ``fit`` and what the scorer is given besides X and y, for all samples."""
-        return given_params(self.space, self.estimator, self.scorer, self.data)
+        return given_params(self.spec, self.estimator, self.space, self.scorer, self.data)
 
     @cached_property
     def metric(self) -> str:

@@ -9,7 +9,14 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names, make_scorer
 
 from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
-from tuningjob.engine.sklearn_private import metric_arguments, metric_of, response_methods, scorers_of
+from tuningjob.engine.sklearn_private import (
+    metric_arguments,
+    metric_of,
+    response_methods,
+    routed,
+    scorers_of,
+    with_score_request,
+)
 from tuningjob.errors import ManifestRefused, Problem
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.models import TuningJobSpec
@@ -17,7 +24,9 @@ from tuningjob.manifest.refusals import nearest
 from tuningjob.manifest.scoring import Measure, Metric
 from tuningjob.search.build import load_attribute, materialise
 from tuningjob.search.reasons import Reason, refused
+from tuningjob.search.written import attribute_of
 
+SAMPLE_WEIGHT: Final = "sample_weight"
 # Candidates that the scorers' check looks at: enough to see every kind of final step in a grid made by hand.
 _SCORER_SAMPLE: Final = 1_000
 # What people call scorers that have other names.
@@ -55,7 +64,8 @@ def scorer_of(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Ma
         raise ManifestRefused(problems)
     if not spec.metrics.several:
         return made[spec.metrics.deciding]
-    return check_scoring(estimator, made, raise_exc=False)
+    scorer = check_scoring(estimator, made, raise_exc=False)
+    return routed(scorer) if spec.metrics.weighted else scorer
 
 
 def metric_problems(spec: TuningJobSpec) -> Iterator[Problem]:
@@ -76,11 +86,16 @@ def scoring_of(spec: TuningJobSpec, scorer: AnyScorer) -> Anything:
     """What scikit-learn's search is given as ``scoring``."""
     metrics = spec.metrics
     if not metrics.several:
-        return spec.scoring if metrics.all[0].measure is None else scorer
+        return spec.scoring if isinstance(spec.scoring, str | None) else scorer
     if metrics.is_list:
         return list(metrics.keys)
     made = scorers_of(scorer)
-    return {metric.key: metric.name or made[metric.key] for metric in metrics.all}
+    return {metric.key: metric.name if _is_name(metric) else made[metric.key] for metric in metrics.all}
+
+
+def _is_name(metric: Metric) -> bool:
+    """Whether nothing else than the name of one of scikit-learn's scorers is said."""
+    return metric.name is not None and metric.weighted is None
 
 
 def code_in(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Any]:
@@ -94,6 +109,30 @@ def code_in(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Any]:
 
 
 def _made(metric: Metric) -> AnyScorer:
+    scorer = _unasked(metric)
+    return scorer if metric.weighted is None else _asking(metric, scorer)
+
+
+def _asking(metric: Metric, scorer: AnyScorer) -> AnyScorer:
+    """A copy of the scorer that asks for weights, or says that it wants none."""
+    field, weighted = f"{metric.field}.sampleWeight", bool(metric.weighted)
+    if not callable(attribute_of(scorer, "set_score_request")):
+        if not weighted:
+            return scorer
+        advice = "Write {function: PATH} of a metric that takes sample_weight, or make the scorer by make_scorer."
+        raise refused(Reason.SCORER_MISMATCH, field, "false for a scorer that cannot ask for weights", True, advice)  # noqa: FBT003
+    if weighted and not _takes_weights(scorer):
+        advice = f"{metric_of(scorer).__name__}{_signature(metric_of(scorer))} has no sample_weight."
+        raise refused(Reason.SCORER_MISMATCH, field, "false for a metric that takes no weights", True, advice)  # noqa: FBT003
+    return with_score_request(scorer, weighted)
+
+
+def _takes_weights(scorer: AnyScorer) -> bool:
+    known = _keywords(metric_of(scorer))
+    return known is None or SAMPLE_WEIGHT in known
+
+
+def _unasked(metric: Metric) -> AnyScorer:
     measure = metric.measure
     if measure is None:
         return _named(metric)
@@ -180,6 +219,7 @@ def _kind_of(found: Anything) -> str:
 
 
 def _is_made_scorer(found: Anything) -> bool:
+    """Whether scikit-learn has made it, by a name or by make_scorer."""
     return not inspect.isclass(found) and type(found).__module__ == "sklearn.metrics._scorer"
 
 

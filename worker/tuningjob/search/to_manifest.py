@@ -19,8 +19,10 @@ from tuningjob.aliases import AnyScorer, Anything, Estimator, ParamValue
 from tuningjob.engine.search_cv import GridSearchCV as SharedGridSearchCV
 from tuningjob.engine.search_cv import RandomizedSearchCV as SharedRandomizedSearchCV
 from tuningjob.engine.sklearn_private import (
+    METADATA_REQUEST,
     HalvingGridSearchCV,
     HalvingRandomSearchCV,
+    metadata_asked,
     metric_arguments,
     metric_of,
     response_methods,
@@ -46,8 +48,10 @@ from tuningjob.manifest.loading import load
 from tuningjob.manifest.spelling import params_to_json, to_json
 from tuningjob.manifest.wellknown import API_VERSION, KIND, MAX_NAME_LENGTH
 from tuningjob.search.build import keywords_of
+from tuningjob.search.fit_params import weighted_step
 from tuningjob.search.parameters import means_two_things, owners_of
 from tuningjob.search.reasons import ADDRESS
+from tuningjob.search.scoring import SAMPLE_WEIGHT
 from tuningjob.search.shortened import shortened
 from tuningjob.search.splitters import draws, is_seed, takes_groups
 from tuningjob.search.written import attribute_of, function_path, json_of, literal_of, public_path
@@ -62,11 +66,12 @@ _FOLDS: Final = (
     "Give the data a column with the number of each row's test fold, and name it: crossValidation: {predefined: COLUMN}; or "
     "write a class with split and get_n_splits."
 )
+_WEIGHTS: Final = "sampleWeight"  # as a manifest calls them, of the data and of a metric
 _TEST_FOLD: Final = "test_fold"  # as scikit-learn calls it
 # What clone keeps of an estimator besides its parameters, and who set it.
 _BESIDE_PARAMS: Final = {
     "_sklearn_output_config": "set_output",
-    "_metadata_request": "set_fit_request or one of its kind",
+    METADATA_REQUEST: "set_fit_request or one of its kind",
     "_skl_callbacks": "set_callbacks",
 }
 _DISTRIBUTIONS: Final = {
@@ -97,7 +102,13 @@ def to_manifest(
         raise ManifestRefused([Problem("search", must_be, shown(search), advice)])
     sent = (data.get("uploaded") or {}) if isinstance(data, Mapping) else {}
     sent = sent if isinstance(sent, Mapping) else {}
-    writer = _Writer(search, groups, has_groups=groups is not None or "groups" in sent, has_folds="predefined" in sent)
+    writer = _Writer(
+        search,
+        groups,
+        has_groups=groups is not None or "groups" in sent,
+        has_folds="predefined" in sent,
+        has_weights=_WEIGHTS in sent or (isinstance(data, Mapping) and _WEIGHTS in data),
+    )
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -119,12 +130,16 @@ def _kubernetes_name(name: str) -> str:
 class _Writer:
     """Writes one search. ``problems`` is what it could not."""
 
-    def __init__(self, search: Estimator, groups: str | None, *, has_groups: bool, has_folds: bool) -> None:
+    def __init__(
+        self, search: Estimator, groups: str | None, *, has_groups: bool, has_folds: bool, has_weights: bool
+    ) -> None:
         self.problems: list[Problem] = []
         self._search = search
         self._groups = groups
         self._has_groups = has_groups  # in a column that is named, or sent as they are
         self._has_folds = has_folds  # of a PredefinedSplit, which are sent
+        self._has_weights = has_weights
+        self._weighted: Any = None  # whose weights are, which may say so
 
     def spec(self) -> dict[str, Any]:
         """All of ``spec`` but the data."""
@@ -150,7 +165,7 @@ class _Writer:
         """The literal of a value; all of it that has none is a problem."""
         literal = literal_of(value)
         self.problems += _unsayable(literal, path)
-        self.problems += _set_beside_params(value, path)
+        self.problems += _set_beside_params(value, path, self._weighted)
         return shortened(literal)
 
     # --- what is tuned
@@ -159,7 +174,22 @@ class _Writer:
         if not callable(attribute_of(estimator, "get_params")) or inspect.isclass(estimator):
             self._refuse("estimator", "an estimator", estimator)
             return None
+        self._weighted = weighted_step(estimator)
+        self._check_requests()
         return to_json(self._value(estimator, "estimator"))
+
+    def _check_requests(self) -> None:
+        """What the step that is given weights asks for itself, as metadata routing wants it, is what a manifest does."""
+        asked = _asked_of(self._weighted)
+        got = _Told(f"a {type(self._weighted).__name__} with set_fit_request(sample_weight=False)")
+        if self._has_weights and asked.get(("fit", SAMPLE_WEIGHT)) is False:
+            advice = "A manifest gives weights to each fit that takes them: set_fit_request(sample_weight=True)."
+            self._refuse("estimator", "one whose fit is given the weights of the data", got, advice)
+        if self._search.scoring is None and ("score", SAMPLE_WEIGHT) in asked:
+            advice = (
+                "Name the metric, and let it ask: scoring=get_scorer('accuracy').set_score_request(sample_weight=True)."
+            )
+            self._refuse("scoring", "given where scores ask for weights", None, advice)
 
     # --- what is tried
 
@@ -327,8 +357,9 @@ class _Writer:
             return given
         metric = metric_of(given)
         found = self._function(given if metric is None else metric, path if metric is None else f"{path}._score_func")
+        asked = self._asked(given, path)
         if metric is None:
-            return {"scorer": found}
+            return {"scorer": found, **asked}
         method = response_methods(given)
         params = params_to_json(
             (name, self._value(value, f"{path}._kwargs[{name!r}]"))
@@ -339,7 +370,20 @@ class _Writer:
             **({"params": params} if params else {}),
             **({} if sign_of(given) > 0 else {"greaterIsBetter": False}),
             **({} if method == ("predict",) else {"responseMethod": method[0] if len(method) == 1 else list(method)}),
+            **asked,
         }
+
+    def _asked(self, scorer: AnyScorer, path: str) -> dict[str, bool]:
+        """Whether a scorer asks for weights: what set_score_request has told it."""
+        asked = _asked_of(scorer)
+        weighted = asked.pop(("score", SAMPLE_WEIGHT), None)
+        others = [f"{name}={how!r}" for (_, name), how in asked.items() if how is not False]
+        if not isinstance(weighted, bool | None):
+            others.append(f"{SAMPLE_WEIGHT}={weighted!r}")
+        if others:
+            got = _Told(f"set_score_request({', '.join(others)})")
+            self._refuse(path, "a scorer that asks for sample_weight by that name, or for nothing", got)
+        return {_WEIGHTS: weighted} if isinstance(weighted, bool) else {}
 
     def _function(self, function: Callable[..., Any], path: str) -> str:
         found = function_path(function)
@@ -397,8 +441,14 @@ def _from_main(found: str, path: str) -> Iterator[Problem]:
         yield Problem(path, "of a module that can be imported", found, _MAIN)
 
 
-def _set_beside_params(value: ParamValue, path: str) -> Iterator[Problem]:
-    """What ``clone`` keeps and a manifest cannot say, of an estimator and those within it."""
+def _asked_of(consumer: Anything) -> dict[tuple[str, str], Any]:
+    with suppress(Exception):  # the user's own
+        return metadata_asked(consumer)
+    return {}
+
+
+def _set_beside_params(value: ParamValue, path: str, weighted: Anything) -> Iterator[Problem]:
+    """What ``clone`` keeps and a manifest cannot say, of an estimator and those within it; ``weighted`` may ask for weights."""
     if inspect.isclass(value) or not callable(attribute_of(value, "get_params")):
         return
     try:
@@ -409,9 +459,18 @@ def _set_beside_params(value: ParamValue, path: str) -> Iterator[Problem]:
         for attribute in () if inspect.isclass(each) else _BESIDE_PARAMS:
             with suppress(Exception):  # the user's own
                 if attribute in vars(each) and vars(each)[attribute]:
+                    if attribute == METADATA_REQUEST and _is_as_in_a_manifest(each, is_weighted=each is weighted):
+                        continue
                     where = f"{path}.get_params()[{name!r}]" if name else path
                     got = f"a {type(each).__name__} with {_BESIDE_PARAMS[attribute]}"
                     yield Problem(where, "an estimator that is no more than its parameters", got, _FACTORY)
+
+
+def _is_as_in_a_manifest(consumer: Anything, *, is_weighted: bool) -> bool:
+    """Whether what it asks for is what a manifest gives: nothing, and weights where they are given."""
+    wanted = {asked: how for asked, how in _asked_of(consumer).items() if how is not False}
+    known = {("fit", SAMPLE_WEIGHT), ("score", SAMPLE_WEIGHT)} if is_weighted else set()
+    return set(wanted) <= known and all(how is True for how in wanted.values())
 
 
 def _listed(values: Anything) -> list[Any] | None:
