@@ -167,6 +167,27 @@ def test_an_extended_grid_fits_only_what_is_new_and_says_how_many_were_reused(
 
 
 @pytest.mark.slow
+def test_fits_of_the_defaults_that_are_a_candidates_are_no_fits_of_the_run(
+    search: dict[str, Any], inside: Inside, tmp_path: Path
+) -> None:
+    del search["spec"]["baseline"]
+    search["spec"] |= {
+        "estimator": {"class": "sklearn.tree.DecisionTreeClassifier", "params": {"random_state": 0}},
+        "reuse": True,
+    }
+    search["spec"]["search"]["grid"]["parameters"] = {"max_depth": [2, None]}
+    first = said(inside("run", written(search, tmp_path)))
+    assert "6 fits in " in first
+    assert "(3 of the defaults are a candidate's); all 9 fits summed" in first
+    again = said(inside("run", written(search, tmp_path)))
+    assert "0 fits in " in again
+    assert "(9 kept); all 9 fits summed" in again
+    more = said(inside("run", written(wider(search, max_depth=[2, 3, None]), tmp_path)))
+    assert "3 fits in " in more
+    assert "(6 reused, 3 of the defaults are a candidate's); all 12 fits summed" in more
+
+
+@pytest.mark.slow
 def test_without_reuse_everything_is_fitted_again(search: dict[str, Any], inside: Inside, tmp_path: Path) -> None:
     said(inside("run", written(search, tmp_path)))
     assert "27 fits in " in said(

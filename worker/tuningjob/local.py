@@ -42,8 +42,8 @@ _INDEX: Final = 0
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches in this one; ``pruned`` ones
-    were not needed.
+    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches in this one, in which
+    ``fitted`` were evaluated; ``pruned`` ones were not needed. What is left were fits of the defaults that are a candidate's.
 
     ``seconds`` are wall time of this run.
     """
@@ -55,9 +55,15 @@ class FinishedSearch:
     kept: int
     reused: int
     pruned: int
+    fitted: int
     n_jobs: int
     seconds: float
     warnings: Counter[str]
+
+    @property
+    def copied(self) -> int:
+        """How many cells of the defaults needed no fit in this run, because they are a candidate's."""
+        return self.size.fits - self.kept - self.reused - self.pruned - self.fitted
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,6 @@ def _run(
         about=[("by", created_by)],
         stop=stop,
         shared_with=None if first is None else first.shared_with,
-        on_cells=watcher.cells,
         on_reused=watcher.reused,
         on_pause=watcher.paused,
     )
@@ -250,6 +255,14 @@ def _search(
 ) -> tuple[FinishedSearch, Path]:
     before = journal.progress(attempt.id)
     started = time.monotonic()
+    fitted = 0
+
+    def count(cells: list[CellResult]) -> None:
+        nonlocal fitted
+        fitted += sum(not cell.pruned for cell in cells)
+        watcher.cells(cells)
+
+    worker.on_cells = count
     has_stages = worker.problem.spec.search.has_stages
     if before.done < size.fits or (has_stages and before.state is SearchState.RUNNING):
         # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
@@ -278,6 +291,7 @@ def _search(
         kept=before.done,
         reused=after.reused - before.reused,
         pruned=after.pruned - before.pruned,
+        fitted=fitted,
         n_jobs=worker.n_jobs,
         seconds=time.monotonic() - started,
         warnings=worker.warnings,

@@ -172,15 +172,21 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
         warn(f"{text} (×{count:,})")
     if outcome.answer.failed_fits:
         warn(_failures(outcome.results, outcome.answer.failed_fits))
-    fitted = outcome.answer.fit_seconds_total
-    done = outcome.size.fits - outcome.kept - outcome.reused - outcome.pruned
-    counts = ((outcome.kept, "kept"), (outcome.reused, "reused"), (outcome.pruned, "pruned"))
-    others = [f"{count:,} {how}" for count, how in counts if count]
+    others = [
+        f"{count:,} {how}"
+        for count, how in (
+            (outcome.kept, "kept"),
+            (outcome.reused, "reused"),
+            (outcome.pruned, "pruned"),
+            (outcome.copied, "of the defaults are a candidate's"),
+        )
+        if count
+    ]
     known = f" ({', '.join(others)})" if others else ""
     processes = "1 process" if outcome.n_jobs == 1 else f"{outcome.n_jobs} processes"
     out.print(
-        f"{done:,} fits in {outcome.seconds:.1f} s in {processes}{known}; "
-        f"all {outcome.size.fits:,} fits summed: {fitted:.1f} s."
+        f"{outcome.fitted:,} fits in {outcome.seconds:.1f} s in {processes}{known}; "
+        f"all {outcome.size.fits:,} fits summed: {outcome.answer.fit_seconds_total:.1f} s."
     )
     out.print(
         f"Version {outcome.version} of {model_key(manifest)}. Results: {output}",
