@@ -5,6 +5,9 @@ PY     := $(VENV)/bin/python
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
+# Many images of Python forbid it to keep what it has compiled. Then each pytest rewrites the tests' asserts anew (10 s), and each of
+# the hundreds of processes that the tests begin compiles this project again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## this list
