@@ -47,11 +47,24 @@ site: venv ## the documentation as a site, in build/site; a link that leads nowh
 
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
-	$(PY) -m tests.parts --at-once 2 "engine operator manifest" -- -m "not cluster and not slow"
+	$(PY) -m tests.parts --at-once 2 "engine operator manifest journal" -- -m "not cluster and not slow"
 
 .PHONY: test
 test: venv cluster-debian ## all tests, those on the real two-node cluster included
 	$(PY) -m tests.parts --deps --again --at-once 2 $(PARTS) cluster engine local journal search "service pod" "operator manifest" -- --durations=10
+
+build/coverage/installed: requirements/coverage.txt | venv
+	$(PY) -m pip install --quiet --upgrade --require-hashes --target build/coverage -r $<
+	@touch $@
+
+# Not a dependency of development: one who measures wants it, and its hook in each process that begins would cost all others.
+MEASURED ?= tests -m "not cluster and not slow"
+.PHONY: coverage
+coverage: build/coverage/installed ## branch coverage of the fast tests, or of what MEASURED names ("tests/engine tests/journal")
+	rm -rf build/coverage/data
+	PYTHONPATH=build/coverage $(PY) -m coverage run -m pytest -q $(MEASURED)
+	PYTHONPATH=build/coverage $(PY) -m coverage combine --quiet
+	PYTHONPATH=build/coverage $(PY) -m coverage report --format=total
 
 build/venv-sklearn-%/installed: requirements/sklearn-%.txt pyproject.toml
 	python3 -m venv --clear build/venv-sklearn-$*
@@ -119,4 +132,5 @@ lock: ## resolve the dependencies anew, pinned with hashes
 	build/lock/bin/uv pip compile pyproject.toml --group dev $(LOCKED) --output-file requirements/dev.txt
 	for group in build operator worker; do build/lock/bin/uv pip compile --group $$group \
 	  $(LOCKED) --output-file requirements/$$group.txt; done
+	echo "coverage>=7.10" | build/lock/bin/uv pip compile - $(LOCKED) --output-file requirements/coverage.txt
 	echo "scikit-learn==1.8.*" | build/lock/bin/uv pip compile - pyproject.toml --group versions $(LOCKED) --output-file requirements/sklearn-1.8.txt

@@ -87,6 +87,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(temporary_folder()))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test's cases that are ``alike`` all but the first are slow."""
+    for item in items:
+        if item.get_closest_marker("alike") is not None and not is_first_case(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def is_first_case(item: pytest.Item) -> bool:
+    """Whether a test has the first value of each of its parameters."""
+    cases = getattr(item, "callspec", None)
+    return cases is None or not any(cases.indices.values())
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: to look through all of it for garbage, again and again, took a tenth of the time."""
     gc.collect()

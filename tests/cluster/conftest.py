@@ -82,9 +82,15 @@ def slow_forest(jobs: TuningJobs, iris_forest: dict[str, Any]) -> dict[str, Any]
     return iris_forest
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of the cluster may take longer than others: on a machine that has other work, too, and the first one brings it up."""
+    """A test of the cluster may take longer than others: on a machine that has other work, too, and the first one brings it up.
+
+    Who uses the cluster is marked so here, because a forgotten mark had the fast suite bring it up.
+    """
     for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(900))
 

@@ -126,6 +126,7 @@ def assert_same_with(backend: str, **settings: Any) -> None:
         )
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_pool_of_multiprocessing_gives_the_same_results_and_is_ended() -> None:
     assert_same_with("multiprocessing")
@@ -139,6 +140,7 @@ def command_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_threads_and_no_processes_give_the_same_results() -> None:
     assert_same_with("threading")
@@ -162,6 +164,7 @@ def test_a_pre_dispatch_that_comes_to_nothing_is_told_as_by_scikit_learn(pre_dis
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_pre_dispatch_is_looked_at_where_processes_are_forked() -> None:
     with pytest.raises(ValueError, match="No fits were performed"):
@@ -192,6 +195,7 @@ def told_of(trouble: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_forked_process_that_ends_is_told_with_its_exit_code_and_memory_is_named_for_sigkill_alone() -> None:
     assert "by something that the fit calls: it exited with code 7" in told_of(exit_with_seven)
@@ -297,6 +301,7 @@ def test_of_a_search_by_joblibs_processes_nothing_stays_when_ctrl_c_comes_again_
     assert files_in_memory() == []
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_of_a_search_in_forked_processes_nothing_stays_after_a_fit_that_fails_dies_or_is_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -61,6 +61,7 @@ def search_all() -> None:
         assert len(searched.cv_results_["params"]) > 1
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_brief_search_forks_nothing_and_leaves_nothing() -> None:
     with patch("os.fork", nobody_is_asked):
@@ -69,6 +70,7 @@ def test_a_brief_search_forks_nothing_and_leaves_nothing() -> None:
     assert files_in_memory() == []
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_brief_search_in_a_process_with_threads_starts_none_of_joblibs() -> None:
     with a_thread():
@@ -78,6 +80,7 @@ def test_a_brief_search_in_a_process_with_threads_starts_none_of_joblibs() -> No
     assert files_in_memory() == []
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_what_is_left_of_a_search_that_turns_out_longer_is_done_by_processes() -> None:
     search_briefly(price=1e-9)
@@ -116,6 +119,7 @@ def test_nothing_can_tell_where_a_brief_search_was_evaluated() -> None:
     assert warnings.filters == filters
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_fit_of_a_brief_search_that_fails_raises_what_scikit_learn_raises() -> None:
     raised = []

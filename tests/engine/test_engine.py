@@ -115,6 +115,7 @@ class StubbornStep(Stubborn):
         return X
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_process_that_is_killed_from_outside_is_told() -> None:
     searched = work(Stubborn(), [{"hang": True}, {"hang": True, "level": 1}])
@@ -129,6 +130,7 @@ def test_a_process_that_is_killed_from_outside_is_told() -> None:
             pool.wait()
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_an_exception_that_scikit_learn_would_raise_is_raised_here() -> None:
     with pytest.raises(ValueError, match=r"^no such luck$"):
@@ -137,6 +139,7 @@ def test_an_exception_that_scikit_learn_would_raise_is_raised_here() -> None:
         evaluated(work(Stubborn(), [{"depth": 1}]))
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_processes_give_the_bits_of_this_process() -> None:
     candidates = [{"model__n_estimators": n, "model__max_depth": d} for d in (1, None) for n in (1, 4, 9)]
@@ -145,6 +148,7 @@ def test_processes_give_the_bits_of_this_process() -> None:
     assert scores(evaluated(searched, 2)) == scores(evaluated(searched, 0))
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_a_large_x_is_cut_once_for_all_processes_and_gives_the_same_bits() -> None:
     rng = np.random.default_rng(0)
@@ -224,6 +228,7 @@ class _Model:
         Counted.alive -= 1
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_fitted_model_is_let_go_when_it_was_scored(*, pipeline: bool) -> None:
     Counted.alive = Counted.most = 0

@@ -81,6 +81,7 @@ def test_a_transformer_of_scikit_learns_that_draws_at_each_transform() -> None:
     assert_same_search(logistic(step), {"model__C": [0.01, 1.0]}, HOLED, y, cv=2, scoring=SEVERAL, refit=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [SEVERAL, scores_twice], ids=["several", "twice"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_transformer_of_ones_own_that_draws_at_each_transform(place: int, scoring: Any) -> None:
@@ -110,6 +111,7 @@ GLOBALLY: dict[str, Any] = {
 GRIDS: dict[type, Any] = {RandomForestClassifier: {"n_estimators": [1, 3, 2], "max_depth": [1, 2, None]}}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", GLOBALLY)
 def test_what_draws_from_numpys_global_generator_draws_in_scikit_learns_order(name: str) -> None:
     estimator, scoring = GLOBALLY[name]
@@ -137,6 +139,7 @@ def test_a_candidate_that_draws_unseeded_is_seen_before_anything_is_fitted() -> 
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
 
 
+@pytest.mark.slow
 def test_what_counts_over_all_of_its_instances_is_fitted_as_often_and_in_the_same_order() -> None:
     results = []
     for search in (sklearn.model_selection.GridSearchCV, tuningjob.GridSearchCV):
@@ -167,6 +170,7 @@ def test_a_scorer_may_do_anything_with_what_it_is_given(scorer: Any, *, alone: b
     assert_same_search(logistic(StandardScaler()), REGULARISATION, X, y, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "grid"),
     [
@@ -429,6 +433,7 @@ def test_a_cloned_copy_of_this_searches_parameters_is_what_it_was() -> None:
     assert repr(clone(search)) == repr(tuningjob.GridSearchCV(estimator, REGULARISATION, cv=KFold(2)))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("wrap", [lambda step: step, lambda step: FeatureUnion([("a", step)])], ids=["step", "union"])
 def test_what_is_known_is_fitted_once_for_each_fold_and_asked_once_for_its_rows(wrap: Any) -> None:
     calls: Counter[str] = Counter()

@@ -143,6 +143,7 @@ def test_a_rule_that_raises_falls_back_to_plain_fits() -> None:
     assert ours.guard.trips == 0
 
 
+@pytest.mark.slow
 def test_what_begins_alike_is_watched_once_also_where_a_rule_could_serve_other_beginnings() -> None:
     pipeline = Pipeline([("pca", PCA(svd_solver="full")), ("model", LogisticRegression())])
     forest = RandomForestClassifier(2, random_state=0)

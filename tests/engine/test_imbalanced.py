@@ -37,6 +37,7 @@ SEARCHES: Mapping[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_of_imbalanced_learns_is_scikit_learns(name: str) -> None:
     assert_same_search(*SEARCHES[name], X, y, n_jobs=1, cv=2)

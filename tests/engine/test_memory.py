@@ -109,6 +109,7 @@ def mapped_search() -> None:
         assert peak < X.nbytes / 8
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_x_of_a_file_is_not_copied_in_the_process_of_the_search() -> None:
     mapped_search()

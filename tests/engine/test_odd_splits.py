@@ -60,6 +60,7 @@ SPLITS: Mapping[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", SPLITS)
 def test_splits_of_any_kind_are_taken_as_scikit_learn_takes_them(name: str) -> None:
     # a generator is read once, by the constructor: as scikit-learn, which is why each search has its own

@@ -63,6 +63,7 @@ def test_no_module_but_the_door_imports_a_private_name() -> None:
     assert _found(_private_imports, "worker", "operator", "benchmarks") == {}
 
 
+@pytest.mark.slow
 def test_no_module_but_the_door_reads_or_sets_a_private_attribute_of_others() -> None:
     assert _found(_private_reads, "worker/tuningjob/engine", "worker/tuningjob/search") == {}
 

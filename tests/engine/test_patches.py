@@ -246,6 +246,7 @@ def test_many_searches_in_threads_at_once_have_scikit_learns_scores() -> None:
             np.testing.assert_array_equal(run.result().cv_results_["mean_test_score"], want)
 
 
+@pytest.mark.slow
 def test_a_search_in_threads_of_joblibs_has_scikit_learns_scores() -> None:
     want = _theirs(_pipeline())
     warnings.simplefilter("ignore")  # as above
@@ -361,6 +362,7 @@ def _toy(forget: Callable[[], object] = lambda: None) -> tuple[SimpleNamespace, 
     )
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.just(None), st.integers(0, 5)), max_size=20))
 def test_they_stand_exactly_while_any_search_is_in_force_in_whatever_order_searches_end(
     steps: list[int | None],

@@ -364,6 +364,7 @@ def test_a_parent_that_is_killed_takes_everyone_along() -> None:
 # ---- forking ----
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_what_run_refers_to_is_shared() -> None:
     X = b"1" * 200_000_000

@@ -95,6 +95,7 @@ def assert_same_winner(ours: Any, theirs: Any, data: Any) -> int:
     return sum(int(np.isnan(table[each][pruned]).sum()) for each in splits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [None, 2])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_winner_is_scikit_learns_to_the_bit(name: str, n_jobs: int | None) -> None:
@@ -125,6 +126,7 @@ def test_the_winner_is_the_same_by_joblibs_processes_and_by_forks() -> None:
         assert assert_same_winner(ours, theirs, load_wine(return_X_y=True)[0]) > 0
 
 
+@pytest.mark.slow
 def test_draws_that_nobody_seeded_are_scikit_learns_and_nothing_is_left_out() -> None:
     space = {"max_depth": [1, 2, 3], "min_samples_leaf": [1, 60]}
     searches = [
@@ -139,6 +141,7 @@ def test_draws_that_nobody_seeded_are_scikit_learns_and_nothing_is_left_out() ->
     assert not ours.cv_results_["pruned"].any()
 
 
+@pytest.mark.slow
 def test_a_random_search_is_pruned_too() -> None:
     settings: dict[str, Any] = {"n_iter": 12, "random_state": 0, "cv": 8}
     theirs = sklearn.model_selection.RandomizedSearchCV(SVC_PIPELINE, SPACE, **settings).fit(X, y)
@@ -188,6 +191,7 @@ def test_scores_without_a_known_bound_are_refused_with_the_table(estimator: Any,
         search.fit(X, y)
 
 
+@pytest.mark.slow
 def test_a_class_with_a_score_of_its_own_among_the_candidates_is_refused() -> None:
     pipeline = Pipeline([("model", SVC())])
     with pytest.raises(Unbounded):
@@ -262,6 +266,7 @@ def test_verbose_says_how_many_fits_were_not_needed(capsys: pytest.CaptureFixtur
     ]
 
 
+@pytest.mark.slow
 def test_the_forgiving_rule_takes_any_scorer() -> None:
     certain, forgiving = (
         GridSearchCV(GaussianNB(), {"var_smoothing": np.logspace(-9, 3, 24)}, cv=10, scoring=scoring, prune=prune).fit(

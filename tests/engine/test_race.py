@@ -83,6 +83,7 @@ def run(race: Race, scores: list[list[float]], random: Random, *, processes: int
     return ran
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(tables(), st.integers(1, 4), st.integers(1, 5), st.randoms())
 def test_the_winner_of_what_ran_is_that_of_all(
@@ -101,6 +102,7 @@ def test_the_winner_of_what_ran_is_that_of_all(
         assert table[column][cell.candidate].tobytes() == whole[column][cell.candidate].tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(tables(), st.randoms())
 def test_the_winner_is_the_same_where_others_lead_and_scores_are_known(

@@ -195,6 +195,7 @@ def test_a_task_whose_process_is_gone_is_done_again_without_what_has_arrived() -
     assert sorted(each.cell.candidate for each in schedule.ready()) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32))
 def test_every_cell_is_told_once_whatever_comes_in_which_order(splits: int, processes: int, seed: int) -> None:
     chance = Random(seed)

@@ -258,6 +258,7 @@ class Child:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_processes_that_ask_at_once_share_what_one_of_them_cut() -> None:
     X = np.zeros((200_000, 20))

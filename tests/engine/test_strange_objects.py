@@ -293,6 +293,7 @@ SEARCHES: Mapping[str, tuple[Any, Any, Mapping[str, Any]]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_of_strange_objects_is_scikit_learns(name: str) -> None:
     estimator, grid, settings = SEARCHES[name]
@@ -371,6 +372,7 @@ def graphs(draw: st.DrawFn) -> Any:
     return nodes[0]
 
 
+@pytest.mark.slow
 @given(graphs())
 def test_whatever_refers_to_whatever_looking_at_it_ends(value: Any) -> None:
     assert hash(fingerprint(value)) == hash(fingerprint(value))

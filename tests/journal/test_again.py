@@ -63,6 +63,7 @@ def test_a_search_goes_on_with_its_failed_cells_alone(journal: SqlJournal, clock
     assert version.duration_seconds == 5, "of this run alone"
 
 
+@pytest.mark.slow
 def test_of_a_complete_search_another_is_made_and_the_version_stays(journal: SqlJournal) -> None:
     begun(journal)
     work(journal, "search-a", failing=FAILED)

@@ -77,6 +77,7 @@ def in_use(audit: SqlAudit) -> int:
     return audit.blessed(**KEY).version
 
 
+@pytest.mark.slow
 def test_a_version_tells_where_its_parameters_come_from(audit: SqlAudit) -> None:
     row = audit.version(**KEY, version=2)
     assert (row.best_params, row.search_id) == ({"C": 2}, "search-2")

@@ -17,6 +17,7 @@ def test_every_cell_is_claimed_once_in_the_grids_order(opened: SqlJournal) -> No
     assert pod(opened, slots=4).work() == ALL_CELLS
 
 
+@pytest.mark.slow
 def test_units_of_different_indexes_never_overlap(opened: SqlJournal) -> None:
     pods = [pod(opened, index) for index in range(4)]
     claimed = [cell for _ in range(20) for claimant in pods if (unit := claimant.claim()) for cell in unit.cells]
@@ -132,6 +133,7 @@ def test_the_walk_of_the_first_preflight_is_the_order_of_claims(journal: SqlJour
     assert [result.cell for result in journal.view("search-a").results()] == ALL_CELLS, "and not that of results"
 
 
+@pytest.mark.slow
 def test_where_fits_take_longest_is_handed_out_first_once_it_is_known(journal: SqlJournal) -> None:
     journal.open_search(a_search(candidates=64, splits=1, pods=8))
     axes = (Axis(size=2, stride=32), Axis(size=32, stride=1))

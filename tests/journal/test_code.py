@@ -67,6 +67,7 @@ def test_the_journal_takes_no_more_than_its_bounds(code: dict[str, Any]) -> None
         TypeAdapter(Parts).validate_python(code, strict=True)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=300), st.text(max_size=300), max_size=400), st.data())
 def test_any_code_can_be_brought_within_bounds_and_a_change_is_still_seen(
     parts: dict[str, str], data: st.DataObject

@@ -195,6 +195,7 @@ def test_more_cells_than_can_be_numbered_are_refused(journal: SqlJournal) -> Non
 # --- the database ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_survives_closing_and_opening(database_url: str, open_journal: OpenJournal) -> None:
     first = open_journal()
     first.open_search(a_search())

@@ -57,6 +57,7 @@ def test_a_database_is_shown_without_the_password(url: str) -> None:
     assert shown.rpartition("/")[2] in {"journal", "a.db"}
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_a_journal_error_of_one_sentence(postgres: Postgres) -> None:
     url = postgres.url("postgres").replace(PASSWORD, "wrong-and-secret")
     with pytest.raises(

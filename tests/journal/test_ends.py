@@ -120,6 +120,7 @@ def test_completing_twice_is_completing_once(finished: SqlJournal) -> None:
     assert len(finished.audit.history(namespace="team", model_key="forest")) == 1
 
 
+@pytest.mark.slow
 def test_the_audit_counts_versions_by_namespace_and_model_key(journal: SqlJournal) -> None:
     versions = []
     for search, changes in {

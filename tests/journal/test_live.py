@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from tests.journal.makers import NOON, Clock, Pod, a_preflight, a_result, a_search, pod
 from tuningjob.journal.sql import SqlJournal
 from tuningjob.protocol.records import Cell
@@ -54,6 +56,7 @@ def test_the_fits_of_a_unit_that_a_pod_died_with_are_marked(journal: SqlJournal)
     assert len(marks) == 30
 
 
+@pytest.mark.slow
 def test_a_death_has_its_moment_which_is_when_its_successor_asked(journal: SqlJournal, clock: Clock) -> None:
     journal.open_search(a_search())
     view = journal.view("search-a")

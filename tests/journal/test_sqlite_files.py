@@ -42,6 +42,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(sqlite_file: Pa
     assert "put a backup in its place, or move it away" in str(said.value)
 
 
+@pytest.mark.slow
 def test_a_database_whose_head_was_overwritten_is_refused_and_left_as_it_is(closed: Path) -> None:
     with closed.open("r+b") as file:
         file.write(b"\0" * 4096)
@@ -55,6 +56,7 @@ def test_a_truncated_database_is_refused_and_left_as_it_is(closed: Path) -> None
         open_sqlite(closed)
 
 
+@pytest.mark.slow
 def test_damage_inside_is_a_journal_error_where_it_is_read(closed: Path) -> None:
     with closed.open("r+b") as file:
         file.seek(5 * 4096)
@@ -99,6 +101,7 @@ def without_rights() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_be_read_is_a_journal_error(closed: Path) -> None:
     closed.chmod(0)
     with without_rights(), pytest.raises(JournalError, match="unable to open database file"):
@@ -118,6 +121,7 @@ def refuses_all(journal: SqlJournal) -> None:
             assert isinstance(future.exception(), JournalError)
 
 
+@pytest.mark.slow
 def test_a_file_that_vanished_is_not_made_anew_and_back_in_its_place_it_goes_on(closed: Path) -> None:
     with closing(open_sqlite(closed)) as journal:
         works(journal, "search-b")
@@ -130,6 +134,7 @@ def test_a_file_that_vanished_is_not_made_anew_and_back_in_its_place_it_goes_on(
         works(journal, "search-c")
 
 
+@pytest.mark.slow
 def test_a_file_that_took_its_place_is_not_taken_for_it(closed: Path) -> None:
     with closing(open_sqlite(closed)) as journal:
         journal.progress("search-a")

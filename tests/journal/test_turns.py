@@ -5,6 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -77,7 +78,7 @@ class Asked(RuleBasedStateMachine):
             assert not [lane for lane in self.waiting.values() if counts[lane] < PER_LANE]
 
 
-TestAsked = Asked.TestCase
+TestAsked = pytest.mark.slow(Asked.TestCase)
 
 
 def test_a_lock_is_had_by_one_thread_at_a_time_and_by_lanes_in_turn() -> None:

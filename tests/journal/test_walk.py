@@ -53,6 +53,7 @@ def test_a_stretch_of_the_walk_is_its_cells_one_by_one(walk: Walk, data: Any) ->
     assert list(walk.cells(start, stop)) == [walk.cell(place) for place in range(start, stop)]
 
 
+@pytest.mark.slow
 @given(walk=walks())
 def test_regions_and_strips_follow_each_other_without_a_gap(walk: Walk) -> None:
     assert [region.start for region in walk.regions] == [0, *(region.stop for region in walk.regions[:-1])]
@@ -66,6 +67,7 @@ def test_regions_and_strips_follow_each_other_without_a_gap(walk: Walk) -> None:
         assert place == region.stop, "no strip is in two regions"
 
 
+@pytest.mark.slow
 @given(walk=walks())
 def test_what_is_fitted_together_is_on_one_split_and_begins_at_a_multiple_of_its_number(walk: Walk) -> None:
     for region in walk.regions:
@@ -106,6 +108,7 @@ def test_a_grid_beyond_counting_is_walked_all_the_same() -> None:
         assert walk.place(walk.cell(place)) == place
 
 
+@pytest.mark.slow
 def test_blocks_that_leave_candidates_out_or_name_them_twice_are_unsound() -> None:
     assert is_sound([block(2, 3), block(4, start=6)], 10)
     assert not is_sound([block(2, 3), block(4, start=5)], 9)

@@ -136,6 +136,7 @@ def test_what_a_search_leaves_behind_is_read_back_as_scikit_learn_has_it(
                 np.testing.assert_array_equal(found[column].to_numpy(), np.asarray(values))
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_results_are_read_without_threads_so_that_a_search_after_it_may_fork() -> None:
     with TemporaryDirectory() as folder:

@@ -112,6 +112,7 @@ def crt(tmp_path: Path) -> Path:
     return crt
 
 
+@pytest.mark.slow
 def test_a_certificate_that_nobody_here_trusts_is_told_at_once_and_its_authority_may_be_named(crt: Path) -> None:
     time = Time()
     with answering(MODELS, certificate=crt.with_name("tls.pem")) as (url, _):
@@ -122,6 +123,7 @@ def test_a_certificate_that_nobody_here_trusts_is_told_at_once_and_its_authority
             assert audit.models() == ["forest"]
 
 
+@pytest.mark.slow
 def test_who_speaks_http_to_a_service_that_speaks_tls_is_told_the_scheme(crt: Path) -> None:
     with (
         answering(MODELS, certificate=crt.with_name("tls.pem")) as (url, _),
@@ -203,6 +205,7 @@ def test_a_file_of_another_digest_is_refused(tmp_path: Path) -> None:
         audit.fetch(a_row(), entry, tmp_path / "model.joblib")
 
 
+@pytest.mark.slow
 def test_numbers_that_are_none_come_through(service_place: Place) -> None:
     baseline = Baseline(defaults=0.5, dummy=float("nan"), gain=0.25, uncertainty=float("inf"), told=("Tuning gained.",))
     nested = NestedEstimate(

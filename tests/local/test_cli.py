@@ -303,6 +303,7 @@ def test_size_prints_candidates_splits_fits_and_warns(
     assert "warning: 1,080 fits are more than 1,000" in inside("size", written(iris_forest, tmp_path)).stderr
 
 
+@pytest.mark.slow
 def test_validate_looks_at_the_data_where_it_is_here_and_says_where_it_is_not(
     iris_forest: dict[str, Any], tmp_path: Path, inside: Callable[..., Ended]
 ) -> None:

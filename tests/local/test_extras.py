@@ -73,6 +73,7 @@ def test_where_scikit_learn_is_and_no_command_line_files_are_read_and_the_audit_
     )
 
 
+@pytest.mark.slow
 def test_the_manifest_is_read_all_the_same(plain: Path) -> None:
     code = f"from tuningjob.manifest import load_file; print(load_file(__import__('pathlib').Path({str(ROOT / 'examples/iris-forest.yaml')!r})).metadata.name)"
     assert python(plain, "-c", code) == (0, "iris-forest\n", "")

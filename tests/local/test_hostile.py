@@ -28,6 +28,7 @@ MANIFESTS = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("what", MANIFESTS)
 def test_every_command_refuses_it(what: str, tmp_path: Path, inside: Callable[..., Ended]) -> None:
     text, message = MANIFESTS[what]

@@ -129,6 +129,7 @@ def test_a_tokens_file_that_holds_none_is_told(inside: Inside, tmp_path: Path, c
     assert got in done.stderr
 
 
+@pytest.mark.slow
 def test_a_token_that_nobody_knows_is_told_with_how_to_get_a_fresh_one(
     service_place: Place, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_journal_that_is_named_goes_before_the_server_of_the_environment(
     assert inside("models", *journal_place.options).stdout == "forest\n"
 
 
+@pytest.mark.slow
 def test_a_token_that_would_travel_in_clear_is_warned_of(service_place: Place, inside: Inside) -> None:
     service_place.add()
     elsewhere = service_place.options[1].replace("127.0.0.1", "0.0.0.0")
@@ -211,6 +213,7 @@ def test_a_file_that_is_no_certificate_is_told(inside: Inside, tmp_path: Path, m
 # --- a journal in Postgres
 
 
+@pytest.mark.slow
 def test_a_journal_in_postgres_is_asked_directly(postgres: Postgres, inside: Inside) -> None:
     name = postgres.create_database()
     url = postgres.url(name)

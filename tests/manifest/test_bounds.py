@@ -104,6 +104,7 @@ def test_literals_are_refused_or_parsed_however_deep_they_are(value: Any) -> Non
         assert len(verdict(parse, value, "field")) < 2_000
 
 
+@pytest.mark.slow
 @given(odd)
 def test_whatever_it_is_it_can_be_shown(value: Any) -> None:
     assert len(shown(value)) <= 80
@@ -121,6 +122,7 @@ def test_what_is_shown_is_the_repr(value: Any) -> None:
     assert shown(value, sys.maxsize) == repr(value)
 
 
+@pytest.mark.slow
 def test_what_says_one_thing_a_million_times_is_refused_and_shown_all_the_same() -> None:
     assert "of at most 200,000 values, but got more" in verdict(canonical, aliased(30))
     assert "of at most 50,000 values, but got more" in verdict(load, {"spec": aliased(30)})
@@ -157,6 +159,7 @@ def test_the_largest_number_that_is_taken_is_one_that_a_float_holds() -> None:
     assert refusal(canonical, {"a": 10**308}).startswith("a: must be a number of at most 308 digits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -207,6 +210,7 @@ def test_a_spec_is_bounded_and_metadata_beside_it_is_not_counted(iris_forest: di
     assert refusal(load, iris_forest).startswith("spec: must be of at most 256 KiB as JSON, but got more.")
 
 
+@pytest.mark.slow
 def test_a_file_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_bytes(b"#" * MAX_FILE_BYTES)

@@ -18,6 +18,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_canonical_form_is_its_own_canonical_form(value: Any) -> None:
     once = canonical(value)
@@ -38,6 +39,7 @@ def test_what_is_written_as_yaml_is_read_as_it_was(value: dict[str, Any]) -> Non
         assert read_yaml(to_yaml(once)) == once
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_canonical_form_survives_json(value: Any) -> None:
     assert canonical(json.loads(json.dumps(canonical(value)))) == canonical(value)

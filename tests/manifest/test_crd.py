@@ -21,6 +21,7 @@ def schemas(node: Any) -> Iterator[dict[str, Any]]:
             yield from schemas(value)
 
 
+@pytest.mark.slow
 def test_the_committed_files_are_what_the_models_give() -> None:
     assert (
         main(["--check", str(ROOT / "crds/tuningjobs.yaml"), str(ROOT / "charts/tuningjob/files/crds/tuningjobs.yaml")])
@@ -62,6 +63,7 @@ def test_a_union_has_no_place_in_a_structural_schema() -> None:
         structural({"anyOf": [{"type": "string"}, {"type": "boolean"}]})
 
 
+@pytest.mark.slow
 def test_client_side_apply_can_carry_it() -> None:
     """Which puts the whole of it into an annotation, of at most 256 KiB."""
     assert len(render_crd()) < 160_000

@@ -30,6 +30,7 @@ drawn_maps = st.dictionaries(names, values | values | distributions, max_size=3)
 samples = drawn_maps | st.lists(drawn_maps, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(grids)
 def test_every_candidate_is_the_one_that_parameter_grid_has_there(parameters: Any) -> None:
     grid = parse_grid(parameters)

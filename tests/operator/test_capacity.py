@@ -172,6 +172,7 @@ class TestQuotas:
         assert others + (pods + 1) * cpu > hard
         assert pods == 0 or others + pods * cpu <= hard
 
+    @pytest.mark.slow
     @given(
         st.lists(
             st.tuples(st.sampled_from(["cpu", "limits.memory", "pods", "secrets"]), st.integers(0, 10)), max_size=4
@@ -411,6 +412,7 @@ class TestNodes:
         assert text is not None
         assert "(not tolerated: team=b:NoSchedule), but got gpu:*." in text
 
+    @pytest.mark.slow
     @given(
         nodes=st.lists(st.tuples(st.integers(1, 64_000), st.integers(1, 2**38)), min_size=1, max_size=6),
         cpu=st.integers(1, 64_000),

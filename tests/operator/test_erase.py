@@ -10,6 +10,7 @@ from tuningjob.journal.sql import open_sqlite
 from tuningjob_operator import erase
 
 
+@pytest.mark.slow
 def test_the_name_is_gone_and_the_command_says_from_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -353,6 +353,7 @@ PLACES: Final = [
 ]
 
 
+@pytest.mark.slow
 @given(place=st.sampled_from(PLACES), key=st.sampled_from(CORE_KEYS) | st.text(), value=anything)
 def test_a_key_that_is_not_allowed_is_refused_wherever_it_stands(
     place: tuple[Path, Body], key: str, value: Any

@@ -33,6 +33,7 @@ async def begun(world: World) -> None:
     world.fit(5)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("ended", [None, "Failed"], ids=["running", "whose pods were turned away until it failed"])
 async def test_a_job_with_a_token_of_a_key_that_is_gone_is_made_again_and_keeps_what_it_found(
     world: World, ended: str | None

@@ -240,6 +240,7 @@ async def test_of_two_releases_that_watch_everything_one_works(server: Server) -
     await stop(one, two)
 
 
+@pytest.mark.slow
 async def test_a_namespace_is_left_to_the_release_that_watches_it_alone(server: Server) -> None:
     """The one for all stops there before the other one begins, and comes back when that has gone."""
     everywhere, here = Operator(server, "one/tj", "a"), Operator(server, "two/tj", "a", ("team",))

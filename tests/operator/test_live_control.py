@@ -79,6 +79,7 @@ async def test_a_job_that_is_made_smaller_outlives_as_many_deaths_as_before(worl
     assert world.cluster.job("forest")["spec"]["backoffLimit"] == before
 
 
+@pytest.mark.slow
 async def test_nobody_scales_above_the_ceiling(world: World) -> None:
     await begun(world, parallelism=2)
     await change(world, parallelism=9_999)
@@ -270,6 +271,7 @@ async def test_a_crash_while_a_search_is_ended_forgets_no_reason(world: World, c
 # --- afterwards
 
 
+@pytest.mark.slow
 async def test_the_tuningjob_goes_when_its_time_is_over(world: World) -> None:
     await world.live()
     world.cluster.apply({**manifest(ttlSecondsAfterFinished=60)})

@@ -1,9 +1,12 @@
 """How often the operator parses a manifest: never while a search runs."""
 
+import pytest
+
 from tests.manifest.calls import parses
 from tests.operator.world import World, manifest
 
 
+@pytest.mark.slow
 async def test_a_pass_of_a_search_that_runs_parses_nothing(world: World) -> None:
     world.cluster.apply(manifest())
     await world.settle()

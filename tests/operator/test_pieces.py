@@ -318,6 +318,7 @@ class TestCache:
         assert store.vanished((), resource_version="7") == []
         assert len(store) == 1
 
+    @pytest.mark.slow
     @given(
         known=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 30)),
         listed=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 15)),

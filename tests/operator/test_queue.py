@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -84,7 +85,7 @@ class BacklogMachine(RuleBasedStateMachine):
         assert not pending or (due is not None and due <= min(pending))
 
 
-TestBacklog = BacklogMachine.TestCase
+TestBacklog = pytest.mark.slow(BacklogMachine.TestCase)
 TestBacklog.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 

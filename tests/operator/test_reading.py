@@ -100,6 +100,7 @@ def test_what_is_nested_deep_is_not_decoded_and_says_so(levels: int) -> None:
     assert "64 deep at the most, but got" in str(unreadable(body))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("value", [[0], [{"a": 0}], [[]], ["é"], [{"é" * 40: None}]])
 def test_what_is_wide_is_left_out_and_what_may_change_is_there(value: list[Any]) -> None:
     spec = {"cancel": True, "parallelism": 3, "estimator": {"params": value * 200_000}}
@@ -135,6 +136,7 @@ def test_a_large_answer_in_a_status_does_not_hide_that_the_search_has_ended() ->
     assert json.loads(slim(tuningjob({}, status=status)))["status"] == {"conditions": ended}
 
 
+@pytest.mark.slow
 @FEW
 @given(item=OBJECTS)
 def test_other_objects_lose_only_what_is_too_large_or_too_deep(item: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ async def test_the_job_is_not_scaled_beyond_the_work_that_is_left(world: World) 
     assert world.cluster.job("forest")["spec"]["parallelism"] == 1
 
 
+@pytest.mark.slow
 async def test_a_complete_search_ends_with_its_answer_as_an_object(world: World) -> None:
     await world.live()
 
@@ -75,18 +76,21 @@ async def test_a_complete_search_ends_with_its_answer_as_an_object(world: World)
     assert gzip.decompress(base64.b64decode(configmap["binaryData"]["cv_results.csv.gz"])) == b"a\n1\n"
 
 
+@pytest.mark.slow
 async def test_a_whole_life_costs_at_most_20_calls(world: World) -> None:
     await world.live()
 
     assert len(world.cluster.calls) <= 20, world.cluster.calls
 
 
+@pytest.mark.slow
 async def test_a_fast_search_costs_fewer_calls_still(world: World) -> None:
     await world.live(seconds=0.1)
 
     assert len(world.cluster.calls) <= 15, world.cluster.calls
 
 
+@pytest.mark.slow
 async def test_each_condition_is_told_by_one_event(world: World) -> None:
     await world.live()
 
@@ -94,6 +98,7 @@ async def test_each_condition_is_told_by_one_event(world: World) -> None:
     assert reasons == ["WithinLimits", "Passed", "SearchComplete"]
 
 
+@pytest.mark.slow
 async def test_nothing_is_written_when_nothing_changed(world: World) -> None:
     await world.live()
     before = len(world.cluster.calls)
@@ -103,6 +108,7 @@ async def test_nothing_is_written_when_nothing_changed(world: World) -> None:
     assert [call for call in world.cluster.calls[before:] if not call.startswith("list")] == []
 
 
+@pytest.mark.slow
 async def test_some_failed_fits_are_counted_in_the_end(world: World) -> None:
     world.cluster.apply(manifest())
     await world.settle()
@@ -242,6 +248,7 @@ async def test_an_edit_after_admission_changes_nothing_and_is_said(world: World)
     assert world.condition("SpecAccepted") is None
 
 
+@pytest.mark.slow
 async def test_an_edit_after_the_end_changes_nothing(world: World) -> None:
     await world.live()
     before = world.status()

@@ -9,6 +9,7 @@ from tuningjob_operator.cluster.contract import ApiError, Conflict
 from tuningjob_operator.objects import timestamp
 
 
+@pytest.mark.slow
 async def test_deleting_a_tuningjob_deletes_what_it_made(world: World) -> None:
     await world.live()
     uid = world.uid()
@@ -22,6 +23,7 @@ async def test_deleting_a_tuningjob_deletes_what_it_made(world: World) -> None:
     assert len(world.journal.audit.history(namespace="default", model_key="forest")) == 1
 
 
+@pytest.mark.slow
 async def test_a_tuningjob_deleted_while_the_operator_was_down_leaves_no_search(world: World) -> None:
     await world.live()
     uid = world.uid()
@@ -33,6 +35,7 @@ async def test_a_tuningjob_deleted_while_the_operator_was_down_leaves_no_search(
         world.journal.progress(uid)
 
 
+@pytest.mark.slow
 async def test_another_namespaces_search_is_not_touched_by_an_operator_that_does_not_watch_it(world: World) -> None:
     await world.live()
     uid = world.uid()
@@ -43,6 +46,7 @@ async def test_another_namespaces_search_is_not_touched_by_an_operator_that_does
     assert world.journal.progress(uid).done == 18
 
 
+@pytest.mark.slow
 async def test_a_tuningjob_made_again_under_its_name_starts_anew(world: World) -> None:
     await world.live()
     world.cluster.delete("TuningJob", "forest")
@@ -103,6 +107,7 @@ async def test_somebody_elses_job_of_our_name_is_left_alone_and_said(world: Worl
     assert len(world.cluster.calls) == calls
 
 
+@pytest.mark.slow
 async def test_somebody_elses_configmap_of_our_name_is_left_alone_and_said(world: World) -> None:
     theirs = world.cluster.put(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "forest-results", "namespace": "default"}}

@@ -49,6 +49,7 @@ async def test_without_an_image_of_its_own_it_is_the_operators(world: World) -> 
     assert (row.created_by, row.image) == ("", world.settings.worker_image)
 
 
+@pytest.mark.slow
 async def test_a_creator_that_nobody_vouches_for_is_not_told(tmp_path: Path) -> None:
     world = World(tmp_path, records_creators=False)
     row = await finished(world, by("mallory"))
@@ -82,6 +83,7 @@ def report_with_identity(world: World, name: str) -> None:
     world.journal.view(uid).report(Report(index=0, results=[result]))
 
 
+@pytest.mark.slow
 async def test_status_and_the_end_say_how_many_fits_were_reused(world: World) -> None:
     world.cluster.apply(manifest("first"))
     await world.settle()

@@ -18,6 +18,7 @@ KEYS = st.builds(Key, st.sampled_from("abc"), st.sampled_from("123456"))
 STEPS = st.lists(st.tuples(KEYS, st.sampled_from([None, *Rank]), st.integers(1, 4)), max_size=60)
 
 
+@pytest.mark.slow
 @given(steps=STEPS)
 def test_no_more_are_in_than_there_is_room_for_and_what_gives_way_is_of_a_lower_rank(
     steps: list[tuple[Key, Rank | None, int]],
@@ -104,6 +105,7 @@ async def test_when_one_ends_or_goes_the_next_is_taken_and_the_one_that_ended_st
     assert small.uid("job-0") in small.journal.places()
 
 
+@pytest.mark.slow
 async def test_one_that_ended_and_gave_way_goes_when_its_time_is_over(small: World) -> None:
     for number in range(3):
         small.cluster.apply(manifest(f"job-{number}"))

@@ -55,6 +55,7 @@ def told_to_pods(world: World) -> dict[str, Any]:
     return {"results_url": variables["TUNINGJOB_RESULTS_URL"], "ca": None if ca is None else base64.b64decode(ca)}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("ended", [None, "Failed"], ids=["running", "whose pods gave up before"])
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -109,6 +110,7 @@ async def test_a_secret_from_before_keys_had_names_has_no_authority_in_it(world:
     assert told_to_pods(world) == TLS
 
 
+@pytest.mark.slow
 async def test_another_authority_is_given_to_pods_that_are_made_again_while_the_operator_runs(
     world: World, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ from tuningjob.protocol.requests import ClaimRequest, Report
 from tuningjob_operator.cluster.contract import ApiError, Conflict, NotFound
 from tuningjob_operator.objects import Body, find_condition, is_owned_by, uid_of
 
-FEW: Final = 15
+FEW: Final = 3
 EXAMPLES: Final = int(os.environ.get("TUNINGJOB_MACHINE_EXAMPLES", "30"))
 STEPS: Final = int(os.environ.get("TUNINGJOB_MACHINE_STEPS", "30"))
 GI: Final = 2**30

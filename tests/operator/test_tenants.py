@@ -297,6 +297,7 @@ _PLAIN: dict[str, Any] = {
 # --- orphans, deaths, conflicts, a restored cluster ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_search_that_ended_long_ago_is_buried_if_its_tuningjob_went_while_nobody_looked(world: World) -> None:
     await world.live()
     uid = world.uid()

@@ -19,6 +19,7 @@ TOKEN = issue(KEYS, "search-a")
 OLD_TOKEN = "tj1.eyJleHAiOjE1Nzc4MzY4MDAsInNlYXJjaCI6InNlYXJjaC1hIn0.jfVrLnhsNEAjHjbnxcwKFvVWG0FapEw7hoXVpCHNNfU"
 
 
+@pytest.mark.slow
 @given(search=st.text(min_size=1, max_size=64), key=st.binary(min_size=32, max_size=32))
 def test_a_token_names_the_search_it_was_issued_for(search: str, key: bytes) -> None:
     assert search_of_token(Keys(key), issue(Keys(key), search)) == search

@@ -156,6 +156,7 @@ async def test_a_search_whose_pods_are_ready_looks_at_no_pod(world: World, contr
     assert "list pods" not in world.cluster.calls
 
 
+@pytest.mark.slow
 async def test_the_work_of_a_pod_whose_node_is_lost_is_given_to_others(world: World, controllers: Controllers) -> None:
     await applied(world, controllers)
     controllers.start(controllers.pods()[0])
@@ -351,6 +352,7 @@ def report(world: World, cells: Any) -> None:
     world.journal.view(world.uid()).report(Report(index=0, results=list(map(result, cells))))
 
 
+@pytest.mark.slow
 async def test_a_new_index_takes_the_work_of_a_lost_one_when_every_other_has_ended(
     world: World, controllers: Controllers
 ) -> None:

@@ -70,6 +70,7 @@ def test_what_no_map_can_be_drawn_of_has_none(parameters: dict[str, Any], means:
     assert map_so_far(parse_grid(parameters), means) is None
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 4), min_size=1, max_size=4),
     st.dictionaries(st.integers(0, 300), st.none() | st.floats(-1, 1)),

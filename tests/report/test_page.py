@@ -165,6 +165,7 @@ def test_importance_of_drawn_candidates_says_that_it_is_another_one() -> None:
     assert found.effects[0].share > 0.8
 
 
+@pytest.mark.slow
 def test_a_thousand_candidates_are_less_than_a_megabyte_and_a_half_and_a_second() -> None:
     generator = np.random.default_rng(0)
     drawn = [{f"parameter_{i}": float(generator.lognormal()) for i in range(6)} for _ in range(1_000)]
@@ -191,6 +192,7 @@ def test_above_twenty_thousand_the_best_and_a_sample_are_shown_and_it_says_so() 
     assert chosen.told in render_page(judge(found))
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_report_below_the_diagram_and_saves_it(tmp_path: Any) -> None:
     search = GridSearchCV(SVC(), {"C": [0.1, 1, 10]}, cv=3)
     assert "iframe" not in search._repr_html_()

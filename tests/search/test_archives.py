@@ -137,6 +137,7 @@ _names = st.lists(st.sampled_from(["a", "b", "..", ".", "", "é", "x.py", "C:", 
 )
 
 
+@pytest.mark.slow
 @given(
     entries=st.lists(st.tuples(_names, st.binary(max_size=30)), max_size=5),
     kind=st.sampled_from(["zip", "tar", "tar.gz"]),
@@ -160,6 +161,7 @@ def test_either_all_comes_out_below_the_folder_or_it_is_refused(
     assert {*root.iterdir()} == {folder, archive}
 
 
+@pytest.mark.slow
 @given(content=st.binary(max_size=200), at=st.integers(0, 2_000), kind=st.sampled_from(["zip", "tar", "tar.gz"]))
 def test_bytes_that_were_changed_raise_nothing_else(
     content: bytes, at: int, kind: str, tmp_path_factory: pytest.TempPathFactory

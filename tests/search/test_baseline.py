@@ -460,6 +460,7 @@ def test_nothing_is_gained_over_oneself(best: list[float], share: float) -> None
     assert gain(best, best, share) == BaselineGain(0.0, 0.0)
 
 
+@pytest.mark.slow
 @given(pairs=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=10), share=st.floats(0, 1))
 def test_the_uncertainty_is_the_corrected_standard_error_of_the_differences(
     pairs: list[tuple[float, float]], share: float

@@ -75,6 +75,7 @@ def test_an_error_of_any_length_keeps_its_kind_and_the_beginning_of_its_text(tex
     assert len(told) < 14_000
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_whatever_an_error_says_its_kind_is_told(text: str) -> None:
     assert reason_of(kept(a_traceback(ValueError(text)))).startswith("ValueError")

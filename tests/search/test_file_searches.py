@@ -367,6 +367,7 @@ def manifest(spec: dict[str, Any]) -> Any:
 QUICK = {"true and false as labels", "weights", "clusters"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in CASES]
 )

@@ -174,6 +174,7 @@ def by_hand(spec: Mapping[str, Any], folder: Path, scoring: Any, refit: Any) -> 
 QUICK = {"names of one's own", "a scorer of one's own", "a deciding metric that fails for a candidate"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SEARCHES]
 )

@@ -137,6 +137,7 @@ def test_a_worker_that_can_keep_no_more_waits_and_drops_nothing(journal: SqlJour
     assert journal.report_counts("s") == {1: 500}
 
 
+@pytest.mark.slow
 def test_an_outage_before_the_first_claim_is_waited_for(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2]})
     opened(journal, problem)
@@ -164,6 +165,7 @@ def test_a_service_that_stays_away_ends_the_worker_and_the_next_one_finishes(jou
     assert journal.report_counts("s") == {1: 500}
 
 
+@pytest.mark.slow
 def test_a_refusal_ends_the_worker_at_once(journal: SqlJournal) -> None:
     problem = small(DEPTHS)
     opened(journal, problem)

@@ -130,6 +130,7 @@ def test_the_space_on_the_disk_is_given_back(small: Outbox) -> None:
     assert os.fstat(small._file.fileno()).st_size == 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 25)), max_size=30))
 def test_whatever_comes_and_goes_nothing_is_lost_and_nothing_comes_twice(moves: list[tuple[bool, int]]) -> None:
     outbox = Outbox(memory_cells=4, file_bytes=3_000)

@@ -145,6 +145,7 @@ def test_the_examples_on_this_machine_are_equal_to_scikit_learns(name: str, exam
     assert outcome.results.best_params == want.best_params_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SEARCHES]
 )

@@ -88,6 +88,7 @@ trees = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(tree=trees, steps=st.lists(st.sampled_from(["list", "dict", "slots", "estimator"]), max_size=6))
 def test_wherever_it_is_hidden_the_path_leads_to_it(tree: Any, steps: list[str]) -> None:
     assert unpicklable(tree, "value") is None

@@ -110,6 +110,7 @@ def test_a_fit_that_ends_all_of_its_processes_costs_the_pod_nothing() -> None:
     assert "its process was killed by SIGKILL, mostly for lack of memory" in warning
 
 
+@pytest.mark.slow
 def test_memory_that_a_fit_takes_for_a_moment_is_counted() -> None:
     plain = pilot_of(small({"max_depth": [1]}))
     hungry = pilot_of(small({"max_depth": [1]}, estimator="tests.search.estimators.Hungry"))

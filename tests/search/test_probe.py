@@ -55,6 +55,7 @@ def refusal(parameters: Any, **spec: Any) -> Problem:
 # --- what surely fails
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("scoring", "target", "error", "advice"),
     [
@@ -79,6 +80,7 @@ def test_a_scorer_that_cannot_take_the_target_is_refused_with_what_to_write(
     assert advice in problem.advice
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("spec", "error", "advice"),
     [
@@ -101,6 +103,7 @@ def test_an_estimator_that_cannot_take_the_data_is_refused_with_what_to_do(
     assert advice in problem.advice
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("value", "error"), [(np.inf, "Input X contains infinity"), (np.nan, "Input X contains NaN")])
 def test_one_row_that_no_fit_can_take_is_found_among_many(tmp_path: Path, value: float, error: str) -> None:
     frame = pd.DataFrame({"width": RNG.normal(size=ROWS), "bit": RNG.integers(0, 2, ROWS)})
@@ -114,6 +117,7 @@ def test_one_row_that_no_fit_can_take_is_found_among_many(tmp_path: Path, value:
         refuse_what_cannot_succeed(small({"max_iter": [2]}, estimator=boosting, data=data("bit"), **table))
 
 
+@pytest.mark.slow
 def test_an_outlier_detector_is_told_the_labels_that_it_predicts(table: dict[str, Any]) -> None:
     problem = refusal(
         {"n_estimators": [3, 4]}, estimator="sklearn.ensemble.IsolationForest", scoring="f1", data=data("bit"), **table
@@ -122,6 +126,7 @@ def test_an_outlier_detector_is_told_the_labels_that_it_predicts(table: dict[str
     assert "(an outlier detector: 1 and -1)" in problem.advice
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("params", "target", "advice"),
     [
@@ -138,6 +143,7 @@ def test_what_xgboost_cannot_be_given_is_refused(
     assert advice in problem.advice
 
 
+@pytest.mark.slow
 def test_what_nobody_knows_is_refused_once_every_candidate_failed_on_all_rows_of_several_splits() -> None:
     forest = "sklearn.ensemble.RandomForestClassifier"
     problem = refusal({"bootstrap": [False], "oob_score": [True], "n_estimators": [2, 3]}, estimator=forest)
@@ -150,6 +156,7 @@ def test_what_nobody_knows_is_refused_once_every_candidate_failed_on_all_rows_of
 # --- what may succeed
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("parameters", "spec"),
     [
@@ -169,6 +176,7 @@ def test_a_search_of_which_some_candidate_succeeds_is_never_refused(
     refuse_what_cannot_succeed(small(parameters, data=data("bit"), **spec, **table))
 
 
+@pytest.mark.slow
 def test_a_score_that_exists_in_one_split_alone_is_enough(table: dict[str, Any]) -> None:
     # negative targets have no logarithmic error: they are in the first splits, for the rows are sorted and not shuffled
     refuse_what_cannot_succeed(
@@ -183,6 +191,7 @@ def test_a_score_that_exists_in_one_split_alone_is_enough(table: dict[str, Any])
     )
 
 
+@pytest.mark.slow
 def test_a_warning_is_no_failure(table: dict[str, Any]) -> None:
     params = {"strategy": "constant", "constant": 0}
     refuse_what_cannot_succeed(

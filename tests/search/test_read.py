@@ -69,6 +69,7 @@ _rules = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.tuples(_values, _values, st.integers(0, 1)), min_size=1, max_size=5), rules=_rules)
 def test_whatever_is_written_by_some_rules_is_read_by_these(
     rows: list[tuple[Any, ...]], rules: dict[str, Any], tmp_path_factory: pytest.TempPathFactory

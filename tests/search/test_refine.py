@@ -59,6 +59,7 @@ def by_hand(tried: list[dict[str, Any]], round_: int, scores: list[float]) -> li
     return [{**best, "svc__C": each} for each in around if (each, best["svc__kernel"]) not in known]
 
 
+@pytest.mark.slow
 def test_it_is_a_grid_search_of_all_its_rounds_and_each_is_around_the_best_before(tmp_path: Path) -> None:
     asked = spec(estimator=SVC, search=refined(rounds=4), scoring="f1", baseline=True)
     outcome = ended(asked, tmp_path)
@@ -99,6 +100,7 @@ def test_it_is_a_grid_search_of_all_its_rounds_and_each_is_around_the_best_befor
     assert 1 < len(rounds) - 8 <= size_of(job(asked).spec).later
 
 
+@pytest.mark.slow
 def test_of_several_metrics_and_rules_those_of_the_manifest_say_what_is_refined(tmp_path: Path) -> None:
     asked = spec(
         estimator=SVC,
@@ -122,6 +124,7 @@ def test_of_several_metrics_and_rules_those_of_the_manifest_say_what_is_refined(
     assert max(fresh) - min([least, *fresh]) == pytest.approx((1000 - 0.01) / 2)
 
 
+@pytest.mark.slow
 def test_the_fits_that_it_may_have_end_it_before_a_round_that_would_pass_them(tmp_path: Path) -> None:
     tried = [ended(spec(estimator=SVC, search=refined(maxFits=most)), tmp_path / str(most)) for most in (24, 36)]
     assert [outcome.size.fits for outcome in tried] == [24, 36]
@@ -144,6 +147,7 @@ def test_what_cannot_be_refined_is_refused(name: str, tmp_path: Path) -> None:
     assert sentence in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_example_comes_to_a_value_between_those_of_its_grid(examples: Path, tmp_path: Path) -> None:
     manifest = load_file(examples / "coarse-to-fine.yaml")
     outcome = local.run(manifest, folder=examples, output=tmp_path, stop=Stop())
@@ -178,6 +182,7 @@ def test_what_is_not_positive_has_no_logarithmic_axis() -> None:
     assert axis_of([0, 10], "log") is None
 
 
+@pytest.mark.slow
 @given(values=NUMBERS, at=st.floats(0, 1), width=st.floats(0.01, 1))
 def test_points_are_within_the_ends_with_the_best_among_them(values: list[Any], at: float, width: float) -> None:
     axis = axis_of(values)
@@ -199,6 +204,7 @@ def test_at_an_end_the_points_lie_on_one_side() -> None:
     assert RefinedAxis(0.0, 8.0, 3, "linear").around(8.0, 0.5) == [4.0, 6.0, 8.0]
 
 
+@pytest.mark.slow
 @given(values=NUMBERS, shrink=st.floats(0.1, 0.9), target=st.floats(1, 10_000))
 def test_nothing_is_tried_twice(values: list[Any], shrink: float, target: float) -> None:
     grid = {"C": values, "kernel": ["a", "b"]}

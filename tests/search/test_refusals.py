@@ -310,6 +310,7 @@ def test_what_people_write_out_of_habit_is_answered_by_what_is_here(
     assert want in str(problem_of(parameters, **spec))
 
 
+@pytest.mark.slow
 def test_every_estimator_of_scikit_learn_is_found_by_its_name_alone() -> None:
     for name, kind in all_estimators():
         path = whole_path(name).removeprefix("Write ").removesuffix(".")
@@ -418,6 +419,7 @@ def test_weights_and_groups_that_are_missing_are_told_at_once(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.slow
 def test_a_scorer_that_does_not_fit_the_target_leaves_no_begun_search(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("age,sick\n" + "".join(f"{i},{'yes' if i % 2 else 'no'}\n" for i in range(40)))
     output = tmp_path / "results" / "metrics"

@@ -93,6 +93,7 @@ def test_rows_in_the_order_of_a_date_are_told(dates: Any) -> None:
     assert warning.startswith("RelatedRows: the rows are in the order of since: plain folds train on later rows")
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(max_size=6),

@@ -42,6 +42,7 @@ def told(path: Path, **options: Any) -> tuple[int | None, int]:
     return csv_frame_bytes(path, read, csv_options(read)), whole
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("frame", "options"),
     [
@@ -62,6 +63,7 @@ def test_the_frame_of_a_csv_file_is_told_by_its_size_and_first_lines(
     assert forecast == pytest.approx(truth, rel=0.05)
 
 
+@pytest.mark.slow
 def test_of_a_compressed_file_the_bytes_on_the_disk_tell_how_much_there_is(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(numbers().to_csv(index=False).encode(), mtime=0))
@@ -71,6 +73,7 @@ def test_of_a_compressed_file_the_bytes_on_the_disk_tell_how_much_there_is(tmp_p
     assert forecast <= 1.05 * truth  # it errs low
 
 
+@pytest.mark.slow
 @given(text=st.text(st.sampled_from('ab,"\n\r1é'), max_size=60))
 def test_whatever_the_file_is_a_forecast_raises_nothing(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("odd") / "t.csv"
@@ -99,6 +102,7 @@ def refusal(folder: Path, path: str, memory_bytes: int) -> Problem:
     return problem
 
 
+@pytest.mark.slow
 def test_a_csv_file_that_does_not_fit_is_not_even_read(tmp_path: Path) -> None:
     # it ends in what is no UTF-8: whoever reads it hears of that
     (tmp_path / "t.csv").write_bytes(numbers().to_csv(index=False).encode() + b"\xff\xff,\xff,1\n")
@@ -116,6 +120,7 @@ def test_a_parquet_file_that_does_not_fit_is_refused_by_what_it_says_of_itself(t
     assert "its rows take 2 MiB" in problem.advice
 
 
+@pytest.mark.slow
 def test_where_the_memory_is_not_known_or_enough_the_file_is_read(tmp_path: Path) -> None:
     numbers().to_csv(tmp_path / "t.csv", index=False)
     data = Data.model_validate({"path": "t.csv", "target": "y"})

@@ -21,6 +21,7 @@ def journal(tmp_path: Path) -> Iterator[SqlJournal]:
         yield journal
 
 
+@pytest.mark.slow
 def test_every_cell_is_fitted_and_reported_once(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2, 3], "min_samples_leaf": [1, 2]})
     opened(journal, problem)
@@ -28,6 +29,7 @@ def test_every_cell_is_fitted_and_reported_once(journal: SqlJournal) -> None:
     assert journal.report_counts("s") == {1: 30}
 
 
+@pytest.mark.slow
 def test_a_worker_whose_failed_fits_end_the_search_goes_home_at_once(journal: SqlJournal) -> None:
     problem = small({"max_depth": [*[-1] * 10, *range(1, 191)]}, limits={"maxFailedFits": 3})
     opened(journal, problem)
@@ -41,6 +43,7 @@ def test_a_worker_whose_failed_fits_end_the_search_goes_home_at_once(journal: Sq
     assert progress.done < 1_000
 
 
+@pytest.mark.slow
 def test_a_worker_leaves_no_thread_behind_that_would_keep_the_next_one_from_forking(journal: SqlJournal) -> None:
     before = set(Path("/proc/self/task").iterdir())
     problem = small({"max_depth": [1]})
@@ -49,6 +52,7 @@ def test_a_worker_leaves_no_thread_behind_that_would_keep_the_next_one_from_fork
     assert set(Path("/proc/self/task").iterdir()) <= before
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_stop_reports_what_it_finished_and_another_goes_on(journal: SqlJournal) -> None:
     problem = small({"max_depth": list(range(1, 21))})
     opened(journal, problem)
@@ -70,6 +74,7 @@ def test_a_worker_that_is_asked_to_stop_reports_what_it_finished_and_another_goe
     assert journal.report_counts("s") == {1: 100}
 
 
+@pytest.mark.slow
 def test_a_worker_with_nothing_to_claim_goes_home_and_leaves_finishing_to_who_is_at_work(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2]})
     opened(journal, problem)
@@ -78,6 +83,7 @@ def test_a_worker_with_nothing_to_claim_goes_home_and_leaves_finishing_to_who_is
     assert worker(journal, problem, index=1).evaluate_all()
 
 
+@pytest.mark.slow
 def test_a_search_whose_every_fit_fails_ends_failed_with_the_first_traceback(
     journal: SqlJournal, tmp_path: Path
 ) -> None:
@@ -106,6 +112,7 @@ def test_what_fails_outside_of_a_fit_ends_the_search_with_its_traceback(journal:
     assert "X should be a square kernel matrix" in str(progress.failure)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJournal, tmp_path: Path) -> None:
     problem = small(
         {"max_depth": list(range(1, 11)), "struck": [str(tmp_path / "struck")]},
@@ -119,6 +126,7 @@ def test_a_process_that_is_killed_costs_only_what_it_had_in_flight(journal: SqlJ
     assert journal.report_counts("s") == {1: 50}
 
 
+@pytest.mark.slow
 def test_an_estimator_that_asks_for_every_core_gets_one(journal: SqlJournal) -> None:
     problem = small({"n_estimators": [3], "n_jobs": [-1, 4]}, estimator="sklearn.ensemble.RandomForestClassifier")
     opened(journal, problem)
@@ -156,6 +164,7 @@ class Counting(Outbox):
         super().put(results)
 
 
+@pytest.mark.slow
 def test_finished_cells_are_sent_within_a_second_by_the_workers_clock(journal: SqlJournal) -> None:
     problem = small({"max_depth": [1, 2, 3, 4]})
     opened(journal, problem)

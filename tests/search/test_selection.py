@@ -135,6 +135,7 @@ def tables(draw: st.DrawFn) -> Table:
     return table
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(table=tables(), name=st.sampled_from(sorted(rules("a"))))
 def test_of_any_table_a_rule_chooses_what_the_one_written_by_hand_chooses(table: Table, name: str) -> None:
@@ -149,6 +150,7 @@ def test_of_any_table_a_rule_chooses_what_the_one_written_by_hand_chooses(table:
     assert bool(choice.why) == (choice.passed_over is not None)
 
 
+@pytest.mark.slow
 @given(table=tables())
 def test_without_a_rule_it_is_scikit_learns_best(table: Table) -> None:
     for select in (None, Select.model_validate({"best": True})):
@@ -185,6 +187,7 @@ def test_the_gap_that_is_risky_by_default_is_for_scores_without_a_unit() -> None
 SEARCHED = [name for name in rules("") if name != "fastest"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "one standard error" else pytest.mark.slow) for name in SEARCHED]
 )

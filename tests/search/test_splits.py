@@ -115,6 +115,7 @@ SEARCHES: Final[dict[str, tuple[dict[str, Any], Callable[[], Any], bool, bool]]]
 QUICK: Final = {"groups of classes", "repeated folds of numbers", "leave one group out", "a splitter of one's own"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SEARCHES]
 )
@@ -165,6 +166,7 @@ def options(draw: st.DrawFn) -> tuple[dict[str, Any], Callable[[], Any], bool, b
     return told, lambda: cls(folds, **shuffled), regression, grouped
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options())
 def test_each_way_to_divide_is_the_one_of_scikit_learns_own_words(

@@ -57,6 +57,7 @@ def ended(asked: dict[str, Any], folder: Path) -> local.FinishedSearch:
     return local.run(job(asked), folder=folder, output=folder / "results", stop=Stop())
 
 
+@pytest.mark.slow
 def test_halving_by_a_metric_with_parameters_is_scikit_learns_with_that_scorer(tmp_path: Path) -> None:
     f2 = {"function": "sklearn.metrics.fbeta_score", "params": {"beta": 2}}
     asked = spec(search={"grid": {"parameters": TREES}, "halving": {}}, scoring={"score": f2})
@@ -73,6 +74,7 @@ def test_halving_by_a_metric_with_parameters_is_scikit_learns_with_that_scorer(t
     assert written["scoring"] == asked["scoring"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HALVINGS)
 def test_halving_is_scikit_learns(name: str, tmp_path: Path) -> None:
     outcome = ended(HALVINGS[name], tmp_path)
@@ -90,6 +92,7 @@ def test_halving_is_scikit_learns(name: str, tmp_path: Path) -> None:
     assert size.candidates < outcome.size.candidates <= size.candidates + size.later
 
 
+@pytest.mark.slow
 def test_the_example_is_what_the_manual_says_of_it(examples: Path, tmp_path: Path) -> None:
     manifest = load_file(examples / "halving-svc.yaml")
     outcome = local.run(manifest, folder=examples, output=tmp_path, stop=Stop())
@@ -138,6 +141,7 @@ def test_what_no_halving_search_is_is_refused(name: str, tmp_path: Path) -> None
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_it_ends_where_every_fit_of_a_round_fails(tmp_path: Path) -> None:
     # the first round has a resource with which the estimator can be fitted, the second has none
     asked = spec(
@@ -154,6 +158,7 @@ def test_it_ends_where_every_fit_of_a_round_fails(tmp_path: Path) -> None:
         ended(asked, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_same_command_has_the_answer_of_before(tmp_path: Path) -> None:
     asked = spec(search={"grid": {"parameters": TREES}, "halving": {}})
     first, second = ended(asked, tmp_path), ended(asked, tmp_path)

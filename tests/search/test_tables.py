@@ -83,6 +83,7 @@ def test_a_compressed_file_is_looked_at_as_well(tmp_path: Path) -> None:
         load_data(data_of("t.csv.gz", format="csv"), tmp_path)
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=5), min_size=1, max_size=6))
 def test_no_row_of_another_length_gets_through(rows: list[list[int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("rows")

@@ -104,6 +104,7 @@ def instances(cls: type[Any]) -> Iterator[Any]:
         assert cls.__name__ == "FrozenEstimator"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_a_search_of_every_estimator_of_scikit_learn_is_read_back_as_it_was() -> None:
     looked_at = 0
@@ -129,6 +130,7 @@ def test_a_search_of_every_estimator_of_xgboost_and_lightgbm_is_read_back_as_it_
             assert_the_same(search, load(tuningjob.to_manifest(search, data=IRIS)).spec)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_every_search_that_people_published_can_be_said() -> None:
     published = json.loads((Path(__file__).parents[1] / "data" / "published_searches.json").read_text())["searches"]

@@ -154,6 +154,7 @@ def test_a_server_that_is_not_there_is_told_with_what_was_tried() -> None:
     assert problem.advice.startswith("Tried 3 times: [Errno 111] Connection refused")
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_file_is_said_of_its_url(site: str) -> None:
     with pytest.raises(ManifestRefused, match=r"spec\.data\.target: must be a column of https://.*/t\.csv"):
         load_data(Data.model_validate({"url": f"{site}/t.csv", "target": "z"}), Path())

@@ -77,11 +77,13 @@ def read_back(written: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @given(values)
 def test_every_value_loads_back_as_it_was(value: Any) -> None:
     assert as_told(read_back(to_literals({"p": value}))) == as_told({"p": value})
 
 
+@pytest.mark.slow
 @given(values)
 def test_what_was_written_can_be_pasted_into_yaml(value: Any) -> None:
     written = to_literals({"p": value})
@@ -239,6 +241,7 @@ def test_no_class_that_is_neither_an_estimators_nor_scikit_learns_is_called_for_
         from_literals({"f": [{"pipeline": [{"name": "a", "class": "sklearn.svm.SVC", "params": {"C": literal}}]}]})
 
 
+@pytest.mark.slow
 def test_what_is_too_large_for_the_journal_is_marked_and_the_rest_is_kept() -> None:
     found = to_literals({"huge": list(range(100_000)), "long": "x" * 40_000, "longer": "y" * 40_000, "C": 1})
     assert len(json.dumps(found)) < 64 * 2**10

@@ -72,6 +72,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     return array[..., ::step] if draw(st.booleans()) else array[::step]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(arrays())
 def test_an_array_comes_back_whatever_its_type_and_order(tmp_path_factory: Any, array: np.ndarray[Any, Any]) -> None:
@@ -124,6 +125,7 @@ INDEXES: dict[str, Callable[[int], Any]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     names=st.lists(st.sampled_from(sorted(columns(1, 0))), max_size=8),
@@ -229,6 +231,7 @@ print("they came back")
 """
 
 
+@pytest.mark.slow
 def test_frames_and_series_of_polars_come_back(tmp_path: Path) -> None:
     """In a process of its own: polars has threads for as long as its process lives."""
     ended = subprocess.run(
@@ -265,6 +268,7 @@ def test_what_would_not_come_back_is_refused_with_what_to_do(tmp_path: Path, val
     assert problem.advice.endswith(".")
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     """With other hashes of texts and addresses: on both sides the digest is the same number."""
     script = f"""

@@ -103,12 +103,14 @@ def test_the_token_of_one_search_cannot_touch_another(service: Service, tmp_path
     assert service.artifacts.list("search-b") == []
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("path", ["/v1/search?search=search-b", "/v1/search?id=search-b"])
 def test_no_parameter_names_a_search(service: Service, mine: httpx.Client, path: str) -> None:
     service.journal.open_search(a_search("search-b"))
     assert mine.get(path).json()["id"] == "search-a"
 
 
+@pytest.mark.slow
 def test_a_token_of_a_search_that_is_gone_finds_nothing(service: Service, mine: httpx.Client) -> None:
     service.journal.delete("search-a")
     response = mine.get("/v1/search")
@@ -126,15 +128,15 @@ def in_pieces(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_that_is_too_long_is_refused(mine: httpx.Client, *, announced: bool) -> None:
+def test_a_body_that_is_too_long_is_refused(blunderer: httpx.Client, *, announced: bool) -> None:
     body = b" " * (MAX_JSON_BYTES + 1) if announced else in_pieces(MAX_JSON_BYTES)
-    response = mine.post("/v1/fail", content=body)
+    response = blunderer.post("/v1/fail", content=body)
     assert response.status_code == 413
     assert detail(response) == "The body must be of at most 262,144 bytes, but got more."
 
 
-def test_too_many_cells_in_one_report_are_refused(mine: httpx.Client) -> None:
-    response = mine.post("/v1/cells", json={"index": 0, "results": [RESULT] * 1001})
+def test_too_many_cells_in_one_report_are_refused(blunderer: httpx.Client) -> None:
+    response = blunderer.post("/v1/cells", json={"index": 0, "results": [RESULT] * 1001})
     assert response.status_code == 422
     assert "at most 1000" in detail(response)
 
@@ -222,14 +224,14 @@ def test_what_is_no_json_is_refused(standing: Service, blunderer: httpx.Client, 
     assert standing.journal.view("search-a").search().state is SearchState.RUNNING
 
 
-def test_a_mismatch_is_a_conflict_with_the_journals_sentence(mine: httpx.Client) -> None:
-    response = mine.post("/v1/cells", json={"index": 0, "results": [RESULT]})
+def test_a_mismatch_is_a_conflict_with_the_journals_sentence(blunderer: httpx.Client) -> None:
+    response = blunderer.post("/v1/cells", json={"index": 0, "results": [RESULT]})
     assert response.status_code == 409
     assert "a reported cell must be one that was claimed" in detail(response)
 
 
-def test_a_path_that_is_none_is_not_found(mine: httpx.Client) -> None:
-    assert mine.get("/v2/search").status_code == 404
+def test_a_path_that_is_none_is_not_found(blunderer: httpx.Client) -> None:
+    assert blunderer.get("/v2/search").status_code == 404
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -247,49 +249,50 @@ def test_a_file_comes_back_as_it_was_sent(mine: httpx.Client) -> None:
     assert mine.get("/v1/artifacts/model.joblib").content == data
 
 
-def test_a_file_with_another_digest_is_refused_and_nothing_is_left(service: Service, mine: httpx.Client) -> None:
-    response = mine.put("/v1/artifacts/model.joblib", content=b"model", headers=sha256(b"another"))
+def test_a_file_with_another_digest_is_refused_and_nothing_is_left(standing: Service, blunderer: httpx.Client) -> None:
+    response = blunderer.put("/v1/artifacts/model.joblib", content=b"model", headers=sha256(b"another"))
     assert response.status_code == 422
     assert "model.joblib: must have the SHA-256" in detail(response)
-    assert stored(service) == []
+    assert stored(standing) == []
 
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_file_that_is_too_long_is_refused_and_nothing_is_left(
-    service: Service, mine: httpx.Client, *, announced: bool
+    standing: Service, blunderer: httpx.Client, *, announced: bool
 ) -> None:
     body = b"x" * 1001 if announced else in_pieces(1001)
-    response = mine.put("/v1/artifacts/model.joblib", content=body, headers=sha256(b""))
+    response = blunderer.put("/v1/artifacts/model.joblib", content=body, headers=sha256(b""))
     assert response.status_code == 413
     assert "must be of at most 1,000 bytes" in detail(response)
-    assert stored(service) == []
+    assert stored(standing) == []
 
 
-def test_a_client_is_told_that_its_model_is_too_long(client: HttpSearchJournal, tmp_path: Path) -> None:
+def test_a_client_is_told_that_its_model_is_too_long(standing: Service, tmp_path: Path) -> None:
     file = tmp_path / "model"
     file.write_bytes(b"x" * 5_000_000)
-    with pytest.raises(ArtifactRefused, match="must be of at most 1,000 bytes"):
+    with standing.client() as client, pytest.raises(ArtifactRefused, match="must be of at most 1,000 bytes"):
         client.upload("model.joblib", file)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "..%2Fmodel.joblib", "%2e%2e", ".model.joblib.part"])
-def test_a_file_of_another_name_is_refused(mine: httpx.Client, name: str) -> None:
-    assert mine.put(f"/v1/artifacts/{name}", content=b"x", headers=sha256(b"x")).status_code in {404, 422}
-    assert mine.get(f"/v1/artifacts/{name}").status_code in {404, 422}
+def test_a_file_of_another_name_is_refused(blunderer: httpx.Client, name: str) -> None:
+    assert blunderer.put(f"/v1/artifacts/{name}", content=b"x", headers=sha256(b"x")).status_code in {404, 422}
+    assert blunderer.get(f"/v1/artifacts/{name}").status_code in {404, 422}
 
 
-def test_a_file_without_its_digest_is_refused(mine: httpx.Client) -> None:
-    response = mine.put("/v1/artifacts/model.joblib", content=b"x")
+def test_a_file_without_its_digest_is_refused(blunderer: httpx.Client) -> None:
+    response = blunderer.put("/v1/artifacts/model.joblib", content=b"x")
     assert response.status_code == 422
     assert detail(response).startswith("header.x-content-sha256: ")
 
 
-def test_a_file_that_is_not_there_is_not_found(mine: httpx.Client) -> None:
-    response = mine.get("/v1/artifacts/model.joblib")
+def test_a_file_that_is_not_there_is_not_found(blunderer: httpx.Client) -> None:
+    response = blunderer.get("/v1/artifacts/model.joblib")
     assert response.status_code == 404
     assert "model.joblib" in detail(response)
 
 
+@pytest.mark.slow
 def test_an_ended_search_takes_no_more_files(service: Service, mine: httpx.Client) -> None:
     service.journal.fail("search-a", "why")
     response = mine.put("/v1/artifacts/model.joblib", content=b"x", headers=sha256(b"x"))
@@ -359,6 +362,7 @@ def test_a_pod_of_the_release_before_is_told_nothing_that_it_does_not_know(
 # --- what was blessed stays -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_upload_that_outlasts_its_search_changes_no_version(service: Service) -> None:
     honest, evil = b"an honest model", b"EVIL PICKLE"
     with service.client() as client:

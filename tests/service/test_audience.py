@@ -164,6 +164,7 @@ def a_token(claims: Any) -> str:
     return f"eyJhbGciOiJub25lIn0.{payload}.c2lnbmF0dXJl"
 
 
+@pytest.mark.slow
 @given(others=st.lists(st.text()), place=st.integers(0, 3), is_there=st.booleans())
 def test_it_is_read_from_wherever_a_token_has_it(others: list[str], place: int, is_there: bool) -> None:
     told = [each for each in others if each != OURS]

@@ -58,6 +58,7 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHos", b"POST /v1/cells HTTP/1.1\r\nX: "])
 def test_half_a_head_is_not_waited_for(hasty: Service, said: bytes) -> None:
     with connect(hasty, said) as connection:
@@ -88,6 +89,7 @@ def test_an_address_has_so_many_connections(narrow: Service) -> None:
         assert one.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.slow
 def test_a_body_that_does_not_go_on_is_a_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.stop()
     begin = Border.__init__
@@ -121,6 +123,7 @@ def ask_and_do_not_read(service: Service) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_reads_make_room_for_those_that_are_read(tmp_path: Path) -> None:
     """They were kept for as long as their clients liked: 160 of them, of one tenant, took 800 MB."""
     crowd = Crowd(most_unread=200_000)
@@ -135,6 +138,7 @@ def test_answers_that_nobody_reads_make_room_for_those_that_are_read(tmp_path: P
             assert sum(each.unsent_bytes for each in list(crowd.unread)) <= crowd.most_unread
 
 
+@pytest.mark.slow
 def test_an_answer_of_which_nothing_is_read_is_not_kept_for_ever(tmp_path: Path) -> None:
     crowd = Crowd(read_seconds=0.3)
     for service in serving(tmp_path, crowd):
@@ -172,6 +176,7 @@ def test_a_body_that_is_no_http_is_no_fault_of_the_service(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_interrupted_is_no_fault_of_the_service(
     service: Service, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,6 +317,7 @@ async def test_people_who_were_known_before_do_not_wait_for_strangers() -> None:
     await asyncio.gather(*strangers)
 
 
+@pytest.mark.slow
 def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: Service) -> None:
     service.stop()
     service.shares = type(service.shares)(search_bytes=500)
@@ -328,6 +334,7 @@ def test_what_a_search_may_have_of_the_store_is_told_before_it_is_sent(service: 
     assert "must leave the files of its search at 500 bytes at most" in detail(response)
 
 
+@pytest.mark.slow
 def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +358,7 @@ def test_a_pod_that_is_told_to_come_again_does_so_when_it_was_told_to(
     assert slept[0] > 2, "Retry-After: 2, and some more"
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_too_large_is_no_reason_to_try_again(service: Service) -> None:
     with service.client() as client:
         Pod(client).work()

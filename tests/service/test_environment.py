@@ -32,11 +32,13 @@ def test_the_lock_of_the_workers_image_is_what_pods_have() -> None:
     assert worker_environment(Path("/nowhere")) == WorkerEnvironment()
 
 
+@pytest.mark.slow
 def test_the_same_versions_and_unknown_ones_pass_without_a_word() -> None:
     check_environment(there(), ["sklearn", "numpy", "collections", "my_own_module"])
     check_environment(WorkerEnvironment(), ["sklearn", "xgboost"])
 
 
+@pytest.mark.slow
 def test_another_minor_of_scikit_learn_and_a_missing_package_are_refused() -> None:
     with pytest.raises(ManifestRefused) as refused:
         check_environment(there(scikit_learn="1.8.2"), ["sklearn", "xgboost"])
@@ -47,6 +49,7 @@ def test_another_minor_of_scikit_learn_and_a_missing_package_are_refused() -> No
     check_environment(there(xgboost_cpu="3.0"), ["xgboost"])
 
 
+@pytest.mark.slow
 def test_what_differs_a_little_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_warned", set())
     other = there(numpy="2.0.0")
@@ -55,6 +58,7 @@ def test_what_differs_a_little_is_warned_of_once(monkeypatch: pytest.MonkeyPatch
     check_environment(other, [])  # warnings are errors
 
 
+@pytest.mark.slow
 def test_another_library_for_matrices_is_warned_of_once_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_warned", set())
     here = kernels_in_use()

@@ -99,6 +99,7 @@ def test_a_claim_is_answered_before_the_forty_requests_of_a_neighbour(
         service.close()
 
 
+@pytest.mark.slow
 def test_a_long_report_lets_others_write_between_its_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service(tmp_path)
     service.journal.open_search(a_search(candidates=60))

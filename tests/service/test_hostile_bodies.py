@@ -162,6 +162,7 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_body_is_refused_with_the_reason(blunderer: httpx.Client, kind: str) -> None:
     path, body, sentence = HOSTILE[kind]
@@ -186,6 +187,7 @@ def test_what_is_within_the_bounds_may_be_parsed(body: bytes) -> None:
     look_through(body)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_the_depth_that_is_counted_is_the_depth_that_there_is(value: object) -> None:
@@ -240,6 +242,7 @@ def test_what_is_wrong_in_a_long_report_is_told_with_its_place(body: bytes, sent
     assert refused.value.detail.startswith(sentence)
 
 
+@pytest.mark.slow
 def test_no_piece_of_the_largest_hostile_report_keeps_other_threads_from_running() -> None:
     """By the time that one call of pydantic's takes: it lets no other thread run."""
     calls: list[float] = []
@@ -292,6 +295,7 @@ def test_the_largest_body_of_any_shape_is_refused_within_little_memory(shape: st
 # --- what an older release took in -------------------------------------------------------------------------------------
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "poison",
     [json.dumps({"a": "x" * 2**21}), "[" * 5_000, '{"a": Infinity}', "no JSON"],

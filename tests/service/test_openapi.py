@@ -68,6 +68,7 @@ def operations(told: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
             yield method, path, operation
 
 
+@pytest.mark.slow
 def test_every_route_of_the_service_is_in_the_schema(lived_in: Service, told: dict[str, Any]) -> None:
     assert lived_in.app is not None
     described = {(method.upper(), path) for method, path, _ in operations(told)}

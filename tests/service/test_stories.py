@@ -15,6 +15,7 @@ SPECS = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 def test_of_a_hostile_spec_nothing_is_decoded(spec: bytes) -> None:
     body = {

@@ -63,6 +63,7 @@ def upgraded(tmp_path: Path) -> Iterator[Service]:
     service.close()
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("search", RECORDED)
 def test_a_service_takes_what_workers_of_the_version_before_send_and_answers_as_then(
     upgraded: Service, search: str
@@ -86,6 +87,7 @@ def _body_of(told: Exchange) -> dict[str, Any]:
     return {} if told["body"] is None else {"json": told["body"]}
 
 
+@pytest.mark.slow
 def test_a_service_takes_a_claim_that_names_neither_claimant_nor_memory(upgraded: Service) -> None:
     headers = {"Authorization": f"Bearer {upgraded.token('life')}"}
     with httpx.Client(base_url=upgraded.url, headers=headers, trust_env=False, timeout=60) as http:

@@ -29,6 +29,7 @@ NUMBERS = make_regression(160, 6, noise=20, random_state=2)
 TWO_NUMBERS = make_regression(160, 6, n_targets=2, noise=20, random_state=3)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("bag", "data"),
     [
@@ -55,6 +56,7 @@ def test_the_first_estimators_are_the_smaller_bag(bag: Any, data: tuple[Any, Any
     assert_nested_fits_are_plain_fits(bag, SIZES, X, y, X_test, attributes=ATTRIBUTES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bag", "data", "jobs_of_all"),
     [

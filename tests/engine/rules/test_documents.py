@@ -114,6 +114,7 @@ def _taken(X: Any, rows: Any) -> Any:
     return X[rows] if isinstance(X, np.ndarray) else [X[row] for row in rows]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "vectorizer",
     [

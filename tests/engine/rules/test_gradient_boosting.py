@@ -26,6 +26,7 @@ NUMBERS = make_regression(200, 6, noise=20, random_state=2)
 EARLY = {"n_iter_no_change": 2, "learning_rate": 0.8, "validation_fraction": 0.2}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("boosting", "data"),
     [

@@ -26,6 +26,7 @@ SMALL = {"min_samples_leaf": 5, "max_leaf_nodes": 6}
 EARLY = {"early_stopping": True, "n_iter_no_change": 2, "learning_rate": 0.3, **SMALL}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("boosting", "data"),
     [

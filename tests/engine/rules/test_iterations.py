@@ -34,6 +34,7 @@ ELASTIC: dict[str, Any] = {"l1_ratio": 0.5} if SKLEARN >= (1, 8) else {"penalty"
 SPARSE_COEF: dict[str, Any] = {"l1_ratio": 1.0} if SKLEARN >= (1, 8) else {"penalty": "l1"}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("estimator", "data"),
     [

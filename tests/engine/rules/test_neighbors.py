@@ -117,6 +117,7 @@ def test_ties_are_broken_as_a_query_of_its_own_breaks_them(
     assert_nested_fits_are_plain_fits(KNeighborsRegressor(algorithm=algorithm), sizes, X, y, X_test)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", [KNeighborsClassifier, KNeighborsRegressor])
 def test_what_a_tie_may_do(kind: Any) -> None:
     # which of many tied neighbours are kept depends on how many are asked for: the third of them, that 12 leave out
@@ -137,6 +138,7 @@ def test_what_a_tie_may_do(kind: Any) -> None:
     assert_nested_fits_are_plain_fits(KNeighborsRegressor(algorithm="brute"), sizes, X, y, X)
 
 
+@pytest.mark.slow
 def test_one_query_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = asked(monkeypatch)
     monkeypatch.setattr(

@@ -65,6 +65,7 @@ def check(ridge: Any, X: Any, y: Any, X_test: Any, **fit_params: Any) -> None:
         assert_same_layout(made.coef_, wanted.coef_)
 
 
+@pytest.mark.slow
 def test_weights_and_targets_of_any_type_are_served() -> None:
     X, X_test, y, _ = train_test_split(*DIABETES, random_state=0)
     weights = np.linspace(0.1, 2, len(y))

@@ -41,6 +41,7 @@ def key(svm: Any) -> Any:
     return of_estimator(svm, instead=rule_of(Inert, svm).normal_form(svm))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("kernel", sorted(LOOKED_AT))
 @pytest.mark.parametrize(
     ("svm", "data"),

@@ -52,6 +52,7 @@ def assert_no_limit_above(estimator: Any, X: Any, y: Any, X_test: Any, **fit_par
         assert RULE.reached(limited) >= depth - less
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("estimator", "data"),
     [
@@ -163,6 +164,7 @@ def fitted_by_group(estimator: Any, variants: list[dict[str, Any]], X: Any, y: A
     return {step.position: step for step in steps}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("estimator", "axis", "most"),
     [

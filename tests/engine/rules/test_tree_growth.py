@@ -152,6 +152,7 @@ def test_names_of_criteria_mean_what_the_class_means_by_them() -> None:
         assert normal(kind().set_params(criterion=one)) != normal(kind().set_params(criterion=other))
 
 
+@pytest.mark.slow
 def test_a_family_of_them_is_one_forest() -> None:
     X, X_test, y, _ = train_test_split(*CLASSES, random_state=0)
     settings_ = [

@@ -45,6 +45,7 @@ def assert_cut_alike(tree: Any, X: Any, y: Any, X_test: Any, sizes: Any = SIZES,
         assert_same_bits(ours, theirs, f"missing_go_to_left {size}")
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("tree", "data"),
     [
