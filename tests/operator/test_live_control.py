@@ -131,6 +131,19 @@ async def test_a_suspended_search_has_no_pods_and_goes_on_where_it_was(world: Wo
     assert resumed["status"] == "False"
 
 
+@pytest.mark.parametrize("meanwhile", ["it watches", "it is started anew"])
+async def test_the_status_of_a_suspended_search_says_when_its_last_pod_has_gone(world: World, meanwhile: str) -> None:
+    await begun(world)
+    await change(world, suspend=True)
+    assert world.status()["activePods"] == 3
+    for left in (2, 1, 0):
+        world.cluster.set_job_status(world.cluster.job("forest"), active=left, ready=left, terminating=0)
+        await (world.later(0.1) if meanwhile == "it watches" else world.restart())
+        await world.settle()
+
+    assert (world.status()["phase"], world.status()["activePods"]) == ("Suspended", 0)
+
+
 async def test_what_killed_pods_of_a_suspended_search_had_held_is_no_death(world: World) -> None:
     await begun(world)
     world.journal.view(world.uid()).claim(ClaimRequest(index=2, slots=1, holding=set(), claimant="killed"))
