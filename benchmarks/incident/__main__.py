@@ -309,7 +309,7 @@ def main(
             f"two nodes are needed, one for the neighbour and one for who asks it, but got {nodes}"
         )
     with temporary_namespace(cluster, f"incident-{uuid.uuid4().hex[:6]}") as namespace:
-        scene = Scene(cluster, namespace, nodes[-1], nodes[0], image or _worker_image(cluster), seconds)
+        scene = Scene(cluster, namespace, nodes[-1], nodes[0], image or worker_image(cluster), seconds)
         scene.prepare()
         for condition in CONDITIONS:
             if not chosen or condition.name.startswith(chosen):
@@ -320,7 +320,7 @@ def main(
         _RESULTS.write_text(page, encoding="utf-8")
 
 
-def _worker_image(cluster: Cluster) -> str:
+def worker_image(cluster: Cluster) -> str:
     """What the installed chart's operator gives to searches that name none."""
     for deployment in cluster.items("deployments", "--all-namespaces", "--selector=app.kubernetes.io/name=tuningjob"):
         for container in deployment["spec"]["template"]["spec"]["containers"]:
