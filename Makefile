@@ -113,6 +113,20 @@ bench-operator: venv cluster-deps ## measure the operator with 1,000 TuningJobs 
 	build/operator-venv/bin/pip install --quiet --no-deps --no-build-isolation .
 	$(PY) -m benchmarks.operator --date $$(date +%F)
 
+.PHONY: bench-incident
+bench-incident: venv ## measure a neighbour's latency beside a search, on the cluster of `make cluster-up` (half an hour, on a quiet machine)
+	$(PY) -m benchmarks.incident --date $$(date +%F)
+
+.PHONY: bench-scale
+bench-scale: venv ## measure sleeping fits beside others, and a pod for each on the cluster of `make cluster-up`, write benchmarks/results/scale.md (an hour)
+	$(PY) -m benchmarks.scale --date $$(date +%F)
+
+MINUTES ?= 60
+SEED ?= 1
+.PHONY: soak
+soak: venv cluster-deps ## an hour of searches while everything around them is killed, cut off and filled, on a cluster of its own; MINUTES, SEED
+	$(PY) -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED) $(if $(CI),,--date $$(date +%F))
+
 .PHONY: cluster-debian cluster-deps cluster-up cluster-demo cluster-down
 cluster-debian: venv
 	$(PY) -m tests.cluster.harness debian

@@ -140,7 +140,9 @@ class Condition:
 
 
 CONDITIONS: Final = (
-    Condition("calm: 20 requests a second of 5 ms, less than the neighbour has requested", 20, 5),
-    Condition("busy: 60 requests a second of 10 ms, more than it has requested", 60, 10),
+    Condition("busy: 60 requests a second of 10 ms, more than twice what the neighbour has requested", 60, 10),
+    Condition(
+        "calm: 20 requests a second of 5 ms, less than it has requested", 20, 5, arms=(ALONE, ONE_CPU, BARE_REQUESTS)
+    ),
     Condition("memory: 20 requests a second that read through 16 MB", 20, 5, 16, (ALONE, ONE_CPU, STREAMING)),
 )

@@ -259,6 +259,7 @@ def standing(cluster: Cluster, folder: Path, *, fit_seconds: float) -> Iterator[
         addresses = ("127.0.0.1", HOST_ADDRESS)
         server = stack.enter_context(postgres.running(disk / "postgres", addresses=addresses))
         database = server.create_database()
+        (folder / "site").mkdir(exist_ok=True)
         site = stack.enter_context(files.https(folder / "site", host=HOST_ADDRESS))
         (site.folder / "t.csv").write_bytes((folder / "t.csv").read_bytes())
         ledger = stack.enter_context(Ledger.listening(HOST_ADDRESS))
