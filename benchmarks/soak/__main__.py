@@ -196,15 +196,16 @@ def main(*, minutes: float, seed: int, date: str) -> None:
         _cluster(say) as cluster,
     ):
         stage, found = _soak(cluster, Path(folder), truths, minutes=minutes, seed=seed, say=say)
-    if found.faults:
-        click.echo("\n".join(stage.timeline))
-        click.echo(f"\nThe soak failed; --minutes {minutes:g} --seed {seed} does the same again:")
-        click.echo("\n".join(f"- {fault}" for fault in found.faults))
-        sys.exit(1)
-    page = page_of(stage, found, minutes=minutes, seed=seed, date=date)
-    click.echo(page)
-    if date:
-        _RESULTS.write_text(page, encoding="utf-8")
+        if found.faults:
+            click.echo("\n".join(stage.timeline))
+            click.echo(f"\nThe soak failed; --minutes {minutes:g} --seed {seed} does the same again:")
+            click.echo("\n".join(f"- {fault}" for fault in found.faults))
+        else:
+            page = page_of(stage, found, minutes=minutes, seed=seed, date=date)
+            click.echo(page)
+            if date:
+                _RESULTS.write_text(page, encoding="utf-8")
+    sys.exit(1 if found.faults else 0)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from tests.journal.test_full_disk import fill
 _WORKERS: Final = "app.kubernetes.io/component=worker"
 # the operator's volume is on the first node
 _NODE: Final = NODES[1]
+_IDLE_SECONDS: Final = 60
+_TOLD_SECONDS: Final = 15
 
 
 @dataclass
@@ -178,9 +180,29 @@ class Hands:
         if flight is None:
             return None
         self.stage.patch(flight, suspend=True)
-        time.sleep(act.holds)
-        self.stage.patch(flight, suspend=False)
-        return f"{flight.order.name} for {act.holds:.1f} s"
+        try:
+            time.sleep(act.holds)
+            self._wait_until_told_to_be_idle(flight)
+        finally:
+            self.stage.patch(flight, suspend=False)
+        return f"{flight.order.name} for {act.holds:.1f} s and until it said that it had no pods"
+
+    def _wait_until_told_to_be_idle(self, flight: Flight) -> None:
+        """A suspended search's pods go, and its status says so."""
+        name, tenant = flight.order.name, flight.order.tenant
+
+        def is_idle() -> bool:
+            return not self.stage.cluster.items("pods", "-l", f"tuningjob.dev/name={name}", namespace=tenant)
+
+        def is_told() -> bool:
+            found = self.stage.cluster.get("tj", name, namespace=tenant) or {}
+            return not (found.get("status") or {}).get("activePods")
+
+        until(f"the pods of {name} to go", is_idle, timeout_seconds=_IDLE_SECONDS, poll_seconds=1)
+        try:
+            until(f"{name} to say so", is_told, timeout_seconds=_TOLD_SECONDS, poll_seconds=1)
+        except HarnessError:
+            self.faults.append(f"{name}: is suspended, its pods have gone, and its status still counts them")
 
     def _cancel(self, act: Act) -> str | None:
         flight = self._chosen(act)
