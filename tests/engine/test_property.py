@@ -43,7 +43,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.feature_selection import SelectFromModel, SelectKBest, SelectPercentile, f_classif, f_regression
+from sklearn.feature_selection import RFE, SelectFromModel, SelectKBest, SelectPercentile, f_classif, f_regression
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     ElasticNet,
@@ -223,6 +223,7 @@ TRANSFORMERS: list[tuple[Any, Space]] = [
         SelectFromModel(ExtraTreesRegressor(3, random_state=0)),
         {"threshold": ["mean", "median", 0.1, None], "max_features": [1, 2, None]},
     ),
+    (RFE(ExtraTreesRegressor(2, random_state=0)), {"n_features_to_select": [1, 2, None, 0.9, 99], "step": [1, 2]}),
     ("passthrough", {}),
 ]
 SCORERS: dict[bool, list[Any]] = {

@@ -141,7 +141,7 @@ MODULES: Final[Mapping[str, str]] = {
     "sklearn.decomposition": "pca",
     "sklearn.ensemble": "adaboost bagging forest gradient_boosting hist_gradient_boosting stacking tree_depth tree_growth voting",
     "sklearn.feature_extraction": "documents",
-    "sklearn.feature_selection": "select_from_model select_k_best",
+    "sklearn.feature_selection": "recursive_elimination select_from_model select_k_best",
     "sklearn.linear_model": "iterations logistic_solver ridge sgd_schedule",
     "sklearn.neighbors": "neighbor_search neighbors",
     "sklearn.neural_network": "iterations_of_networks network_solver",
