@@ -15,6 +15,7 @@ from markupsafe import Markup
 from tests.journal.makers import NOON
 from tuningjob.live.figures import progress_of, timeline_of
 from tuningjob.live.maps import FAILED_OR_PRUNED, MapCell, map_figure, map_so_far
+from tuningjob.live.pages import PageFrame, SearchView, search_part
 from tuningjob.live.records import CellMark, NotedDeath, SearchLine, WatchedSearch
 from tuningjob.manifest.grid import parse_grid
 
@@ -118,6 +119,12 @@ def watched(*marks: CellMark, died: Sequence[NotedDeath] = ()) -> WatchedSearch:
     )  # fmt: skip
     known: dict[str, Any] = {"splits": 5, "pods": 2, "deaths": 1, "reused": 0, "started_at": NOON, "now": NOON}
     return WatchedSearch(line=line, marks=marks, died=tuple(died), **known)
+
+
+def test_the_page_says_how_many_fits_were_not_needed() -> None:
+    page = search_part(PageFrame("/", "team"), SearchView(replace(watched(mark(1)), pruned=3)))
+    assert "<small>of 30, 3 pruned</small>" in page
+    assert "pruned" not in search_part(PageFrame("/", "team"), SearchView(watched(mark(1))))
 
 
 def test_a_bar_tells_what_became_of_its_fit() -> None:
