@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.pod.patient import FIT_SECONDS
 from tests.pod.pods import Pods
 from tests.service.server import Service
 
@@ -30,3 +31,12 @@ def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
         "min_impurity_decrease": {"linspace": [0.001, 0.018, 18]},
     }
     return iris_forest
+
+
+@pytest.fixture
+def patient_forest(pods: Pods, forest: dict[str, Any]) -> dict[str, Any]:
+    """Ninety fits that have nothing in common, take some seconds, and next to no CPU: there is time to interfere."""
+    pods.environment[FIT_SECONDS] = "0.1"
+    forest["spec"]["estimator"] = {"class": "tests.pod.patient.PatientForest", "params": {"random_state": 0}}
+    forest["spec"]["search"]["grid"]["parameters"]["n_estimators"] = [4]
+    return forest

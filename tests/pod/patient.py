@@ -1,9 +1,10 @@
-"""An estimator that takes its time where a test says so."""
+"""Estimators that take their time where a test says so."""
 
 import os
 import time
 from typing import Any, Final
 
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 FIT_SECONDS: Final = "TUNINGJOB_TEST_FIT_SECONDS"
@@ -16,4 +17,14 @@ class Patient(DecisionTreeClassifier):
         """See DecisionTreeClassifier."""
         time.sleep(float(os.environ.get(FIT_SECONDS, "0")))
         fitted: Patient = super().fit(X, y)
+        return fitted
+
+
+class PatientForest(RandomForestClassifier):
+    """The same of a forest."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PatientForest":
+        """See RandomForestClassifier."""
+        time.sleep(float(os.environ.get(FIT_SECONDS, "0")))
+        fitted: PatientForest = super().fit(X, y, sample_weight)
         return fitted

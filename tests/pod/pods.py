@@ -17,13 +17,14 @@ SEARCH = "the-search"
 
 
 class Pods:
-    """Pods of one search; ended with the test."""
+    """Pods of one search, which have this ``environment`` beside what the Job gives them; ended with the test."""
 
     def __init__(self, service: Service, folder: Path, *, search: str = SEARCH) -> None:
         self.service = service
         self.search = search
         self.folder = folder
         self.processes: list[Program | subprocess.Popen[str]] = []
+        self.environment: dict[str, str] = {}
 
     def open(self, document: dict[str, Any], *, pods: int = 2) -> None:
         spec = load(document).spec
@@ -66,6 +67,7 @@ class Pods:
             "JOB_COMPLETION_INDEX": str(index),
             "TUNINGJOB_N_JOBS": "1",
             "TUNINGJOB_DATA_DIR": str(self.folder),
+            **self.environment,
         }
 
     @staticmethod

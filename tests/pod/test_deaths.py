@@ -85,9 +85,9 @@ def assert_the_culprit_alone_failed(pods: Pods, how: str) -> None:
         assert found[f"split{split}_test_score"].tobytes() == want.tobytes()
 
 
-def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, forest: dict[str, Any]) -> None:
+def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, patient_forest: dict[str, Any]) -> None:
     journal = pods.service.journal
-    pods.open(forest, pods=1)
+    pods.open(patient_forest, pods=1)
     for _ in range(3):
         wanted = journal.progress(SEARCH).done + 5
         pod = pods.start(0)
@@ -98,7 +98,7 @@ def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, fores
     assert code == 0, said
     assert journal.progress(SEARCH).failed == 0
     assert journal.report_counts(SEARCH) == {1: 90}
-    problem, want = sklearn_search_of(load(forest).spec)
+    problem, want = sklearn_search_of(load(patient_forest).spec)
     assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
 
 

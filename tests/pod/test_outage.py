@@ -70,12 +70,12 @@ def database_is_away(service: Service) -> Iterator[None]:
 @pytest.mark.parametrize("away", [service_is_stopped, database_is_away])
 def test_a_pod_computes_through_an_outage_and_loses_nothing(
     pods: Pods,
-    forest: dict[str, Any],
+    patient_forest: dict[str, Any],
     notes: Path,
     away: Callable[[Service], contextlib.AbstractContextManager[None]],
 ) -> None:
     journal = pods.service.journal
-    pods.open(forest, pods=1)
+    pods.open(patient_forest, pods=1)
     pod = pods.start(0, module=NARROW, **{MEMORY_CELLS: "2", NOTES_FILE: str(notes)})
     pods.until("ten cells", lambda: journal.progress(SEARCH).done >= 10)
     with away(pods.service):
@@ -89,14 +89,14 @@ def test_a_pod_computes_through_an_outage_and_loses_nothing(
     assert finished == 90
     assert spilled >= 10
     assert journal.report_counts(SEARCH) == {1: 90}
-    assert_it_is_scikit_learns(pods, forest)
+    assert_it_is_scikit_learns(pods, patient_forest)
 
 
 def test_a_pod_whose_patience_is_at_its_end_exits_4_and_its_replacement_finishes(
-    pods: Pods, forest: dict[str, Any], notes: Path
+    pods: Pods, patient_forest: dict[str, Any], notes: Path
 ) -> None:
     journal = pods.service.journal
-    pods.open(forest, pods=1)
+    pods.open(patient_forest, pods=1)
     pod = pods.start(0, module=NARROW, **{PATIENCE_SECONDS: "1", NOTES_FILE: str(notes)})
     pods.until("ten cells", lambda: journal.progress(SEARCH).done >= 10)
     with service_is_stopped(pods.service):
@@ -107,14 +107,14 @@ def test_a_pod_whose_patience_is_at_its_end_exits_4_and_its_replacement_finishes
     code, said = pods.wait(pods.start(0))
     assert code == 0, said
     assert journal.report_counts(SEARCH) == {1: 90}
-    assert_it_is_scikit_learns(pods, forest)
+    assert_it_is_scikit_learns(pods, patient_forest)
 
 
 def test_a_pod_that_is_asked_to_stop_in_an_outage_hands_in_what_it_has_when_the_service_is_back(
-    pods: Pods, forest: dict[str, Any], notes: Path
+    pods: Pods, patient_forest: dict[str, Any], notes: Path
 ) -> None:
     journal = pods.service.journal
-    pods.open(forest, pods=1)
+    pods.open(patient_forest, pods=1)
     pod = pods.start(0, module=NARROW, **{NOTES_FILE: str(notes)})
     pods.until("ten cells", lambda: journal.progress(SEARCH).done >= 10)
     with service_is_stopped(pods.service):
@@ -176,9 +176,11 @@ def losing_replies(service: Service, *, every: int) -> Iterator[tuple[str, list[
             thread.join()
 
 
-def test_replies_that_are_lost_cost_neither_a_cell_nor_a_fit(pods: Pods, forest: dict[str, Any], notes: Path) -> None:
+def test_replies_that_are_lost_cost_neither_a_cell_nor_a_fit(
+    pods: Pods, patient_forest: dict[str, Any], notes: Path
+) -> None:
     journal = pods.service.journal
-    pods.open(forest, pods=1)
+    pods.open(patient_forest, pods=1)
     with losing_replies(pods.service, every=3) as (url, lost):
         code, said = pods.wait(pods.start(0, url=url, module=NARROW, **{NOTES_FILE: str(notes)}))
     assert code == 0, said
@@ -187,4 +189,4 @@ def test_replies_that_are_lost_cost_neither_a_cell_nor_a_fit(pods: Pods, forest:
     counts = journal.report_counts(SEARCH)
     assert sum(counts.values()) == 90
     assert set(counts) <= {1, 2, 3}
-    assert_it_is_scikit_learns(pods, forest)
+    assert_it_is_scikit_learns(pods, patient_forest)

@@ -27,9 +27,11 @@ from tuningjob.search.stop import Stop
 pytestmark = pytest.mark.slow
 
 
-def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: Pods, forest: dict[str, Any]) -> None:
+def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(
+    pods: Pods, patient_forest: dict[str, Any]
+) -> None:
     journal = pods.service.journal
-    pods.open(forest)
+    pods.open(patient_forest)
     first, second = pods.start(0), pods.start(1)
     pods.until("both have reported", lambda: set(journal.reporters(SEARCH)) == {0, 1})
     first.send_signal(signal.SIGTERM)
@@ -39,7 +41,7 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(pods: 
 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     assert journal.report_counts(SEARCH) == {1: 90}
-    problem, want = sklearn_search_of(load(forest).spec)
+    problem, want = sklearn_search_of(load(patient_forest).spec)
     assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
     answer = journal.progress(SEARCH).answer
     assert answer is not None
@@ -154,8 +156,8 @@ def test_a_pod_that_is_killed_beyond_the_grid_costs_nothing(
     assert (answer.nested is not None) == (kind == "nested")
 
 
-def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, forest: dict[str, Any]) -> None:
-    pods.open(forest, pods=1)
+def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, patient_forest: dict[str, Any]) -> None:
+    pods.open(patient_forest, pods=1)
     pod = pods.start(0)
     pods.until("ten cells", lambda: pods.service.journal.progress(SEARCH).done >= 10)
     pods.service.restart()
