@@ -147,4 +147,5 @@ lock: ## resolve the dependencies anew, pinned with hashes
 	for group in build operator worker; do build/lock/bin/uv pip compile --group $$group \
 	  $(LOCKED) --output-file requirements/$$group.txt; done
 	echo "coverage>=7.10" | build/lock/bin/uv pip compile - $(LOCKED) --output-file requirements/coverage.txt
+	echo "mlflow==3.*" | build/lock/bin/uv pip compile - pyproject.toml $(LOCKED) --output-file requirements/mlflow.txt
 	echo "scikit-learn==1.8.*" | build/lock/bin/uv pip compile - pyproject.toml --group versions $(LOCKED) --output-file requirements/sklearn-1.8.txt

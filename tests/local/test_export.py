@@ -2,29 +2,23 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import optuna
 import pandas as pd
 import pytest
 
 import tuningjob
 from tests.local.commands import Ended, written
-from tests.servers import buckets
-from tests.servers.ports import free_port
-from tests.waiting import wait_for
+from tests.servers import buckets, mlflow
 
 pytestmark = pytest.mark.slow
 
 Ask = Callable[..., Ended]
-MLFLOW = "TUNINGJOB_MLFLOW_PYTHON"  # a Python that has mlflow and this package's dependencies
 SMALL = {
     "apiVersion": "tuningjob.dev/v1alpha1",
     "kind": "TuningJob",
@@ -197,130 +191,96 @@ def test_a_manifest_s_study_and_table_are_written_as_its_search_ends_and_what_do
     storage.engine.dispose()
 
 
-# --- MLflow, where it is installed: it is larger than all of the rest together
+# --- MLflow, whose server and client are in an environment of their own, which the first of these tests may have to bring
+
+with_mlflow = pytest.mark.timeout(1_200)
+AWAY = "http://127.0.0.1:9"
 
 
-@contextmanager
-def tracking_server(python: str, folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
-    port = free_port()
-    command = [python, "-m", "mlflow", "server", "--port", str(port), "--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    command += ["--host", host, "--allowed-hosts", "*"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*command, "--artifacts-destination", str(folder / "files"), "--workers", "1"], cwd=folder, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
-    try:
-        url = f"http://{host}:{port}"
-
-        def answers() -> bool:
-            assert server.poll() is None, (folder / "log").read_text()
-            try:
-                return httpx.get(f"{url}/health", trust_env=False).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_for(answers, seconds=120, pause=0.2)
-        yield url
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(120)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.TrackingServer]:
+    with mlflow.tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
-@pytest.mark.skipif(MLFLOW not in os.environ, reason=f"{MLFLOW} names no Python that has mlflow")
-def test_mlflow_s_own_server_has_the_parent_the_best_as_children_the_files_and_the_model(
-    folder: Path, tmp_path: Path
-) -> None:
-    python = os.environ[MLFLOW]
-    with tracking_server(python, tmp_path) as url:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "worker"), "NO_PROXY": "127.0.0.1"}
-        command = [python, "-m", "tuningjob.cli", "export", str(folder), "--mlflow", url, "--children", "16"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        parent = done.stdout.split()[-1]
-        assert done.stdout == f"small: run {parent}\n"
-
-        def ask(path: str, **body: Any) -> dict[str, Any]:
-            response = httpx.request(
-                "POST" if body else "GET",
-                f"{url}/api/2.0/mlflow/{path}",
-                json=body or None,
-                trust_env=False,
-                timeout=60,
-            )
-            assert response.status_code == 200, response.text
-            return dict(response.json())
-
-        run = ask(f"runs/get?run_id={parent}")["run"]
-        best, frame = json.loads((folder / "best_params.json").read_text()), results(folder)
-        assert {each["key"]: each["value"] for each in run["data"]["params"]} == {
-            key: str(value) for key, value in tuningjob.from_literals(best).items()
-        }
-        assert run["info"]["status"] == "FINISHED"
-        scores = {each["key"]: each["value"] for each in run["data"]["metrics"]}
-        assert scores["mean_test_accuracy"] == frame["mean_test_accuracy"].max()
-        assert scores["mean_test_f1_macro"] in set(frame["mean_test_f1_macro"])
-        children = ask(
-            "runs/search",
-            experiment_ids=[run["info"]["experiment_id"]],
-            filter=f"tags.mlflow.parentRunId = '{parent}'",
-            max_results=100,
-        )["runs"]
-        assert len(children) == 16
-        assert sorted(each["info"]["status"] for each in children).count("FAILED") == int(
-            frame["mean_test_accuracy"].isna().sum()
-        )
-        names = {each["path"] for each in ask(f"artifacts/list?run_id={parent}")["files"]}
-        assert names >= {"report.html", "verdict.txt", "cv_results.csv", "best_params.json", "model"}
-        load = f"import mlflow; mlflow.set_tracking_uri({url!r}); m = mlflow.pyfunc.load_model('runs:/{parent}/model'); from sklearn.datasets import load_iris; print(m.predict(load_iris().data[:2]))"
-        loaded = subprocess.run(
-            [python, "-c", load], capture_output=True, text=True, env=environment, timeout=300, check=False
-        )
-        assert loaded.stdout.strip() == "[0 0]", loaded.stderr
-        away = subprocess.run(
-            [*command[:-3], "http://127.0.0.1:9"],
-            capture_output=True,
-            text=True,
-            env={**environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
-            timeout=300,
-            check=False,
-        )
-        assert away.returncode == 4, away.stderr
-        assert away.stderr.startswith("http://127.0.0.1:9: MLflow did not take it: ")
-        assert "Traceback" not in away.stderr
-
-
-@pytest.mark.skipif(MLFLOW not in os.environ, reason=f"{MLFLOW} names no Python that has mlflow")
-def test_a_manifest_s_exports_are_done_as_its_search_ends_and_a_server_that_is_away_is_a_warning(
-    tmp_path: Path,
-) -> None:
-    python = os.environ[MLFLOW]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "worker"), "NO_PROXY": "127.0.0.1"}
-
-    def run(name: str, uri: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        place = tmp_path / name
-        place.mkdir()
-        mlflow = {"uri": uri, "experiment": "exported", "children": 2, "model": False}
-        spec = {**SMALL["spec"], "exports": {"mlflow": mlflow}}  # type: ignore[dict-item]
-        command = [python, "-m", "tuningjob.cli", "run", str(written({**SMALL, "spec": spec}, place))]
-        return subprocess.run(
-            command, cwd=place, capture_output=True, text=True, env={**environment, **more}, timeout=300, check=False
-        )
-
-    with tracking_server(python, tmp_path) as url:
-        done = run("there", url)
-        assert done.returncode == 0, done.stderr
-        assert "NotExported" not in done.stderr
-
-        def ask(path: str, **body: Any) -> dict[str, Any]:
-            return dict(
-                httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, trust_env=False, timeout=60)
-                .raise_for_status()
-                .json()
-            )
-
-        (experiment,) = ask("experiments/search", max_results=10, filter="name = 'exported'")["experiments"]
-        runs = ask("runs/search", experiment_ids=[experiment["experiment_id"]], max_results=100)["runs"]
-        assert len(runs) == 3
-    away = run("away", "http://127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-    assert away.returncode == 0, away.stderr
-    assert "NotExported: spec.exports.mlflow: http://127.0.0.1:9: MLflow did not take it: " in " ".join(
-        away.stderr.split()
+def by_its_python(script: str, *words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """One process for all that a test asks, because it imports MLflow for seconds."""
+    environment = {**mlflow.environment(), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    return subprocess.run(
+        [mlflow.python(), "-c", script, *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+        check=False,
     )
+
+
+EXPORTED = """
+import sys
+from tuningjob.cli.command import main
+folder, url, away = sys.argv[1:]
+for uri in (away, url):
+    print(int(main(["export", folder, "--children", "16", "--mlflow", uri])), flush=True)
+import mlflow
+from sklearn.datasets import load_iris
+mlflow.set_tracking_uri(url)
+(run,) = mlflow.search_runs(experiment_names=["small"], filter_string="tags.metric = 'accuracy'", output_format="list")
+print(mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").predict(load_iris().data[:2]))
+"""
+
+
+@with_mlflow
+def test_mlflow_s_own_server_has_the_parent_the_best_as_children_the_files_and_the_model(
+    folder: Path, server: mlflow.TrackingServer, tmp_path: Path
+) -> None:
+    done = by_its_python(EXPORTED, str(folder), server.url, AWAY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    away, told, code, predicted = done.stdout.splitlines()
+    assert (away, code, predicted) == ("4", "0", "[0 0]"), done.stderr
+    assert done.stderr.startswith(f"{AWAY}: MLflow did not take it: ")
+    assert "Traceback" not in done.stderr
+    parent = told.removeprefix("small: run ")
+
+    run = server.ask(f"runs/get?run_id={parent}")["run"]
+    best, frame = json.loads((folder / "best_params.json").read_text()), results(folder)
+    assert {each["key"]: each["value"] for each in run["data"]["params"]} == {
+        key: str(value) for key, value in tuningjob.from_literals(best).items()
+    }
+    assert run["info"]["status"] == "FINISHED"
+    scores = {each["key"]: each["value"] for each in run["data"]["metrics"]}
+    assert scores["mean_test_accuracy"] == frame["mean_test_accuracy"].max()
+    assert scores["mean_test_f1_macro"] in set(frame["mean_test_f1_macro"])
+    children = server.runs("small", filter=f"tags.mlflow.parentRunId = '{parent}'")
+    assert len(children) == 16
+    failed = [each for each in children if each["info"]["status"] == "FAILED"]
+    assert len(failed) == int(frame["mean_test_accuracy"].isna().sum())
+    names = {each["path"] for each in server.ask(f"artifacts/list?run_id={parent}")["files"]}
+    assert names >= {"report.html", "verdict.txt", "cv_results.csv", "best_params.json", "model"}
+
+
+RUN = """
+import sys
+from tuningjob.cli.command import main
+for name in sys.argv[1:]:
+    assert main(["run", f"{name}/job.yaml", "--output", f"{name}/out"]) == 0
+    print(f"{name} is over", file=sys.stderr, flush=True)
+"""
+
+
+@with_mlflow
+def test_a_manifest_s_exports_are_done_as_its_search_ends_and_a_server_that_is_away_is_a_warning(
+    server: mlflow.TrackingServer, tmp_path: Path
+) -> None:
+    for name, uri in (("there", server.url), ("away", AWAY)):
+        (tmp_path / name).mkdir()
+        exported = {"uri": uri, "experiment": "exported", "children": 2, "model": False}
+        spec = {**SMALL["spec"], "exports": {"mlflow": exported}}  # type: ignore[dict-item]
+        written({**SMALL, "spec": spec}, tmp_path / name)
+    done = by_its_python(RUN, "there", "away", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    there, away = (" ".join(part.split()) for part in done.stderr.split("there is over"))
+    assert "NotExported" not in there
+    assert f"NotExported: spec.exports.mlflow: {AWAY}: MLflow did not take it: " in away
+    assert len(server.runs("exported")) == 3

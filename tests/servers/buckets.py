@@ -1,15 +1,14 @@
 """Real servers of objects, which the tests start themselves: versitygw for S3, fake-gcs-server for Google Cloud Storage, and Azurite,
 Microsoft's own, for Azure's blobs.
 
-The first two are built from their Go modules into the cache of the cluster's harness; Azurite is a package of npm, put there where there
-is Node. They listen on a port of this machine alone, keep their objects below a folder, and are ended by their process.
+The first two are built from their Go modules into the cache of the cluster's harness, and npm brings Azurite there. They listen on a
+port of this machine alone, keep their objects below a folder, and are ended by their process.
 """
 
 import asyncio
 import base64
 import contextlib
 import email.utils
-import fcntl
 import gc
 import hmac
 import os
@@ -27,8 +26,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cluster.harness import binaries
-from tests.cluster.harness.layout import CACHE
+from tests.cluster.harness import binaries, brought
+from tests.cluster.harness.shell import HarnessError
 from tests.servers.missing import missing
 from tests.servers.ports import free_port
 
@@ -36,7 +35,6 @@ _ACCESS_KEY: Final = "tuningjob"
 # made for the tests, of servers that listen on this machine alone; a test looks for it where it must not be
 SECRET_KEY: Final = "must-not-be-told"
 _SECONDS: Final = 30
-_AZURITE: Final = "3.35.0"
 # those that every Azurite has, as its documentation says
 _AZURE_ACCOUNT: Final = "devstoreaccount1"
 _AZURE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -204,7 +202,7 @@ class AzureServer(BucketServer):
 
 @contextlib.contextmanager
 def azure(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
-    """Azurite, keeping what it has below ``root``. Skips where there is no Node, or nothing that brings it."""
+    """Azurite, keeping what it has below ``root``. Skips or fails where it is not there, and cannot be brought."""
     port = free_port()
     address = f"http://{host}:{port}"
     words = [str(_azurite()), "--blobHost", host, "--blobPort", str(port), "--location", str(root / "objects")]
@@ -223,28 +221,12 @@ def azure(root: Path, *, host: str = "127.0.0.1") -> Iterator[BucketServer]:
     yield from _running(server)
 
 
-def has_azure() -> bool:
-    """Whether there is a Node to run it by."""
-    return shutil.which("node") is not None and shutil.which("npm") is not None
-
-
 def _azurite() -> Path:
-    """Its program, brought by npm if it is not there: a server of Node's, which nothing else here needs, so it is no failure
-    where there is none.
-    """
-    folder = CACHE / f"azurite-{_AZURITE}"
-    program = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    if not has_azure():
-        pytest.skip("Azurite, the server of Azure's blobs, needs Node and npm, which are not installed")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            words = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", f"azurite@{_AZURITE}"]
-            done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
-            if done.returncode or not program.exists():
-                pytest.skip(f"npm brought no Azurite: {done.stderr[-500:]}")
-    return program
+    """Its program. Skips or fails where there is no Node, or npm brings nothing."""
+    try:
+        return brought.azurite()
+    except HarnessError as error:
+        missing(str(error))
 
 
 def _running(server: BucketServer) -> Iterator[BucketServer]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from . import binaries, controlplane, images, kueue, network, nodes, packages, pki, sysctls, teardown
+from . import binaries, brought, controlplane, images, kueue, network, nodes, packages, pki, sysctls, teardown
 from .client import Cluster
 from .layout import KUBECONFIG, LOCK, NODES, RUN, Node
 from .shell import HarnessError, NotReady, until
@@ -44,16 +44,26 @@ def debian(say: Callable[[str], None]) -> None:
 
 
 def deps(say: Callable[[str], None]) -> None:
-    """Install and build all that ``up`` needs; does nothing, and waits for nobody, when that was done before."""
-    with contextlib.suppress(NotReady):
+    """Install and build all that ``up`` and the tests' servers need; does nothing, and waits for nobody, when that was done before."""
+    if not _is_ready():
+        with lock():
+            packages.install_missing(say)
+            binaries.build_missing(say)
+            if not images.base_present():
+                say("building the base image")
+                images.ensure_base()
+    try:
+        brought.bring_missing(say)
+    except HarnessError as error:  # a cluster needs none of it: the tests that do will say it
+        say(str(error))
+
+
+def _is_ready() -> bool:
+    try:
         packages.require()
-        return
-    with lock():
-        packages.install_missing(say)
-        binaries.build_missing(say)
-        if not images.base_present():
-            say("building the base image")
-            images.ensure_base()
+    except NotReady:
+        return False
+    return True
 
 
 def up(say: Callable[[str], None], *, keep: bool) -> Cluster:

@@ -28,6 +28,9 @@ PACKAGES = {
     "postgresql-15": "/usr/lib/postgresql/15/bin/postgres",
     # nor this: the browser of tests/report
     "chromium": "chromium",
+    # nor these: Azurite, of tests/servers, is a program of Node's
+    "nodejs": "node",
+    "npm": "npm",
     "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
 }
 # without a word to the contrary there, the package makes a cluster of databases of its own, and starts it
