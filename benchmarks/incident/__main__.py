@@ -311,13 +311,15 @@ def main(
     with temporary_namespace(cluster, f"incident-{uuid.uuid4().hex[:6]}") as namespace:
         scene = Scene(cluster, namespace, nodes[-1], nodes[0], image or worker_image(cluster), seconds)
         scene.prepare()
+        page = ""
         for condition in CONDITIONS:
             if not chosen or condition.name.startswith(chosen):
                 scene.measure(condition, blocks)
-    page = _page(scene, blocks=blocks, date=date)
+                page = _page(scene, blocks=blocks, date=date)
+                # after each condition: what was measured is kept if the next one fails
+                if write:
+                    _RESULTS.write_text(page, encoding="utf-8")
     click.echo(page)
-    if write:
-        _RESULTS.write_text(page, encoding="utf-8")
 
 
 def worker_image(cluster: Cluster) -> str:
