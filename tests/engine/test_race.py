@@ -152,6 +152,20 @@ def _one_after_the_other(scores: Any, seed: int) -> float:
     return sum(np.random.default_rng(seed).permutation(scores).tolist()) / len(scores)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_failed_candidate_may_be_the_best_of_means_so_large_that_one_less_is_the_same(place: int) -> None:
+    """As scikit-learn ranks them; whether it is depends on all means, so nothing may be left out."""
+    rows = [[-1e300, -1e300, 0.5, 0.5], [math.nan, 1.0, 1.0, 1.0], [-1e17, 1.0, 1.0, 1.0], [-1e300, math.nan, 0.5, 0.5]]
+    scores = rows[2 * place :] + rows[: 2 * place]
+    ran = run(Race(4, bound=1.0), scores, Random(0))
+    assert winner(scores, ran)[0] == winner(scores)[0]
+    race = Race(4, bound=1.0)
+    race.add(CellKey(0, split) for split in range(4))
+    race.lead(Leader(-1e16, -4e16))
+    race.arrived(CellKey(0, 0), math.nan)
+    assert race.withdrawn() == []
+
+
 def test_a_leader_above_the_bound_prunes_nothing() -> None:
     race = Race(2, bound=1.0)
     race.lead(Leader(1.5, 1.5))

@@ -9,7 +9,8 @@ journal adds up in another one), and the last bits of a score at its bound (the 
 1.0000000000000002): both are less than ``MARGIN``. What is within the margin goes on, so ties do too, and are broken where
 scikit-learn breaks them: rounding costs fits, never the winner.
 
-A candidate with a NaN score has a NaN mean, which scikit-learn ranks as one less than the worst that is none.
+A candidate with a NaN score has a NaN mean, which scikit-learn ranks as one less than the worst that is none. From numbers of 16
+digits on one less is the same, and a candidate that failed may be the best one, by its place: so nothing is pruned by such means.
 
 *forgiving* (Bergman, Purucker, Hutter, "Don't Waste Your Time: Early Stopping Cross-Validation", AutoML 2024): a candidate is out
 once its mean so far is below the worst split of the best candidate so far. That may lose the winner.
@@ -28,6 +29,7 @@ import numpy as np
 from tuningjob.engine.work import CellKey
 
 MARGIN: Final = 1e-12  # of the greatest number that is compared, and at least of 1
+_TOO_LARGE: Final = 1e15  # a mean of which one less may be the same
 _SUMMED: Final = 1_000  # splits: added up one after the other, they are off by a tenth of that
 
 _ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # of a cell: not ours, to be sent, under way, scored, given up
@@ -121,7 +123,7 @@ class Race:
     def _out(self) -> "_Array":
         """Of each candidate whether it cannot, or by the forgiving rule shall not, be the best."""
         leader = self.leader
-        if leader is None or not self.is_sound:
+        if leader is None or not self.is_sound or not abs(leader.mean) < _TOO_LARGE:
             return np.zeros(len(self._candidates), dtype=bool)
         is_in = self._state == _IN
         has_failed = (is_in & np.isnan(self._scores)).any(axis=1)
@@ -133,9 +135,8 @@ class Race:
                 best = np.average(np.where(is_in, self._scores, self._bound), axis=1)
                 greatest = np.max(np.abs(self._scores), axis=1, initial=1.0, where=is_in & np.isfinite(self._scores))
                 limit = leader.mean - self._margin * np.maximum(greatest, max(abs(self._bound), abs(leader.mean)))
-            # one less than the worst is not less than the best of numbers so large that one is lost
-            failed_out = leader.mean - 1 < leader.mean - self._margin * max(1.0, abs(leader.mean))
-            return np.where(has_failed, failed_out, best < limit)
+            out: _Array = has_failed | (best < limit)
+            return out
 
     def _means(self) -> "_Array":
         """The mean of what is in; of nothing inf."""
@@ -204,8 +205,9 @@ class Race:
     def _is_ahead(self, row: int, leader: Leader) -> bool:
         """Whether a candidate is better than the leader on the splits that it has."""
         is_in = self._state[row] == _IN
-        theirs = leader.mean if leader.scores is None else float(leader.scores[is_in].mean())
-        return float(self._scores[row, is_in].mean()) > theirs
+        with np.errstate(invalid="ignore", over="ignore"):
+            theirs = leader.mean if leader.scores is None else float(leader.scores[is_in].mean())
+            return float(self._scores[row, is_in].mean()) > theirs
 
     def _first_open(self, rows: "_Array", is_open: "_Array") -> "_Array":
         due = np.zeros_like(is_open)
