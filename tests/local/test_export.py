@@ -217,8 +217,10 @@ def by_its_python(script: str, *words: str, cwd: Path) -> "subprocess.CompletedP
     )
 
 
+# mlflow-skinny, which is what the extra brings, comes without skops
 EXPORTED = """
 import sys
+sys.modules["skops"] = None
 from tuningjob.cli.command import main
 folder, url, away = sys.argv[1:]
 for uri in (away, url):

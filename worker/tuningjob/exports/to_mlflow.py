@@ -135,7 +135,13 @@ def _log_model(client: MlflowClient, run: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own deprecations
         path = Path(place) / "model"
-        flavor.save_model(load_model(folder / MODEL_FILE), str(path), pip_requirements=needs)
+        flavor.save_model(
+            load_model(folder / MODEL_FILE),
+            str(path),
+            pip_requirements=needs,
+            # its default needs skops, which mlflow-skinny does not bring, and takes no class of one's own
+            serialization_format=flavor.SERIALIZATION_FORMAT_CLOUDPICKLE,
+        )
         client.log_artifacts(run, str(path), "model")
 
 
