@@ -76,13 +76,19 @@ build/venv-sklearn-%/installed: requirements/sklearn-%.txt pyproject.toml
 # tests of its search. The rest is about processes and memory, and what is left out here about libraries that follow the newest.
 OLDER := 1.8
 OF_OTHERS := $(addprefix --ignore=tests/engine/,test_imbalanced.py rules/test_lightgbm_rounds.py rules/test_xgboost_rounds.py)
+OF_EXACTNESS := $(addprefix tests/engine/test_exact.py::test_,a_scorer_may_do_anything_where_one_fit_would_serve_several \
+  a_transformer_of_ones_own_that_draws_at_each_transform what_counts_over_all_of_its_instances_is_fitted_as_often_and_in_the_same_order) \
+  $(addprefix tests/engine/test_pruned_search.py::test_,a_class_with_a_score_of_its_own_among_the_candidates_is_refused \
+  a_random_search_is_pruned_too draws_that_nobody_seeded_are_scikit_learns_and_nothing_is_left_out the_forgiving_rule_takes_any_scorer \
+  the_winner_is_scikit_learns_to_the_bit) \
+  $(addprefix tests/engine/test_guard.py::test_,what_begins_alike_is_watched_once_also_where_a_rule_could_serve_other_beginnings)
 .PHONY: test-versions $(OLDER:%=test-version-%)
 test-versions: $(OLDER:%=test-version-%) ## the engine's tests on an older scikit-learn, in an environment of its own
 $(OLDER:%=test-version-%): test-version-%: build/venv-sklearn-%/installed
 	@build/venv-sklearn-$*/bin/python -c "import sklearn; print('scikit-learn', sklearn.__version__)"
-	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "not slow" tests/engine $(OF_OTHERS)
-	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m slow tests/engine/rules tests/engine/test_known.py \
-	  tests/engine/test_scikit_learns_own.py $(OF_OTHERS)
+	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "not slow or alike" tests/engine $(OF_OTHERS)
+	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "slow and not alike" tests/engine/rules tests/engine/test_known.py \
+	  tests/engine/test_scikit_learns_own.py tests/engine/test_race.py tests/engine/test_schedule.py $(OF_EXACTNESS) $(OF_OTHERS)
 
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
