@@ -64,7 +64,7 @@ coverage: build/coverage/installed ## branch coverage of the fast tests, or of w
 	rm -rf build/coverage/data
 	PYTHONPATH=build/coverage $(PY) -m coverage run -m pytest -q $(MEASURED)
 	PYTHONPATH=build/coverage $(PY) -m coverage combine --quiet
-	PYTHONPATH=build/coverage $(PY) -m coverage report --format=total
+	PYTHONPATH=build/coverage $(PY) -m coverage report --skip-covered
 
 build/venv-sklearn-%/installed: requirements/sklearn-%.txt pyproject.toml
 	python3 -m venv --clear build/venv-sklearn-$*
