@@ -1,7 +1,7 @@
 """Of the table of searches, some on the real cluster: data and code from wherever they may come, and the answer scikit-learn's to the bit.
 
-All of them run beside each other, each in one small pod, on servers of this machine: S3, Google's objects, https with an authority of
-its own, and Postgres.
+All of them run beside each other, each in one small pod, on servers of this machine: S3, Google's objects, Azure's blobs, https with an
+authority of its own, and Postgres.
 """
 
 import base64
@@ -44,7 +44,7 @@ PLACES: Final[dict[str, str]] = {
     "groups of one's own": "https, code by https",
     "several names": "s3",
     "a scorer of one's own": "s3, code by configMap",
-    "the shallowest within an error": "s3",
+    "the shallowest within an error": "abfs",
     "the best that fits not too well": "configMap",
     "a pipeline of columns": "gs",
     "a union with a choice of the best": "https",
@@ -170,6 +170,7 @@ def servers(
         files.https(folder, host=HOST_ADDRESS) as site,
         buckets.s3(folder / "s3", host=HOST_ADDRESS) as s3,
         buckets.gcs(folder / "gs", host=HOST_ADDRESS) as gs,
+        buckets.azure(folder / "abfs", host=HOST_ADDRESS) as abfs,
         postgres.running(addresses=("127.0.0.1", HOST_ADDRESS), durable=False) as database,
     ):
         sixty.write(site.folder)
@@ -178,12 +179,12 @@ def servers(
                 archive.add(path, path.relative_to(ROOT))
         for path in site.folder.iterdir():
             if path.is_file():
-                for bucket in (s3, gs):
+                for bucket in (s3, gs, abfs):
                     bucket.put(path.name, path.read_bytes())
         name = database.create_database()
         engine = sqlalchemy.create_engine(driven(database.url(name)), poolclass=sqlalchemy.pool.NullPool)
         sixty.table().assign(id=range(sixty.ROWS)).to_sql("t", engine, index=False)
-        yield Servers(site, {"s3": s3, "gs": gs}, driven(database.url(name, address=HOST_ADDRESS)))
+        yield Servers(site, {"s3": s3, "gs": gs, "abfs": abfs}, driven(database.url(name, address=HOST_ADDRESS)))
 
 
 def driven(url: str) -> str:
