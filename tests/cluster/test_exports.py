@@ -48,6 +48,7 @@ def lacking(name: str, there: Mapping[NormalizedName, importlib.metadata.Distrib
 
 @pytest.mark.usefixtures("own_nodes")
 def test_a_pod_gives_its_finished_search_to_mlflows_own_server(jobs: TuningJobs, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
     with (
         files.https(tmp_path / "site", host=HOST_ADDRESS) as site,
         mlflow.tracking_server(tmp_path, host=HOST_ADDRESS) as server,

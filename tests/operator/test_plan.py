@@ -78,6 +78,22 @@ def observe(**changes: Any) -> Observed:
     return Observed(**({"tuningjob": tuningjob(), "looked": frozenset(Look)} | changes))
 
 
+def waiting(reason: str) -> Body:
+    state = {"waiting": {"reason": reason}}
+    status = {"phase": "Pending", "containerStatuses": [{"name": names.CONTAINER, "state": state}]}
+    return {"metadata": {"name": "forest-0-abc"}, "spec": {"nodeName": "node-1"}, "status": status}
+
+
+def unready(seconds: float, reason: str) -> Observed:
+    """Three pods that a node has, and none of them is at work."""
+    return observe(
+        job=job(parallelism=3, active=3, ready=0),
+        progress=progress(preflight=FOUND),
+        unready_seconds=seconds,
+        pods=(waiting(reason),),
+    )
+
+
 def steps_of(planned: Plan) -> list[str]:
     return [type(step).__name__ for step in planned.steps]
 
@@ -107,6 +123,9 @@ STEPS = {
         observe(job=job(), progress=progress(preflight=FOUND, done=16)),
         [],
     ),
+    "a token that pods may wait for is made again": (unready(60, "ContainerCreating"), ["CreateToken"]),
+    "pods that have just come need none": (unready(20, "ContainerCreating"), []),
+    "pods that say what they wait for need none": (unready(60, "ImagePullBackOff"), []),
     "a complete one publishes its answer": (
         observe(job=job(), progress=progress(SearchState.COMPLETE, answer=ANSWER), files=ResultFiles({})),
         ["PublishResults"],

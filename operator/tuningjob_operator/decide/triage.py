@@ -58,6 +58,16 @@ def is_living(pod: Body) -> bool:
     return not _has_ended(pod)
 
 
+def are_being_set_up(pods: Sequence[Body]) -> bool:
+    """Whether a container has not begun on its node: its image is pulled, or something that it mounts is missing."""
+    return any(
+        ((container.get("state") or {}).get("waiting") or {}).get("reason") in _SLOW_IS_FINE
+        for pod in pods
+        if not _has_ended(pod) and not pod["metadata"].get("deletionTimestamp")
+        for container in (pod.get("status") or {}).get("containerStatuses") or []
+    )
+
+
 def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
     """Names of pods whose end was no fit's fault.
 

@@ -40,7 +40,14 @@ from tuningjob_operator.decide.job_state import (
     status_number,
 )
 from tuningjob_operator.decide.suspension import MOMENT_SECONDS, giving_back, resume
-from tuningjob_operator.decide.triage import PATIENCE_SECONDS, blameless_pods, find_trouble, is_living, lost_indexes
+from tuningjob_operator.decide.triage import (
+    PATIENCE_SECONDS,
+    are_being_set_up,
+    blameless_pods,
+    find_trouble,
+    is_living,
+    lost_indexes,
+)
 from tuningjob_operator.objects import (
     Body,
     find_condition,
@@ -278,6 +285,9 @@ def _watched(view: PlanBuilder, job: Body, admission: Admission, *steps: Step) -
         return asked
     view = view.waking(PATIENCE_SECONDS)
     trouble = find_trouble(view.observed.pods, view.now)
+    if trouble is None and are_being_set_up(view.observed.pods):
+        # somebody may have deleted what they mount: Secrets are never read, so it is made again, if it is not there
+        steps += (CreateToken(),)
     lost = lost_indexes(view.observed.pods, view.now)
     if trouble is not None:
         view = view.noted(names.PODS_READY, is_true=False, reason=trouble.reason, message=trouble.message)
