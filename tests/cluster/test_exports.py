@@ -83,7 +83,7 @@ def test_a_pod_gives_its_finished_search_to_mlflows_own_server(jobs: TuningJobs,
         params = {each["key"]: each["value"] for each in parent["data"]["params"]}
         assert params == {name: str(value) for name, value in status["best"]["params"].items()}
         scores = {each["key"]: each["value"] for each in parent["data"]["metrics"]}
-        assert scores["mean_test_accuracy"] == status["best"]["score"]
+        assert scores["mean_test_score"] == status["best"]["score"]
         children = [run for run in server.runs("from a pod") if parent_of(run) == parent["info"]["run_id"]]
         assert len(children) == 2
         names = {each["path"] for each in server.ask(f"artifacts/list?run_id={parent['info']['run_id']}")["files"]}
