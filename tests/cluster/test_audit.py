@@ -123,6 +123,7 @@ def test_an_extended_grid_reuses_what_is_known_and_the_one_before_it_may_be_roll
         "failed": 0,
         "total": 35,
         "reused": 25,
+        "pruned": 0,
         "text": "35/35",
     }
     assert "25 reused" in jobs.condition("more-trees", "Complete")["message"], "the defaults are the same, too"
