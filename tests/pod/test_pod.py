@@ -54,6 +54,8 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(
         np.testing.assert_array_equal(
             joblib.load(file).predict_proba(problem.data.X), want.predict_proba(problem.data.X)
         )
+    with pods.service.artifacts.open(SEARCH, "report.html") as file:
+        assert b"see tuningjob history job" in file.read()
 
 
 def test_pods_that_prune_share_what_they_know_one_is_killed_and_the_answer_is_scikit_learns(

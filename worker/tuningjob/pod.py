@@ -158,8 +158,11 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             index=environment.index,
             n_jobs=n_jobs,
             name=search.name,
-            # not who asked for it: a name can be taken out of the audit, but not out of a file
-            about=[("image", environment.image)],
+            # where it is said who asked for it, not who: a name can be taken out of the audit, but not out of a file
+            about=[
+                ("image", environment.image),
+                ("by", f"see tuningjob history {problem.spec.model_key or search.name}"),
+            ],
             claimant=environment.claimant(),
             memory=environment.memory_bytes,
             stop=stop,
