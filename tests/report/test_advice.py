@@ -1,6 +1,7 @@
 """What the results say about the next search: each table with all of the advice that it calls for, and no more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -259,6 +260,18 @@ def test_the_advice_is(case: str) -> None:
         assert write in advice.write
         assert advice.seen.endswith((".", ")"))
         assert advice.reason
+
+
+def test_a_rule_that_prune_refuses_is_advised_without_it() -> None:
+    found = table({"C": [1, 2, 3, 4]}, lambda params: 0.9 + {1: 0, 2: 0.002, 3: 0.001, 4: -0.06}[params["C"]])
+    pruned = replace(found, given_up=np.array([False, False, False, True]))
+
+    (before,), (after,) = advice_of(found), advice_of(pruned)
+
+    assert (
+        before.write == "select: {fastestWithin: 0.0032}  # or crossValidation: {folds: 5, repeats: 5, randomState: 0}"
+    )
+    assert after.write == before.write.replace("or", "without prune, which no other rule than best goes with; or", 1)
 
 
 def order(kind: Kind) -> int:

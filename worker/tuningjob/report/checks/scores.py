@@ -17,6 +17,7 @@ _OUTLYING_MADS: Final = 3.0
 _MAD_OF_NORMAL: Final = 1.4826  # by which a median deviation estimates a standard deviation
 _AGREEING: Final = 0.9
 _MOST_SPLITS: Final = 10
+_WITHOUT_PRUNE: Final = "without prune, which no other rule than best goes with"
 
 
 def no_gain(table: ResultTable) -> Iterator[Advice]:
@@ -82,10 +83,11 @@ def noise(table: ResultTable) -> Iterator[Advice]:
 
 
 def _measured_again(table: ResultTable) -> str:
-    told = f"select: {{fastestWithin: {table.error:.2g}}}"
-    if table.splits > _MOST_SPLITS:
-        return told
-    return f"{told}  # or crossValidation: {{folds: {table.splits}, repeats: 5, randomState: 0}}"
+    beside = [_WITHOUT_PRUNE] * bool(table.pruned.any())
+    if table.splits <= _MOST_SPLITS:
+        beside.append(f"or crossValidation: {{folds: {table.splits}, repeats: 5, randomState: 0}}")
+    comment = f"  # {'; '.join(beside)}" if beside else ""
+    return f"select: {{fastestWithin: {table.error:.2g}}}{comment}"
 
 
 def overfitting(table: ResultTable) -> Iterator[Advice]:
@@ -105,7 +107,7 @@ def overfitting(table: ResultTable) -> Iterator[Advice]:
         f"The train score of {counted(count, 'candidate')} of {table.size:,} is above their test score by more than "
         f"{table.origin.gap:g}, {its}.{common}",
         "They know their training data by heart. A simpler or more regularised model may do as well on new data.",
-        f"select: {{maxOverfitGap: {table.origin.gap:g}}}",
+        f"select: {{maxOverfitGap: {table.origin.gap:g}}}{f'  # {_WITHOUT_PRUNE}' if table.pruned.any() else ''}",
     )
 
 
