@@ -119,17 +119,6 @@ def test_a_drained_node_costs_nothing(jobs: TuningJobs, slow_forest: Document) -
     assert job["status"].get("failed", 0) == 0, "an eviction is not counted"
 
 
-def test_a_token_that_somebody_deletes_is_made_again(jobs: TuningJobs, slow_forest: Document) -> None:
-    jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(1))
-    jobs.cluster.kubectl("delete", "secrets", "--all", namespace=jobs.namespace)
-    jobs.cluster.kubectl("delete", "pods", "--all", "--wait=false", namespace=jobs.namespace)
-    jobs.finish("forest")
-
-    assert_equal_to_scikit_learn(jobs, slow_forest)
-    assert jobs.report_counts("forest") == {1: 90}
-
-
 @pytest.fixture
 def other_node(jobs: TuningJobs) -> Iterator[str]:
     """The node that the operator is not on; back at the end, whatever the test did to it."""
