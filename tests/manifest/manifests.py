@@ -179,6 +179,7 @@ NESTED: Final[Body] = {
 FASTEST: Final[Body] = {**MINIMAL, "select": {"fastestWithin": 0.01}}
 FASTEST_BY_ERRORS: Final[Body] = {**MINIMAL, "select": {"fastestWithinStandardErrors": 1}}
 BEST: Final[Body] = {**MINIMAL, "select": {"best": True}}
+PRUNED: Final[Body] = {**MINIMAL, "prune": "certain", "select": {"best": True}}
 REPEATED: Final[Body] = {
     **MINIMAL,
     "crossValidation": {"folds": 3, "shuffle": True, "repeats": 2, "randomState": 0},
@@ -241,8 +242,8 @@ SENT_FOLDS: Final[Body] = {
 }
 SENT_GROUPS: Final[Body] = {**SENT, "crossValidation": {"groups": "patient", "folds": 3}}
 SAMPLES: Final = (
-    FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, FASTEST_BY_ERRORS, BEST, REPEATED, SPLIT, PREDEFINED, STEPS, UNION, COLUMNS,
-    FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT, SENT_FOLDS, SENT_GROUPS,
+    FULL, PIPELINE, MADE, DRAWN, MINIMAL, SEVERAL, STABLE, FASTEST, FASTEST_BY_ERRORS, BEST, PRUNED, REPEATED, SPLIT, PREDEFINED, STEPS, UNION,
+    COLUMNS, FACTORY, HALVED, REFINED, NESTED, AROUND, AGAIN, FETCHED, ASKED, OF_A_FUNCTION, SENT, SENT_FOLDS, SENT_GROUPS,
 )  # fmt: skip
 
 
