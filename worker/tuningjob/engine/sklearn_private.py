@@ -648,7 +648,7 @@ def with_keywords_of_lightgbm(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 def squared_importances(model: Estimator, getter: str) -> Any:  # noqa: ANN401  an array, or a sparse matrix of one row
     """How much each feature matters to a fitted model, as RFE compares them."""
-    from sklearn.feature_selection._base import _get_feature_importances  # noqa: PLC0415
+    from sklearn.feature_selection._base import _get_feature_importances  # noqa: PLC0415  slow to import
 
     return _get_feature_importances(model, getter, transform_func="square")
 

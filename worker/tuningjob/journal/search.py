@@ -207,7 +207,7 @@ class SqlSearch(SearchJournal):
             for result in report.results:
                 if result.pruned and not walk_of(row).prunes:
                     raise JournalMismatch("a pruned cell must be one of a search with spec.prune, but is not")
-                said = _without_scores(result) if result.pruned else result
+                said = CellResult.not_needed(result.cell) if result.pruned else result
                 by_ordinal.setdefault(_ordinal(row, result.candidate, result.split), said)
             mine = Cells(connection, self._id)
             new = mine.insert(by_ordinal, index=report.index, now=self._clock())
@@ -423,19 +423,6 @@ def _standing(connection: Connection, row: Row[Any], unit: Unit | None = None) -
             KnownScore(candidate=ordinal // splits, split=ordinal % splits, score=score)
             for ordinal, score in known.items()
         ),
-    )
-
-
-def _without_scores(pruned: CellResult) -> CellResult:
-    """Whatever a worker says besides: what was not evaluated has no result that could be ranked, taken over or counted."""
-    return CellResult(
-        candidate=pruned.candidate,
-        split=pruned.split,
-        test_scores={},
-        fit_seconds=0.0,
-        score_seconds=0.0,
-        test_samples=0,
-        pruned=True,
     )
 
 

@@ -112,6 +112,19 @@ class CellResult:
         """The cell that this is the result of."""
         return Cell(self.candidate, self.split)
 
+    @classmethod
+    def not_needed(cls, cell: Cell) -> "CellResult":
+        """What the journal has of a cell that was pruned: nothing that could be ranked, taken over or counted."""
+        return cls(
+            candidate=cell.candidate,
+            split=cell.split,
+            test_scores={},
+            fit_seconds=0.0,
+            score_seconds=0.0,
+            test_samples=0,
+            pruned=True,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CellIdentity:

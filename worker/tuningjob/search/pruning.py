@@ -11,7 +11,6 @@ from tuningjob.engine.pruned import CERTAIN, families_of
 from tuningjob.engine.race import MARGIN, Race
 from tuningjob.engine.work import Work
 from tuningjob.errors import Problem
-from tuningjob.protocol.records import Cell, CellResult
 from tuningjob.search.reasons import Reason
 
 if TYPE_CHECKING:  # it is refused by what is said here
@@ -70,17 +69,4 @@ def above_the_bound(problem: "SearchProblem", table: Mapping[str, Any]) -> str |
     return (
         f"spec.prune: must be left out, because a score is {highest!r}, above {bound:g}, which is the bound of its scorer. So "
         "what was not fitted may have been the best."
-    )
-
-
-def pruned_result(cell: Cell) -> CellResult:
-    """What the journal has of a cell that was not evaluated."""
-    return CellResult(
-        candidate=cell.candidate,
-        split=cell.split,
-        test_scores={},
-        fit_seconds=0.0,
-        score_seconds=0.0,
-        test_samples=0,
-        pruned=True,
     )

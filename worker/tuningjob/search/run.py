@@ -38,7 +38,7 @@ from tuningjob.search.lost import lost_result
 from tuningjob.search.nested import estimated
 from tuningjob.search.outbox import Outbox
 from tuningjob.search.problem import SearchProblem
-from tuningjob.search.pruning import above_the_bound, pruned_result, race_for
+from tuningjob.search.pruning import above_the_bound, race_for
 from tuningjob.search.results import Results, every_fit_failed, fitted_search, gather, write_files
 from tuningjob.search.stages import stage_after, stage_with
 from tuningjob.search.stop import Stop, Terminated
@@ -306,7 +306,7 @@ class _Loop:
     def _advance(self, race: Race) -> None:
         """Have the engine evaluate what is next in the race, and report what need not be evaluated any more."""
         if self.engine.is_hungry and not race.is_over:
-            self._finish([pruned_result(self.rows.cell(key)) for key in race.withdrawn()])
+            self._finish([CellResult.not_needed(self.rows.cell(key)) for key in race.withdrawn()])
             self.engine.add(race.due(self.worker.n_jobs))
 
     def _go_on_alone(self) -> None:
