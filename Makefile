@@ -95,6 +95,19 @@ $(OLDER:%=test-version-%): test-version-%: build/venv-sklearn-%/installed
 	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "slow and not alike" tests/engine/rules tests/engine/test_known.py \
 	  tests/engine/test_scikit_learns_own.py tests/engine/test_race.py tests/engine/test_schedule.py $(OF_EXACTNESS) $(OF_OTHERS)
 
+# Everything else runs on 3.11, the oldest that is supported. PYTHON names the interpreter if it is not on the path.
+NEWER_PYTHONS := 3.12 3.13 3.14
+build/venv-python-%/installed: requirements/dev.txt pyproject.toml
+	$(or $(PYTHON),python$*) -m venv --clear build/venv-python-$*
+	build/venv-python-$*/bin/python -c "import sys; assert sys.version_info[:2] == (3, $(lastword $(subst ., ,$*))), sys.version"
+	build/venv-python-$*/bin/pip install --quiet --require-hashes -r $<
+	build/venv-python-$*/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: $(NEWER_PYTHONS:%=test-python-%)
+$(NEWER_PYTHONS:%=test-python-%): test-python-%: build/venv-python-%/installed ## the fast tests of the engine and of searches on another Python
+	build/venv-python-$*/bin/python -m pytest -q -p no:cacheprovider -m "not cluster and not slow" tests/engine tests/search
+
 .PHONY: bench-engine
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
 	$(PY) -m benchmarks.rivals

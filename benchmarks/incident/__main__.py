@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,12 @@ _NEIGHBOUR, _CLIENT, _PORT = "neighbour", "client", 8000
 _REQUEST_MILLICORES: Final = 250
 _WARM_UP: Final = 3.0  # seconds of load that are not counted
 _QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+_NOT_MEASURED: Final = """\
+- A search that fills a node's memory: both nodes of the test cluster have the memory of one machine, and the control plane with
+  them. Beyond its own limit a search's container is killed, and no other (`tests/cluster/test_memory.py`).
+- A neighbour that an autoscaler gives more pods, and nodes of more cores: there are two cores for all.
+- The page cache: what a container reads counts towards its own memory limit, so a search holds no more of it than that.
+"""
 # In the search's container, whichever control groups the node has: seconds of CPU, periods, and periods in which it was stopped.
 _USAGE: Final = """
 import json, pathlib
@@ -47,6 +54,10 @@ print(json.dumps([seconds, int(stat.get("nr_periods", 0)), int(stat.get("nr_thro
 """
 
 
+# Microseconds in which something on the node that could run waited for a core, since it was started.
+_PRESSURE: Final = "import re; print(re.search(r'some .*total=(\\d+)', open('/proc/pressure/cpu').read()).group(1))"
+
+
 @dataclass(frozen=True)
 class Block:
     """What was measured of one arm in one block. Latencies are seconds; ``cores`` is the CPU that the search got."""
@@ -56,11 +67,13 @@ class Block:
     cores: float
     throttled: float  # the part of its periods in which the search was stopped
     fits_per_second: float
+    pressure: float  # the part of the time in which something on the node waited for a core
 
 
 @dataclass(frozen=True)
 class _Usage:
     moment: float
+    waited: float  # seconds
     cpu_seconds: float = 0.0
     periods: int = 0
     throttled: int = 0
@@ -76,6 +89,7 @@ class Scene:
     near: str
     far: str
     image: str
+    service: str  # the results service, as a path of the API server
     seconds: float
     measured: dict[str, dict[str, list[Block]]] = field(default_factory=dict)
 
@@ -166,9 +180,14 @@ class Scene:
             return
         body = arm.body(self.place())
         kind = body["kind"].lower()
+        before = self._fits(kind)
         self.cluster.apply(body, namespace=self.namespace)
+
+        def has_begun() -> bool:
+            return bool(self._pods()) and self._fits(kind) > before
+
         try:
-            self.cluster.wait_for("the search's first fits", self._has_begun, namespace=self.namespace)
+            self.cluster.wait_for("the search's first fits", has_begun, namespace=self.namespace)
             yield
         finally:
             self.kubectl("delete", kind, SEARCH, "--wait=false", check=False)
@@ -176,24 +195,27 @@ class Scene:
 
     def usage(self, arm: Arm) -> _Usage:
         """What the search has used so far."""
+        waited = int(self.kubectl("exec", _NEIGHBOUR, "--", "python", "-c", _PRESSURE)) / 1e6
         if arm.body is None:
-            return _Usage(time.monotonic())
+            return _Usage(time.monotonic(), waited)
+        kind = arm.body(self.place())["kind"].lower()
         pod = self._pods()[0]["metadata"]["name"]
         seconds, periods, throttled = json.loads(self.kubectl("exec", pod, "--", "python", "-c", _USAGE))
-        return _Usage(time.monotonic(), seconds, periods, throttled, self._fits())
+        return _Usage(time.monotonic(), waited, seconds, periods, throttled, self._fits(kind))
 
     def _pods(self) -> list[Body]:
         return self.cluster.items("pods", f"--selector=job-name={SEARCH}", namespace=self.namespace)
 
-    def _has_begun(self) -> bool:
-        return bool(self._pods()) and self._fits() > 0
+    def _fits(self, kind: str) -> int:
+        """Of a bare Job by its log; of a TuningJob by what the results service has counted, whose only search it is.
 
-    def _fits(self) -> int:
-        """Of a TuningJob by its status, a few seconds old; of a bare Job by its log."""
-        found = self.cluster.get("tj", SEARCH, namespace=self.namespace)
-        if found is not None:
-            return int(found.get("status", {}).get("progress", {}).get("done", 0))
-        return self.kubectl("logs", f"job/{SEARCH}", "--tail=-1", check=False).count("] END ")
+        Its status would not do: it is written a few times in a life.
+        """
+        if kind == "job":
+            return self.kubectl("logs", f"job/{SEARCH}", "--tail=-1", check=False).count("] END ")
+        told = self.cluster.kubectl("get", "--raw", f"{self.service}/proxy/metrics")
+        found = re.search(r"^tuningjob_cells_taken_in_total (\S+)", told, re.MULTILINE)
+        return int(float(found.group(1))) if found else 0
 
     # --- the measurement
 
@@ -225,6 +247,7 @@ def _block(told: Body, before: _Usage, after: _Usage) -> Block:
         cores=(after.cpu_seconds - before.cpu_seconds) / seconds,
         throttled=(after.throttled - before.throttled) / periods if periods else 0.0,
         fits_per_second=(after.fits - before.fits) / seconds,
+        pressure=(after.waited - before.waited) / seconds,
     )
 
 
@@ -232,17 +255,18 @@ def _table(condition: Condition, found: dict[str, list[Block]]) -> list[str]:
     draws = random.Random(0)
     quiet = [quantile(block.latencies, _QUANTILES["p99"]) for block in found["alone"]]
     heads = ["beside the neighbour", *(f"{name}, ms" for name in _QUANTILES), "p99 ÷ alone", ""]
-    heads += ["cores of the search", "stopped by its limit", "fits/s", "unanswered"]
-    rules = ["---", *["---:"] * 4, "---", *["---:"] * 4]
+    heads += ["pressure", "cores of the search", "stopped by its limit", "fits/s", "unanswered"]
+    rules = ["---", *["---:"] * 4, "---", *["---:"] * 5]
     lines = [f"## {condition.name[0].upper()}{condition.name[1:]}", "", _row(heads), _row(rules)]
     for name, blocks in found.items():
         quantiles = {q: [quantile(block.latencies, part) for block in blocks] for q, part in _QUANTILES.items()}
         cells = [name, *(f"{1e3 * _median(values):.1f}" for values in quantiles.values())]
+        pressure = f"{100 * _median([block.pressure for block in blocks]):.0f} %"
         if name == "alone":
-            cells += ["1", "", "", "", ""]
+            cells += ["1", "", pressure, "", "", ""]
         else:
             ratio = compare(quantiles["p99"], quiet, draws)
-            cells += [str(ratio), ratio.verdict]
+            cells += [str(ratio), ratio.verdict, pressure]
             cells += [f"{_median([block.cores for block in blocks]):.2f}"]
             cells += [f"{100 * _median([block.throttled for block in blocks]):.0f} %"]
             cells += [f"{_median([block.fits_per_second for block in blocks]):.1f}"]
@@ -271,12 +295,15 @@ def _page(scene: Scene, *, blocks: int, date: str) -> str:
     words = (
         "p50, p99 and p99.9 are medians over blocks. *p99 ÷ alone* is the geometric mean over blocks with its 95 % bootstrap "
         f"interval; *unchanged* means that its upper bound is below {UNCHANGED:.2f}, *worse* that its lower one is above 1, "
-        f"*open* that {blocks} blocks do not tell."
+        f"*open* that {blocks} blocks do not tell. A request without an answer counts as 20 s. *Pressure* is the part of the "
+        "time in which something on the node waited for a core (`/proc/pressure/cpu`; both nodes of the test cluster are this "
+        "one machine)."
     )
     lines = ["# The incident again: a neighbour's latency beside a search", "", how, "", words, ""]
     for condition in CONDITIONS:
         if condition.name in scene.measured:
             lines += _table(condition, scene.measured[condition.name])
+    lines += ["## What was not measured, and why", "", _NOT_MEASURED]
     return "\n".join(lines)
 
 
@@ -309,7 +336,9 @@ def main(
             f"two nodes are needed, one for the neighbour and one for who asks it, but got {nodes}"
         )
     with temporary_namespace(cluster, f"incident-{uuid.uuid4().hex[:6]}") as namespace:
-        scene = Scene(cluster, namespace, nodes[-1], nodes[0], image or worker_image(cluster), seconds)
+        scene = Scene(
+            cluster, namespace, nodes[-1], nodes[0], image or worker_image(cluster), results_service(cluster), seconds
+        )
         scene.prepare()
         page = ""
         for condition in CONDITIONS:
@@ -320,6 +349,15 @@ def main(
                 if write:
                     _RESULTS.write_text(page, encoding="utf-8")
     click.echo(page)
+
+
+def results_service(cluster: Cluster) -> str:
+    """The installed chart's results service, as a path of the API server."""
+    for service in cluster.items("services", "--all-namespaces", "--selector=app.kubernetes.io/name=tuningjob"):
+        metadata, port = service["metadata"], service["spec"]["ports"][0]
+        named = f"{port['name']}:{metadata['name']}:{port['port']}"  # the port's name is its scheme
+        return f"/api/v1/namespaces/{metadata['namespace']}/services/{named}"
+    raise click.ClickException("a chart of tuningjob must be installed, whose service counts the fits, but none is")
 
 
 def worker_image(cluster: Cluster) -> str:

@@ -94,6 +94,7 @@ def _bare(place: Place, *, n_jobs: int, requests: Mapping[str, str]) -> Body:
     }
     pod = {
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,  # the script heeds no signal
         "nodeSelector": {HOSTNAME: place.node},
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],

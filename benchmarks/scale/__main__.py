@@ -1,7 +1,8 @@
 """The command: ``python -m benchmarks.scale --date … [PART …]``, each part by itself if the machine is not quiet for long.
 
-Parts: ``slept`` (10,000 candidates of 1 s, and of 0.1 s, on 16 slots of this machine: ours and the others), ``pods`` (on the
-cluster of `make cluster-up`). What was measured is kept in benchmarks/results/scale.json, and the page is written from that.
+Parts: ``slept`` (10,000 candidates of 1 s, and of 0.1 s, on 16 slots of this machine: ours and the others), ``pods`` and
+``million`` (on the cluster of `make cluster-up`). What was measured is kept in benchmarks/results/scale.json, and the page is
+written from that.
 """
 
 import json
@@ -18,7 +19,7 @@ import click
 
 from benchmarks.incident.__main__ import worker_image
 from benchmarks.scale import pods as on_pods
-from benchmarks.scale.page import OnPods, Slept, page
+from benchmarks.scale.page import Many, OnPods, Slept, page
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.layout import KUBECONFIG
 from tests.servers import postgres
@@ -36,16 +37,21 @@ _LIMIT_SECONDS: Final = 1_500.0
 
 def _read() -> dict[str, Any]:
     if not _MEASURED.exists():
-        return {"slept": [], "pods": [], "remarks": []}
+        return {"slept": [], "pods": [], "many": [], "remarks": []}
     found: dict[str, Any] = json.loads(_MEASURED.read_text(encoding="utf-8"))
     return found
 
 
-def _write(slept: list[Slept], pods: list[OnPods], remarks: list[str]) -> None:
-    kept = {"slept": [asdict(each) for each in slept], "pods": [asdict(each) for each in pods], "remarks": remarks}
+def _write(slept: list[Slept], pods: list[OnPods], many: list[Many], remarks: list[str]) -> None:
+    kept = {
+        "slept": [asdict(each) for each in slept],
+        "pods": [asdict(each) for each in pods],
+        "many": [asdict(each) for each in many],
+        "remarks": remarks,
+    }
     _MEASURED.write_text(f"{json.dumps(kept, indent=1)}\n", encoding="utf-8")
     how = f"`python -m benchmarks.scale`, on {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}."
-    _PAGE.write_text(page(slept, pods, remarks, machine=how), encoding="utf-8")
+    _PAGE.write_text(page(slept, pods, many, remarks, machine=how), encoding="utf-8")
 
 
 def _ray() -> Path | None:
@@ -105,8 +111,16 @@ def _on_pods(counts: tuple[int, ...], date: str) -> list[OnPods]:
     return found
 
 
+def _million(date: str) -> Many:
+    cluster = Cluster(kubeconfig=KUBECONFIG, nodes=(), operator_image="", worker_image="")
+    with temporary_namespace(cluster, f"scale-{uuid.uuid4().hex[:6]}") as namespace:
+        found = replace(on_pods.measure_million(cluster, namespace), date=date)
+        click.echo(str(found))
+        return found
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("parts", nargs=-1, type=click.Choice(["slept", "pods"]))
+@click.argument("parts", nargs=-1, type=click.Choice(["slept", "pods", "million"]))
 @click.option("--side", "sides", multiple=True, default=("ours", "scikit-learn", "optuna", "ray"))
 @click.option(
     "--count",
@@ -133,18 +147,22 @@ def main(
     known = _read()
     slept = [Slept(**each) for each in known["slept"]]
     pods = [OnPods(**each) for each in known["pods"]]
+    many = [Many(**each) for each in known["many"]]
     if "slept" in parts or not parts:
         for each in seconds:
             for count in counts or (10_000,):
                 fresh = _sleep(sides, count, each, date)
                 keys = {(one.side, one.count, one.seconds) for one in fresh}
                 slept = [one for one in slept if (one.side, one.count, one.seconds) not in keys] + fresh
-                _write(slept, pods, known["remarks"])
+                _write(slept, pods, many, known["remarks"])
     if "pods" in parts or not parts:
         of_pods = _on_pods(counts or _COUNTS, date)
         there = {one.count for one in of_pods}
         pods = [one for one in pods if one.count not in there] + of_pods
-    _write(slept, pods, [*remarks] or known["remarks"])
+        _write(slept, pods, many, known["remarks"])
+    if "million" in parts or not parts:
+        many = [_million(date)]
+    _write(slept, pods, many, [*remarks] or known["remarks"])
 
 
 if __name__ == "__main__":

@@ -1,22 +1,25 @@
 """The same candidates on the two-node cluster: as one TuningJob, and as an Indexed Job with a pod for each."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.scale.page import EACH, TUNINGJOB, OnPods
+from benchmarks.scale.page import EACH, TUNINGJOB, Many, OnPods
 from tests.cluster.harness.client import Cluster
 
 Document = dict[str, Any]
 _CODE: Final = "sleeper"
 _ROOT: Final = "/code"
-# Slots cost nothing while they sleep: so many pods of so many processes, in what both nodes have.
-PODS: Final = 8
-PROCESSES: Final = 2
+# A pod for each node. Slots cost nothing while they sleep, so there may be more of them than cores.
+PODS: Final = 2
+PROCESSES: Final = 8
 SLOTS: Final = PODS * PROCESSES
 _RESTRICTED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _SCRIPT: Final = "from sleeper import Sleeper; Sleeper(SECONDS).fit([[0.0]], [0])"
-_PATIENCE_SECONDS: Final = 800
+_PATIENCE_SECONDS: Final = 1_800
+MILLION: Final = 1_000_000
+FOLDS: Final = 5
 
 
 def code() -> Document:
@@ -35,12 +38,27 @@ def tuningjob(name: str, count: int, seconds: float) -> Document:
         "crossValidation": {"splitter": split},
         "data": {"loader": "sklearn.datasets.load_iris"},
         "baseline": False,
-        "resources": {"cpu": str(PROCESSES), "cpuRequest": "100m", "memory": "500Mi"},
+        "resources": {"cpu": str(PROCESSES), "cpuRequest": "100m", "memory": "2Gi"},
         "parallelism": PODS,
         "pod": {
             "env": [{"name": "PYTHONPATH", "value": _ROOT}],
             "volumes": [{"name": "code", "mountPath": _ROOT, "configMap": _CODE}],
         },
+    }
+    return {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob", "metadata": {"name": name}, "spec": spec}
+
+
+def million(name: str) -> Document:
+    """A search of MILLION fits that cost next to nothing, so that what is measured is what each costs on its way."""
+    spec = {
+        "estimator": {"class": "sklearn.naive_bayes.GaussianNB"},
+        "search": {"grid": {"parameters": {"var_smoothing": {"logspace": [-12, 0, MILLION // FOLDS]}}}},
+        "crossValidation": {"folds": FOLDS},
+        "data": {"loader": "sklearn.datasets.load_iris"},
+        "baseline": False,
+        "resources": {"cpu": "1", "cpuRequest": "100m", "memory": "4Gi"},
+        "limits": {"maxFits": MILLION},
+        "parallelism": 2,
     }
     return {"apiVersion": "tuningjob.dev/v1alpha1", "kind": "TuningJob", "metadata": {"name": name}, "spec": spec}
 
@@ -87,23 +105,32 @@ def measure(cluster: Cluster, namespace: str, image: str, count: int, seconds: f
         TUNINGJOB: tuningjob(f"search-{count}", count, seconds),
         EACH: indexed_job(f"each-{count}", count, seconds, image),
     }
-    return [OnPods(way, count, seconds, SLOTS, _run(cluster, namespace, body)) for way, body in bodies.items()]
+    return [OnPods(way, count, seconds, SLOTS, _run(cluster, namespace, body)[0]) for way, body in bodies.items()]
 
 
-def _run(cluster: Cluster, namespace: str, body: Document) -> float:
+def measure_million(cluster: Cluster, namespace: str) -> Many:
+    """From `kubectl apply` until it is complete, and how large what Kubernetes keeps of it is then."""
+    took, kept = _run(cluster, namespace, million("million"))
+    return Many(MILLION, took, len(json.dumps(kept, separators=(",", ":"))))
+
+
+def _run(cluster: Cluster, namespace: str, body: Document) -> tuple[float, Document]:
+    """Returns how many seconds it took, and the object at its end; deletes it."""
     kind = "tj" if body["kind"] == "TuningJob" else "job"
     name = body["metadata"]["name"]
 
-    def has_ended() -> bool:
-        status = (cluster.get(kind, name, namespace=namespace) or {}).get("status", {})
-        ends = {each["type"]: each for each in status.get("conditions", []) if each["status"] == "True"}
+    def has_ended() -> Document | None:
+        found = cluster.get(kind, name, namespace=namespace) or {}
+        ends = {
+            each["type"]: each for each in found.get("status", {}).get("conditions", []) if each["status"] == "True"
+        }
         if "Failed" in ends:
             raise AssertionError(f"{name} failed: {ends['Failed'].get('message')}")
-        return "Complete" in ends
+        return found if "Complete" in ends else None
 
     began = time.monotonic()
     cluster.apply(body, namespace=namespace)
-    cluster.wait_for(f"{name} to end", has_ended, timeout_seconds=_PATIENCE_SECONDS, namespace=namespace)
+    kept = cluster.wait_for(f"{name} to end", has_ended, timeout_seconds=_PATIENCE_SECONDS, namespace=namespace)
     took = time.monotonic() - began
     cluster.kubectl("delete", kind, name, "--wait=true", "--timeout=120s", namespace=namespace)
-    return took
+    return took, kept

@@ -22,6 +22,7 @@ _WORKERS: Final = "app.kubernetes.io/component=worker"
 _NODE: Final = NODES[1]
 _IDLE_SECONDS: Final = 60
 _TOLD_SECONDS: Final = 15
+_AT_WORK_SECONDS: Final = 45
 
 
 @dataclass
@@ -156,6 +157,10 @@ class Hands:
         return str(chosen[1])
 
     def _chosen(self, act: Act) -> Flight | None:
+        """A search at work. After an outage it may take a while until one is again, and it is waited for."""
+        with contextlib.suppress(HarnessError):
+            what, there = "a search at work", lambda: bool(self.stage.running(kinds.COUNTED))
+            until(what, there, timeout_seconds=_AT_WORK_SECONDS, poll_seconds=0.5)
         return act.choose(self.stage.running(kinds.COUNTED))
 
     def _scale(self, act: Act) -> str | None:
@@ -228,6 +233,18 @@ class Hands:
         self.stage.cluster.kubectl(*words, namespace=flight.order.tenant)
         return flight.order.name
 
+    def _delete_token(self, act: Act) -> str | None:
+        """Its pods have read it; the next one waits until the operator has made it again."""
+        flight = self._chosen(act)
+        if flight is None:
+            return None
+        cluster, tenant = self.stage.cluster, flight.order.tenant
+        held = [secret["metadata"]["name"] for secret in cluster.items("secrets", namespace=tenant)]
+        tokens = [name for name in held if name.startswith(f"{flight.order.name}-token-")]
+        for token in tokens:
+            cluster.kubectl("delete", "secret", token, "--wait=false", "--ignore-not-found", namespace=tenant)
+        return ", ".join(tokens) or None
+
     def put_right(self) -> None:
         """Wait until the control plane, both nodes and the product are whole again. Raises HarnessError."""
         until("a whole cluster", controlplane.healthy, timeout_seconds=120, poll_seconds=1)
@@ -256,4 +273,5 @@ _DEEDS: Final[Mapping[Deed, Callable[[Hands, Act], str | None]]] = {
     "cancel a search": Hands._cancel,
     "delete a search": Hands._delete_search,
     "delete a Job": Hands._delete_job,
+    "delete a token": Hands._delete_token,
 }

@@ -31,6 +31,7 @@ Deed = Literal[
     "cancel a search",
     "delete a search",
     "delete a Job",
+    "delete a token",
 ]
 
 HOLDS: Final[Mapping[Deed, tuple[float, float]]] = {
@@ -54,6 +55,7 @@ HOLDS: Final[Mapping[Deed, tuple[float, float]]] = {
     "cancel a search": (0, 0),
     "delete a search": (0, 0),
     "delete a Job": (0, 0),
+    "delete a token": (0, 0),
 }
 """For how many seconds each lasts, at least and at most."""
 
