@@ -47,7 +47,7 @@ site: venv ## the documentation as a site, in build/site; a link that leads nowh
 
 .PHONY: test-fast
 test-fast: venv ## the tests of about a minute: without the cluster's and the slow ones
-	$(PY) -m tests.parts --at-once 2 "engine operator manifest journal" -- -m "not cluster and not slow"
+	$(PY) -m tests.parts --at-once 2 "engine operator manifest" -- -m "not cluster and not slow"
 
 .PHONY: test
 test: venv cluster-debian ## all tests, those on the real two-node cluster included

@@ -6,15 +6,16 @@ cap_threads()
 
 # ruff: noqa: E402
 import copy
+import functools
 import gc
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hypothesis
 import pytest
@@ -46,10 +47,18 @@ def examples() -> Path:
     return EXAMPLES
 
 
+def example(name: str) -> dict[str, Any]:
+    """A manifest of the examples, the caller's own."""
+    return copy.deepcopy(_read(EXAMPLES / name))
+
+
+_read: Final[Callable[[Path], dict[str, Any]]] = functools.cache(read_file)
+
+
 @pytest.fixture
 def iris_forest() -> dict[str, Any]:
     """examples/iris-forest.yaml as a document, to be changed; without a baseline, so that its fits are those of its grid."""
-    document: dict[str, Any] = copy.deepcopy(read_file(EXAMPLES / "iris-forest.yaml"))
+    document = example("iris-forest.yaml")
     document["spec"]["baseline"] = False
     return document
 
@@ -57,7 +66,7 @@ def iris_forest() -> dict[str, Any]:
 @pytest.fixture
 def breast_cancer_svc() -> dict[str, Any]:
     """examples/breast-cancer-svc.yaml as a document, to be changed."""
-    return copy.deepcopy(read_file(EXAMPLES / "breast-cancer-svc.yaml"))
+    return example("breast-cancer-svc.yaml")
 
 
 @pytest.fixture(scope="module", autouse=True)

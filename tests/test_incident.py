@@ -40,6 +40,7 @@ def _driven(stall: float, *, rate: float, seconds: float) -> tuple[list[float], 
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_every_request_that_was_to_leave_while_a_server_stalls_is_counted_as_late() -> None:
     """A closed loop would see one late answer: it asks nothing while it waits."""
     latencies, failed = _driven(0.5, rate=100, seconds=1.5)

@@ -169,6 +169,7 @@ def test_without_its_deps_a_part_does_not_run_and_is_a_failure(
     assert not (tmp_path / "logs" / "needy.log").exists()
 
 
+@pytest.mark.slow
 def test_what_still_runs_after_the_time_is_ended_and_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chosen = {"endless": (*PYTHON, "import time\nprint('so far', flush=True)\nwhile True: time.sleep(0.1)")}
     assert run(chosen, at_once=1, within=3, logs=tmp_path / "logs") == 1

@@ -52,6 +52,7 @@ def test_the_search_of_a_million_fits_has_so_many() -> None:
     assert size_of(load(pods.million("million")).spec).fits == pods.MILLION
 
 
+@pytest.mark.slow
 def test_a_side_evaluates_every_candidate_at_once_where_there_are_slots() -> None:
     # with a warning it would say that it takes fewer processes than there are slots
     words = [sys.executable, "-W", "error::UserWarning", str(SIDES), "ours", "8", "0.25", "4"]

@@ -150,6 +150,7 @@ def test_results_are_compared_without_their_times() -> None:
     assert digest_of(f"{HEADER}0.1,1,0.5\n") != digest_of(f"{HEADER}0.1,2,0.5\n")
 
 
+@pytest.mark.slow
 def test_every_fit_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = [[0.0], [1.0], [2.0]], [0, 0, 1]
     with Ledger.listening("127.0.0.1") as ledger:

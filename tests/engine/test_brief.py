@@ -94,6 +94,7 @@ def test_what_is_left_of_a_search_that_turns_out_longer_is_done_by_joblibs_proce
         search_briefly(price=1e-9)
 
 
+@pytest.mark.slow
 @in_a_fresh_process
 def test_nothing_can_tell_where_a_brief_search_was_evaluated() -> None:
     np.random.seed(3)

@@ -328,6 +328,7 @@ def test_a_pipelines_own_memory_caches_as_it_does_in_scikit_learn(tmp_path: Path
     assert cached[1] == cached[0] == 2
 
 
+@pytest.mark.slow
 def test_after_a_search_no_rows_of_a_fold_are_kept() -> None:
     given: list[Any] = []
     transform = StandardScaler.transform
@@ -433,6 +434,7 @@ def test_a_cloned_copy_of_this_searches_parameters_is_what_it_was() -> None:
     assert repr(clone(search)) == repr(tuningjob.GridSearchCV(estimator, REGULARISATION, cv=KFold(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.alike
 @pytest.mark.parametrize("wrap", [lambda step: step, lambda step: FeatureUnion([("a", step)])], ids=["step", "union"])
 def test_what_is_known_is_fitted_once_for_each_fold_and_asked_once_for_its_rows(wrap: Any) -> None:

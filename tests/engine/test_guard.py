@@ -153,6 +153,7 @@ def test_what_begins_alike_is_watched_once_also_where_a_rule_could_serve_other_b
     assert assert_same_search(pipeline, {"pca__n_components": [1, 2]}, X, y, cv=3).guard.groups == 1
 
 
+@pytest.mark.slow
 def test_what_draws_unseeded_is_neither_shared_nor_watched() -> None:
     forest = RandomForestClassifier(max_features=4, bootstrap=False)
     search = tuningjob.GridSearchCV(forest, {"n_estimators": [1, 2, 3]}, cv=3, n_jobs=2).fit(X, y)

@@ -132,6 +132,7 @@ def test_the_winner_is_the_same_where_others_lead_and_scores_are_known(
     assert winner(scores, ran)[0] == winner(scores)[0]
 
 
+@pytest.mark.slow
 def test_a_mean_that_was_added_up_in_another_order_prunes_no_candidate_of_the_same_scores() -> None:
     """The journal adds up one score after the other, scikit-learn by pairs: of many splits the sums differ."""
     scores = np.random.default_rng(0).uniform(-1e6, 0, 40_000)

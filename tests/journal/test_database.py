@@ -67,18 +67,21 @@ def test_a_wrong_password_is_a_journal_error_of_one_sentence(postgres: Postgres)
     assert "wrong-and-secret" not in one_sentence(refused)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_not_there_is_a_journal_error(postgres: Postgres) -> None:
     with pytest.raises(JournalError, match='database "nowhere" does not exist') as refused:
         SqlJournal(postgres.url("nowhere"))
     one_sentence(refused)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_a_journal_error(postgres: Postgres) -> None:
     with pytest.raises(JournalError, match="Connection refused") as refused:
         SqlJournal(postgres.url("postgres").replace(str(postgres.port), "1"))
     one_sentence(refused)
 
 
+@pytest.mark.slow
 def test_what_a_row_holds_is_not_told(make_postgres: Callable[[], str]) -> None:
     with closing(Database(make_postgres())) as database:
         write(database, "CREATE TABLE secrets (word TEXT PRIMARY KEY)")
@@ -98,6 +101,7 @@ def test_a_lock_that_is_held_is_waited_for_as_long_as_the_url_says(make_postgres
                 impatient.open_search(a_search("search-b"))
 
 
+@pytest.mark.slow
 def test_postgres_is_told_who_asks_and_how_long_it_may_take(make_postgres: Callable[[], str]) -> None:
     with closing(Database(make_postgres())) as database, database.writing() as connection:
         names = ("application_name", "transaction_isolation", "statement_timeout", "lock_timeout")

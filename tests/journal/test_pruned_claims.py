@@ -228,6 +228,7 @@ def test_the_row_of_the_defaults_is_given_to_somebody_where_others_are_pruned(jo
     assert len(Pod(view).work()) == 8
 
 
+@pytest.mark.slow
 def test_the_standing_that_comes_with_a_claim_has_a_bound(journal: SqlJournal) -> None:
     splits = MOST_KNOWN + 2_000
     journal.open_search(a_search(candidates=1, splits=splits, pods=1, spec=SPEC))

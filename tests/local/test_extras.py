@@ -51,6 +51,7 @@ def test_the_command_tells_what_to_install(plain: Path, arguments: list[str]) ->
     assert python(plain, *script) == (2, "", want)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", ["GridSearchCV", "RandomizedSearchCV", "params", "from_literals", "read_results"])
 def test_an_import_tells_what_to_install(plain: Path, name: str) -> None:
     code, _, stderr = python(plain, "-c", f"from tuningjob import {name}")

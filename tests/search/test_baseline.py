@@ -391,6 +391,7 @@ def test_defaults_that_end_their_process_end_no_search_on_a_laptop(
     assert "ended in the middle of a fit" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_says_what_tuning_has_gained(tmp_path: Path) -> None:
     written({**DOCUMENT, "spec": spec(search=TUNED, baseline=None)}, tmp_path)
     done = tuningjob("run", "job.yaml", cwd=tmp_path)

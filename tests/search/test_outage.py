@@ -209,6 +209,7 @@ def test_who_is_asked_to_stop_in_an_outage_offers_what_is_finished_until_the_ser
     assert not unit.alone
 
 
+@pytest.mark.slow
 def test_and_goes_when_its_grace_is_over_even_if_a_call_hangs(journal: SqlJournal) -> None:
     problem = small(DEPTHS)
     opened(journal, problem)

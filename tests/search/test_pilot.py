@@ -28,6 +28,7 @@ def pilot_of(problem: SearchProblem, *, seconds: float = 20.0, memory_bytes: int
     return found.pilot
 
 
+@pytest.mark.slow
 def test_a_small_search_is_measured_on_all_rows() -> None:
     pilot = pilot_of(small({"max_depth": [1, 2, 3]}))
     assert pilot.cells >= pilot.full >= 3
@@ -55,6 +56,7 @@ def test_what_was_measured_on_few_rows_is_carried_on_to_all_of_them() -> None:
     assert 1.6 < pilot.cell_seconds.expected < 4.8
 
 
+@pytest.mark.slow
 def test_a_fit_that_never_ends_is_killed_when_the_time_is_up() -> None:
     problem = small({"hangs": [True]}, estimator="tests.search.estimators.Hanging")
     before, began = children_of(os.getpid()), time.monotonic()
@@ -118,6 +120,7 @@ def test_memory_that_a_fit_takes_for_a_moment_is_counted() -> None:
     assert 55 * MIB < more < 90 * MIB
 
 
+@pytest.mark.slow
 def test_a_fit_that_needs_more_than_the_pod_has_fails_alone() -> None:
     # by far more: of what is resident now, the pilot's process may have less, and that is room for it
     problem = small({"max_depth": [1]}, estimator="tests.search.estimators.Insatiable")
@@ -132,6 +135,7 @@ def resident() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) * 1024
 
 
+@pytest.mark.slow
 def test_the_search_is_not_disturbed_by_its_pilot() -> None:
     problem = small({"max_depth": [1, 2], "splitter": ["random"]}, params={})
     np.random.seed(7)

@@ -103,6 +103,7 @@ def test_an_estimator_that_cannot_take_the_data_is_refused_with_what_to_do(
     assert advice in problem.advice
 
 
+@pytest.mark.slow
 @pytest.mark.alike
 @pytest.mark.parametrize(("value", "error"), [(np.inf, "Input X contains infinity"), (np.nan, "Input X contains NaN")])
 def test_one_row_that_no_fit_can_take_is_found_among_many(tmp_path: Path, value: float, error: str) -> None:
@@ -126,6 +127,7 @@ def test_an_outlier_detector_is_told_the_labels_that_it_predicts(table: dict[str
     assert "(an outlier detector: 1 and -1)" in problem.advice
 
 
+@pytest.mark.slow
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("params", "target", "advice"),
@@ -209,6 +211,7 @@ def test_a_warning_is_no_failure(table: dict[str, Any]) -> None:
 # --- what proves nothing
 
 
+@pytest.mark.slow
 def test_a_fit_that_takes_its_time_is_not_waited_for() -> None:
     before, began = children_of(os.getpid()), time.monotonic()
     refuse_what_cannot_succeed(small({"hangs": [True]}, estimator="tests.search.estimators.Hanging"))
@@ -216,6 +219,7 @@ def test_a_fit_that_takes_its_time_is_not_waited_for() -> None:
     assert children_of(os.getpid()) == before
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("estimator", ["Deadly", "Insatiable", "Starved", "Offline"])
 def test_a_fit_that_is_killed_or_lacks_memory_or_a_network_refuses_nothing(estimator: str) -> None:
     problem = small({"max_depth": [1, 2]}, estimator=f"tests.search.estimators.{estimator}")

@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from tests.search.coming_back import assert_comes_back
 from tests.search.searches import journal_in, opened, small, worker
@@ -63,6 +64,7 @@ def assert_same_answer(found: dict[str, Any], want: Any, key: str) -> None:
     assert found[f"mean_test_{key}"][best].tobytes() == want.cv_results_[f"mean_test_{key}"][best].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_answer_is_that_of_the_search_without_it(name: str, tmp_path: Path) -> None:
     asked = SEARCHES[name]
@@ -88,6 +90,7 @@ def test_the_answer_is_that_of_the_search_without_it(name: str, tmp_path: Path) 
     assert " pruned" in (tmp_path / "results/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_pruned_candidate_is_told_as_such_in_the_leaderboard_and_the_table(tmp_path: Path) -> None:
     outcome = run({**SEARCHES["a grid"], "prune": "certain"}, tmp_path)
     board = leaderboard(outcome.results)
@@ -98,6 +101,7 @@ def test_a_pruned_candidate_is_told_as_such_in_the_leaderboard_and_the_table(tmp
     assert written["pruned"].tolist() == outcome.results.cv_results["pruned"].tolist()
 
 
+@pytest.mark.slow
 def test_the_example_prunes_and_has_the_answer_of_all(examples: Path, tmp_path: Path) -> None:
     manifest = load_file(examples / "pruned-svc.yaml")
     outcome = local.run(manifest, folder=examples, output=tmp_path, stop=Stop())
@@ -106,6 +110,7 @@ def test_the_example_prunes_and_has_the_answer_of_all(examples: Path, tmp_path: 
     assert outcome.pruned > 0.1 * problem.size.fits  # how many depends on the size of units, and that on seconds
 
 
+@pytest.mark.slow
 def test_workers_that_come_and_go_share_what_they_know(tmp_path: Path) -> None:
     problem = small(TREES, prune="certain", crossValidation={"folds": 6})
     with journal_in(tmp_path) as journal:
@@ -134,6 +139,7 @@ def test_workers_that_come_and_go_share_what_they_know(tmp_path: Path) -> None:
     assert_same_answer(results.cv_results, sklearn_search(problem), "score")
 
 
+@pytest.mark.slow
 def test_another_rule_is_another_search(tmp_path: Path) -> None:
     asked = SEARCHES["a grid"]
     assert run(asked, tmp_path).kept == 0
@@ -143,6 +149,7 @@ def test_another_rule_is_another_search(tmp_path: Path) -> None:
     assert (again.kept, again.answer) == (pruned.size.fits, pruned.answer)
 
 
+@pytest.mark.slow
 def test_what_was_pruned_is_fitted_by_the_search_that_needs_it(tmp_path: Path) -> None:
     """A search in the same journal takes over what was computed, and nothing of what was left out."""
     pruned = run({**SEARCHES["a grid"], "prune": "certain"}, tmp_path)
@@ -158,6 +165,7 @@ def test_what_was_pruned_is_fitted_by_the_search_that_needs_it(tmp_path: Path) -
     assert again.answer.best_score == pruned.answer.best_score
 
 
+@pytest.mark.slow
 def test_forgiving_says_that_it_may_have_lost_the_winner(tmp_path: Path) -> None:
     outcome = run({**SEARCHES["a grid"], "prune": "forgiving"}, tmp_path)
     assert outcome.pruned > 0
@@ -180,6 +188,7 @@ def test_a_score_above_the_bound_of_its_scorer_fails_the_search(
         assert "spec.prune" in (journal.progress("s").failure or "")
 
 
+@pytest.mark.slow
 def test_files_of_a_search_that_pruned_are_read_back_and_say_what_was_left_out(tmp_path: Path) -> None:
     outcome = run({**SEARCHES["a grid"], "prune": "certain"}, tmp_path)
     folder, pruned = tmp_path / "results", outcome.results.cv_results["pruned"]
@@ -196,6 +205,7 @@ def test_files_of_a_search_that_pruned_are_read_back_and_say_what_was_left_out(t
     assert states == pruned.tolist()
 
 
+@pytest.mark.slow
 def test_what_was_pruned_is_not_verified(tmp_path: Path) -> None:
     problem = small(TREES, prune="certain")
     with journal_in(tmp_path) as journal:
@@ -210,17 +220,22 @@ def test_what_was_pruned_is_not_verified(tmp_path: Path) -> None:
         assert len(verified.again) == recorded.size - journal.progress("s").pruned < recorded.size
 
 
+UNBOUNDED = spec(prune="certain", scoring={"own": {"function": "tests.search.own_metrics.asymmetric"}})
+
+
 def test_scores_without_a_known_bound_are_refused_before_anything_starts(tmp_path: Path) -> None:
-    asked = spec(prune="certain", scoring={"own": {"function": "tests.search.own_metrics.asymmetric"}})
     with pytest.raises(ManifestRefused) as refused:
-        run(asked, tmp_path)
+        run(UNBOUNDED, tmp_path)
     (problem,) = refused.value.problems
     assert (problem.field, problem.reason) == ("spec.prune", "ScoresUnbounded")
     assert "accuracy" in problem.must_be
-    assert run({**asked, "prune": "forgiving"}, tmp_path).pruned >= 0
+
+
+@pytest.mark.slow
+def test_scores_without_a_known_bound_are_pruned_by_the_rule_that_needs_none(tmp_path: Path) -> None:
+    assert run({**UNBOUNDED, "prune": "forgiving"}, tmp_path).pruned >= 0
 
 
 def test_the_manifest_of_a_search_object_says_it() -> None:
-    _, want = sklearn_search_of(job(SEARCHES["a grid"]).spec)
-    search = GridSearchCV(want.estimator, TREES, cv=8, prune="forgiving")
+    search = GridSearchCV(DecisionTreeClassifier(random_state=0), TREES, cv=8, prune="forgiving")
     assert to_manifest(search, data={"loader": "sklearn.datasets.load_breast_cancer"})["spec"]["prune"] == "forgiving"

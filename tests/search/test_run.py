@@ -102,6 +102,7 @@ def test_a_search_whose_every_fit_fails_ends_failed_with_the_first_traceback(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_fails_outside_of_a_fit_ends_the_search_with_its_traceback(journal: SqlJournal) -> None:
     problem = small({"kernel": ["precomputed"]}, estimator="sklearn.svm.SVC")
     opened(journal, problem)

@@ -173,13 +173,8 @@ SEARCHES = {
 }  # fmt: skip
 
 
-# each of the others takes seconds
-QUICK = {"one of two metrics, of a pipeline whose last step is weighted", "one that halving decides by"}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SEARCHES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.usefixtures("routing")
 def test_metrics_that_ask_for_weights_give_what_scikit_learn_gives_with_routing(
     name: str, folder: Path, tmp_path: Path

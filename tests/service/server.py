@@ -1,6 +1,7 @@
 """The results service as it is, on a port of this machine: uvicorn, a database, and a clock that a test can turn."""
 
 import functools
+import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fastapi.routing
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -42,6 +44,21 @@ def _field(**of: Any) -> Any:
 
 
 fastapi.routing.create_model_field = _field  # type: ignore[assignment, attr-defined]
+
+_TRANSPORTS: Any = httpx._transports.default
+_MAKE_CONTEXT: Any = _TRANSPORTS.create_ssl_context
+_USUAL_CONTEXT: Any = functools.cache(_MAKE_CONTEXT)
+
+
+def _context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> Any:
+    """Each client of httpx's reads the certificates of all authorities, also one for plain HTTP. Here they are read once."""
+    named_elsewhere = trust_env and not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(os.environ)
+    if verify is True and cert is None and not named_elsewhere:
+        return _USUAL_CONTEXT()
+    return _MAKE_CONTEXT(verify=verify, cert=cert, trust_env=trust_env)
+
+
+_TRANSPORTS.create_ssl_context = _context
 
 
 @dataclass

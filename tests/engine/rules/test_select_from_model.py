@@ -58,6 +58,7 @@ def test_the_model_is_fitted_once(selector: Any) -> None:
         assert_nested_transforms_are_plain(selector, VARIANTS, rows, y, rows_test)
 
 
+@pytest.mark.slow
 def test_what_is_left_to_a_fit_of_its_own() -> None:
     X, y = load_iris(return_X_y=True)
     rule, forest = rule_of(NestedTransform, SelectFromModel(None)), RandomForestClassifier(random_state=0)

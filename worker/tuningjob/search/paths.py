@@ -1,6 +1,7 @@
 """The whole path of a class that somebody named without its module."""
 
 import difflib
+import functools
 import importlib
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ def whole_path(name: str, *, cutoff: float = 1.0) -> str:
     return f"Write {_public(found[close[0]])}.{close[0]}." if close else ""
 
 
+@functools.cache
 def _classes() -> dict[str, type[Any]]:
     from sklearn.utils.discovery import all_estimators  # noqa: PLC0415  it imports all of scikit-learn
 
