@@ -57,5 +57,5 @@ def test_each_module_of_rules_is_said_to_be_about_the_parts_that_its_rules_are_f
     }
     said = {(part, name) for part, names in MODULES.items() for name in names.split()}
     assert real <= said
-    # on an older scikit-learn not every rule is in force
-    assert SKLEARN < NEWEST or real == said
+    # on another version than those that it was proved on, a rule is not in force
+    assert SKLEARN < NEWEST or {(part, name) for part, name in said - real if part.startswith("sklearn.")} == set()
