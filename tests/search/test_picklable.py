@@ -1,7 +1,7 @@
 """What cannot be written with the model is found before the first fit, with the way to it and what helps."""
 
 import functools
-import sys
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +20,13 @@ from tuningjob.errors import ManifestRefused
 from tuningjob.search.picklable import unpicklable
 
 LOCK = "cannot pickle '_thread.lock' object"
-# Python says it in other words from 3.13 on.
-LOCAL = f"Can't {'pickle' if sys.version_info < (3, 13) else 'get'} local object 'local_class.<locals>.Local'"
+
+
+def local_object() -> str:
+    """What Python itself says of one, in words that change with its version."""
+    with pytest.raises((AttributeError, pickle.PicklingError)) as caught:
+        pickle.dumps(local_class())
+    return str(caught.value)
 
 
 class Slotted:
@@ -61,7 +66,7 @@ def local_class() -> Any:
         (Keeping(Slotted(threading.Lock())), f"estimator.what.right: {LOCK}"),
         (Keeping(functools.partial(max, key=threading.Lock())), f"estimator.what.keywords['key']: {LOCK}"),
         (Keeping(Tokenizer().locked), f"estimator.what.__self__._lock: {LOCK}"),
-        (Keeping(local_class()), f"estimator.what: {LOCAL}"),
+        (Keeping(local_class()), f"estimator.what: {local_object()}"),
     ],
     ids=["step", "union", "columns", "nested", "dict", "tuple", "slots", "partial", "method", "local class"],
 )  # fmt: skip
