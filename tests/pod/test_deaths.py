@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.pod.patient import FIT_SECONDS, HURRY
 from tests.pod.pods import SEARCH, Pods
 from tests.search.searches import small
 from tests.truth import assert_equal_to_the_bit, sklearn_search, sklearn_search_of
@@ -94,6 +95,7 @@ def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, patie
         pods.until(f"{wanted} cells", lambda wanted=wanted: journal.progress(SEARCH).done >= wanted)
         pod.terminate()
         assert pods.wait(pod)[0] == 143
+    pods.hurry()
     code, said = pods.wait(pods.start(0))
     assert code == 0, said
     assert journal.progress(SEARCH).failed == 0
@@ -102,13 +104,16 @@ def test_a_pod_that_is_drained_three_times_has_died_of_nothing(pods: Pods, patie
     assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
 
 
-def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(forest: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(
+    small_forest: dict[str, Any], tmp_path: Path
+) -> None:
     manifest = tmp_path / "job.yaml"
-    manifest.write_text(yaml.safe_dump(forest))
-    output = tmp_path / "out"
+    manifest.write_text(yaml.safe_dump(small_forest))
+    output, hurry = tmp_path / "out", tmp_path / "hurry"
+    environment = os.environ | {FIT_SECONDS: "0.1", HURRY: str(hurry)}
 
     def started() -> Program:
-        return warm().begin("tuningjob.cli", "run", str(manifest), "--output", str(output))
+        return warm().begin("tuningjob.cli", "run", str(manifest), "--output", str(output), env=environment)
 
     for _ in range(3):
         wanted = cells_in(output) + 5
@@ -116,6 +121,7 @@ def test_a_run_on_a_laptop_that_is_killed_three_times_has_lost_nothing(forest: d
         Pods.until(f"{wanted} cells", lambda wanted=wanted: cells_in(output) >= wanted)
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
+    hurry.touch()
     last = started()
     _, said = last.communicate(timeout=240)
     assert last.returncode == 0, said

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("TUNINGJOB_KILLS", "10")) // 2  # test_crashes has the rest: here it is about the pods
+KILLS = int(os.environ.get("TUNINGJOB_KILLS", "6")) // 2  # test_crashes has the rest: here it is about the pods
 PODS = 2
 
 
@@ -74,8 +74,8 @@ def test_a_search_through_kills_of_the_service_ends_with_scikit_learns_bits(
         pods.until("the first cells", lambda: service.journal.progress(SEARCH).done > 0)
         while kills < KILLS:
             done = service.journal.progress(SEARCH).done
-            # every fifth time it lives until something is taken in; else it dies at any moment of its start or its work
-            if kills % 5 == 0:
+            # every third time it lives until something is taken in; else it dies at any moment of its start or its work
+            if kills % 3 == 0:
                 pods.until("it takes more in", lambda done=done: service.journal.progress(SEARCH).done > done)
             time.sleep(chance.uniform(0, 0.6))
             assert service.journal.view(SEARCH).search().state is SearchState.RUNNING, (
@@ -84,6 +84,7 @@ def test_a_search_through_kills_of_the_service_ends_with_scikit_learns_bits(
             service.process.kill()
             service.process.start()
             kills += 1
+        pods.hurry()
         for code, said in map(pods.wait, at_work):
             assert code == 0, said
     finally:

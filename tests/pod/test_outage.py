@@ -81,6 +81,7 @@ def test_a_pod_computes_through_an_outage_and_loses_nothing(
     with away(pods.service):
         before = noted(notes)[0]
         pods.until("twenty more are finished", lambda: noted(notes)[0] >= before + 20)
+    pods.hurry()
     code, said = pods.wait(pod)
     assert code == 0, said
     assert "does not answer" in said
@@ -104,6 +105,7 @@ def test_a_pod_whose_patience_is_at_its_end_exits_4_and_its_replacement_finishes
     assert code == 4, said
     assert "must answer within 1 seconds" in said
     assert journal.progress(SEARCH).done < 90
+    pods.hurry()
     code, said = pods.wait(pods.start(0))
     assert code == 0, said
     assert journal.report_counts(SEARCH) == {1: 90}

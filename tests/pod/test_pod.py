@@ -37,6 +37,7 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(
     first.send_signal(signal.SIGTERM)
     assert pods.wait(first)[0] == 143
     replacement = pods.start(0)
+    pods.hurry()
     assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
@@ -63,7 +64,7 @@ def test_pods_that_prune_share_what_they_know_one_is_killed_and_the_answer_is_sc
 ) -> None:
     journal = pods.service.journal
     forest["spec"]["search"]["grid"]["parameters"] = {
-        "n_estimators": [40],
+        "n_estimators": [25],
         "max_leaf_nodes": [2, 4, 8],
         "min_impurity_decrease": {"linspace": [0.001, 0.3, 7]},
     }
@@ -96,20 +97,21 @@ def test_pods_that_prune_share_what_they_know_one_is_killed_and_the_answer_is_sc
 
 
 def test_pods_go_through_stages_together_one_dies_and_the_answer_is_scikit_learns(
-    pods: Pods, forest: dict[str, Any]
+    pods: Pods, patient_forest: dict[str, Any]
 ) -> None:
     journal = pods.service.journal
-    forest["spec"]["search"]["halving"] = {"factor": 3, "minResources": 30}
-    pods.open(forest)
+    patient_forest["spec"]["search"]["halving"] = {"factor": 3, "minResources": 30}
+    pods.open(patient_forest)
     first, second = pods.start(0), pods.start(1)
     pods.until("the second stage", lambda: journal.progress(SEARCH).done > 90)
     os.killpg(first.pid, signal.SIGKILL)
     pods.wait(first)
     replacement = pods.start(0)
+    pods.hurry()
     assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
-    problem, want = sklearn_search_of(load(forest).spec)
+    problem, want = sklearn_search_of(load(patient_forest).spec)
     assert set(journal.report_counts(SEARCH)) == {1}
     assert set(journal.reporters(SEARCH)) == {0, 1}
     assert_equal_to_the_bit(gather(problem, journal.view(SEARCH).results()).cv_results, want.cv_results_)
@@ -127,23 +129,24 @@ BEYOND_THE_GRID: dict[str, tuple[dict[str, Any], list[int], int]] = {
 
 @pytest.mark.parametrize("kind", BEYOND_THE_GRID)
 def test_a_pod_that_is_killed_beyond_the_grid_costs_nothing(
-    kind: str, pods: Pods, forest: dict[str, Any], tmp_path: Path
+    kind: str, pods: Pods, patient_forest: dict[str, Any], tmp_path: Path
 ) -> None:
     journal = pods.service.journal
     beside, leaves, cells = BEYOND_THE_GRID[kind]
-    search = {"grid": {"parameters": {"n_estimators": [30], "max_leaf_nodes": {"range": leaves}}}, **beside}
-    forest["spec"]["search"] = search
-    pods.open(forest)
+    search = {"grid": {"parameters": {"n_estimators": [4], "max_leaf_nodes": {"range": leaves}}}, **beside}
+    patient_forest["spec"]["search"] = search
+    pods.open(patient_forest)
     first, second = pods.start(0), pods.start(1)
     pods.until("what comes after the grid", lambda: journal.progress(SEARCH).done > cells)
     os.killpg(first.pid, signal.SIGKILL)
     pods.wait(first)
     replacement = pods.start(0)
+    pods.hurry()
     assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
 
     assert journal.progress(SEARCH).state is SearchState.COMPLETE
     assert set(journal.report_counts(SEARCH)) == {1}, "no cell was fitted twice"
-    job = load(forest)
+    job = load(patient_forest)
     # of which tests/search holds each part to scikit-learn's
     want = local.run(job, folder=tmp_path, output=tmp_path / "at once", stop=Stop())
     found = gather(prepare(job.spec, tmp_path), journal.view(SEARCH).results())
@@ -163,6 +166,7 @@ def test_a_service_that_is_restarted_in_the_middle_costs_nothing(pods: Pods, pat
     pod = pods.start(0)
     pods.until("ten cells", lambda: pods.service.journal.progress(SEARCH).done >= 10)
     pods.service.restart()
+    pods.hurry()
     assert pods.wait(pod)[0] == 0
     assert pods.service.journal.report_counts(SEARCH) == {1: 90}
 

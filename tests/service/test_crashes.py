@@ -1,6 +1,6 @@
 """kill -9 of the service, and of its database, under load, again and again: what it has acknowledged is there, once.
 
-``TUNINGJOB_KILLS`` is how often; by default 10 times.
+``TUNINGJOB_KILLS`` is how often; by default 6 times.
 """
 
 import os
@@ -25,7 +25,7 @@ from tuningjob_operator import tokens
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("TUNINGJOB_KILLS", "10"))
+KILLS = int(os.environ.get("TUNINGJOB_KILLS", "6"))
 POSTGRES_BLOWS = 2
 REPORTERS = 4
 # At most so much is reported between two blows, so that there is work left at the last one, however slow the machine is.
