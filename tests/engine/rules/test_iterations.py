@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
-from tests.engine.versions import SKLEARN
+from tests.engine.versions import NEWEST, SKLEARN
 from tuningjob.engine.rules import Ceiling
 
 IRIS = (scale(load_iris().data), load_iris().target)
@@ -73,7 +73,8 @@ SPARSE_COEF: dict[str, Any] = {"l1_ratio": 1.0} if SKLEARN >= (1, 8) else {"pena
         (LinearSVC(random_state=0, dual=True), CANCER),
         (LinearSVC(random_state=0, dual=True, loss="hinge"), IRIS),
         (LinearSVC(random_state=0, dual=False, penalty="l1"), IRIS),
-        (LinearSVC(random_state=0, multi_class="crammer_singer"), IRIS),
+        # before 1.9 its n_iter_ is the greatest of three numbers of which two were never set, and so is the warning
+        *([(LinearSVC(random_state=0, multi_class="crammer_singer"), IRIS)] if SKLEARN >= NEWEST else []),
         (LinearSVR(random_state=0), DIABETES),
         (LinearSVR(random_state=0, dual=False, loss="squared_epsilon_insensitive"), DIABETES),
     ],
