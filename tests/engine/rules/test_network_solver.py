@@ -119,6 +119,7 @@ def test_the_best_known_grid_is_searched_as_scikit_learn_does() -> None:
     grid = {"solver": ["sgd", "adam"], "learning_rate": ["constant", "adaptive"], "alpha": [1e-4, 0.05]}
     network = MLPClassifier([5], max_iter=8, random_state=0)
     ours = assert_same_search(network, grid, *IRIS, cv=3)
+    rule_of(Inert, network)  # not in force everywhere: then it shares nothing
     assert (ours.guard.groups, ours.guard.trips) == (1, 0)
     fitted = ours.cv_results_["mean_fit_time"] > 0
     assert np.count_nonzero(fitted) == 6  # two of adam are one

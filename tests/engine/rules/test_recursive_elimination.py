@@ -103,5 +103,6 @@ def test_a_search_over_how_many_are_left_is_scikit_learns() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Found self.n_features_to_select|Found n_features_to_select", UserWarning)
         ours = assert_same_search(pipeline, grid, *load_iris(return_X_y=True), cv=3)
+    rule_of(NestedTransform, RFE(None))  # not in force everywhere: then it shares nothing
     assert ours.guard.trips == 0
     assert ours.guard.groups > 0

@@ -93,5 +93,6 @@ def test_a_search_over_final_estimators_is_scikit_learns() -> None:
     ]
     stack = StackingClassifier(CLASSIFIERS, LogisticRegression(), cv=2)
     ours = assert_same_search(stack, grid, *IRIS, cv=2)
+    rule_of(NestedFit, stack)  # not in force everywhere: then it shares nothing
     assert ours.guard.trips == 0
     assert ours.guard.groups > 0

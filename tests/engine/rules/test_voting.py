@@ -91,4 +91,5 @@ def test_a_search_over_weights_is_scikit_learns() -> None:
     ours = assert_same_search(
         VotingClassifier(CLASSIFIERS), grid, *IRIS, cv=3, scoring=["accuracy", "f1_macro"], refit="accuracy"
     )
+    rule_of(NestedFit, VotingClassifier(CLASSIFIERS))  # not in force everywhere: then it shares nothing
     assert (ours.guard.groups, ours.guard.trips) == (2, 0)
