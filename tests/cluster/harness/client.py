@@ -42,11 +42,11 @@ class Cluster:
         command = [str(_program("helm")), f"--kubeconfig={self.kubeconfig}", *words]
         return run(*command, check=check, env=self._environment(), timeout_seconds=400)
 
-    def apply(self, *manifests: Manifest | str, namespace: str | None = None) -> None:
-        """Apply manifests, given as mappings or as YAML."""
-        for manifest in manifests:
-            text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-            self.kubectl("apply", "-f", "-", namespace=namespace, stdin=text)
+    def apply(self, *manifests: Manifest, namespace: str | None = None) -> None:
+        """Apply manifests, in their order and all by one kubectl, which costs a third of a second of a CPU."""
+        many = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        text = json.dumps(manifests[0] if len(manifests) == 1 else many)
+        self.kubectl("apply", "-f", "-", namespace=namespace, stdin=text)
 
     def get(self, *words: str, namespace: str | None = None) -> dict[str, Any] | None:
         """One object, or a list object; None if the named object does not exist."""
