@@ -1,6 +1,7 @@
 """A search whose pods the real Kueue admits: it waits, is cut, gives way and goes on, and its results are scikit-learn's."""
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import kueue as harness
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.layout import KUBECONFIG
@@ -152,35 +154,43 @@ def wait_without_pods(jobs: TuningJobs, name: str) -> None:
     jobs.cluster.wait_for(f"{name} to have no pod", lambda: alive(jobs, name) == 0, namespace=jobs.namespace)
 
 
-@pytest.mark.parametrize("parallelism", [1, 2])
 def test_a_search_waits_for_its_queue_and_is_run_when_that_lets_it(
-    jobs: TuningJobs, queue: Queue, queued_forest: Document, parallelism: int
+    jobs: TuningJobs, queue: Queue, queued_forest: Document
 ) -> None:
-    queued_forest["spec"]["parallelism"] = parallelism
-    queued_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 12]}
+    """Two of them, of one pod and of two."""
+    queued_forest["spec"].update(patient.forest(most_leaves=12, pause_seconds=1))
+    documents: dict[int, Document] = {}
+    for pods, name in ((1, "one"), (2, "two")):
+        documents[pods] = copy.deepcopy(queued_forest)
+        documents[pods]["metadata"]["name"] = name
+        documents[pods]["spec"]["parallelism"] = pods
+    queue.create(pods=3)
     queue.stop("Hold")
-    jobs.apply(queued_forest)
+    jobs.apply(*documents.values())
 
-    jobs.wait_for("forest", is_queued)
-    jobs.cluster.wait_for("a workload", queue.workloads, namespace=jobs.namespace)
-    waits = jobs.condition("forest", "PodsReady")
-    assert (waits["status"], waits["reason"]) == ("False", "Queued")
-    assert "team-a" in waits["message"]
-    assert jobs.pods("forest") == []
-    (workload,) = queue.workloads()
-    assert workload["spec"]["podSets"][0]["count"] == parallelism
+    for name in ("one", "two"):
+        jobs.wait_for(name, is_queued)
+        waits = jobs.condition(name, "PodsReady")
+        assert (waits["status"], waits["reason"]) == ("False", "Queued")
+        assert "team-a" in waits["message"]
+        assert jobs.pods(name) == []
+    jobs.cluster.wait_for("a workload each", lambda: len(queue.workloads()) == 2, namespace=jobs.namespace)
+    asked = {each["metadata"]["ownerReferences"][0]["name"]: each["spec"]["podSets"][0] for each in queue.workloads()}
+    assert {name: pods["count"] for name, pods in asked.items()} == {"one": 1, "two": 2}
     assert queue.admitted() == []
-    _, wide = jobs.cluster.kubectl("get", "tj", "-o", "wide", namespace=jobs.namespace).splitlines()
-    assert wide.split()[1] == "Queued"
-    assert "team-a" in wide.split()
+    _, *wide = jobs.cluster.kubectl("get", "tj", "-o", "wide", namespace=jobs.namespace).splitlines()
+    assert [line.split()[1] for line in wide] == ["Queued", "Queued"]
+    assert all("team-a" in line.split() for line in wide)
 
     queue.stop("None")
-    jobs.wait_for("forest", has_done(1))
-    assert queue.admitted() == [parallelism]
-    assert jobs.condition("forest", "PodsReady").get("reason") != "Queued"
-    jobs.finish("forest")
-    assert_equal_to_scikit_learn(jobs, queued_forest)
-    assert jobs.report_counts("forest") == {1: 40}
+    for name in ("one", "two"):
+        jobs.wait_for(name, has_done(1))
+        assert jobs.condition(name, "PodsReady").get("reason") != "Queued"
+    assert sorted(queue.admitted()) == [1, 2]
+    for pods, name in ((1, "one"), (2, "two")):
+        jobs.finish(name)
+        assert_equal_to_scikit_learn(jobs, documents[pods])
+        assert jobs.report_counts(name) == {1: 40}
 
 
 def test_a_search_that_is_suspended_or_cancelled_while_it_waits_leaves_the_queue(
@@ -274,7 +284,7 @@ def test_a_queue_that_is_drained_sends_the_pods_home_and_what_is_finished_is_kep
     # the quota is smaller when it opens again: the Job goes on with fewer pods than it had
     queue.create(pods=1)
     queue.stop("None")
-    jobs.wait_for("forest", has_done(kept + 1))
+    jobs.wait_for_fits("forest", kept + 1)
     assert queue.admitted() == [1]
     jobs.finish("forest")
 
@@ -316,7 +326,7 @@ def test_a_suspended_search_leaves_its_queue_and_comes_back_to_it_and_one_that_e
     # more fits than are done by the time that it is cancelled
     queued_forest["spec"]["search"]["grid"]["parameters"]["max_leaf_nodes"] = {"range": [4, 54]}
     jobs.apply(queued_forest)
-    jobs.wait_for("forest", has_done(10))
+    jobs.wait_for_fits("forest", 10)
     patch(jobs, "forest", suspend=True)
     jobs.wait_for("forest", lambda status: status.get("phase") == "Suspended")
     wait_until_gone(jobs, "job", "forest")
@@ -326,7 +336,7 @@ def test_a_suspended_search_leaves_its_queue_and_comes_back_to_it_and_one_that_e
     assert kept >= 10
 
     patch(jobs, "forest", suspend=False)
-    jobs.wait_for("forest", has_done(kept + 5))
+    jobs.wait_for_fits("forest", kept + 5)
     assert queue.admitted() == [2]
     assert set(jobs.report_counts("forest")) == {1}
     patch(jobs, "forest", cancel=True)
@@ -336,7 +346,7 @@ def test_a_suspended_search_leaves_its_queue_and_comes_back_to_it_and_one_that_e
 
     queued_forest["metadata"]["name"] = "other"
     jobs.apply(queued_forest)
-    jobs.wait_for("other", has_done(3))
+    jobs.wait_for_fits("other", 3)
     jobs.cluster.kubectl("delete", "tj", "other", namespace=jobs.namespace)
     wait_until_gone(jobs, "job", "other")
     queue.wait_until_empty()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import patient
 from tests.cluster.harness import binaries
 from tests.cluster.harness import release as chart
 from tests.cluster.harness.client import Cluster
@@ -50,15 +51,12 @@ def known(alice: Person, folder: Path) -> tuple[list[Document], list[Document], 
     return history, blessings, {file.name: file.read_bytes() for file in (folder / "flowers-v1").iterdir()}
 
 
-def done(jobs: TuningJobs, name: str, cells: int) -> None:
-    jobs.wait_for(name, lambda status: (status.get("progress") or {}).get("done", 0) >= cells)
-
-
 @pytest.mark.usefixtures("own_nodes")
 def test_a_release_that_was_destroyed_goes_on_from_its_backup(
     cluster: Cluster, jobs: TuningJobs, release: Release, slow_forest: Document, tmp_path: Path
 ) -> None:
     trees = a_search("trees", depths=[1, 2, 3, 4], reuse=True)
+    slow_forest["spec"].update(patient.forest(pause_seconds=1))
     jobs.apply(trees, slow_forest)
     jobs.wait_for("trees", is_complete)
     with port_forward(cluster, release) as server:
@@ -69,9 +67,10 @@ def test_a_release_that_was_destroyed_goes_on_from_its_backup(
     (tmp_path / example).parent.mkdir(parents=True)
     text = (ROOT / example).read_text(encoding="utf-8")
     (tmp_path / example).write_text(text.replace("localhost/tuningjob-operator:0.1.0", cluster.operator_image))
-    done(jobs, "forest", 10)
+    jobs.wait_for_fits("forest", 10)
     types(cluster, tmp_path, *BACKUP)
-    done(jobs, "forest", jobs.status("forest")["progress"]["done"] + 5)  # what the backup does not know
+    known_fits = sum(jobs.report_counts("forest").values())
+    jobs.wait_for_fits("forest", known_fits + 3)  # what the backup does not know
     job = cluster.get("job", "forest", namespace=jobs.namespace)
 
     # all of it is gone: the data, the keys, the release, and a TuningJob with its uid

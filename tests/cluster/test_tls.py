@@ -9,8 +9,7 @@ from tests.cluster import patient
 from tests.cluster.harness import release as chart
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
-from tests.cluster.test_live import has_done
-from tests.cluster.test_search import assert_equal_to_scikit_learn, half_done
+from tests.cluster.test_search import assert_equal_to_scikit_learn
 from tests.cluster.tuningjobs import TuningJobs
 
 pytestmark = pytest.mark.cluster
@@ -29,7 +28,7 @@ def test_a_search_that_began_in_clear_goes_on_with_tls_and_lives_through_renewal
 ) -> None:
     slow_forest["spec"].update(patient.forest(most_leaves=34, pause_seconds=1))
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", half_done)
+    jobs.wait_for_fits("forest", 4)
     (before,) = jobs.cluster.items("jobs", namespace=jobs.namespace)
     # certificates of 15 seconds, another one each 10
     chart.install(jobs.cluster, "tls.days=0.000175")
@@ -40,7 +39,7 @@ def test_a_search_that_began_in_clear_goes_on_with_tls_and_lives_through_renewal
         return logs.count("made a certificate that is good until") - 1
 
     jobs.cluster.wait_for("the second renewal", lambda: renewals() >= 2, namespace=in_clear.namespace)
-    jobs.wait_for("forest", has_done(jobs.status("forest")["progress"]["done"] + 1))
+    jobs.wait_for_fits("forest", sum(jobs.report_counts("forest").values()) + 1)
     status = jobs.finish("forest")
 
     assert status["progress"]["failed"] == 0

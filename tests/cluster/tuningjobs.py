@@ -20,6 +20,16 @@ from tuningjob.journal.sql import SqlJournal
 journal = SqlJournal(read_settings().database_url)
 print(json.dumps({"counts": journal.report_counts(sys.argv[1]), "reporters": journal.reporters(sys.argv[1])}))
 """
+# The same, of how many cells are in: it looks until they are as many as that, because to begin to look costs a second of a CPU.
+_AWAIT = """
+import sys, time
+from tuningjob_operator.settings import read_settings
+from tuningjob.journal.sql import SqlJournal
+journal, until = SqlJournal(read_settings().database_url), time.monotonic() + 20
+while (cells := sum(journal.report_counts(sys.argv[1]).values())) < int(sys.argv[2]) and time.monotonic() < until:
+    time.sleep(0.2)
+print(cells)
+"""
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,22 @@ class TuningJobs:
 
         self.cluster.wait_for(f"pod {name}: {phase}", look, namespace=self.namespace)
 
+    def wait_for_fits(self, name: str, cells: int) -> int:
+        """Wait until the journal has so many of its cells, which a status tells only in steps; how many it has then.
+
+        Fails at once when the search ends before.
+        """
+
+        def look() -> int | None:
+            found = int(self._in_service(_AWAIT, self.get(name)["metadata"]["uid"], str(cells)))
+            if found >= cells:
+                return found
+            status = self.status(name)
+            assert status.get("phase") not in {"Failed", "Complete"}, f"{name} ended with {found} fits: {status}"
+            return None
+
+        return self.cluster.wait_for(f"{name}: {cells} fits", look, timeout_seconds=400, namespace=self.namespace)
+
     def report_counts(self, name: str) -> dict[int, int]:
         """How many cells were reported once, twice, ….: {1: all} when nothing finished was fitted again."""
         return {int(reports): cells for reports, cells in self._ask(name)["counts"].items()}
@@ -132,13 +158,16 @@ class TuningJobs:
         return {int(index): cells for index, cells in self._ask(name)["reporters"].items()}
 
     def _ask(self, name: str) -> dict[str, dict[str, int]]:
-        uid = self.get(name)["metadata"]["uid"]
+        answer: dict[str, dict[str, int]] = json.loads(self._in_service(_ASK, self.get(name)["metadata"]["uid"]))
+        return answer
+
+    def _in_service(self, script: str, *words: str) -> str:
+        """What a script prints in the results service's container."""
         pod = self.cluster.wait_for(
             "a pod of the operator's that runs", self._running_operator, namespace=self.release.namespace
         )
-        words = ("exec", pod["metadata"]["name"], "-c", "results", "--", "python", "-c", _ASK, uid)
-        answer: dict[str, dict[str, int]] = json.loads(self.cluster.kubectl(*words, namespace=self.release.namespace))
-        return answer
+        where = ("exec", pod["metadata"]["name"], "-c", "results", "--", "python", "-c", script)
+        return self.cluster.kubectl(*where, *words, namespace=self.release.namespace)
 
     def _running_operator(self) -> Document | None:
         pods = self.cluster.items("pods", "-l", self.operator_pods, namespace=self.release.namespace)
