@@ -68,13 +68,14 @@ class Production:
     authority: Path
 
     def install(self, *settings: str) -> None:
-        """Upgrade the release to it and to the other values that are set."""
+        """Upgrade the release to it, with two replicas of which one operator works, and to the other values that are set."""
         chart.install(
             self.cluster,
             f"databaseSecret={DATABASE}",
             f"artifacts.url={self.bucket.url}/team",
             f"artifacts.credentialsSecret={CREDENTIALS}",
             f"tls.secretName={TLS}",
+            "replicas=2",
             *settings,
         )
 
@@ -177,17 +178,6 @@ def test_no_log_tells_a_credential(production: Production, jobs: TuningJobs) -> 
     assert production.postgres.url(production.database, address=HOST_ADDRESS) not in said
 
 
-# --- two of them ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def two(production: Production) -> Iterator[Production]:
-    """With a second replica; and back to one."""
-    production.install("replicas=2")
-    yield production
-    production.install()
-
-
 def worker(cluster: Cluster, release: Release) -> str:
     """The pod whose operator works."""
     lease = cluster.get("lease", release.name, namespace=release.namespace) or {}
@@ -195,7 +185,7 @@ def worker(cluster: Cluster, release: Release) -> str:
 
 
 def test_a_standby_takes_over_within_15_seconds_and_an_upgrade_with_a_new_key_leaves_no_gap(
-    two: Production, jobs: TuningJobs, release: Release, forest: Document
+    production: Production, jobs: TuningJobs, release: Release, forest: Document
 ) -> None:
     cluster = jobs.cluster
     jobs.apply(forest)
@@ -210,7 +200,7 @@ def test_a_standby_takes_over_within_15_seconds_and_an_upgrade_with_a_new_key_le
     # 8 s in which the Lease was not renewed, a look each 2 s, and kubectl's own time
     assert time.monotonic() - killed < 15
 
-    two.install("replicas=2", "signingKey.generation=another")
+    production.install("signingKey.generation=another")
     jobs.finish("forest")
     assert jobs.report_counts("forest") == {1: 90}
     assert_equal_to_scikit_learn(jobs, forest)
