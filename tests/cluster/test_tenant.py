@@ -19,7 +19,6 @@ pytestmark = pytest.mark.cluster
 
 Document = dict[str, Any]
 GROUP = "rbac.authorization.k8s.io"
-CRD = "tuningjobs.tuningjob.dev"
 # the field that a refusal names: what of the spec names something of the namespace
 REFERENCES: dict[str, Document] = {
     "spec.pod.env[].secret": {"pod": {"env": [{"name": "A", "secret": {"name": "database", "key": "password"}}]}},
@@ -162,21 +161,3 @@ def test_the_release_may_be_taken_back_to_one_namespace_in_the_middle_of_a_searc
         # and back: what nobody looked at is run
         TuningJobs(cluster, release, elsewhere).wait_for("iris-forest", is_complete)
         assert cluster.items("roles", *ours, namespace=jobs.namespace) == []
-
-
-def test_an_uninstall_keeps_the_crd_and_what_people_made_unless_it_is_told_otherwise(
-    cluster: Cluster, jobs: TuningJobs, small: Document
-) -> None:
-    jobs.apply(small)
-    jobs.wait_for("iris-forest", is_complete)
-    try:
-        chart.uninstall(cluster)
-        assert jobs.status("iris-forest")["phase"] == "Complete"
-        # the release that is installed again takes up what has stayed
-        chart.install(cluster, "crds.keep=false")
-        assert jobs.status("iris-forest")["phase"] == "Complete"
-        chart.uninstall(cluster)
-        cluster.wait_for("the CRD is gone", lambda: cluster.get("crd", CRD) is None)
-    finally:
-        chart.install(cluster)
-    assert cluster.items("tj", namespace=jobs.namespace) == []
