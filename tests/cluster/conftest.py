@@ -22,7 +22,7 @@ from .harness import release as product
 from .harness.client import Cluster, temporary_namespace
 from .harness.layout import KUBECONFIG
 from .harness.shell import HarnessError, NotReady
-from .tuningjobs import TuningJobs
+from .tuningjobs import TuningJobs, small_pod
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def slow_forest(jobs: TuningJobs, iris_forest: dict[str, Any]) -> dict[str, Any]
     """90 fits that have nothing in common, some 40 s for one pod, in which it mostly waits; five pods fit on the two nodes."""
     jobs.apply(patient.code())
     iris_forest["metadata"]["name"] = "forest"
-    iris_forest["spec"].update(patient.forest(), resources={"cpu": "400m", "memory": "400Mi"}, parallelism=1)
+    iris_forest["spec"].update(patient.forest(), resources=small_pod(), parallelism=1)
     return iris_forest
 
 
@@ -102,7 +102,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     fixtures: dict[str, object] = getattr(item, "funcargs", {})
     found = fixtures.get("cluster")
     if report.when == "call" and report.failed and isinstance(found, Cluster):
-        name = fixtures.get("namespace")
+        name = fixtures.get("namespace") or getattr(fixtures.get("jobs"), "namespace", None)
         try:
             state = found.state(name if isinstance(name, str) else None)
         except HarnessError as error:

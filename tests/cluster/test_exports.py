@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from tests.cluster.harness.layout import HOST_ADDRESS, ROOT
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, small_pod
 from tests.servers import files, mlflow
 
 pytestmark = pytest.mark.cluster
@@ -71,7 +71,7 @@ def test_a_pod_gives_its_finished_search_to_mlflows_own_server(jobs: TuningJobs,
                     "env": [{"name": "SSL_CERT_FILE", "value": "/etc/keys/ca.crt"}],
                     "volumes": [{"name": "keys", "mountPath": "/etc/keys", "secret": "keys"}],
                 },
-                "resources": {"cpu": "500m", "memory": "700Mi"},
+                "resources": small_pod("500m", "700Mi"),
             },
         }
         jobs.apply({**secret, "stringData": {"ca.crt": site.authority.read_text()}}, document)

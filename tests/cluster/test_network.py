@@ -65,7 +65,7 @@ def listener(cluster: Cluster, name: str, **labels: str) -> Document:
         "name": "listener",
         "image": cluster.worker_image,
         "command": ["python3", "-c", LISTEN],
-        "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": "50m"}, "limits": {"cpu": "1", "memory": "64Mi"}},
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -28,7 +28,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validat
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.layout import HOST_ADDRESS, ROOT
 from tests.cluster.harness.release import Release
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, small_pod
 from tests.search import sixty
 from tests.servers import buckets, files, postgres
 from tuningjob.search.written import to_literals
@@ -200,7 +200,7 @@ def asked(servers: Servers, cluster: Cluster, release: Release) -> Iterator[Aske
         jobs = TuningJobs(cluster, release, namespace)
         tables = config_map("table", [folder / "t.csv", folder / "german.csv"])
         jobs.apply(servers.secret(), tables, config_map("own", OWN))
-        small = {"resources": {"cpu": "400m", "memory": "400Mi"}, "parallelism": 1}
+        small = {"resources": small_pod(), "parallelism": 1}
         documents = [
             {
                 "apiVersion": "tuningjob.dev/v1alpha1",

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Container
+import os
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tests.cluster import patient
-from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.release import Release
 
 Document = dict[str, Any]
@@ -210,3 +211,18 @@ class TuningJobs:
                 "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}],
             },
         }
+
+
+def small_pod(cpu: str = "400m", memory: str = "400Mi") -> Document:
+    """Resources of a pod of which several fit on a node, but which is not slowed down: its imports take seconds of a whole CPU."""
+    return {"cpu": "1", "cpuRequest": cpu, "memory": memory}
+
+
+@contextlib.contextmanager
+def all_at_once(cluster: Cluster, release: Release, name: str, *documents: Document) -> Iterator[TuningJobs]:
+    """Of a namespace for the tests of a module, with what all of them look at: each would wait for its own pods to start."""
+    with temporary_namespace(cluster, f"{name}-{os.getpid()}") as namespace:
+        jobs = TuningJobs(cluster, release, namespace)
+        if documents:
+            jobs.apply(*documents)
+        yield jobs
