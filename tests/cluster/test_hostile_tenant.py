@@ -1,4 +1,4 @@
-"""What took the product from all tenants before, case by case, on a real cluster: each with the operator's pod deleted in the midst.
+"""What took the product from all tenants before, case by case, on a real cluster, with the operator's pod deleted in the midst.
 
 Meanwhile an honest search of another namespace goes on, and its results are scikit-learn's to the bit. The same without nodes, many
 more of them and made up: tests/operator/test_hostile.py and tests/chaos.
@@ -28,7 +28,7 @@ from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.release import Release
 from tests.cluster.people import person, port_forward, write_authority
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, small_pod
 from tests.journal.makers import Pod, a_preflight, an_answer
 from tests.operator.test_hostile import wide
 from tuningjob.protocol.records import Answer
@@ -77,7 +77,11 @@ class Tenants:
         name = f"case-{next(NUMBERS)}"
         self.evil.apply(document(name, suspend=True))
         self.evil.wait_for(name, lambda status: status.get("phase") == "Suspended")
-        return name, tokens.issue(tokens.Keys(self.key()), self.evil.get(name)["metadata"]["uid"])
+        return name, self.token(name)
+
+    def token(self, name: str) -> str:
+        """That of a search, by the key that the release has now."""
+        return tokens.issue(tokens.Keys(self.key()), self.evil.get(name)["metadata"]["uid"])
 
     def key(self) -> bytes:
         """The signing key of the release."""
@@ -208,13 +212,13 @@ def through_it_all(tenants: Tenants) -> Iterator[None]:
     search = document(
         "forest",
         crossValidation={"folds": 5},
-        resources={"cpu": "400m", "memory": "400Mi"},
+        resources=small_pod(),
         parallelism=1,
         # ten minutes: longer than all of the cases
         **patient.forest(most_leaves=44, pause_seconds=3),
     )
     jobs.apply(patient.code(), search)
-    jobs.wait_for("forest", lambda status: status.get("progress", {}).get("done", 0) >= 3)
+    jobs.wait_for_fits("forest", 3)
     yield
     assert not is_complete(jobs.status("forest")), "it ended before the cases did"
     jobs.finish("forest")
@@ -223,133 +227,197 @@ def through_it_all(tenants: Tenants) -> Iterator[None]:
     tenants.look_at_containers()
 
 
-def test_a_manifest_that_is_nested_985_deep(tenants: Tenants) -> None:
-    name = tenants.posts(b"[" * 985 + b"1" + b"]" * 985)
-    tenants.restart()
-    tenants.are_served()
-    tenants.is_refused(name)
+# --- what the hostile one does before the operator's pod is deleted -----------------------------------------------------
 
 
-def test_a_manifest_of_a_megabyte(tenants: Tenants) -> None:
-    names = [tenants.posts(wide(item, 1_000_000)) for item in (b'{"a":0}', b"[]", b"0")]
-    tenants.restart()
-    tenants.are_served()
-    for name in names:
-        tenants.is_refused(name)
+EVIL: Final = b"EVIL PICKLE"
 
 
-def test_an_answer_of_twelve_megabytes(tenants: Tenants) -> None:
-    name, token = tenants.opens()
-    answer = json.dumps({"best_params": {"a": [0] * 6_000_000}}).encode()
-    assert tenants.says(token, "/v1/complete", answer) in {413, 422}
-    # as much as is taken is no more than can be shown
-    with tenants.worker(token) as worker:
-        assert complete(worker, answer=an_answer(best_index=0, best_params={"a": ["x" * 1_000] * 60})) == 1
-    tenants.restart()
-    tenants.are_served()
-    tenants.evil.wait_for(name, is_complete)
-    tenants.evil.cluster.kubectl("delete", "tj", name, namespace=tenants.evil.namespace)
-    tenants.restart()
-    tenants.are_served()
+def empties_and_names() -> Iterator[bytes]:
+    """Reports that are many times larger in memory."""
+    yield b'{"index":0,"results":[' + b",".join([b'{"":0}'] * 1_100_000) + b"]}"
+    yield b'{"index":0,"results":[' + b",".join([b"[]"] * 2_500_000) + b"]}"
+    cell = {"candidate": 0, "split": 0, "fit_seconds": 0, "score_seconds": 0, "test_samples": 1}
+    yield json.dumps({"index": 0, "results": [{**cell, "test_scores": {"x" * 7_000_000: 0}}]}).encode()
 
 
-def test_a_model_that_is_replaced_when_it_is_blessed(tenants: Tenants, tmp_path: Path) -> None:
-    name, token = tenants.opens()
-    honest, evil = tmp_path / "honest", tmp_path / "evil"
-    for folder, text in ((honest, b"honest"), (evil, b"EVIL PICKLE")):
-        folder.mkdir()
-        (folder / "model.joblib").write_bytes(text)
-    digest = hashlib.sha256(b"EVIL PICKLE").hexdigest()
+def reports(tenants: Tenants, token: str) -> list[int]:
+    return [tenants.says(token, "/v1/cells", body) for body in empties_and_names()]
+
+
+def fills(tenants: Tenants, token: str) -> int:
+    # what is announced is believed: not a byte of it is waited for
+    return tenants.announces(token, "/v1/artifacts/model.joblib", 9 * 2**30)
+
+
+def replaces_a_model(tenants: Tenants, token: str) -> httpx.Response:
+    """All of it but the last byte, which comes when the search is complete with another one."""
+    honest = tenants.folder / "model.joblib"
+    honest.write_bytes(b"honest")
     with tenants.plain(token) as client, tenants.worker(token) as worker:
 
         def all_but_the_last_byte_and_then_that() -> Iterator[bytes]:
-            yield b"EVIL PICKL"
+            yield EVIL[:-1]
             worker.set_preflight(a_preflight())
             Pod(worker).work()
-            worker.upload("model.joblib", honest / "model.joblib")
+            worker.upload("model.joblib", honest)
             worker.complete(an_answer(best_index=0, best_params={"max_depth": 1}))
-            yield b"E"
+            yield EVIL[-1:]
 
-        late = client.put(
+        return client.put(
             "/v1/artifacts/model.joblib",
             content=all_but_the_last_byte_and_then_that(),
-            headers={"X-Content-Sha256": digest},
+            headers={"X-Content-Sha256": hashlib.sha256(EVIL).hexdigest()},
         )
-        assert late.status_code == 409, late.text
+
+
+def old_token(tenants: Tenants, name: str) -> str:
+    """As it was issued 31 days ago, to end a day before today."""
+    uid = tenants.evil.get(name)["metadata"]["uid"]
+    claims = json.dumps({"search": uid, "expires": int(time.time()) - 86_400}).encode()
+    payload = base64.urlsafe_b64encode(claims).rstrip(b"=").decode()
+    signature = hmac.digest(tenants.key(), f"tj1.{payload}".encode(), hashlib.sha256)
+    return f"tj1.{payload}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def hands_in_150_megabytes(tenants: Tenants) -> list[str]:
+    """24 MB of result files for each of six searches; their names."""
+    folder = tenants.folder / "files"
+    folder.mkdir()
+    for file in ("best_params.json", "leaderboard.csv", "cv_results.csv"):
+        (folder / file).write_bytes(os.urandom(8 * 2**20))
+    names = []
+    for _ in range(6):
+        name, token = tenants.opens()
+        with tenants.worker(token) as worker:
+            complete(worker, folder)
+        names.append(name)
+    return names
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the hostile one has sent, by the names of its TuningJobs, and how the service has answered."""
+
+    nested: str
+    wide: list[str]
+    answered: int
+    version: int
+    late: str
+    refused_late: httpx.Response
+    reporter: str
+    reported: list[int]
+    filler: str
+    filled: int
+    old: str
+    large: list[str]
+
+
+@pytest.fixture(scope="module")
+def sent(tenants: Tenants) -> Sent:
+    """All of it, and the operator's pod is deleted in the midst: the next one meets it all at once, and serves.
+
+    Another one meets what is left when the TuningJob with the large answer is gone.
+    """
+    nested = tenants.posts(b"[" * 985 + b"1" + b"]" * 985)
+    of_a_megabyte = [tenants.posts(wide(item, 1_000_000)) for item in (b'{"a":0}', b"[]", b"0")]
+
+    answering, token = tenants.opens()
+    answer = json.dumps({"best_params": {"a": [0] * 6_000_000}}).encode()
+    answered = tenants.says(token, "/v1/complete", answer)
+    # as much as is taken is no more than can be shown
+    with tenants.worker(token) as worker:
+        version = complete(worker, answer=an_answer(best_index=0, best_params={"a": ["x" * 1_000] * 60}))
+
+    late, token = tenants.opens()
+    refused_late = replaces_a_model(tenants, token)
+    reporter, token = tenants.opens()
+    reported = reports(tenants, token)
+    filler, token = tenants.opens()
+    filled = fills(tenants, token)
+    old, _ = tenants.opens()
+    with tenants.worker(old_token(tenants, old)) as worker:
+        worker.set_preflight(a_preflight())
+    large = hands_in_150_megabytes(tenants)
+
     tenants.restart()
     tenants.are_served()
-    tenants.evil.wait_for(name, is_complete)
+    tenants.evil.wait_for(answering, is_complete)
+    tenants.cluster.kubectl("delete", "tj", answering, namespace=tenants.evil.namespace)
+    tenants.restart()
+    tenants.are_served()
+    return Sent(
+        nested=nested,
+        wide=of_a_megabyte,
+        answered=answered,
+        version=version,
+        late=late,
+        refused_late=refused_late,
+        reporter=reporter,
+        reported=reported,
+        filler=filler,
+        filled=filled,
+        old=old,
+        large=large,
+    )
+
+
+# --- and what comes of it -----------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_is_nested_985_deep(tenants: Tenants, sent: Sent) -> None:
+    tenants.is_refused(sent.nested)
+
+
+def test_a_manifest_of_a_megabyte(tenants: Tenants, sent: Sent) -> None:
+    for name in sent.wide:
+        tenants.is_refused(name)
+
+
+def test_an_answer_of_twelve_megabytes(sent: Sent) -> None:
+    assert sent.answered in {413, 422}
+    assert sent.version == 1
+
+
+def test_a_model_that_is_replaced_when_it_is_blessed(tenants: Tenants, sent: Sent, tmp_path: Path) -> None:
+    assert sent.refused_late.status_code == 409, sent.refused_late.text
+    tenants.evil.wait_for(sent.late, is_complete)
     with port_forward(tenants.cluster, tenants.release) as server:
         alice = person(tenants.cluster, tenants.evil.namespace, "alice", role="view", server=server)
-        ended = alice.runs("download", name, "--version", 1, cwd=tmp_path)
+        ended = alice.runs("download", sent.late, "--version", 1, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / f"{name}-v1" / "model.joblib").read_bytes() == b"honest"
+    assert (tmp_path / f"{sent.late}-v1" / "model.joblib").read_bytes() == b"honest"
 
 
-def test_a_report_that_is_many_times_larger_in_memory(tenants: Tenants) -> None:
-    _, token = tenants.opens()
-    empty = b'{"index":0,"results":[' + b",".join([b'{"":0}'] * 1_100_000) + b"]}"
-    nested = b'{"index":0,"results":[' + b",".join([b"[]"] * 2_500_000) + b"]}"
-    cell = {"candidate": 0, "split": 0, "fit_seconds": 0, "score_seconds": 0, "test_samples": 1}
-    named = json.dumps({"index": 0, "results": [{**cell, "test_scores": {"x" * 7_000_000: 0}}]}).encode()
-    for body in (empty, nested, named):
-        assert tenants.says(token, "/v1/cells", body) in {413, 422}
-    tenants.restart()
-    for body in (empty, nested, named):
-        assert tenants.says(token, "/v1/cells", body) in {413, 422}
+def test_a_report_that_is_many_times_larger_in_memory(tenants: Tenants, sent: Sent) -> None:
+    assert set(sent.reported) <= {413, 422}
+    assert set(reports(tenants, tenants.token(sent.reporter))) <= {413, 422}
     tenants.are_served()
 
 
-def test_files_that_would_fill_the_volume(tenants: Tenants) -> None:
-    _, token = tenants.opens()
-    # what is announced is believed: not a byte of it is waited for
-    assert tenants.announces(token, "/v1/artifacts/model.joblib", 9 * 2**30) in {413, 507}
-    tenants.restart()
-    assert tenants.announces(token, "/v1/artifacts/model.joblib", 9 * 2**30) in {413, 507}
+def test_files_that_would_fill_the_volume(tenants: Tenants, sent: Sent) -> None:
+    assert sent.filled in {413, 507}
+    assert fills(tenants, tenants.token(sent.filler)) in {413, 507}
     tenants.are_served()
 
 
 def test_a_signing_key_that_is_lost(tenants: Tenants) -> None:
     before = tenants.key()
-    try:
-        chart.install(tenants.cluster, "signingKey.generation=lost", "signingKey.keepFormer=false")
-        assert tenants.key() != before
-        tenants.restart()
-        done = tenants.honest.status("forest")["progress"]["done"]
-        tenants.honest.wait_for("forest", lambda status: status.get("progress", {}).get("done", 0) > done + 1)
-    finally:
-        chart.install(tenants.cluster)
+    # another pod of the operator's comes with it. The release is left so: whose key signs is no matter to other tests
+    chart.install(tenants.cluster, "signingKey.generation=lost", "signingKey.keepFormer=false")
+    assert tenants.key() != before
+    tenants.honest.wait_for_fits("forest", sum(tenants.honest.report_counts("forest").values()) + 2)
     tenants.are_served()
 
 
-def test_a_token_older_than_those_of_former_releases_lived(tenants: Tenants) -> None:
-    name, _ = tenants.opens()
-    uid = tenants.evil.get(name)["metadata"]["uid"]
-    # as it was issued then, 31 days ago, to end a day before today
-    claims = json.dumps({"search": uid, "expires": int(time.time()) - 86_400}).encode()
-    payload = base64.urlsafe_b64encode(claims).rstrip(b"=").decode()
-    signature = hmac.digest(tenants.key(), f"tj1.{payload}".encode(), hashlib.sha256)
-    token = f"tj1.{payload}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
-    with tenants.worker(token) as worker:
-        worker.set_preflight(a_preflight())
-    tenants.restart()
-    with tenants.worker(token) as worker:
+def test_a_token_older_than_those_of_former_releases_lived(tenants: Tenants, sent: Sent) -> None:
+    with tenants.worker(old_token(tenants, sent.old)) as worker:
         Pod(worker).work()
         assert worker.complete(an_answer(best_index=0, best_params={"max_depth": 1})) == 1
-    tenants.evil.wait_for(name, is_complete)
+    tenants.evil.wait_for(sent.old, is_complete)
     tenants.are_served()
 
 
-def test_result_files_of_150_megabytes_at_once(tenants: Tenants, tmp_path: Path) -> None:
-    for file in ("best_params.json", "leaderboard.csv", "cv_results.csv"):
-        (tmp_path / file).write_bytes(os.urandom(8 * 2**20))
-    names = []
-    for _ in range(6):
-        name, token = tenants.opens()
-        with tenants.worker(token) as worker:
-            complete(worker, tmp_path)
-        names.append(name)
-    tenants.restart()
-    tenants.are_served()
-    for name in names:
+def test_result_files_of_150_megabytes_at_once(tenants: Tenants, sent: Sent) -> None:
+    for name in sent.large:
         tenants.evil.wait_for(name, is_complete)
