@@ -1,23 +1,29 @@
 """From a Python process with only a kubeconfig: `fit` sends X and y, pods search, and the results are scikit-learn's."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.layout import HOST_ADDRESS
+from tests.cluster.harness.release import Release
 from tests.cluster.people import kubeconfig_in, person
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, all_at_once
 from tests.servers import buckets
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "from-python.ipynb"
+NOTEBOOK = "done.ipynb"
 
 
 def notebook(what: str, jobs: TuningJobs, folder: Path, **environment: str) -> "subprocess.Popen[str]":
@@ -38,9 +44,54 @@ def ended(process: "subprocess.Popen[str]") -> tuple[list[object], str]:
     return [json.loads(line) for line in out.splitlines()], said
 
 
-def test_a_script_is_fitted_by_pods_as_it_is_here(jobs: TuningJobs, tmp_path: Path) -> None:
-    person(jobs.cluster, jobs.namespace, "ann", role="edit", server="")
-    told, said = ended(notebook("fit", jobs, tmp_path))
+def ended_for_good(process: "subprocess.Popen[str]") -> None:
+    with process:  # which reads and waits, and closes what it said
+        process.kill()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A process of somebody's, and what it works with."""
+
+    jobs: TuningJobs
+    folder: Path
+    environment: Mapping[str, str]
+    process: "subprocess.Popen[str]"
+
+
+@pytest.fixture(scope="module")
+def both(cluster: Cluster, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Begun, Begun]]:
+    """A script and the example's notebook, begun at once: both mostly wait for their pods."""
+    with (
+        all_at_once(cluster, release, "script") as of_script,
+        all_at_once(cluster, release, "notebook") as of_notebook,
+        contextlib.ExitStack() as ends,
+    ):
+        folder = tmp_path_factory.mktemp("script")
+        person(cluster, of_script.namespace, "ann", role="edit", server="")
+        script = Begun(of_script, folder, {}, notebook("fit", of_script, folder))
+        ends.callback(ended_for_good, script.process)
+
+        folder = tmp_path_factory.mktemp("notebook")
+        ann = person(cluster, of_notebook.namespace, "ann", role="edit", server="")
+        mine = {
+            "KUBECONFIG": str(kubeconfig_in(cluster, of_notebook.namespace, folder / "kubeconfig")),
+            "TUNINGJOB_TOKEN": ann.token,
+            "JUPYTER_PLATFORM_DIRS": "1",
+            "HOME": str(folder),
+            "OMP_NUM_THREADS": "1",
+        }
+        words = [str(Path(sys.executable).parent / "jupyter-execute"), str(EXAMPLE), f"--output={folder / NOTEBOOK}"]
+        executing = subprocess.Popen(
+            words, env=os.environ | mine, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        ends.callback(ended_for_good, executing)
+        yield script, Begun(of_notebook, folder, mine, executing)
+
+
+def test_a_script_is_fitted_by_pods_as_it_is_here(both: tuple[Begun, Begun]) -> None:
+    jobs = both[0].jobs
+    told, said = ended(both[0].process)
     assert told == ["all equal"]
     assert "is reached through https://" in said
     assert "plan: 2 pods of 500m CPU and 600Mi, 1 fit at once in each: parallelism is 2" in said
@@ -119,21 +170,13 @@ def test_pods_read_a_bucket_that_fit_names_and_an_operator_that_restarts_meanwhi
 
 
 def test_the_notebook_of_the_examples_runs_on_the_cluster_and_a_pod_verifies_its_search(
-    jobs: TuningJobs, tmp_path: Path
+    both: tuple[Begun, Begun],
 ) -> None:
-    ann = person(jobs.cluster, jobs.namespace, "ann", role="edit", server="")
-    mine = {
-        "KUBECONFIG": str(kubeconfig_in(jobs.cluster, jobs.namespace, tmp_path / "kubeconfig")),
-        "TUNINGJOB_TOKEN": ann.token,
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "HOME": str(tmp_path),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = tmp_path / "done.ipynb"
-    words = [str(Path(sys.executable).parent / "jupyter-execute"), str(EXAMPLE), f"--output={done}"]
-    asked = subprocess.run(words, check=False, env=os.environ | mine, capture_output=True, text=True, timeout=600)
-    assert asked.returncode == 0, asked.stderr[-3000:]
-    text = done.read_text()
+    begun = both[1]
+    jobs = begun.jobs
+    _, complaint = begun.process.communicate(timeout=600)
+    assert begun.process.returncode == 0, complaint[-3000:]
+    text = (begun.folder / NOTEBOOK).read_text()
     (found,) = jobs.cluster.items("tj", namespace=jobs.namespace)
     assert (found["status"]["phase"], found["status"]["modelVersion"]) == ("Complete", 1)
     assert "plan: 2 pods of 500m CPU and 600Mi" in text
@@ -142,7 +185,9 @@ def test_the_notebook_of_the_examples_runs_on_the_cluster_and_a_pod_verifies_its
     assert equal[0]["data"]["text/plain"] == ["True"], "the pods' scores are those of the fit before"
 
     words = [sys.executable, "-m", "tuningjob.cli", "verify", found["metadata"]["name"], "--in-pod", "--cells", "3"]
-    again = subprocess.run(words, check=False, env=os.environ | mine, capture_output=True, text=True, timeout=600)
+    again = subprocess.run(
+        words, check=False, env=os.environ | begun.environment, capture_output=True, text=True, timeout=600
+    )
     assert again.returncode == 0, again.stderr
     assert again.stdout.endswith("again: the same to the bit.\n"), again.stdout
     assert [each["metadata"]["name"] for each in jobs.cluster.items("tj", namespace=jobs.namespace)] == [
