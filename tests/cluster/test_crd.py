@@ -1,19 +1,27 @@
 """The CRD, before a real API server: accepted, structural, and a manifest comes back meaning the same."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, all_at_once
 from tests.conftest import EXAMPLES
 from tests.manifest.test_canonical import SCALARS
 from tuningjob.manifest import load
 from tuningjob.manifest.canonical import read_file
 
 pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def jobs(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
+    """Of one namespace: nothing is made there."""
+    with all_at_once(cluster, release, "crd") as found:
+        yield found
 
 
 def test_the_crd_is_established_and_structural(cluster: Cluster, release: Release) -> None:  # noqa: ARG001  it brings the CRD

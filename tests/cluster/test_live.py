@@ -1,20 +1,21 @@
 """What a user does to a search that runs on a real cluster: scale, suspend, end it; and what is left of it then."""
 
-import copy
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.cluster import patient
 from tests.cluster.harness import metrics
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
 from tests.cluster.people import person
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, small_pod
 from tests.report import browser
 from tests.report.browser import Page
 from tests.report.watching import DONE, bless, click, has_no_barrier, ui
@@ -22,6 +23,40 @@ from tests.report.watching import DONE, bless, click, has_no_barrier, ui
 pytestmark = pytest.mark.cluster
 
 Document = dict[str, Any]
+
+ENDING: Final[dict[str, Document]] = {
+    "late": {"activeDeadlineSeconds": 5},
+    # as long as all of these tests
+    "cancelled": patient.forest(most_leaves=1_000, pause_seconds=5),
+    "unstarted": {"startDeadlineSeconds": 40, "image": "localhost/no-such-image:1"},
+    "failing": {
+        "limits": {"maxFailedFits": 3},
+        # larger than there are samples: known only as it is fitted
+        "estimator": {"class": "sklearn.neighbors.KNeighborsClassifier"},
+        "search": {"grid": {"parameters": {"n_neighbors": [5, 100_000, 200_000]}}},
+    },
+    "plan": {"mode": "Plan", "parallelism": 4},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ending(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
+    """A search for each reason to end, begun before the other tests: the kubelet gives its word on an image after half a minute."""
+    documents = (searching(name, **spec) for name, spec in ENDING.items())
+    with all_at_once(cluster, release, "ending", patient.code(), *documents) as found:
+        yield found
+
+
+def searching(name: str, **spec: Any) -> Document:
+    """A TuningJob with a patient forest in one small pod, changed by ``spec``."""
+    mine = {"crossValidation": {"folds": 5}, "baseline": False, "parallelism": 1}
+    small = {"resources": small_pod("300m")}
+    return {
+        "apiVersion": "tuningjob.dev/v1alpha1",
+        "kind": "TuningJob",
+        "metadata": {"name": name},
+        "spec": {**patient.forest(), **mine, **small, **spec},
+    }
 
 
 def patch(jobs: TuningJobs, name: str, **spec: Any) -> None:
@@ -57,7 +92,7 @@ def test_kubectl_scale_takes_pods_in_and_sends_them_home_in_the_middle_of_a_sear
 ) -> None:
     slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=1))
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(5))
+    jobs.wait_for_fits("forest", 3)
     jobs.cluster.kubectl("scale", "tj/forest", "--replicas=3", namespace=jobs.namespace)
 
     jobs.cluster.wait_for("three pods", lambda: len(running(jobs, "forest")) == 3, namespace=jobs.namespace)
@@ -107,7 +142,7 @@ def test_a_horizontal_pod_autoscaler_takes_pods_in_and_sends_them_home(
         },
     }
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(5))
+    jobs.wait_for_fits("forest", 3)
     with metrics.served(jobs.cluster, wanted, tmp_path):
         jobs.apply(autoscaler)
         wanted.value = 3
@@ -200,46 +235,6 @@ async def test_a_suspended_search_keeps_what_it_has_and_goes_on_as_a_browser_see
     assert order == sorted(order), events
 
 
-def test_a_search_ends_for_each_reason_that_its_manifest_names(jobs: TuningJobs, slow_forest: Document) -> None:
-    changes: dict[str, Document] = {
-        "late": {"activeDeadlineSeconds": 5},
-        "cancelled": {},
-        "unstarted": {"startDeadlineSeconds": 40, "image": "localhost/no-such-image:1"},
-        "failing": {
-            "limits": {"maxFailedFits": 3},
-            # larger than there are samples: known only as it is fitted
-            "estimator": {"class": "sklearn.neighbors.KNeighborsClassifier"},
-            "search": {"grid": {"parameters": {"n_neighbors": [5, 100_000, 200_000]}}},
-        },
-        "plan": {"mode": "Plan", "parallelism": 4},
-    }
-    for name, change in changes.items():
-        document = copy.deepcopy(slow_forest)
-        document["metadata"]["name"] = name
-        document["spec"].update({"resources": {"cpu": "300m", "memory": "400Mi"}, **change})
-        jobs.apply(document)
-    jobs.wait_for("cancelled", has_done(2))
-    patch(jobs, "cancelled", cancel=True)
-
-    reasons = {name: jobs.wait_for_failure(name) for name in changes if name != "plan"}
-    assert {name: found["reason"] for name, found in reasons.items()} == {
-        "late": "DeadlineExceeded",
-        "cancelled": "Cancelled",
-        "unstarted": "StartDeadlineExceeded",
-        "failing": "TooManyFailedFits",
-    }
-    assert "n_neighbors" in reasons["failing"]["message"]
-    assert "no-such-image" in reasons["unstarted"]["message"], "the kubelet's own words, after 30 s"
-    jobs.wait_for("plan", lambda status: status.get("phase") == "Planned")
-    forecast = jobs.status("plan")["estimate"]
-    assert forecast["cpuHours"]["low"] <= forecast["cpuHours"]["expected"] <= forecast["cpuHours"]["high"]
-    assert 0 < forecast["wallSeconds"]["expected"] < 3_600
-    assert 1 < forecast["memoryMibPerProcess"]["high"] < 400
-    assert jobs.condition("plan", "Complete")["reason"] == "PlanReady"
-    for name in changes:
-        wait_until_idle(jobs, name)
-
-
 def test_what_takes_too_long_is_scored_nan_and_the_tuningjob_goes_when_its_time_is_over(
     jobs: TuningJobs, slow_forest: Document
 ) -> None:
@@ -258,10 +253,33 @@ def test_what_takes_too_long_is_scored_nan_and_the_tuningjob_goes_when_its_time_
 
 def test_kubectl_get_shows_how_it_stands(jobs: TuningJobs, slow_forest: Document) -> None:
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(15))
+    jobs.wait_for("forest", has_done(1))
     header, row = jobs.cluster.kubectl("get", "tj", namespace=jobs.namespace).splitlines()
     assert header.split() == ["NAME", "PHASE", "DONE", "ETA", "BEST", "FAILED", "PODS", "AGE"]
     assert row.split()[:2] == ["forest", "Running"]
     assert row.split()[3].endswith("Z"), "a time of the day, in UTC"
     wide, _ = jobs.cluster.kubectl("get", "tj", "-o", "wide", namespace=jobs.namespace).splitlines()
     assert wide.split()[-3:] == ["QUEUE", "CANDIDATES", "MESSAGE"]
+
+
+def test_a_search_ends_for_each_reason_that_its_manifest_names(ending: TuningJobs) -> None:
+    ending.wait_for_fits("cancelled", 2)
+    patch(ending, "cancelled", cancel=True)
+
+    reasons = {name: ending.wait_for_failure(name) for name in ENDING if name != "plan"}
+    assert {name: found["reason"] for name, found in reasons.items()} == {
+        "late": "DeadlineExceeded",
+        "cancelled": "Cancelled",
+        "unstarted": "StartDeadlineExceeded",
+        "failing": "TooManyFailedFits",
+    }
+    assert "n_neighbors" in reasons["failing"]["message"]
+    assert "no-such-image" in reasons["unstarted"]["message"], "the kubelet's own words, after 30 s"
+    ending.wait_for("plan", lambda status: status.get("phase") == "Planned")
+    forecast = ending.status("plan")["estimate"]
+    assert forecast["cpuHours"]["low"] <= forecast["cpuHours"]["expected"] <= forecast["cpuHours"]["high"]
+    assert 0 < forecast["wallSeconds"]["expected"] < 3_600
+    assert 1 < forecast["memoryMibPerProcess"]["high"] < 400
+    assert ending.condition("plan", "Complete")["reason"] == "PlanReady"
+    for name in ENDING:
+        wait_until_idle(ending, name)

@@ -1,13 +1,17 @@
 """What the first pod finds on a real cluster: each refusal and each warning with its reason, in status, before any fit."""
 
-import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, small_pod
+from tests.conftest import EXAMPLES
+from tuningjob.manifest.canonical import read_file
 
 pytestmark = pytest.mark.cluster
 
@@ -105,31 +109,33 @@ WARNED: dict[str, tuple[Document, str]] = {
 }
 
 
-@pytest.fixture
-def base(iris_forest: Document) -> Document:
-    iris_forest["spec"].update(
-        estimator=TREE,
-        search=GRID_DEPTH,
-        mode="Plan",
-        parallelism=1,
-        resources={"cpu": "200m", "memory": "400Mi"},
+def document(name: str, change: Document) -> Document:
+    found: Document = read_file(EXAMPLES / "iris-forest.yaml")
+    found["metadata"]["name"] = name
+    found["spec"] |= {
+        "estimator": TREE,
+        "search": GRID_DEPTH,
+        "mode": "Plan",
+        "parallelism": 1,
+        "resources": small_pod("200m"),
+        "baseline": False,
         **on("raw.csv"),
-    )
-    return iris_forest
+        **change,
+    }
+    return found
 
 
-def documents(base: Document, changes: dict[str, Document]) -> list[Document]:
-    made = []
-    for name, change in changes.items():
-        document = copy.deepcopy(base)
-        document["metadata"]["name"] = name
-        document["spec"].update(change)
-        made.append(document)
-    return made
+@pytest.fixture(scope="module")
+def jobs(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
+    """With all of them begun at once."""
+    refused = {name: change for name, (change, _, _) in REFUSED.items()}
+    warned = {name: change for name, (change, _) in WARNED.items()}
+    asked = (document(name, change) for name, change in (refused | warned).items())
+    with all_at_once(cluster, release, "preflight", tables(), code(), *asked) as found:
+        yield found
 
 
-def test_each_finding_that_no_search_can_live_with_is_refused_with_its_reason(jobs: TuningJobs, base: Document) -> None:
-    jobs.apply(tables(), code(), *documents(base, {name: change for name, (change, _, _) in REFUSED.items()}))
+def test_each_finding_that_no_search_can_live_with_is_refused_with_its_reason(jobs: TuningJobs) -> None:
     for name, (_, reason, holds) in REFUSED.items():
         failed = jobs.wait_for_failure(name)
         assert failed["reason"] == "ManifestRefused", (name, failed)
@@ -140,10 +146,7 @@ def test_each_finding_that_no_search_can_live_with_is_refused_with_its_reason(jo
         assert jobs.status(name)["progress"]["done"] == 0
 
 
-def test_each_finding_that_is_only_odd_is_a_warning_with_its_reason_and_advice(
-    jobs: TuningJobs, base: Document
-) -> None:
-    jobs.apply(tables(), *documents(base, {name: change for name, (change, _) in WARNED.items()}))
+def test_each_finding_that_is_only_odd_is_a_warning_with_its_reason_and_advice(jobs: TuningJobs) -> None:
     for name, (_, reason) in WARNED.items():
         jobs.wait_for(name, lambda status: status.get("phase") == "Planned")
         found = jobs.condition(name, "Preflight")

@@ -1,12 +1,16 @@
 """What cannot be searched is refused on the cluster as on a laptop: with the field, what it must be, what it is, what to do."""
 
-import copy
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
 
+from tests.cluster.harness.client import Cluster
+from tests.cluster.harness.release import Release
 from tests.cluster.harness.shell import HarnessError
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, small_pod
+from tests.conftest import EXAMPLES
+from tuningjob.manifest.canonical import read_file
 
 pytestmark = pytest.mark.cluster
 
@@ -49,29 +53,40 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 
-
-@pytest.fixture
-def forest(iris_forest: dict[str, Any]) -> dict[str, Any]:
-    iris_forest["spec"]["parallelism"] = 1
-    iris_forest["spec"]["resources"] = {"cpu": "200m", "memory": "400Mi"}
-    return iris_forest
+FAILING: Final[dict[str, dict[str, Any]]] = {
+    "all-fail": {"bootstrap": [False], "n_estimators": [2, 3], "oob_score": [True]},
+    "some-fail": {"n_estimators": [-1, 5]},
+}
 
 
-def test_each_refusal_names_the_field_what_it_must_be_what_it_is_and_what_to_do(
-    jobs: TuningJobs, forest: dict[str, Any]
-) -> None:
+def forest(name: str, change: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = read_file(EXAMPLES / "iris-forest.yaml")
+    found["metadata"]["name"] = name
+    found["spec"] |= {
+        "parallelism": 1,
+        "resources": small_pod("200m"),
+        "baseline": False,
+        **change,
+    }
+    return found
+
+
+@pytest.fixture(scope="module")
+def jobs(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
+    """With all that only an operator or a pod refuses, begun at once."""
     table = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "table"},
         "data": {"t.csv": "a,label\n1,0\n2,1\n"},
     }
-    jobs.cluster.apply(table, namespace=jobs.namespace)
-    for name, (change, _) in REFUSED.items():
-        document = copy.deepcopy(forest)
-        document["metadata"]["name"] = name
-        document["spec"].update(change)
-        jobs.apply(document)
+    refused = (forest(name, change) for name, (change, _) in REFUSED.items())
+    failing = (forest(name, {"search": {"grid": {"parameters": grid}}}) for name, grid in FAILING.items())
+    with all_at_once(cluster, release, "refusals", table, *refused, *failing) as found:
+        yield found
+
+
+def test_each_refusal_names_the_field_what_it_must_be_what_it_is_and_what_to_do(jobs: TuningJobs) -> None:
     found = {name: jobs.wait_for_failure(name) for name in REFUSED}
     for name, (_, want) in REFUSED.items():
         assert want in found[name]["message"], (name, found[name])
@@ -80,37 +95,29 @@ def test_each_refusal_names_the_field_what_it_must_be_what_it_is_and_what_to_do(
         assert jobs.pods(name) == []
 
 
-def test_what_the_schema_sees_is_refused_by_the_api_server_itself(jobs: TuningJobs, forest: dict[str, Any]) -> None:
-    forest["spec"]["resources"]["memory"] = "lots"
+def test_what_the_schema_sees_is_refused_by_the_api_server_itself(jobs: TuningJobs) -> None:
+    document = forest("refused", {})
+    document["spec"]["resources"]["memory"] = "lots"
     with pytest.raises(
         HarnessError,
         match=r"spec\.resources\.memory.*must be a positive Kubernetes quantity of memory such as 512Mi or 2Gi",
     ):
-        jobs.apply(forest)
-    forest["spec"]["resources"]["memory"] = "1Gi"
-    del forest["spec"]["estimator"]["params"]
-    forest["spec"]["estimator"]["pipeline"] = [{"name": "a", "class": "sklearn.svm.SVC"}]
+        jobs.apply(document)
+    document["spec"]["resources"]["memory"] = "1Gi"
+    del document["spec"]["estimator"]["params"]
+    document["spec"]["estimator"]["pipeline"] = [{"name": "a", "class": "sklearn.svm.SVC"}]
     with pytest.raises(
         HarnessError,
         match=r"spec\.estimator: Invalid value.*must be one of a class, a pipeline, columns, a union, and a factory",
     ):
-        jobs.apply(forest)
-    del forest["spec"]["estimator"]["pipeline"]
-    forest["metadata"]["name"] = "a.b"
+        jobs.apply(document)
+    del document["spec"]["estimator"]["pipeline"]
+    document["metadata"]["name"] = "a.b"
     with pytest.raises(HarnessError, match=r"metadata\.name must be a DNS label of at most 52 characters"):
-        jobs.apply(forest)
+        jobs.apply(document)
 
 
-def test_a_search_whose_every_fit_would_fail_is_refused_with_its_reason_and_the_error(
-    jobs: TuningJobs, forest: dict[str, Any]
-) -> None:
-    some = copy.deepcopy(forest)
-    some["metadata"]["name"] = "some-fail"
-    some["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [-1, 5]}
-    forest["metadata"]["name"] = "all-fail"
-    forest["spec"]["search"]["grid"]["parameters"] = {"bootstrap": [False], "n_estimators": [2, 3], "oob_score": [True]}
-    jobs.apply(forest, some)
-
+def test_a_search_whose_every_fit_would_fail_is_refused_with_its_reason_and_the_error(jobs: TuningJobs) -> None:
     failed = jobs.wait_for_failure("all-fail")
     assert failed["reason"] == "ManifestRefused"
     assert "ValueError: Out of bag estimation only available if bootstrap=True" in failed["message"]

@@ -4,9 +4,9 @@ import base64
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.cluster.harness.client import Cluster
-from tests.cluster.tuningjobs import TuningJobs
+from tests.cluster.harness.release import Release
+from tests.cluster.tuningjobs import TuningJobs, all_at_once
+from tests.conftest import EXAMPLES
 from tests.truth import sklearn_search_of
 from tuningjob.manifest import load
+from tuningjob.manifest.canonical import read_file
 from tuningjob.search.written import to_literals
 
 pytestmark = pytest.mark.cluster
@@ -177,13 +180,51 @@ def test_a_random_search_is_equal_to_the_bit_though_each_pod_draws_for_itself(
     assert jobs.report_counts("forest") == {1: 70}
 
 
-def test_every_worker_pod_is_bounded_and_restricted(jobs: TuningJobs, breast_cancer_svc: Document) -> None:
-    breast_cancer_svc["spec"]["resources"] = {"cpu": "1500m", "cpuRequest": "250m", "memory": "700Mi"}
-    jobs.apply(breast_cancer_svc)
-    jobs.wait_for("breast-cancer-svc", is_complete)
+CLAIM: Final[Document] = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "tables"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
+    """Searches that no test interferes with, begun at once, and the pod that writes one's data."""
+    write = "import pandas, sys; pandas.read_csv(sys.stdin).to_parquet('/data/sub/t.parquet', index=False)"
+    resources = {"cpu": "1500m", "cpuRequest": "250m", "memory": "700Mi"}
+    with all_at_once(
+        cluster,
+        release,
+        "undisturbed",
+        named("bounded", "breast-cancer-svc", resources=resources),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "table"},
+            "data": {"t.csv": table().to_csv(index=False)},
+        },
+        named("of-a-configmap", "iris-forest", **on_file("t.csv", configMap="table")),
+    ) as jobs:
+        jobs.apply(CLAIM, jobs.pod("writer", f'mkdir -p /data/sub && python -c "{write}"', claim="tables", stdin=True))
+        yield jobs
+
+
+def named(name: str, example: str, **spec: Any) -> Document:
+    document: Document = read_file(EXAMPLES / f"{example}.yaml")
+    document["metadata"]["name"] = name
+    document["spec"] |= spec
+    return document
+
+
+def test_every_worker_pod_is_bounded_and_restricted(undisturbed: TuningJobs) -> None:
+    jobs = undisturbed
+    jobs.wait_for("bounded", is_complete)
     enforced = (jobs.cluster.get("namespace", jobs.namespace) or {})["metadata"]["labels"]
     assert enforced["pod-security.kubernetes.io/enforce"] == "restricted"
-    for pod in jobs.pods("breast-cancer-svc"):
+    pods = jobs.pods("bounded")
+    assert pods
+    for pod in pods:
         (container,) = pod["spec"]["containers"]
         bounds = {"cpu": "1500m", "memory": "700Mi"}
         assert container["resources"]["limits"] == {**bounds, "ephemeral-storage": "4352Mi"}
@@ -234,42 +275,19 @@ def test_a_pod_deleted_in_the_middle_costs_no_finished_cell(
     assert_equal_to_scikit_learn(jobs, long_forest)
 
 
-def test_data_may_come_from_a_configmap(jobs: TuningJobs, iris_forest: Document) -> None:
-    jobs.cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "table"},
-            "data": {"t.csv": table().to_csv(index=False)},
-        },
-        namespace=jobs.namespace,
-    )
-    iris_forest["spec"].update(on_file("t.csv", configMap="table"))
-    jobs.apply(iris_forest)
-    jobs.wait_for("iris-forest", is_complete)
-    assert_best_is(jobs, "iris-forest")
+def test_data_may_come_from_a_configmap(undisturbed: TuningJobs) -> None:
+    undisturbed.wait_for("of-a-configmap", is_complete)
+    assert_best_is(undisturbed, "of-a-configmap")
 
 
-def test_data_may_come_from_a_claim(jobs: TuningJobs, iris_forest: Document, cluster: Cluster) -> None:
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "tables"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    write = "import pandas, sys; pandas.read_csv(sys.stdin).to_parquet('/data/sub/t.parquet', index=False)"
-    jobs.cluster.apply(
-        claim,
-        jobs.pod("writer", f'mkdir -p /data/sub && python -c "{write}"', claim="tables", stdin=True),
-        namespace=jobs.namespace,
-    )
+def test_data_may_come_from_a_claim(undisturbed: TuningJobs) -> None:
+    jobs = undisturbed
     jobs.wait_for_pod("writer", "Running")
-    cluster.kubectl("attach", "-i", "pod/writer", namespace=jobs.namespace, stdin=table().to_csv(index=False))
+    jobs.cluster.kubectl("attach", "-i", "pod/writer", namespace=jobs.namespace, stdin=table().to_csv(index=False))
     jobs.wait_for_pod("writer", "Succeeded")
-    iris_forest["spec"].update(on_file("sub/t.parquet", persistentVolumeClaim="tables"))
-    jobs.apply(iris_forest)
-    jobs.wait_for("iris-forest", is_complete)
-    assert_best_is(jobs, "iris-forest")
+    jobs.apply(named("of-a-claim", "iris-forest", **on_file("sub/t.parquet", persistentVolumeClaim="tables")))
+    jobs.wait_for("of-a-claim", is_complete)
+    assert_best_is(jobs, "of-a-claim")
 
 
 def table() -> pd.DataFrame:
@@ -284,6 +302,7 @@ def on_file(path: str, **where: str) -> Document:
         "search": {"grid": {"parameters": {"max_depth": [1, 2]}}},
         "data": {"path": path, "target": "label", "features": ["width"], **where},
         "parallelism": 1,
+        "baseline": False,
     }
 
 

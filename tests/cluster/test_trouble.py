@@ -11,8 +11,7 @@ from tests.cluster import patient
 from tests.cluster.harness import controlplane, nodes
 from tests.cluster.harness.layout import NODES
 from tests.cluster.test_live import has_done, running
-from tests.cluster.test_memory import powers
-from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete, results_of
+from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
 from tuningjob_operator.control.lease import LEASE_SECONDS
 
@@ -44,6 +43,11 @@ def condition_is(jobs: TuningJobs, name: str, kind: str, status: str) -> Documen
 
     what = f"{name}: {kind}={status}"
     return jobs.cluster.wait_for(what, look, namespace=jobs.namespace)
+
+
+def wait_for_two_at_work(jobs: TuningJobs, name: str) -> None:
+    """By the journal: a status tells of the first fits when they are many, or after a minute."""
+    jobs.cluster.wait_for("two pods to report", lambda: len(jobs.reporters(name)) == 2, namespace=jobs.namespace)
 
 
 def test_a_quota_is_waited_for_and_kept_to(jobs: TuningJobs, slow_forest: Document) -> None:
@@ -100,7 +104,7 @@ def test_a_pod_that_no_limit_range_and_no_node_takes_is_refused_at_once(
 
 def test_a_drained_node_costs_nothing(jobs: TuningJobs, slow_forest: Document) -> None:
     slow_forest["spec"]["parallelism"] = 2
-    slow_forest["spec"]["resources"]["cpu"] = "1"
+    slow_forest["spec"]["resources"] = {"cpu": "1", "memory": "400Mi"}
     jobs.apply(slow_forest)
     jobs.wait_for("forest", has_done(10))
     at = next(pod["spec"]["nodeName"] for pod in jobs.pods("forest") if pod["status"]["phase"] == "Running")
@@ -137,9 +141,9 @@ def test_a_node_that_is_lost_for_good_costs_only_what_was_in_flight(
 ) -> None:
     slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=1))
     slow_forest["spec"]["parallelism"] = 2
-    slow_forest["spec"]["resources"]["cpu"] = "1"
+    slow_forest["spec"]["resources"] = {"cpu": "1", "memory": "400Mi"}
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(20))
+    wait_for_two_at_work(jobs, "forest")
     assert other_node in {pod["spec"]["nodeName"] for pod in jobs.pods("forest")}
     nodes.stop(next(node for node in NODES if node.name == other_node))
 
@@ -157,7 +161,7 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     slow_forest["spec"].update(patient.forest(most_leaves=44, pause_seconds=2))
     slow_forest["spec"]["parallelism"] = 2
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(10))
+    wait_for_two_at_work(jobs, "forest")
     with controlplane.api_server_down():
         time.sleep(OUTAGE_SECONDS)
     jobs.wait_for("forest", has_done(jobs.status("forest")["progress"]["done"] + 10))
@@ -176,21 +180,6 @@ def test_a_search_goes_on_while_the_api_server_is_away_and_then_the_operator(
     assert jobs.status("forest")["plan"]["pods"] == 3, "what was asked for while nobody was there was done afterwards"
 
 
-def test_what_runs_out_of_memory_alone_is_tried_in_a_larger_pod(jobs: TuningJobs) -> None:
-    document = powers(1, 5, 2)
-    document["spec"]["resources"]["memoryLimit"] = "3Gi"
-    jobs.apply(document)
-    jobs.wait_for("powers", is_complete)
-
-    assert jobs.status("powers")["progress"]["failed"] == 0
-    assert jobs.report_counts("powers") == {1: 18}
-    assert results_of(jobs, "powers")["mean_test_score"].notna().all()
-    job = jobs.cluster.get("job", "powers", namespace=jobs.namespace)
-    assert job is not None
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["memory"] in {"1Gi", "2Gi", "3Gi"}
-
-
 # Whoever holds this lock keeps the results service from taking anything in; it answers, and says so. Held until the input ends.
 LOCK = """
 import sqlite3, sys
@@ -202,7 +191,7 @@ sys.stdin.read()
 
 def test_a_results_service_that_takes_nothing_in_is_told_of(jobs: TuningJobs, slow_forest: Document) -> None:
     jobs.apply(slow_forest)
-    jobs.wait_for("forest", has_done(3))
+    jobs.wait_for_fits("forest", 3)
     (pod,) = operator_pods(jobs)
     words = ("exec", "-i", pod["metadata"]["name"], "-c", "operator", "--", "python", "-c", LOCK)
     command = jobs.cluster.command(*words, namespace=jobs.release.namespace)
