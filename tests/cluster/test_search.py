@@ -98,7 +98,7 @@ def test_pods_that_prune_have_the_answer_of_all_and_say_what_was_not_needed(jobs
     forest["spec"]["prune"] = "certain"
     forest["spec"]["search"]["grid"]["parameters"] = {
         "n_estimators": [50, 100, 200],
-        "max_depth": [{"none": True}, 2],
+        "max_depth": [{"none": True}, 2, 3, 4, 5],
         "max_leaf_nodes": [2, 8],
         "min_impurity_decrease": [0.0, 0.3],
     }
