@@ -9,9 +9,7 @@ import pytest
 
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
-from tests.cluster.tuningjobs import TuningJobs, all_at_once, small_pod
-from tests.conftest import EXAMPLES
-from tuningjob.manifest.canonical import read_file
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, named, small_pod
 
 pytestmark = pytest.mark.cluster
 
@@ -110,19 +108,8 @@ WARNED: dict[str, tuple[Document, str]] = {
 
 
 def document(name: str, change: Document) -> Document:
-    found: Document = read_file(EXAMPLES / "iris-forest.yaml")
-    found["metadata"]["name"] = name
-    found["spec"] |= {
-        "estimator": TREE,
-        "search": GRID_DEPTH,
-        "mode": "Plan",
-        "parallelism": 1,
-        "resources": small_pod("200m"),
-        "baseline": False,
-        **on("raw.csv"),
-        **change,
-    }
-    return found
+    mine = {"estimator": TREE, "search": GRID_DEPTH, "mode": "Plan", "parallelism": 1, "baseline": False}
+    return named(name, "iris-forest", **{**mine, "resources": small_pod("200m"), **on("raw.csv"), **change})
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,7 @@ import pytest
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
 from tests.cluster.harness.shell import HarnessError
-from tests.cluster.tuningjobs import TuningJobs, all_at_once, small_pod
-from tests.conftest import EXAMPLES
-from tuningjob.manifest.canonical import read_file
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, named, small_pod
 
 pytestmark = pytest.mark.cluster
 
@@ -60,15 +58,8 @@ FAILING: Final[dict[str, dict[str, Any]]] = {
 
 
 def forest(name: str, change: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = read_file(EXAMPLES / "iris-forest.yaml")
-    found["metadata"]["name"] = name
-    found["spec"] |= {
-        "parallelism": 1,
-        "resources": small_pod("200m"),
-        "baseline": False,
-        **change,
-    }
-    return found
+    small = {"parallelism": 1, "resources": small_pod("200m"), "baseline": False}
+    return named(name, "iris-forest", **{**small, **change})
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.release import Release
-from tests.cluster.tuningjobs import TuningJobs, all_at_once
-from tests.conftest import EXAMPLES
+from tests.cluster.tuningjobs import TuningJobs, all_at_once, named
 from tests.truth import sklearn_search_of
 from tuningjob.manifest import load
-from tuningjob.manifest.canonical import read_file
 from tuningjob.search.written import to_literals
 
 pytestmark = pytest.mark.cluster
@@ -208,13 +206,6 @@ def undisturbed(cluster: Cluster, release: Release) -> Iterator[TuningJobs]:
     ) as jobs:
         jobs.apply(CLAIM, jobs.pod("writer", f'mkdir -p /data/sub && python -c "{write}"', claim="tables", stdin=True))
         yield jobs
-
-
-def named(name: str, example: str, **spec: Any) -> Document:
-    document: Document = read_file(EXAMPLES / f"{example}.yaml")
-    document["metadata"]["name"] = name
-    document["spec"] |= spec
-    return document
 
 
 def test_every_worker_pod_is_bounded_and_restricted(undisturbed: TuningJobs) -> None:

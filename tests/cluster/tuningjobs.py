@@ -10,6 +10,8 @@ from typing import Any
 from tests.cluster import patient
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.release import Release
+from tests.conftest import EXAMPLES
+from tuningjob.manifest.canonical import read_file
 
 Document = dict[str, Any]
 
@@ -216,6 +218,14 @@ class TuningJobs:
 def small_pod(cpu: str = "400m", memory: str = "400Mi") -> Document:
     """Resources of a pod of which several fit on a node, but which is not slowed down: its imports take seconds of a whole CPU."""
     return {"cpu": "1", "cpuRequest": cpu, "memory": memory}
+
+
+def named(name: str, example: str, **spec: Any) -> Document:
+    """A search of the examples under another name, changed by ``spec``."""
+    found: Document = read_file(EXAMPLES / f"{example}.yaml")
+    found["metadata"]["name"] = name
+    found["spec"] |= spec
+    return found
 
 
 @contextlib.contextmanager
