@@ -1,4 +1,4 @@
-"""A new journal, already at the newest schema: to migrate one takes forty milliseconds, on Postgres 150, and a thousand tests begin so."""
+"""A new journal, already at the newest schema: to make one takes some milliseconds, on Postgres 150, and a thousand tests begin so."""
 
 import functools
 import tempfile

@@ -1,6 +1,7 @@
 """Files in one order with the end of their search: nothing of a version changes once it is one, and shares are kept."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -71,12 +72,40 @@ def test_one_of_a_name_is_placed_at_a_time(worked: SqlJournal) -> None:
         place(worked, EVIL)
 
 
-def test_who_died_while_it_placed_a_file_keeps_nobody_for_ever(worked: SqlJournal, clock: Clock) -> None:
-    placing = worked.placing("search-a", MODEL)
-    placing.__enter__()
-    clock.now += dt.timedelta(hours=1, seconds=1)
-    place(worked, MODEL)
+@pytest.mark.parametrize(("size_bytes", "seconds"), [(600, 60), (600_000_000, 660)])
+def test_who_died_while_it_placed_a_file_keeps_others_only_as_long_as_it_would_have_taken(
+    worked: SqlJournal, clock: Clock, size_bytes: int, seconds: float
+) -> None:
+    file = replace(MODEL, size_bytes=size_bytes)
+    dead = worked.placing("search-a", file)  # kept, because a generator that goes ends as by an error
+    dead.__enter__()
+    clock.now += dt.timedelta(seconds=seconds - 1)
+    with pytest.raises(ArtifactsUnavailable, match="once at a time"):
+        place(worked, file)
+    clock.now += dt.timedelta(seconds=2)
+    place(worked, file)
     assert worked.view("search-a").complete(an_answer()) == 1
+    assert version(worked).files == (file,)
+
+
+def test_who_is_so_late_that_another_was_begun_is_told_to_bring_it_again(worked: SqlJournal, clock: Clock) -> None:
+    late = worked.placing("search-a", EVIL)
+    late.__enter__()
+    clock.now += dt.timedelta(minutes=2)
+    place(worked, MODEL)
+    with pytest.raises(ArtifactsUnavailable, match=r"model.joblib: took so long .* Bring it again"):
+        late.__exit__(None, None, None)
+    worked.view("search-a").complete(an_answer())
+    assert version(worked).files == (MODEL,)
+
+
+def test_who_is_alone_at_work_says_all_files_at_once_whatever_was_begun_before(worked: SqlJournal) -> None:
+    killed = worked.placing("search-a", EVIL)
+    killed.__enter__()
+    worked.set_files("search-a", [MODEL, TABLE])
+    worked.view("search-a").complete(an_answer())
+    worked.set_files("search-a", [EVIL])
+    assert version(worked).files == (TABLE, MODEL)
 
 
 def test_the_files_of_a_search_have_their_share(worked: SqlJournal) -> None:

@@ -84,7 +84,7 @@ def test_a_death_has_its_moment_which_is_when_its_successor_asked(journal: SqlJo
     assert died() == [(1, 20), (1, 30)]
     journal.pardon("search-a", ["pod-1"])
     assert died() == [(1, 30)]
-    for number in range(300):
+    for number in range(202):
         claim(f"made up.{number}")
     assert len(died()) == 200
     journal.delete("search-a")

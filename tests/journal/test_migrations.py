@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tests.journal.conftest import OpenJournal
 from tests.journal.makers import Pod, a_result, a_search, an_answer
 from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.database import Database
-from tuningjob.journal.migrations import is_journal, migrate, why_none
+from tuningjob.journal.migrations import NEWEST, is_journal, migrate, run_migrations, why_none
+from tuningjob.journal.migrations.newest import newest_of
 from tuningjob.journal.records import Best, EndedBy
 from tuningjob.journal.schema import READ_SINCE, REVISION, metadata
 from tuningjob.journal.sql import SqlJournal
@@ -39,6 +41,10 @@ def run(url: str, *changes: Callable[[Connection], object] | str) -> None:
     with closing(Database(url)) as database, database.writing() as connection:
         for change in changes:
             connection.execute(text(change)) if isinstance(change, str) else change(connection)
+
+
+def file_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def ask(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -152,8 +158,18 @@ def test_migrated_tables_are_made_as_the_schema_would_make_them(make_database: C
     assert shape(by_migrations) == shape(by_hand)
 
 
-def test_a_database_that_is_the_newest_is_opened_without_alembic(database_url: str) -> None:
-    prepared(database_url)
+def test_a_new_sqlite_journal_is_what_the_migrations_leave(make_sqlite: Callable[[], str]) -> None:
+    by_script, by_migrations = make_sqlite(), make_sqlite()
+    prepared(by_script)
+    run(by_migrations, partial(run_migrations, name=by_migrations))
+    written = NEWEST.read_text(encoding="utf-8")
+    assert newest_of(file_of(by_migrations)) == written, "make generate"
+    assert newest_of(file_of(by_script)) == written
+
+
+def test_a_database_that_is_the_newest_or_new_in_sqlite_is_opened_without_alembic(database_url: str) -> None:
+    if database_url.startswith("postgresql:"):
+        prepared(database_url)
     program = (
         "import sys; from tuningjob.journal.sql import SqlJournal; SqlJournal(sys.argv[1]).close(); "
         "print([name for name in sys.modules if name.split('.')[0] in {'alembic', 'mako'}])"
@@ -394,6 +410,17 @@ def test_a_migration_that_is_killed_leaves_the_old_schema(first: str, open_journ
     assert tables(first) == before
     assert ask(first, "SELECT * FROM searches ORDER BY id") == rows
     assert len(work(open_journal(first), "running", 1)) == CELLS - 11, "and the next one does it"
+
+
+@pytest.mark.slow
+def test_a_new_journal_whose_maker_is_killed_is_made_by_the_next_one(
+    make_sqlite: Callable[[], str], open_journal: OpenJournal
+) -> None:
+    url = make_sqlite()
+    done = subprocess.run([sys.executable, "-c", DIES, url, "CREATE VIEW"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert tables(url) == {}
+    open_journal(url).open_search(a_search())
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(first: str) -> None:

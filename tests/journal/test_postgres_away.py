@@ -69,16 +69,25 @@ class Load:
             time.sleep(0.005)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """One that waits for the disk, because it is killed."""
+    with running() as server:
+        yield server
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill], ids=["restarted", "killed"])
-def test_what_was_acknowledged_survives_postgres_and_the_rest_is_done_after(end: Callable[[Postgres], None]) -> None:
-    candidates = 1200
-    with running() as server, closing(SqlJournal(server.url(server.create_database()))) as journal:
+def test_what_was_acknowledged_survives_postgres_and_the_rest_is_done_after(
+    server: Postgres, end: Callable[[Postgres], None]
+) -> None:
+    candidates = 700
+    with closing(SqlJournal(server.url(server.create_database()))) as journal:
         journal.open_search(a_search(candidates=candidates, pods=6))
         load = Load(journal, pods=6)
         with load.running():
             for _ in range(3):
-                load.wait_for(500)
+                load.wait_for(300)
                 end(server)
                 seen = set(load.acknowledged)
                 failed = len(load.errors)

@@ -21,7 +21,8 @@ from tuningjob.protocol.contract import SearchJournal
 from tuningjob.protocol.records import MOST_KNOWN, Cell, CellIdentity, CellResult, Claim, Next, Standing, Unit
 from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 
-EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "100"))
+# each is a whole search, on each database; the race alone has a hundred in tests/engine/test_race.py
+EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "25"))
 SPEC = {"estimator": {"class": "sklearn.svm.SVC"}, "prune": "certain"}
 
 
@@ -36,20 +37,19 @@ class Claimant:
         self.held: dict[int, set[Cell]] = {}
         self.due: list[CellKey] = []
 
-    def step(self) -> Next:
-        """Report one cell, or claim."""
+    def step(self) -> int:
+        """Report one cell, or claim; returns how many cells the journal had no result of."""
         gone = self.race.withdrawn()
         self.due = self.due or self.race.due()
         if gone or self.due:
             results = [a_result(Cell(*cell), test_scores={}, fit_seconds=0.0, pruned=True) for cell in gone]
             if self.due:
                 results.append(self.evaluated(self.due.pop(0)))
-            self.report(results)
-            return Next.EVALUATE
+            return self.report(results)
         claim = self.view.claim(ClaimRequest(index=self.index, slots=1, holding=set(self.held), prunes=True))
         if claim.unit is not None:
             self.enter(claim.unit, claim.standing or Standing())
-        return claim.next
+        return 0
 
     def enter(self, unit: Unit, standing: Standing) -> None:
         self.held[unit.id] = set(unit.cells)
@@ -67,12 +67,13 @@ class Claimant:
         error = "failed" if math.isnan(score) else None
         return a_result(Cell(*cell), test_scores={"accuracy": score}, error=error)
 
-    def report(self, results: list[CellResult]) -> None:
-        standing = self.view.report(Report(index=self.index, results=results)).standing
-        assert standing is not None
-        self.follow(standing)
+    def report(self, results: list[CellResult]) -> int:
+        reply = self.view.report(Report(index=self.index, results=results))
+        assert reply.standing is not None
+        self.follow(reply.standing)
         done = {result.cell for result in results}
         self.held = {unit: left for unit, cells in self.held.items() if (left := cells - done)}
+        return reply.new
 
 
 def searched(journal: SqlJournal, scores: list[list[float]], bound: float, pods: int, random: Random) -> set[CellKey]:
@@ -83,12 +84,14 @@ def searched(journal: SqlJournal, scores: list[list[float]], bound: float, pods:
     blocks = (block(candidates),) if random.random() < 0.5 else ()
     view.set_preflight(a_preflight(blocks=blocks))
     claimants = [Claimant(view, index, bound, scores) for index in range(pods)]
-    while journal.progress("search-a").done < candidates * splits:
+    done = 0
+    while done < candidates * splits:
         index = random.randrange(pods)
         if random.random() < 0.05:  # a pod dies, and another takes its place
             claimants[index] = Claimant(view, index, bound, scores)
-        claimants[index].step()
+        done += claimants[index].step()
     progress = journal.progress("search-a")
+    assert progress.done == done
     ran = {CellKey(cell.candidate, cell.split) for cell in view.results() if not cell.pruned}
     assert progress.pruned == candidates * splits - len(ran)
     assert progress.failed == sum(math.isnan(scores[cell.candidate][cell.split]) for cell in ran)

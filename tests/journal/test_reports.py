@@ -1,6 +1,8 @@
 """The journal's contract on reports: each cell counts once, and what is told of the search follows from them."""
 
 import math
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -113,19 +115,25 @@ def test_a_candidate_whose_mean_is_no_number_is_not_the_best(journal: SqlJournal
 floats = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@pytest.fixture(scope="module")
+def in_memory() -> Iterator[SqlJournal]:
+    """One for all examples, of which each has a search of its own."""
+    with closing(SqlJournal("sqlite://")) as journal:
+        yield journal
+
+
 @pytest.mark.slow
 @settings(max_examples=50)
 @given(test=floats, train=floats, seconds=st.floats(0, 1e9), error=st.none() | st.text(max_size=50))
-def test_results_come_back_equal_to_the_bit(test: float, train: float, seconds: float, error: str | None) -> None:
-    journal = SqlJournal("sqlite://")
-    try:
-        journal.open_search(a_search(candidates=1, splits=1))
-        cell = pod(journal).must_claim().cells[0]
-        sent = a_result(cell, test_scores={"a": test}, train_scores={"a": train}, fit_seconds=seconds, error=error)
-        journal.view("search-a").report(Report(index=0, results=[sent]))
-        assert [repr(result) for result in journal.view("search-a").results()] == [repr(sent)]
-    finally:
-        journal.close()
+def test_results_come_back_equal_to_the_bit(
+    in_memory: SqlJournal, test: float, train: float, seconds: float, error: str | None
+) -> None:
+    search = f"search-{len(in_memory.revisions())}"
+    in_memory.open_search(a_search(search, candidates=1, splits=1))
+    cell = pod(in_memory, search=search).must_claim().cells[0]
+    sent = a_result(cell, test_scores={"a": test}, train_scores={"a": train}, fit_seconds=seconds, error=error)
+    in_memory.view(search).report(Report(index=0, results=[sent]))
+    assert [repr(result) for result in in_memory.view(search).results()] == [repr(sent)]
 
 
 def test_progress_tells_what_cells_cost(opened: SqlJournal) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 
+from tests.conftest import example
 from tests.local.commands import Ended, begun_in_a_session, tuningjob, written
 from tests.processes import children_of
 from tests.truth import assert_equal_to_the_bit, sklearn_search_of
@@ -31,15 +32,23 @@ def slow(iris_forest: dict[str, Any]) -> dict[str, Any]:
     iris_forest["metadata"]["name"] = "slow"
     iris_forest["spec"]["data"] = {"loader": "sklearn.datasets.load_wine"}
     iris_forest["spec"]["resources"]["cpu"] = "2"
-    iris_forest["spec"]["search"]["grid"]["parameters"] = {"n_estimators": [80], "max_leaf_nodes": list(range(4, 22))}
+    parameters = {"n_estimators": [80], "min_samples_leaf": list(range(1, 19))}
+    iris_forest["spec"]["search"]["grid"]["parameters"] = parameters
     return iris_forest
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+    """`tuningjob run` of examples/breast-cancer-svc.yaml, and the folder of its files."""
+    folder = tmp_path_factory.mktemp("searched")
+    done = tuningjob("run", written(example("breast-cancer-svc.yaml"), folder), cwd=folder, HOME=str(folder))
+    return done, folder / "results" / "breast-cancer-svc"
+
+
 @pytest.mark.slow
-def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
-    done = tuningjob("run", written(breast_cancer_svc, tmp_path), cwd=tmp_path)
+def test_run_writes_every_file_and_prints_a_leaderboard(searched: tuple[Ended, Path]) -> None:
+    done, folder = searched
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "results" / "breast-cancer-svc"
     assert {path.name for path in folder.iterdir()} >= {
         "best_params.json", "cv_results.csv", "cv_results.parquet", "leaderboard.csv", "model.joblib", "tuning.db",
         "verdict.txt",
@@ -58,14 +67,13 @@ def test_run_writes_every_file_and_prints_a_leaderboard(breast_cancer_svc: dict[
 
 
 @pytest.mark.slow
-def test_the_model_loads_with_scikit_learn_alone(breast_cancer_svc: dict[str, Any], tmp_path: Path) -> None:
-    tuningjob("run", written(breast_cancer_svc, tmp_path), "--output", "out", cwd=tmp_path)
+def test_the_model_loads_with_scikit_learn_alone(searched: tuple[Ended, Path]) -> None:
     alone = (
-        "import sys, joblib; sys.modules['tuningjob'] = None; model = joblib.load('out/model.joblib'); "
+        "import sys, joblib; sys.modules['tuningjob'] = None; model = joblib.load('model.joblib'); "
         "from sklearn.datasets import load_breast_cancer as load; print(model.predict(load().data[:3]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", alone], cwd=searched[1], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.strip() == "[0 0 0]", done.stderr
 

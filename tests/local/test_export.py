@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import tuningjob
-from tests.local.commands import Ended, written
+from tests.local.commands import Ended, begun, written
 from tests.servers import buckets, mlflow
 
 pytestmark = pytest.mark.slow
@@ -51,8 +51,9 @@ SMALL = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of two maps: 16 candidates, two of which fail."""
     place = tmp_path_factory.mktemp("searched")
-    command = [sys.executable, "-m", "tuningjob.cli", "run", str(written(SMALL, place)), "--output", "small"]
-    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=120)
+    search = begun("run", written(SMALL, place), "--output", "small", cwd=place, HOME=str(place))
+    _, said = search.communicate(timeout=120)
+    assert search.returncode == 0, said
     return place / "small"
 
 

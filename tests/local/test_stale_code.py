@@ -76,6 +76,10 @@ def kind(request: pytest.FixtureRequest) -> tuple[Change, str]:
     return STALE[request.param]
 
 
+# Once it is known that the code is another, all goes the same way: a file that the estimator's imports, and a distribution, are enough.
+of_two_kinds = pytest.mark.parametrize("kind", ["helper", "installed package"], indirect=True)
+
+
 def test_a_finished_search_is_begun_anew_by_other_code_and_says_so(tmp_path: Path, kind: tuple[Change, str]) -> None:
     change, told = kind
     change(tmp_path, 1)
@@ -98,9 +102,11 @@ def test_a_finished_search_is_begun_anew_by_other_code_and_says_so(tmp_path: Pat
     assert Run(search([1, 2]), tmp_path).kept_and_reused == (10, 0), "the code of before is its search of before"
 
 
+@pytest.mark.slow
+@of_two_kinds
 def test_a_search_that_was_stopped_holds_no_cells_of_two_codes(tmp_path: Path, kind: tuple[Change, str]) -> None:
     change, told = kind
-    leaves = list(range(1, 41))
+    leaves = list(range(1, 21))
     change(tmp_path, 1)
     assert Run(search(leaves), tmp_path, stop_after=3).outcome is None
     change(tmp_path, 5)
@@ -110,6 +116,8 @@ def test_a_search_that_was_stopped_holds_no_cells_of_two_codes(tmp_path: Path, k
     resumed.must_be_scikit_learns(search(leaves), tmp_path)
 
 
+@pytest.mark.slow
+@of_two_kinds
 def test_only_cells_of_the_same_code_are_reused(tmp_path: Path, kind: tuple[Change, str]) -> None:
     change, _ = kind
     change(tmp_path, 1)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tuningjob.artifacts.store import artifact_at
 from tuningjob.engine.cpus import allowed_cpus
@@ -325,13 +325,11 @@ def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path
 
 
 def _tell(journal: SqlJournal, search_id: str, folder: Path) -> None:
-    """Have the journal know the files, so that their digests are in the audit: they are in their place already."""
-    if journal.view(search_id).search().state is not SearchState.RUNNING:
-        return  # a version whose files were removed: they are made again, and the audit says what the first ones were
-    for name in RESULT_FILES:
-        if (folder / name).is_file():
-            with journal.placing(search_id, artifact_at(folder / name)):
-                pass
+    """Have the journal know the files, so that their digests are in the audit: they are in their place already.
+
+    Of a version whose files were removed nothing is told: they are made again, and the audit says what the first ones were.
+    """
+    journal.set_files(search_id, [artifact_at(folder / name) for name in RESULT_FILES if (folder / name).is_file()])
 
 
 def _publish(files: Path, output: Path) -> None:
@@ -359,6 +357,19 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
+# Those of this process. Its children inherit them and can outlive it for a moment, so each closes its own copies, because the
+# same command, given again after a kill, must not be told that another run is at work.
+_LOCKS: Final = set[IO[str]]()
+
+
+def _close_locks() -> None:
+    while _LOCKS:
+        _LOCKS.pop().close()
+
+
+os.register_at_fork(after_in_child=_close_locks)
+
+
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """One run at a time writes below ``output``. Raises JournalError. The lock dies with its process."""
@@ -369,4 +380,8 @@ def _alone(output: Path) -> Iterator[None]:
             raise JournalError(
                 f"{output}: another run is at work there. Wait for it, or give another --output."
             ) from None
-        yield
+        _LOCKS.add(lock)
+        try:
+            yield
+        finally:
+            _LOCKS.discard(lock)

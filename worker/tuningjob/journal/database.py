@@ -3,6 +3,7 @@
 What goes wrong there becomes a JournalError of one sentence: without the password, without a statement's values.
 """
 
+import functools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.util import LRUCache
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from tuningjob.errors import JournalError
@@ -33,6 +35,7 @@ _POSTGRES: Final = {
     "tcp_user_timeout": 40_000,
     "options": "-c statement_timeout=120000 -c lock_timeout=30000 -c idle_in_transaction_session_timeout=300000",
 }
+_STATEMENTS: Final = 500  # as many as SQLAlchemy itself keeps of an engine
 _NO_DATABASE: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 
@@ -214,12 +217,27 @@ def _postgres(url: URL) -> Engine:
         ) from error
 
 
+@functools.cache
+def _of_all_files() -> tuple[Dialect, LRUCache[Any, Any]]:
+    """The dialect of SQLite, and what it has compiled: a process that searches again, each time in a file of its own, would
+    compile the same fifty statements anew.
+    """
+    engine = create_engine("sqlite://")
+    engine.connect().close()  # the dialect learns what SQLite can do
+    engine.dispose()
+    return engine.dialect, LRUCache(_STATEMENTS)
+
+
 def _sqlite(url: URL, file: _File | None) -> Engine:
     if file is not None:
         engine = create_engine(url, creator=file.connect, poolclass=QueuePool)
     else:
         engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None})
         event.listen(engine, "connect", lambda connection, _: _prepare(connection))
+
+    # the dialect is a part of the cache's key
+    engine.dialect, compiled = _of_all_files()
+    engine.update_execution_options(compiled_cache=compiled)
 
     # pysqlite begins a transaction only at the first write, too late to lock out a second writer: take over, as in
     # SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite.

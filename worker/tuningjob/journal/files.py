@@ -1,10 +1,12 @@
 """The journal's record of the files of searches: which, how large, of which digest. Within one transaction.
 
 The process that has a file puts it in its place between ``begin_placing`` and ``end_placing``. Meanwhile its search does not
-complete, and once it has, nothing begins: so the files of a version are the ones that its row in the audit lists.
+complete, and once it has, nothing begins: so the files of a version are the ones that its row in the audit lists. Where one
+process alone writes them and completes the search, a laptop's, there is no meanwhile (``replace_all``).
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
@@ -14,8 +16,9 @@ from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import Artifact, SearchState
 
-# A file that is larger than a share takes minutes to a bucket; a process that has not put it there by then is dead.
-_PLACED_WITHIN: Final = dt.timedelta(hours=1)
+# A process that has not put a file in its place by then was killed, or its database was away at the end: nobody waits longer.
+_PLACED_WITHIN: Final = dt.timedelta(seconds=60)
+_LEAST_BYTES_PER_SECOND: Final = 1_000_000  # to a bucket
 
 
 def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, shares: Shares) -> None:
@@ -42,42 +45,50 @@ def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, sha
 
 
 def begin_placing(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetime) -> None:
-    """It is about to be put in its place. Raises ArtifactsUnavailable while another of its name is."""
+    """It is about to be put in its place, from ``now`` on. Raises ArtifactsUnavailable while another of its name is."""
     mine = (files.c.search_id == row.id) & (files.c.name == file.name)
     found = connection.execute(select(files).where(mine)).one_or_none()
     if found is not None and is_being_placed(found, now):
         raise ArtifactsUnavailable(
             f"{file.name}: must be brought once at a time, but another is being put in its place."
         )
+    told = {"size_bytes": file.size_bytes, "sha256": file.sha256, "placing_since": now}
     if found is not None:
-        connection.execute(files.update().where(mine).values(placing_since=now))
-        return
-    connection.execute(
-        files.insert().values(
-            search_id=row.id,
-            name=file.name,
-            namespace=row.namespace,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            placing_since=now,
-        )
-    )
-
-
-def end_placing(connection: Connection, search_id: str, file: Artifact, *, is_placed: bool) -> None:
-    """It is in its place, or will not be."""
-    mine = (files.c.search_id == search_id) & (files.c.name == file.name)
-    if is_placed:
-        told = {"size_bytes": file.size_bytes, "sha256": file.sha256, "placing_since": None}
         connection.execute(files.update().where(mine).values(**told))
     else:
+        connection.execute(
+            files.insert().values(search_id=row.id, name=file.name, namespace=row.namespace, **told),
+        )
+
+
+def end_placing(connection: Connection, search_id: str, file: Artifact, since: dt.datetime, *, is_placed: bool) -> None:
+    """It is in its place, or will not be; ``since`` is when that began.
+
+    Raises ArtifactsUnavailable for one that is in its place so late that another of its name may be on its way.
+    """
+    mine = (files.c.search_id == search_id) & (files.c.name == file.name) & (files.c.placing_since == since)
+    if not is_placed:
         # whether the one before is still whole is for the store to know: the next upload tells
-        connection.execute(files.delete().where(mine, files.c.placing_since.is_not(None)))
+        connection.execute(files.delete().where(mine))
+    elif not connection.execute(files.update().where(mine).values(placing_since=None)).rowcount:
+        raise ArtifactsUnavailable(f"{file.name}: took so long that another was begun in its place. Bring it again.")
+
+
+def replace_all(connection: Connection, row: Row[Any], there: Sequence[Artifact]) -> None:
+    """The files of a search are these, all in their place."""
+    forget(connection, row.id)
+    told = [
+        {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256, "placing_since": None}
+        for file in there
+    ]
+    if told:
+        connection.execute(files.insert().values(search_id=row.id, namespace=row.namespace), told)
 
 
 def is_being_placed(row: Row[Any], now: dt.datetime) -> bool:
     """Whether somebody may still be about to put it in its place."""
-    return row.placing_since is not None and now - row.placing_since < _PLACED_WITHIN
+    within = _PLACED_WITHIN + dt.timedelta(seconds=row.size_bytes / _LEAST_BYTES_PER_SECOND)
+    return row.placing_since is not None and now - row.placing_since < within
 
 
 def settled(connection: Connection, search_id: str, now: dt.datetime) -> tuple[Artifact, ...]:

@@ -275,14 +275,21 @@ class SqlJournal:
         """
         with rows.locked(self._database, search_id) as (connection, row):
             files.check(connection, row, file.name, file.size_bytes, shares)
-            files.begin_placing(connection, row, file, self._clock())
+            since = self._clock()
+            files.begin_placing(connection, row, file, since)
         is_placed = False
         try:
             yield
             is_placed = True
         finally:
             with self._database.writing() as connection:
-                files.end_placing(connection, search_id, file, is_placed=is_placed)
+                files.end_placing(connection, search_id, file, since, is_placed=is_placed)
+
+    def set_files(self, search_id: str, there: Sequence[Artifact]) -> None:
+        """A search that still runs has these files and no others, all in their place: for who is alone at work on it."""
+        with rows.locked(self._database, search_id) as (connection, row):
+            if row.state == SearchState.RUNNING.value:
+                files.replace_all(connection, row, there)
 
     def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
         """End without an answer. ``reason`` is the operator's one word, and ``text`` then begins with it; a worker gives none."""

@@ -2,15 +2,17 @@
 
 A database is brought to the newest revision when it is opened, in one transaction: a process that dies half-way leaves
 the old schema, and of several that open one at once, one does it and the others wait. Alembic itself is imported only
-where there is something to do.
+where there is something to migrate. In an empty SQLite database there is nothing: each new laptop's search begins with one, and
+``newest.sql`` makes in some milliseconds what all migrations leave there.
 
 A new revision: a file in ``versions/`` (frozen from then on: a migration never imports the schema, which goes on changing),
-the tables in ``schema.py``, and there REVISION and READ_SINCE. A test holds the two together on both databases.
+the tables in ``schema.py``, there REVISION and READ_SINCE, and `make generate`. Tests hold the three together.
 """
 
 import importlib.metadata
 import sqlite3
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, inspect, select, text
@@ -20,6 +22,7 @@ from tuningjob.errors import JournalError, JournalMismatch
 from tuningjob.journal.database import Database
 from tuningjob.journal.schema import READ_SINCE, REVISION, audit, metadata, schema_version
 
+NEWEST: Final = Path(__file__).with_name("newest.sql")
 _FIRST: Final = "0001"
 # any number, the same in every release: who holds this lock migrates
 _LOCK: Final = 7_488_646_743_065_962
@@ -33,7 +36,11 @@ def migrate(database: Database) -> None:
     """
     if not _is_newest(database):
         with database.writing() as connection:
-            _migrate(connection, str(database))
+            if _is_empty_sqlite(connection):
+                for statement in _statements(NEWEST.read_text(encoding="utf-8")):
+                    connection.exec_driver_sql(statement)
+            else:
+                run_migrations(connection, str(database))
 
 
 def is_journal(database: Database) -> bool:
@@ -62,7 +69,25 @@ def _is_newest(database: Database) -> bool:
     return found == REVISION
 
 
-def _migrate(connection: Connection, name: str) -> None:
+def _is_empty_sqlite(connection: Connection) -> bool:
+    return (
+        connection.dialect.name == "sqlite"
+        and connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").first() is None
+    )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One after the other: sqlite3's ``executescript`` would commit the transaction that they are to be in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def run_migrations(connection: Connection, name: str) -> None:
+    """Migrate the database, whatever schema it is of, within the transaction. Raises JournalMismatch."""
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
