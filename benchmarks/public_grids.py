@@ -54,8 +54,8 @@ SIDES: Final = (STOCK, FORKED, LOKY)
 # Of ensembles' members that scikit-learn fits in a search, all candidates and folds together: above, fewer folds and rows do.
 _MOST_MEMBERS: Final = 60_000
 _FEW_ROWS: Final = 200
-# Repeated until scikit-learn's searches have taken so long.
-_ENOUGH_SECONDS: Final = 10.0
+# Repeated once, and then until scikit-learn's searches have taken so long.
+_ENOUGH_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 10.0
 
 
@@ -283,7 +283,7 @@ def measure(grid: Grid, *, repeat: int, limit: float, sides: Sequence[str]) -> R
                     row.problems.append(f"{side} raised {found.error!r}, not {want.error!r}")
                 else:
                     row.problems += [f"{side}: {line}" for line in differences(want.results, found.results)]
-            if sum(row.seconds[STOCK]) > _ENOUGH_SECONDS:
+            if number and sum(row.seconds[STOCK]) > _ENOUGH_SECONDS:  # the first alone would also be joblib's start
                 break
     return row
 
@@ -346,7 +346,7 @@ def markdown(rows: Sequence[Row], *, date: str, repeat: int) -> str:
         "# Public grids against scikit-learn's search",
         (
             f"Made by `python -m benchmarks.public_grids --repeat {repeat} --date {date}`; do not edit. "
-            f"Machine: {machine()}; load {os.getloadavg()[0]:.1f} at the end."
+            f"Machine: {machine()}; load {os.getloadavg()[0]:.1f} at the end. {len(rows)} of {len(read())} grids."
         ),
         "\n".join(f"| {' | '.join(cells)} |" for cells in table),
         "\n".join(f"- {line}" for line in summary(rows)),
@@ -357,10 +357,10 @@ def markdown(rows: Sequence[Row], *, date: str, repeat: int) -> str:
 
 _HOW: Final = """\
 How it was measured: `n_jobs=2` and `refit=False` on all sides, one BLAS and OpenMP thread; each grid on each side in a process of
-its own, in turn (A B C, C B A, …). Seconds and ratios are medians of {repeat} searches after the first, of fewer once
-scikit-learn's have taken {enough:.0f} s; where there was one alone, of that one. **first** is the first search of a process, in
-which joblib's processes start. Data are scikit-learn's, of a suitable kind; estimators have a seed. Where scikit-learn would fit
-more than {members} members of ensembles, the table has {rows} rows, and only the first folds are searched.
+its own, in turn (A B C, C B A, …). Seconds and ratios are medians of {repeat} searches after the first, or of as few as one once
+scikit-learn's have taken {enough:.0f} s. **first** is the first search of a process, in which joblib's processes start. Data are
+scikit-learn's, of a suitable kind; estimators have a seed. Where scikit-learn would fit more than {members} members of ensembles,
+the table has {rows} rows, and only the first folds are searched.
 
 **oracle**: the candidates' work ÷ the work that differs, by a model that `benchmarks/worth.py` states: members of ensembles,
 distinct fits; fits that fail cost nothing. It counts neither overhead nor scoring, nor depths that no tree reaches: a yardstick,

@@ -17,21 +17,6 @@ from xgboost import XGBClassifier, XGBRegressor
 from tests.engine import odd
 
 Space = dict[str, list[Any]]
-ODD_WAYS = [
-    "",
-    "draws",
-    "writes",
-    "writes when fitted",
-    "warns",
-    "raises",
-    "keeps its data",
-    "scales weights",
-    "int64",
-    "float",
-    "object",
-    "a column",
-    "a list",
-]
 # with a rule each, so known; in the other settings they are not
 LGBM: Space = {
     "n_estimators": [1, 2, 5, 9],
@@ -53,7 +38,7 @@ FOREIGN_CLASSIFIERS: list[tuple[Any, Space]] = [
         {"depth": [1, 3]},
     ),
     (odd.Owner(), {"C": [0.1, 10.0]}),
-    *((odd.Centroids(how), {"shrink": [0.0, 0.1, 0.5]}) for how in ODD_WAYS),
+    *((odd.Centroids(how), {"shrink": [0.0, 0.1, 0.5]}) for how in odd.ODD_WAYS),
     (
         SamplingPipeline(
             [("sample", RandomOverSampler(random_state=0)), ("tree", DecisionTreeClassifier(random_state=0))]

@@ -11,6 +11,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags, TargetTags, TransformerTags
 
+# what Centroids does besides fitting
+ODD_WAYS = [
+    "",
+    "draws",
+    "writes",
+    "writes when fitted",
+    "warns",
+    "raises",
+    "keeps its data",
+    "scales weights",
+    "int64",
+    "float",
+    "object",
+    "a column",
+    "a list",
+]
+
 
 class DrawingTransform(TransformerMixin, BaseEstimator):
     """Adds noise to whatever it transforms: of a generator of its own that goes on, or of numpy's global one."""

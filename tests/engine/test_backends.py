@@ -209,15 +209,6 @@ def trackers() -> list[int]:
     return [pid for pid in children_of(os.getpid()) if "resource_tracker" in command_of(pid)]
 
 
-@pytest.mark.slow
-@in_a_fresh_process
-def test_a_process_of_joblibs_that_ends_is_told_with_its_exit_code() -> None:
-    with a_thread():
-        assert "it exited with code 7" in told_of(exit_with_seven)
-        assert "mostly for lack of memory" in told_of(die)
-        assert files_in_memory() == []
-
-
 # ---- what is left
 
 
@@ -243,8 +234,10 @@ def test_of_a_search_by_joblibs_processes_no_file_stays_and_nobody_waits_for_one
 once = [(range(0, len(X), 2), range(1, len(X), 2))]  # one fit, so one Ctrl-C
 
 
-def assert_nothing_is_left_by_joblib(trouble: Callable[[], object], raised: type[BaseException]) -> None:
-    with a_thread(), pytest.raises(raised):
+def assert_nothing_is_left_by_joblib(
+    trouble: Callable[[], object], raised: type[BaseException], match: str | None = None
+) -> None:
+    with a_thread(), pytest.raises(raised, match=match):
         GridSearchCV(Troublesome(), {"trouble": [trouble]}, cv=once, n_jobs=2, error_score="raise").fit(wide, y)
     # joblib's tracker removes them, a process of its own that hears of it when the search has ended
     deadline = time.monotonic() + 10
@@ -257,11 +250,13 @@ def assert_nothing_is_left_by_joblib(trouble: Callable[[], object], raised: type
 @pytest.mark.slow
 @in_a_fresh_process
 def test_of_a_search_by_joblibs_processes_nothing_stays_after_a_fit_that_fails_dies_or_is_interrupted() -> None:
+    """And of a process that has died its exit code is told."""
     os.environ["THE_SEARCH"] = str(os.getpid())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert_nothing_is_left_by_joblib(fail, ValueError)
-        assert_nothing_is_left_by_joblib(die, WorkerDied)
+        assert_nothing_is_left_by_joblib(fail, ValueError, "no such luck")
+        assert_nothing_is_left_by_joblib(exit_with_seven, WorkerDied, "it exited with code 7")
+        assert_nothing_is_left_by_joblib(die, WorkerDied, "mostly for lack of memory")
         assert_nothing_is_left_by_joblib(interrupt_the_search, KeyboardInterrupt)
     sys.stderr.flush()
 

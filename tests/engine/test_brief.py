@@ -5,6 +5,7 @@ import random
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -31,7 +32,7 @@ from tests.engine.test_schedule import cells
 from tests.processes import children_of
 from tuningjob import GridSearchCV
 from tuningjob.engine import CellKey, Work
-from tuningjob.engine.brief import Brief, is_quick, price_of
+from tuningjob.engine.brief import Brief, is_quick, limited, price_of
 from tuningjob.engine.sklearn_private import processes_of_loky
 
 X, y = (data[::3] for data in load_iris(return_X_y=True))
@@ -41,6 +42,11 @@ BRIEF: dict[str, tuple[Any, dict[str, Any]]] = {
     "a pipeline": (
         Pipeline([("scale", StandardScaler()), ("model", LogisticRegression(max_iter=20))]),
         {"scale": [StandardScaler(), "passthrough"], "model__C": [0.1, 1.0]},
+    ),
+    "a machine without a seed or a limit": (SVC(), {"C": [0.1, 1.0], "kernel": ["linear", "rbf"]}),
+    "a pipeline with a machine": (
+        Pipeline([("scale", StandardScaler()), ("model", SVC())]),
+        {"scale": [StandardScaler(), "passthrough"], "model__gamma": [0.1, 1.0]},
     ),
     "fits that fail": (GaussianNB(), {"var_smoothing": [1e-9, -1.0]}),
 }
@@ -131,6 +137,28 @@ def test_a_fit_of_a_brief_search_that_fails_raises_what_scikit_learn_raises() ->
     assert raised[0] == raised[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("error_score", [np.nan, "raise"])
+def test_a_machine_that_needs_more_than_the_limit_it_has_here_is_fitted_elsewhere(error_score: Any) -> None:
+    work = searched(SVC(), {"C": 2.0}, error_score=error_score)
+    split = np.arange(0, 40), np.arange(40, 50)
+    work = replace(work, splits=[split, split])
+    drawn = np.random.get_state(legacy=False)
+    with patch("tuningjob.engine.brief._MOST_MACHINE_ITERATIONS", 3), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert Brief(work, processes=2, price=10.0).evaluate(cells(2, 2)) == []
+    assert told == [], "the limit is nobody's but ours"
+    assert len(Brief(work, processes=2, price=10.0).evaluate(cells(2, 2))) == 4
+    assert str(np.random.get_state(legacy=False)) == str(drawn)
+
+
+def test_a_limit_of_ones_own_is_left_alone_and_a_machine_on_many_rows_gets_none() -> None:
+    for work in (searched(SVC(max_iter=5)), searched(SVC(), X=np.zeros((1_001, 2))), searched(GaussianNB())):
+        assert limited(work) is work
+    pipeline = limited(searched(Pipeline([("model", SVC())])))
+    assert pipeline.estimator.get_params()["model__max_iter"] > 5
+
+
 class Mine(ClassifierMixin, BaseEstimator):
     """May do anything."""
 
@@ -145,6 +173,9 @@ def first_class(y: Any, predicted: Any) -> float:
 NOT_BEGUN: dict[str, Callable[[], Work]] = {
     "an estimator of one's own": lambda: searched(Mine()),
     "one whose fit may take long on few rows": lambda: searched(SVC()),
+    "its limit of the candidates": lambda: limited(searched(SVC(), {"max_iter": -1})),
+    "one that fits others inside": lambda: limited(searched(SVC(probability=True, random_state=0))),
+    "one on many rows": lambda: limited(searched(SVC(max_iter=5), X=np.zeros((1_001, 2)))),
     "an ensemble": lambda: searched(RandomForestClassifier(random_state=0)),
     "one that draws": lambda: searched(DecisionTreeClassifier(max_features=1)),
     "one of the candidates": lambda: searched(DecisionTreeClassifier(random_state=0), {"random_state": None}),
@@ -172,6 +203,7 @@ def test_what_may_take_long_or_be_noticed_is_not_begun(name: str) -> None:
 def test_what_is_known_bounded_and_seeded_is_begun() -> None:
     assert is_quick(searched(GaussianNB(), {"var_smoothing": 1.0}), 0.02)
     assert is_quick(searched(DecisionTreeClassifier(random_state=0, max_features=1), {"max_depth": 2}), 0.02)
+    assert is_quick(limited(searched(SVC(), {"C": 2.0})), 0.02)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +231,32 @@ def test_processes_of_joblibs_with_other_threads_are_not_stood_in_for() -> None:
         assert price_of(2, get_active_backend()[0]) == 0
     with a_thread(), parallel_config("loky", inner_max_num_threads=1):
         assert price_of(2, get_active_backend()[0]) > 0
+
+
+@in_a_fresh_process
+def test_short_searches_in_a_row_start_joblibs_processes_once_they_have_lost_as_much_for_want_of_them() -> None:
+    """A second each here, half of it by two processes: of three searches the third is worth starting them, two seconds are not."""
+    prices = []
+    took = patch("tuningjob.engine.brief._timed", lambda _, cells: (float(len(cells)), [object()] * len(cells)))
+    with a_thread():
+        backend, _ = get_active_backend()
+        for _ in range(3):
+            prices.append(price_of(2, backend))
+            with took:
+                Brief(searched(GaussianNB()), processes=2, price=10.0).evaluate(cells(1, 1))
+        with patch("tuningjob.engine.brief.processes_of_loky", return_value=2):
+            there = price_of(2, backend)
+        gone = price_of(2, backend)
+    assert prices[1] == pytest.approx(prices[0] - 0.5 + there)
+    assert prices[2] == there, "they may as well be started"
+    assert gone == prices[0], "what was lost before they were there is paid"
+
+
+@in_a_fresh_process
+def test_forked_processes_cost_what_forking_took_here_before_on_top() -> None:
+    before = price_of(2, get_active_backend()[0])
+    with patch("tuningjob.engine.brief.seconds_to_fork", {2: 0.25}.__getitem__):
+        assert price_of(2, get_active_backend()[0]) == pytest.approx(before + 0.25)
 
 
 def test_no_price_no_search_here() -> None:

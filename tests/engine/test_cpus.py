@@ -57,26 +57,31 @@ def test_half_a_cpu_is_one_process_and_no_quota_is_the_affinity(tmp_path: Path) 
 
 
 SEARCH = """
-import json, sys, time, warnings
+import json, resource, warnings
 from sklearn.datasets import load_digits
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.ensemble import RandomForestClassifier
 from tuningjob import GridSearchCV
 
 X, y = load_digits(return_X_y=True)
-grid = {"min_samples_leaf": list(range(1, 16)), "max_features": [0.5, None]}
+grid = {"min_samples_leaf": [1, 4, 15]}
 seconds, told = {}, set()
+
+def of_a_core():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
 # others use this machine, too: what it costs is the least of some rounds, of more where they got in the way
 for turn in range(30):
     n_jobs = (1, 16)[turn % 2]
-    if turn >= 10 and n_jobs == 1 and min(seconds[16]) < 1.05 * min(seconds[1]):
+    if turn >= 4 and n_jobs == 1 and min(seconds[16]) < 1.05 * min(seconds[1]):
         break
-    search = GridSearchCV(DecisionTreeClassifier(random_state=0), grid, cv=3, n_jobs=n_jobs, refit=False)
-    started = time.perf_counter()
+    search = GridSearchCV(RandomForestClassifier(5, random_state=0), grid, cv=3, n_jobs=n_jobs, refit=False)
+    started = of_a_core()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         search.fit(X, y)
     told |= {str(warning.message) for warning in caught}
-    seconds.setdefault(n_jobs, []).append(time.perf_counter() - started)
+    seconds.setdefault(n_jobs, []).append(of_a_core() - started)
 print(json.dumps([min(seconds[1]), min(seconds[16]), sorted(told)]))
 """
 

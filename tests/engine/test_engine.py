@@ -17,10 +17,12 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import ThreadpoolController
 
 from tests.engine.fresh import in_a_fresh_process
 from tests.processes import children_of
 from tuningjob.engine import CellKey, Engine, Evaluated, Work
+from tuningjob.engine.engine import _pools
 from tuningjob.errors import WorkerDied
 from tuningjob.search.cells import result_of, with_warnings
 
@@ -237,6 +239,23 @@ def test_a_fitted_model_is_let_go_when_it_was_scored(*, pipeline: bool) -> None:
     evaluated(work(estimator, [{name: level} for level in range(30)]), 0)
     assert Counted.alive == 0
     assert Counted.most <= 3
+
+
+@in_a_fresh_process
+def test_libraries_with_threads_are_looked_for_before_anything_is_forked_and_not_again() -> None:
+    read, write = os.pipe()
+
+    def look() -> ThreadpoolController:
+        os.write(write, f"{os.getpid()} ".encode())
+        return ThreadpoolController()
+
+    searched = work(SVC(), [{"C": 1.0}, {"C": 2.0}])
+    evaluated(searched)  # imports what rules about it there are
+    _pools.cache_clear()
+    with patch("tuningjob.engine.engine.ThreadpoolController", look):
+        evaluated(searched)
+        evaluated(searched)
+    assert os.read(read, 4096).split() == [str(os.getpid()).encode()]
 
 
 @in_a_fresh_process

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +38,15 @@ def peak_bytes(splitter: str, X: float) -> tuple[float, str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    peak = 0.0
+    peak, pause = 0.0, 0.05
     while True:
         try:
-            printed, _ = search.communicate(timeout=0.05)
+            printed, _ = search.communicate(timeout=pause)
         except subprocess.TimeoutExpired:
+            began = time.monotonic()
             peak = max(peak, sum(map(proportional, tree(search.pid))))
+            # the kernel goes through all pages of all processes for it: that must not take longer than the search
+            pause = max(0.05, 3 * (time.monotonic() - began))
         else:
             assert search.returncode == 0
             return peak, printed.strip()
@@ -78,19 +82,16 @@ def test_what_is_held_is_told_before_it_begins() -> None:
 @pytest.mark.parametrize(
     ("splitter", "X", "cells", "rows"),
     [
-        # two folds are in use while one ends and the next begins
-        ("a tenth", GB, 24, 2 * 0.15),
         # rows that lie together are no copy at all
-        ("halves", 0.4 * GB, 8, 0),
-        # four processes with rows of their own would have 4 of 0.4 GB
-        ("fifths", 0.4 * GB, 20, 2),
+        ("halves", 0.25 * GB, 8, 0),
+        # two folds are in use while one ends and the next begins; four processes with rows of their own would have 4 of 0.25 GB
+        ("fifths", 0.25 * GB, 20, 2),
     ],
 )
 def test_four_processes_share_x_and_the_rows_of_a_fold(splitter: str, X: float, cells: int, rows: float) -> None:
     peak, printed = peak_bytes(splitter, X)
     assert printed == str(cells)
     assert X < peak < X + rows * X + PROCESSES
-    assert peak < 1.6 * GB
 
 
 def mapped_search() -> None:

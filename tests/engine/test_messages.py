@@ -40,7 +40,7 @@ def printed(kind: type, estimator: Any, grid: Any, **settings: Any) -> list[str]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verbose", [0, 1, 2, 3, 4, 10])
+@pytest.mark.parametrize("verbose", [0, 1, 2, 3, 10])
 def test_one_process_prints_scikit_learns_lines(verbose: int) -> None:
     for estimator, grid, settings in SEARCHES:
         ours, theirs = (printed(kind, estimator, grid, verbose=verbose, **settings) for kind in (GridSearchCV, Theirs))

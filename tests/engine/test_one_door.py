@@ -3,14 +3,14 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.engine.fresh import ended_beside_scikit_learn
 
 _ROOT: Final = Path(__file__).parents[2]
 _DOOR: Final = _ROOT / "worker/tuningjob/engine/sklearn_private.py"
@@ -120,8 +120,9 @@ print(json.dumps({{
 
 
 def _searched(fake: str) -> dict[str, object]:
-    run = subprocess.run([sys.executable, "-c", _SEARCH.format(fake=fake)], check=True, capture_output=True, text=True)
-    answer: dict[str, object] = json.loads(run.stdout)
+    ended = ended_beside_scikit_learn(_SEARCH.format(fake=fake))
+    assert ended.returncode == 0, ended.stderr
+    answer: dict[str, object] = json.loads(ended.stdout)
     return answer
 
 
@@ -182,8 +183,9 @@ print(json.dumps([[each.category.__name__ for each in told], [r.outcome["test_sc
 
 @pytest.mark.slow  # a new process
 def test_on_another_scikit_learn_a_workers_engine_says_so_and_goes_on() -> None:
-    run = subprocess.run([sys.executable, "-c", _ENGINE], check=True, capture_output=True, text=True)
-    assert json.loads(run.stdout) == [["UnprovedVersion"], True]
+    ended = ended_beside_scikit_learn(_ENGINE)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == [["UnprovedVersion"], True]
 
 
 @pytest.mark.slow  # a new process
@@ -194,7 +196,7 @@ def test_a_name_that_another_version_lacks_is_told_with_the_versions_to_install(
         "del scorers._PassthroughScorer\n"
         "import tuningjob.engine.sklearn_private"
     )
-    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    (error,) = [line for line in run.stderr.splitlines() if line.startswith("ImportError: cannot import name")][-1:]
+    stderr = ended_beside_scikit_learn(code).stderr
+    (error,) = [line for line in stderr.splitlines() if line.startswith("ImportError: cannot import name")][-1:]
     assert "'_PassthroughScorer'" in error
     assert "scikit-learn 1.10.0 is installed, but tuningjob was proved on scikit-learn 1.8.* and 1.9.*." in error

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +24,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from tests.engine.fresh import in_a_fresh_process
+from tests.engine.fresh import ended_beside_scikit_learn, in_a_fresh_process
 from tuningjob import GridSearchCV
 from tuningjob.engine import memo, shortcuts
 from tuningjob.engine.evaluate import PATCHES
@@ -127,7 +125,8 @@ for owner, names in zip(owners, before):
     changed = [name for name, value in vars(owner).items() if not name.startswith("__") and names.get(name) is not value]
     assert not changed, (owner, changed)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ended = ended_beside_scikit_learn(code)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_originals_are_scikit_learns_and_narwhals_own() -> None:

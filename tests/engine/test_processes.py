@@ -23,6 +23,7 @@ from tuningjob.engine.processes import (
     Raised,
     RemoteTraceback,
     deadline,
+    seconds_to_fork,
 )
 
 # ---- what tasks yield ----
@@ -133,6 +134,21 @@ def test_idle_workers_and_outstanding_tasks_are_counted() -> None:
             pool.submit("hang")
             counts.append((pool.idle, pool.outstanding))
     assert counts == [(2, 0), (1, 1), (0, 2), (0, 3)]
+
+
+@in_a_fresh_process
+def test_what_it_takes_to_fork_is_the_least_that_it_took_so_many() -> None:
+    def run(task: int) -> Iterator[int]:
+        yield task
+
+    told = [seconds_to_fork(2)]
+    for _ in range(3):
+        with Processes(run, 2):
+            pass
+        told.append(seconds_to_fork(2))
+    assert told[0] == 0 < told[1]
+    assert told[1:] == sorted(told[1:], reverse=True)
+    assert seconds_to_fork(1) == 0
 
 
 @in_a_fresh_process

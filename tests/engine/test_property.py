@@ -79,7 +79,7 @@ from tests.engine.test_pruned_search import assert_same_winner
 pytestmark = pytest.mark.slow
 
 LOKYS_OWN = "loky, not forked"
-EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "8"))
 Space = dict[str, list[Any]]
 # None: in this process. Those of loky are forks where nothing has threads: see the test of them.
 BACKENDS = [None, None, None, "loky", LOKYS_OWN, "threading", "multiprocessing", "sequential"]

@@ -22,7 +22,7 @@ from tuningjob.engine.race import MARGIN, Leader, Race
 from tuningjob.engine.sklearn_private import best_index, results_table
 from tuningjob.engine.work import CellKey
 
-EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("TUNINGJOB_EXAMPLES", "50"))
 # few values make ties; some differ in the last bit alone, some are so large that one is lost in them
 UP_TO_ONE = st.sampled_from([1.0, 1.0, 0.75, 0.5, 0.1, 0.1 + 0.2, 0.3, 0.0, -1e3, -1e300, -math.inf, math.nan])
 UP_TO_ZERO = st.sampled_from(

@@ -95,12 +95,17 @@ def test_an_ensemble_seeds_what_is_within_it() -> None:
     assert is_repeatable(RandomForestClassifier(random_state=np.int64(3)))
 
 
+SMALL = [
+    (components, shape)
+    for components in (None, 1, 2, 4, 7, 0.5, "mle")
+    for shape in ((300, 8), (60, 8), (20, 30), (600, 70), (501, 60))
+    if components != "mle" or shape[0] >= shape[1]
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("components", [None, 1, 2, 4, 7, 0.5, "mle"])
-@pytest.mark.parametrize("shape", [(300, 8), (60, 8), (20, 30), (600, 70), (501, 60), (12_000, 1_100)])
+@pytest.mark.parametrize(("components", "shape"), [*SMALL, (2, (12_000, 1_100))])
 def test_the_solver_of_pca_is_told_from_the_shape(components: Any, shape: tuple[int, int]) -> None:
-    if shape[0] > 1_000 or (components == "mle" and shape[0] < shape[1]):
-        components = 2 if shape[0] > 1_000 else 0.5
     rows = np.random.default_rng(0).normal(size=(shape[0], shape[1]))
     fitted = PCA(components, random_state=0).fit(rows)
     assert pca_solver(PCA(components), shape) == fitted._fit_svd_solver

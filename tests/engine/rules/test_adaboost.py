@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone, is_classifier
@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, rule_of, shown
+from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, examples, rule_of, shown
 from tuningjob.engine.rules import NestedFit
 
 SIZES = [{"n_estimators": size} for size in (7, 1, 2, 18, 9)]
@@ -83,7 +83,7 @@ def test_weights_sparse_rows_tables_and_a_single_class_are_served_too() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True)
+@examples(8)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
     draw = data.draw

@@ -6,7 +6,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone, is_classifier
@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, rule_of, shown
+from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, examples, rule_of, shown
 from tuningjob.engine.rules import NestedFit
 
 SIZES = [{"n_estimators": size} for size in (3, 1, 8, 5)]
@@ -92,7 +92,7 @@ def test_the_type_of_the_number_decides_on_the_type_of_the_mean() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True)
+@examples(8)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
     draw = data.draw

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
@@ -18,7 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tests.engine.bits import assert_same_bits
 from tests.engine.compare import assert_same_search
-from tests.engine.rules.proof import rule_of, shown
+from tests.engine.rules.proof import examples, rule_of, shown
 from tests.engine.test_property import SETTINGS, Space, grids
 from tuningjob.engine import Work, held_bytes
 from tuningjob.engine.memo import Memo
@@ -152,7 +152,7 @@ def test_whatever_holds_the_documents(X: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(20)
 @given(data=st.data())
 def test_any_documents_and_settings(data: st.DataObject) -> None:
     draw = data.draw
@@ -212,12 +212,19 @@ SEARCHES: list[tuple[Any, dict[str, Any]]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("estimator", "grid"), SEARCHES, ids=["one", "two"])
-@pytest.mark.parametrize("n_jobs", [None, 2])
-def test_a_search_over_documents_is_scikit_learns(estimator: Any, grid: Any, n_jobs: Any) -> None:
+@pytest.mark.parametrize(
+    ("search", "X", "n_jobs"),
+    [
+        (SEARCHES[0], np.array(DOCUMENTS, object), None),
+        (SEARCHES[1], pd.Series(DOCUMENTS), None),
+        (SEARCHES[0], DOCUMENTS, 2),
+        (SEARCHES[1], DOCUMENTS, 2),
+    ],
+    ids=["one, an array", "two, a series", "one, a list, in processes", "two, a list, in processes"],
+)
+def test_a_search_over_documents_is_scikit_learns(search: tuple[Any, Any], X: Any, n_jobs: Any) -> None:
     y = np.arange(len(DOCUMENTS)) % 3
-    for X in (DOCUMENTS,) if n_jobs else (np.array(DOCUMENTS, object), pd.Series(DOCUMENTS)):
-        assert_same_search(estimator, grid, X, y, n_jobs=n_jobs, cv=3, return_train_score=True)
+    assert_same_search(*search, X, y, n_jobs=n_jobs, cv=3, return_train_score=True)
 
 
 COUNTED: Space = {

@@ -21,7 +21,7 @@ SHAPES = [
     for size in (7, 2)
     for alpha in (0.0, 0.003)
 ]
-CLASSES = load_digits(return_X_y=True)
+CLASSES = tuple(part[:600] for part in load_digits(return_X_y=True))
 NUMBERS = load_diabetes(return_X_y=True)
 TWO = make_classification(random_state=0)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import is_classifier
@@ -13,7 +13,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, rule_of, shown
+from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, examples, rule_of, shown
 from tuningjob.engine.group import Fitted, Fitter, Member, NotFitted
 from tuningjob.engine.rules import NestedFit
 
@@ -68,7 +68,7 @@ def test_weights_and_sparse_rows_are_served_too() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@examples(10)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
     draw = data.draw

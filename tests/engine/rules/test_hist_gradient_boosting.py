@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import is_classifier
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, rule_of, shown
+from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, examples, rule_of, shown
 from tuningjob.engine.rules import NestedFit
 
 LIMITS = [{"max_iter": limit} for limit in (4, 1, 13, 7)]
@@ -79,7 +79,7 @@ def test_weights_missing_values_categories_and_validation_rows_are_served_too() 
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@examples(10)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
     draw = data.draw

@@ -1,6 +1,5 @@
 """The proof of UnusedByLogisticSolver."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,14 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 
-from tests.engine.bits import assert_same_bits
 from tests.engine.compare import assert_same_search
-from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.rules.proof import PlainFit, rule_of, shown
 from tuningjob.engine.fingerprint import of_estimator
 from tuningjob.engine.rules import Inert
 
 IRIS = (scale(load_iris().data), load_iris().target)
 CANCER = (scale(load_breast_cancer().data[:150, :8]), load_breast_cancer().target[:150])
+ATTRIBUTES = ("coef_", "intercept_", "n_iter_")
 VALUES: dict[str, list[Any]] = {
     "C": [0.01, 3, np.float64(50), float("inf")],
     "l1_ratio": [0.1, 0.9],
@@ -30,20 +29,6 @@ VALUES: dict[str, list[Any]] = {
 def key(regression: Any) -> Any:
     """What the engine compares."""
     return of_estimator(regression, instead=rule_of(Inert, regression).normal_form(regression))
-
-
-def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> None:
-    with warnings.catch_warnings(record=True) as told_of_one:
-        warnings.simplefilter("always")
-        one = clone(one).fit(X, y, **fit_params)
-    with warnings.catch_warnings(record=True) as told_of_other:
-        warnings.simplefilter("always")
-        other = clone(other).fit(X, y, **fit_params)
-    # of one and the same kind, whatever numbers they name
-    assert [each.category for each in told_of_one] == [each.category for each in told_of_other]
-    assert_same_predictions(other, one, X, other)
-    for name in ("coef_", "intercept_", "n_iter_"):
-        assert_same_bits(getattr(other, name), getattr(one, name), f"{name} {other}")
 
 
 @pytest.mark.slow
@@ -71,16 +56,18 @@ def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> N
 def test_what_is_not_looked_at_changes_nothing(regression: Any, looked_at: set[str]) -> None:
     data = [CANCER] if regression.solver == "liblinear" else [CANCER, IRIS]
     first = clone(regression).set_params(max_iter=30)
+    fits = [PlainFit(first, X, y, attributes=ATTRIBUTES) for X, y in data]
     for name, values in VALUES.items():
         for value in values:
             other = clone(first).set_params(**{name: value})
             assert (key(other) == key(first)) == (name not in looked_at), (name, value)
             if name not in looked_at:
-                for X, y in data:
-                    assert_one_fit(first, other, X, y)
+                for fit in fits:
+                    fit.assert_same(other, f"{name}={value}")
     other = clone(first).set_params(**{name: values[0] for name, values in VALUES.items() if name not in looked_at})
     for X, y in data:
-        assert_one_fit(first, other, sparse.csr_matrix(X), y, sample_weight=np.linspace(0.1, 2, len(y)))
+        weights = np.linspace(0.1, 2, len(y))
+        PlainFit(first, sparse.csr_matrix(X), y, attributes=ATTRIBUTES, sample_weight=weights).assert_same(other, other)
 
 
 def test_what_warns_or_is_refused_is_not_taken_for_what_is_not() -> None:

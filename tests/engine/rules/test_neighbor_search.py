@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from tests.engine.compare import assert_same_search
-from tests.engine.rules.proof import assert_same_predictions, rule_of
+from tests.engine.rules.proof import assert_same_predictions, examples, rule_of
 from tuningjob.engine.fingerprint import of_estimator
 from tuningjob.engine.rules import Inert
 
@@ -33,7 +33,7 @@ def data(features: int, *, on_a_grid: bool = True, samples: int = 60, seed: int 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:cannot use tree with sparse input:UserWarning")
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(25)
 @given(drawn=st.data())
 def test_other_words_for_the_same_find_the_same_neighbours(drawn: st.DataObject) -> None:
     draw = drawn.draw

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import config_context
@@ -17,7 +17,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from tests.engine.bits import assert_same_bits
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, assert_same_predictions, rule_of, shown
+from tests.engine.rules.proof import (
+    assert_nested_fits_are_plain_fits,
+    assert_same_predictions,
+    examples,
+    rule_of,
+    shown,
+)
 from tests.engine.versions import SKLEARN
 from tuningjob.engine.rules import NestedFit
 
@@ -98,7 +104,7 @@ def test_all_kinds_of_rows_are_served() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree", "brute"])
-@settings(max_examples=7, deadline=None)
+@examples(4)
 @given(
     points=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=4, max_size=30),
     asked_for=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8),

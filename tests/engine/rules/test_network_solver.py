@@ -1,6 +1,5 @@
 """The proof of UnusedBySolver."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import scale
 
-from tests.engine.bits import assert_same_bits
 from tests.engine.compare import assert_same_search
-from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.rules.proof import PlainFit, rule_of, shown
 from tuningjob.engine.fingerprint import of_estimator
 from tuningjob.engine.rules import Inert
 
@@ -49,15 +47,6 @@ def key(network: Any) -> Any:
     return of_estimator(network, instead=rule_of(Inert, network).normal_form(network))
 
 
-def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # six iterations are no end
-        one, other = (clone(each).fit(X, y, **fit_params) for each in (one, other))
-    assert_same_predictions(other, one, X, other)
-    for name in STATE:
-        assert_same_bits(getattr(other, name), getattr(one, name), f"{name} {other}")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", sorted(LOOKED_AT))
 @pytest.mark.parametrize(
@@ -73,6 +62,7 @@ def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> N
 def test_a_solver_does_not_look_at_the_parameters_of_another(network: Any, solver: str) -> None:
     X, y = IRIS if is_classifier(network) else DIABETES
     first = clone(network).set_params(solver=solver)
+    fit = PlainFit(first, X, y, attributes=STATE)
     looked_at = set(LOOKED_AT[solver])
     if first.early_stopping and solver != "lbfgs":
         looked_at.add("validation_fraction")
@@ -83,11 +73,11 @@ def test_a_solver_does_not_look_at_the_parameters_of_another(network: Any, solve
                 continue
             assert (key(other) == key(first)) == (name not in looked_at), (name, value)
             if name not in looked_at:
-                assert_one_fit(first, other, X, y)
+                fit.assert_same(other, f"{name}={value}")
     inert = {name: values[-1] for name, values in VALUES.items() if name not in looked_at}
-    weights = {"sample_weight": np.linspace(0.1, 2, len(y))}
-    assert_one_fit(first, clone(first).set_params(**inert), X, y, **weights)
-    assert_one_fit(first, clone(first).set_params(**inert), sparse.csr_matrix(X), y)
+    other, weights = clone(first).set_params(**inert), np.linspace(0.1, 2, len(y))
+    PlainFit(first, X, y, attributes=STATE, sample_weight=weights).assert_same(other, other)
+    PlainFit(first, sparse.csr_matrix(X), y, attributes=STATE).assert_same(other, other)
 
 
 def test_a_schedule_has_a_power_and_a_validation_its_fraction() -> None:

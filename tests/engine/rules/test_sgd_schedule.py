@@ -1,6 +1,5 @@
 """The proof of UnusedByDescent."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 from sklearn.preprocessing import scale
 
-from tests.engine.bits import assert_same_bits
-from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.rules.proof import PlainFit, rule_of, shown
 from tuningjob.engine.fingerprint import of_estimator
 from tuningjob.engine.rules import Inert
 
 IRIS = (scale(load_iris().data), load_iris().target)
 DIABETES = (scale(load_diabetes().data), scale(load_diabetes().target))
+ATTRIBUTES = ("coef_", "intercept_", "n_iter_", "t_")
 VALUES: dict[str, list[Any]] = {
     "l1_ratio": [0, 0.9, 1.0, None],
     "eta0": [1, 1e-5, np.float32(0.3)],
@@ -30,15 +29,6 @@ VALUES: dict[str, list[Any]] = {
 def key(descent: Any) -> Any:
     """What the engine compares."""
     return of_estimator(descent, instead=rule_of(Inert, descent).normal_form(descent))
-
-
-def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # eight iterations are no end
-        one, other = (clone(each).fit(X, y, **fit_params) for each in (one, other))
-    assert_same_predictions(other, one, X, other)
-    for name in ("coef_", "intercept_", "n_iter_", "t_"):
-        assert_same_bits(getattr(other, name), getattr(one, name), f"{name} {other}")
 
 
 @pytest.mark.slow
@@ -64,16 +54,18 @@ def assert_one_fit(one: Any, other: Any, X: Any, y: Any, **fit_params: Any) -> N
 def test_what_is_not_looked_at_changes_nothing(descent: Any, looked_at: set[str]) -> None:
     X, y = IRIS if is_classifier(descent) else DIABETES
     first = clone(descent).set_params(random_state=0, max_iter=8)
+    fit = PlainFit(first, X, y, attributes=ATTRIBUTES)
     for name, values in VALUES.items():
         for value in values:
             other = clone(first).set_params(**{name: value})
             assert (key(other) == key(first)) == (name not in looked_at), (name, value)
             if name not in looked_at:
-                assert_one_fit(first, other, X, y)
+                fit.assert_same(other, f"{name}={value}")
     inert = {name: values[1] for name, values in VALUES.items() if name not in looked_at}
     other = clone(first).set_params(**inert)
-    assert_one_fit(first, other, sparse.csr_matrix(X), y, sample_weight=np.linspace(0.1, 2, len(y)))
-    assert_one_fit(first, other, X.astype(np.float32), y)
+    weights = np.linspace(0.1, 2, len(y))
+    PlainFit(first, sparse.csr_matrix(X), y, attributes=ATTRIBUTES, sample_weight=weights).assert_same(other, other)
+    PlainFit(first, X.astype(np.float32), y, attributes=ATTRIBUTES).assert_same(other, other)
 
 
 def test_values_that_scikit_learn_refuses_or_warns_of_are_not_taken_for_others() -> None:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from tests.engine.bits import assert_same_bits
-from tests.engine.rules.proof import assert_same_predictions, rule_of, shown
+from tests.engine.rules.proof import assert_predicts, predictions, rule_of, shown
 from tuningjob.engine.rules import Ceiling
 
 IRIS = load_iris(return_X_y=True)
@@ -45,9 +45,10 @@ def test_a_limit_above_what_was_used_does_nothing(svm: Any, data: tuple[Any, Any
     high = clone(svm).fit(X, y)  # no limit
     reached = int(rule.reached(high))
     assert reached > 10
-    for limit in (reached + 1, reached + 2, reached + 10, 10 * reached):
+    wanted = predictions(high, X)
+    for limit in (reached + 1, 10 * reached):
         low = clone(svm).set_params(max_iter=limit).fit(X, y)
-        assert_same_predictions(low, high, X, limit)
+        assert_predicts(low, X, wanted, limit)
         for name in ("dual_coef_", "intercept_", "support_", "n_iter_"):
             assert_same_bits(getattr(low, name), getattr(high, name), name)
         assert rule.reached(low) == reached

@@ -4,17 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.model_selection import train_test_split
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils import get_tags
 
 from tests.engine.bits import assert_same_bits
-from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, rule_of, shown
+from tests.engine.rules.proof import assert_nested_fits_are_plain_fits, examples, rule_of, shown
 from tuningjob.engine.rules import NestedFit
 
 LEAVES: list[dict[str, Any]] = [{"max_leaf_nodes": leaves} for leaves in (7, None, 2, 3, 1_000, np.int64(30))]
@@ -34,10 +34,8 @@ TWO = make_classification(random_state=0)
 
 
 def assert_cut_alike(tree: Any, X: Any, y: Any, X_test: Any, sizes: Any = SIZES, **fit_params: Any) -> None:
-    assert_nested_fits_are_plain_fits(tree, sizes, X, y, X_test, fit_params=fit_params, attributes=ATTRIBUTES)
-    unfitted = [clone(tree).set_params(**size) for size in sizes]
-    for made, size in zip(rule_of(NestedFit, tree).fit(unfitted, X, y, fit_params), sizes, strict=True):
-        plain = clone(tree).set_params(**size).fit(X, y, **fit_params)
+    pairs = assert_nested_fits_are_plain_fits(tree, sizes, X, y, X_test, fit_params=fit_params, attributes=ATTRIBUTES)
+    for (made, plain), size in zip(pairs, sizes, strict=True):
         for part in PARTS + WEIGHTS:
             assert_same_bits(getattr(made.tree_, part), getattr(plain.tree_, part), f"{part} {size}")
         splits = plain.tree_.children_left >= 0  # of leaves it was never set
@@ -92,7 +90,7 @@ def test_weights_sparse_rows_missing_values_and_several_outputs_are_served_too()
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@examples(10)
 @given(data=st.data())
 def test_any_settings(data: st.DataObject) -> None:
     draw = data.draw

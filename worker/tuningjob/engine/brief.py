@@ -12,20 +12,23 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from joblib.parallel import ParallelBackendBase
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.arrays import shape_of
 from tuningjob.engine.engine import Engine, one_thread
-from tuningjob.engine.evaluate import Evaluated
+from tuningjob.engine.evaluate import Evaluated, may_depend_on_draws
 from tuningjob.engine.forecast import magnitude_of
 from tuningjob.engine.guard import GuardTripped
 from tuningjob.engine.known import can_share, is_known, is_known_scorer
 from tuningjob.engine.named import public_name
-from tuningjob.engine.processes import may_fork
+from tuningjob.engine.processes import may_fork, seconds_to_fork
 from tuningjob.engine.seeds import GlobalGenerators, is_repeatable
 from tuningjob.engine.sklearn_private import processes_of_loky, threads_of_loky
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays, wants_kernel
@@ -38,13 +41,29 @@ _FIRST_PART: Final = 0.25
 # Sharing may make a split so many times cheaper than its fits one by one: that is known once a split was evaluated.
 _HOPE: Final = 2
 _FIRST_FEW: Final = 2  # the very first also imports
-# What processes cost a search of few fits (benchmarks/fixed_costs.py): forked ones, joblib's that are there, and that are not.
+# What processes cost a search of few fits (benchmarks/fixed_costs.py): forked ones, besides what forking took here before,
+# because they begin with memory that they have to copy; joblib's that are there, and that are not.
 _FORKED_SECONDS: Final = 0.02
 _EACH_FORK_SECONDS: Final = 0.005
 _JOBLIBS_SECONDS: Final = 0.05
 _STARTED_SECONDS: Final = 0.4
 _MOST_ITERATIONS: Final = 1_000  # of coordinate descent: some microseconds each on so few data
 _MOST_STEPS: Final = 200  # of a solver that calls Python at each
+# Of libsvm, which looks at all rows in each, some nanoseconds a row, and at all pairs of rows once.
+_MOST_MACHINE_ITERATIONS: Final = 40_000
+_MOST_ROWS_OF_A_KERNEL: Final = 1_000
+_MACHINE: Final = "sklearn.svm.SVC"
+_STOPPED: Final = "Solver terminated early"
+
+
+@dataclass
+class _Patience:
+    """The seconds by which searches here took longer than by joblib's processes, had these been there, since they last were."""
+
+    lost_seconds: float = 0.0
+
+
+_patience: Final = _Patience()
 
 
 class Brief:
@@ -54,24 +73,45 @@ class Brief:
         self._work = work
         self._processes = processes
         self._price = price
+        self._seconds = 0.0
         self.guarded = 0
         self.tripped = 0
 
     def evaluate(self, cells: Sequence[CellKey]) -> list[Evaluated]:
         """The results of all cells, of those of some splits, or of none. Raises what scikit-learn would raise for a cell."""
-        if not self._price or not is_quick(self._work, max(_FIRST_SECONDS, _FIRST_PART * self._price)):
+        work = limited(self._work)
+        if not self._price or not is_quick(work, max(_FIRST_SECONDS, _FIRST_PART * self._price)):
             return []
         generators = GlobalGenerators()
-        engine = Engine(self._work, 0)
+        engine = Engine(work, 0)
         with _as_in_another_process():
             try:
-                results = [result for part in self._rounds(engine, cells) for result in part]
+                results = self._within_limits(engine, cells) if work is not self._work else self._all(engine, cells)
             finally:
                 have_moved = generators.have_moved()
                 generators.restore()
-        if have_moved:
+        if have_moved and may_depend_on_draws(self._work):
             return []  # what has drawn is to draw elsewhere
         self.guarded, self.tripped = engine.schedule.guarded, engine.schedule.tripped
+        if len(results) == len(cells) and not may_fork():
+            _patience.lost_seconds += max(0.0, self._seconds * (1 - 1 / self._processes) - _JOBLIBS_SECONDS)
+        return results
+
+    def _all(self, engine: Engine, cells: Sequence[CellKey]) -> list[Evaluated]:
+        return [result for part in self._rounds(engine, cells) for result in part]
+
+    def _within_limits(self, engine: Engine, cells: Sequence[CellKey]) -> list[Evaluated]:
+        """As ``_all``; of none once a fit was stopped by the limit that it has only here, which libsvm warns of."""
+        results: list[Evaluated] = []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", _STOPPED, ConvergenceWarning)
+            try:
+                for part in self._rounds(engine, cells):
+                    if any(_STOPPED in (result.outcome["fit_error"] or "") for result in part):
+                        return []
+                    results += part
+            except ConvergenceWarning:  # error_score="raise"
+                return []
         return results
 
     def _rounds(self, engine: Engine, cells: Sequence[CellKey]) -> Iterator[list[Evaluated]]:
@@ -81,7 +121,7 @@ class Brief:
             by_split.setdefault(cell.split, []).append(cell)
         first = next(iter(by_split.values()))[:_FIRST_FEW]
         for number, cell in enumerate(first, start=1):
-            seconds, results = _timed(engine, [cell])
+            seconds, results = self._timed(engine, [cell])
             yield results
             if self._is_worth(seconds * self._as_many_as(cell, cells) / _HOPE):
                 break
@@ -89,10 +129,15 @@ class Brief:
                 return
         begun = set(first[:number])
         for done, part in enumerate(by_split.values(), start=1):
-            seconds, results = _timed(engine, [cell for cell in part if cell not in begun])
+            seconds, results = self._timed(engine, [cell for cell in part if cell not in begun])
             yield results
             if not self._is_worth(seconds * (len(by_split) - done)):
                 return
+
+    def _timed(self, engine: Engine, cells: Sequence[CellKey]) -> tuple[float, list[Evaluated]]:
+        seconds, results = _timed(engine, cells)
+        self._seconds += seconds
+        return seconds, results
 
     def _as_many_as(self, cell: CellKey, cells: Sequence[CellKey]) -> float:
         """How many fits like that of ``cell`` the fits of all are, one by one."""
@@ -132,15 +177,38 @@ def _as_in_another_process() -> Iterator[None]:
 
 
 def price_of(processes: int, backend: ParallelBackendBase) -> float:
-    """What processes of loky's or forked ones cost before and after their work, in seconds; 0 where their bits may be others."""
+    """What processes of loky's or forked ones cost before and after their work, in seconds; 0 where their bits may be others.
+
+    Processes of loky's that are not there cost their start, less what searches have lost for want of them. So one short search
+    starts none, and many in a row pay no more than twice the best that they could have.
+    """
     if may_fork():
-        return _FORKED_SECONDS + _EACH_FORK_SECONDS * processes
+        return _FORKED_SECONDS + _EACH_FORK_SECONDS * processes + seconds_to_fork(processes)
     if threads_of_loky(backend, processes) != {"1"}:
         return 0.0  # bits depend on their number
-    return _JOBLIBS_SECONDS if processes_of_loky() >= processes else _STARTED_SECONDS * processes
+    if processes_of_loky() >= processes:
+        _patience.lost_seconds = 0.0
+        return _JOBLIBS_SECONDS
+    return max(_STARTED_SECONDS * processes - _patience.lost_seconds, _JOBLIBS_SECONDS)
 
 
 # --- what can be begun here
+
+
+def limited(work: Work) -> Work:
+    """The search with a limit of iterations for a support vector machine that has none: one that is not reached does nothing.
+
+    (The rule ``svm_iterations`` has the proof of that.)
+    """
+    estimator, shape = work.estimator, shape_of(work.X)
+    is_pipeline = type(estimator) is Pipeline and bool(estimator.steps)
+    name, machine = estimator.steps[-1] if is_pipeline else ("", estimator)
+    if public_name(type(machine)) != _MACHINE or getattr(machine, "max_iter", None) != -1 or not can_share(estimator):
+        return work
+    if shape is None or shape[0] > _MOST_ROWS_OF_A_KERNEL:
+        return work
+    limit = {f"{name}__max_iter" if is_pipeline else "max_iter": _MOST_MACHINE_ITERATIONS}
+    return replace(work, estimator=clone(estimator).set_params(**limit))
 
 
 def is_quick(work: Work, most_seconds: float) -> bool:
@@ -173,6 +241,8 @@ def _is_quick(estimator: Estimator, shape: tuple[int, ...]) -> bool:
     if not is_known(estimator) or not is_repeatable(estimator, shape) or wants_kernel(estimator):
         return False
     steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+    if shape[0] > _MOST_ROWS_OF_A_KERNEL and any(public_name(type(step)) == _MACHINE for step in steps):
+        return False
     return not any(getattr(step, "verbose", False) for step in (estimator, *steps)) and all(map(_is_bounded, steps))
 
 
@@ -199,6 +269,11 @@ def _has_few_steps(model: Estimator) -> bool:
     )
 
 
+def _is_limited(machine: Estimator) -> bool:
+    is_alone = machine.probability is False or machine.probability == "deprecated"  # else it fits others inside
+    return is_alone and isinstance(machine.max_iter, int) and 0 < machine.max_iter <= _MOST_MACHINE_ITERATIONS
+
+
 def _is_direct(ridge: Estimator) -> bool:
     return bool(ridge.solver in {"auto", "cholesky", "svd"})
 
@@ -218,6 +293,7 @@ _BOUNDED: Final[Mapping[str, Sequence[tuple[str, Callable[[Any], bool]]]]] = {
     "sklearn.naive_bayes": (("BernoulliNB CategoricalNB ComplementNB GaussianNB MultinomialNB", _always),),
     "sklearn.neighbors": (("KNeighborsClassifier KNeighborsRegressor NearestCentroid", _always),),
     "sklearn.preprocessing": (("MaxAbsScaler MinMaxScaler Normalizer RobustScaler StandardScaler", _always),),
+    "sklearn.svm": (("SVC", _is_limited),),
     "sklearn.tree": (
         ("DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor", _sorts_once),
     ),

@@ -83,6 +83,8 @@ class Engine:
         self._fitting: dict[int, AtWork] = {}
         self._open: set[int] = set()
         warn_if_unproved()
+        if forks:
+            _pools(len(sys.modules))  # once here rather than in each of them, for every search anew
         with PATCHES.in_force():  # what is forked in here is a worker of this search for life
             self._processes = Processes(self._run_alone, processes) if forks else None
         self._parallel = parallel or (

@@ -1,18 +1,23 @@
 """What a cell will cost, from those that were measured: additive in the parameters, on a logarithmic scale."""
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from tuningjob.aliases import Anything, ParamValue
+from tuningjob.aliases import ParamValue
 from tuningjob.engine.fingerprint import fingerprint
 
 _RIDGE: Final = 0.1  # little data must not mean wild effects
 # All measurements up to the first number, then one in so many: thousands of tiny fits must not cost the parent more than they.
 _ALL_UP_TO: Final = 256
 _ONE_IN: Final = 16
+# The last so many are fitted. A value drawn from a distribution is new in nearly each candidate, so all of a million would be a
+# system of a million unknowns: pods of 4 GiB were killed for want of memory before there was a bound.
+_FITTED: Final = 512
 # Before anything was measured: cost grows about linearly in these.
 _SIZES: Final = frozenset({"n_estimators", "max_iter", "n_components", "max_leaf_nodes"})
 
@@ -21,16 +26,17 @@ class Forecast:
     """How long a candidate takes on one split, in seconds.
 
     log(seconds) = one number for all + for each parameter one for its value + (where it is a positive number) a slope times
-    its logarithm; ridge regression, fitted anew when the measurements have doubled. Twelve measured fits are enough for the
-    order (median error × 1.04–1.26), and the order is all that is asked of it.
+    its logarithm; ridge regression on the last 512 measurements, fitted anew when the measurements have doubled. Twelve
+    measured fits are enough for the order (median error × 1.04–1.26), and the order is all that is asked of it.
     """
 
     def __init__(self) -> None:
-        self._columns: dict[Any, int] = {}
-        self._measured: list[tuple[dict[int, float], float]] = []
-        self._weights: np.ndarray[Any, Any] | None = None
+        self._measured: deque[tuple[dict[Hashable, float], float]] = deque(maxlen=_FITTED)
+        self._common = 0.0
+        self._weights: dict[Hashable, float] = {}
         self._next_fit = 4
         self._seen = 0
+        self._learned = 0
         self.version = 0
 
     def learn(self, params: Mapping[str, Any], seconds: float) -> None:
@@ -38,44 +44,53 @@ class Forecast:
         self._seen += 1
         if self._seen > _ALL_UP_TO and self._seen % _ONE_IN:
             return
-        self._measured.append((self._features(params), math.log(max(seconds, 1e-6))))
-        if len(self._measured) >= self._next_fit:
-            self._next_fit = 2 * len(self._measured)
+        self._measured.append((dict(_features(params)), math.log(max(seconds, 1e-6))))
+        self._learned += 1
+        if self._learned >= self._next_fit:
+            self._next_fit = 2 * self._learned
             self._fit()
 
     def seconds(self, params: Mapping[str, Any]) -> float:
         """The expected seconds; without measurements yet a number that is only good for comparing."""
-        if self._weights is None:
+        if not self.is_measured:
             return magnitude_of(params)
-        known = ((column, value) for column, value in self._features(params).items() if column < len(self._weights))
-        return math.exp(min(50.0, sum(self._weights[column] * value for column, value in known)))
+        own = sum(self._weights.get(feature, 0.0) * value for feature, value in _features(params))
+        # Rounded, so that costs which differ by the solver's last digits alone are equal on every machine.
+        return math.exp(min(50.0, round(self._common + own, 9)))
 
     @property
     def is_measured(self) -> bool:
         """Whether ``seconds`` are seconds."""
-        return self._weights is not None
-
-    def _features(self, params: Mapping[str, Any]) -> dict[int, float]:
-        features = {self._column("all"): 1.0}
-        for name, value in params.items():
-            features[self._column((name, fingerprint(value)))] = 1.0
-            if _is_positive(value):
-                features[self._column(name)] = math.log(value)
-        return features
-
-    def _column(self, key: Anything) -> int:
-        return self._columns.setdefault(key, len(self._columns))
+        return self.version > 0
 
     def _fit(self) -> None:
+        """Solve for one number a measurement, because there may be many more features.
+
+        With the features Z, the logarithms y and J, which subtracts the mean: (J Z Zᵀ J + ridge) a = J y; the weights are Zᵀ a.
+        """
         self.version += 1
-        rows = self._measured
-        design = np.zeros((len(rows), len(self._columns)))
-        for row, (features, _) in zip(design, rows, strict=True):
-            row[list(features)] = list(features.values())
-        gram = design.T @ design
-        penalty = np.full(len(gram), _RIDGE)
-        penalty[self._columns["all"]] = 0.0
-        self._weights = np.linalg.solve(gram + np.diag(penalty + 1e-9), design.T @ np.array([log for _, log in rows]))
+        columns: dict[Hashable, int] = {}
+        ends, places = [0], list[int]()
+        values: list[float] = []
+        for features, _ in self._measured:
+            places += [columns.setdefault(feature, len(columns)) for feature in features]
+            values += features.values()
+            ends.append(len(places))
+        logs = np.array([log for _, log in self._measured])
+        design = csr_array((values, places, ends), shape=(len(logs), len(columns)))
+        alike = (design @ design.T).toarray()
+        centred = alike - alike.mean(axis=0) - alike.mean(axis=1, keepdims=True) + alike.mean()
+        each = np.linalg.solve(centred + _RIDGE * np.identity(len(logs)), logs - logs.mean())
+        weights = design.T @ each
+        self._common = float(np.mean(logs - design @ weights))
+        self._weights = dict(zip(columns, weights.tolist(), strict=True))
+
+
+def _features(params: Mapping[str, Any]) -> Iterator[tuple[Hashable, float]]:
+    for name, value in params.items():
+        yield (name, fingerprint(value)), 1.0
+        if _is_positive(value):
+            yield name, math.log(value)
 
 
 def magnitude_of(params: Mapping[str, Any]) -> float:

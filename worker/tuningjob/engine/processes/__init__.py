@@ -17,7 +17,7 @@ parent and the workers with the zygote, by the kernel (PR_SET_PDEATHSIG).
 ``parent`` has the pool, ``zygote`` what the zygote does, ``worker`` what a worker does, ``protocol`` what they say to each other.
 """
 
-from tuningjob.engine.processes.parent import Processes, may_fork, threads
+from tuningjob.engine.processes.parent import Processes, may_fork, seconds_to_fork, threads
 from tuningjob.engine.processes.protocol import Died, Event, Finished, Item, Raised, RemoteTraceback, how
 from tuningjob.engine.processes.worker import current_slot, deadline, flush
 
@@ -34,5 +34,6 @@ __all__ = [
     "flush",
     "how",
     "may_fork",
+    "seconds_to_fork",
     "threads",
 ]

@@ -48,6 +48,8 @@ _STILLBIRTHS: Final = 3
 # jemalloc, which comes with pyarrow, which comes with pandas, stops its thread around a fork by itself (pthread_atfork).
 _SAFE_THREADS: Final = frozenset({"jemalloc_bg_thd"})
 _TICKET_BYTES: Final = 8
+# By how many: the fewest seconds that it took to have workers and to end them. It depends on what is in memory here.
+_fewest_seconds: dict[int, float] = {}
 
 
 class Processes(Generic[TaskT, ValueT]):
@@ -61,6 +63,8 @@ class Processes(Generic[TaskT, ValueT]):
     def __init__(self, run: Callable[[TaskT], Iterator[ValueT]], count: int) -> None:
         if not may_fork():
             raise RuntimeError("a process that has threads (or is not on Linux) must not be forked: see may_fork()")
+        began = time.monotonic()
+        self._seconds_to_make: float | None = None
         self.outstanding = 0
         self._count = count
         self._tickets = 0
@@ -76,6 +80,7 @@ class Processes(Generic[TaskT, ValueT]):
         except BaseException:
             self.close()
             raise
+        self._seconds_to_make = time.monotonic() - began
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +131,7 @@ class Processes(Generic[TaskT, ValueT]):
         to_the_end(self._close)
 
     def _close(self) -> None:
+        began = time.monotonic()
         self._zygote.close()
         for worker in self._workers:
             worker.connection.close()
@@ -134,6 +140,10 @@ class Processes(Generic[TaskT, ValueT]):
         self._waiting.clear()
         self.outstanding = 0
         self._selector.close()
+        if self._seconds_to_make is not None:
+            seconds = self._seconds_to_make + time.monotonic() - began
+            _fewest_seconds[self._count] = min(seconds, _fewest_seconds.get(self._count, seconds))
+            self._seconds_to_make = None
 
     def _feed(self) -> None:
         while self._waiting and self._workers:
@@ -187,6 +197,11 @@ class Processes(Generic[TaskT, ValueT]):
             self._selector.register(connection, selectors.EVENT_READ, worker)
             self._missing.pop()
         self._feed()
+
+
+def seconds_to_fork(count: int) -> float:
+    """The fewest seconds that it took this process so far to have ``count`` workers and to end them; 0 if it never had."""
+    return _fewest_seconds.get(count, 0.0)
 
 
 def may_fork() -> bool:
