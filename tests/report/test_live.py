@@ -52,12 +52,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with browser.chromium(tmp_path_factory.mktemp("chromium")) as url:
-        yield url
-
-
 @contextmanager
 def searching(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """`tuningjob run`, once its journal is there."""

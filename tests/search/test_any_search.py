@@ -318,7 +318,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "10")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(case=cases())

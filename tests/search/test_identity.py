@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
+from tests.search.own_models import tamed
 from tuningjob.search.code_identity import CodeReader
 from tuningjob.search.identity import Identities, digest_of_splits
 from tuningjob.search.problem import library_versions
@@ -95,13 +96,8 @@ def test_a_generator_has_no_identity_for_nobody_knows_where_it_stands() -> None:
     assert identities(svc(), [{"random_state": np.random.RandomState(0)}]).of(0, 0) is None
 
 
-def doubled(data: Any) -> Any:
-    return 2 * data
-
-
-@pytest.mark.slow
 def test_a_function_is_known_by_its_name_and_its_modules_source_and_a_lambda_not_at_all() -> None:
-    named = identities(FunctionTransformer(doubled), [{}])
+    named = identities(FunctionTransformer(tamed), [{}])
     assert named.of(0, 0) is not None
     assert identities(FunctionTransformer(np.log1p), [{}]).of(0, 0) != named.of(0, 0)
     assert identities(FunctionTransformer(lambda data: data), [{}]).of(0, 0) is None

@@ -52,6 +52,12 @@ def refusal(parameters: Any, **spec: Any) -> Problem:
     return problem
 
 
+def drawn() -> list[int]:
+    """The state of numpy's global generator."""
+    key: list[int] = np.random.get_state(legacy=False)["state"]["key"].tolist()
+    return key
+
+
 # --- what surely fails
 
 
@@ -191,6 +197,27 @@ def test_a_score_that_exists_in_one_split_alone_is_enough(table: dict[str, Any])
             **table,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("estimator", "forks"), [(TREE, False), ("sklearn.ensemble.RandomForestClassifier", True)], ids=["quick", "not"]
+)
+def test_a_first_fit_that_is_over_at_once_is_made_without_a_process(
+    estimator: str, forks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, forked = os.fork, list[int]()
+
+    def counted() -> int:
+        forked.append(fork())
+        return forked[-1]
+
+    monkeypatch.setattr("os.fork", counted)
+    before = drawn()
+
+    refuse_what_cannot_succeed(small({"max_depth": [1, 2]}, estimator=estimator))
+
+    assert bool(forked) is forks
+    assert drawn() == before
 
 
 @pytest.mark.slow

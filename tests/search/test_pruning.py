@@ -64,11 +64,23 @@ def assert_same_answer(found: dict[str, Any], want: Any, key: str) -> None:
     assert found[f"mean_test_{key}"][best].tobytes() == want.cv_results_[f"mean_test_{key}"][best].tobytes()
 
 
+Run = tuple[local.FinishedSearch, Path]
+
+
+@pytest.fixture(scope="module")
+def pruned_grid(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """ "a grid", pruned, and the folder of its results, for tests that only read them."""
+    folder = tmp_path_factory.mktemp("pruned")
+    return run({**SEARCHES["a grid"], "prune": "certain"}, folder), folder / "results"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
-def test_the_answer_is_that_of_the_search_without_it(name: str, tmp_path: Path) -> None:
+def test_the_answer_is_that_of_the_search_without_it(name: str, pruned_grid: Run, tmp_path: Path) -> None:
     asked = SEARCHES[name]
-    outcome = run({**asked, "prune": "certain"}, tmp_path)
+    outcome, folder = (
+        pruned_grid if name == "a grid" else (run({**asked, "prune": "certain"}, tmp_path), tmp_path / "results")
+    )
     _, want = sklearn_search_of(job({**asked, "baseline": False}).spec)
     table = outcome.results.cv_results
     assert_same_answer(table, want, outcome.results.metric)
@@ -83,21 +95,21 @@ def test_the_answer_is_that_of_the_search_without_it(name: str, tmp_path: Path) 
         assert outcome.pruned == missing
     assert outcome.answer.baseline is not None or "baseline" not in name
     if name != "fits that fail":  # of which a search that comes back warns
-        found = joblib.load(tmp_path / "results/search.joblib")
-        assert_comes_back(job({**asked, "prune": "certain"}).spec, tmp_path / "results", found)
-    verdict = " ".join((tmp_path / "results/verdict.txt").read_text().split())
+        found = joblib.load(folder / "search.joblib")
+        assert_comes_back(job({**asked, "prune": "certain"}).spec, folder, found)
+    verdict = " ".join((folder / "verdict.txt").read_text().split())
     assert f"{missing:,} were not needed (pruned)" in verdict
-    assert " pruned" in (tmp_path / "results/report.html").read_text()
+    assert " pruned" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
-def test_a_pruned_candidate_is_told_as_such_in_the_leaderboard_and_the_table(tmp_path: Path) -> None:
-    outcome = run({**SEARCHES["a grid"], "prune": "certain"}, tmp_path)
+def test_a_pruned_candidate_is_told_as_such_in_the_leaderboard_and_the_table(pruned_grid: Run) -> None:
+    outcome, folder = pruned_grid
     board = leaderboard(outcome.results)
     assert board["pruned"].any()
     assert board[board["pruned"]]["mean_test_score"].isna().all()
     assert not board["pruned"].iloc[0]
-    written = pd.read_csv(tmp_path / "results/cv_results.csv")
+    written = pd.read_csv(folder / "cv_results.csv")
     assert written["pruned"].tolist() == outcome.results.cv_results["pruned"].tolist()
 
 
@@ -189,9 +201,11 @@ def test_a_score_above_the_bound_of_its_scorer_fails_the_search(
 
 
 @pytest.mark.slow
-def test_files_of_a_search_that_pruned_are_read_back_and_say_what_was_left_out(tmp_path: Path) -> None:
-    outcome = run({**SEARCHES["a grid"], "prune": "certain"}, tmp_path)
-    folder, pruned = tmp_path / "results", outcome.results.cv_results["pruned"]
+def test_files_of_a_search_that_pruned_are_read_back_and_say_what_was_left_out(
+    pruned_grid: Run, tmp_path: Path
+) -> None:
+    outcome, folder = pruned_grid
+    pruned = outcome.results.cv_results["pruned"]
     for name in ("cv_results.csv", "cv_results.parquet"):
         table = table_again(folder / name)
         assert (table.pruned == pruned).all(), name

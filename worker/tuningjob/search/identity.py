@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 from sklearn.base import clone
-from threadpoolctl import threadpool_info
 
 from tuningjob.aliases import Anything, Estimator, ParamValue
 from tuningjob.search.code_identity import CodeReader
+from tuningjob.search.kernels import numeric_libraries
 from tuningjob.search.written import arguments_kept, function_path
 
 _RANDOM_STATE: Final = "random_state"
@@ -130,7 +130,8 @@ def _digest(value: object) -> str:
 def _kernels() -> list[list[str]]:
     """Which code multiplies matrices: the bits of a sum depend on its order, and that on the processor."""
     return sorted(
-        [str(each.get(name, "")) for name in ("internal_api", "version", "architecture")] for each in threadpool_info()
+        [str(each.get(name, "")) for name in ("internal_api", "version", "architecture")]
+        for each in numeric_libraries()
     )
 
 

@@ -27,7 +27,7 @@ from tuningjob.manifest.scoring import Metric
 from tuningjob.search.parameters import valid_values
 from tuningjob.search.problem import SearchProblem
 from tuningjob.search.reasons import Reason, abridged
-from tuningjob.search.trial import MeasuredFit, Trial, corner, is_same, spread_over
+from tuningjob.search.trial import MeasuredFit, Trial, corner, is_same, spread_over, succeeds_here
 
 _ROWS: Final = 128
 _MOST_CANDIDATES: Final = 64
@@ -44,7 +44,7 @@ def refuse_what_cannot_succeed(problem: SearchProblem, *, memory_bytes: int = 0)
     Takes as long as one fit on 128 rows where that succeeds; else some seconds at most. Says nothing where nothing may be forked.
     """
     chosen = _chosen(problem)
-    if not chosen or not may_fork():
+    if not chosen or not may_fork() or succeeds_here(problem, chosen.candidates[0], _few(problem)):
         return
     try:
         with contextlib.closing(
@@ -107,8 +107,7 @@ def _distinct(candidates: Sequence[Mapping[str, Any]] | Iterator[Mapping[str, An
 
 def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[MeasuredFit]:
     """Fits that prove, by failing, that each would; [] where that is not proven."""
-    train = len(problem.splits[0][0])
-    few = min(_ROWS, train)
+    few = _few(problem)
     first = _or_unscored(trial.measure(0, few, within=_FIRST_SECONDS))
     if first is None or first.error is None or not first.is_certain:
         return []
@@ -137,6 +136,11 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
         if known is not None and not known.pattern.search(failure.error):
             return []
     return failures
+
+
+def _few(problem: SearchProblem) -> int:
+    """How many rows the first fits are given."""
+    return min(_ROWS, len(problem.splits[0][0]))
 
 
 def _or_unscored(measured: MeasuredFit | None, metric: str = "") -> MeasuredFit | None:

@@ -21,8 +21,10 @@ from sklearn.base import is_classifier
 
 from tuningjob.aliases import ParamValue
 from tuningjob.engine import Work, one_thread
-from tuningjob.engine.evaluate import PATCHES, Evaluated, Evaluator
+from tuningjob.engine.brief import is_quick
+from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
+from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.search.cells import failed_scorings, result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset
 from tuningjob.search.problem import SearchProblem
@@ -39,6 +41,7 @@ _BY_CHANCE: Final = re.compile(
 # As scikit-learn says it, which names the metric where there are several.
 _NO_NUMBER: Final = re.compile(r"scoring must return a number(?:.*\(scorer=(?P<metric>\w+)\))?", re.DOTALL)
 _FEW: Final = 4
+_HERE_SECONDS: Final = 0.02  # a small part of what a process costs
 _MOST_NUMBERS: Final = 20_000_000
 
 
@@ -145,6 +148,35 @@ def _spaced(problem: SearchProblem, side: "np.ndarray[Any, Any]", rows: int) -> 
 # --- measuring
 
 
+def succeeds_here(problem: SearchProblem, candidate: Mapping[str, Any], rows: int) -> bool:
+    """Whether a fit on so many rows of the first split succeeds in this process, if nothing but the clock can notice it.
+
+    False proves nothing. A process of its own costs more than such a fit and, because this one is large by now, than many.
+    """
+    work = _one_fit(problem, candidate, 0, rows, _odd_rows(problem.data))
+    if not is_quick(work, _HERE_SECONDS):
+        return False
+    generators = GlobalGenerators()
+    try:
+        with one_thread(), PATCHES.in_force():
+            steps = list(with_warnings(Evaluator(work).evaluate(0, [0], plain=True)))
+    except Exception:  # noqa: BLE001  a fit in a process of its own says it
+        return False
+    finally:
+        generators.restore()
+    metrics = problem.spec.metrics
+    return all(
+        isinstance(step, AtWork) or (step.outcome["fit_error"] is None and not failed_scorings(step, metrics))
+        for step in steps
+    )
+
+
+def _one_fit(
+    problem: SearchProblem, candidate: Mapping[str, Any], split: int, rows: int, odd: "np.ndarray[Any, Any]"
+) -> Work:
+    return replace(work_of(problem), candidates=[candidate], splits=[_subsample(problem, split, rows, odd)])
+
+
 @dataclass(frozen=True)
 class _Task:
     candidate: int
@@ -222,7 +254,7 @@ class Trial:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         began, waited = time.monotonic(), _waited()
         with one_thread(), PATCHES.in_force():
-            for step in with_warnings(Evaluator(self._work_of(task)).evaluate(0, [0], plain=True)):
+            for step in with_warnings(Evaluator(self._fit_of(task)).evaluate(0, [0], plain=True)):
                 if isinstance(step, Evaluated):
                     metrics = self._problem.spec.metrics
                     cell = result_of(step, metrics)
@@ -243,10 +275,8 @@ class Trial:
                         unscored=tuple((key, why) for key, why in failed.items() if _BY_CHANCE.search(why) is None),
                     )
 
-    def _work_of(self, task: _Task) -> Work:
-        whole = work_of(self._problem)
-        rows = _subsample(self._problem, task.split, task.rows, self._odd)
-        return replace(whole, candidates=[self._chosen[task.candidate]], splits=[rows])
+    def _fit_of(self, task: _Task) -> Work:
+        return _one_fit(self._problem, self._chosen[task.candidate], task.split, task.rows, self._odd)
 
 
 def _own_bytes() -> int:
