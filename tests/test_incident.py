@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from benchmarks.incident.arms import ALONE, CONDITIONS, STREAMING
 from benchmarks.incident.open_loop import drive
+from benchmarks.incident.page import Block, Measured, page
 from benchmarks.incident.ratios import Ratio, compare, quantile
 
 
@@ -105,3 +107,34 @@ def test_the_interval_holds_the_true_ratio_mostly() -> None:
         held += ratio.low <= 1.5 <= ratio.high
 
     assert 80 <= held <= 100
+
+
+def _block(latency: float, deaths: int = 0) -> Block:
+    return Block(
+        latencies=[latency] * 10,
+        failed=0,
+        cores=math.nan if deaths else 0.9,
+        throttled=0.0,
+        fits_per_second=1.0,
+        pressure=0.1,
+        deaths=deaths,
+        restarts=0,
+    )
+
+
+def test_what_was_not_measured_again_stays_on_the_page() -> None:
+    busy, *_, full = CONDITIONS
+    first = page({busy.name: Measured("monday.", {ALONE.name: [_block(0.01)]})}, "")
+    measured = {ALONE.name: [_block(0.01)] * 5, STREAMING.name: [_block(0.02, deaths=1)] * 5}
+    both = page({full.name: Measured("tuesday.", measured)}, first)
+    assert (
+        both.index("monday.")
+        < both.index("| alone | 10.0 |")
+        < both.index("tuesday.")
+        < both.index("not measured, and")
+    )
+    assert (
+        f"| {STREAMING.name} | 20.0 | 20.0 | 20.0 | 2.00 [2.00, 2.00] | worse | 10 % |  | 0 % | 1.0 | 0 | 5 | 0 |"
+        in both
+    )
+    assert page({}, both) == both

@@ -7,8 +7,6 @@ arm once, forwards and backwards in turn, so that what drifts reaches all of the
 import contextlib
 import json
 import math
-import os
-import random
 import re
 import time
 import uuid
@@ -20,24 +18,20 @@ from typing import Any, Final
 import click
 
 from benchmarks.incident.arms import CONDITIONS, HOSTNAME, SEARCH, Arm, Body, Condition, Place
-from benchmarks.incident.ratios import UNCHANGED, compare, quantile
+from benchmarks.incident.page import REQUEST_MILLICORES, Block, Measured, page
+from benchmarks.incident.ratios import quantile
+from tests.cluster.harness.cgroups import memory_limited
 from tests.cluster.harness.client import Cluster, temporary_namespace
 from tests.cluster.harness.layout import KUBECONFIG
+from tests.cluster.harness.shell import HarnessError
 from tuningjob.manifest.quantity import parse_quantity
 
 _HERE: Final = Path(__file__).parent
 _RESULTS: Final = _HERE.parent / "results" / "incident.md"
 _SCRIPTS: Final = ("open_loop.py", "neighbour.py")
 _NEIGHBOUR, _CLIENT, _PORT = "neighbour", "client", 8000
-_REQUEST_MILLICORES: Final = 250
 _WARM_UP: Final = 3.0  # seconds of load that are not counted
-_QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-_NOT_MEASURED: Final = """\
-- A search that fills a node's memory: both nodes of the test cluster have the memory of one machine, and the control plane with
-  them. Beyond its own limit a search's container is killed, and no other (`tests/cluster/test_memory.py`).
-- A neighbour that an autoscaler gives more pods, and nodes of more cores: there are two cores for all.
-- The page cache: what a container reads counts towards its own memory limit, so a search holds no more of it than that.
-"""
+_FULL_SECONDS: Final = 60.0  # of each arm where a node's memory is bounded: processes take half of it to start
 # In the search's container, whichever control groups the node has: seconds of CPU, periods, and periods in which it was stopped.
 _USAGE: Final = """
 import json, pathlib
@@ -59,18 +53,6 @@ _PRESSURE: Final = "import re; print(re.search(r'some .*total=(\\d+)', open('/pr
 
 
 @dataclass(frozen=True)
-class Block:
-    """What was measured of one arm in one block. Latencies are seconds; ``cores`` is the CPU that the search got."""
-
-    latencies: list[float]
-    failed: int
-    cores: float
-    throttled: float  # the part of its periods in which the search was stopped
-    fits_per_second: float
-    pressure: float  # the part of the time in which something on the node waited for a core
-
-
-@dataclass(frozen=True)
 class _Usage:
     moment: float
     waited: float  # seconds
@@ -78,6 +60,8 @@ class _Usage:
     periods: int = 0
     throttled: int = 0
     fits: int = 0
+    deaths: int = 0
+    restarts: int = 0
 
 
 @dataclass
@@ -91,7 +75,8 @@ class Scene:
     image: str
     service: str  # the results service, as a path of the API server
     seconds: float
-    measured: dict[str, dict[str, list[Block]]] = field(default_factory=dict)
+    date: str
+    measured: dict[str, Measured] = field(default_factory=dict)
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """In the namespace."""
@@ -121,7 +106,7 @@ class Scene:
     def neighbour(self, condition: Condition) -> Iterator[str]:
         """The web service; gives its address."""
         words = [str(_PORT), str(condition.milliseconds), *([str(condition.megabytes)] if condition.megabytes else [])]
-        request = {"cpu": f"{_REQUEST_MILLICORES}m", "memory": "128Mi"}
+        request = {"cpu": f"{REQUEST_MILLICORES}m", "memory": "128Mi"}
         pod = self._pod(_NEIGHBOUR, self.near, ["python", "/scripts/neighbour.py", *words], {"requests": request})
         self.cluster.apply(pod, namespace=self.namespace)
         try:
@@ -173,8 +158,8 @@ class Scene:
     # --- what stands beside it
 
     @contextlib.contextmanager
-    def beside(self, arm: Arm) -> Iterator[None]:
-        """The arm's search, from its first fits on; gone at the end."""
+    def beside(self, arm: Arm, *, from_its_start: bool) -> Iterator[None]:
+        """The arm's search, from its first fits on, or from the start of its pod; gone at the end."""
         if arm.body is None:
             yield
             return
@@ -184,7 +169,7 @@ class Scene:
         self.cluster.apply(body, namespace=self.namespace)
 
         def has_begun() -> bool:
-            return bool(self._pods()) and self._fits(kind) > before
+            return bool(self._running()) if from_its_start else bool(self._pods()) and self._fits(kind) > before
 
         try:
             self.cluster.wait_for("the search's first fits", has_begun, namespace=self.namespace)
@@ -195,13 +180,28 @@ class Scene:
 
     def usage(self, arm: Arm) -> _Usage:
         """What the search has used so far."""
+        self._await_ready(_NEIGHBOUR)
         waited = int(self.kubectl("exec", _NEIGHBOUR, "--", "python", "-c", _PRESSURE)) / 1e6
+        neighbour = self.cluster.get("pod", _NEIGHBOUR, namespace=self.namespace) or {}
+        restarts = neighbour["status"]["containerStatuses"][0]["restartCount"]
         if arm.body is None:
-            return _Usage(time.monotonic(), waited)
+            return _Usage(time.monotonic(), waited, restarts=restarts)
         kind = arm.body(self.place())["kind"].lower()
-        pod = self._pods()[0]["metadata"]["name"]
-        seconds, periods, throttled = json.loads(self.kubectl("exec", pod, "--", "python", "-c", _USAGE))
-        return _Usage(time.monotonic(), waited, seconds, periods, throttled, self._fits(kind))
+        seconds, periods, throttled = self._used()
+        deaths = sum(pod["status"]["phase"] == "Failed" for pod in self._pods())
+        return _Usage(time.monotonic(), waited, seconds, periods, throttled, self._fits(kind), deaths, restarts)
+
+    def _used(self) -> tuple[float, int, int]:
+        """What the container of the search has used; nothing if there is none just now, because it was killed."""
+        try:
+            (pod, *_) = (each["metadata"]["name"] for each in self._running())
+            seconds, periods, throttled = json.loads(self.kubectl("exec", pod, "--", "python", "-c", _USAGE))
+        except (ValueError, HarnessError):
+            return math.nan, 0, 0
+        return seconds, periods, throttled
+
+    def _running(self) -> list[Body]:
+        return [pod for pod in self._pods() if pod["status"]["phase"] == "Running"]
 
     def _pods(self) -> list[Body]:
         return self.cluster.items("pods", f"--selector=job-name={SEARCH}", namespace=self.namespace)
@@ -222,14 +222,15 @@ class Scene:
     def measure(self, condition: Condition, blocks: int) -> None:
         """Every arm of a condition, in each block."""
         found: dict[str, list[Block]] = {arm.name: [] for arm in condition.arms}
-        self.measured[condition.name] = found
-        with self.neighbour(condition) as address:
+        seconds = self.seconds if condition.node_bytes is None else _FULL_SECONDS
+        self.measured[condition.name] = Measured(f"{self.date}: {blocks} blocks of {seconds:.0f} s.", found)
+        with self._bounded(condition), self.neighbour(condition) as address:
             for block in range(blocks):
                 for arm in condition.arms if block % 2 == 0 else reversed(condition.arms):
-                    with self.beside(arm):
+                    with self.beside(arm, from_its_start=condition.node_bytes is not None):
                         self.ask(address, condition, _WARM_UP)
                         before = self.usage(arm)
-                        told = self.ask(address, condition, self.seconds)
+                        told = self.ask(address, condition, seconds)
                         after = self.usage(arm)
                     found[arm.name].append(_block(told, before, after))
                     p99 = quantile(told["latencies"], 0.99)
@@ -237,74 +238,27 @@ class Scene:
                         f"block {block + 1}: {arm.name}: p99 {1e3 * p99:.1f} ms, {found[arm.name][-1].cores:.2f} cores"
                     )
 
+    def _bounded(self, condition: Condition) -> contextlib.AbstractContextManager[None]:
+        """The neighbour's node with the memory that the condition wants."""
+        if condition.node_bytes is None:
+            return contextlib.nullcontext()
+        return memory_limited(self.near, condition.node_bytes)
+
 
 def _block(told: Body, before: _Usage, after: _Usage) -> Block:
     seconds = after.moment - before.moment
     periods = after.periods - before.periods
+    is_same = after.deaths == before.deaths  # else the container is another, or none
     return Block(
         latencies=told["latencies"],
         failed=told["failed"],
-        cores=(after.cpu_seconds - before.cpu_seconds) / seconds,
+        cores=(after.cpu_seconds - before.cpu_seconds) / seconds if is_same else math.nan,
         throttled=(after.throttled - before.throttled) / periods if periods else 0.0,
-        fits_per_second=(after.fits - before.fits) / seconds,
+        fits_per_second=max(0, after.fits - before.fits) / seconds,
         pressure=(after.waited - before.waited) / seconds,
+        deaths=after.deaths,
+        restarts=after.restarts - before.restarts,
     )
-
-
-def _table(condition: Condition, found: dict[str, list[Block]]) -> list[str]:
-    draws = random.Random(0)
-    quiet = [quantile(block.latencies, _QUANTILES["p99"]) for block in found["alone"]]
-    heads = ["beside the neighbour", *(f"{name}, ms" for name in _QUANTILES), "p99 ÷ alone", ""]
-    heads += ["pressure", "cores of the search", "stopped by its limit", "fits/s", "unanswered"]
-    rules = ["---", *["---:"] * 4, "---", *["---:"] * 5]
-    lines = [f"## {condition.name[0].upper()}{condition.name[1:]}", "", _row(heads), _row(rules)]
-    for name, blocks in found.items():
-        quantiles = {q: [quantile(block.latencies, part) for block in blocks] for q, part in _QUANTILES.items()}
-        cells = [name, *(f"{1e3 * _median(values):.1f}" for values in quantiles.values())]
-        pressure = f"{100 * _median([block.pressure for block in blocks]):.0f} %"
-        if name == "alone":
-            cells += ["1", "", pressure, "", "", ""]
-        else:
-            ratio = compare(quantiles["p99"], quiet, draws)
-            cells += [str(ratio), ratio.verdict, pressure]
-            cells += [f"{_median([block.cores for block in blocks]):.2f}"]
-            cells += [f"{100 * _median([block.throttled for block in blocks]):.0f} %"]
-            cells += [f"{_median([block.fits_per_second for block in blocks]):.1f}"]
-        lines.append(_row([*cells, str(sum(block.failed for block in blocks))]))
-    return [*lines, ""]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else math.nan
-
-
-def _page(scene: Scene, *, blocks: int, date: str) -> str:
-    groups = "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
-    how = (
-        f"{date}, `python -m benchmarks.incident`: {blocks} blocks of {scene.seconds:.0f} s, every arm once in each, forwards "
-        f"and backwards in turn; {os.cpu_count()} cores, which both nodes, the control plane and the load generator share on the "
-        f"test cluster; control groups v{groups}. The neighbour is a web service in Python with {_REQUEST_MILLICORES}m of CPU "
-        "requested and no limit, the search a GridSearchCV over an MLPClassifier. Requests leave at intended times (an open "
-        "loop), and latency counts from the intended time."
-    )
-    words = (
-        "p50, p99 and p99.9 are medians over blocks. *p99 ÷ alone* is the geometric mean over blocks with its 95 % bootstrap "
-        f"interval; *unchanged* means that its upper bound is below {UNCHANGED:.2f}, *worse* that its lower one is above 1, "
-        f"*open* that {blocks} blocks do not tell. A request without an answer counts as 20 s. *Pressure* is the part of the "
-        "time in which something on the node waited for a core (`/proc/pressure/cpu`; both nodes of the test cluster are this "
-        "one machine)."
-    )
-    lines = ["# The incident again: a neighbour's latency beside a search", "", how, "", words, ""]
-    for condition in CONDITIONS:
-        if condition.name in scene.measured:
-            lines += _table(condition, scene.measured[condition.name])
-    lines += ["## What was not measured, and why", "", _NOT_MEASURED]
-    return "\n".join(lines)
 
 
 def _schedulable(cluster: Cluster) -> list[str]:
@@ -337,18 +291,27 @@ def main(
         )
     with temporary_namespace(cluster, f"incident-{uuid.uuid4().hex[:6]}") as namespace:
         scene = Scene(
-            cluster, namespace, nodes[-1], nodes[0], image or worker_image(cluster), results_service(cluster), seconds
+            cluster=cluster,
+            namespace=namespace,
+            near=nodes[-1],
+            far=nodes[0],
+            image=image or worker_image(cluster),
+            service=results_service(cluster),
+            seconds=seconds,
+            date=date,
         )
         scene.prepare()
-        page = ""
+        written, kept = "", _RESULTS.read_text(encoding="utf-8") if _RESULTS.exists() else ""
         for condition in CONDITIONS:
-            if not chosen or condition.name.startswith(chosen):
+            # only there a node is a control group, which can be given a bound
+            is_possible = condition.node_bytes is None or kubeconfig == KUBECONFIG
+            if is_possible and (not chosen or condition.name.startswith(chosen)):
                 scene.measure(condition, blocks)
-                page = _page(scene, blocks=blocks, date=date)
+                written = page(scene.measured, kept)
                 # after each condition: what was measured is kept if the next one fails
                 if write:
-                    _RESULTS.write_text(page, encoding="utf-8")
-    click.echo(page)
+                    _RESULTS.write_text(written, encoding="utf-8")
+    click.echo(written)
 
 
 def results_service(cluster: Cluster) -> str:

@@ -24,6 +24,18 @@ mlp = MLPClassifier((256, 256), max_iter=10, random_state=0)
 grid = {{"alpha": numpy.logspace(-6, 0, {_CANDIDATES})}}
 GridSearchCV(mlp, grid, cv=5, n_jobs=N_JOBS, verbose=2).fit(*load_digits(return_X_y=True))
 """
+# 160 MB of X, of which each process holds the rows that it fits.
+_ROWS, _COLUMNS = 200_000, 100
+_STREAMING_SCRIPT: Final = f"""
+import numpy
+from sklearn.datasets import make_regression
+from sklearn.linear_model import SGDRegressor
+from sklearn.model_selection import GridSearchCV
+
+sgd = SGDRegressor(max_iter=20, tol=None, random_state=0)
+X, y = make_regression({_ROWS}, {_COLUMNS}, random_state=0)
+GridSearchCV(sgd, {{"alpha": numpy.logspace(-6, 0, {_CANDIDATES})}}, cv=5, n_jobs=N_JOBS, verbose=2).fit(X, y)
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ def _streaming(place: Place) -> Body:
         "class": "sklearn.linear_model.SGDRegressor",
         "params": {"max_iter": 20, "tol": None, "random_state": 0},
     }
-    made = {"n_samples": 200_000, "n_features": 100, "random_state": 0}
+    made = {"n_samples": _ROWS, "n_features": _COLUMNS, "random_state": 0}
     data = {"function": "sklearn.datasets.make_regression", "params": made}
     return _spec(place, {"cpu": "1", "memory": "2Gi"}, estimator, data, {"alpha": {"logspace": [-6, 0, _CANDIDATES]}})
 
@@ -82,12 +94,12 @@ def _rest(place: Place) -> str:
     return f"{int(place.cores_left * 1000) - 100}m"
 
 
-def _bare(place: Place, *, n_jobs: int, requests: Mapping[str, str]) -> Body:
+def _bare(place: Place, *, n_jobs: int, requests: Mapping[str, str], script: str = _SCRIPT) -> Body:
     container: Body = {
         "name": SEARCH,
         "image": place.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-uc", _SCRIPT.replace("N_JOBS", str(n_jobs))],
+        "command": ["python", "-uc", script.replace("N_JOBS", str(n_jobs))],
         "env": [{"name": "JOBLIB_TEMP_FOLDER", "value": "/tmp"}],
         "resources": {"requests": dict(requests)},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -103,7 +115,7 @@ def _bare(place: Place, *, n_jobs: int, requests: Mapping[str, str]) -> Body:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": SEARCH},
-        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+        "spec": {"template": {"spec": pod}},
     }
 
 
@@ -125,19 +137,31 @@ BARE_MANY: Final = Arm(
     lambda place: _bare(place, n_jobs=_MANY, requests={"cpu": _rest(place), "memory": "1Gi"}),
 )
 STREAMING: Final = Arm("a TuningJob of one CPU that streams 160 MB", _streaming)
+BARE_STREAMING: Final = Arm(
+    "the same by a bare Job, `n_jobs=-1`, neither requests nor limits",
+    lambda place: _bare(place, n_jobs=-1, requests={}, script=_STREAMING_SCRIPT),
+)
+BARE_FILLING: Final = Arm(
+    f"the same with `n_jobs={_MANY}`", lambda place: _bare(place, n_jobs=_MANY, requests={}, script=_STREAMING_SCRIPT)
+)
 
 SEARCHES: Final = (ALONE, ONE_CPU, WHOLE_REST, YIELDING, BARE, BARE_REQUESTS, BARE_MANY)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the neighbour is asked: how often, what an answer costs it, and what is set beside it."""
+    """What the neighbour is asked: how often, what an answer costs it, and what is set beside it.
+
+    ``node_bytes`` is the memory of its node, where that is bounded. Then each arm is measured from its start, and for
+    longer, because it may not last.
+    """
 
     name: str
     rate: float  # requests a second
     milliseconds: float  # of CPU a request
     megabytes: int = 0  # that a request reads through
     arms: tuple[Arm, ...] = SEARCHES
+    node_bytes: int | None = None
 
 
 CONDITIONS: Final = (
@@ -146,4 +170,12 @@ CONDITIONS: Final = (
         "calm: 20 requests a second of 5 ms, less than it has requested", 20, 5, arms=(ALONE, ONE_CPU, BARE_REQUESTS)
     ),
     Condition("memory: 20 requests a second that read through 16 MB", 20, 5, 16, (ALONE, ONE_CPU, STREAMING)),
+    Condition(
+        "full: the same on a node with 3 GiB for all of its pods",
+        20,
+        5,
+        16,
+        (ALONE, STREAMING, BARE_STREAMING, BARE_FILLING),
+        node_bytes=3 * 2**30,
+    ),
 )

@@ -1,8 +1,8 @@
 """The command: ``python -m benchmarks.scale --date … [PART …]``, each part by itself if the machine is not quiet for long.
 
 Parts: ``slept`` (10,000 candidates of 1 s, and of 0.1 s, on 16 slots of this machine: ours and the others), ``pods`` and
-``million`` (on the cluster of `make cluster-up`). What was measured is kept in benchmarks/results/scale.json, and the page is
-written from that.
+``million`` (on the cluster of `make cluster-up`); ``page`` measures nothing. What was measured is kept in
+benchmarks/results/scale.json, and the page is written from that.
 """
 
 import json
@@ -120,7 +120,7 @@ def _million(date: str) -> Many:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("parts", nargs=-1, type=click.Choice(["slept", "pods", "million"]))
+@click.argument("parts", nargs=-1, type=click.Choice(["slept", "pods", "million", "page"]))
 @click.option("--side", "sides", multiple=True, default=("ours", "scikit-learn", "optuna", "ray"))
 @click.option(
     "--count",

@@ -20,7 +20,7 @@ from benchmarks.soak import checks, kinds, plan, truth
 from benchmarks.soak.hands import Hands
 from benchmarks.soak.page import Found, page_of
 from benchmarks.soak.stage import IN_FLIGHT, LIMITS, TABLES, TENANTS, Stage, search_of, standing
-from tests.cluster.harness import bringup, teardown
+from tests.cluster.harness import bringup, controlplane, teardown
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.shell import HarnessError
 from tuningjob.journal.sql import SqlJournal
@@ -31,7 +31,7 @@ _LOOK_SECONDS: Final = 1.0
 _FIT_SECONDS: Final = 0.5
 # After the last deed all that is there must come to its end.
 _PATIENCE_SECONDS: Final = 300.0
-_GONE_SECONDS: Final = 180.0
+_GONE_SECONDS: Final = 90.0
 # From a pod's datagram to the ledger, and from the journal's clock to its commit.
 _SLACK_SECONDS: Final = 2.0
 _OURS: Final = frozenset({kinds.TABLE, kinds.CODE, "kube-root-ca.crt"})
@@ -96,11 +96,25 @@ def _check(stage: Stage, wanted: dict[str, str], found: Found) -> None:
 
     for tenant in TENANTS:
         stage.cluster.kubectl("delete", "tj", "--all", "--timeout=120s", namespace=tenant)
-    deadline = time.monotonic() + _GONE_SECONDS
-    while (left := _left(stage)) and time.monotonic() < deadline:
-        time.sleep(1)
+    left = _left_after(stage, _GONE_SECONDS)
+    if left and (ending := stage.pods_that_end()):
+        # Twice seen in an hour, of Jobs deleted just after the API server came back. Kubernetes' Job controller lets go of the
+        # pods of a deleted Job once, and logs it if that fails (syncOrphanPodsBySelector, 1.34); one that starts finds them anew.
+        stage.say(
+            f"the controller manager is started anew, because these are deleted and do not end: {', '.join(ending)}"
+        )
+        controlplane.restart_controller_manager()
+        found.ended_late = len(ending)
+        left = _left_after(stage, _GONE_SECONDS)
     found.faults += [f"left behind: {text}" for text in left]
     found.faults += _tables(stage)
+
+
+def _left_after(stage: Stage, seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while (left := _left(stage)) and time.monotonic() < deadline:
+        time.sleep(1)
+    return left
 
 
 def _left(stage: Stage) -> list[str]:
@@ -152,6 +166,8 @@ def _soak(
             chaos.start()
             orders = plan.orders(seed, kinds.WEIGHTS, TENANTS)
             _tenants(stage, orders, stage.began + 60 * minutes)
+        except Exception as error:  # noqa: BLE001  what was done so far is told, and everything that must hold is looked at
+            found.faults.append(f"the soak itself failed: {type(error).__name__}: {error}")
         finally:
             over.set()
             chaos.join()

@@ -215,6 +215,15 @@ class Stage:
             for tenant in TENANTS
         }
 
+    def pods_that_end(self) -> list[str]:
+        """Pods of the tenants that are deleted and still there, with what holds them."""
+        return [
+            f"{tenant}/{pod['metadata']['name']} on {pod['spec'].get('nodeName')}, held by {pod['metadata'].get('finalizers')}"
+            for tenant in TENANTS
+            for pod in self.cluster.items("pods", namespace=tenant)
+            if "deletionTimestamp" in pod["metadata"]
+        ]
+
 
 def processes() -> list[Process]:
     """The product's processes in containers: of each pod and command the first one."""

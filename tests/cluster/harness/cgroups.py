@@ -1,6 +1,8 @@
 """One parent cgroup for each node, so that two kubelets share a machine without seeing each other's pods."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from .layout import NODES, Node
@@ -42,13 +44,25 @@ def create(node: Node) -> None:
         (MOUNT / "cpuset" / node.name / f"cpuset.{resource}").write_text(value)
 
 
+@contextlib.contextmanager
+def memory_limited(name: str, limit_bytes: int) -> Iterator[None]:
+    """Give the pods of the node with this name so much memory together, as if its machine had no more."""
+    file = MOUNT / name / "memory.max" if unified() else MOUNT / "memory" / name / "memory.limit_in_bytes"
+    file.write_text(str(limit_bytes))
+    try:
+        yield
+    finally:
+        file.write_text("max" if unified() else "-1")
+
+
 def members(*nodes: Node) -> set[int]:
     """Every process in the nodes' cgroups: what their containers run."""
     pids: set[int] = set()
     for tree in _trees(*nodes):
-        for listing in tree.rglob("cgroup.procs"):
-            with contextlib.suppress(FileNotFoundError, OSError):
-                pids.update(int(line) for line in listing.read_text().split())
+        # a pod that ends takes its folder away under the walk: os.walk goes on then, and Path.rglob does not
+        for folder, _, _ in os.walk(tree):
+            with contextlib.suppress(OSError):
+                pids.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
     return pids
 
 

@@ -20,6 +20,7 @@ from .layout import (
 from .shell import HarnessError, run, succeeds, until
 
 _ETCD = "http://127.0.0.1:2379"
+_CONTROLLER_MANAGER = "controller-manager"
 
 
 def start() -> None:
@@ -32,9 +33,24 @@ def start() -> None:
     )
     _start_api_server()
     # one of each, so no election: it would only delay the start
+    _start_controller_manager()
+    processes.spawn(
+        *("scheduler", binary("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false"),
+        network=CONTROL_PLANE,
+    )
+    _start_dns()
+
+
+def restart_controller_manager() -> None:
+    """End the controller manager, and start another, which looks at all there is anew."""
+    processes.end(processes.recorded([_CONTROLLER_MANAGER]).values())
+    _start_controller_manager()
+
+
+def _start_controller_manager() -> None:
     processes.spawn(
         *(
-            "controller-manager",
+            _CONTROLLER_MANAGER,
             binary("kube-controller-manager"),
             f"--kubeconfig={KUBECONFIG}",
             "--leader-elect=false",
@@ -45,11 +61,6 @@ def start() -> None:
         "--horizontal-pod-autoscaler-sync-period=2s",
         network=CONTROL_PLANE,
     )
-    processes.spawn(
-        *("scheduler", binary("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false"),
-        network=CONTROL_PLANE,
-    )
-    _start_dns()
 
 
 @contextlib.contextmanager

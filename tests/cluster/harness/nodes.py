@@ -14,6 +14,7 @@ from .layout import DNS_SERVICE_ADDRESS, KUBECONFIG, POD_RANGE, RUN, Node
 from .shell import HarnessError, run, until
 
 PAUSE_IMAGE = "localhost/pause:1"
+_KUBELET_SECONDS = 120.0
 _PLUGIN_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 
 
@@ -52,8 +53,20 @@ def start_kubelet(node: Node) -> None:
     """Start the kubelet and kube-proxy; the API server must be ready.
 
     Wait until it listens for device plugins: at a path that is the same for every kubelet of this machine, whatever its
-    --root-dir is. Each removes the socket that it finds there and makes its own, and one that is overtaken in between exits.
+    --root-dir is. Each removes the socket that it finds there and makes its own, and one that is overtaken in between exits. One
+    was seen to run for minutes without it, and to end no pods: so it is started again, once.
     """
+    processes.spawn(
+        *(f"proxy-{node.name}", binary("kube-proxy"), f"--config={node.home}/proxy.yaml"), network=node.name
+    )
+    try:
+        _start_kubelet(node)
+    except HarnessError:
+        processes.end(processes.recorded([f"kubelet-{node.name}"]).values())
+        _start_kubelet(node)
+
+
+def _start_kubelet(node: Node) -> None:
     _PLUGIN_SOCKET.unlink(missing_ok=True)
     processes.spawn(
         *(f"kubelet-{node.name}", binary("kubelet"), f"--config={node.home}/kubelet.yaml"),
@@ -61,11 +74,9 @@ def start_kubelet(node: Node) -> None:
         *(f"--hostname-override={node.name}", f"--node-ip={node.address}"),
         network=node.name,
     )
-    processes.spawn(
-        *(f"proxy-{node.name}", binary("kube-proxy"), f"--config={node.home}/proxy.yaml"), network=node.name
-    )
     try:
-        until(f"the kubelet of {node.name} to listen for device plugins", _PLUGIN_SOCKET.exists)
+        what = f"the kubelet of {node.name} to listen for device plugins"
+        until(what, _PLUGIN_SOCKET.exists, timeout_seconds=_KUBELET_SECONDS)
     except HarnessError as error:
         raise HarnessError(f"{error}\n{processes.last_words(f'kubelet-{node.name}')}") from error
 
