@@ -1,20 +1,18 @@
 """The restore drill on a real cluster: the commands of docs/database.md, typed; the release is destroyed, and a new one goes on."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster import patient
-from tests.cluster.harness import binaries
 from tests.cluster.harness import release as chart
 from tests.cluster.harness.client import Cluster
 from tests.cluster.harness.layout import ROOT
 from tests.cluster.harness.release import Release
 from tests.cluster.people import Person, person, port_forward
+from tests.cluster.shells import types
 from tests.cluster.test_audit import a_search
 from tests.cluster.test_search import assert_equal_to_scikit_learn, is_complete
 from tests.cluster.tuningjobs import TuningJobs
@@ -26,18 +24,6 @@ Document = dict[str, Any]
 COMMANDS = [line for line in commands_of("database.md", "Backup and restore") if not line.startswith("pg_")]
 BACKUP, RESTORE = COMMANDS[:-7], COMMANDS[-7:]
 SECRETS = ("tuningjob-signing-key", "tuningjob-ca")
-
-
-def types(cluster: Cluster, folder: Path, *commands: str) -> None:
-    """Somebody types this at a shell, in this folder; a variable of one command is there in the next."""
-    programs = {str(binaries.path(name).parent) for name in ("kubectl", "helm")}
-    environment = {
-        "PATH": ":".join([*programs, os.environ["PATH"]]),
-        "KUBECONFIG": str(cluster.kubeconfig),
-        "KUBECACHEDIR": str(folder / "cache"),
-    }
-    words = ["bash", "-exo", "pipefail", "-c", "\n".join(commands)]
-    subprocess.run(words, cwd=folder, env=environment, check=True, timeout=180)
 
 
 def known(alice: Person, folder: Path) -> tuple[list[Document], list[Document], dict[str, bytes]]:
