@@ -38,8 +38,9 @@ check: lint ## ruff, mypy --strict, import-linter, and the generated files are u
 	$(PY) -m tuningjob.manifest.crd --check crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
 
 .PHONY: generate
-generate: venv ## write the generated files anew (the CRD, from the models)
+generate: venv ## write the generated files anew (the CRD, from the models; the newest schema, from the migrations)
 	$(PY) -m tuningjob.manifest.crd --write crds/tuningjobs.yaml charts/tuningjob/files/crds/tuningjobs.yaml
+	$(PY) -m tuningjob.journal.migrations.newest
 
 .PHONY: site
 site: venv ## the documentation as a site, in build/site; a link that leads nowhere is an error
@@ -95,6 +96,21 @@ $(OLDER:%=test-version-%): test-version-%: build/venv-sklearn-%/installed
 	build/venv-sklearn-$*/bin/python -m pytest -q -p no:cacheprovider -m "slow and not alike" tests/engine/rules tests/engine/test_known.py \
 	  tests/engine/test_scikit_learns_own.py tests/engine/test_race.py tests/engine/test_schedule.py $(OF_EXACTNESS) $(OF_OTHERS)
 
+# The next version, once the registry has a candidate of it. It may fail, because it is not out yet: that is told, and no failure.
+.PHONY: test-version-next
+test-version-next: venv ## the same on a release candidate of scikit-learn, if there is one
+	@next=$$($(PY) -m pip install --quiet --dry-run --pre --upgrade --no-deps --report - scikit-learn \
+	  | $(PY) -c "import json, sys; print(*(each['metadata']['version'] for each in json.load(sys.stdin)['install']))"); \
+	if [ -z "$$next" ]; then echo "scikit-learn: the registry has nothing newer than what all tests run on"; exit 0; fi; \
+	$(MAKE) build/venv-sklearn-next/$$next && build/venv-sklearn-next/bin/python -m pytest -q -p no:cacheprovider $(AS_IT_IS) \
+	  || echo "ALLOWED TO FAIL: scikit-learn $$next, which is not out yet"
+build/venv-sklearn-next/%: requirements/dev.txt pyproject.toml
+	python3 -m venv --clear build/venv-sklearn-next
+	build/venv-sklearn-next/bin/pip install --quiet --require-hashes -r $<
+	build/venv-sklearn-next/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	build/venv-sklearn-next/bin/pip install --quiet --no-deps scikit-learn==$*
+	@touch $@
+
 # Everything else runs on 3.11, the oldest that is supported. PYTHON names the interpreter if it is not on the path.
 NEWER_PYTHONS := 3.12 3.13 3.14
 build/venv-python-%/installed: requirements/dev.txt pyproject.toml
@@ -112,6 +128,10 @@ $(NEWER_PYTHONS:%=test-python-%): test-python-%: build/venv-python-%/installed #
 bench-engine: venv ## measure the engine against scikit-learn and others, write benchmarks/results/engine.md (an hour, on a quiet machine)
 	$(PY) -m benchmarks.rivals
 	$(PY) -m benchmarks.engine --date $$(date +%F)
+
+.PHONY: bench-beginnings
+bench-beginnings: venv ## measure what it would save to share what a fold's fits begin with, write benchmarks/results/beginnings.md (four minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m benchmarks.beginnings --date $$(date +%F)
 
 .PHONY: bench-fixed-costs
 bench-fixed-costs: venv ## measure what a search costs beside its fits, write benchmarks/results/fixed-costs.md (two minutes)

@@ -12,8 +12,9 @@ from tests.parts import OTHERS, ROOT, commands, parts, run
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three folders of tests: one that passes, one that fails, one of which ``-m`` leaves nothing."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three folders of tests: one that passes, one that fails, one of which ``-m`` leaves nothing. None needs a plugin."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name, text in {
         "good": "def test_it(): print('never shown')",
         "bad": "def test_it(): assert 'this' == 'that'",
@@ -145,8 +146,9 @@ PYTHON = (sys.executable, "-c")
 
 @pytest.mark.slow
 def test_what_needs_no_deps_runs_while_they_are_made_and_the_rest_afterwards(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tests.parts._A_MOMENT", 0.1)
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'free')!r}).exists(): time.sleep(0.01)\n"
     deps = (*PYTHON, f"{waits}pathlib.Path({str(tmp_path / 'made')!r}).touch()")
     chosen = {

@@ -34,6 +34,7 @@ LEARNING: Final = (
     "tuningjob.pod",
     "tuningjob.cli.command",
     "tuningjob.local",
+    "httpcore",
 )
 SERVING: Final = (
     "tuningjob_operator.service.__main__",

@@ -25,6 +25,7 @@ from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer
 from tests.servers.ports import free_port
 from tests.waiting import wait_for
+from tests.yamls import document
 from tuningjob.manifest.quantity import memory_bytes
 
 ROOT: Final = Path(__file__).parents[2]
@@ -126,7 +127,7 @@ class Stage:
     def prepare(self) -> None:
         """The CRD, the tenants' namespaces, and what each may do: everything in its own, nothing elsewhere."""
         server = self.server
-        crd = yaml.safe_load((ROOT / "crds" / "tuningjobs.yaml").read_text())
+        crd = document((ROOT / "crds" / "tuningjobs.yaml").read_text(encoding="utf-8"))
         server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
         self._bind(f"{_RBAC}/clusterrolebindings", OPERATOR, "ClusterRole", "cluster-admin")
         for user, namespace in NAMESPACES.items():

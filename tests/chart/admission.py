@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import yaml
-
 from tests.cluster.harness.layout import CHART
 from tests.servers.apiserver import ApiServer, Manifest, Refused
+from tests.yamls import document, documents
 
 GROUP: Final = "admissionregistration.k8s.io"
 NAMESPACES: Final = ("team", "other", "tuningjob-system")
@@ -52,7 +51,7 @@ def a_job(*, annotations: Mapping[str, str] | None = None, name: str = "", **spe
 def prepare(server: ApiServer) -> None:
     """The CRD, namespaces, and in the first of them: alice and bob, who may do anything with TuningJobs, and carol, who may
     create pods besides, as whoever has the role edit may."""
-    crd = yaml.safe_load((CHART / "files" / "crds" / "tuningjobs.yaml").read_text(encoding="utf-8"))
+    crd = document((CHART / "files" / "crds" / "tuningjobs.yaml").read_text(encoding="utf-8"))
     server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     for namespace in NAMESPACES:
         server.create_object("/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -77,9 +76,10 @@ def rendered(helm: Callable[..., "subprocess.CompletedProcess[str]"], name: str,
     """The policies of the chart whose name ends so, and their bindings."""
     result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.34.0", *words)
     assert result.returncode == 0, result.stderr
-    documents = (found for found in yaml.safe_load_all(result.stdout) if found)
     return [
-        found for found in documents if found["kind"] in PLURALS and found["metadata"]["name"] == f"tuningjob-{name}"
+        found
+        for found in documents(result.stdout)
+        if found["kind"] in PLURALS and found["metadata"]["name"] == f"tuningjob-{name}"
     ]
 
 

@@ -1,18 +1,19 @@
 """Helm as it is: the one on the PATH, or the one that the cluster's harness has built."""
 
+import functools
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-import yaml
 
 from tests.chart.admission import OPERATOR, prepare
 from tests.cluster.harness import binaries
 from tests.cluster.harness.layout import CHART
 from tests.servers import apiserver
 from tests.servers.apiserver import ApiServer, Manifest
+from tests.yamls import documents
 
 __all__ = ["CHART", "Helm", "Manifest", "Render"]
 
@@ -39,8 +40,9 @@ def helm(helm_program: str) -> Helm:
 
 @pytest.fixture(scope="session")
 def template(helm: Helm) -> Helm:
-    """``helm template`` with ``--set`` of every word."""
+    """``helm template`` with ``--set`` of every word, once for all tests that ask for the same."""
 
+    @functools.cache
     def run(*settings: str) -> "subprocess.CompletedProcess[str]":
         words = [word for setting in settings for word in ("--set-json" if "=[" in setting else "--set", setting)]
         where = ("--namespace", "tuningjob-system", "--kube-version", "1.34.0")
@@ -56,12 +58,12 @@ def render(template: Helm) -> Render:
     def run(*settings: str) -> list[Manifest]:
         result = template(*settings)
         assert result.returncode == 0, result.stderr
-        return [document for document in yaml.safe_load_all(result.stdout) if document]
+        return documents(result.stdout)
 
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubernetes() -> Iterator[ApiServer]:
     """An API server as ``admission.prepare`` leaves it; a module leaves it as it was, but for TuningJobs."""
     with apiserver.running("alice", "bob", "carol", OPERATOR) as server:

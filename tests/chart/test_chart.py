@@ -8,6 +8,7 @@ import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, the, volumes_of
+from tests.yamls import document, documents
 
 pytestmark = pytest.mark.cluster
 
@@ -87,12 +88,12 @@ KEEP = {"helm.sh/resource-policy": "keep"}
 def test_the_crd_is_the_generated_one_and_stays_by_default(objects: list[Manifest]) -> None:
     crd = the(objects, "CustomResourceDefinition")
     assert crd["metadata"].pop("annotations") == KEEP
-    assert crd == yaml.safe_load(CRD.read_text(encoding="utf-8"))
+    assert crd == document(CRD.read_text(encoding="utf-8"))
 
 
 def test_the_crd_need_not_stay(render: Render) -> None:
     crd = the(render("crds.keep=false"), "CustomResourceDefinition")
-    assert crd == yaml.safe_load(CRD.read_text(encoding="utf-8"))
+    assert crd == document(CRD.read_text(encoding="utf-8"))
 
 
 def test_the_crd_may_be_installed_by_other_means(render: Render) -> None:
@@ -237,7 +238,7 @@ def test_every_value_is_in_the_readme_with_its_default() -> None:
 
 def test_another_release_name_names_everything_after_itself(helm: Helm) -> None:
     result = helm("template", "search", str(CHART), "--namespace", "a", "--kube-version", "1.34.0")
-    objects = [document for document in yaml.safe_load_all(result.stdout) if document]
+    objects = documents(result.stdout)
     names = {found["metadata"]["name"] for found in objects if found["kind"] != "CustomResourceDefinition"}
     assert all(name.startswith("search-tuningjob") for name in names), names
     assert "https://search-tuningjob-results.a.svc:8080" in str(the(objects, "Deployment"))

@@ -1,10 +1,10 @@
 """The admission policies that the chart makes: who created a TuningJob, and what it may name."""
 
 import pytest
-import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, settings_of
+from tests.yamls import documents
 
 pytestmark = pytest.mark.cluster
 
@@ -26,7 +26,7 @@ def test_the_mutating_policy_is_of_the_version_that_the_cluster_has(helm: Helm, 
     group = "admissionregistration.k8s.io"
     has = [f"--api-versions={group}/{each}/MutatingAdmissionPolicy" for each in ("v1alpha1", version)]
     result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.34.0", *has)
-    kinds = admission([document for document in yaml.safe_load_all(result.stdout) if document])
+    kinds = admission(documents(result.stdout))
     assert kinds["MutatingAdmissionPolicy"] == kinds["MutatingAdmissionPolicyBinding"] == f"{group}/{version}"
     assert kinds["ValidatingAdmissionPolicy"] == kinds["ValidatingAdmissionPolicyBinding"] == f"{group}/v1"
 
@@ -88,10 +88,10 @@ def test_authors_may_be_trusted_instead(render: Render, template: Helm) -> None:
 
 def test_a_cluster_without_validating_policies_is_given_none_and_the_operator_refuses(helm: Helm) -> None:
     lacking = helm("template", "tuningjob", str(CHART), *cluster_with())
-    objects = [document for document in yaml.safe_load_all(lacking.stdout) if document]
+    objects = documents(lacking.stdout)
     assert not [found for found in objects if "AdmissionPolicy" in found["kind"]]
     operator = settings_of(containers_of(objects)["operator"])
     assert (operator.trusts_references, operator.records_creators) == (False, False)
     having = helm("template", "tuningjob", str(CHART), *cluster_with("ValidatingAdmissionPolicy"))
-    objects = [document for document in yaml.safe_load_all(having.stdout) if document]
+    objects = documents(having.stdout)
     assert admission(objects, "references").keys() == admission(objects).keys() == set(VALIDATING)

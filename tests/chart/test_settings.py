@@ -6,10 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, mounts_of, of_kind, pod_of, settings_of, the, volumes_of
+from tests.yamls import documents
 
 pytestmark = pytest.mark.cluster
 
@@ -203,7 +203,7 @@ def test_a_ceiling_may_be_a_number_of_a_values_file(helm: Helm, tmp_path: Path) 
     file = tmp_path / "values.yaml"
     file.write_text("limits: {maxCpu: 2000000}\n")
     result = helm("template", "tuningjob", str(CHART), "--kube-version", "1.34.0", "--values", str(file))
-    objects = [document for document in yaml.safe_load_all(result.stdout) if document]
+    objects = documents(result.stdout)
     assert settings_of(containers_of(objects)["operator"]).max_cpu == 2_000_000
 
 

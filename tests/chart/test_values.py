@@ -1,10 +1,10 @@
 """Values that say how the control plane is run: images, names, logs, probes, and the way to it from outside."""
 
 import pytest
-import yaml
 
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 from tests.chart.objects import containers_of, of_kind, pod_of, settings_of, the, volumes_of
+from tests.yamls import documents
 
 pytestmark = pytest.mark.cluster
 
@@ -203,4 +203,4 @@ def test_a_value_that_cannot_be_is_refused_with_its_place(template: Helm, settin
 def test_the_default_values_are_written_as_values_that_helm_takes(helm: Helm) -> None:
     result = helm("template", "tuningjob", str(CHART), "--kube-version=1.34.0", "--values", str(CHART / "values.yaml"))
     assert result.returncode == 0, result.stderr
-    assert list(yaml.safe_load_all(result.stdout))
+    assert documents(result.stdout)

@@ -1,6 +1,6 @@
 """The API server and the models come to one verdict, over generated manifests and generated changes of them.
 
-``TUNINGJOB_EXAMPLES`` is how many of each; by default 100.
+``TUNINGJOB_EXAMPLES`` is how many of each; by default 50.
 """
 
 import os
@@ -46,7 +46,7 @@ _NOT_NAMED: Final = (
 )
 _MUTABLE: Final = [str(TuningJobSpec.model_fields[name].alias) for name in MUTABLE_FIELDS]
 often = settings(
-    max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("TUNINGJOB_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     print_blob=True,
 )

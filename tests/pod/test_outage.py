@@ -169,7 +169,7 @@ def losing_replies(service: Service, *, every: int) -> Iterator[tuple[str, list[
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Way) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", lost
@@ -184,9 +184,11 @@ def test_replies_that_are_lost_cost_neither_a_cell_nor_a_fit(
     journal = pods.service.journal
     pods.open(patient_forest, pods=1)
     with losing_replies(pods.service, every=3) as (url, lost):
-        code, said = pods.wait(pods.start(0, url=url, module=NARROW, **{NOTES_FILE: str(notes)}))
+        pod = pods.start(0, url=url, module=NARROW, **{NOTES_FILE: str(notes)})
+        pods.until("replies of both kinds are lost", lambda: {"/v1/claims", "/v1/cells"} <= set(lost))
+        pods.hurry()
+        code, said = pods.wait(pod)
     assert code == 0, said
-    assert {"/v1/claims", "/v1/cells"} <= set(lost)
     assert noted(notes)[0] == 90
     counts = journal.report_counts(SEARCH)
     assert sum(counts.values()) == 90

@@ -60,28 +60,29 @@ def test_two_pods_share_a_search_one_dies_and_the_answer_is_scikit_learns(
 
 
 def test_pods_that_prune_share_what_they_know_one_is_killed_and_the_answer_is_scikit_learns(
-    pods: Pods, forest: dict[str, Any]
+    pods: Pods, patient_forest: dict[str, Any]
 ) -> None:
     journal = pods.service.journal
-    forest["spec"]["search"]["grid"]["parameters"] = {
-        "n_estimators": [25],
+    patient_forest["spec"]["search"]["grid"]["parameters"] = {
+        "n_estimators": [4],
         "max_leaf_nodes": [2, 4, 8],
         "min_impurity_decrease": {"linspace": [0.001, 0.3, 7]},
     }
-    forest["spec"] |= {"prune": "certain", "crossValidation": {"folds": 7}}
-    pods.open(forest)
+    patient_forest["spec"] |= {"prune": "certain", "crossValidation": {"folds": 7}}
+    pods.open(patient_forest)
     first, second = pods.start(0), pods.start(1)
     pods.until("both have reported", lambda: set(journal.reporters(SEARCH)) == {0, 1})
     os.killpg(first.pid, signal.SIGKILL)
     pods.wait(first)
     replacement = pods.start(0)
+    pods.hurry()
     assert {pods.wait(second)[0], pods.wait(replacement)[0]} == {0}
 
     progress = journal.progress(SEARCH)
     assert progress.state is SearchState.COMPLETE
     assert journal.report_counts(SEARCH) == {1: progress.total}
     assert 0 < progress.pruned < progress.total
-    _, want = sklearn_search_of(load(forest).spec)
+    _, want = sklearn_search_of(load(patient_forest).spec)
     answer = progress.answer
     assert answer is not None
     assert (answer.best_index, answer.best_score, answer.best_params) == (
@@ -261,7 +262,7 @@ def asked_in_vain() -> Iterator[tuple[str, threading.Event]]:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()

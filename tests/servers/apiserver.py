@@ -155,19 +155,23 @@ class ApiServer:
 
     def call(self, method: str, path: str, body: Manifest | None = None, *, user: str = ADMIN) -> Manifest:
         """One request as a user. Raises ``Refused`` with the server's own answer."""
+        status, text = self.ask(method, path, None if body is None else json.dumps(body).encode(), user=user)
+        if status >= http.client.BAD_REQUEST:
+            raise Refused(status, text.decode())
+        told: Manifest = json.loads(text)
+        return told
+
+    def ask(self, method: str, path: str, content: bytes | None = None, *, user: str = ADMIN) -> tuple[int, bytes]:
+        """One request as a user: the status and the text of the answer, whatever they are."""
         connection = self._connection()
         headers = {"Authorization": f"Bearer {self.token_of(user)}", "Content-Type": "application/json"}
         try:
-            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            connection.request(method, path, content, headers)
             with connection.getresponse() as answer:
-                text = answer.read()
+                return answer.status, answer.read()
         except BaseException:
             connection.close()
             raise
-        if answer.status >= http.client.BAD_REQUEST:
-            raise Refused(answer.status, text.decode())
-        told: Manifest = json.loads(text)
-        return told
 
     def _connection(self) -> http.client.HTTPSConnection:
         """Each thread's own, kept: a thousand requests of a test begin a connection once."""

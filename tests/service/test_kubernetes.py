@@ -259,23 +259,26 @@ async def test_an_api_server_that_another_authority_has_signed_is_not_shown_a_to
     await people.close()
 
 
-def test_while_the_api_server_is_away_people_are_asked_to_come_again_and_then_are_known_again(tmp_path: Path) -> None:
-    with apiserver.running("alice") as server:
-        address = Address(server.url, server.ca_file)
-        service = Service(tmp_path, persons=lambda: KubernetesPeople(address))
-        service.journal.open_search(a_search())
-        service.start()
+def test_while_the_api_server_is_away_people_are_asked_to_come_again_and_then_are_known_again(
+    kubernetes: ApiServer, tmp_path: Path
+) -> None:
+    address = Address(kubernetes.url, kubernetes.ca_file)
+    service = Service(tmp_path, persons=lambda: KubernetesPeople(address))
+    service.journal.open_search(a_search())
+    service.start()
+    try:
+        admin = kubernetes.token_of(apiserver.ADMIN)
+        assert ask(service, admin, "GET", MODELS).status_code == 200
+        kubernetes.stop()
         try:
-            admin = server.token_of(apiserver.ADMIN)
-            assert ask(service, admin, "GET", MODELS).status_code == 200
-            server.stop()
             assert ask(service, admin, "GET", MODELS).status_code == 200  # remembered
-            away = ask(service, server.token_of("alice"), "GET", MODELS)
+            away = ask(service, kubernetes.token_of("carol"), "GET", MODELS)
             assert away.status_code == 503
             assert detail(away).startswith("The Kubernetes API server must say who this is, but got: ")
             with service.client() as worker:
                 assert worker.search().id == "search-a"
-            server.start()
-            assert ask(service, server.token_of("alice"), "GET", MODELS).status_code == 403
         finally:
-            service.close()
+            kubernetes.start()
+        assert ask(service, kubernetes.token_of("carol"), "GET", MODELS).status_code == 403
+    finally:
+        service.close()

@@ -40,6 +40,25 @@ def viewer(service: Service) -> Iterator[httpx.Client]:
     yield from calling(service, service.register.enter("bob", "get"))
 
 
+@pytest.fixture(scope="module")
+def finished(standing: Service) -> Service:
+    """The module's service, with one version of ``forest``; for those who are refused."""
+    finish(standing)
+    return standing
+
+
+@pytest.fixture
+def vain_editor(finished: Service) -> Iterator[httpx.Client]:
+    """Alice, of whom nothing is taken."""
+    yield from calling(finished, finished.register.enter("alice", "get", "update"))
+
+
+@pytest.fixture
+def vain_viewer(finished: Service) -> Iterator[httpx.Client]:
+    """Bob, who is told nothing."""
+    yield from calling(finished, finished.register.enter("bob", "get"))
+
+
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
@@ -72,15 +91,14 @@ def test_lists_are_told_in_pages(service: Service, editor: httpx.Client) -> None
     "path",
     ["versions", "versions/1", "params", "blessings", "versions/1/artifacts", "versions/1/artifacts/model.joblib"],
 )
-def test_a_model_that_is_not_there_is_not_found(viewer: httpx.Client, path: str) -> None:
-    response = viewer.get(f"/v1/namespaces/team/models/tree/{path}")
+def test_a_model_that_is_not_there_is_not_found(vain_viewer: httpx.Client, path: str) -> None:
+    response = vain_viewer.get(f"/v1/namespaces/team/models/tree/{path}")
     assert response.status_code == 404
     assert "'tree'" in detail(response)
 
 
-def test_a_version_that_is_not_there_is_not_found(service: Service, viewer: httpx.Client) -> None:
-    finish(service)
-    response = viewer.get(f"{MODEL}/versions/2")
+def test_a_version_that_is_not_there_is_not_found(vain_viewer: httpx.Client) -> None:
+    response = vain_viewer.get(f"{MODEL}/versions/2")
     assert response.status_code == 404
     assert detail(response) == "version of forest: must be from 1 to 1, but got 2."
 
@@ -99,8 +117,8 @@ def test_a_namespace_without_models_has_none(viewer: httpx.Client) -> None:
         f"{'x' * 254}/params",
     ],
 )
-def test_a_path_with_what_cannot_be_is_refused(viewer: httpx.Client, path: str) -> None:
-    response = viewer.get(f"/v1/namespaces/team/models/{path}")
+def test_a_path_with_what_cannot_be_is_refused(vain_viewer: httpx.Client, path: str) -> None:
+    response = vain_viewer.get(f"/v1/namespaces/team/models/{path}")
     assert response.status_code == 422
     assert detail(response).startswith("path.")
 
@@ -127,13 +145,12 @@ def test_a_version_is_blessed_and_rolled_back_by_whoever_the_token_says(service:
     assert editor.get(f"{MODEL}/blessings").json() == [first, second, back]
 
 
-def test_whoever_may_only_read_changes_nothing(service: Service, viewer: httpx.Client) -> None:
-    finish(service)
+def test_whoever_may_only_read_changes_nothing(finished: Service, vain_viewer: httpx.Client) -> None:
     for act, body in (("bless", {"version": 1}), ("rollback", {})):
-        response = viewer.post(f"{MODEL}/{act}", json=body)
+        response = vain_viewer.post(f"{MODEL}/{act}", json=body)
         assert response.status_code == 403
         assert detail(response) == "bob must be allowed to update tuningjobs in team, but is not."
-    assert service.journal.audit.blessings(namespace="team", model_key="forest") == []
+    assert finished.journal.audit.blessings(namespace="team", model_key="forest") == []
 
 
 def test_without_a_version_before_it_there_is_no_way_back(service: Service, editor: httpx.Client) -> None:
@@ -159,16 +176,15 @@ def test_without_a_version_before_it_there_is_no_way_back(service: Service, edit
     ],
 )
 def test_a_decision_that_is_none_is_refused_with_its_place(
-    service: Service, editor: httpx.Client, act: str, body: Any, where: str
+    vain_editor: httpx.Client, act: str, body: Any, where: str
 ) -> None:
-    finish(service)
-    response = editor.post(f"{MODEL}/{act}", json=body)
+    response = vain_editor.post(f"{MODEL}/{act}", json=body)
     assert response.status_code == 422
     assert detail(response).startswith(where), detail(response)
 
 
-def test_a_decision_that_is_too_long_is_refused(editor: httpx.Client) -> None:
-    response = editor.post(f"{MODEL}/bless", content=b" " * (MAX_PERSONS_BYTES + 1))
+def test_a_decision_that_is_too_long_is_refused(vain_editor: httpx.Client) -> None:
+    response = vain_editor.post(f"{MODEL}/bless", content=b" " * (MAX_PERSONS_BYTES + 1))
     assert response.status_code == 413
     assert detail(response) == "The body must be of at most 65,536 bytes, but got more."
 
@@ -267,33 +283,33 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_another_namespace_is_closed(service: Service, editor: httpx.Client, method: str, path: str) -> None:
-    finish(service)
+def test_another_namespace_is_closed(vain_editor: httpx.Client, method: str, path: str) -> None:
     for namespace in ("other", "team2"):
-        response = editor.request(method, f"/v1/namespaces/{namespace}/models{path}", json={"version": 1})
+        response = vain_editor.request(method, f"/v1/namespaces/{namespace}/models{path}", json={"version": 1})
         assert response.status_code == 403, response.text
         assert "forest" not in response.text
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_nobody_is_told_nothing(service: Service, http: httpx.Client, method: str, path: str) -> None:
-    finish(service)
-    for token in ("", "Bearer unknown", "Basic YTpi", f"Bearer {service.token()}"):
+def test_nobody_is_told_nothing(finished: Service, stranger: httpx.Client, method: str, path: str) -> None:
+    for token in ("", "Bearer unknown", "Basic YTpi", f"Bearer {finished.token()}"):
         headers = {"Authorization": token} if token else {}
-        response = http.request(method, f"/v1/namespaces/team/models{path}", json={"version": 1}, headers=headers)
+        response = stranger.request(method, f"/v1/namespaces/team/models{path}", json={"version": 1}, headers=headers)
         assert response.status_code == 401, response.text
         assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_the_token_of_a_search_is_told_that_it_is_one(mine: httpx.Client) -> None:
-    response = mine.get("/v1/namespaces/team/models")
+def test_the_token_of_a_search_is_told_that_it_is_one(blunderer: httpx.Client) -> None:
+    response = blunderer.get("/v1/namespaces/team/models")
     assert detail(response) == "The token must be a person's Kubernetes token, but got the token of a search."
 
 
 @pytest.mark.parametrize("namespace", ["Team", "team_a", "..", "a" * 64, "%20", "team%2Fmodels"])
-def test_a_namespace_that_cannot_be_is_not_asked_about(service: Service, http: httpx.Client, namespace: str) -> None:
-    token = service.register.enter("root", "get", namespace=namespace)
-    response = http.get(f"/v1/namespaces/{namespace}/models", headers={"Authorization": f"Bearer {token}"})
+def test_a_namespace_that_cannot_be_is_not_asked_about(
+    standing: Service, stranger: httpx.Client, namespace: str
+) -> None:
+    token = standing.register.enter("root", "get", namespace=namespace)
+    response = stranger.get(f"/v1/namespaces/{namespace}/models", headers={"Authorization": f"Bearer {token}"})
     assert response.status_code in {401, 403, 404}
 
 
@@ -307,8 +323,8 @@ def test_while_nobody_can_tell_who_people_are_they_are_asked_to_come_again(
     assert mine.get("/v1/search").status_code == 200  # workers need no API server
 
 
-def test_a_persons_token_opens_no_route_of_workers(editor: httpx.Client) -> None:
-    response = editor.get("/v1/search")
+def test_a_persons_token_opens_no_route_of_workers(vain_editor: httpx.Client) -> None:
+    response = vain_editor.get("/v1/search")
     assert response.status_code == 401
     assert "must be of the form tj1" in detail(response)
 
