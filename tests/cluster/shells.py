@@ -1,7 +1,8 @@
-"""Somebody at a shell, with the cluster's kubectl and helm."""
+"""Somebody at a shell, with the cluster's kubectl and helm, and with what this project installs."""
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.cluster.harness import binaries
@@ -13,7 +14,7 @@ def types(cluster: Cluster, folder: Path, *commands: str, namespace: str = "") -
 
     ``namespace`` is what commands mean that name none.
     """
-    programs = {str(binaries.path(name).parent) for name in ("kubectl", "helm")}
+    programs = {str(binaries.path(name).parent) for name in ("kubectl", "helm")} | {str(Path(sys.executable).parent)}
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(cluster.kubeconfig.read_text(encoding="utf-8"), encoding="utf-8")
     environment = {

@@ -2,7 +2,7 @@
 
 What is between the fences of no language, of ``text``, ``json``, ``http`` and ``mermaid`` is output or a picture. Of a console's block the
 commands that are ours are parsed, and those of ``make`` and ``helm`` looked up; ``kubectl``'s are
-typed by ``tests/cluster/test_pages.py``.
+typed at a cluster by the test that ``TYPED_BY`` names.
 """
 
 import re
@@ -43,6 +43,17 @@ RUN_BY: Final = {
     "docs/audit.md": "tests/local/test_docs.py",
     "docs/coming-from/gridsearchcv.md": "tests/local/test_coming_from.py",
 }
+# Their kubectl and helm are typed by tests of the cluster.
+TYPED_BY: Final = {
+    **dict.fromkeys(
+        [
+            *("README.md", CHART, "examples/serving/README.md", "docs/audit.md", "docs/cluster.md"),
+            *("docs/coming-from/gridsearchcv.md", "docs/observability.md", "docs/report.md", "docs/start.md"),
+        ],
+        "tests/cluster/test_pages.py",
+    ),
+    "docs/database.md": "tests/cluster/test_restore.py",
+}
 # What a block leaves out because others on its page say it.
 REST: Final[dict[str, Any]] = {
     "estimator": {"class": "sklearn.svm.SVC"},
@@ -59,7 +70,7 @@ def of(*languages: str) -> list[Block]:
 
 
 def test_each_block_is_of_a_language_that_is_looked_at() -> None:
-    assert len(BLOCKS) > 100
+    assert len(BLOCKS) > 90
     assert {str(block): block.language for block in BLOCKS if block.language not in NO_CODE | LOOKED_AT} == {}
 
 
@@ -143,6 +154,17 @@ def test_a_command_that_is_shown_is_one_that_there_is(words: list[str]) -> None:
                 for part in key.split("."):
                     assert part in value, key
                     value = value[part]
+
+
+def test_what_is_typed_at_a_cluster_is_typed_by_the_test_of_its_page() -> None:
+    pages = {
+        block.page
+        for block in of("console")
+        if any(words[0] in {"kubectl", "helm"} for words in commands(block) if words)
+    }
+    assert pages == set(TYPED_BY)
+    for page, test in TYPED_BY.items():
+        assert page.removeprefix("docs/") in (ROOT / test).read_text(encoding="utf-8"), page
 
 
 # --- Python and SQL
