@@ -129,6 +129,10 @@ bench-engine: venv ## measure the engine against scikit-learn and others, write 
 	$(PY) -m benchmarks.rivals
 	$(PY) -m benchmarks.engine --date $$(date +%F)
 
+.PHONY: bench-public-grids
+bench-public-grids: venv ## measure the engine on grids as people published them, write benchmarks/results/public-grids.md (an hour and a half; goes on where it ended)
+	$(PY) -m benchmarks.public_grids --missing --date $$(date +%F)
+
 .PHONY: bench-beginnings
 bench-beginnings: venv ## measure what it would save to share what a fold's fits begin with, write benchmarks/results/beginnings.md (four minutes)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m benchmarks.beginnings --date $$(date +%F)

@@ -1,0 +1,1 @@
+"""Grids as people published them, our search against scikit-learn's."""
