@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.public_grids.grids import read
 from benchmarks.public_grids.page import markdown, summary
-from benchmarks.public_grids.rows import Row, differing, read_rows, write_rows
+from benchmarks.public_grids.rows import Row, differing, is_enough, read_rows, write_rows
 from benchmarks.public_grids.sides import FORKED, LOKY, PRUNED, STOCK, Found
 
 
@@ -38,6 +38,14 @@ def test_the_first_search_is_told_apart_from_the_later_ones() -> None:
     assert measured.ratio(FORKED, first=True) == 6.0
     measured.seconds[PRUNED] = []
     assert measured.ratio(PRUNED) is None
+
+
+def test_a_short_search_is_repeated_until_its_processes_are_there_and_a_long_one_once() -> None:
+    assert not is_enough([100.0])
+    assert is_enough([100.0, 6.0])
+    assert not is_enough([3.0, 2.0, 2.0])
+    assert is_enough([3.0, 2.0, 2.0, 2.0])
+    assert not is_enough([0.1, 0.1, 0.1, 0.1])
 
 
 def test_rows_are_kept_from_one_run_to_the_next_and_the_page_has_all_of_them(tmp_path: Path) -> None:
