@@ -70,3 +70,19 @@ def table(
     results = cv_results(drawn or list(ParameterGrid(grid)), score, **settings)
     best = int(results["rank_test_score"].argmin())
     return table_of(results, best, metric="score", told="accuracy", origin=origin)
+
+
+def drawn(count: int) -> ResultTable:
+    """Of candidates drawn at random: a number on a logarithmic scale, an integer and a word."""
+    generator = np.random.default_rng(0)
+    candidates = [
+        {"a": float(generator.lognormal()), "b": int(generator.integers(1, 500)), "c": "xyz"[i % 3]}
+        for i in range(count)
+    ]
+    return table(
+        None,
+        lambda params: 1 / (1 + params["a"]),
+        drawn=candidates,
+        splits=(0.0, 0.01, -0.01),
+        origin=Origin(name="many"),
+    )

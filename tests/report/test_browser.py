@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.report import browser
-from tests.report.tables import table
+from tests.report.tables import drawn, table
 from tests.report.watching import AXE, PICTURES
 from tuningjob.report.judged import judge
 from tuningjob.report.page import Provenance, render_page
@@ -51,21 +51,6 @@ def svc() -> ResultTable:
             outer=OuterScores((0.951, 0.974, 0.968, 0.981, 0.96), 0.9668, ("Nested: accuracy 0.9668 ± 0.0104 (mean and standard deviation of 5 outer folds).",)),
         ),
     )  # fmt: skip
-
-
-def drawn(count: int) -> ResultTable:
-    generator = np.random.default_rng(0)
-    candidates = [
-        {"a": float(generator.lognormal()), "b": int(generator.integers(1, 500)), "c": "xyz"[i % 3]}
-        for i in range(count)
-    ]
-    return table(
-        None,
-        lambda params: 1 / (1 + params["a"]),
-        drawn=candidates,
-        splits=(0.0, 0.01, -0.01),
-        origin=Origin(name="many"),
-    )
 
 
 def hostile() -> ResultTable:
