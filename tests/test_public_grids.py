@@ -41,8 +41,9 @@ def test_the_first_search_is_told_apart_from_the_later_ones() -> None:
 
 
 def test_a_short_search_is_repeated_until_its_processes_are_there_and_a_long_one_once() -> None:
-    assert not is_enough([100.0])
-    assert is_enough([100.0, 6.0])
+    assert is_enough([100.0])
+    assert not is_enough([10.0])
+    assert is_enough([10.0, 6.0])
     assert not is_enough([3.0, 2.0, 2.0])
     assert is_enough([3.0, 2.0, 2.0, 2.0])
     assert not is_enough([0.1, 0.1, 0.1, 0.1])

@@ -18,6 +18,8 @@ from benchmarks.worth import oracle
 # start in the second.
 ENOUGH_SECONDS: Final = 5.0
 _LEAST_REPEATED: Final = 3
+# Of such a search the start of processes is no part that counts: once is enough.
+LONG_SECONDS: Final = 20.0
 _NOT_RUN: Final = "nan"
 
 
@@ -86,9 +88,9 @@ def measure(grid: Grid, *, repeat: int, limit: float, sides: Sequence[str], when
 
 def is_enough(seconds: Sequence[float]) -> bool:
     """Whether searches that took so long, the first also for joblib's start, say how long one takes."""
-    _, *later = seconds
+    first, *later = seconds
     is_long = any(each > ENOUGH_SECONDS for each in later)
-    return is_long or (len(later) >= _LEAST_REPEATED and sum(seconds) > ENOUGH_SECONDS)
+    return first > LONG_SECONDS or is_long or (len(later) >= _LEAST_REPEATED and sum(seconds) > ENOUGH_SECONDS)
 
 
 def differing(want: Found, found: Found, *, is_pruned: bool = False) -> list[str]:
