@@ -104,9 +104,9 @@ def test_a_version_is_asked_for_blessed_served_and_its_makers_name_erased_as_the
     alice.applies(document)
     jobs.wait_for(NAME, is_complete)
     (tmp_path / "examples").symlink_to(EXAMPLES)
-    _, *reached, history = block("docs/audit.md", "tuningjob history").commands
+    _, *reached, history = block("docs/audit.md", "port-forward").commands
     _, forward, authority, where, token, serve, bless, ask = block("examples/serving/README.md", "serve.py").commands
-    assert [forward, authority, where] == [block("docs/audit.md", "port-forward").commands[0], *reached]
+    assert [authority, where] == reached
 
     # in one shell, whose variables the next command needs and which ends what it has begun; a person looks before they go on
     def until(command: str) -> str:
@@ -127,14 +127,16 @@ def test_a_version_is_asked_for_blessed_served_and_its_makers_name_erased_as_the
         namespace=jobs.namespace,
     )
     assert f"system:serviceaccount:{jobs.namespace}:alice" in said
-    shown = block("examples/serving/README.md", "serve.py").text.splitlines()[-1]
-    assert said.splitlines()[-1] == shown
+    assert block("examples/serving/README.md", "serve.py").text.splitlines()[-1] in said.splitlines()
 
     erased = block("docs/audit.md", "tuningjob_operator.erase")
     (erase,) = erased.commands
     told = types(cluster, tmp_path, erase.replace("ada@example.com", alice.username))
-    pattern = re.escape(erased.text.splitlines()[1]).replace("12", r"\d+").replace("3", r"\d+")
-    assert re.fullmatch(re.sub(r"erased\\-\w+", r"erased-\\w+", pattern), told.strip()), told
+    assert without_numbers(told.strip()) == without_numbers(erased.text.splitlines()[1])
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"erased-\w+|\d+", "…", text)
 
 
 def test_the_key_of_the_tokens_is_changed_and_the_release_tested_as_the_charts_readme_says(
@@ -152,7 +154,7 @@ def test_the_key_of_the_tokens_is_changed_and_the_release_tested_as_the_charts_r
     before = key()
     try:
         types(cluster, tmp_path, f"{rotate} --wait --timeout 5m")
-        assert key()["former.key"] == before["key"]
+        assert key()["former.key"] == before["signing.key"]
         assert "who asks for models is known" in types(cluster, tmp_path, test)
     finally:
         chart.install(cluster)
