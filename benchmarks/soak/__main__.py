@@ -98,8 +98,9 @@ def _check(stage: Stage, wanted: dict[str, str], found: Found) -> None:
         stage.cluster.kubectl("delete", "tj", "--all", "--timeout=120s", namespace=tenant)
     left = _left_after(stage, _GONE_SECONDS)
     if left and (ending := stage.pods_that_end()):
-        # Twice seen in an hour, of Jobs deleted just after the API server came back. Kubernetes' Job controller lets go of the
-        # pods of a deleted Job once, and logs it if that fails (syncOrphanPodsBySelector, 1.34); one that starts finds them anew.
+        # Kubernetes' Job controller lets go of the pods of a deleted Job once, when it sees it go. It does not see that while the
+        # API server is away (decide/triage.py, is_held), and only logs it if letting go fails (syncOrphanPodsBySelector, 1.34).
+        # One that starts finds all such pods.
         stage.say(
             f"the controller manager is started anew, because these are deleted and do not end: {', '.join(ending)}"
         )

@@ -2,10 +2,13 @@
 
 import pytest
 
+from tests.operator.controllers import TRACKED
 from tests.operator.fake_cluster import Crash
-from tests.operator.world import World, manifest
+from tests.operator.world import NOON, World, manifest
 from tuningjob.errors import UnknownSearch
+from tuningjob_operator import names
 from tuningjob_operator.cluster.contract import ApiError, Conflict
+from tuningjob_operator.decide.triage import HELD_FOR
 from tuningjob_operator.objects import timestamp
 
 
@@ -128,6 +131,38 @@ async def test_a_job_deleted_by_hand_is_made_again_and_nothing_is_lost(world: Wo
     world.cluster.delete("Job", "forest")
     await world.settle()
 
+    assert world.cluster.job("forest")["spec"]["parallelism"] == 1
+    assert world.journal.progress(world.uid()).done == 4
+
+
+@pytest.mark.parametrize("comes", ["Kubernetes lets go of them", "it never does"])
+async def test_a_job_deleted_by_hand_is_made_again_once_kubernetes_has_let_go_of_its_pods(
+    world: World, comes: str
+) -> None:
+    world.cluster.apply(manifest())
+    await world.settle()
+    world.fit(4)
+    killed = {"name": names.CONTAINER, "state": {"terminated": {"exitCode": 137, "finishedAt": timestamp(NOON)}}}
+    metadata = {
+        "name": "forest-0-held",
+        "namespace": "default",
+        "labels": {names.LABEL_UID: world.uid()},
+        "finalizers": [TRACKED],
+    }
+    world.cluster.pods = [{"metadata": metadata, "status": {"phase": "Failed", "containerStatuses": [killed]}}]
+    world.cluster.delete("Job", "forest")
+    await world.settle()
+
+    assert world.cluster.of_kind("Job") == []
+    told = world.condition("PodsReady")
+    assert told is not None
+    assert told["message"].startswith("Waiting for Kubernetes to let go of 1 pods of the Job before")
+
+    if comes == "it never does":
+        await world.later(HELD_FOR.total_seconds())
+    else:
+        world.cluster.pods = []
+        await world.later(5)
     assert world.cluster.job("forest")["spec"]["parallelism"] == 1
     assert world.journal.progress(world.uid()).done == 4
 

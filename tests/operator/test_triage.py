@@ -3,10 +3,19 @@
 import datetime as dt
 from typing import Any
 
+from tests.operator.controllers import TRACKED
 from tests.operator.world import NOON
 from tuningjob.manifest.wellknown import ExitCode
 from tuningjob_operator import names
-from tuningjob_operator.decide.triage import Trouble, blameless_pods, find_trouble, lost_indexes
+from tuningjob_operator.decide.triage import (
+    HELD_FOR,
+    Trouble,
+    blameless_pods,
+    find_trouble,
+    is_held,
+    is_living,
+    lost_indexes,
+)
 from tuningjob_operator.objects import Body, timestamp
 
 
@@ -83,6 +92,28 @@ def test_an_index_that_has_another_pod_by_now_is_not_lost() -> None:
     pods = [pod(deleted=dt.timedelta(hours=1), phase="Running"), pod(name="forest-0-new", phase="Running")]
 
     assert lost_indexes(pods, NOON) == ()
+
+
+def test_a_pod_that_has_ended_is_held_until_the_job_controller_lets_go_but_not_for_ever() -> None:
+    held = pod(deleted=dt.timedelta(seconds=20), **ended(137))
+    held["metadata"]["finalizers"] = [TRACKED]
+
+    assert is_held(held, NOON)
+    assert not is_held(held, NOON + HELD_FOR)
+    assert not is_held(pod(deleted=dt.timedelta(seconds=20), **ended(137)), NOON), "it was let go of"
+    held["status"] = {"phase": "Running"}
+    assert not is_held(held, NOON), "it lives"
+
+
+def test_a_pod_that_was_deleted_before_it_was_on_a_node_has_ended() -> None:
+    nowhere = pod(deleted=dt.timedelta(hours=1), phase="Pending")
+    assert is_living(nowhere)
+    assert lost_indexes([nowhere], NOON) == (0,)
+    nowhere["spec"] = {}
+
+    assert not is_living(nowhere)
+    assert lost_indexes([nowhere], NOON) == ()
+    assert find_trouble([nowhere], NOON) is None
 
 
 def test_no_fit_is_to_blame_for_a_pod_that_was_evicted_or_went_of_its_own_will() -> None:

@@ -18,6 +18,9 @@ from tuningjob_operator.objects import Body, has_condition, parse_timestamp
 PATIENCE_SECONDS: Final = 30.0
 # A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
 LOST_AFTER: Final = dt.timedelta(seconds=30)
+# How long after its end a pod may be held by the Job controller: its watch comes back within half a minute of an outage.
+HELD_FOR: Final = dt.timedelta(minutes=2)
+_TRACKED: Final = "batch.kubernetes.io/job-tracking"
 _OF_ITS_OWN_WILL: Final = frozenset({ExitCode.SERVICE_UNAVAILABLE, ExitCode.TERMINATED})
 _INDEX: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _SLOW_IS_FINE: Final = frozenset({"ContainerCreating", "PodInitializing"})
@@ -56,6 +59,21 @@ def lost_indexes(pods: Sequence[Body], now: dt.datetime) -> tuple[int, ...]:
 def is_living(pod: Body) -> bool:
     """Whether its containers may still run."""
     return not _has_ended(pod)
+
+
+def is_held(pod: Body, now: dt.datetime) -> bool:
+    """Whether a pod that ended a short while ago still has the finalizer of Kubernetes' Job controller.
+
+    The controller takes it off once it has seen the Job go. If its watch was away, and there is another Job of that name when it
+    comes back, the controller sees a Job that was changed and none that is gone, and holds the pod for as long as it lives itself
+    (``updateJob`` in pkg/controller/job of Kubernetes 1.34).
+    """
+    metadata = pod["metadata"]
+    if not _has_ended(pod) or _TRACKED not in (metadata.get("finalizers") or []):
+        return False
+    told = (metadata.get("deletionTimestamp"), terminated_of(pod).get("finishedAt"), metadata.get("creationTimestamp"))
+    moments = [parse_timestamp(moment) for moment in told if moment]
+    return not moments or now - max(moments) < HELD_FOR
 
 
 def are_being_set_up(pods: Sequence[Body]) -> bool:
@@ -117,7 +135,10 @@ def _trouble_of(pod: Body, now: dt.datetime) -> tuple[str, str]:
 
 
 def _has_ended(pod: Body) -> bool:
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    """Whether no container of it runs, and none will: one that is deleted before it is on a node is given none any more."""
+    phase = (pod.get("status") or {}).get("phase")
+    is_nowhere = phase == "Pending" and not (pod.get("spec") or {}).get("nodeName")
+    return phase in {"Succeeded", "Failed"} or (is_nowhere and bool(pod["metadata"].get("deletionTimestamp")))
 
 
 def _is_lost(pod: Body, now: dt.datetime) -> bool:

@@ -45,6 +45,7 @@ from tuningjob_operator.decide.triage import (
     are_being_set_up,
     blameless_pods,
     find_trouble,
+    is_held,
     is_living,
     lost_indexes,
 )
@@ -161,15 +162,19 @@ def _begin(view: PlanBuilder, admission: Admission, found: Estimate | None, *ope
 
 
 def _without_pods(view: PlanBuilder, *opening: Step) -> Plan | None:
-    """The plan to wait for the pods of the Job before, because no index may have two; None if there are none."""
+    """The plan to wait until the pods of the Job before have ended and Kubernetes has let go of them; None if they have."""
     if asked := view.wanting(Look.PODS):
         return asked
     living = sum(is_living(pod) for pod in view.observed.pods)
+    held = sum(is_held(pod, view.now) for pod in view.observed.pods)
     if living:
         message = f"Waiting for {living} pods of the Job before to end: no index may have two."
-        view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
-        return view.waking(MOMENT_SECONDS).planned(*opening)
-    return None
+    elif held:
+        message = f"Waiting for Kubernetes to let go of {held} pods of the Job before, so that it knows the next one from that."
+    else:
+        return None
+    view = view.noted(names.PODS_READY, is_true=False, reason=names.NOT_CREATED, message=message)
+    return view.waking(MOMENT_SECONDS).planned(*opening)
 
 
 def _memory(progress: Progress | None, admission: Admission) -> Decimal:
