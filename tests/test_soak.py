@@ -129,6 +129,17 @@ def test_memory_must_be_flat(samples: list[int], faults: int) -> None:
     assert len(checks.grown([life], limit)) == faults
 
 
+def test_a_process_that_had_not_begun_to_work_by_its_second_quarter_has_not_grown() -> None:
+    flat, late, grows = (
+        Life("operator", pid, [each * MIB for each in samples])
+        for pid, samples in enumerate([[100] * 12, [50] * 8 + [105] * 4, [100] * 8 + [150] * 4])
+    )
+    limit = {"operator": 1_000 * MIB}
+    assert checks.grown([flat, flat, late], limit) == []
+    (fault,) = checks.grown([flat, flat, grows], limit)
+    assert fault.startswith("operator (pid 2): grew from 100 MiB to 150 MiB: 100 ")
+
+
 def test_tables_and_namespaces_must_be_empty_but_for_what_stays() -> None:
     assert checks.not_emptied({"cells": 0, "audit": 3}, kept={"audit": 3}) == []
     assert checks.not_emptied({"cells": 2, "audit": 3}, kept={"audit": 2}) == [

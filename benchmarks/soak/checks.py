@@ -7,7 +7,8 @@ from statistics import median
 from typing import Final
 
 GROWS_BY: Final = 1.15
-"""Memory is flat if the median of the last quarter of a process' life is at most so many times that of the second quarter …"""
+"""Memory is flat if the median of the last quarter of a process' life is at most so many times that of the second quarter, in
+this life or in most lives of its kind (one that starts when the machine is busy has not begun to work by then) …"""
 AND_BYTES: Final = 8 * 2**20
 """… and these bytes."""
 LEAST_SAMPLES: Final = 12
@@ -109,6 +110,8 @@ def fitted_again(fits: Iterable[Fit], acknowledged: Iterable[Cell], *, slack_sec
 def grown(lives: Iterable[Life], limits: Mapping[str, int]) -> list[str]:
     """Processes whose memory was not flat, or above its container's limit."""
     found: list[str] = []
+    lives = list(lives)
+    usual = _usual(lives)
     for life in lives:
         samples = life.resident_bytes
         if max(samples, default=0) > limits[life.what]:
@@ -118,9 +121,20 @@ def grown(lives: Iterable[Life], limits: Mapping[str, int]) -> list[str]:
         if len(samples) < LEAST_SAMPLES:
             continue
         before, after = quarters(samples)
-        if after > before * GROWS_BY + AND_BYTES:
-            found.append(f"{life.what} (pid {life.pid}): grew from {_mib(before)} to {_mib(after)}")
+        if after > max(before, usual[life.what]) * GROWS_BY + AND_BYTES:
+            every = max(1, len(samples) // 16)
+            course = " ".join(f"{each / 2**20:.0f}" for each in samples[::every])
+            found.append(f"{life.what} (pid {life.pid}): grew from {_mib(before)} to {_mib(after)}: {course}")
     return found
+
+
+def _usual(lives: Iterable[Life]) -> dict[str, float]:
+    """The median of the second quarters of the lives of each kind, in bytes."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for life in lives:
+        if len(life.resident_bytes) >= LEAST_SAMPLES:
+            found[life.what].append(quarters(life.resident_bytes)[0])
+    return {what: median(befores) for what, befores in found.items()}
 
 
 def quarters(samples: Sequence[int]) -> tuple[float, float]:
