@@ -47,7 +47,7 @@ def page_of(stage: Stage, found: Found, *, minutes: float, seed: int, date: str)
     rule = (
         f"Memory is flat if, in the life of each process, the median of the last quarter is at most {GROWS_BY:g} times that of "
         f"the second quarter and {AND_BYTES // 2**20} MiB: of its own second quarter, or of what is usual in lives of its kind. "
-        f"Fits are heard of by datagrams from those of the kind `{kinds.COUNTED}`, of which some are lost while a node is cut off."
+        f"Fits are heard of by datagrams from those of the kind `{kinds.COUNTED}`; some are lost while a node is cut off."
     )
     size = f"{found.database_bytes / 2**20:.0f} MiB of database at the end"
     holds = {
