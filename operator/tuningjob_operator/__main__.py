@@ -1,4 +1,4 @@
-"""`python -m tuningjob_operator`: the operator's process. Puts the parts together, and lets them run until one ends."""
+"""`python -m tuningjob_operator`: the operator's process. It assembles the parts and runs them until one ends."""
 
 import asyncio
 import contextlib
@@ -64,11 +64,11 @@ class _SystemClock:
 
 
 class CannotStart(Exception):
-    """A sentence for the administrator that names what is missing."""
+    """The operator cannot start; the message names for the administrator what is missing."""
 
 
 async def check_access(cluster: ClusterApi, namespaces: tuple[str, ...], *, with_nodes: bool = False) -> None:
-    """Raises CannotStart if RBAC forbids anything that the operator does; ApiError if it cannot be told."""
+    """Check the operator's rights. Raises CannotStart if RBAC forbids one of them, ApiError if the check itself fails."""
     missing = [f"{NODES_ACCESS} in all namespaces"] if with_nodes and not await cluster.may(NODES_ACCESS, None) else []
     missing += [
         f"{access} {f'in namespace {namespace}' if namespace else 'in all namespaces'}"
@@ -81,7 +81,7 @@ async def check_access(cluster: ClusterApi, namespaces: tuple[str, ...], *, with
 
 
 async def check_leases(cluster: ClusterApi, settings: Settings) -> None:
-    """Raises CannotStart if RBAC forbids the Leases by which operators agree; ApiError if it cannot be told."""
+    """Check the rights to the Leases by which operators agree. Raises CannotStart without them, ApiError if the check fails."""
     if not settings.release:
         return
     own, _, name = settings.release.partition("/")
@@ -140,7 +140,7 @@ async def start(
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises CannotStart for what would only be found missing when the first search begins."""
+    """Check what would otherwise be missed only when the first search begins. Raises CannotStart."""
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise CannotStart(
             f"{settings.ca_file} must be the authority that signed the results service's certificate, but is not there. "
@@ -157,7 +157,7 @@ def end_early() -> None:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What the operator is made of, each part knowing those that it needs."""
+    """The parts of the operator; each part knows those that it needs."""
 
     cache: Cache
     queue: WorkQueue[Key]
@@ -179,7 +179,7 @@ async def run_operator(settings: Settings) -> None:
     """Run until SIGTERM, or until one of the parts ends. Raises what that part raised; CancelledError for an early SIGTERM."""
     end_early()
     _settle_memory()
-    # As many on a node of 64 CPUs as here: each thread has a connection and an arena of its own, and there is one writer anyway.
+    # A fixed number, on a node of 64 CPUs too: each thread has a connection and an arena of its own, and only one can write.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="journal"))
     keys = tokens.read_keys(settings.signing_key_dir, settings.signing_key_file)
     settings = replace(
@@ -190,7 +190,7 @@ async def run_operator(settings: Settings) -> None:
     )
     cache = Cache(settings.bounds)
     telemetry = Telemetry(cache)
-    # whenever the results service has written, what this process had cached is void: more is memory and no speed
+    # each write of the results service voids this process's cache, so a larger one would take memory and save no time
     journal = SqlJournal(settings.database_url, cache_kib=256)
     served = serving(telemetry.registry, settings.metrics_port)
     async with served, KubeCluster(on_call=telemetry.called) as cluster:
@@ -209,10 +209,10 @@ async def run_operator(settings: Settings) -> None:
 
 
 def _settle_memory() -> None:
-    """Leave to the imports what they made.
+    """Exempt what the imports made from garbage collection.
 
-    Otherwise it counts, and garbage (kopf's bodies have cycles) is looked for as soon as there is a little; the second collection
-    makes the collector count anew.
+    Otherwise the collector counts it and so runs for little garbage (kopf's bodies have cycles). The second collection makes the
+    collector count anew.
     """
     gc.collect()
     gc.freeze()
@@ -315,7 +315,7 @@ async def _watching(settings: Settings, parts: _Parts) -> None:
         registry=watch.make_registry(cache=parts.cache, queue=parts.queue, resync=parts.resync, beyond=parts.beyond),
         memories=watch.NoMemories(),
         settings=watch.make_settings(),
-        # else kopf asks for the user's name, and the image's user has none
+        # without it kopf asks for the user's name, and the image's user has none
         identity=watch.IDENTITY,
         standalone=True,
         clusterwide=not settings.watch_namespaces,
@@ -325,7 +325,7 @@ async def _watching(settings: Settings, parts: _Parts) -> None:
 
 
 async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
-    """It is kopf that ends on SIGTERM; if anything else ends, the pod is better started again than left half alive."""
+    """Run until a task ends: kopf on SIGTERM. If another one ends, all do, because a pod is better restarted than half alive."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -337,7 +337,7 @@ async def _until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def main() -> int:
-    """The exit code."""
+    """Run the operator; returns the exit code."""
     logs.configure()
     try:
         settings = read_settings()

@@ -1,4 +1,4 @@
-"""What an administrator lets manifests ask for: settings of the chart, which ``decide.placement`` holds manifests to."""
+"""What an administrator lets manifests ask for: settings of the chart, which ``decide.placement`` enforces."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,11 +9,11 @@ ANY: Final = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """Lists of what may be named, in which ``ANY`` is everything; an empty list allows nothing, of ``images`` everything.
+    """Lists of what a manifest may name. ``ANY`` in a list allows everything; an empty list allows nothing, or every image.
 
-    ``taints`` are the keys that tolerations may have, ``node_labels`` those of node selectors, ``images`` beginnings of
-    references. ``disk_bytes``: of one pod, scratch and emptyDirs together; None: no ceiling. Of its CPU a pod is promised
-    ``default_cpu_request_percent`` if the manifest does not say, and ``least_cpu_request_percent`` in any case.
+    ``taints`` are the keys that tolerations may have, ``node_labels`` those of node selectors, ``images`` prefixes of
+    references. ``disk_bytes`` bounds the scratch volume and the emptyDirs of one pod together; None: no ceiling. A pod requests
+    ``default_cpu_request_percent`` of its CPU if the manifest does not say, and never less than ``least_cpu_request_percent``.
     """
 
     priority_classes: tuple[str, ...] = ()
@@ -28,13 +28,13 @@ class Ceilings:
 
 @dataclass(frozen=True, kw_only=True)
 class Lifetimes:
-    """How long a finished TuningJob stays, in seconds: if it says nothing, and at the most. None: for ever."""
+    """How long a finished TuningJob stays, in seconds: by default, and at the most. None: for ever."""
 
     default_seconds: int | None = None
     most_seconds: int | None = None
 
     def of(self, asked: int | None) -> int | None:
-        """What becomes of ``spec.ttlSecondsAfterFinished``."""
+        """The time to live in seconds, from ``spec.ttlSecondsAfterFinished`` and these bounds; None: for ever."""
         bounds = [
             bound
             for bound in (self.default_seconds if asked is None else asked, self.most_seconds)

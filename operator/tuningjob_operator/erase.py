@@ -1,6 +1,6 @@
-"""``python -m tuningjob_operator.erase NAME``: take a person's name out of the audit, for who may open the database.
+"""``python -m tuningjob_operator.erase NAME``: take a person's name out of the audit.
 
-Run in the results service's container, by its settings. There is no way back.
+An administrator runs it in the results service's container, with its settings. It cannot be undone.
 """
 
 import sys
@@ -11,7 +11,7 @@ from tuningjob_operator.settings import read_settings
 
 
 def main() -> int:
-    """The exit code."""
+    """Erase the name; returns the exit code."""
     if len(sys.argv) != 2 or not sys.argv[1]:
         sys.stderr.write("usage: python -m tuningjob_operator.erase NAME\n")
         return 2

@@ -15,10 +15,10 @@ _FOREIGN: Final = frozenset({"settings", "k8s_skip", "k8s_ref", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):
-    """A record and its extras."""
+    """Formats a record and its extras as JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """The record as one line of JSON."""
         line: dict[str, Any] = {
             "time": dt.datetime.fromtimestamp(record.created, tz=dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -57,7 +57,7 @@ def configure() -> None:
 def set_level(name: str) -> None:
     """Log from this level on, one of LEVELS.
 
-    ``debug`` is for our own loggers: those of a bucket's or a database's client tell what they send, credentials with it.
+    ``debug`` is for our own loggers only: those of a bucket's or a database's client log what they send, with credentials.
     """
     level = logging.getLevelNamesMapping()[name.upper()]
     logging.getLogger().setLevel(max(level, logging.INFO))

@@ -1,4 +1,4 @@
-"""Kubernetes objects as the plain dicts that they are on the wire, and the few questions that we ask of them.
+"""Kubernetes objects as the plain dicts that they are on the wire, and the few questions that we ask about them.
 
 Pure. No generated model is used at run time: a body that we do not fully know must survive a round trip.
 """
@@ -18,7 +18,7 @@ class Clock(Protocol):
     """Time, as the operator's parts need it."""
 
     def now(self) -> dt.datetime:
-        """The wall clock, aware."""
+        """The wall clock's time, with its time zone."""
 
     def monotonic(self) -> float:
         """The monotonic clock, in seconds, for intervals."""
@@ -30,7 +30,7 @@ def ignore(*_: object) -> None:
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """Which TuningJob: the grain of the work queue. Its Job has the same key."""
+    """A TuningJob's namespace and name, by which the work queue knows it. Its Job has the same key."""
 
     namespace: str
     name: str
@@ -40,7 +40,7 @@ class Key:
 
 
 def key_of(body: Mapping[str, Any]) -> Key:
-    """Namespace and name."""
+    """The key of an object: its namespace and name."""
     return Key(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
@@ -128,7 +128,7 @@ def find_condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any] | No
 
 
 def living_pods(job: Mapping[str, Any]) -> int:
-    """Pods of a Job that have not ended, those that are about to go included."""
+    """How many pods of a Job have not ended, including those that are ending."""
     status: Mapping[str, Any] = job.get("status") or {}
     return int(status.get("active") or 0) + int(status.get("terminating") or 0)
 
@@ -144,7 +144,7 @@ def parse_timestamp(text: str) -> dt.datetime:
 
 
 def clip(text: str, limit: int, *, keep_end: bool = False) -> str:
-    """``text`` in at most ``limit`` characters; the end of a traceback says more than its beginning."""
+    """``text`` in at most ``limit`` characters. ``keep_end`` is for tracebacks, whose end says more than their beginning."""
     if len(text) <= limit:
         return text
     return f"…{text[-(limit - 1) :]}" if keep_end else f"{text[: limit - 1]}…"

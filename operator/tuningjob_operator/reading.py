@@ -1,8 +1,8 @@
 """Objects cut out of an API server's text before anything of them is decoded, so that no object costs more than its bound.
 
-A tenant may write an object of 1.5 MiB, and nest it ten thousand deep: decoded, it is thirty times as large, or ends whoever
-decodes it. So brackets are counted here, without recursion, and what is too large or too deep stays out. What remains of an
-object (``slim``) is JSON of at most some 100 KiB, is shallow, and says what was left out of it.
+A tenant may write an object of 1.5 MiB, and nest it ten thousand deep: decoded, it is thirty times as large, or ends the process.
+So brackets are counted here, without recursion, and what is too large or too deep is left out. What remains of an object
+(``slim``) is shallow JSON of at most some 100 KiB, and says what was left out.
 
 Pure: bytes in, bytes out.
 """
@@ -19,15 +19,15 @@ from tuningjob.manifest.models import TuningJobSpec
 from tuningjob.manifest.wellknown import KIND
 from tuningjob_operator import names
 
-# A spec of more stays out of the cache: there may be any number of TuningJobs. It is fetched when it is looked at.
+# A larger spec stays out of the cache, because there may be any number of TuningJobs; it is fetched when it is looked at.
 KEPT_SPEC_BYTES: Final = 8 * 2**10
-# Of each field in metadata, spec and status of any object. Ours are far smaller.
+# The bound of each field in metadata, spec and status of any object. Ours are far smaller.
 _MAX_FIELD_BYTES: Final = 128 * 2**10
-# Of who created a TuningJob: without the chart's policies its author writes that, too.
+# The bound of the creator's name: without the chart's policies the author of a TuningJob can write any.
 _MAX_CREATOR_BYTES: Final = 2 * 2**10
 # Where ``bounds`` ends with the path, and where nothing is decoded any more.
 _MAX_FIELD_DEPTH: Final = MAX_DEPTH + 36
-# There may be thousands of pods, and what they run is nothing that is read here.
+# There may be thousands of pods, and their specs are not read here.
 _POD: Final = "Pod"
 _OF_A_PODS_SPEC: Final = frozenset({b"nodeName"})
 _LIVE: Final = frozenset(str(TuningJobSpec.model_fields[name].alias).encode() for name in MUTABLE_FIELDS)
@@ -35,9 +35,9 @@ _MAX_LIVE_BYTES: Final = 64
 _METADATA: Final = frozenset(
     {b"name", b"namespace", b"uid", b"resourceVersion", b"generation", b"creationTimestamp", b"deletionTimestamp"}
 )
-# What a slim TuningJob says of a spec that was left out of it: ``{"bytes": …, "depth": …}``. It is in no object of an API server.
+# What a slim TuningJob says of a spec that was left out: ``{"bytes": …, "depth": …}``. No object of an API server has this field.
 LEFT_OUT: Final = "leftOut"
-# Of a spec that would be left out of the cache, and is there: how large it is.
+# How large a spec is that is here, but would be left out of the cache.
 SPEC_BYTES: Final = "specBytes"
 
 # Repeated so that little is kept to go back to (a megabyte of escapes takes no memory): possessive, or a bounded number of times.
@@ -80,7 +80,7 @@ _NONE: Final[Members] = {}
 
 
 def members(text: bytes, *, inside: Collection[bytes] = ()) -> Members:
-    """The fields of the object in ``text``, and the fields of those that are ``inside``. Raises ValueError where it is none."""
+    """The fields of the object in ``text``, and the fields of those that are ``inside``. Raises ValueError if it is no object."""
     return _members(text, _after_blanks(text, 0), inside)[0]
 
 
@@ -140,8 +140,8 @@ class ListSplitter:
 
     def __init__(self) -> None:
         self._text = bytearray()
-        self._at = 0  # up to here brackets are counted
-        self._done = 0  # up to here nothing is needed any more
+        self._at = 0  # brackets are counted up to here
+        self._done = 0  # text up to here is not needed any more
         self._depth = 0
         self._item: int | None = None  # where the item that is not whole yet begins
         self._last = b""  # the last string directly in the list: the name of the field that is being read
@@ -205,8 +205,8 @@ class ListSplitter:
 
 
 def slim_event(line: bytes) -> bytes:
-    """An event of a watch with its object slim. Raises ValueError for what is none."""
-    # the object is the last, and is not walked through only to find where it ends
+    """An event of a watch with its object slim. Raises ValueError if it is no event."""
+    # the object comes last, so it need not be walked through to find its end
     head, found, rest = line.partition(b'"object":')
     if not found:
         raise ValueError("must be an event")
@@ -214,7 +214,7 @@ def slim_event(line: bytes) -> bytes:
 
 
 def slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> bytes:
-    """An object with what is bounded of it; of a TuningJob with the spec if that has at most ``spec_bytes``.
+    """An object without its fields that are above their bounds; a TuningJob has its spec if that has at most ``spec_bytes``.
 
     ``kind`` is for an item of a list, which does not say it.
     """
@@ -261,7 +261,7 @@ def _tuningjob_metadata(fields: Members) -> bytes:
 
 
 def _bounded(member: JsonField) -> bytes:
-    """The value; of an object with fields what is bounded of these."""
+    """The value of a field; of an object, those of its fields that are within their bounds."""
     if not member.fields:
         return member.text
     # managedFields are half of the bytes of a body, and nothing here reads them
@@ -279,7 +279,7 @@ def _object(parts: Mapping[bytes, bytes]) -> bytes:
 
 
 def is_partial(body: Mapping[str, Any]) -> bool:
-    """Whether the spec was left out of this TuningJob; what may change while it runs is there."""
+    """Whether the spec was left out of this TuningJob, but for the fields that may change while it runs."""
     return LEFT_OUT in body
 
 
@@ -292,17 +292,17 @@ def slots_of(body: Mapping[str, Any]) -> int:
 
 
 def is_large(body: Mapping[str, Any]) -> bool:
-    """Whether what is made of the spec of this TuningJob is made aside."""
+    """Whether this TuningJob's spec is so large that it is worked on in a thread of its own."""
     return SPEC_BYTES in body
 
 
 def as_written(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A TuningJob without the marks that were made here."""
+    """A TuningJob without the marks that this module makes."""
     return {name: value for name, value in body.items() if name not in {LEFT_OUT, SPEC_BYTES}}
 
 
 def unreadable(body: Mapping[str, Any]) -> Problem | None:
-    """Why the spec that was left out of this TuningJob will not be read by anybody; None if it only was not kept."""
+    """Why the spec that was left out of this TuningJob is never read; None if it only was not kept."""
     told = body.get(LEFT_OUT)
     if told is None:
         return None

@@ -1,6 +1,6 @@
 """The settings that the chart gives the operator and the results service, by environment.
 
-The place of the API server is not among them: Kubernetes writes it into every pod, where ``cluster.login`` reads it. How people
+The API server's address is not among them: Kubernetes writes it into every pod, and ``cluster.login`` reads it there. How people
 are recognised (the audience, a reviewer's token) is read in ``service.identity``, because the service alone needs that.
 """
 
@@ -19,7 +19,7 @@ from tuningjob_operator.logs import LEVELS
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Written by the chart (templates/deployment.yaml), read by both containers of the operator's pod."""
+    """The settings, which the chart (templates/deployment.yaml) writes and both containers of the operator's pod read."""
 
     database_url: str
     data_dir: Path
@@ -37,72 +37,72 @@ class Settings:
     bounds: Bounds
     # whether a pod that is larger than every node is refused
     checks_nodes: bool
-    # whether somebody (the chart's admission policy, or the administrator's word) sees to it that a manifest names only Secrets,
-    # claims and service accounts that its author could use in a pod anyway
+    # whether the chart's admission policy or the administrator ensures that a manifest names only Secrets, claims and service
+    # accounts that its author could use in a pod anyway
     trusts_references: bool
     watch_namespaces: tuple[str, ...]
-    # how often everything is listed anew, whatever the watches have told
+    # how often everything is listed anew, even if the watches have missed nothing
     resync_seconds: float
     results_port: int
     liveness_port: int
     metrics_port: int
     # where files of finished searches are kept: file:///…, s3://bucket/prefix or gs://bucket/prefix
     artifacts_url: str
-    # what the files of one search may have together; 0: any number
+    # how many bytes the files of one search may have together; 0: any number
     max_artifact_bytes: int
-    # and of one namespace, or that part of the volume that they are on
+    # the same for one namespace, or the percentage of the volume that they are on
     max_namespace_bytes: int
     max_namespace_percent: int
     max_data_bytes: int
     max_data_percent: int
     # for how long the cells of a deleted search may still be reused
     retention: dt.timedelta
-    # ca.crt, and for the results service its pair of tls.crt and tls.key, or ca.key to make that by; None: plain HTTP
+    # has ca.crt, and for the results service tls.crt and tls.key, or ca.key to make these with; None: plain HTTP
     tls_dir: Path | None
-    # whether the annotation tuningjob.dev/created-by is the API server's word: the chart's admission policies hold it to that
+    # whether the chart's admission policies ensure that the annotation tuningjob.dev/created-by is true
     records_creators: bool
-    # which release this is, namespace/name, and which of its pods, so that two never work on one TuningJob (lease.py); empty:
-    # there is no other one
+    # which release this is (namespace/name), and which of its pods, so that two never work on one TuningJob (lease.py); empty: no
+    # other one exists
     release: str
     pod_name: str
     # where releases that watch all namespaces have the Lease by which one of them works
     lease_namespace: str
     # the mounted Secret with the keys that tokens of searches are signed with; None: one key, on the volume
     signing_key_dir: Path | None
-    # what tokens.Keys.ids says of those keys, once they are read
+    # tokens.Keys.ids of those keys, once they are read
     key_ids: tuple[str, ...] = ()
-    # what is in ca_file, once it is read
+    # the content of ca_file, once it is read
     ca: bytes | None = None
-    # whether the key is among them that releases signed with whose Secrets named no key
+    # whether these keys include the one of releases whose Secrets named no key
     takes_old_tokens: bool = False
-    # whom the results service makes its own certificates for, and how long each is good; none: tls.crt is somebody else's
+    # the names in the results service's own certificates, and how long each is good; no names: tls.crt is made elsewhere
     tls_names: tuple[str, ...] = ()
     tls_life: dt.timedelta = dt.timedelta(days=30)
-    # where people open the results service's pages; empty: nobody has said
+    # where people open the results service's pages; empty: not set
     pages_url: str = ""
-    # from where on is logged, one of logs.LEVELS
+    # the least level that is logged, one of logs.LEVELS
     log_level: str = "info"
 
     @property
     def signing_key_file(self) -> Path:
-        """The key of an installation without a Secret for it, and of the releases before the chart made that."""
+        """The signing key of an installation without a Secret for it, and of releases whose chart made none."""
         return self.data_dir / "signing.key"
 
     @property
     def scratch_dir(self) -> Path:
-        """Where files are collected on their way to a bucket; the results service's alone."""
+        """Where the results service, and nothing else, collects files on their way to a bucket."""
         return self.data_dir / "uploads"
 
     @property
     def own_results_url(self) -> str:
-        """The results service's probe: it runs in the same pod."""
+        """The URL of the results service's probe, on this host because it runs in the same pod."""
         return f"{'http' if self.tls_dir is None else 'https'}://127.0.0.1:{self.results_port}/readyz"
 
     @property
     def secret_ids(self) -> tuple[str, ...]:
-        """What names the Secrets that searches' pods have: by the key of the token in it, and whom it says to trust.
+        """The ids in the names of searches' Secrets: each follows from the token's key and the authority to trust.
 
-        8 hex digits for each key that is accepted, the current one's first.
+        There are 8 hex digits for each key that is accepted, the current one's first.
         """
         if self.ca is None:
             return self.key_ids
@@ -112,12 +112,12 @@ class Settings:
 
     @property
     def ca_file(self) -> Path | None:
-        """Whom worker pods are to trust as the signer of the results service's certificate; None: it has none."""
+        """The authority that worker pods are to trust as the signer of the results service's certificate; None: it has none."""
         return None if self.tls_dir is None else self.tls_dir / "ca.crt"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises ValueError for a number or a quantity that is none."""
+    """Read the settings from the environment. Raises ValueError for a number or a quantity that is none."""
     data_dir = Path(environ.get("TUNINGJOB_DATA_DIR", "/data"))
     tls_dir = environ.get("TUNINGJOB_TLS_DIR")
     signing_key_dir = environ.get("TUNINGJOB_SIGNING_KEY_DIR")
@@ -189,7 +189,7 @@ def _level(text: str) -> str:
 
 
 def _share(environ: Mapping[str, str], name: str) -> tuple[int, int]:
-    """Bytes, or percent of the volume."""
+    """A share in bytes, and one in percent of the volume; at most one of them is not 0."""
     text = environ.get(name, "")
     number, percent, rest = text.partition("%")
     if not percent:

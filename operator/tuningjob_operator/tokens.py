@@ -1,12 +1,12 @@
-"""Bearer tokens of searches: what lets a worker pod write to its own search, and to no other.
+"""Bearer tokens of searches, which let a worker pod write to its own search and to no other.
 
 ``tj1.<payload>.<signature>``: the payload names the search, the signature is HMAC-SHA256 under a key that only the two
 containers of the control plane have. Nothing is stored for a token, so a restart of either container changes nothing; and the
 same search and key give the same token, so that applying a Secret again changes nothing.
 
-A token has no end of its own. It is good while its search lives, because the journal knows no search that was deleted and takes
-nothing in once one has ended: a search may wait for a month, and no clock cuts it off. To take tokens back before that, replace
-the key: those of a former key are taken as long as that key is kept beside the new one.
+A token does not expire, because a search may wait for a month. It is good while its search lives: the journal knows no deleted
+search, and takes nothing in once one has ended. To revoke tokens earlier, replace the key: tokens of a former key are accepted
+while that key is kept beside the new one.
 
 Not a JWT on purpose: one algorithm, one field, the standard library.
 """
@@ -27,13 +27,13 @@ _PREFIX: Final = "tj1"
 _KEY_BYTES: Final = 32
 _MAX_TOKEN_LENGTH: Final = 1_024
 _ID_LENGTH: Final = 8
-# Of the chart's Secret: the key that signs, and any number of those that signed before it.
+# In the chart's Secret: the key that signs, and any number of those that signed before it.
 CURRENT_KEY_FILE: Final = "signing.key"
 _FORMER_KEY_FILES: Final = "former*.key"
 
 
 class TokenRefused(Exception):
-    """A token that gives no right, with the reason in one sentence."""
+    """A token gives no right, for the reason in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Keys:
 def read_keys(folder: Path | None, own_file: Path) -> Keys:
     """The keys of an installation. Raises ValueError for a file that holds no key.
 
-    ``folder`` is a mounted Secret. The key in ``own_file`` on the volume, where releases before kept theirs, is a former one
-    then: searches that began with it go on. Without a folder it is the only one, and made if it is not there.
+    ``folder`` is a mounted Secret. With it, the key in ``own_file`` on the volume, where older releases kept theirs, is a former
+    one, so that searches that began with it go on. Without a folder it is the only key, and is made if it is not there.
     """
     if folder is None:
         return Keys(load_or_create_key(own_file))
@@ -68,7 +68,7 @@ def load_or_create_key(path: Path) -> bytes:
     """The signing key in ``path``, made by the process that comes first. Raises ValueError for a file that holds no key.
 
     The operator and the results service start together and must end up with one key: it is written to a file of its
-    own and then linked to its name, which succeeds for exactly one and shows nobody half a key.
+    own and then linked to its name, which succeeds for exactly one process and never shows half a key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -100,7 +100,7 @@ def _read_key(path: Path) -> bytes:
 
 
 def is_one(token: str) -> bool:
-    """Whether it is meant to be a search's token, good or not: such a one is nobody else's to be shown."""
+    """Whether a token is meant to be a search's, good or not: such a token is never passed on."""
     return token.startswith(f"{_PREFIX}.")
 
 
@@ -119,10 +119,10 @@ def search_of_token(keys: Keys, token: str) -> str:
         raise TokenRefused("The token must be of the form tj1.<payload>.<signature>, but got something else.") from None
     if prefix != _PREFIX:
         raise TokenRefused("The token must begin with tj1, but got another version.")
-    # Before anything in it is read: only what a key of ours has signed is worth parsing.
+    # The signature comes first: only what a key of ours has signed is worth parsing.
     if not any(hmac.compare_digest(_sign(key, payload), given) for key in (keys.current, *keys.former)):
         raise TokenRefused("The token must be signed by this installation, but its signature is another.")
-    # tokens of the releases before also name an end, which is not looked at: they, too, are good while their search lives
+    # tokens of older releases also name an expiry, which is ignored: they, too, are good while their search lives
     return str(json.loads(content)["search"])
 
 
@@ -135,7 +135,7 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    """Raises ValueError for what ``_encode`` would not have written: one token, one spelling."""
+    """Decode a part of a token. Raises ValueError for what ``_encode`` would not write, so that a token has one spelling."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:

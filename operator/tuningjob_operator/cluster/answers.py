@@ -13,12 +13,12 @@ from tuningjob_operator.cluster.paths import api_of
 from tuningjob_operator.objects import Body
 from tuningjob_operator.reading import KEPT_SPEC_BYTES, ListSplitter, slim
 
-# Of the answer to a list, this much is looked through before the loop has its turn.
+# How much of the answer to a list is looked through before the loop has its turn.
 _CHUNK_BYTES: Final = 64 * 2**10
 
 
 def page_reader(kind: str, items: list[bytes]) -> Callable[[aiohttp.ClientResponse], Awaitable[Body]]:
-    """A function that reads a page: it puts the items, compressed, into ``items``, and returns the rest."""
+    """A function that reads a page: it appends the items, compressed, to ``items``, and returns the rest."""
 
     async def read(response: aiohttp.ClientResponse) -> Body:
         splitter = ListSplitter()
@@ -30,7 +30,7 @@ def page_reader(kind: str, items: list[bytes]) -> Callable[[aiohttp.ClientRespon
 
 
 async def split(splitter: ListSplitter, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The items of a list, as they come in: one is in memory at a time, however many there are."""
+    """Yield the items of a list as they come in, with one in memory at a time."""
     async for chunk in content.iter_chunked(_CHUNK_BYTES):
         for item in splitter.feed(chunk):
             yield item
@@ -38,7 +38,7 @@ async def split(splitter: ListSplitter, content: aiohttp.StreamReader) -> AsyncI
 
 
 async def read_slim(text: bytes, *, kind: str = "", spec_bytes: int = KEPT_SPEC_BYTES) -> Body:
-    """An object, cut to its bounds and then decoded. Raises ValueError for a text that is none."""
+    """An object, cut to its bounds and then decoded. Raises ValueError if the text is no object."""
     body: Body = from_json(await _cut(text, kind, spec_bytes))
     return body
 
@@ -50,7 +50,7 @@ async def _cut(text: bytes, kind: str, spec_bytes: int = KEPT_SPEC_BYTES) -> byt
 
 
 def typed(item: Body, resource: str, kind: str) -> Body:
-    """An item of a list, with the two fields that those of built-in kinds come without."""
+    """An item of a list, with the two fields that items of built-in kinds lack."""
     return {"apiVersion": api_of(resource).removeprefix("/apis/").removeprefix("/api/"), "kind": kind, **item}
 
 

@@ -1,7 +1,7 @@
-"""Work that takes longer than the event loop can wait: on a thread beside it, one piece after the other.
+"""Work that takes longer than the event loop can wait, on a thread beside it.
 
-One piece at a time, so that only one large object is in memory. In a thread that computes, Python lets the loop have its
-turn every few milliseconds. These threads are not those that wait for the journal: that may take half a minute.
+The thread does one piece at a time, so that only one large object is in memory. While it computes, Python gives the loop its turn
+every few milliseconds. The threads that wait for the journal are others, because that may take half a minute.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
-# A text of up to so many bytes is read, and planned for, in a few milliseconds; a thread would take as long.
+# A text of up to this many bytes is read, and planned for, in a few milliseconds; a thread would take as long.
 LARGE_BYTES: Final = 16 * 2**10
 
 P = ParamSpec("P")

@@ -1,9 +1,9 @@
-"""The newest body that we know of each TuningJob and of its Job. Filled by kopf's events, the resync and our own writes.
+"""The newest body that we know of each TuningJob and of its Job, from kopf's events, the resync and our own writes.
 
-There is room for so many (``room``), and a Job is known while its TuningJob is: tenants may make any number of either.
+Tenants may make any number of either, so the room is bounded (``room``), and a Job is known only while its TuningJob is.
 
 A hint, never a lock: what is decided from a stale body is caught by AlreadyExists or Conflict at the API server. A body
-never replaces a newer one, whichever way it came: our own write is often back before its event.
+never replaces a newer one, because our own write is often back before its event.
 """
 
 import json
@@ -21,12 +21,12 @@ from tuningjob_operator.reading import slots_of
 logger = logging.getLogger(__name__)
 
 
-# The bytes of a Job for each slot of its TuningJob, and once more: a Job of ours has fewer, so a larger one is not ours.
+# The bytes that a Job may have for each slot of its TuningJob, and once more. Our Jobs are smaller, so a larger one is not ours.
 JOB_BYTES: Final = 16 * 2**10
 
 
 class _Kept(NamedTuple):
-    """One body as compressed text: as a dict it would take twenty times the memory."""
+    """One body as compressed text, because as a dict it would take twenty times the memory."""
 
     version: int
     uid: str
@@ -51,7 +51,7 @@ class Store:
     def __init__(self) -> None:
         self._bodies: dict[Key, _Kept] = {}
         self._newest = 0  # the highest version of an object or a listing so far
-        self._floor = 0  # what that was when the listing that is being read was asked for
+        self._floor = 0  # what _newest was when the listing that is being read was asked for
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -78,7 +78,7 @@ class Store:
     def put(self, body: Body, *, most_bytes: int | None = None, listing: str = "") -> Body | None:
         """Keep ``body`` unless a newer one is known. Returns an object of another uid that it replaced.
 
-        Of one that has more than ``most_bytes`` as JSON only that it is there, as nobody's. ``listing`` is the version of the
+        A body of more than ``most_bytes`` as JSON is kept only as an object without an owner. ``listing`` is the version of the
         full listing that has it, if one has.
         """
         key = key_of(body)
@@ -111,14 +111,14 @@ class Store:
         self._bodies.pop(key, None)
 
     def asks(self) -> None:
-        """A full listing of what is there now is about to be asked for."""
+        """Note that a full listing is about to be asked for."""
         self._floor = self._newest
 
     def listed(self, resource_version: str) -> None:
-        """That listing has this version, and is about to be taken in.
+        """Note that the listing has this version, and is about to be taken in.
 
-        It is never older than what was known when it was asked for, unless the cluster itself was taken back to an earlier day:
-        then what is known is of a future that will not be, and the listing counts.
+        It is never older than what was known when it was asked for, unless the cluster was restored from a backup. Then our
+        bodies are of a future that was taken back, and the listing counts.
         """
         version = _number(resource_version)
         if 0 < version < self._floor:
@@ -144,23 +144,23 @@ class Store:
 
 
 class Cache:
-    """What the operator knows of the cluster, and whose journal entries are to be deleted.
+    """What the operator knows of the cluster, and the searches that are to be deleted from the journal.
 
-    ``on_room`` is told of a TuningJob that was beyond what there is room for, and may be looked after now.
+    ``on_room`` is called with a TuningJob for which there was no room, and is now.
     """
 
     def __init__(self, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self.tuningjobs = Store()
         self.jobs = Store()
         self.waiting = Waiting(bounds)
-        self.beyond = 0  # how many a full listing had for which there was no room
+        self.beyond = 0  # how many TuningJobs of a full listing had no room
         self._room = TuningJobRoom(bounds, on_out=self._put_out)
         self.on_room: Callable[[Key], None] = lambda _: None
         self._keys: dict[str, Key] = {}
         self._tombstones: dict[Key, set[str]] = {}
 
     def put_tuningjob(self, body: Body, *, listing: str = "") -> Key:
-        """A TuningJob as an event, our own write, or a listing of this version shows it.
+        """Take in a TuningJob as an event, our own write, or a listing of this version shows it.
 
         If there is no room for it, its key waits.
         """
@@ -183,7 +183,7 @@ class Cache:
         return key
 
     def remove_tuningjob(self, body: Body) -> Key:
-        """A TuningJob is gone: its search is to be deleted from the journal."""
+        """Forget a TuningJob that is gone, and have its search deleted from the journal."""
         key = key_of(body)
         if self.tuningjobs.remove(body) is not None:
             self._room.leave(key)
@@ -211,9 +211,9 @@ class Cache:
         return gone
 
     def put_job(self, body: Body, *, listing: str = "") -> None:
-        """A Job as an event, our own write, or a listing of this version shows it.
+        """Take in a Job as an event, our own write, or a listing of this version shows it.
 
-        If its TuningJob is not known, nobody asks for it.
+        It is kept only if its TuningJob has room.
         """
         slots = self._room.slots(key_of(body))
         if slots:
@@ -228,7 +228,7 @@ class Cache:
         return self.is_beyond(key) and self._room.could_enter(key.namespace)
 
     def is_gone(self, key: Key) -> None:
-        """A TuningJob without room is not there any more: the next one has its turn."""
+        """Note that a TuningJob without room is gone, so that the next one has its turn."""
         self.waiting.discard(key)
         self._call_the_next()
 
@@ -264,7 +264,7 @@ class Cache:
         return tuple(sorted(self._tombstones.get(key, ())))
 
     def deleted(self, key: Key, uid: str) -> None:
-        """The search with a tombstone is deleted."""
+        """Note that the search with a tombstone is deleted."""
         uids = self._tombstones.get(key, set())
         uids.discard(uid)
         if not uids:
@@ -297,5 +297,5 @@ def _version(body: Body) -> int:
 
 
 def _number(resource_version: str) -> int:
-    """Comparable as of KEP-5504 (Kubernetes 1.35), and in every release before it on etcd."""
+    """The version as a number: comparable as of KEP-5504 (Kubernetes 1.35), and on etcd in every release before it."""
     return int(resource_version) if resource_version.isdigit() else 0

@@ -1,7 +1,7 @@
 """``ClusterApi`` over HTTP: what the operator does in the cluster, each call a method.
 
-Without the official client: it is 28 MiB in memory and 126 on the disk, of which a session, a token and a certificate would be
-used, and kopf has those. Bodies are plain JSON in and out; what comes in is cut to its bounds before it is decoded (``reading``).
+The official client takes 28 MiB of memory and 126 MiB of disk, and we would use only its session, token and certificate, which
+kopf has too. Bodies are plain JSON in and out; what comes in is cut to its bounds before it is decoded (``reading``).
 """
 
 from collections.abc import AsyncIterator

@@ -92,14 +92,14 @@ REQUIRED_ACCESS: Final = (
     Permission("create", "", "configmaps"),
     Permission("create", "", "events"),
 )
-# Of the whole cluster, and only where the settings ask for pods to be compared with nodes.
+# In the whole cluster, and only if the settings ask for pods to be compared with nodes.
 NODES_ACCESS: Final = Permission("list", "", "nodes")
-# Of the whole cluster, if all of it is watched: to leave a namespace to a release that watches it alone (lease.py).
+# In the whole cluster, if all of it is watched, to leave a namespace to a release that watches it alone (lease.py).
 LEASES_ACCESS: Final = Permission("list", _COORDINATION, "leases")
 
 
 def lease_access(name: str) -> tuple[Permission, ...]:
-    """To the Lease of this name, by which operators agree on who works; Kubernetes cannot bound a create by a name."""
+    """The rights to the Lease by which operators agree which one works; Kubernetes cannot bound a create by a name."""
     return (
         Permission("create", _COORDINATION, "leases"),
         *(Permission(verb, _COORDINATION, "leases", name=name) for verb in ("get", "update")),
@@ -107,13 +107,13 @@ def lease_access(name: str) -> tuple[Permission, ...]:
 
 
 class ClusterApi(Protocol):
-    """The calls of the operator. Each raises ApiError or one of its children; bodies are new dicts that the caller may keep."""
+    """The operator's calls. Each raises ApiError or a subclass; bodies are new dicts that the caller may keep."""
 
     def list_tuningjobs(self, namespace: str | None) -> AsyncIterator[Listing]:
         """The TuningJobs of a namespace or the cluster, in pages of one resourceVersion. NotFound: there is no CRD."""
 
     async def get_tuningjob(self, namespace: str, name: str, *, whole: bool = True) -> Body:
-        """One TuningJob, with its spec if that is within bounds; a list, and this unless ``whole``, has only a small one."""
+        """One TuningJob, with its spec if that is within bounds; without ``whole`` only a small one, as in a list."""
 
     def list_jobs(self, namespace: str | None) -> AsyncIterator[Listing]:
         """The Jobs that carry our label, in pages."""
@@ -131,10 +131,10 @@ class ClusterApi(Protocol):
         """Suspend the Job of this uid, or let it go on. Conflict if it is another Job."""
 
     async def delete_job(self, namespace: str, name: str, *, uid: str) -> None:
-        """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict for another one."""
+        """Delete the Job of this uid. It stays, with a deletionTimestamp, until its pods are gone. Conflict if it is another."""
 
     async def list_worker_pods(self, namespace: str, *, uid: str) -> tuple[Body, ...]:
-        """The worker pods of the TuningJob of this uid, whichever Job made them."""
+        """The worker pods of the TuningJob of this uid, of all its Jobs."""
 
     async def list_resource_quotas(self, namespace: str) -> tuple[Body, ...]:
         """The ResourceQuotas of a namespace."""

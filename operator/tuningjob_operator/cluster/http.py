@@ -1,6 +1,6 @@
 """Calls to the API server over aiohttp, which kopf brings: a session, credentials, pages, and one error for each meaning.
 
-Tokens expire: a pod's is read again every minute, and on a 401 everything is built anew, once.
+Tokens expire: a pod's is read again every minute, and on a 401 session and credentials are made anew, once.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _TOKEN_SECONDS: Final = 60.0
 
-# Told of every call: its verb, its resource (`jobs`, `tuningjobs/status`), the HTTP status (0: no answer), and its seconds.
+# Called with every call's verb, resource (`jobs`, `tuningjobs/status`), HTTP status (0: no answer) and seconds.
 OnCall = Callable[[str, str, int, float], None]
 
 
@@ -111,7 +111,7 @@ class HttpApi:
         query: Mapping[str, str] | None = None,
         content_type: str = JSON,
     ) -> R:
-        """Make one call, and once more with new credentials if they were refused; ``read`` reads a good answer."""
+        """Make a call, and once more with new credentials if the old ones were refused; ``read`` reads a good answer."""
         try:
             return await self._ask_once(verb, resource, path, read, body=body, query=query, content_type=content_type)
         except ApiError as error:
@@ -169,7 +169,7 @@ class HttpApi:
             pages["continue"] = metadata["continue"]
 
     async def all_of(self, resource: str, kind: str, namespace: str | None, **query: str) -> tuple[Body, ...]:
-        """All objects of a resource, up to a number that no search needs, because a tenant may make any number."""
+        """All objects of a resource, up to more than any search needs, because a tenant may make any number."""
         found: list[Body] = []
         async for page in self.pages(resource, kind, namespace, **query):
             found += page.items

@@ -1,8 +1,8 @@
-"""kopf's two ways to read objects, with bounds: kopf decodes whole pages and events in the event loop, of any size.
+"""kopf's two ways to read objects, with bounds: kopf itself decodes pages and events of any size in the event loop.
 
-One object of a tenant ended every operator so. kopf has no place to plug a decoder in, so two functions of the release that
-``pyproject.toml`` pins are replaced: the one that parts a watch into lines, and the one that lists. A test holds them to a real
-API server, with what ended it before.
+One object of a tenant could end every operator. kopf has no place to plug a decoder in, so two functions of the release that
+``pyproject.toml`` pins are replaced: the one that splits a watch into lines, and the one that lists. A test checks them at a real
+API server, with objects that ended operators before.
 """
 
 import logging

@@ -10,7 +10,7 @@ import kopf
 _SERVICE_HOST: Final = "KUBERNETES_SERVICE_HOST"  # written by the kubelet into every pod
 _SERVICE_TOKEN: Final = Path(
     "/var/run/secrets/kubernetes.io/serviceaccount/token"
-)  # so is this, and again before it expires
+)  # written by the kubelet too, and again before it expires
 
 
 def is_in_cluster() -> bool:
@@ -19,10 +19,10 @@ def is_in_cluster() -> bool:
 
 
 def login(*, settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  kopf's kwargs
-    """The login of kopf: called again whenever its credentials are refused.
+    """The login that kopf calls, again whenever its credentials are refused.
 
-    By address, not by name (a cluster's DNS may be down when it matters), and without kopf's detour over the synchronous
-    client and all its models.
+    It uses the address, not the name, because a cluster's DNS may be down when it matters; and it avoids kopf's own way over the
+    synchronous client with all its models.
     """
     if not is_in_cluster():
         return kopf.login_with_kubeconfig(settings=settings)

@@ -1,8 +1,8 @@
-"""Which TuningJobs are known whole: at most so many of a namespace and so many in all, however many the cluster holds. Pure.
+"""Which TuningJobs are known whole: a bounded number in each namespace and in all, for a cluster may hold any number. Pure.
 
-A TuningJob that has ended makes room for one that is to run, and one that was never admitted for one that runs already. So after
-a restart the same searches are looked after as before. The others are known by key alone, and again only as many as there is room
-for: a later listing shows the rest.
+A TuningJob that has ended makes room for one that is to run, and one that was never admitted for one that runs already. So the
+operator looks after the same searches as before a restart. Of the others it knows only the keys, a bounded number of these too; a
+later listing shows the rest.
 """
 
 import enum
@@ -45,7 +45,7 @@ class TuningJobRoom:
         return key in self._places
 
     def enter(self, key: Key, rank: Rank, slots: int = 1) -> bool:
-        """Take it in at this rank if there is room, or if keys of a lower rank can give way; returns whether it is in."""
+        """Take a key in at this rank if there is room, or if keys of a lower rank can give way; returns whether it is in."""
         slots = min(slots, self._bounds.in_namespace, self._bounds.in_all)
         self.leave(key)
         out = self._to_give_way(key.namespace, rank, slots)
@@ -62,7 +62,7 @@ class TuningJobRoom:
         return True
 
     def leave(self, key: Key) -> None:
-        """Free its room."""
+        """Free the room of a key."""
         place = self._places.pop(key, None)
         if place is None:
             return
@@ -74,16 +74,16 @@ class TuningJobRoom:
             del self._taken[key.namespace], self._of[key.namespace]
 
     def slots(self, key: Key) -> int:
-        """How many slots it takes; 0 if it is not in."""
+        """How many slots a key takes; 0 if it is not in."""
         place = self._places.get(key)
         return 0 if place is None else place.slots
 
     def could_enter(self, namespace: str, rank: Rank = Rank.NEW, slots: int = 1) -> bool:
-        """Whether one more of the namespace would be in."""
+        """Whether there is room for one more key of the namespace."""
         return self._to_give_way(namespace, rank, slots) is not None
 
     def _to_give_way(self, namespace: str, rank: Rank, slots: int) -> list[Key] | None:
-        """The keys that have to give way; None if that would not be enough."""
+        """The keys that have to give way; None if there are too few of them."""
         out: dict[Key, int] = {}
         own = self._of.get(namespace)
         lacking = self._taken.get(namespace, 0) + slots - self._bounds.in_namespace
@@ -109,7 +109,7 @@ class TuningJobRoom:
 
 
 class Waiting:
-    """Keys for which there was no room: by namespace, in the order in which they came, and as of which version."""
+    """Keys for which there was no room, by namespace and in order of arrival, each with the version that it was seen in."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -144,7 +144,7 @@ class Waiting:
         return {key: version for own in self._of.values() for key, version in own.items()}
 
     def first(self, is_welcome: Callable[[str], bool]) -> Key | None:
-        """The first of a namespace whose turn it is and that is welcome; the next turn of both is the last."""
+        """The first key of the next welcome namespace; both then go to the end of their queues."""
         for namespace, own in self._of.items():
             if is_welcome(namespace):
                 key = next(iter(own))

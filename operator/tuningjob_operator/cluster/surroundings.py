@@ -9,14 +9,14 @@ from tuningjob_operator.cluster.contract import ClusterApi
 from tuningjob_operator.decide.decision import Surroundings
 from tuningjob_operator.objects import Body, living_pods, uid_of
 
-# A thousand TuningJobs that begin together are one question.
+# A thousand TuningJobs that begin together ask once.
 QUOTA_SECONDS: Final = 10.0
-# Where there is no quota, none is expected; nodes and limit ranges change seldom.
+# A namespace without a quota is not expected to get one; nodes and limit ranges change seldom.
 STEADY_SECONDS: Final = 60.0
 
 
 class SurroundingsCache:
-    """Answers that are younger than the constants above."""
+    """Answers, each kept for as long as the constants above say."""
 
     def __init__(self, cluster: ClusterApi, jobs: Store, *, clock: Callable[[], float], with_nodes: bool) -> None:
         self._cluster = cluster
@@ -34,7 +34,7 @@ class SurroundingsCache:
             self._of = {name: known for name, known in self._of.items() if now < known[0]}
             if namespace not in self._of:
                 found = Surroundings(
-                    # before the quotas are: a pod that comes in between is then counted as somebody else's, which is safe
+                    # before the quotas are read: a pod that comes in between then counts as another search's, which is safe
                     running=self._running(namespace),
                     quotas=await self._cluster.list_resource_quotas(namespace),
                     limit_ranges=await self._cluster.list_limit_ranges(namespace),

@@ -1,11 +1,11 @@
-"""The specs that searches were admitted with, as far as there is room to remember them: the journal has them all."""
+"""The specs that searches were admitted with, as many as there is room for; the journal has them all."""
 
 from collections import OrderedDict
 from typing import Final
 
 from tuningjob.manifest.models import TuningJobSpec
 
-# Of specs as JSON, in all. As models, with what was parsed of them, up to sixty times as large; an ordinary one has 1 KiB.
+# All specs together, as JSON. Parsed into models they are up to sixty times as large; an ordinary spec has 1 KiB.
 BUDGET_BYTES: Final = 2**19
 
 
@@ -40,7 +40,7 @@ class AdmittedSpecs:
             self._bytes -= forgotten
 
     def pop(self, search: str) -> None:
-        """Forget it."""
+        """Forget the spec of a search."""
         known = self._specs.pop(search, None)
         if known is not None:
             self._bytes -= known[1]

@@ -1,6 +1,6 @@
 """Carry out the steps of a plan, in the journal and in the cluster. Each may be repeated with the same effect as once.
 
-What a step finds to be other than the plan had observed raises StaleObservation: the plan is then made again.
+A step that finds anything other than the plan had observed raises StaleObservation, and the plan is made again.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class StaleObservation(Exception):
-    """A step found the world to be other than observed."""
+    """A step found the world to be other than the plan had observed."""
 
     def __init__(self, *, results_name_taken: bool = False, results_refused: str | None = None) -> None:
         self.results_name_taken = results_name_taken
@@ -48,7 +48,7 @@ class StaleObservation(Exception):
 
 
 class Executor:
-    """Does what a plan says."""
+    """Carries out the steps of a plan."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Executor:
         self.settings = settings
 
     async def apply(self, body: Body, step: Step) -> bool:
-        """One step for this TuningJob; returns whether it opened a search. Raises StaleObservation, ApiError and JournalError."""
+        """Take a step for this TuningJob; returns whether it opened a search. Raises StaleObservation, ApiError, JournalError."""
         if isinstance(step, OpenSearch):
             return await self._open_search(step)
         if isinstance(step, EndSearch | GiveBack | Release | Pardon):
@@ -132,7 +132,7 @@ class Executor:
         try:
             await self._cluster.create_secret(secret)
         except AlreadyExists:
-            # its name says what is in it, and it is immutable: a pass before this one made it
+            # an earlier pass made it; it is immutable, and its name says what is in it
             logger.debug("the token is there")
 
     async def _create_job(self, job: Body) -> None:
@@ -140,14 +140,14 @@ class Executor:
             self._cache.put_job(await self._cluster.create_job(job))
             logger.info("created the job")
         except AlreadyExists:
-            # ours from a pass that got no answer, a namesake's, or somebody else's: the next plan finds out which
+            # ours from a pass that got no answer, a namesake's, or another owner's: the next plan finds out which
             metadata = job["metadata"]
             self._cache.put_job(await self._cluster.get_job(metadata["namespace"], metadata["name"]))
             raise StaleObservation from None
 
     async def _scale_job(self, key: Key, search: str, step: ScaleJob) -> None:
         size = {"pods": step.pods, "deaths": step.deaths}
-        # units are cut for the pods that come, before they come
+        # units are cut for the new pods before these come
         await asyncio.to_thread(self._journal.set_pods, search, step.planned)
         await self._change_job(key, lambda name: self._cluster.scale_job(key.namespace, name, uid=step.uid, **size))
         logger.info("scaled the job", extra=size)
@@ -172,7 +172,7 @@ class Executor:
         try:
             self._cache.put_job(await change(names.job_name(key.name)))
         except (NotFound, Conflict):
-            self._cache.jobs.forget(key)  # deleted, perhaps made again: the object that we knew is gone
+            self._cache.jobs.forget(key)  # the Job that we knew was deleted, and perhaps made again
             raise StaleObservation from None
 
     async def _delete_tuningjob(self, body: Body) -> None:
@@ -193,7 +193,7 @@ class Executor:
         except AlreadyExists:
             found = await self._cluster.get_configmap(metadata["namespace"], metadata["name"])
             if not is_owned_by(found, body):
-                # never overwrite what a user may not be allowed to write: say it, and leave it
+                # never overwrite an object that the user may have no right to write: report it
                 raise StaleObservation(results_name_taken=True) from None
         except ApiError as error:
             if not error.is_about_the_object:

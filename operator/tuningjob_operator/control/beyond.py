@@ -1,6 +1,6 @@
-"""TuningJobs that the operator has no room for in memory: each gets a condition that says so, once, and is deleted in time.
+"""TuningJobs that the operator has no room for in memory: each gets one condition that says so, and is deleted in time.
 
-They are taken one at a time and slowly, beside the queue of those that are looked after: any number of them delays no other.
+They are taken slowly, one at a time, beside the main queue, so that any number of them delays no other TuningJob.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 # The pause between two of them, because an API server has others to serve.
 PACE_SECONDS: Final = 0.2
-# How many wait for their turn; the next listing shows the others again.
+# How many may wait for their turn; the next listing shows the others again.
 _MOST_KEYS: Final = 10_000
 
 
 class Beyond:
-    """Calls ``look``, a pass over a TuningJob that is not in the cache, for each that ``notice`` got; ``run`` is the task."""
+    """Calls ``look`` (a pass over a TuningJob that is not in the cache) for each that ``notice`` took; ``run`` is the task."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Beyond:
         self._queue: WorkQueue[Key] = WorkQueue(clock=clock.monotonic, lane=operator.attrgetter("namespace"))
 
     def notice(self, body: Body) -> bool:
-        """Whether there is no room for the TuningJob of this event or listing. If so, it is queued to be told that."""
+        """Whether there is no room for the TuningJob of this event or listing. If so, it is queued to get its condition."""
         key = key_of(body)
         if self._cache.tuningjobs.uid(key) is not None:
             return False

@@ -1,13 +1,13 @@
-"""Who works: one operator of a release at a time, and one release in a namespace. Kubernetes' own Leases say which.
+"""Which operator works: one of a release at a time, and one release in a namespace. Kubernetes' own Leases decide.
 
-A release has a Lease in its own namespace, by which its replicas agree on one; the others stand by. For what it watches it has
-another one: in the namespace where such releases meet if it watches all of them, else one in each. So two releases that watch the
-same never work on one TuningJob. Each Lease is had or not had by itself: a tenant who takes the one of their namespace stops the
+By a Lease in its own namespace a release's replicas agree on the one that works; the others stand by. For what it watches, a
+release has further Leases: one in each watched namespace, or, if it watches all, one in the namespace where such releases meet.
+So two releases never work on one TuningJob. Each Lease counts by itself: a tenant who takes the one in their namespace stops the
 work in that namespace alone.
 
 As in client-go's leader election, a Lease has run out when it was not renewed for its duration *by our own clock*: no two clocks
-are compared. A holder that cannot renew stops before the others may begin. What an operator does is idempotent and made from what
-it observed, so a pass that was under way when a Lease was lost does no harm.
+are compared. A holder that cannot renew stops before the others may begin. An operator's steps are idempotent and follow from
+what it observed, so a pass that was under way when a Lease was lost does no harm.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tuningjob_operator.objects import Body, Clock, Key
 
 logger = logging.getLogger(__name__)
 
-# The Lease for what is watched has this name in every release, so that two releases meet in it.
+# The Lease for a watched namespace has this name in every release, so that two releases compete for one object.
 SCOPE_NAME: Final = "tuningjob-operator"
 LEASE_SECONDS: Final = 8
 RENEW_SECONDS: Final = 2.0
@@ -44,10 +44,10 @@ class LeadershipLost(Exception):
 
 
 class Leases(Protocol):
-    """Calls to the API server. Each raises ApiError or one of its children."""
+    """The calls to the API server. Each raises ApiError or a subclass."""
 
     async def get_lease(self, namespace: str, name: str) -> Body:
-        """One Lease."""
+        """Read one Lease."""
 
     async def list_leases(self, labels: str) -> tuple[Body, ...]:
         """The Leases of all namespaces that carry the labels."""
@@ -60,14 +60,14 @@ class Leases(Protocol):
 
 
 class Watchman:
-    """Judges when a Lease has run out: once it has stayed unchanged for its duration while we looked."""
+    """Judges when a Lease has run out: when we have seen it unchanged for its duration."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._seen: dict[str, tuple[object, float]] = {}
 
     def holder(self, lease: Mapping[str, Any]) -> str:
-        """The holder of the Lease now; empty if it is free. It is right only if it is asked again and again."""
+        """The holder of the Lease now; empty if it is free. The caller must ask repeatedly, or the answer is wrong."""
         spec: Mapping[str, Any] = lease.get("spec") or {}
         holder = str(spec.get("holderIdentity") or "")
         state, now = (holder, spec.get("renewTime")), self._monotonic()
@@ -79,10 +79,10 @@ class Watchman:
 
 
 class Hold:
-    """One Lease: ours while it is renewed.
+    """One Lease, which is ours while it is renewed.
 
-    ``is_scope``: it is asked for only by the one replica of its release that works, which may take it from another at once.
-    ``settles``: it is used only once another release had the time to see it.
+    ``is_scope``: only the replica of its release that works asks for it, so it may take the Lease from another replica at once.
+    ``settles``: it is used only once another release has had the time to see it.
     """
 
     def __init__(
@@ -112,33 +112,33 @@ class Hold:
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody else can have it now."""
+        """Whether no other process can have the Lease now."""
         return self._renewed_at is not None and self._clock.monotonic() - self._renewed_at < GIVE_UP_SECONDS
 
     @property
     def is_usable(self) -> bool:
-        """Whether we may work by it now."""
+        """Whether we may work under the Lease now."""
         return self.is_held and self._clock.monotonic() >= self._usable_at
 
     async def renew(self) -> None:
-        """Take it if nobody has it, or keep it. Raises nothing, because the next try follows soon."""
+        """Take the Lease if it is free, or renew it. Raises nothing, because the next try follows soon."""
         began, was_held = self._clock.monotonic(), self.is_held
         try:
             self._lease = await self._take()
         except (Conflict, AlreadyExists, NotFound):
-            # somebody came between, or a write of ours that had no answer: the next look tells
+            # another process wrote in between, or we did and got no answer: the next look tells
             self._lease = None
             return
         except ApiError as error:
             logger.warning("a Lease was not renewed", extra={"namespace": self.namespace, "error": str(error)})
             return
         if not was_held:
-            self._begin()  # also if it was ours and ran out, because others may have begun since
+            self._begin()  # even if it was ours and ran out, because others may have begun since
         self.is_taken = self._lease is None
         self._renewed_at = None if self.is_taken else began
 
     async def give_back(self) -> None:
-        """Let the next one begin at once."""
+        """Give the Lease up, so that the next holder can begin at once."""
         lease, self._lease, self._renewed_at = self._lease, None, None
         if lease is not None:
             with contextlib.suppress(ApiError):
@@ -188,8 +188,8 @@ class Hold:
 class Leadership:
     """The namespaces that this process may work on.
 
-    ``release`` is ``namespace/name``, empty where nobody else is to be reckoned with: then it may work on everything, at once.
-    ``watched`` are its namespaces, empty for all; ``cluster_namespace`` is where releases meet that watch all of them.
+    ``release`` is ``namespace/name``; empty if there is no other operator: then it may work on everything, at once. ``watched``
+    are its namespaces, empty for all; ``cluster_namespace`` has the Lease for which releases that watch all of them compete.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class Leadership:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the replica of its release that works, and the others stand by."""
+        """Whether this is the replica of its release that works."""
         return not self._release or self._own.is_held
 
     @property
@@ -256,7 +256,7 @@ class Leadership:
         while True:
             if self._release:
                 await asyncio.gather(*(hold.renew() for hold in (self._own, *self._scopes.values())))
-                # while the API server is away nobody works, and nobody can take over: no reason to end
+                # while the API server is away no operator works and none can take over, so this one need not end
                 if self._own.is_taken:
                     raise LeadershipLost(f"another replica has the Lease of {self._release}")
             if self._release and self._sees_all and self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
@@ -267,7 +267,7 @@ class Leadership:
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _look(self) -> None:
-        """Who has Leases in namespaces that we see as well: a release for that namespace alone comes first there."""
+        """Look who has Leases in the namespaces that we see: a release that watches such a namespace alone comes first there."""
         began = self._clock.monotonic()
         try:
             found = await self._leases.list_leases(f"{names.LABEL_MANAGED_BY}={names.APP}")
@@ -290,7 +290,7 @@ class Leadership:
         return (self._others, self.allows(""), [hold.is_usable for hold in self._scopes.values()])
 
     async def give_back(self) -> None:
-        """Let others begin at once."""
+        """Give all Leases up, so that others can begin at once."""
         if self._release:
             await asyncio.gather(*(hold.give_back() for hold in (self._own, *self._scopes.values())))
 

@@ -3,8 +3,8 @@
 Each runs until it is cancelled, and survives any exception of a single pass. None of them decides anything about a
 TuningJob: they add keys, and the reconcile looks.
 
-A journal belongs to one operator: the resync deletes searches whose TuningJob is gone from the namespaces that it
-watches, for a TuningJob may go while the operator is down.
+A journal belongs to one operator: the resync deletes searches whose TuningJob is gone from the namespaces that it watches,
+because a TuningJob may be deleted while the operator is down.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async def work_on_keys(queue: WorkQueue[Key], reconcile: Reconcile, *, on_pass: 
 async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_pass: OnPass = ignore) -> None:
     """One pass over one key. The key goes back to the queue even if the pass fails.
 
-    ``on_pass`` is told how it ended, and how many seconds it took; nothing of one that was cancelled.
+    ``on_pass`` is called with how the pass ended, and how many seconds it took; not if it was cancelled.
     """
     name = current_tuningjob.set(str(key))
     began = time.monotonic()
@@ -62,7 +62,7 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
     try:
         again_after = await reconcile(key)
     except Conflict:
-        # somebody wrote in between; their event is on its way
+        # another client wrote in between; the event of that is on its way
         outcome = "conflict"
         delay = queue.failed(key)
         if queue.failures(key) >= MANY_CONFLICTS:
@@ -77,7 +77,7 @@ async def work_on(queue: WorkQueue[Key], key: Key, reconcile: Reconcile, *, on_p
         outcome = None
         queue.failed(key)
         raise
-    except Exception:  # a bug, or a database that is away: this key waits, the others go on
+    except Exception:  # a bug, or the database is away: this key waits, the others go on
         delay = queue.failed(key)
         logger.exception("the pass failed", extra={"again_in_seconds": round(delay, 1)})
     else:
@@ -101,7 +101,7 @@ class JournalPoller:
         self._seen: dict[str, int] = {}
 
     async def poll(self) -> None:
-        """Look once. A revision counts as seen only once its key was there to be added."""
+        """Look once. A revision counts as seen only once its key is known and was added."""
         revisions = await asyncio.to_thread(self._journal.revisions)
         self._seen = {uid: revision for uid, revision in self._seen.items() if uid in revisions}
         for uid, revision in revisions.items():
@@ -123,8 +123,8 @@ class JournalPoller:
 class Resync:
     """Lists everything from time to time: what a watch missed is found, what vanished is forgotten.
 
-    Page by page, and in memory by what there is room for, not by what there is. ``on_beyond`` is told of each TuningJob, and says
-    whether there was no room for it.
+    It reads page by page, so that the room bounds the memory, not the size of the cluster. ``on_beyond`` is called with each
+    TuningJob, and returns whether there was no room for it.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Resync:
         on_beyond: Callable[[Body], bool] = lambda _: False,
     ) -> None:
         self._on_beyond = on_beyond
-        self.seconds = seconds  # from one to the next
+        self.seconds = seconds  # from one resync to the next
         self._cluster = cluster
         self._journal = journal
         self._cache = cache
@@ -172,7 +172,7 @@ class Resync:
         self._succeeded_at = self._clock.monotonic()
 
     async def _take_tuningjobs(self, namespace: str | None, present: "array[int]") -> int:
-        """All of them; returns for how many there was no room. ``present`` gets the hash of the uid of each, which is 8 bytes."""
+        """Take all TuningJobs in; returns how many had no room. ``present`` gets the hash of each one's uid, 8 bytes."""
         known: set[Key] = set()
         version, beyond = "", 0
         self._cache.tuningjobs.asks()
@@ -205,7 +205,7 @@ class Resync:
         self._cache.jobs.vanished(known, resource_version=version, covers=lambda key: _covers(namespace, key))
 
     async def _mark_orphans(self, present: Sequence[int], began: dt.datetime) -> None:
-        """Those searches whose TuningJob is not among ``present``, sorted; of one that was opened since, nothing is known yet."""
+        """Mark the searches whose TuningJob is not in ``present``, which is sorted; those opened since the listing began stay."""
         after, marked = "", 0
         while places := await asyncio.to_thread(self._journal.places, after=after, before=began, most=_PLACES):
             *_, after = places
@@ -232,7 +232,7 @@ class Resync:
 
 
 class AuthorityWatch:
-    """Tells of another authority of the results service's certificate: the kubelet brings it while the operator runs."""
+    """Reports a new authority of the results service's certificate, which the kubelet brings while the operator runs."""
 
     def __init__(self, file: Path, *, known: bytes, on_change: Callable[[bytes], None]) -> None:
         self._file = file
@@ -259,7 +259,7 @@ class AuthorityWatch:
 
 
 class Purger:
-    """Removes the cells of searches that were deleted long ago: until then, other searches may reuse them."""
+    """Removes the cells of searches that were deleted long ago; until then other searches may reuse them."""
 
     def __init__(self, *, journal: SqlJournal, clock: Clock, retention: dt.timedelta) -> None:
         self._journal = journal

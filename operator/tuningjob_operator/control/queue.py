@@ -1,12 +1,12 @@
 """The work queue: which keys are to be reconciled, and when. client-go's workqueue, for one event loop.
 
-Promises: a key that waits is there once, however often it was added; a key is never handed to two workers at a time;
-a key that is added while it is worked on is worked on again afterwards; a key whose work failed comes back later and
-later, with jitter, up to a cap; nothing that was added is lost. Keys wait in lanes, and the lanes take turns: however many wait
-in one, the first of another is soon taken.
+Promises: a waiting key is there once, however often it was added; a key is never handed to two workers at a time; a key that is
+added while it is worked on is worked on again afterwards; a key whose work failed comes back after a delay that grows up to a
+cap, with jitter; nothing that was added is lost. Keys wait in lanes, and the lanes take turns, so that a long lane does not delay
+the first key of another.
 
-``Backlog`` is the state machine: no clock and no event loop, time comes as an argument. ``WorkQueue`` lets workers wait
-on it. Neither knows what a key means, and neither runs any work.
+``Backlog`` is the state machine, without a clock or an event loop: the time is an argument. ``WorkQueue`` lets workers wait on
+it. Neither knows what a key means, and neither runs any work.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def _one_lane(_key: Hashable) -> Hashable:
 class Backlog(Generic[K]):
     """The keys that wait, that are delayed, and that are being worked on. ``now`` is any clock that does not go backwards.
 
-    ``on_take`` is told how many seconds a key that is taken has waited since it was added, or since its delay was over.
+    ``on_take`` is called with the seconds that a taken key has waited since it was added, or since its delay was over.
     ``lane`` says in which lane a key waits.
     """
 
@@ -69,7 +69,7 @@ class Backlog(Generic[K]):
             self._queue(key)
 
     def add_after(self, key: K, seconds: float, now: float) -> None:
-        """Work on the key in so many seconds, unless something adds it before. The earlier of two delays counts."""
+        """Work on the key in ``seconds``, unless it is added before. The earlier of two delays counts."""
         if seconds <= 0:
             self.add(key, now)
             return
@@ -80,7 +80,7 @@ class Backlog(Generic[K]):
             heapq.heappush(self._heap, (due, self._pushed, key))
 
     def take(self, now: float) -> K | None:
-        """Take a key to work on, or None. Its delays end here: the work says when it wants to come again."""
+        """Take a key to work on; None if none waits. Its delays end here: the work says when it wants to come again."""
         self._promote(now)
         if not self._lanes:
             return None
@@ -95,7 +95,7 @@ class Backlog(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The work on the key ended well: forget its failures."""
+        """Note that the work on the key ended well, and forget its failures."""
         self._failures.pop(key, None)
         self._release(key)
 
@@ -115,7 +115,7 @@ class Backlog(Generic[K]):
         return self._failures.get(key, 0)
 
     def next_due(self) -> float | None:
-        """When a delayed key becomes ready, if any is delayed."""
+        """When the next delayed key becomes ready; None if none is delayed."""
         self._drop_stale()
         return self._heap[0][0] if self._heap else None
 
@@ -171,12 +171,12 @@ class WorkQueue(Generic[K]):
             self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Work on the key in this many seconds, unless something adds it before."""
+        """Work on the key in ``seconds``, unless it is added before."""
         self._backlog.add_after(key, seconds, self._clock())
         self._changed.set()
 
     def done(self, key: K, *, again_after: float | None = None) -> None:
-        """The work on the key ended well; it may ask to come again."""
+        """Note that the work on the key ended well; it may ask to come again."""
         self._backlog.done(key)
         if again_after is not None:
             self._backlog.add_after(key, again_after, self._clock())
@@ -193,11 +193,11 @@ class WorkQueue(Generic[K]):
         return self._backlog.failures(key)
 
     def take_nowait(self) -> K | None:
-        """A key to work on if one is ready now."""
+        """Take a key to work on; None if none is ready now."""
         return self._backlog.take(self._clock())
 
     async def take(self) -> K:
-        """A key to work on, as soon as there is one."""
+        """Take a key to work on, as soon as there is one."""
         while True:
             key = self.take_nowait()
             if key is not None:

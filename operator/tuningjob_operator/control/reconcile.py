@@ -1,8 +1,8 @@
-"""One pass over one TuningJob: observe, plan, apply. The only place where the plan meets the world.
+"""One pass over one TuningJob: observe, plan, apply. Only here is a plan made from the world and carried out in it.
 
-Order is what makes a crash harmless: the journal before the Secret before the Job before the status before the Event.
-Each step may be repeated; the next pass begins from what is there. The Job is observed *before* the journal: a pod that
-went home had reported before, so a finished Job beside an unfinished journal is what it seems.
+The order makes a crash harmless: the journal before the Secret before the Job before the status before the Event. Each step may
+be repeated; the next pass begins from what is there. The Job is observed *before* the journal: a pod reports before it ends, so
+a finished Job beside an unfinished journal is what it seems.
 """
 
 import asyncio
@@ -47,19 +47,19 @@ from tuningjob_operator.tokens import Keys
 
 logger = logging.getLogger(__name__)
 
-# A step may find the world to be other than observed (a Job gone, a name taken), and a plan may ask for another look: it is then
-# made again.
+# How often a plan is made in one pass: it is made again if a step finds the world to be other than observed (a Job gone, a name
+# taken), or if it asks for another look.
 _MAX_LOOKS: Final = 12
 
 
-# A worker's claims move neither a look at pods nor a change of its Job more often.
+# Workers' claims cause a look at pods, or a change of the Job, at most this often.
 PACE_SECONDS: Final = 10.0
 
-# What somebody must change before it can succeed.
+# Refusals that last until a person changes something.
 _REFUSALS: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
-# Called with a search's uid and its progress each time that is read; None if it is not open yet.
+# Called with a search's uid and its progress each time this is read; None if the search is not open yet.
 OnProgress = Callable[[str, Progress | None], None]
 
 
@@ -99,22 +99,22 @@ class Reconciler:
             cluster, cache.jobs, clock=clock.monotonic, with_nodes=settings.checks_nodes
         )
         # Hints that a restart may lose: admitted specs (they never change), when progress was last published, since when
-        # pods have been missing, and which deaths were looked into.
+        # pods have been missing, and for how many deaths pods were looked at.
         self._admitted = AdmittedSpecs()
         self._frozen_changes: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._published: dict[str, float] = {}
         self._short_since: dict[str, float] = {}
         self._deaths_looked_into: dict[str, tuple[int, float]] = {}
         self._scaled: dict[str, float] = {}
-        # Answers are some MiB each, while they are on their way: one at a time.
+        # An answer takes some MiB while it is published, so only one is at a time.
         self._publishing = asyncio.Semaphore(1)
 
     def trust(self, ca: bytes) -> None:
-        """From now on pods are to trust this authority: those that have another one are made again, each at its next pass."""
+        """Let pods trust this authority from now on; those with another one are made again, at their search's next pass."""
         self._settings = self._hands.settings = replace(self._settings, ca=ca)
 
     async def reconcile(self, key: Key) -> float | None:
-        """One pass. Returns after how many seconds to come again, unasked. Raises ApiError and JournalError."""
+        """Make one pass. Returns in how many seconds to make the next, or None. Raises ApiError and JournalError."""
         for uid in self._cache.tombstones(key):
             await self._delete_search(uid)
             self._cache.deleted(key, uid)
@@ -128,7 +128,7 @@ class Reconciler:
             raise
 
     async def _taken_in(self, key: Key) -> Body | None:
-        """A TuningJob that had no room, if there is room for it now."""
+        """A TuningJob that had no room, if there is room for it now; else None."""
         if not self._cache.may_enter(key):
             return None
         try:
@@ -138,7 +138,7 @@ class Reconciler:
         return self._cache.tuningjobs.get(key)
 
     async def look_beyond(self, key: Key, body: Body) -> None:
-        """Tell a TuningJob that has no room for a status so by a condition, and delete it when its time to live is over."""
+        """Give a TuningJob without room the condition that says so, and delete it when its time to live is over."""
         if st.has_ended(st.read_status(body)):
             await self._pass(key, body)
         else:
@@ -172,7 +172,7 @@ class Reconciler:
                 continue
             except ApiError as error:
                 if error.status in _REFUSALS:
-                    self._surroundings.forget(key.namespace)  # a quota that came since, perhaps
+                    self._surroundings.forget(key.namespace)  # there may be a new quota
                     await self._tell_of_a_refusal(body, planned, error)
                 raise
             if any(isinstance(step, DeleteTuningJob) for step in planned.steps):
@@ -199,7 +199,7 @@ class Reconciler:
             raise
 
     async def _tell_of_a_fault(self, body: Body, error: Exception) -> None:
-        """Report a fault of the operator that this TuningJob has brought to light. It is tried again, later and later."""
+        """Report a fault of the operator that this TuningJob has brought to light. The pass is retried with growing delays."""
         status = st.read_status(body)
         if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
             return
@@ -212,7 +212,7 @@ class Reconciler:
             await self._publish(body, view.planned())
 
     async def _tell_of_a_refusal(self, body: Body, planned: Plan, error: ApiError) -> None:
-        """Report a refusal of the API server. A policy of the cluster may be the reason, and may change, so it is tried again."""
+        """Report a refusal of the API server. The pass is retried, because a policy may be the reason, and may change."""
         message = f"The API server refused what the search needs: {error.message}"
         status = st.read_status(body) if st.has_ended(planned.status) else planned.status
         view = self._view(body, status).noted(
@@ -222,7 +222,7 @@ class Reconciler:
             await self._publish(body, view.planned())
 
     async def _tell_of_the_journal(self, body: Body, error: JournalError) -> None:
-        """Say in the status that the database is away. Errors are ignored, because the pass fails for that reason anyway."""
+        """Say in the status that the database is away. Errors of this are ignored, because the pass fails anyway."""
         status = st.read_status(body)
         if st.has_ended(status) or body["metadata"].get("deletionTimestamp"):
             return
@@ -275,14 +275,14 @@ class Reconciler:
         )
         admitted = None if progress is None else await self._admitted_spec(uid)
         if progress is None or admitted is None:
-            # a TuningJob must be whole to be admitted
+            # admission needs the whole spec
             whole = await self._whole(key, body)
             return replace(observed, tuningjob=whole, asked=await self._read(whole))
         found = replace(observed, admitted=admitted, frozen_changes=await self._compared(key, body, admitted))
         return self._with_deaths(found, uid, progress)
 
     async def _whole(self, key: Key, body: Body) -> Body:
-        """A TuningJob with its spec, if the pass reads that. Raises Conflict if it has changed."""
+        """A TuningJob with its spec, unless that is never read. Raises Conflict if it has changed."""
         if not is_partial(body) or unreadable(body) is not None:
             return body
         try:
@@ -294,14 +294,14 @@ class Reconciler:
         return found
 
     async def _read(self, body: Body) -> TuningJobSpec | ManifestRefused:
-        """The spec of a TuningJob, or why it is none; read once for all plans of this pass."""
+        """The spec of a TuningJob, or why it is refused; read once for all plans of this pass."""
         try:
             return await PLANNING.run(read_spec, body) if is_large(body) else read_spec(body)
         except ManifestRefused as refused:
             return refused
 
     async def _compared(self, key: Key, body: Body, admitted: TuningJobSpec) -> tuple[str, ...]:
-        """The fields of the spec that are not as they were admitted; compared once for each change of it."""
+        """The fields of the spec that differ from the admitted one; compared once for each change of the spec."""
         uid, generation = uid_of(body), generation_of(body)
         known = self._frozen_changes.get(uid)
         if known is None or known[0] != generation:
@@ -314,7 +314,7 @@ class Reconciler:
         return known[1]
 
     def _with_deaths(self, observed: Observed, uid: str, progress: Progress) -> Observed:
-        """Whether pods are to be looked at for deaths, or the Job told of them, and how soon: a worker can make up any number."""
+        """Note whether and how soon pods are looked at, or the Job is changed, for deaths: a worker can make up any number."""
         now = self._clock.monotonic()
         deaths, looked = self._deaths_looked_into.get(uid, (0, -math.inf))
         looks_in = None if progress.deaths <= deaths else max(0.0, looked + PACE_SECONDS - now)
@@ -360,7 +360,7 @@ class Reconciler:
             return None
 
     async def _admitted_spec(self, uid: str) -> TuningJobSpec | None:
-        """The journal's copy of the spec; None for one that this release does not read: what the TuningJob says then counts."""
+        """The journal's copy of the spec; None if this release cannot read it: then the TuningJob's own spec counts."""
         known = self._admitted.get(uid)
         if known is not None:
             return known
@@ -375,7 +375,7 @@ class Reconciler:
         return spec
 
     async def _publish(self, body: Body, planned: Plan) -> float | None:
-        """Write the status if it is worth it, and only then tell of what changed in it."""
+        """Write the status if it is worth a call, and only then create the Events of its changes."""
         uid, old, new = uid_of(body), st.read_status(body), planned.status
         now = self._clock.monotonic()
         since = now - self._published.get(uid, -st.MIN_INTERVAL_SECONDS)
@@ -387,12 +387,12 @@ class Reconciler:
         try:
             written = await self._write_status(body, new)
         except NotFound:
-            # deleted meanwhile, and its event may have come before our last write's answer: it is no ghost of ours
+            # deleted meanwhile; its event may have come before the answer to our last write, which would have put it back
             self._cache.remove_tuningjob(body)
             return 0.0
         self._published[uid] = now
         if st.has_ended(new):
-            self._forget_hints(uid)  # any number of them may have ended
+            self._forget_hints(uid)  # there may be any number of ended searches
         self._cache.put_tuningjob(written)
         await self._tell(written, old, new)
         return planned.wake_after
@@ -404,7 +404,7 @@ class Reconciler:
         except ApiError as error:
             if not error.is_about_the_object:
                 raise
-            # where there is no room for that either, the pass fails, and its line has the same words
+            # if there is no room for that either, the pass fails, and its log line has the same words
             logger.debug("the status was refused: writing the least of it", extra={"error": clip(str(error), 1_000)})
         return await self._cluster.replace_status({**body, "status": st.dump_status(st.least(status))})
 
@@ -419,5 +419,5 @@ class Reconciler:
                     build_event(body, condition, self._clock.now(), self._settings.pages_url)
                 )
             except ApiError as error:
-                # told already, or not to be told: the condition itself says it
+                # it exists already, or is refused: the condition itself says the same
                 logger.debug("the event was not taken", extra={"error": str(error)})

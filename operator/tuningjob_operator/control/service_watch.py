@@ -1,6 +1,6 @@
-"""Whether the results service takes results in: asked every few seconds, for the conditions of the searches that wait for it.
+"""A check, every few seconds, whether the results service takes results in: the searches that wait for it get a condition.
 
-It runs in the same pod, so it is asked where its own probe is: at its port, on this host.
+It runs in the same pod, so its probe is asked, at its port on this host.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ import aiohttp
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 5.0
-# A restart takes a few seconds, which no worker minds and nobody need be told of.
+# A restart takes a few seconds, which does no worker harm and is not worth a report.
 PATIENCE_SECONDS: Final = 15.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0)
 
 
 class ServiceWatch:
-    """``trouble`` is why nothing is taken in, once that has lasted; None while all is well. ``on_change``: it is another."""
+    """``trouble`` is why nothing is taken in, once that has lasted, else None. ``on_change`` is called when it changes."""
 
     def __init__(self, url: str, *, clock: Callable[[], float], on_change: Callable[[], None] = lambda: None) -> None:
         self._url = url
@@ -45,7 +45,7 @@ class ServiceWatch:
 
     async def run(self) -> None:
         """Ask for ever."""
-        # its certificate is for its Service's name; on this host nobody else can answer
+        # its certificate is for its Service's name; on this host no other process can answer
         async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=False)) as session:
             while True:
                 self.note(await self._problem(session))

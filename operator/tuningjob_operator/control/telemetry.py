@@ -1,8 +1,7 @@
-"""What Prometheus is told of the operator. In a registry of its own, so that two operators in one process are two.
+"""The operator's metrics for Prometheus, in a registry of their own, so that two operators in one process have separate ones.
 
-No label has values that a user could make up: nothing is told by TuningJob or namespace, so there are as many series on a
-cluster with a thousand of them as on one with none. Counters begin at 0 with the process. kopf's two watches are its own
-calls, and not counted.
+No label has values that a user could make up, such as TuningJobs or namespaces, so their number does not change that of the
+series. Counters begin at 0 with the process. The calls of kopf's two watches are not counted.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ _PHASES: Final = (_NEW, "Queued", "Running", "Suspended", "Complete", "Planned",
 
 @dataclass(frozen=True, kw_only=True)
 class _Counted:
-    """How much of a search is in the counters."""
+    """How much of a search is in the counters already."""
 
     fits: int = 0
     failed: int = 0
@@ -45,7 +44,7 @@ class _Counted:
 
 
 class Telemetry:
-    """The numbers, and what the operator's parts call to have them. Scrapes come on a thread of the server's."""
+    """The metrics, and the callbacks of the operator's parts that count them. Scrapes run on a thread of the server's."""
 
     def __init__(self, cache: Cache) -> None:
         self.registry = CollectorRegistry()
@@ -75,11 +74,11 @@ class Telemetry:
         return Counter(f"tuningjob_{name}", text, labels, registry=self.registry)
 
     def show(self, *, queue: Sized, resync_age: Callable[[], float], leads: Callable[[], bool]) -> None:
-        """Show what the queue, the resync and the Lease know of themselves. Once."""
+        """Add the metrics of the queue, the resync and the Lease. To be called once."""
         depth = Gauge("tuningjob_queue_depth", "Keys that are ready, and wait for a worker.", registry=self.registry)
         depth.set_function(lambda: len(queue))
         age = Gauge("tuningjob_resync_age_seconds", "Since the last full look that succeeded.", registry=self.registry)
-        # a stand-by looks at nothing, and is not to be woken for
+        # a stand-by makes no resync, and must cause no alert
         age.set_function(lambda: resync_age() if leads() else 0.0)
         beyond = Gauge("tuningjob_beyond", "TuningJobs for which there was no room.", registry=self.registry)
         beyond.set_function(lambda: self._cache.beyond)
@@ -87,22 +86,22 @@ class Telemetry:
         leading.set_function(leads)
 
     def waited(self, seconds: float) -> None:
-        """A worker took a key that had been ready for this many seconds."""
+        """Count a key that a worker took after it had been ready for this many seconds."""
         self._waits.observe(seconds)
 
     def passed(self, outcome: PassOutcome, seconds: float) -> None:
-        """A pass ended."""
+        """Count a pass that ended."""
         self._passes.labels(outcome).observe(seconds)
 
     def called(self, verb: str, resource: str, status: int, seconds: float) -> None:
-        """The API server was called."""
+        """Count a call to the API server."""
         self._calls.labels(verb, resource, str(status)).inc()
         self._call_seconds.labels(verb, resource).observe(seconds)
 
     def progressed(self, search: str, progress: Progress | None) -> None:
-        """Where a search is now; None: not opened yet, so that all it will ever have done is new.
+        """Count what is new in a search's progress; None: it is not opened yet, so that all its progress will be new.
 
-        One that this process finds half done counts from there.
+        A search that this process finds half done counts from there.
         """
         if progress is None:
             self._counted[search] = _Counted()
@@ -131,14 +130,14 @@ class Telemetry:
 
 
 class _Cluster(Collector):
-    """What the cache holds, counted when it is asked for: nothing to keep in step, and nothing to drift."""
+    """What the cache holds, counted at each scrape, so that the numbers cannot drift from it."""
 
     def __init__(self, cache: Cache, before: Callable[[], None]) -> None:
         self._cache = cache
         self._before = before
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Count the TuningJobs by phase. The cache changes on another thread: `keys` copies them at one moment."""
+        """Count the TuningJobs by phase. The cache changes on another thread, so `keys` copies them at one moment."""
         self._before()
         phases: Tally[str] = Tally()
         for key in self._cache.tuningjobs.keys():  # noqa: SIM118  a Store is no dict
@@ -156,7 +155,7 @@ class _Cluster(Collector):
 
 @contextlib.asynccontextmanager
 async def serving(registry: CollectorRegistry, port: int) -> AsyncIterator[int]:
-    """Serve ``/metrics`` on a thread; yields the port, which is a free one for 0. Raises ValueError for one that is taken."""
+    """Serve ``/metrics`` on a thread; yields the port, a free one for 0. Raises ValueError for a port that is taken."""
     try:
         server, thread = start_http_server(port, registry=registry)
     except OSError as error:

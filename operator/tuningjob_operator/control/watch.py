@@ -1,7 +1,7 @@
 """kopf's part: two watches that fill the cache and enqueue keys, the login, the probe. Nothing is decided here.
 
-Only `on.event` handlers: they cost no PATCH, no annotation, no finalizer, and deleting a namespace or uninstalling the
-chart can never hang on them. What each setting below is for is in kopf's own docs under its name; the reasons are here.
+All handlers are `on.event`: they cost no PATCH, no annotation and no finalizer, so deleting a namespace or uninstalling the chart
+can never hang on them. kopf's own docs describe each setting below under its name; the reasons are here.
 """
 
 import logging
@@ -31,42 +31,42 @@ _EXIT_SECONDS: Final = 20
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """What an object was before matters to kopf's other kinds of handlers. To find it out would be a fifth of our CPU."""
+    """No diffs: only kopf's other kinds of handlers need what an object was before, which would cost a fifth of our CPU."""
 
     def build(self, **_: Any) -> Any:  # noqa: ANN401  kopf's kwargs, and its class for the essence of a body
         return {}
 
     def fetch(self, **_: Any) -> None:  # noqa: ANN401
-        """Nothing was kept."""
+        """Return None, because nothing was kept."""
 
     def store(self, **_: Any) -> None:  # noqa: ANN401
-        """Nothing is kept."""
+        """Keep nothing."""
 
 
 class NoMemories(inventory.ResourceMemories):
     """kopf's memory of each object, for kinds of handlers that this operator does not have: nothing is remembered."""
 
     async def recall(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  kopf's types are in its private modules
-        """A memory that is forgotten at once."""
+        """Return a new memory, which is not kept."""
         return await super().recall(*args, **kwargs | {"ephemeral": True})
 
 
 def make_settings() -> kopf.OperatorSettings:
-    """The settings of kopf, which reads objects with our bounds from here on."""
+    """The settings of kopf. From this call on it reads objects with our bounds."""
     kopf_reading.install()
     settings = kopf.OperatorSettings()
-    # neither namespaces nor CRDs are watched: no rights are needed for them, and a 403 on them delays the start by a minute
+    # neither namespaces nor CRDs are watched: that would need rights, and a 403 on them delays the start by a minute
     settings.scanning.disabled = True
     # replicas agree by a Lease (lease.py): kopf's peering is gossip, and two of equal priority pause each other
     settings.peering.standalone = True
     settings.posting.enabled = False
-    # how long a worker of kopf's holds its object's last event
+    # how long a kopf worker holds its object's last event
     settings.queueing.idle_timeout = 0.5
     settings.watching.chunk_size = 100
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.process.ultimate_exiting_timeout = _EXIT_SECONDS
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.MANAGED_SELECTOR
-    # watches have frozen silently: one that is silent for longer than the server's bookmarks are apart is dead
+    # watches have frozen silently: one that is silent for longer than the interval of the server's bookmarks is dead
     settings.watching.inactivity_timeout = 70
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
@@ -84,7 +84,7 @@ def make_registry(*, cache: Cache, queue: WorkQueue[Key], resync: Resync, beyond
         body = _plain(event)
         if event["type"] == "DELETED":
             queue.add(cache.remove_tuningjob(body))
-        elif not cache.tuningjobs.knows(body):  # our own status, back again: it says what the pass that wrote it knew
+        elif not cache.tuningjobs.knows(body):  # a known version is our own status, which tells us nothing new
             queue.add(cache.put_tuningjob(body))
             beyond.notice(body)
 

@@ -1,6 +1,6 @@
 """Whether a manifest may run on this cluster, and how big. Pure: the manifest and the administrator's ceilings in, a verdict out.
 
-The manifest's own rules are ``tuningjob.manifest.loading``'s, the same as on a laptop. Here is only what a cluster adds.
+The manifest's own rules are in ``tuningjob.manifest.loading``, the same as on a laptop. Here is only what a cluster adds.
 """
 
 import math
@@ -44,11 +44,11 @@ class Admission:
 
     @property
     def memory_bytes(self) -> int:
-        """Of each pod."""
+        """The memory of each pod, in bytes."""
         return int(parse_quantity(self.spec.resources.memory))
 
     def with_splits(self, splits: int) -> "Admission":
-        """With as many splits as the first pod has found, where the manifest does not tell; 0: it has not looked yet."""
+        """With the number of splits that the first pod has found, if the manifest does not tell; 0: it has not looked yet."""
         if self.size.splits is not None or not splits:
             return self
         return replace(self, size=replace(self.size, splits=splits))
@@ -64,7 +64,7 @@ def admit(body: Mapping[str, Any], settings: Settings) -> Admission:
 
 
 def admit_spec(spec: TuningJobSpec, settings: Settings) -> Admission:
-    """``admit`` of a TuningJob whose spec has been read. Whether it has a baseline is decided here, once."""
+    """Judge a TuningJob whose spec has been read. This decides, once, whether it has a baseline."""
     spec = with_baseline(spec, cluster_max_fits=settings.max_fits)
     admission = admission_of(spec)
     problems = list(_cluster_problems(spec, settings))
@@ -87,7 +87,7 @@ def read_spec(body: Mapping[str, Any]) -> TuningJobSpec:
     except ManifestRefused:
         raise
     except Exception as error:
-        # a fault of ours, which is to cost nobody but this TuningJob; without its text, which may be as large as the value
+        # a fault of ours must cost this TuningJob alone; its text is left out, because it may be as large as the value
         got = f"one that ends in {type(error).__name__}"
         raise ManifestRefused(
             [Problem("spec", "one that the operator can read", got, "Simplify its values, and report this.")]
@@ -100,9 +100,9 @@ def admission_of(spec: TuningJobSpec) -> Admission:
 
 
 def remeasure(spec: TuningJobSpec, admitted: TuningJobSpec, settings: Settings) -> Admission:
-    """The size of a search that was admitted as ``admitted``, as it is wanted now.
+    """The size that is wanted now of a search that was admitted as ``admitted``.
 
-    Ceilings that were lowered since do not reach it; but nobody scales above them.
+    Ceilings that were lowered since do not shrink it, but it cannot be scaled above them.
     """
     return replace(
         admission_of(spec), most_pods=min(spec.parallelism, max(ceiling_pods(spec, settings), admitted.parallelism))
@@ -116,17 +116,17 @@ def cpu_request_of(spec: TuningJobSpec, settings: Settings) -> Decimal:
 
 
 def pod_size(spec: TuningJobSpec, settings: Settings, *, memory: Decimal) -> PodSize:
-    """What each pod of a search asks for, with so many bytes."""
+    """What each pod of a search asks for, with ``memory`` in bytes."""
     return PodSize(cpu_request_of(spec, settings), parse_quantity(spec.resources.cpu), memory)
 
 
 def _percent(cpu: Decimal, percent: int) -> Decimal:
-    """In whole thousandths of a core, rounded up: Kubernetes knows no smaller ones."""
+    """A share of the CPU in whole thousandths of a core, rounded up, because Kubernetes knows no smaller ones."""
     return min(cpu, (cpu * percent * 10).to_integral_value(ROUND_CEILING) / 1000)
 
 
 def ceiling_pods(spec: TuningJobSpec, settings: Settings, *, memory: Decimal | None = None) -> int:
-    """How many pods of its size one search may have on this cluster; 0 where one alone is too large."""
+    """How many pods of its size one search may have on this cluster; 0 if one alone is too large."""
     cpu = parse_quantity(spec.resources.cpu)
     memory = parse_quantity(spec.resources.memory) if memory is None else memory
     by_cpu = math.inf if settings.max_cpu is None else settings.max_cpu // cpu
@@ -182,7 +182,7 @@ def _cluster_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Probl
 def _ceiling_problems(
     spec: TuningJobSpec, what: str, each: int | str, ceiling: Decimal | None, value: str
 ) -> Iterator[Problem]:
-    """A search within its pods × what each gets."""
+    """The problems of a search whose pods, each or all together, are above the ceilings."""
     if ceiling is None or parse_quantity(each) * spec.parallelism <= ceiling:
         return
     pods = int(ceiling // parse_quantity(each))
@@ -199,7 +199,7 @@ def _ceiling_problems(
 
 
 def _request_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Problem]:
-    """A search that gives way is promised no less than the administrator's part of its CPU: a node takes it for so much."""
+    """The problem of a search whose CPU request is below the administrator's share of its CPU; a node is filled by requests."""
     percent, cpu = settings.placement.least_cpu_request_percent, parse_quantity(spec.resources.cpu)
     least, asked = _percent(cpu, percent), cpu_request_of(spec, settings)
     if asked < least:
@@ -212,12 +212,12 @@ def _request_problems(spec: TuningJobSpec, settings: Settings) -> Iterator[Probl
 
 
 def _plain(value: Decimal) -> str:
-    """Bytes in Gi where they are large; else the number."""
+    """Bytes in Gi if they are large; else the number."""
     return f"{value / 2**30:.4g}Gi" if value >= 2**30 else f"{value.normalize():f}"
 
 
 def _references(spec: TuningJobSpec) -> Iterator[str]:
-    """Fields that name what only who may create pods can reach: Secrets, claims, service accounts."""
+    """Fields that name what otherwise needs the right to create pods: Secrets, claims, service accounts."""
     if spec.data.persistent_volume_claim is not None:
         yield "spec.data.persistentVolumeClaim"
     if spec.code is not None and spec.code.persistent_volume_claim is not None:

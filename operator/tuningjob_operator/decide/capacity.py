@@ -1,8 +1,8 @@
 """What a namespace's quotas and limit ranges, and the cluster's nodes, leave for the pods of a search. Pure.
 
 The rules are the API server's and the scheduler's own (ResourceQuota and LimitRanger admission; NodeResourcesFit, NodeAffinity,
-TaintToleration), as far as they concern a pod of ours: one container, no deadline, no affinity. They are asked
-before pods are made, so that a wait is said with its reason and numbers; the servers' own verdict stays the one that holds.
+TaintToleration), as far as they concern a pod of ours: one container, no deadline, no affinity. They are applied
+before pods are made, so that a wait is reported with its reason and numbers; the servers' own verdict stays the one that holds.
 """
 
 import math
@@ -25,7 +25,7 @@ _MEMORY: Final = ("requests.memory", "memory", "limits.memory")
 _PODS: Final = ("pods", "count/pods")
 _JOBS: Final = "count/jobs.batch"
 _PRIORITY_CLASS: Final = "PriorityClass"
-# Of the scopes that ask nothing but whether a pod is of a kind: those that ours are of.
+# Of the scopes that only ask what kind a pod is of, those that our pods match.
 _SCOPES_OF_OURS: Final = frozenset({"NotTerminating", "NotBestEffort"})
 
 _MIB: Final = 2**20
@@ -34,7 +34,7 @@ _UNITS: Final = {
     **{f"{suffix}i": 1024**power for power, suffix in enumerate("KMGTPE", 1)},
     **{suffix: 1000**power for power, suffix in enumerate("kMGTPE", 1)},
 }
-# Taints by which Kubernetes itself says how a node is just now: not ready, cordoned, short of disk, being set up. They pass.
+# Taints by which Kubernetes itself marks a passing state of a node: not ready, cordoned, short of disk, being set up.
 _PASSING_TAINTS: Final = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "ToBeDeletedByClusterAutoscaler")
 _REPELLING: Final = frozenset({"NoSchedule", "NoExecute"})
 _SHOWN: Final = 3  # taints or labels that a message names
@@ -42,7 +42,7 @@ _SHOWN: Final = 3  # taints or labels that a message names
 
 @dataclass(frozen=True)
 class PodSize:
-    """What one pod of a search asks for: cores that it is promised and cores that it may use, bytes of memory for both."""
+    """What one pod of a search asks for: its CPU request and limit in cores, and bytes of memory for both."""
 
     cpu_request: Decimal
     cpu: Decimal
@@ -50,7 +50,7 @@ class PodSize:
 
     @property
     def cpu_field(self) -> str:
-        """The field of a manifest that says what the pod is promised."""
+        """The field of a manifest that sets the pod's CPU request."""
         return "cpu" if self.cpu_request == self.cpu else "cpuRequest"
 
 
@@ -58,7 +58,7 @@ class PodSize:
 class QuotaVerdict:
     """How many pods of a search may live at a time, and which quota says so (empty: none does).
 
-    ``pods`` counts those that live already; it is UNBOUNDED where no quota counts them.
+    ``pods`` includes those that live already; it is UNBOUNDED if no quota counts them.
     """
 
     pods: int
@@ -75,9 +75,9 @@ def quota_allows(
 ) -> QuotaVerdict:
     """What the quotas of a namespace leave for pods of this size.
 
-    ``running``: pods of this search that live, those that are still going included: each is in `used`. ``has_job``: likewise its
-    Job. A pod without a priority class counts as one that has none, although the cluster may have a default. A quota that was
-    lowered below what is used may leave fewer pods than run.
+    ``running``: this search's living pods, including those that are ending, because each is in `used`. ``has_job``: whether its
+    Job is in `used`. A pod without a priority class counts as having none, although the cluster may have a default. A quota that
+    was lowered below what is used may leave fewer pods than run.
     """
     verdict = QuotaVerdict(UNBOUNDED)
     for quota in sorted(quotas, key=_name):
@@ -94,7 +94,7 @@ def quota_allows(
 
 
 def only_jobs(quota: Mapping[str, Any]) -> dict[str, Any]:
-    """A quota as far as it counts Jobs. Another authority then bounds the pods."""
+    """The part of a quota that counts Jobs, for a search whose pods Kueue bounds."""
     status: Mapping[str, Any] = quota.get("status") or {}
     told = {part: {k: v for k, v in (status.get(part) or {}).items() if k == _JOBS} for part in ("hard", "used")}
     spec: Mapping[str, Any] = quota.get("spec") or {}
@@ -125,7 +125,7 @@ def node_problem(
 ) -> Problem | None:
     """Why no node of the cluster could ever take such a pod; None if one could, or if there is no node at all (yet).
 
-    What else runs on a node does not matter, nor whether it is ready or cordoned: that passes.
+    What else runs on a node does not matter, nor whether it is ready or cordoned, because that passes.
     """
     selected = [node for node in nodes if _is_selected(node, node_selector or {})]
     if not nodes:
@@ -137,7 +137,7 @@ def node_problem(
         return _untolerated(selected, tolerations or ())
     cpu, memory = size.cpu_request, size.memory  # the scheduler counts requests
     sizes = [(_name(node), _allocatable(node, "cpu"), _allocatable(node, "memory")) for node in open_ones]
-    # the node that comes nearest: it tells best what to change
+    # the node that comes nearest shows best what to change
     name, its_cpu, its_memory = max(
         sorted(sizes), key=lambda has: (min(has[1] / cpu, Decimal(1)) + min(has[2] / memory, Decimal(1)), has[1:])
     )
@@ -147,12 +147,12 @@ def node_problem(
 
 
 def cpu_text(cores: Decimal) -> str:
-    """As Kubernetes writes it: ``2``, ``500m``."""
+    """Cores as Kubernetes writes them: ``2``, ``500m``."""
     return str(int(cores)) if cores == cores.to_integral_value() else f"{math.ceil(cores * 1000)}m"
 
 
 def memory_text(size: Decimal) -> str:
-    """In the unit that says it in the fewest characters: ``2Gi``, ``1536Mi``, ``2G``."""
+    """Bytes in the unit that takes the fewest characters: ``2Gi``, ``1536Mi``, ``2G``."""
     whole = math.ceil(size)
     return min((f"{whole // unit}{suffix}" for suffix, unit in _UNITS.items() if whole % unit == 0), key=len)
 
@@ -191,7 +191,7 @@ def _is_in_scope(selector: Mapping[str, Any], priority_class: str | None) -> boo
 
 
 def _entries(quota: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Resource, allowed and used quantity. The allowed one is that of the status, because admission goes by that."""
+    """Yield resource, allowed and used quantity. The allowed one is the status's, because admission goes by that."""
     status = quota.get("status") or {}
     hard = status.get("hard") or (quota.get("spec") or {}).get("hard") or {}
     used = status.get("used") or {}
@@ -221,7 +221,7 @@ def _room(resource: str, hard: str, used: str, size: PodSize, *, running: int, h
 
 
 def _limit_problems(limit: Mapping[str, Any], owner: str, size: PodSize) -> Iterator[Problem]:
-    """Of the two, min looks at the request, which is never above the limit, and max at the limit."""
+    """The problems with one limit: min is compared with the request, which is never above the limit, and max with the limit."""
     bounds = {bound: limit.get(bound) or {} for bound in ("min", "max", "maxLimitRequestRatio")}
     for resource, least_field, low, high in (
         ("cpu", size.cpu_field, size.cpu_request, size.cpu),
@@ -283,7 +283,7 @@ def _allocatable(node: Mapping[str, Any], resource: str) -> Decimal:
 
 
 def _unselected(nodes: Sequence[Mapping[str, Any]], selector: Mapping[str, str]) -> Problem:
-    """No node has the labels that are asked for."""
+    """The problem that no node has the labels that are asked for."""
     asked = {f"{key}={value}": {key: value} for key, value in sorted(selector.items())}
     lacking = [text for text, label in asked.items() if not any(_is_selected(node, label) for node in nodes)]
     return Problem(
@@ -296,7 +296,7 @@ def _unselected(nodes: Sequence[Mapping[str, Any]], selector: Mapping[str, str])
 
 
 def _untolerated(nodes: Sequence[Mapping[str, Any]], tolerations: Sequence[Toleration]) -> Problem:
-    """Every node that the selector leaves has a taint that the pod does not tolerate."""
+    """The problem that every node that the selector leaves has a taint that the pod does not tolerate."""
     taints = dict.fromkeys(_taint_text(taint) for node in nodes for taint in _repelling_taints(node, tolerations))
     return Problem(
         "spec.pod.tolerations",
@@ -322,7 +322,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _too_large(name: str, size: PodSize, *, its_cpu: Decimal, its_memory: Decimal) -> Problem:
-    """``name`` is the node that comes nearest, and is too small."""
+    """The problem that even the nearest node, ``name``, is too small."""
     cpu, memory = size.cpu_request, size.memory
     pairs = ((size.cpu_field, cpu, its_cpu), ("memory", memory, its_memory))
     fields = [field for field, asked, has in pairs if asked > has]
@@ -337,5 +337,5 @@ def _too_large(name: str, size: PodSize, *, its_cpu: Decimal, its_memory: Decima
 
 
 def _rounded(size: Decimal) -> str:
-    """Memory of a node, which is no round number: in MiB, rounded down, so that it is a value to be used."""
+    """A node's memory, which is no round number, in MiB and rounded down, so that a manifest can ask for it."""
     return f"{math.floor(size / _MIB)}Mi" if size >= _MIB else memory_text(size)

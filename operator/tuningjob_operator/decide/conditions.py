@@ -1,4 +1,4 @@
-"""Conditions: how one follows from the one before. Pure; no clock, `now` is an argument.
+"""Conditions, and how one follows from the one before. Pure; `now` is an argument.
 
 A condition that says the same as before stays the same object, so that nothing is written; its transition time moves
 only when its status does; and a terminal condition never flips.
@@ -45,7 +45,7 @@ def set_condition(
     status: Literal["True", "False", "Unknown"] = "True",
     keep_end: bool = False,
 ) -> Conditions:
-    """``conditions`` with this one in its place, or at the end. After a terminal condition, ``conditions`` as they are."""
+    """``conditions`` with this one in its place or at the end; unchanged after a terminal condition."""
     if is_terminal(conditions):
         return conditions
     message = clip(message, MAX_MESSAGE, keep_end=keep_end)
@@ -66,14 +66,14 @@ def set_condition(
 
 
 def drop_condition(conditions: Conditions, kind: str) -> Conditions:
-    """``conditions`` without this one. After a terminal condition, as they are."""
+    """``conditions`` without this one; unchanged after a terminal condition."""
     if is_terminal(conditions):
         return conditions
     return tuple(condition for condition in conditions if condition.type != kind)
 
 
 def summary(conditions: Iterable[Condition]) -> str | None:
-    """What `kubectl get -o wide` shows of them: how it ended, else what it waits for, else what was said last. One line."""
+    """The line that `kubectl get -o wide` shows: how the search ended, else what it waits for, else what was said last."""
     conditions = tuple(conditions)
     ended = [condition for condition in conditions if condition.type in names.TERMINAL and condition.status == "True"]
     waits = [

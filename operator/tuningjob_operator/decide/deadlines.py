@@ -26,7 +26,7 @@ def overdue(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
 
 
 def until_deadline(view: PlanBuilder, spec: TuningJobSpec) -> PlanBuilder:
-    """Have the TuningJob looked at again when its next deadline is over."""
+    """Look at the TuningJob again when its next deadline is over."""
     start_in, end_in = _deadlines(view, spec)
     return view.waking(start_in).waking(None if spec.suspend else end_in)
 

@@ -1,6 +1,6 @@
-"""The words in which a plan is made: what was observed, what may be done, and the status that is true then. Pure.
+"""The types that a plan is made of: what was observed, what may be done, and the status that is true then. Pure.
 
-``plan.py`` decides on the life of a search, ``workforce.py`` on its Job; both speak these.
+``plan.py`` decides on the life of a search, ``workforce.py`` on its Job; both use these types.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ from tuningjob_operator.settings import Settings
 
 
 class Look(StrEnum):
-    """What a plan may ask to be observed before it can be made: each costs a call that most passes need not make."""
+    """What a plan may ask to be observed before it can be made. Each costs a call that most passes need not make."""
 
     PODS = "pods"
     SURROUNDINGS = "surroundings"
@@ -28,9 +28,9 @@ class Look(StrEnum):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else there is: quotas and limit ranges of the namespace, and the nodes (None: not to be asked).
+    """What surrounds a search: the namespace's quotas and limit ranges, and the nodes (None: they are not to be asked for).
 
-    ``running``: pods of each Job, by its uid, that the quotas count. Of the same moment: a pod that came later is in neither.
+    ``running`` has, by the uid of each Job, the pods that the quotas count, at the same moment: a later pod is in neither.
     """
 
     running: Mapping[str, int] = field(default_factory=dict)
@@ -47,16 +47,18 @@ class Observed:
     job: Body | None = None
     progress: Progress | None = None  # None: not opened in the journal
     admitted: TuningJobSpec | None = None  # the journal's copy of the spec: what runs
-    asked: TuningJobSpec | ManifestRefused | None = None  # what the TuningJob says, if that has been read
+    asked: TuningJobSpec | ManifestRefused | None = None  # the TuningJob's own spec, if it has been read
     files: ResultFiles | None = None  # of a search that is complete
     frozen_changes: tuple[str, ...] | None = (
-        None  # what of the spec differs from the admitted one; None: not compared yet
+        None  # the fields of the spec that differ from the admitted one; None: not compared yet
     )
-    results_name_taken: bool = False  # somebody else's ConfigMap has our name
+    results_name_taken: bool = False  # a ConfigMap of another owner has our name
     results_refused: str | None = None  # why the API server does not take the ConfigMap
     service_trouble: str | None = None  # why the results service does not answer
-    has_new_deaths: bool = False  # the journal has counted some since pods were last looked at
-    looks_in: float | None = None  # seconds until pods are looked at again for that; None: there is nothing new, or now
+    has_new_deaths: bool = False  # the journal has counted deaths since pods were last looked at
+    looks_in: float | None = (
+        None  # seconds until pods are looked at again for deaths; None: now, or there are no new ones
+    )
     scales_in: float = 0.0  # seconds until the Job may be told again how many deaths it is to outlive
     unready_seconds: float = 0.0  # for how long fewer pods have been ready than the Job is to have
     looked: frozenset[Look] = frozenset()
@@ -74,28 +76,28 @@ class OpenSearch:
 
 @dataclass(frozen=True)
 class EndSearch:
-    """End the search in the journal: claims are answered with nothing from then on."""
+    """End the search in the journal, which answers claims with nothing from then on."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class GiveBack:
-    """Let others have what indexes from ``first`` on held: they have no pods any more."""
+    """Let other indexes have what those from ``first`` on held, because they have no pods any more."""
 
     first: int
 
 
 @dataclass(frozen=True)
 class Release:
-    """Let others have what these indexes hold: their pods were on a node that is lost."""
+    """Let other indexes have what these hold, because their pods were on a node that is lost."""
 
     indexes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Pardon:
-    """Take back the deaths of these pods: they ended by no fit's fault."""
+    """Take back the deaths of these pods, because they ended by no fit's fault."""
 
     pods: tuple[str, ...]
 
@@ -114,7 +116,7 @@ class CreateJob:
 
 @dataclass(frozen=True)
 class ScaleJob:
-    """Let the Job have so many pods, and outlive so many deaths (see ``job.sized``). ``planned``: pods that units are cut for."""
+    """Scale the Job to ``pods``, and let it outlive ``deaths`` (see ``job.sized``). ``planned``: pods that units are cut for."""
 
     uid: str
     pods: int
@@ -146,7 +148,7 @@ class PublishResults:
 
 @dataclass(frozen=True)
 class DeleteTuningJob:
-    """Delete the TuningJob itself: its time is over."""
+    """Delete the TuningJob itself, because its time to live is over."""
 
 
 Step = (
@@ -167,9 +169,9 @@ Step = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Steps in order, then the status that is true once they are done. ``wake_after``: look again, unasked.
+    """Steps in order, then the status that is true once they are done. ``wake_after``: seconds until the next look.
 
-    With ``look`` it is no plan yet: observe that, and ask again.
+    With ``look`` it is no plan yet: the caller observes that, and asks again.
     """
 
     status: TuningJobStatus
@@ -191,7 +193,7 @@ class PlanBuilder:
 
     @property
     def generation(self) -> int:
-        """Of the TuningJob."""
+        """The TuningJob's generation."""
         return generation_of(self.observed.tuningjob)
 
     def noted(
@@ -211,7 +213,7 @@ class PlanBuilder:
         return replace(self, conditions=conditions)
 
     def settled(self, kind: str, *, reason: str, message: str) -> "PlanBuilder":
-        """With this condition as good news, if there was bad news of it before: nobody is told that nothing happened."""
+        """With this condition as good news, if there was bad news of it before; else unchanged."""
         return self if find(self.conditions, kind) is None else self.noted(kind, reason=reason, message=message)
 
     def without(self, kind: str) -> "PlanBuilder":
@@ -223,7 +225,7 @@ class PlanBuilder:
         return replace(self, status=self.status.model_copy(update=fields))
 
     def waking(self, seconds: float | None) -> "PlanBuilder":
-        """Look at it again after this many seconds, or sooner."""
+        """With another look after this many seconds, or sooner."""
         if seconds is None:
             return self
         seconds = max(seconds, 0.0)
@@ -234,14 +236,14 @@ class PlanBuilder:
         return None if look in self.observed.looked else Plan(status=self.status, look=look)
 
     def ended(self, phase: str) -> "PlanBuilder":
-        """At its end, now."""
+        """With this phase, at its end now."""
         status = self.status.model_copy(update={"phase": phase, "completion_time": timestamp(self.now)})
         if status.estimate is not None:
             status = status.model_copy(update={"estimate": status.estimate.model_copy(update={"completes_at": None})})
         return replace(self, status=status)
 
     def planned(self, *steps: Step) -> Plan:
-        """The plan."""
+        """The plan of these steps, with the status as built so far."""
         status = self.status.model_copy(
             update={
                 "conditions": list(self.conditions) or None,

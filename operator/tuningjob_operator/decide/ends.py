@@ -45,7 +45,7 @@ def complete(view: PlanBuilder, progress: Progress) -> Plan:
 
 
 def refused_late(view: PlanBuilder, message: str) -> Plan:
-    """Refuse it once its first pod has looked. The journal ends first, as with everything that ends a search."""
+    """Refuse the search after its first pod has looked. It ends in the journal first, as every search does."""
     ended = ended_by_manifest(view, End(names.MANIFEST_REFUSED, message))
     return replace(ended, steps=(EndSearch(f"{names.MANIFEST_REFUSED}: {message}"), *ended.steps))
 
@@ -61,7 +61,7 @@ def refused_by_worker(view: PlanBuilder, progress: Progress) -> Plan:
 
 
 def failed_in_journal(view: PlanBuilder, progress: Progress) -> Plan:
-    """Report a failure that the journal has: by the manifest's own limits, or of a worker that could not rank or refit."""
+    """Report a failure that the journal has: a limit of the manifest, or a worker that could not rank or refit."""
     text = printable(progress.failure or "") or "The search failed."
     # a worker's text may begin with anything, so it is not read as a reason
     if progress.end_reason in {*names.ENDED_BY_MANIFEST, names.MANIFEST_REFUSED}:

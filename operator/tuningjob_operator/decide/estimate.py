@@ -1,8 +1,8 @@
-"""What a search will take: from the pilot first, then more and more from the fits that are in. Pure.
+"""How long a search will take: estimated from the pilot first, then more and more from the fits that are done. Pure.
 
-The pilot counts as PILOT_WEIGHT fits beside the measured ones, and its spread narrows as a mean of n measurements does, with
-the square root of n. What is measured first is what is expected to take longest (journal.units), so an estimate is rather
-too high than too low at the beginning.
+The pilot counts as PILOT_WEIGHT fits beside the measured ones, and its spread narrows as that of a mean of n measurements, with
+the square root of n. The fits that are expected to take longest are measured first (journal.units), so an early estimate is
+rather too high than too low.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """In words: what it was made from."""
+        """What the estimate was made from, in words."""
         pilot = self.progress.preflight.pilot if self.progress.preflight else None
         fits = f"{self.progress.measured} fits of the search"
         if pilot is None:
@@ -49,7 +49,7 @@ class Estimate:
 
 
 def estimate(progress: Progress) -> Estimate | None:
-    """None while nothing was measured."""
+    """The estimate of a search; None while nothing was measured."""
     pilot = progress.preflight.pilot if progress.preflight is not None else None
     if pilot is None and not progress.measured:
         return None
@@ -63,7 +63,7 @@ def estimate(progress: Progress) -> Estimate | None:
     below = _ratio(prior.expected, prior.low) if prior is not None else _GUESS
     above = _ratio(prior.high, prior.expected) if prior is not None else _GUESS
     cell = Spread(low=expected / below**narrower, expected=expected, high=expected * above**narrower)
-    # of what is left as much is likely to be pruned as was until now
+    # the same share of what is left is likely to be pruned as was until now
     cells = (progress.total - progress.done) * (1 - progress.pruned / progress.done if progress.done else 1)
     left = Spread(low=cells * cell.low, expected=cells * cell.expected, high=cells * cell.high)
     return Estimate(cell=cell, spent=progress.cell_seconds, left=left, progress=progress)
@@ -77,12 +77,12 @@ def useful_pods(found: Estimate | None, n_jobs: int) -> int | None:
 
 
 def seconds_left(found: Estimate, at_a_time: int) -> float:
-    """Until the last fit ends, with so many of them at a time."""
+    """Seconds until the last fit ends, with ``at_a_time`` fits at once."""
     return min(found.left.expected / at_a_time, 1e9)
 
 
 def estimate_status(found: Estimate, *, pods: int, n_jobs: int, now: dt.datetime, runs: bool) -> EstimateStatus:
-    """As the status shows it. ``runs``: pods are at work, so that an end can be told."""
+    """The estimate as the status shows it. ``runs``: pods are at work, so that an end can be foretold."""
     at_a_time = pods * n_jobs
     total = _plus(found.left, found.spent)
     progress = found.progress
@@ -106,7 +106,7 @@ def _clock(moment: dt.datetime, now: dt.datetime) -> str:
 
 
 def has_passed(completes_at: str, now: dt.datetime) -> bool:
-    """Whether an end that was told, and told to the minute, lies in the past: it was wrong then."""
+    """Whether a foretold end, which is given to the minute, lies in the past and so was wrong."""
     with contextlib.suppress(ValueError):
         return now - dt.datetime.strptime(completes_at, _DATE).replace(tzinfo=dt.UTC) >= _MINUTE
     with contextlib.suppress(ValueError):
@@ -124,5 +124,5 @@ def _plus(spread: Spread, more: float) -> Spread:
 
 
 def _shown(spread: Spread, scale: float) -> SpreadStatus:
-    """In three significant digits: more would be a promise."""
+    """The spread in three significant digits, because more would be a promise."""
     return SpreadStatus(**{name: float(f"{getattr(spread, name) * scale:.3g}") for name in ("low", "expected", "high")})

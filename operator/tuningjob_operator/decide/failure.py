@@ -66,6 +66,6 @@ def _waiting(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _ended_at(pod: Mapping[str, Any]) -> tuple[bool, str]:
-    """A failed pod says more than one that still runs or succeeded; of failed ones, the last."""
+    """A sort key: a failed pod comes after one that runs or succeeded, and the one that failed last comes last."""
     terminated = terminated_of(pod)
     return bool(terminated and terminated.get("exitCode") != 0), str(terminated.get("finishedAt", ""))

@@ -1,8 +1,8 @@
-"""The Indexed Job of a search. Pure: a TuningJob and what was admitted in, a batch/v1 body out.
+"""The Indexed Job of a search. Pure: a TuningJob and its Admission in, a batch/v1 body out.
 
 What a manifest may ask of a pod is an allow-list by construction: this builder reads resources, image, data volume and
-the few things of spec.pod, and nothing else. There is no way from a manifest to a host path, a host's network, a privilege, a
-device or a token of the API server.
+the few fields of spec.pod, and nothing else. A manifest cannot reach a host path, a host's network, a privilege, a device or a
+token of the API server.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,20 +23,20 @@ from tuningjob_operator.objects import Body, child_metadata, labels, uid_of
 from tuningjob_operator.settings import Settings
 
 USER_ID: Final = 65532  # "nonroot" of the distroless images; the Dockerfile has the same
-# Pods that may die by themselves, for each that there is, before the Job gives up; deaths that the journal counts come on top.
+# How many pods may die by themselves, per pod of the Job, before it gives up; deaths that the journal counts come on top.
 # Not backoffLimitPerIndex: with that the Job controller keeps the finalizer of a failed pod until its replacement is there, a
 # namespace that is being deleted takes no new pod, and since Kubernetes 1.34 it deletes pods first: it would hang for ever.
 RETRIES_PER_POD: Final = 3
 GRACE_SECONDS: Final = 30
-# Nothing is promised of a node's disk. The scratch volume is mostly empty, and a request would keep pods off nodes with small
-# disks. A pod that fills more than its limit is evicted, it alone. If a node's disk runs short, the kubelet first evicts what
-# uses more than it asked for: ours, not a neighbour's.
+# A pod requests no disk: the scratch volume is mostly empty, and a request would keep pods off nodes with small disks. A pod
+# that fills more than its limit is evicted, it alone. If a node's disk runs short, the kubelet first evicts pods that use more
+# than they requested: ours, not a neighbour's.
 DISK_REQUEST: Final = "0"
 # Kueue's own names: https://kueue.sigs.k8s.io/docs/reference/labels-and-annotations/
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 ANNOTATION_MIN_PARALLELISM: Final = "kueue.x-k8s.io/job-min-parallelism"
 TOKEN_VOLUME: Final = "token"  # noqa: S105  a volume's name
-# The manifest's volumes are named after this, so that none has the name of one of ours.
+# The names of the manifest's volumes begin with this, so that none has the name of one of ours.
 VOLUME_PREFIX: Final = "own-"
 
 
@@ -51,8 +51,8 @@ def build_job(
     """The Job as it is created: ``pods`` pods of ``memory`` each, a quantity (by default the manifest's).
 
     One pod is the preflight: the Job is scaled once that pod has found everything sound. Under Kueue a Job has its full size
-    from the start, for a later change of it would be another workload; it is Kueue that unsuspends it, with fewer pods if the
-    queue has no room for all.
+    from the start, because a later change of it would be another workload. Kueue unsuspends it, with fewer pods if the queue has
+    no room for all.
     """
     name = names.job_name(tuningjob["metadata"]["name"])
     metadata = child_metadata(tuningjob, name, names.COMPONENT_WORKER)
@@ -69,7 +69,7 @@ def build_job(
             **({} if queue is None else {"suspend": True}),
             "completionMode": "Indexed",
             **sized(pods),
-            # one index never has two live pods: what makes a claim of an index safe without a clock
+            # one index never has two live pods, which makes a claim of an index safe without a clock
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
@@ -83,14 +83,14 @@ def build_job(
 def sized(pods: int, *, deaths: int = 0) -> Body:
     """The part of a Job's spec that changes with its search; an elastic Indexed Job takes a change of it at any time.
 
-    ``deaths``: those that the journal has counted. Each ends a cell or leaves it to be tried alone, so there is an end to them:
-    they are no reason to give the search up.
+    ``deaths``: those that the journal has counted. They are no reason to give the search up: each ends a cell or leaves it to be
+    tried alone, so they come to an end.
     """
     return {"completions": pods, "parallelism": pods, "backoffLimit": RETRIES_PER_POD * pods + deaths}
 
 
 def has_address(job: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether the pods of a Job that is there look for the results service where it is, by https where it speaks that."""
+    """Whether the pods of an existing Job have the results service's present URL, its scheme included."""
     containers = job["spec"]["template"]["spec"]["containers"]
     variables = next((each.get("env") or [] for each in containers if each["name"] == names.CONTAINER), [])
     told = {each["name"]: each.get("value") for each in variables}
@@ -99,9 +99,9 @@ def has_address(job: Mapping[str, Any], settings: Settings) -> bool:
 
 
 def has_good_token(job: Mapping[str, Any], tuningjob: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether the pods of a Job that is there have a token that one of the installation's keys has signed.
+    """Whether the pods of an existing Job have a token that one of the installation's keys has signed.
 
-    In one Secret with it is whom to trust as the results service: another authority is another Secret.
+    The Secret with the token also has the authority of the results service's certificate: another authority means another Secret.
     """
     name, uid = tuningjob["metadata"]["name"], uid_of(tuningjob)
     accepted = {names.token_name(name, uid, secret_id) for secret_id in settings.secret_ids}
@@ -121,7 +121,7 @@ def _failure_rules() -> list[Body]:
 
     code = wellknown.ExitCode
     return [
-        # the worker's own verdict: another pod would come to the same
+        # the worker's own verdict, which another pod would repeat
         on_exit("FailJob", code.REFUSED, code.FAILED),
         # drained, preempted, evicted: a free retry
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -192,12 +192,12 @@ def _container(admission: Admission, settings: Settings, memory: str) -> Body:
         "imagePullPolicy": settings.worker_pull_policy,
         # said here, not only in our image: an image of the user's own needs no entry point
         "command": ["python", "-m", "tuningjob.pod"],
-        # of two variables of one name the later one counts: ours
+        # of two variables of one name the later one counts, so ours come last
         "env": [
             *(_variable(variable) for variable in spec.pod.env or []),
             *_environment(admission, settings, memory_bytes(memory)),
         ],
-        # always both. Equal, but for the CPU of a search that gives way: what is promised may be less than what may be used
+        # always both requests and limits; they are equal, but a search that gives way may request less CPU than its limit
         "resources": _resources(spec, settings, memory),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -221,9 +221,9 @@ def image_of(spec: TuningJobSpec, settings: Settings) -> str:
 
 
 def _resources(spec: TuningJobSpec, settings: Settings, memory: str) -> Body:
-    """With a limit of the disk, but not in a queue: Kueue admits no pod that names a resource which its queues do not list.
+    """Requests and limits. A pod in a queue has none of the disk: Kueue admits no resource that its queues do not list.
 
-    There the sizes of its volumes alone bound a pod: its root is read-only, and the kubelet rotates its log.
+    In a queue the sizes of its volumes alone bound a pod: its root is read-only, and the kubelet rotates its log.
     """
     cpu, request = spec.resources.cpu, cpu_request_of(spec, settings)
     limits = {"cpu": str(cpu), "memory": memory}
@@ -279,7 +279,7 @@ def _data_volume(spec: TuningJobSpec) -> Iterator[Body]:
 
 
 def _code_volume(spec: TuningJobSpec) -> Iterator[Body]:
-    """None for an archive: that the pod itself fetches and unpacks."""
+    """Yield the volume of the manifest's code; none for an archive, which the pod itself fetches and unpacks."""
     if spec.code is not None and spec.code.persistent_volume_claim is not None:
         claim = {"claimName": spec.code.persistent_volume_claim, "readOnly": True}
         yield {"name": "code", "persistentVolumeClaim": claim}
@@ -305,5 +305,5 @@ def _mount(volume: Volume) -> Body:
 
 
 def _written(model: Model) -> Body:
-    """As Kubernetes writes it: the model's names are core/v1's own."""
+    """The model as Kubernetes writes it: its fields have core/v1's names."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)

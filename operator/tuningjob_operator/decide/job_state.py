@@ -1,4 +1,4 @@
-"""What a Job says of itself: whose it is, whether it goes on, its pods, its queue, its memory. Pure."""
+"""What a Job's body says: who owns it, whether it goes on, its pods, its queue, its memory. Pure."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -60,7 +60,7 @@ def completions_of(job: Mapping[str, Any]) -> int:
 
 
 def queue_of(job: Mapping[str, Any]) -> str | None:
-    """The queue from which Kueue starts it: the manifest's, or its namespace's default one, which Kueue writes there itself."""
+    """The queue from which Kueue starts the Job: the manifest's, or the namespace's default one, which Kueue itself writes."""
     labels: Mapping[str, str] = job["metadata"].get("labels") or {}
     return labels.get(LABEL_QUEUE)
 
@@ -71,7 +71,7 @@ def expected_pods(job: Mapping[str, Any]) -> int:
 
 
 def memory_of(job: Mapping[str, Any], admission: Admission) -> Decimal:
-    """Bytes of each pod of a Job that is there."""
+    """Bytes of memory of each pod of an existing Job."""
     pod: Mapping[str, Any] = (job["spec"].get("template") or {}).get("spec") or {}
     containers: list[Mapping[str, Any]] = pod.get("containers") or []
     told: Mapping[str, Any] = next((each for each in containers if each["name"] == names.CONTAINER), {})

@@ -22,15 +22,15 @@ from tuningjob.manifest.wellknown import (
 from tuningjob_operator import names
 from tuningjob_operator.objects import Body, child_metadata, clip, timestamp, uid_of
 
-# etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; metadata and base64 are in the rest.
+# etcd takes 1.5 MiB in one request and a ConfigMap 1 MiB of data; the rest is left to metadata and base64.
 MAX_RESULT_BYTES: Final = 900 * 1024
-# A longer text does not fit even compressed, and is not read; the second bound is for files that people read as they are.
+# A longer text does not fit even when compressed, and is not read; the second bound is for files that people read as they are.
 MAX_TABLE_BYTES: Final = 8 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 1024 * 1024
 # More than this does not fit once base64 has made it longer.
 MAX_PACKED_BYTES: Final = MAX_RESULT_BYTES // 4 * 3
 PUBLISHED_FILES: Final = (BEST_PARAMS_FILE, SIDECAR_FILE, VERDICT_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE)
-# Nobody misses them: workers of older releases write no verdict, and the sidecar is beside the models, too.
+# Their absence is not reported: workers of older releases write no verdict, and the sidecar is beside the models, too.
 _UNMISSED: Final = (SIDECAR_FILE, VERDICT_FILE)
 _CHUNK_BYTES: Final = 256 * 1024
 _GZIP: Final = 31  # zlib's number for its largest window and gzip's header
@@ -53,9 +53,9 @@ def build_secret(tuningjob: Mapping[str, Any], token: str, *, secret_id: str, ca
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """The files that the results service has of a finished search, the table of all candidates by gzip.
+    """The files that the results service has of a finished search, with the table of all candidates compressed by gzip.
 
-    ``oversized`` were too long to be read at all.
+    ``oversized`` are those that were too long to be read at all.
     """
 
     contents: Mapping[str, bytes]
@@ -63,7 +63,7 @@ class ResultFiles:
 
 
 def read_files(open_file: Callable[[str], BinaryIO]) -> ResultFiles:
-    """The files of a search, each opened by its name; FileNotFoundError: it is not there. At most 3 MiB are in memory."""
+    """Read a search's files, with at most 3 MiB in memory. ``open_file`` raises FileNotFoundError for one that is not there."""
     contents: dict[str, bytes] = {}
     oversized: list[str] = []
     for name in PUBLISHED_FILES:
@@ -85,7 +85,7 @@ def _whole(file: BinaryIO) -> bytes | None:
 
 
 def _packed(file: BinaryIO) -> bytes | None:
-    """By gzip, while it is read; None as soon as it is too long. Without a time: the same results are the same bytes."""
+    """The file compressed by gzip as it is read; None if it is too long. It holds no time, so equal results are equal bytes."""
     packer = zlib.compressobj(wbits=_GZIP)
     packed, read = bytearray(), 0
     while chunk := file.read(_CHUNK_BYTES):
@@ -123,7 +123,7 @@ def build_results(tuningjob: Mapping[str, Any], files: ResultFiles) -> Publicati
             size, target, key, value = len(packed), binary, f"{name}.gz", packed
         else:
             text = content.decode(errors="replace")
-            # as it goes over the wire: a byte may be six there
+            # its size as JSON on the wire, where a byte may take six
             size, target, key, value = len(json.dumps(text, ensure_ascii=False).encode()), data, name, text
         if size > room:
             left_out.append(f"{name} (too large)")
@@ -148,9 +148,9 @@ def page_of(tuningjob: Mapping[str, Any], pages_url: str) -> str:
 
 
 def build_event(tuningjob: Mapping[str, Any], condition: Condition, now: dt.datetime, pages_url: str = "") -> Body:
-    """The Event of one condition transition. Its name follows from the transition: told twice, it is there once.
+    """The Event of one condition transition. Its name follows from the transition, so that two reports of it make one Event.
 
-    ``pages_url``: where people open the results service's pages. Of a search that is over, the Event names its page then.
+    ``pages_url`` is where people open the results service's pages; with it, the Event at the end of a search names its page.
     """
     metadata = tuningjob["metadata"]
     told = f"{uid_of(tuningjob)}/{condition.type}/{condition.status}/{condition.last_transition_time}"

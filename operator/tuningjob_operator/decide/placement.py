@@ -1,7 +1,7 @@
 """Where a manifest's pods may run, with which image, and how much disk they may fill: the administrator's ceilings. Pure.
 
-CPU and memory of a search are ``admission``'s. What stands here keeps a tenant who may create nothing but TuningJobs from
-preempting others, from nodes that are not for them, and from filling a node's disk.
+``admission`` judges CPU and memory. These rules keep a tenant who may create nothing but TuningJobs from preempting others, from
+nodes that are not for them, and from filling a node's disk.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from tuningjob.manifest.pod_options import Toleration
 from tuningjob.manifest.quantity import parse_quantity
 from tuningjob_operator.ceilings import ANY, Ceilings
 
-# Nodes that a search is not for, although the ceilings say "any": a list names them, or they are left out.
+# Nodes that "any" in the ceilings leaves out: only a list that names them lets a search run there.
 CONTROL_PLANE: Final = frozenset({"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"})
 # joblib's memory maps of X and the pipeline caches go here; on disk, so it does not count as the pod's memory.
 SCRATCH_BYTES: Final = 4 * 2**30
@@ -28,7 +28,7 @@ def disk_of(spec: TuningJobSpec) -> int:
 
 
 def placement_problems(spec: TuningJobSpec, ceilings: Ceilings) -> Iterator[Problem]:
-    """Everything that the manifest asks of its pods and this cluster's administrator does not allow."""
+    """The problems of what the manifest asks for its pods and this cluster's administrator does not allow."""
     pod = spec.pod
     name = pod.priority_class_name
     if name is not None and not _is_allowed(name, ceilings.priority_classes):
@@ -61,7 +61,7 @@ def _is_allowed(name: str, allowed: Sequence[str], *, but: frozenset[str] = froz
 
 
 def _is_tolerable(toleration: Toleration, allowed: Sequence[str]) -> bool:
-    """One without a key tolerates the control plane's taint as well."""
+    """Whether the ceilings allow a toleration. One without a key tolerates the control plane's taint as well."""
     if toleration.key is None:
         return ANY in allowed and set(allowed) >= CONTROL_PLANE
     return _is_allowed(toleration.key, allowed, but=CONTROL_PLANE)

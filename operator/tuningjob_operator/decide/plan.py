@@ -1,8 +1,7 @@
-"""What is to be done for a TuningJob, from what was observed of it. Pure: data in, data out.
+"""The plan for a TuningJob, from what was observed of it. Pure: data in, data out, with no API, clock or thread.
 
-Level-triggered: the answer is the same whatever order things happened in, and however often it is asked. The guard
-clauses of ``plan`` come in the order of a search's life; what its Job needs is decided in ``workforce.py``. Nothing here knows an
-API, a clock or a thread.
+It is level-triggered: neither the order of events nor the number of calls changes the answer. The guard clauses of ``plan`` come
+in the order of a search's life; ``workforce.py`` decides what its Job needs.
 """
 
 import contextlib
@@ -66,7 +65,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     old = st.read_status(observed.tuningjob)
     view = PlanBuilder(observed=observed, settings=settings, now=now, status=old, conditions=st.conditions_of(old))
     if observed.tuningjob["metadata"].get("deletionTimestamp"):
-        return Plan(status=old)  # its children go with it; nothing is made for the dying
+        return Plan(status=old)  # garbage collection takes its children; nothing more is made for it
     if st.has_ended(old):
         return after_the_end(view, old)
     try:
@@ -83,7 +82,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         opening = OpenSearch(_new_search(observed.tuningjob, admission, settings), admission.spec)
         return _run(view, admission, None, opening)
     view = with_counts(view, progress)
-    # before anything that workers report, because none of it may keep a search from being cancelled
+    # before anything that workers report is read, because no report may keep a search from being cancelled
     if progress.state is SearchState.RUNNING:
         view = resumed(view, admission.spec)
         ended = _ended_now(view, admission.spec, _found_too_large(old, admission, settings))
@@ -94,7 +93,7 @@ def plan(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
 
 
 def _admitted(observed: Observed, settings: Settings) -> Admission:
-    """The spec that runs, and its size. Raises ManifestRefused for one that was not admitted before and may not be."""
+    """The spec that runs, and its size. Raises ManifestRefused for a spec that is not admitted, and was not before."""
     if observed.admitted is None:
         return admit_spec(_asked(observed), settings)
     spec = with_live_fields(observed.admitted, observed.tuningjob.get("spec") or {})
@@ -109,7 +108,7 @@ def _asked(observed: Observed) -> TuningJobSpec:
 
 
 def _follow(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate | None) -> Plan:
-    """Follow the journal: the search is in the state that the journal says."""
+    """The plan for the state that the search has in the journal."""
     match progress.state:
         case SearchState.RUNNING:
             return _run(view, admission, found)
@@ -135,7 +134,7 @@ def _new_search(tuningjob: Body, admission: Admission, settings: Settings) -> Ne
         spec=dump_spec(admission.spec),
         candidates=admission.size.rows,
         splits=UNKNOWN_SPLITS if admission.size.splits is None else admission.size.splits,
-        # units are cut before it is known how many pods a search can use, if its first pod counts the fits
+        # if the first pod counts the fits, units are cut before it is known how many pods the search can use
         pods=admission.most_pods if admission.size.splits is None else admission.pods,
         memory_limit=0 if limit is None else int(parse_quantity(limit)),
         image=image_of(admission.spec, settings),
@@ -175,7 +174,7 @@ def _end(view: PlanBuilder, end: End, *opening: Step) -> Plan:
 
 
 def _ended_now(view: PlanBuilder, spec: TuningJobSpec, too_large: str | None) -> Plan | None:
-    """The end of a search that is to go no further; None: it goes on."""
+    """The plan that ends a search which is to go no further; None: it goes on."""
     ordered = _order_to_end(view, spec)
     if ordered is not None:
         return _end(view, ordered)
@@ -190,7 +189,7 @@ def _order_to_end(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
 
 
 def _plan_is_ready(view: PlanBuilder, spec: TuningJobSpec) -> End | None:
-    """The end of a search that was to be planned, and no more."""
+    """The end of a search that was only to be planned."""
     progress = view.observed.progress
     if spec.mode == "Plan" and progress is not None and progress.preflight is not None:
         return End(names.PLAN_READY, forecast_text(view.status.estimate, progress, view))
@@ -209,9 +208,9 @@ def _refused(view: PlanBuilder, message: str) -> Plan:
 
 
 def _found_too_large(old: TuningJobStatus, admission: Admission, settings: Settings) -> str | None:
-    """Problems of a search whose number of splits was unknown when it was admitted.
+    """The problems, as one message, of a search whose number of splits was unknown when it was admitted.
 
-    Asked when they are first seen: ceilings that are lowered later do not reach it.
+    They are looked for once, when the splits are first known: ceilings that are lowered later do not matter.
     """
     was_known = old.grid is not None and old.grid.splits is not None
     if was_known or admission.size.splits is None:

@@ -23,7 +23,7 @@ _END_IS_TOLD_TO: Final = 60.0  # seconds
 
 
 def sized_up(view: PlanBuilder, admission: Admission) -> PlanBuilder:
-    """Show the decision of admission: grid, plan, the condition, and whether the spec is still the one that was admitted."""
+    """Show what admission decided: grid, plan, the condition, and whether the spec is still the one that was admitted."""
     tuningjob, job = view.observed.tuningjob, view.observed.job
     size = admission.size
     warning = size_warning(size)
@@ -68,7 +68,7 @@ def _frozen_changes(observed: Observed) -> list[str]:
 
 
 def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
-    """The fields of a TuningJob that must not differ from what was admitted, and do."""
+    """The fields of a TuningJob that differ from what was admitted, and must not."""
     try:
         wanted = read_spec(tuningjob)
     except ManifestRefused:
@@ -79,7 +79,7 @@ def changes_of(admitted: TuningJobSpec, tuningjob: Body) -> tuple[str, ...]:
 
 
 def with_service(view: PlanBuilder, trouble: str | None) -> PlanBuilder:
-    """The condition on the results service; none if it has always been there."""
+    """With the condition on the results service; without one if it has always been there."""
     if trouble is None:
         return view.settled(
             names.RESULTS_SERVICE, reason=names.AVAILABLE, message="The results service takes results in again."
@@ -104,7 +104,7 @@ def with_counts(view: PlanBuilder, progress: Progress) -> PlanBuilder:
 
 
 def with_reports(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate | None) -> PlanBuilder:
-    """Show what workers have reported of it."""
+    """Show what workers have reported of the search."""
     view = view.showing(best=st.best_status(progress, admission.spec.search.space))
     if found is not None:
         view = _estimated(view, progress, admission, found)
@@ -115,7 +115,7 @@ def with_reports(view: PlanBuilder, progress: Progress, admission: Admission, fo
 
 
 def _estimated(view: PlanBuilder, progress: Progress, admission: Admission, found: Estimate) -> PlanBuilder:
-    """Show how long the search will take. An end that has passed was wrong, so it is unknown until more was measured."""
+    """Show how long the search will take. A foretold end that has passed was wrong: it is unknown until more is measured."""
     told = view.status.estimate.completes_at if view.status.estimate is not None else None
     runs = bool(view.status.active_pods) and progress.state is SearchState.RUNNING
     is_overdue = told is not None and has_passed(told, view.now)
@@ -138,7 +138,7 @@ def _preflight_text(preflight: Preflight) -> str:
 
 
 def forecast_text(found: EstimateStatus | None, progress: Progress, view: PlanBuilder) -> str:
-    """What a search would take, as a sentence."""
+    """A sentence on what a search would take."""
     if found is None:
         return f"{progress.total} fits; what they take could not be measured."
     plan_ = view.status.plan

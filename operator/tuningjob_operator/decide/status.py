@@ -1,6 +1,6 @@
-"""The status of a TuningJob: read, built piece by piece, and when a change of it is worth an API call. Pure.
+"""The status of a TuningJob: how it is read and built, and when a change of it is worth an API call. Pure.
 
-Publishing is rationed: a person who watches a search wants the steps of it, not its every cell, and an API server serves many.
+Writes are rationed, because an API server serves many, and a person who watches a search wants its steps, not its every cell.
 A TuningJob costs at most MAX_STEPS status writes for progress, however many cells it has.
 """
 
@@ -38,7 +38,7 @@ MAX_STEPS: Final = 8
 MIN_INTERVAL_SECONDS: Final = 3.0
 FIRST_FITS_SECONDS: Final = 60.0
 _INT64: Final = 2**63
-# While a TuningJob is in one of these, its search has no pods but those on their way home.
+# While a TuningJob is in one of these phases, its search has no pods but those that are ending.
 _WITHOUT_PODS: Final = frozenset({"Suspended", "Queued"})
 _LEAST_MESSAGE: Final = 200
 _MOST_WARNINGS: Final = 8
@@ -59,7 +59,7 @@ def dump_status(status: TuningJobStatus) -> dict[str, Any]:
 
 
 def least(status: TuningJobStatus) -> TuningJobStatus:
-    """The least status, if the object has no room for more: the end, or else one sentence on what is wrong."""
+    """The least status, for an object without room for more: the end, or else one sentence on what is wrong."""
     conditions = conditions_of(status)
     said = [each for kind in (*names.TERMINAL, *names.GOOD_NEWS) if (each := find(conditions, kind)) is not None][:1]
     short = [each.model_copy(update={"message": clip(each.message, _LEAST_MESSAGE)}) for each in said]
@@ -128,7 +128,7 @@ def progress_status(*, done: int, failed: int, total: int, reused: int = 0, prun
 
 
 def best_status(progress: Progress, tried: Grid | Sample) -> BestStatus | None:
-    """The answer once there is one, else the best so far; of a random search without its parameters, which only pods know."""
+    """The answer, else the best so far. A random search's best so far has no parameters, because only pods know them."""
     answer = progress.answer
     if answer is not None:
         best = _best(answer.best_index, answer.best_score, answer.best_params)
@@ -193,7 +193,7 @@ def _best(index: int, score: float, params: Mapping[str, Any] | None) -> BestSta
 
 
 def _spell_nulls(value: Json) -> Json:
-    """A null under a key as the manifest's own literal: the API server drops the key otherwise, without a word."""
+    """Spell a null under a key as the manifest's own literal, because the API server silently drops the key otherwise."""
     if isinstance(value, Mapping):
         return {key: {"none": True} if item is None else _spell_nulls(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -206,17 +206,16 @@ def publication_delay(
 ) -> float | None:
     """In how many seconds ``new`` is to be written over ``old``: 0 for now, None for never.
 
-    At once: everything said once in a life (phase, conditions, plan, results, the end), and that the end is unknown which was
-    told and has passed. In steps and not more often than every MIN_INTERVAL_SECONDS: progress, with the best and the pods of that
-    moment. The first step is that of the first fits, where they let people wait. At once, too: that the last pod of a search
-    that has ended, is suspended or is queued has gone.
+    These are written at once: phase, conditions, plan, results and the end; that a foretold end has passed and is unknown now;
+    and that the last pod of a search that has ended, is suspended or is queued has gone. Progress, with the best and the pods of
+    that moment, is written in steps, at most every MIN_INTERVAL_SECONDS. The first fits are the first step, if they take long.
     """
     if old == new:
         return None
     told = old.estimate.completes_at if old.estimate is not None else None
     if _lasting(old) != _lasting(new) or (told is not None and has_passed(told, now)):
         return 0.0
-    # pods are going home, and the last has gone
+    # pods were ending, and the last has gone
     if old.active_pods and not new.active_pods and (has_ended(new) or new.phase in _WITHOUT_PODS):
         return 0.0
     if has_ended(new):

@@ -10,12 +10,12 @@ from tuningjob_operator.decide.job_state import is_to_be_stopped, queue_of
 from tuningjob_operator.decide.triage import is_living
 from tuningjob_operator.objects import Body, living_pods, timestamp, uid_of
 
-# How soon to look again at pods that end, or at a name that garbage collection frees.
+# How soon to look again at pods that are ending, or at a name that garbage collection frees.
 MOMENT_SECONDS: Final = 2.0
 
 
 def stop(view: PlanBuilder) -> tuple[Step, ...]:
-    """End the pods. Kueue would let a suspended Job go on: under it the Job is deleted, and has left the queue."""
+    """End the pods. Under Kueue, which would let a suspended Job go on, the Job is deleted and so leaves the queue."""
     job = view.observed.job
     if job is None or not is_to_be_stopped(job, view.observed.tuningjob):
         return ()
@@ -31,7 +31,7 @@ def suspended(view: PlanBuilder, *opening: Step) -> Plan:
 
 
 def giving_back(view: PlanBuilder) -> tuple[Step, ...]:
-    """Give back the work of pods that were killed at the end of their grace period: we did that, so no cell is blamed."""
+    """Give back the work of pods that were killed at the end of their grace period. We ended them, so no cell is blamed."""
     progress = view.observed.progress
     return (GiveBack(0),) if progress is not None and progress.last_holder is not None else ()
 
@@ -43,7 +43,7 @@ def resume(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
         message = f"Kueue's queue {queue} has not admitted the pods yet."
         view = view.showing(phase="Queued").noted(names.PODS_READY, is_true=False, reason=names.QUEUED, message=message)
         leftovers = () if living_pods(job) else giving_back(view)
-        # Kueue starts it when it likes, and what we know of the Job may be old: the pods themselves are asked
+        # Kueue starts it at any time, and our copy of the Job may be old, so the pods themselves are looked at
         if leftovers and (asked := view.wanting(Look.PODS)):
             return asked
         if leftovers and any(is_living(pod) for pod in view.observed.pods):
@@ -58,7 +58,7 @@ def resumed(view: PlanBuilder, spec: TuningJobSpec) -> PlanBuilder:
     """Show that the search goes on, if it was suspended."""
     if spec.suspend or not is_true(view.conditions, names.SUSPENDED):
         return view
-    # as with a Job, the time before a suspension does not count
+    # as for a Job, the time before a suspension does not count
     return view.showing(start_time=timestamp(view.now)).noted(
         names.SUSPENDED, is_true=False, reason=names.RESUMED, message="spec.suspend is false: the search goes on."
     )

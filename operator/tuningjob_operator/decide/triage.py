@@ -1,6 +1,6 @@
 """What keeps pods from working, in Kubernetes' own words. Pure: pods in, a reason and a message out.
 
-Pods are read only when a Job's status says that something has been wrong for a while (facts of a Job are watched, pods are not).
+Jobs are watched and pods are not: pods are read only when a Job's status has shown for a while that something is wrong.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from tuningjob_operator.objects import Body, has_condition, parse_timestamp
 
 # How long pods may take to become ready before a condition says why they are not.
 PATIENCE_SECONDS: Final = 30.0
-# A pod that is to be deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
+# A pod that is deleted has ended by its deletionTimestamp; one that is still there so much later has lost its node.
 LOST_AFTER: Final = dt.timedelta(seconds=30)
 # How long after its end a pod may be held by the Job controller: its watch comes back within half a minute of an outage.
 HELD_FOR: Final = dt.timedelta(minutes=2)
@@ -28,14 +28,14 @@ _SLOW_IS_FINE: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 @dataclass(frozen=True)
 class Trouble:
-    """``reason`` is Kubernetes' own, one word; ``message`` names the pods."""
+    """Why pods are not at work: ``reason`` is Kubernetes' own, one word; ``message`` names the pods."""
 
     reason: str
     message: str
 
 
 def find_trouble(pods: Sequence[Body], now: dt.datetime) -> Trouble | None:
-    """Why pods are not at work; None if none says why. The first reason found, with how many pods have it."""
+    """Why pods are not at work: the first reason found, with how many pods have it. None if no pod says why."""
     found: dict[str, list[tuple[str, str]]] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
         reason, message = _trouble_of(pod, now)
@@ -50,14 +50,14 @@ def find_trouble(pods: Sequence[Body], now: dt.datetime) -> Trouble | None:
 
 
 def lost_indexes(pods: Sequence[Body], now: dt.datetime) -> tuple[int, ...]:
-    """Completion indexes whose pod should be gone by now and is not: its node is lost, so others may have its work."""
+    """Completion indexes whose pod should be gone by now and is not: its node is lost, so other pods may have its work."""
     lost = {index_of(pod) for pod in pods if _is_lost(pod, now)}
     alive = {index_of(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)}
     return tuple(sorted(index for index in lost - alive if index is not None))
 
 
 def is_living(pod: Body) -> bool:
-    """Whether its containers may still run."""
+    """Whether the pod's containers may still run."""
     return not _has_ended(pod)
 
 
@@ -89,8 +89,8 @@ def are_being_set_up(pods: Sequence[Body]) -> bool:
 def blameless_pods(pods: Sequence[Body]) -> tuple[str, ...]:
     """Names of pods whose end was no fit's fault.
 
-    Kubernetes itself ended them (evicted, preempted, lost with their node); or the worker went of its own will, maybe without a
-    word to the journal: it was asked to, or had waited for the results service in vain.
+    Kubernetes itself ended them (evicted, preempted, lost with their node), or the worker left because it was asked to or had
+    waited in vain for the results service, maybe without telling the journal.
     """
     return tuple(
         str(pod["metadata"]["name"])

@@ -1,8 +1,8 @@
 """Texts and numbers that workers reported, as far as they may be believed and shown. Pure, and never raises.
 
-Code that runs in a search's pod has its token, and may report an infinite cost, a text of megabytes, or parameters that no JSON
-has. The results service refuses such a thing now; a journal that an older release has written may hold it still. What the
-operator makes of a search (its size, when it ends, what its status says) begins with what comes out here.
+Code that runs in a search's pod has its token, and may report an infinite cost, a text of megabytes, or parameters that JSON
+cannot hold. The results service refuses such reports now, but the journal of an older release may still hold them. What the
+operator derives of a search (its size, its end, its status) is based on what these functions return.
 """
 
 import json
@@ -26,7 +26,7 @@ _UNSHOWN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def heard(progress: Progress) -> Progress:
-    """``progress`` with numbers that can be calculated with: a pilot that reports anything else counts as none."""
+    """``progress`` with numbers that can be calculated with; a pilot with any other number counts as none."""
     preflight = progress.preflight
     if preflight is not None and preflight.pilot is not None and not _is_sound(preflight.pilot):
         preflight = replace(preflight, pilot=None)
@@ -48,7 +48,7 @@ def _is_spread(spread: Spread, most: float) -> bool:
 
 
 def warnings_of(preflight: Preflight) -> tuple[str, ...]:
-    """The warnings of a progress, as text that may be shown."""
+    """The warnings of a preflight, as text that may be shown."""
     return tuple(printable(warning) for warning in preflight.warnings)
 
 

@@ -1,7 +1,7 @@
-"""The Job of a search that is to run: made, of its size, suspended, made again. Pure.
+"""The Job of a search that is to run: when it is made, scaled, suspended and made again. Pure.
 
-One Job at a time, under the TuningJob's own name. It is scaled as it stands; only what a Job cannot change (its pods' memory), or
-what has ended before the search had, is deleted and made again, once the last of its pods is gone.
+There is one Job at a time, under the TuningJob's own name, and it is scaled in place. It is deleted and made again, once the last
+of its pods is gone, only for a change that a Job cannot take (its pods' memory), or if it has ended before the search.
 """
 
 import math
@@ -61,7 +61,7 @@ from tuningjob_operator.objects import (
 FOREIGN_SECONDS: Final = 30.0
 # How soon to look again whether a quota has room.
 QUOTA_SECONDS: Final = 15.0
-# A Job that is being deleted goes with its last pod; that is an event. In case it gets lost:
+# An event says that a deleted Job has gone with its last pod. This is how soon to look again in case the event gets lost.
 DELETION_SECONDS: Final = 30.0
 # The most deaths of pods that a Job outlives: without a bound it might never end.
 MAX_DEATHS: Final = 1_000
@@ -70,14 +70,14 @@ _GAVE_UP: Final = "BackoffLimitExceeded"
 
 @dataclass(frozen=True)
 class PodAllowance:
-    """How many pods may be there, and why no more."""
+    """How many pods there may be, and why no more."""
 
     pods: int
     why: str
 
 
 def running(view: PlanBuilder, admission: Admission, found: Estimate | None, *opening: Step) -> Plan | End:
-    """Let the search run: it has its Job, of the right size."""
+    """The plan for a search that runs: it has one Job, of the right size. An End if it cannot go on."""
     job, tuningjob = view.observed.job, view.observed.tuningjob
     if job is None:
         return _begin(view, admission, found, *opening)
@@ -93,7 +93,7 @@ def running(view: PlanBuilder, admission: Admission, found: Estimate | None, *op
 
 
 def _until_the_name_is_free(job: Body, tuningjob: Body) -> float | None:
-    """When to look again, in seconds, because our Job's name is another's, or a Job's that is being deleted."""
+    """Seconds until the next look, if another owner's Job or one that is being deleted has our Job's name; else None."""
     if not is_owned_by(job, tuningjob):
         return FOREIGN_SECONDS if is_foreign(job, tuningjob) else MOMENT_SECONDS
     return DELETION_SECONDS if job["metadata"].get("deletionTimestamp") else None
@@ -110,7 +110,7 @@ _REPLACED: Final = (
 
 
 def _made_again(view: PlanBuilder, job: Body, *opening: Step) -> Plan:
-    """A Job's pods cannot be given another Secret or another address: it is made again."""
+    """The plan to make a Job again, because its pods cannot be given another Secret or another address."""
     reason, message = (
         (names.TOKEN_REPLACED, _REPLACED) if has_address(job, view.settings) else (names.SERVICE_MOVED, _MOVED)
     )
@@ -178,7 +178,7 @@ def _without_pods(view: PlanBuilder, *opening: Step) -> Plan | None:
 
 
 def _memory(progress: Progress | None, admission: Admission) -> Decimal:
-    """Bytes of each pod: twice as many for units that died of too few, but no more than the manifest allows."""
+    """Bytes of each pod: doubled for units that ran out of memory, but no more than the manifest allows."""
     limit = admission.spec.resources.memory_limit
     if progress is None or not progress.starved or limit is None:
         return Decimal(admission.memory_bytes)
@@ -222,12 +222,12 @@ def _size(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | 
     elif has > max(ceiling_pods(admission.spec, view.settings, memory=memory_of(job, admission)), admission.pods):
         # its size is Kueue's, but within the ceilings even if a person changed it; a Job that Kueue has started cannot be changed
         return view.planned(*steps, DeleteJob(uid_of(job)))
-    # never lowered: pods that died before may be more than a smaller Job outlives
+    # never lowered: more pods may have died already than a smaller Job outlives
     limit = int(job["spec"].get("backoffLimit", 0))
     deaths = max(deaths, limit - RETRIES_PER_POD * target)
     is_outgrown = limit < sized(target, deaths=deaths)["backoffLimit"]
     if is_outgrown and view.observed.scales_in > 0 and status_number(job, "failed") < limit:
-        # one death more is outlived anyway, so several are written at once
+        # one more death is outlived anyway, so several are written at once
         is_outgrown, view = False, view.waking(view.observed.scales_in)
     if is_ours_to_size and (target != has or is_outgrown or completions_of(job) != target):
         steps.append(ScaleJob(uid_of(job), target, deaths, planned=max(target, admission.pods)))
@@ -237,24 +237,24 @@ def _size(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | 
 
 
 def _deaths(progress: Progress | None, job: Body) -> int:
-    """Deaths that the Job is to outlive: those that the journal has dealt with, as far as Kubernetes has seen pods die.
+    """Deaths that the Job is to outlive: those that the journal counts, but no more than the pods that Kubernetes saw die.
 
-    The journal counts claimants, whose names are a worker's to choose.
+    The journal counts claimants, whose names a worker chooses.
     """
     return min(progress.deaths if progress else 0, status_number(job, "failed"), MAX_DEATHS)
 
 
 def _target(view: PlanBuilder, job: Body, admission: Admission, found: Estimate | None) -> int:
-    """Pods that a Job is to have. A pod that is lost with its node counts as none, though Kubernetes goes on counting it."""
+    """Pods that a Job is to have. A pod that is lost with its node counts as none, although Kubernetes still counts it."""
     progress, has = view.observed.progress, int(job["spec"].get("parallelism", 1))
     memory = memory_of(job, admission)
     lost = len(lost_indexes(view.observed.pods, view.now))
     wanted = _wanted(view, admission, found, memory)
     is_whole = progress is not None and progress.preflight is not None and memory <= admission.memory_bytes
     most = (admission.pods if is_whole else wanted) + lost
-    # an index that has ended well takes nothing any more: where all others are lost, it needs a new one
+    # a succeeded index takes no more work: if all others are lost, the Job needs a new one
     needed = status_number(job, "succeeded") + lost + 1 if lost else 0
-    # no pod is removed because little work is left: it leaves by itself
+    # no pod is removed when little work is left, because it leaves by itself
     return min(most, max(wanted, has, needed))
 
 
@@ -291,7 +291,7 @@ def _watched(view: PlanBuilder, job: Body, admission: Admission, *steps: Step) -
     view = view.waking(PATIENCE_SECONDS)
     trouble = find_trouble(view.observed.pods, view.now)
     if trouble is None and are_being_set_up(view.observed.pods):
-        # somebody may have deleted what they mount: Secrets are never read, so it is made again, if it is not there
+        # the Secret that pods mount may have been deleted; it cannot be read, so it is created again
         steps += (CreateToken(),)
     lost = lost_indexes(view.observed.pods, view.now)
     if trouble is not None:
@@ -315,7 +315,7 @@ def _after_failure(view: PlanBuilder, job: Body) -> Plan | End:
     condition = find_condition(job, "Failed") or {}
     enough = sized(completions_of(job), deaths=_deaths(progress, job))["backoffLimit"]
     if condition.get("reason") == _GAVE_UP and job["spec"].get("backoffLimit", 0) < enough:
-        # it died of candidates that the journal knows how to deal with, while nobody was here to raise its limit
+        # it died of candidates that the journal can deal with, while no operator was there to raise its limit
         return view.planned(DeleteJob(uid_of(job)))
     asked = view.wanting(Look.PODS)
     if asked is not None:
@@ -331,7 +331,7 @@ def _after_failure(view: PlanBuilder, job: Body) -> Plan | End:
 
 
 def _pardons(view: PlanBuilder) -> tuple[Step, ...]:
-    """The pods among those looked at whose end does not count as a death of the unit that they held."""
+    """The step that pardons the pods whose end does not count as a death of the unit that they held."""
     blameless = blameless_pods(view.observed.pods)
     return (Pardon(blameless),) if blameless else ()
 
@@ -342,13 +342,13 @@ def _after_completion(view: PlanBuilder, job: Body) -> Plan | End:
     if annotations.get(names.ANNOTATION_BEGAN_AT) != _mark(progress):
         # what is left was given back too late for these pods, or wants more memory
         return view.planned(DeleteJob(uid_of(job)))
-    # the Job was read before the journal, and a pod that goes home has reported: nobody is left to do the rest
+    # the Job was read before the journal, and a pod reports before it leaves: no pod is left to do the rest
     missing = "its fits" if progress is None else f"{progress.total - progress.done} of {progress.total} fits"
     return End(names.JOB_ENDED_EARLY, f"Every pod of the Job ended well, but {missing} or the refit are missing.")
 
 
 def _mark(progress: Progress | None) -> str:
-    """How far a search is: a Job that ends at the mark that it began at is not made again."""
+    """How far a search is. A Job that ends at the mark that it began at is not made again."""
     if progress is None:
         return "nothing"
     return f"{progress.done} done, {progress.starved} starved at {progress.starved_bytes}"

@@ -27,18 +27,18 @@ logger = logging.getLogger("tuningjob_operator.service")
 
 # A forest of a few hundred deep trees is a gigabyte; the volume's size is the administrator's limit.
 MAX_ARTIFACT_BYTES: Final = 4 * 2**30
-# How much of the volume files leave to the journal.
+# The share of the volume that files leave to the journal.
 _RESERVE: Final = 0.1
 # How long a request may still take after SIGTERM; the pod's grace is 30 seconds.
 _GRACE_SECONDS: Final = 20
 _TIDY_SECONDS: Final = 3_600
-# A thread that computes gives way after this long to one that has waited for the database; Python's own 5 ms, at each of a
-# report's statements, would be most of the time that it holds SQLite's lock.
+# After this long a computing thread gives way to one that has waited for the database. Python's own 5 ms, at each statement of a
+# report, would be most of the time for which the report holds SQLite's lock.
 _SWITCH_SECONDS: Final = 0.0005
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; running requests are answered first. Raises what keeps it from starting."""
+    """Serve until SIGTERM or SIGINT; running requests are answered first. Raises the error that keeps it from starting."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     certificate = _certificate(settings)
@@ -71,13 +71,13 @@ def shares_of(settings: Settings, artifacts: ArtifactStore) -> Shares:
 
 
 def uploads_of(settings: Settings, artifacts: ArtifactStore) -> Uploads:
-    """What people send, and what those of a namespace may have; as ``shares_of``."""
+    """The store of what people send, with the share of each namespace, as in ``shares_of``."""
     part = (artifacts.volume_bytes or 0) * settings.max_data_percent // 100
     return Uploads(artifacts, namespace_bytes=settings.max_data_bytes or part)
 
 
 def _look_at(artifacts: ArtifactStore) -> None:
-    """Check the artifact store at the start, so that a bad bucket is logged now and not at the first upload, hours from now."""
+    """Check the artifact store at the start, so that a bad bucket is logged now and not at the first upload, hours later."""
     try:
         artifacts.check()
     except ArtifactsUnavailable as unavailable:
@@ -112,7 +112,7 @@ async def _serve(
         ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context(),
     )
     config.load()
-    # what is there by now stays: to look through it for garbage, again and again, kept requests waiting for 70 ms
+    # what exists now stays: each search for garbage in it kept requests waiting for 70 ms
     gc.collect()
     gc.freeze()
     watching = {asyncio.create_task(_tidy(journal, uploads))}

@@ -1,4 +1,4 @@
-"""The API server as this service speaks to it: with the token of the person who asks, and over connections that are kept.
+"""Requests to the API server: with the token of the person who asks, over connections that are kept open.
 
 A token is sent to the API server and nowhere else: never logged, never stored, and never sent on after a redirect.
 """
@@ -20,19 +20,19 @@ _CHUNK_BYTES: Final = 64 * 2**10
 
 
 class ApiServerAway(Exception):
-    """The API server cannot be asked just now, with the reason."""
+    """The API server cannot be asked just now, for this reason."""
 
 
 @dataclass(frozen=True)
 class ApiServer:
-    """Where the API server is. ``ca_file``: whom its certificate must be signed by; None: what this system trusts."""
+    """Where the API server is. ``ca_file``: the authority that must have signed its certificate; None: this system's."""
 
     url: str
     ca_file: Path | None = None
 
 
 def find_api_server(environ: Mapping[str, str] = os.environ) -> ApiServer | None:
-    """The API server of this pod's cluster, or the one that ``TUNINGJOB_KUBERNETES_URL`` names; None outside of any."""
+    """The API server of this pod's cluster, or the one that ``TUNINGJOB_KUBERNETES_URL`` names; None if there is neither."""
     ca_file = Path(environ.get("TUNINGJOB_KUBERNETES_CA_FILE", _CA_FILE))
     url = environ.get("TUNINGJOB_KUBERNETES_URL", "")
     host = environ.get("KUBERNETES_SERVICE_HOST", "")
@@ -55,7 +55,7 @@ class ApiConnection:
     async def call(
         self, method: str, path: str, *, token: str, body: Mapping[str, Any] | None = None, most_bytes: int = 2**20
     ) -> tuple[int, bytes]:
-        """The status and the body of the answer. Raises ApiServerAway, also for an answer of more than ``most_bytes``."""
+        """The status and the body of the answer. Raises ApiServerAway, even for an answer of more than ``most_bytes``."""
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         try:
             session = await self._connected()
@@ -66,11 +66,11 @@ class ApiConnection:
                 return answer.status, await _bounded(answer, most_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-                await self.close()  # its authority may be a new one: the file is read again
+                await self.close()  # its authority may be new, so the file is read again
             raise ApiServerAway(f"{type(error).__name__} {error}".strip()) from error
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()

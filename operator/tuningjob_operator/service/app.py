@@ -1,4 +1,4 @@
-"""The results service's HTTP API, version 1. Thin: the journal decides, its modules translate.
+"""The results service's HTTP API, version 1. It is thin: the journal decides, these modules translate.
 
 Bodies are the journal's own records. A refusal is a 4xx with one sentence in ``detail``; a journal that cannot answer
 just now is a 503, which workers retry. Nothing is ever unpickled.
@@ -48,8 +48,8 @@ def make_app(
 ) -> FastAPI:
     """The service over a journal and a store.
 
-    ``keys`` verify the tokens of searches, ``persons`` says who people are (by default nobody is anybody), ``checks`` must pass
-    for it to be ready, ``uploads`` are the data that people send. ``app.state.metrics`` has the numbers.
+    ``keys`` verify the tokens of searches, ``persons`` says who people are (by default it knows none), ``checks`` must pass for
+    the service to be ready, ``uploads`` has the data that people send. ``app.state.metrics`` has the metrics.
     """
     known, metrics = persons or Nobody(), ServiceMetrics()
     uploads = uploads or Uploads(artifacts)
@@ -69,7 +69,7 @@ def make_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    # long bodies one after the other: while one is parsed, Python does little else
+    # one long body at a time, because while one is parsed Python does little else
     app.state.parsing = Threads(at_once=1, per_namespace=1)
     files = Threads(at_once=FILES_AT_WORK, per_namespace=FILES_PER_NAMESPACE, patience_seconds=FILES_PATIENCE_SECONDS)
     app.add_middleware(
@@ -101,7 +101,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _spelled(schema: dict[str, Any]) -> dict[str, Any]:
-    """With numbers as they travel: NaN and infinities as strings, which JSON has no numbers for."""
+    """The schema with numbers as they are sent: NaN and infinities are strings, because JSON has no such numbers."""
     for part in schema.get("components", {}).get("schemas", {}).values():
         _spell(part)
     return schema

@@ -27,7 +27,7 @@ _SLACK = dt.timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate and its key as PEM, and when it ends."""
+    """A certificate and its key as PEM, and when it expires."""
 
     pem: bytes
     ends: dt.datetime
@@ -42,7 +42,7 @@ class Authority:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """``ca.crt`` and ``ca.key`` of a folder, as the chart's Secret is mounted. Raises ValueError."""
+        """Read ``ca.crt`` and ``ca.key`` of a folder, where the chart's Secret is mounted. Raises ValueError."""
         try:
             certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
             key = load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
@@ -91,7 +91,7 @@ class Authority:
         return Issued(certificate.public_bytes(Encoding.PEM) + secret, certificate.not_valid_after_utc)
 
     def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """As the authority calls its own key, which need not be by the usual digest."""
+        """The identifier that the authority gives its own key, which need not be the usual digest."""
         try:
             own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         except x509.ExtensionNotFound:

@@ -1,8 +1,8 @@
-"""Bodies, from bytes to the journal's records: what they may hold is known before anything is made of them.
+"""Bodies, from bytes to the journal's records: they are checked for their size and depth before they are parsed.
 
-pydantic's parser makes a tree of all of a text before it looks at any part (8 MiB of ``{"":0},`` are 700 MiB of tree), and no
-other thread runs meanwhile. So a body is looked through first, bracket by bracket, for how deep it is and how much there is in
-it; and of a long one the list that makes it long is parsed a piece at a time.
+pydantic's parser makes a tree of the whole text before it looks at any part (8 MiB of ``{"":0},`` become a tree of 700 MiB), and
+no other thread runs meanwhile. So a body is scanned first, bracket by bracket, for its depth and the number of its values; and
+the list that makes a long body long is parsed a piece at a time.
 """
 
 import dataclasses
@@ -20,24 +20,24 @@ from tuningjob_operator.service.wire import problem_sentence
 R = TypeVar("R")
 
 MAX_DEPTH: Final = 64
-# A report of 1,000 cells with two dozen metrics each is the most that is ever sent: some 120,000 values in 3,000 objects.
+# The largest report that is ever sent has 1,000 cells with two dozen metrics each: some 120,000 values in 3,000 objects.
 MAX_VALUES: Final = 400_000
 MAX_CONTAINERS: Final = 60_000
-# Of what is parsed at once: a few milliseconds, some 50 at the worst.
+# The most that is parsed at once, in a few milliseconds, or 50 at the worst.
 MAX_VALUES_AT_ONCE: Final = 64_000
 MAX_CONTAINERS_AT_ONCE: Final = 22_000
 _PIECE_BYTES: Final = 64 * 2**10
-# A cell with all that it may have, and every character of it escaped, has less.
+# The largest cell, with every character escaped, has less.
 _MAX_ITEM_BYTES: Final = 128 * 2**10
 _MAX_ITEM_CONTAINERS: Final = 100
 # A body of up to so many bytes is parsed in the event loop, because a thread would take longer.
 _SMALL: Final = 8 * 2**10
-# N and I begin NaN and Infinity, which are no JSON: such numbers travel as strings. Repeated so that nothing is looked at twice;
-# what a release of Python before 3.11.5 makes of possessive groups is said in ``reading``.
+# N and I begin NaN and Infinity, which are no JSON: such numbers are sent as strings. Possessive, so that nothing is looked at
+# twice; ``reading`` says what Python before 3.11.5 makes of possessive groups.
 _TEXT: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _PLAIN: Final = rb'[^"\[\]{}NI]*+'
 _TO_MARK: Final = re.compile(rb"%b(?:%b%b){0,200}" % (_PLAIN, _TEXT, _PLAIN), re.DOTALL)
-# A string is one token, also one that does not end.
+# A string is one token, even one that does not end.
 _COMMAS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|,', re.DOTALL)
 _NAME: Final = re.compile(rb'"([a-z_]{1,32})"[ \t\r\n]{0,8}:[ \t\r\n]{0,8}\Z')
 _NAME_BYTES: Final = 64
@@ -47,14 +47,14 @@ _OF_ITEMS: Final = 2  # lists and objects that are open where an item of the bod
 
 
 class BodyRefused(HTTPException):
-    """A body that is not what it must be: 422."""
+    """A body is not what it must be (422)."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(422, sentence)
 
 
 class ListItem(NamedTuple):
-    """Where one is, and how many lists and objects it is made of."""
+    """Where an item is, and how many lists and objects it is made of."""
 
     start: int
     end: int
@@ -71,7 +71,7 @@ class Seen(NamedTuple):
 
 
 def look_through(body: bytes, name: str = "") -> Seen:
-    """Raises BodyRefused for a body that is too deep, or holds too much, to be parsed. ``name``: of the list to look for."""
+    """Scan a body for its list ``name``. Raises BodyRefused if it is too deep, or holds too much, to be parsed."""
     seen = _Looking(body, name)
     at = 0
     while (match := _TO_MARK.match(body, at)) is not None:
@@ -97,7 +97,7 @@ class _Looking:
         self._depth = self._item = self._before = 0
 
     def take(self, mark: int, at: int) -> None:
-        """The bracket at this place, or the first byte of text that is no JSON."""
+        """Take in the bracket at this place, or the first byte of text that is no JSON."""
         if mark in _OPENING:
             self._open(mark, at)
         elif mark in _CLOSING:
@@ -128,7 +128,7 @@ class _Looking:
 
 
 def holds_more(body: bytes, values: int) -> bool:
-    """Whether there are more values than that."""
+    """Whether a body has more than ``values`` values."""
     if body.count(b",") <= values:
         return False
     commas = 0
@@ -145,7 +145,7 @@ def _name_before(body: bytes, at: int) -> str:
 
 
 class Listed(NamedTuple):
-    """The list that makes a body long: the field's name, what its items are, and how many it may have."""
+    """The list that makes a body long: its field's name, the type of its items, and how many it may have."""
 
     name: str
     kind: Any
@@ -153,9 +153,9 @@ class Listed(NamedTuple):
 
 
 class Takes(Generic[R]):
-    """A dependency: the body of a request, as the record that it must be.
+    """A dependency of a route: the body of a request, as the record that it must be.
 
-    ``openapi`` is what the schema is told of it (``openapi_extra`` of the route).
+    ``openapi`` describes it for the schema (``openapi_extra`` of the route).
     """
 
     def __init__(self, kind: Anything, listed: Listed | None = None) -> None:
@@ -171,7 +171,7 @@ class Takes(Generic[R]):
         }
 
     async def __call__(self, request: Request) -> R:
-        """Raises BodyRefused, and NoTurn: long ones are parsed one after the other."""
+        """Parse the body of a request, if it is long in its turn. Raises BodyRefused and NoTurn."""
         body = await request.body()
         if len(body) <= _SMALL:
             return self.parsed(body)
@@ -179,7 +179,7 @@ class Takes(Generic[R]):
         return await parsing.run(self.parsed, body)
 
     def parsed(self, body: bytes) -> R:
-        """Raises BodyRefused."""
+        """The record in ``body``. Raises BodyRefused."""
         listed = self._listed
         seen = look_through(body, "" if listed is None else listed.name)
         if len(body) <= _PIECE_BYTES or listed is None or self._items is None or not seen.items or not seen.end:
@@ -222,7 +222,7 @@ class Takes(Generic[R]):
 
 
 def _pieces(body: bytes, seen: Seen, name: str) -> Iterator[bytes]:
-    """The items, as lists of some 64 KiB."""
+    """Yield the items, as lists of some 64 KiB."""
     begin = seen.begin
     for number, (start, end, containers) in enumerate(seen.items):
         if end - start > _MAX_ITEM_BYTES:
@@ -243,7 +243,7 @@ def _pieces(body: bytes, seen: Seen, name: str) -> Iterator[bytes]:
 
 
 def hoisted(schema: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI's schema with what ``Takes.openapi`` has put inline among its components."""
+    """OpenAPI's schema, with what ``Takes.openapi`` wrote inline moved to its components."""
     components = schema.setdefault("components", {}).setdefault("schemas", {})
     for methods in schema["paths"].values():
         for operation in methods.values():

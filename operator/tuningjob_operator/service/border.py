@@ -1,6 +1,6 @@
-"""The border before every request: it finds out whose the request is, and bounds how much of it is read.
+"""The border before every request: it finds out who sent the request, and bounds how much of it is read.
 
-Plain ASGI, outside FastAPI: that one reads a body before it asks who sent it, and reads all of it.
+It is plain ASGI outside FastAPI, because FastAPI reads the whole of a body before it asks who sent it.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from tuningjob_operator import tokens
 from tuningjob_operator.service.identity import IdentityUnavailable, People, PersonRefused
 from tuningjob_operator.service.room import COME_AGAIN, Desk, NoTurn, RequestRoom, Turn
 
-# The bytes of a report; pods of the release before send lists of results of 8 MiB, in an envelope.
+# The most bytes of a report; pods of the previous release send lists of results of 8 MiB, in an envelope.
 MAX_JSON_BYTES: Final = 8 * 2**20 + 4 * 2**10
-# The other bodies of workers, each a few times of what honest ones are.
+# The bounds of workers' other bodies, each a few times as large as honest ones are.
 _MAX_BODIES: Final = {
     "/v1/preflight": 4 * 2**20,
     "/v1/claims": 64 * 2**10,
@@ -37,28 +37,28 @@ _MAX_BODIES: Final = {
 MAX_PERSONS_BYTES: Final = 64 * 2**10
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 NAMESPACES: Final = "/v1/namespaces/"
-# The searches of all namespaces that one may see: the route asks which these are. No namespace is called so.
+# The page of the searches in all namespaces that a person may see; its route asks which these are. No namespace has this name.
 EVERYWHERE: Final = f"{NAMESPACES}-/ui/"
 _ARTIFACTS: Final = "/v1/artifacts/"
 _DATA: Final = "/v1/data/"
 _SENT: Final = re.compile(rf"{NAMESPACES}[^/]+/data/[0-9a-f]{{64}}$")
-# What takes as long as a disk or a bucket does: files of a search, of a version, and data that people have sent.
+# Paths that wait for a disk or a bucket: files of a search or a version, and data that people have sent.
 _FILES: Final = re.compile(
     rf"{_ARTIFACTS}|{_DATA}|{NAMESPACES}[^/]+/models/[^/]+/versions/[^/]+/artifacts(/|$)|{_SENT.pattern}"
 )
 _LINGER_SECONDS: Final = 10.0
-# A body is given up if no byte comes for the first, or if all of it takes longer than the second (a model of 4 GiB: the third).
+# A body is given up if no byte comes for the first, or if it takes longer than the second in all (a model of 4 GiB: the third).
 IDLE_SECONDS: Final = 30.0
 MAX_BODY_SECONDS: Final = 60.0
 MAX_UPLOAD_SECONDS: Final = 3_600.0
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _READS: Final = frozenset({"GET", "HEAD"})
-_MAX_KNOWN: Final = 10_000  # namespaces of searches that are kept in mind
+_MAX_KNOWN: Final = 10_000  # searches whose namespaces are remembered
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whom the API server knows, and the one namespace that this request may touch; "" for the list of all."""
+    """A person whom the API server knows, and the one namespace that this request may touch; "" for the list of all."""
 
     name: str
     namespace: str
@@ -74,13 +74,13 @@ class _Refused(Exception):
 
 
 class Border:
-    """Lets through what carries a right, and of its body no more than it may have.
+    """Lets a request through if it carries a right, with a body of no more bytes than it may have.
 
-    Workers carry a search's token: ``request.state.search_id`` says of which search. People carry their Kubernetes token:
-    ``request.state.person``. Deny by default: a path is open only if it is listed.
+    Workers carry a search's token, and ``request.state.search_id`` names the search. People carry their Kubernetes token, and
+    ``request.state.person`` names the person. Denied by default: a path is open only if it is listed.
 
-    A request has a turn at the desk from when its body is there until its answer begins: slow senders and readers hold none.
-    ``namespace_of`` says which namespace a search is in.
+    A request holds its turn at the desk from the end of its body to the beginning of its answer, so slow senders and readers hold
+    none. ``namespace_of`` says which namespace a search is in.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Border:
             await _refuse(503, COME_AGAIN, scope, receive, send, Retry_After="2")
 
     async def _in_turn(self, search_id: str, size: int, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NoTurn, before anything was answered."""
+        """Handle a worker's request in its search's turn. Raises NoTurn, before anything was answered."""
         namespace = await self._namespace(search_id)
         # files are streamed: they are never in memory, and take long
         who, size = (f"{search_id}/files", 0) if _is_file(scope) else (search_id, size)
@@ -146,11 +146,11 @@ class Border:
             await self._at_work(namespace, scope, receive, send)
 
     async def _at_work(self, namespace: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NoTurn, before anything was answered."""
+        """Handle a request in its namespace's turn at the desk. Raises NoTurn, before anything was answered."""
         on_behalf = behalf.set(namespace)
         turn = Turn(self._desk, namespace)
         try:
-            # they have threads of their own, and turns at these
+            # files have threads of their own, with turns of their own
             if _is_file(scope):
                 await self._app(scope, receive, send)
                 return
@@ -223,9 +223,9 @@ def _bearer(headers: dict[bytes, bytes]) -> str:
 
 
 def _lingering(receive: Receive, send: Send) -> Send:
-    """``send`` that closes only when the body was read: on what is not read a connection is reset, its answer with it.
+    """``send`` that closes only once the body was read, because a close before that resets the connection and loses the answer.
 
-    Most clients, ours too, look for an answer when they have sent all they had.
+    Most clients, ours too, look for an answer only after they have sent everything.
     """
 
     async def send_and_read(message: Message) -> None:
@@ -268,7 +268,7 @@ def _giving_back(turn: Turn, send: Send) -> Send:
 
 
 def _limited(receive: Receive, limit: int, *, idle_seconds: float, seconds: float) -> Receive:
-    """``receive`` that ends in a 413 or a 408: a body is counted while it is read, and must go on."""
+    """``receive`` that counts a body while it is read: too many bytes end in a 413, too long a pause or a time in a 408."""
     read = 0
     ends_at: float | None = None
     is_whole = False
@@ -276,7 +276,7 @@ def _limited(receive: Receive, limit: int, *, idle_seconds: float, seconds: floa
     async def counted() -> Message:
         nonlocal read, ends_at, is_whole
         if is_whole:
-            return await receive()  # a handler that waits for the client to leave waits as long as it takes
+            return await receive()  # a handler may wait for the client to leave, for any time
         now = asyncio.get_running_loop().time()
         ends_at = now + seconds if ends_at is None else ends_at
         # FastAPI lets an HTTPException from within `receive` pass.

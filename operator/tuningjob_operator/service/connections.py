@@ -1,7 +1,7 @@
-"""Connections that say nothing, that read nothing, and too many of them: uvicorn's protocol with an end to each.
+"""uvicorn's protocol with bounds on silent connections, on unread answers, and on the number of connections.
 
-uvicorn waits for a request's head for as long as its sender likes, keeps an answer until its client has read it, and takes as
-many connections as there are descriptors. Its own ``limit_concurrency`` would answer the kubelet's probes with 503, too.
+uvicorn itself waits for a request's head without limit, keeps an answer until its client has read it, and takes as many
+connections as there are descriptors. Its ``limit_concurrency`` would answer the kubelet's probes with 503, too.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from typing import Any, ClassVar, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# How long a request's head may take from the connection, or from its first byte on one that is kept.
+# How long a request's head may take, from the connection on, or from its first byte on a connection that is kept open.
 HEAD_SECONDS: Final = 10.0
-# Some 20 KiB each, and up to 100 with a body that waits for its turn.
+# Each takes some 20 KiB, and up to 100 with a body that waits for its turn.
 MAX_CONNECTIONS: Final = 1_000
-# A pod has an address of its own; behind an ingress all people have one.
+# A pod has an address of its own; behind an ingress all people share one.
 MAX_OF_A_PEER: Final = 250
 # How long an answer may wait without a byte of it being read.
 READ_SECONDS: Final = 30.0
-# Of answers that are not read as fast as they are written; what is made ready behind them takes some three times as much.
+# The most bytes of answers that are read more slowly than written; what is prepared behind them takes some three times as much.
 MAX_UNREAD_BYTES: Final = 16 * 2**20
-# So much is in a buffer without anybody being slow: asyncio's own limit, beyond which it asks for a pause.
+# What a buffer may hold although no client is slow: asyncio's own limit, beyond which it asks for a pause.
 _UNREMARKABLE_BYTES: Final = 64 * 2**10
 
 
@@ -45,9 +45,9 @@ class Crowd:
 
 
 class Guarded(H11Protocol):
-    """One connection. With too many open, the oldest silent one makes room; if there is none, the new one is closed.
+    """One connection. With too many open, the oldest silent one is closed; if there is none, the new one is.
 
-    With too many bytes of answers that are not read, the one is closed that has waited for its reader longest.
+    With too many bytes of unread answers, the connection is closed that has waited for its reader longest.
     """
 
     crowd: ClassVar[Crowd]
@@ -56,7 +56,7 @@ class Guarded(H11Protocol):
     _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Of asyncio."""
+        """Count a new connection, close one if there are too many, and wait for a request's head (asyncio calls this)."""
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
         self.crowd.peers[self._peer] += 1
@@ -70,7 +70,7 @@ class Guarded(H11Protocol):
         self._expect_a_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Of asyncio."""
+        """Forget a connection that is closed (asyncio calls this)."""
         self._expect_nothing()
         self._expect_no_reading()
         self.crowd.silent.pop(self, None)
@@ -80,7 +80,7 @@ class Guarded(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Of asyncio."""
+        """Take bytes in, and stop waiting for a head that is whole (asyncio calls this)."""
         super().data_received(data)
         if self._is_at_work():
             self.crowd.silent.pop(self, None)
@@ -89,47 +89,47 @@ class Guarded(H11Protocol):
             self._expect_a_head()
 
     def on_response_complete(self) -> None:
-        """Of uvicorn."""
+        """Wait for the answer to be read, and for what the client still sends to end (uvicorn calls this)."""
         super().on_response_complete()
-        # TLS asks for no pause when it is given all at once
+        # TLS asks for no pause when it is given everything at once
         if self.unsent_bytes > _UNREMARKABLE_BYTES:
             self._expect_reading()
-        # a body that nobody reads any more must not be sent for ever, nor the rest of a head that has begun
+        # a client must not send for ever a body that is not read any more, nor the rest of a head that has begun
         is_unread = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
         if is_unread and self._deadline is None and not self.transport.is_closing():
             self._expect_a_head()
 
     def shutdown(self) -> None:
-        """Of uvicorn, when the service ends: one that is idle ends now.
+        """Close an idle connection at once when the service ends (uvicorn calls this).
 
-        TLS would wait for the client's farewell, which is not read before its next request: hours later, if it fits until then.
+        TLS would wait for the client's farewell, which a client may send only with its next request, hours later.
         """
         super().shutdown()
         if not self._is_at_work() and not self.unsent_bytes:
             self.transport.abort()
 
     def pause_writing(self) -> None:
-        """Of asyncio."""
+        """Wait for the client to read (asyncio calls this when its buffer is full)."""
         super().pause_writing()
         self._expect_reading()
 
     def resume_writing(self) -> None:
-        """Of asyncio."""
+        """Stop waiting for the client to read (asyncio calls this when its buffer has room)."""
         self._expect_no_reading()
         super().resume_writing()
 
     @property
     def unsent_bytes(self) -> int:
-        """What the kernel has not taken yet of what was written."""
+        """How many written bytes the kernel has not taken yet."""
         transport: Any = self.transport
-        # asyncio's TLS has a transport of its own below, and no public way to it
+        # asyncio's TLS has a transport below, without a public way to it
         below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
         return sum(each.get_write_buffer_size() for each in (transport, below) if each is not None)
 
     def send_400_response(self, msg: str) -> None:
-        """Of uvicorn, for what is no HTTP; here it is also an end of what is being answered, where there is such."""
+        """Answer bytes that are no HTTP (uvicorn calls this); if an answer has begun already, end the connection."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.transport.abort()  # an answer has begun, and this can be none
+            self.transport.abort()  # an answer has begun, so a 400 cannot be sent
             return
         super().send_400_response(msg)
         if self._is_at_work():
@@ -175,7 +175,7 @@ class Guarded(H11Protocol):
             too_many -= unsent_bytes
 
     def leave(self) -> None:
-        """Close it at once, with what was not sent."""
+        """Close the connection at once, and drop what was not sent."""
         self._expect_no_reading()
         self.transport.abort()
 

@@ -1,6 +1,6 @@
-"""The routes of data and code that people send, and that pods fetch: by SHA-256, each in its namespace.
+"""The routes of data and code that people send and pods fetch, by SHA-256, each in its namespace.
 
-Nothing of it is ever looked into. A person's token is asked about as for the audit; a pod has what its search's namespace has.
+The contents are never looked into. A person's token is checked as for the audit; a pod gets what its search's namespace has.
 """
 
 from dataclasses import replace
@@ -69,7 +69,7 @@ def make_routes(uploads: Uploads, metrics: ServiceMetrics, threads: Threads) -> 
             async for chunk in request.stream():
                 await threads.run(part.write, chunk)
         finally:
-            coming.__exit__(None, None, None)  # closes a file: what has come in is kept
+            coming.__exit__(None, None, None)  # closes the file; what has come in is kept
         metrics.artifact_bytes.labels("in").inc(part_bytes)
         return as_json(_STATE, await threads.run(uploads.commit, caller.namespace, sha256, size))
 
@@ -77,7 +77,7 @@ def make_routes(uploads: Uploads, metrics: ServiceMetrics, threads: Threads) -> 
 
 
 def make_environment_route(journal: SqlJournal) -> APIRouter:
-    """What pods have, for who is about to send them a search."""
+    """The route that tells a person who is about to send a search what pods have."""
     router = APIRouter(
         prefix="/v1/namespaces/{namespace}",
         tags=["people"],

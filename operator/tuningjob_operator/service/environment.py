@@ -1,4 +1,4 @@
-"""What the worker image of this release has: by the lock that it was built from, which lies in this image, too."""
+"""What the worker image of this release has, from the lock that it was built from, which is in this image, too."""
 
 import platform
 import re
@@ -16,7 +16,7 @@ _PINNED: Final = re.compile(
 
 
 def worker_environment(lock: Path = _LOCK) -> WorkerEnvironment:
-    """Both images have the same Python. Nothing is known where there is no lock: a service that runs from sources."""
+    """The worker image's Python, which is ours, and its packages; nothing without a lock, as for a service run from sources."""
     try:
         pinned = _PINNED.findall(lock.read_text(encoding="utf-8"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What feeds pages that watch: one stream of server-sent events each, of parts that are made once, however many watch."""
+"""One stream of server-sent events for each page that watches; pages that watch the same share each part."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from tuningjob.live.pages import security_headers, stream_event
 
 PAUSE_SECONDS: Final = 2.0
-# a stream ends after so long; the browser comes again, with a token that is looked at again. Less than what a request may take
-# while the service ends
+# A stream ends after this long, and the browser comes again with a token that is checked again. It is less than a request may
+# take while the service ends.
 STREAM_SECONDS: Final = 15.0
 MOST_STREAMS: Final = 200
 MOST_OF_A_NAMESPACE: Final = 100
@@ -28,7 +28,7 @@ Part: TypeAlias = tuple[str, bool]
 
 @dataclass
 class Feed:
-    """What pages that watch are fed: each part is made once, however many watch it. Belongs to one event loop."""
+    """The parts for pages that watch, each made once for all of them. Belongs to one event loop."""
 
     pause_seconds: float = PAUSE_SECONDS
     clock: Callable[[], float] = time.monotonic
@@ -36,7 +36,7 @@ class Feed:
     _made: "OrderedDict[str, tuple[float, asyncio.Task[Part]]]" = field(default_factory=OrderedDict)
 
     async def part(self, key: str, make: Callable[[], Part]) -> Part:
-        """What a page shows now, and whether that is the last of it; no older than a pause."""
+        """What a page shows now, no older than a pause, and whether it is the last part."""
         found = self._made.get(key)
         if found is None or self.clock() - found[0] >= self.pause_seconds:
             found = self.clock(), asyncio.create_task(run_in_threadpool(make))
@@ -46,13 +46,13 @@ class Feed:
         return await asyncio.shield(found[1])
 
     def _forget(self) -> None:
-        """Drop parts that nobody was fed for a while: each may be half a megabyte."""
+        """Drop parts that no page has had for a while, because each may be half a megabyte."""
         while len(self._made) > _MOST_PARTS or self.clock() - next(iter(self._made.values()))[0] >= _KEPT_SECONDS:
             self._made.popitem(last=False)
 
     @contextmanager
     def watched(self, namespace: str) -> Iterator[None]:
-        """One stream more. Raises HTTPException where there are too many."""
+        """Count one stream more while the context is open. Raises HTTPException if there are too many."""
         self.check(namespace)
         self.watching[namespace] += 1
         try:
@@ -62,14 +62,14 @@ class Feed:
             self.watching += Counter()  # without zeros
 
     def check(self, namespace: str) -> None:
-        """Raises HTTPException where there are too many streams."""
+        """Raise HTTPException if there are too many streams."""
         if self.watching.total() >= MOST_STREAMS or self.watching[namespace] >= MOST_OF_A_NAMESPACE:
             raise HTTPException(503, "Too many pages watch just now: load this one again later.", {"Retry-After": "30"})
 
     async def stream(self, namespace: str, look: Callable[[], Awaitable[Part]]) -> Response:
-        """The answer to a page that watches: what ``look`` finds, each time that it is something else."""
+        """The answer to a page that watches: what ``look`` finds, each time that this changes."""
         self.check(namespace)
-        part, is_over = await look()  # what is refused is refused before the answer begins
+        part, is_over = await look()  # a refusal must come before the answer begins
 
         async def events(part: str, is_over: bool) -> AsyncIterator[bytes]:  # noqa: FBT001
             with self.watched(namespace):

@@ -1,8 +1,8 @@
 """Who a person is, and what they may do: the API server decides both, so a person has the rights that kubectl has.
 
-A token that is good for the API server (a kubeconfig's) brings the right to ask about itself: SelfSubjectReview tells the name,
-SelfSubjectAccessReview whether `kubectl` would be let do the same. A token of an audience of our own is good for nothing but this
-service, so it cannot: TokenReview and SubjectAccessReview are asked with a token of the service's, which can do nothing else.
+A token that is good for the API server (a kubeconfig's) may ask about itself: SelfSubjectReview tells the name, and
+SelfSubjectAccessReview whether `kubectl` could do the same. A token of an audience of our own is good for this service alone, so
+TokenReview and SubjectAccessReview are asked with a token of the service's, which can do nothing else.
 
 A token is sent to the API server and nowhere else: never logged, never stored. The cache knows its digest.
 """
@@ -33,21 +33,21 @@ from tuningjob_operator.service.api_server import ApiConnection, ApiServer, ApiS
 from tuningjob_operator.service.stories import ObjectName, Stories, elsewhere
 
 _log = logging.getLogger(__name__)
-# How long a yes is good for after the right was taken away, and a no after it was given.
+# How long a yes stays good after the right was taken away, and a no after it was given.
 YES_SECONDS: Final = 30.0
 NO_SECONDS: Final = 5.0
 _MAX_VERDICTS: Final = 4_096
-# About so many namespaces the API server is asked who may not see all of them: each is a question.
+# For how many namespaces the API server is asked about a person who may not see all: each is a request.
 MOST_NAMESPACES: Final = 50
-# Questions to the API server at a time, of people who were known before and of tokens that nobody knows yet.
+# How many requests to the API server at a time, for people who were known before, and for unknown tokens.
 _KNOWN_AT_ONCE: Final = 8
 _STRANGERS_AT_ONCE: Final = 4
-# How many strangers may wait, before the next is asked to come again; how many unknown tokens an address may send in a minute.
+# How many strangers may wait before the next is asked to come again; how many unknown tokens an address may send in a minute.
 _STRANGERS_WAITING: Final = 32
 _STRANGERS_OF_A_PEER: Final = 30
 _MINUTE: Final = 60.0
 _MAX_PEERS: Final = 4_096
-# RFC 6750's b68token; nothing that could end a header.
+# RFC 6750's b64token, without characters that could end a header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _MAX_TOKEN_LENGTH: Final = 16_384
 _ANONYMOUS: Final = "system:anonymous"
@@ -56,7 +56,7 @@ _AUTHORIZATION: Final = "authorization.k8s.io/v1"
 
 
 class PersonRefused(Exception):
-    """A person may not, with the reason in one sentence. ``status``: 401 (nobody known), 403 (not allowed)."""
+    """A person is refused, for the reason in one sentence. ``status``: 401 (not known), 403 (not allowed)."""
 
     def __init__(self, status: int, sentence: str) -> None:
         self.status = status
@@ -71,33 +71,33 @@ class People(Protocol):
     """The people who may ask, and their rights."""
 
     async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
-        """The name of whom ``token`` belongs to, who may ``verb`` TuningJobs in ``namespace``.
+        """The name of the token's owner, who may ``verb`` TuningJobs in ``namespace``.
 
-        ``peer`` is the address that it came from. Raises PersonRefused and IdentityUnavailable.
+        ``peer`` is the address that the token came from. Raises PersonRefused and IdentityUnavailable.
         """
 
     async def somebody(self, token: str, *, peer: str = "") -> str:
-        """The name of whom ``token`` belongs to, whatever they may. Raises as ``name``."""
+        """The name of the token's owner, without regard to rights. Raises as ``name``."""
 
     async def namespaces(self, token: str, among: Sequence[str], *, peer: str = "") -> frozenset[str] | None:
-        """In which namespaces they may get TuningJobs: of the first ones in ``among``; None: in all that there are.
+        """Those of the first namespaces in ``among`` in which the owner may get TuningJobs; None: all that there are.
 
         Raises as ``name``.
         """
 
     async def story(self, token: str, name: ObjectName) -> ObjectStory | None:
-        """What the API server tells them of a TuningJob; None if nothing has come by now."""
+        """What the API server tells the token's owner of a TuningJob; None if nothing has come yet."""
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
 
 
 @dataclass(frozen=True)
 class Audience:
     """The audience of tokens that are issued for this service alone.
 
-    ``token_file`` has the token to review them with, read anew each time: the kubelet replaces it. ``is_required``: tokens that
-    are good for the API server itself are not taken.
+    ``token_file`` has the token to review them with; it is read each time, because the kubelet replaces it. ``is_required``:
+    tokens that are good for the API server itself are refused.
     """
 
     name: str
@@ -105,11 +105,11 @@ class Audience:
     is_required: bool = False
 
     def is_of(self, token: str) -> bool:
-        """Whether ``token`` says to be for this audience. Whether it is true, the API server tells."""
+        """Whether ``token`` claims to be for this audience. Only the API server can tell whether that is true."""
         _, _, rest = token.partition(".")
         payload, _, _ = rest.partition(".")
         try:
-            # pydantic's parser has an end to its depth
+            # pydantic's parser bounds the depth
             claims = from_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         except ValueError:
             return False
@@ -122,7 +122,7 @@ class Audience:
 
 
 def find_audience(environ: Mapping[str, str] = os.environ) -> Audience | None:
-    """The audience that the chart names; None: only tokens that are good for the API server are taken."""
+    """The audience that the chart names; None: only tokens that are good for the API server are accepted."""
     name = environ.get("TUNINGJOB_AUDIENCE", "")
     if not name:
         return None
@@ -131,7 +131,7 @@ def find_audience(environ: Mapping[str, str] = os.environ) -> Audience | None:
 
 
 class Nobody(People):
-    """People if there is no API server to ask: none."""
+    """The ``People`` of a service without an API server: it knows none."""
 
     @override
     async def name(self, token: str, *, verb: str, namespace: str, peer: str = "") -> str:
@@ -153,12 +153,12 @@ class Nobody(People):
 
     @override
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Close nothing, because there is no connection."""
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """The API server's answer. ``refused``: the status and the sentence of a no. ``sees``: in which namespaces; None: in all."""
+    """The API server's answer. ``refused``: a no's status and sentence. ``sees``: the namespaces that are seen; None: all."""
 
     name: str = ""
     refused: tuple[int, str] | None = None
@@ -171,9 +171,9 @@ class _Verdict:
 
 
 class Door:
-    """Who may make this service ask the API server: people who were known before, and strangers a few at a time.
+    """Bounds the requests to the API server: known people come first, strangers a few at a time.
 
-    A stranger with random tokens makes the service ask, and keeps only other strangers waiting. Belongs to one event loop.
+    A stranger with random tokens keeps only other strangers waiting. Belongs to one event loop.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -181,12 +181,12 @@ class Door:
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._rooms = (asyncio.Semaphore(_STRANGERS_AT_ONCE), asyncio.Semaphore(_KNOWN_AT_ONCE))
         self._waiting = 0
-        # of each address: since when, and how many tokens that were nobody's
+        # for each address: since when, and how many invalid tokens it has sent
         self._peers: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     @asynccontextmanager
     async def open(self, token: bytes, peer: str) -> AsyncIterator[None]:
-        """A place to ask from, for the token of this digest. Raises PersonRefused (429) and IdentityUnavailable."""
+        """Hold a place to ask about the token of this digest. Raises PersonRefused (429) and IdentityUnavailable."""
         if token in self._known:
             async with self._rooms[True]:
                 yield
@@ -204,7 +204,7 @@ class Door:
             self._waiting -= 1
 
     def tell(self, token: bytes, peer: str, *, is_somebody: bool) -> None:
-        """Note the answer."""
+        """Note whether the token was valid."""
         if is_somebody:
             self._known[token] = None
             self._known.move_to_end(token)
@@ -230,7 +230,7 @@ def _judged(name: str, may: Mapping[str, Any], attributes: Mapping[str, str]) ->
 
 @dataclass(frozen=True)
 class _Somebody:
-    """Whom a token belongs to. ``asks``: the token to ask about them with. ``spec``: how a review names them, if it must."""
+    """A token's owner. ``asks``: the token to ask about them with. ``spec``: how a review names them, if it must."""
 
     name: str
     asks: str
@@ -277,7 +277,7 @@ class KubernetesPeople(People):
     async def _remembered(
         self, token: str, what: tuple[str, str], peer: str, judge: Callable[[_Somebody], Awaitable[_Verdict]]
     ) -> _Verdict:
-        """The verdict on the owner of ``token``: the one of a moment ago, or a new one by ``judge``."""
+        """The verdict on the owner of ``token``: a recent one, or a new one by ``judge``."""
         if len(token) > _MAX_TOKEN_LENGTH or not _TOKEN.fullmatch(token):
             raise PersonRefused(401, "The token must be a Kubernetes bearer token, but got something else.")
         digest = hashlib.sha256(token.encode()).digest()
@@ -336,7 +336,7 @@ class KubernetesPeople(People):
         return _Somebody(name, token)
 
     async def _owner(self, audience: Audience, token: str) -> _Somebody | _Verdict:
-        """Of a token of our own audience, which we must ask about with our own token."""
+        """The owner of a token of our own audience, which we must ask about with our own token."""
         try:
             own = audience.own_token()
         except OSError as error:

@@ -1,6 +1,6 @@
-"""The service's metrics for Prometheus. In a registry of its own, so that two services in one process are two.
+"""The service's metrics for Prometheus, in a registry of their own, so that two services in one process have separate ones.
 
-No label has values that a caller could make up: routes are templates, methods and states are lists.
+No label has values that a caller could make up: routes are templates, methods and states come from lists.
 """
 
 import logging
@@ -22,7 +22,7 @@ _CELL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 180.0,
 
 
 class ServiceMetrics:
-    """The numbers. Counters begin at 0 with the process."""
+    """The service's metrics. Counters begin at 0 with the process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -74,14 +74,14 @@ class ServiceMetrics:
 
 
 class Measured:
-    """Times every request, the refused ones too: outermost."""
+    """Times every request, refused ones too, as the outermost middleware."""
 
     def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
         self._app = app
         self._requests = metrics.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Time one request."""
+        """Handle and time one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,8 +1,8 @@
 """Pages for people: the searches of a namespace while they run, and its models. Thin: ``tuningjob.live`` writes them.
 
-They lie below /v1/namespaces, so who sees what is the border's word, as for the rest; what another header says of a person is not
-read. A page that watches has one stream: all of them together cost one look at the journal for each search, every two seconds.
-The list of all namespaces lies beside them: it has those that the API server lets its reader see, and no more.
+They are below /v1/namespaces, so the border decides who sees what, as for the rest; other headers on a person are not read. A
+page that watches has one stream; all pages of a search together cost one look at the journal every two seconds. The list of all
+namespaces is beside them, and has only those that the API server lets its reader see.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ Anybody = Annotated[Person, Depends(_anybody)]
 def make_routes(
     journal: SqlJournal, artifacts: ArtifactStore, keys: Keys, threads: Threads, persons: People
 ) -> APIRouter:
-    """The routes below /v1/namespaces/{namespace}/ui. They are no API: a page may change with every release."""
+    """The routes below /v1/namespaces/{namespace}/ui. They are no API, because a page may change with every release."""
     router, feed = APIRouter(include_in_schema=False), Feed()
     _add_everywhere(router, journal, persons, feed)  # before those that have a namespace in its place
     _add_list(router, journal, feed)
@@ -144,7 +144,7 @@ def _add_everywhere(router: APIRouter, journal: SqlJournal, persons: People, fee
 
 
 class Watching:
-    """One search as a page shows it: by the journal, and by what the API server tells the one who looks."""
+    """One search as a page shows it, from the journal and from what the API server tells the person who looks."""
 
     def __init__(self, journal: SqlJournal, persons: People) -> None:
         self._journal = journal
@@ -158,16 +158,16 @@ class Watching:
         return ObjectName(line.namespace, line.name, line.id)
 
     async def story(self, caller: Person, name: ObjectName) -> ObjectStory | None:
-        """What the API server tells them of it by now."""
+        """What the API server has told the person of the TuningJob by now."""
         return await self._persons.story(caller.token, name)
 
     def view(self, name: ObjectName, story: ObjectStory | None) -> SearchView:
-        """The search by now. Raises UnknownSearch."""
+        """The search as it is now. Raises UnknownSearch."""
         watched = self._journal.live.watched(name.namespace, name.uid)
         return SearchView(watched, story, self._map_of(watched))
 
     def _map_of(self, watched: WatchedSearch) -> MapSoFar | None:
-        """The map by now, made again only if something has come."""
+        """The map as it is now, made again only if there are new results."""
         line = watched.line
         grid = self._grid_of(line.id)
         if grid is None or not line.done:
@@ -223,7 +223,7 @@ def _add_search(router: APIRouter, watching: Watching, feed: Feed) -> None:
                 view = watching.view(name, story)
                 return search_part(_frame(caller), view), view.is_over
 
-            # people who are told the same share one part
+            # people to whom the API server tells the same share one part
             return await feed.part(f"{caller.namespace}/{search}/{hash(story)}", make)
 
         return await feed.stream(caller.namespace, look)
@@ -283,7 +283,7 @@ def _back(caller: Person, key: str) -> Response:
 
 
 async def _form(request: Request, keys: Keys, person: Person) -> dict[str, str]:
-    """The fields of a form of ours, sent from a page of ours. Raises HTTPException for another's."""
+    """The fields of a form of ours, sent from a page of ours. Raises HTTPException for any other form or page."""
     body = (await request.body()).decode(errors="replace")
     try:
         fields = parse_qs(body, max_num_fields=10)
@@ -298,7 +298,10 @@ async def _form(request: Request, keys: Keys, person: Person) -> dict[str, str]:
 
 
 def _is_from_here(request: Request) -> bool:
-    """As the browser says it, which no page can change: a proxy that logs people in adds its right to what others send, too."""
+    """Whether a request comes from our own page, by headers that no page can change.
+
+    A proxy that logs people in adds their right to requests of other pages, too.
+    """
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = request.headers.get("origin")
@@ -306,7 +309,7 @@ def _is_from_here(request: Request) -> bool:
 
 
 def _form_secret(key: bytes, person: Person) -> str:
-    """What a form of this person carries: nobody else's page knows it, and a restart changes nothing."""
+    """The secret in this person's forms, which no other page knows, and which stays the same after a restart."""
     told = f"{person.namespace}\0{person.name}".encode()
     return hmac.new(key, b"tuningjob form\0" + told, hashlib.sha256).hexdigest()
 

@@ -1,6 +1,6 @@
 """The routes of people and of the processes that serve models: the audit of a namespace, and its files.
 
-Thin over ``journal.audit``. The namespace of a request is the one whose rights the border has asked for.
+They are thin over ``journal.audit``. The namespace of a request is the one for which the border has checked the rights.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from tuningjob_operator.service.wire import Body, FileAnswer, Why, as_json, file
 P = TypeVar("P", int, str)
 R = TypeVar("R")
 _ROW: Final = TypeAdapter(AuditRow)
-# so many are in memory at a time
+# how many entries are in memory at a time
 _PIECE_ROWS: Final = 10
-_PIECE_BLESSINGS: Final = 100  # of 1 KiB each, most of it the reason that somebody gave
+_PIECE_BLESSINGS: Final = 100  # of 1 KiB each, most of it the reason that a person gave
 _PIECE_KEYS: Final = 1_000
 _KEYS: Final = TypeAdapter(list[str])
 _ROWS: Final = TypeAdapter(list[AuditRow])
@@ -145,7 +145,7 @@ def _add_history(router: APIRouter, audit: SqlAudit) -> None:
         row = audit.blessed(namespace=caller.namespace, model_key=key)
         answer = as_json(_PARAMS, Params(model_key=key, version=row.version, params=row.best_params))
         tag = f'"{hashlib.sha256(answer.body).hexdigest()[:32]}"'
-        # asked for anew every time, and answered without a body while nothing has changed
+        # clients ask anew every time, and get an answer without a body while nothing has changed
         answer.headers.update({"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"})
         if if_none_match is None or not _names(if_none_match, tag):
             return answer
@@ -156,7 +156,7 @@ def _add_history(router: APIRouter, audit: SqlAudit) -> None:
 def _pieces(
     read: Callable[[P, int], list[R]], after: P, limit: int, *, last: Callable[[R], P], dump: Callable[[list[R]], bytes]
 ) -> Iterator[bytes]:
-    """A list as JSON, so many entries at a time in memory. The first are read here, so that a refusal is an answer of its own."""
+    """A list as JSON, read in pieces. The first piece is read at once, so that a refusal comes before the answer begins."""
     first = read(after, limit)
 
     def written() -> Iterator[bytes]:
@@ -208,7 +208,7 @@ def _add_blessings(router: APIRouter, audit: SqlAudit) -> None:
 def _add_artifacts(
     router: APIRouter, audit: SqlAudit, artifacts: ArtifactStore, metrics: ServiceMetrics, threads: Threads
 ) -> None:
-    # all of it on the threads for files: a disk or a bucket that does not answer holds none of those that answer claims
+    # all of it runs on the threads for files: a disk or a bucket that does not answer holds up no claim
     def listed(caller: Person, key: str, version: int) -> list[Artifact]:
         return artifacts.list(audit.version(namespace=caller.namespace, model_key=key, version=version).search_id)
 

@@ -1,8 +1,8 @@
 """The probes of Kubernetes and Prometheus, without a token: alive, ready, and the metrics. They name no search.
 
-Ready means that the journal can be read: processes that serve models ask for their parameters, whether the disk is full or not.
-Whether it can be written to is a metric (tuningjob_journal_writable) and a line in the log; who reports is told 503, and comes
-again. A worker that brings a file is told that the bucket is away (503), and a metric says so.
+Ready means that the journal can be read: processes that serve models ask for their parameters even when the disk is full.
+Whether it can be written to is a metric (tuningjob_journal_writable) and a line in the log; a worker that reports gets a 503, and
+retries. A worker that uploads a file gets a 503 if the bucket is away, and a metric says so.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.wire import Body, refusals
 
 _log = logging.getLogger(__name__)
-# The kubelet probes, and anybody else may: the database is asked at most this often.
+# The database is asked at most this often, because any client may call the probes.
 GOOD_FOR_SECONDS: Final = 4.0
 # A probe's own patience is 5 seconds (charts/tuningjob/templates/deployment.yaml).
 PATIENCE_SECONDS: Final = 4.0
@@ -33,7 +33,7 @@ Check = Callable[[], None]
 def room_in(folder: Path, *, least_bytes: int = 4 * 2**20) -> Check:
     """A check that a volume has room.
 
-    Beside the database's own: one small row may still fit into what a log that was emptied has left, and no report would.
+    It supplements the database's own check: one small row may still fit into an emptied log when no report would.
     """
 
     def check() -> None:
@@ -46,7 +46,7 @@ def room_in(folder: Path, *, least_bytes: int = 4 * 2**20) -> Check:
 
 
 class Readiness:
-    """Whether all checks pass, asked seldom, and never twice at a time: a check may hang for as long as its driver does."""
+    """Whether all checks pass, asked seldom and never twice at a time, because a check may hang as long as its driver does."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Readiness:
         is_writable: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``is_writable`` is told at each look whether the checks of ``writing`` pass, too."""
+        """``is_writable`` is called at each look with whether the checks in ``writing`` pass, too."""
         self._checks = checks
         self._writing = writing
         self._is_writable = is_writable
@@ -66,7 +66,7 @@ class Readiness:
         self._running: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """One sentence about the fault, or None."""
+        """One sentence on the fault; None if all checks pass."""
         if self._told_at is not None and self._clock() - self._told_at < GOOD_FOR_SECONDS:
             return self._told
         if self._running is None:

@@ -1,7 +1,7 @@
-"""Bounds on what is in memory and at work at a time, by namespace: bodies are counted before they are read, and take turns.
+"""Bounds by namespace on what is in memory and at work at a time: bodies are counted before they are read, and take turns.
 
-Who waits for room has sent no more than the kernel keeps: a body that has no room yet is not read. Namespaces take turns, and
-none may have all there is, so that a storm of one is a delay of a few requests for another.
+A body that has no room yet is not read, so it takes only the kernel's buffers. Namespaces take turns, and none may have all of
+the room, so that a storm of requests from one delays another by a few requests only.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from tuningjob.journal.turns import Turns, behalf
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Long bodies in all; what is made of one in memory is some three times of it.
+# The bytes of all long bodies together; a body's records take some three times its bytes.
 MAX_LONG_BYTES: Final = 32 * 2**20
-# How much of that the bodies of one namespace may have.
+# The share of that which the bodies of one namespace may have.
 SHARE: Final = 0.75
-# A body of up to so many bytes is not counted: claims and everyday reports pass by the long ones.
+# A body of up to this many bytes is not counted, so that claims and everyday reports pass the long ones.
 SHORT_BYTES: Final = 64 * 2**10
-# Requests of one search that are worked on at once, and bodies of files: its others wait in order, and its neighbours do not.
+# Requests of one search that are worked on at once, and bodies of files. Its others wait in order; other searches do not wait.
 PER_SEARCH: Final = 8
-# Requests that are worked on at once, on threads, and of one namespace. More are not faster: there is one processor.
+# Requests that are worked on at once on threads, in all and of one namespace. More are not faster on one processor.
 AT_WORK: Final = 16
 PER_NAMESPACE: Final = 4
-# Blocks of files that are written or read at once, and of one namespace: a slow disk or bucket holds no other thread.
+# Blocks of files that are written or read at once, in all and of one namespace: a slow disk or bucket holds no other thread.
 FILES_AT_WORK: Final = 8
 FILES_PER_NAMESPACE: Final = 3
 # A file that has waited this long between two of its chunks has to be sent again.
 FILES_PATIENCE_SECONDS: Final = 60.0
-# How long a request waits for its turn, before it is asked to come again.
+# How long a request waits for its turn before it is asked to come again.
 PATIENCE_SECONDS: Final = 10.0
 
 COME_AGAIN: Final = "The service must work on a few requests at a time, and this one has waited. Send it again."
 
 
 class NoTurn(Exception):
-    """A request has waited for its turn as long as it may."""
+    """A request has waited too long for its turn."""
 
 
 class RequestRoom:
@@ -58,7 +58,7 @@ class RequestRoom:
 
     @asynccontextmanager
     async def taken(self, who: str, body_bytes: int, *, namespace: str = "") -> AsyncIterator[None]:
-        """A turn of ``who``, and room for a body of so many bytes. Raises NoTurn."""
+        """Hold a turn of ``who``, and room for a body of ``body_bytes``. Raises NoTurn."""
         size = body_bytes if body_bytes > SHORT_BYTES else 0
         turns, users = self._turns.setdefault(who, (asyncio.Semaphore(PER_SEARCH), []))
         users.append(None)
@@ -96,7 +96,7 @@ class RequestRoom:
                 queue.remove(mine)
                 if not queue:
                     del self._waiting[namespace]
-                self._let_in()  # who waits behind may fit
+                self._let_in()  # those behind it may fit
             elif mine[1].done() and not mine[1].cancelled():
                 self._give_back(namespace, size)  # it was given at the last moment
             if isinstance(error, TimeoutError):
@@ -111,7 +111,7 @@ class RequestRoom:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Those for whom there is room: a long one that is next is waited for, however many short ones would fit."""
+        """Let those in for which there is room. A long body that is next is waited for, even if short ones would fit."""
         while (namespace := self._next()) is not None and self._waiting[namespace][0][0] <= self._free:
             queue = self._waiting.pop(namespace)
             wanted, turn = queue.popleft()
@@ -123,7 +123,7 @@ class RequestRoom:
                 turn.set_result(None)
 
     def _next(self) -> str | None:
-        """The namespace whose turn it is, of those that have not had their share."""
+        """The namespace whose turn it is, among those that do not have their whole share."""
         return next((each for each in self._waiting if self._is_within_share(each)), None)
 
     def _is_within_share(self, namespace: str) -> bool:
@@ -133,7 +133,7 @@ class RequestRoom:
 
 
 class Desk:
-    """Requests at work: so many at once, and namespaces take turns. Belongs to one event loop."""
+    """Bounds the requests that are worked on at once; namespaces take turns. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -169,17 +169,17 @@ class Desk:
             raise
 
     def leave(self, namespace: str) -> None:
-        """A request of this namespace is done."""
+        """Note that a request of this namespace is done."""
         turn = self._turns.leave(namespace)
-        # one that is done was cancelled a moment ago, and will find that it was given its turn, and hand it on
+        # a turn that is done was cancelled a moment ago: its request will find that it was given the turn, and hand it on
         if turn is not None and not turn.done():
             turn.set_result(None)
 
 
 class Threads:
-    """Threads for one kind of work, apart from those of everyday requests: so many at once, and namespaces take turns.
+    """Threads for one kind of work, in which namespaces take turns, apart from the threads of everyday requests.
 
-    A claim waits for none of the slow steps in them. Belongs to one event loop.
+    So no claim waits for the slow steps in them. Belongs to one event loop.
     """
 
     def __init__(self, *, at_once: int, per_namespace: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -188,7 +188,7 @@ class Threads:
         self._limiter: CapacityLimiter | None = None
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What ``work`` returns or raises. Raises NoTurn."""
+        """Run ``work`` on a thread; returns or raises what it does. Raises NoTurn."""
         namespace = behalf.get()
         await self._desk.enter(namespace)
         try:
@@ -198,13 +198,13 @@ class Threads:
             self._desk.leave(namespace)
 
     async def stream(self, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-        """Each of them, one after the other: while nobody takes the next one, no thread is held."""
+        """Yield the blocks. No thread is held while the consumer does not take the next one."""
         while (block := await self.run(next, blocks, None)) is not None:
             yield block
 
 
 class Turn:
-    """Of one request at a desk: taken once at the most, and given back as often as one likes."""
+    """The turn of one request at a desk: taken at most once; given back any number of times."""
 
     def __init__(self, desk: Desk, namespace: str) -> None:
         self._desk = desk
@@ -212,13 +212,13 @@ class Turn:
         self._is_taken = self._is_over = False
 
     async def take(self) -> None:
-        """Raises NoTurn."""
+        """Wait for the turn. Raises NoTurn."""
         if not self._is_taken and not self._is_over:
             await self._desk.enter(self._namespace)
             self._is_taken = True
 
     def give_back(self) -> None:
-        """Say that what is left to do needs no thread, or has one of its own."""
+        """Give the turn back, because the rest of the work needs no thread, or has one of its own."""
         self._is_over = True
         if self._is_taken:
             self._is_taken = False

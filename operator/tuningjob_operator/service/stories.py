@@ -1,6 +1,6 @@
-"""Conditions and Events of a TuningJob, read with the token of the person who looks: the service has no right to read any.
+"""Conditions and Events of a TuningJob, read with the token of the person who looks: the service has no right to read them.
 
-A page never waits long for them: it shows the last ones until newer ones have come.
+A page never waits long for them, and shows the last ones until newer ones have come.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ PAUSE_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 1.0
 _AT_ONCE: Final = 4
 _MOST_KEPT: Final = 256
-# Of a TuningJob's text: etcd takes objects of 1.5 MiB.
+# The most bytes of a TuningJob's text; etcd takes objects of 1.5 MiB.
 _MOST_BYTES: Final = 4 * 2**20
-# They are a few hundred bytes each; what is decoded of them takes some eight times as much.
+# Events have a few hundred bytes each, and take some eight times as much when decoded.
 _MOST_EVENTS_BYTES: Final = 2**20
 _MOST_EVENTS: Final = 200
 _GONE: Final = ObjectStory(missing=("The TuningJob is no longer on the cluster.",))
@@ -60,7 +60,7 @@ class Stories:
         self._kept: OrderedDict[tuple[bytes, str], _Kept] = OrderedDict()
 
     async def of(self, token: str, name: ObjectName) -> ObjectStory | None:
-        """The story by now; None if it has not come yet. Never raises what the API server answers."""
+        """The story as it is now; None if it has not come yet. Never raises for an answer of the API server."""
         key = (hashlib.sha256(token.encode()).digest(), name.uid)
         kept = self._kept.get(key)
         if kept is None or self._clock() - kept.at >= PAUSE_SECONDS:
@@ -107,14 +107,14 @@ class Stories:
         if status != HTTPStatus.OK:
             return status, None
         try:
-            # the loop does not wait for a long text, and pydantic's parser has an end to its depth
+            # on a thread, so that the loop does not wait for a long text; pydantic's parser bounds the depth
             return status, await asyncio.to_thread(read, text)
         except ValueError:
             raise ApiServerAway("an object that is too deep to be read") from None
 
 
 def tuningjob_of(text: bytes) -> Json:
-    """A TuningJob without its spec, which a tenant may make thirty times as large as its text. Raises ValueError."""
+    """A TuningJob without its spec, which may take thirty times its text when decoded. Raises ValueError."""
     found: Json = from_json(slim(text, spec_bytes=0))
     return found
 
@@ -131,7 +131,7 @@ def _refused(what: str, status: int, right: str, name: ObjectName) -> str:
 
 
 def elsewhere(name: ObjectName) -> ObjectStory:
-    """The story for a token that the API server does not take, because it is for the results service alone."""
+    """The story for a token that the API server refuses, because it is for the results service alone."""
     how = f"`kubectl describe tj {name.name} -n {name.namespace}` has them"
     return ObjectStory(
         missing=(f"Conditions and Events are not shown, because your token is for this service alone: {how}.",)

@@ -1,7 +1,7 @@
-"""The service's certificate, and its change without a restart: new connections are shown the new one, open ones go on.
+"""The service's certificate, and its renewal without a restart: new connections get the new one, open ones go on.
 
-There are two kinds: MountedCertificate is a Secret of type kubernetes.io/tls that somebody else makes and renews, OwnCertificate
-is made by the service itself, by the authority that the chart has made.
+MountedCertificate is a Secret of type kubernetes.io/tls that is made and renewed elsewhere; OwnCertificate is made by the service
+itself, with the authority that the chart has made.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tuningjob_operator.service.authority import Authority
 _log = logging.getLogger(__name__)
 # The kubelet brings a changed Secret to the volume within a minute or two; a certificate is renewed days before its end.
 LOOK_SECONDS: Final = 30.0
-# After so much of its life a certificate of our own is replaced; the rest is for clocks that differ, and for us to be away.
+# After this share of its life a certificate of our own is replaced; the rest allows for differing clocks and for downtime.
 _USE: Final = 2 / 3
 _LOOKS_IN_A_LIFE: Final = 30
 # How long an administrator has to have the authority renewed.
@@ -29,27 +29,27 @@ _NOTICE: Final = dt.timedelta(days=365)
 
 
 class Certificate(ABC):
-    """What the service proves its name by. Raises ValueError when it is made of what is none."""
+    """The service's certificate. Making one raises ValueError if the files hold none."""
 
     look_seconds = LOOK_SECONDS
 
     def context(self) -> ssl.SSLContext:
-        """What a server speaks TLS by."""
+        """The TLS context of a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._load(context)
         return context
 
     async def watch(self, context: ssl.SSLContext) -> None:
-        """Renew it for ever."""
+        """Renew the certificate, for ever."""
         while True:
             await asyncio.sleep(self.look_seconds)
             self.renew(context)
 
     @abstractmethod
     def renew(self, context: ssl.SSLContext) -> bool:
-        """Load a new one into ``context`` if it is time for that; returns whether it was.
+        """Load a new certificate into ``context`` if it is time for that; returns whether it was.
 
-        One that is no good leaves the old one in use.
+        The old one stays in use if the new one is no good.
         """
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Certificate(ABC):
 
 
 class MountedCertificate(Certificate):
-    """``tls.crt`` and ``tls.key`` of a folder, whenever they have changed."""
+    """``tls.crt`` and ``tls.key`` of a folder, loaded again when they have changed."""
 
     def __init__(self, folder: Path) -> None:
         self._certificate_file = folder / "tls.crt"
@@ -76,7 +76,7 @@ class MountedCertificate(Certificate):
         if state == self._seen:
             return False
         try:
-            # on trial first: a pair that does not match would leave the context with half of it
+            # loaded on trial first, because a pair that does not match would leave the context with half of it
             self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
             self._load(context)
         except OSError as error:
@@ -94,10 +94,9 @@ class MountedCertificate(Certificate):
 
 
 class OwnCertificate(Certificate):
-    """Made by the authority in ``folder`` (``ca.crt``, ``ca.key``), and made anew after two thirds of its ``life``.
+    """A certificate signed by the authority in ``folder`` (``ca.crt``, ``ca.key``), replaced after two thirds of its ``life``.
 
-    ``names`` are the server's DNS names and addresses. The certificate's key is nowhere but in this process: another process
-    makes itself another one.
+    ``names`` are the server's DNS names and addresses. The key is only in this process; another process makes its own.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class OwnCertificate(Certificate):
             _log.warning("the authority ends at %s: `helm upgrade` makes it anew", authority.ends.isoformat())
 
     def _load(self, context: ssl.SSLContext) -> None:
-        # OpenSSL's way in that Python has is a file; it is for this user alone, and gone at once
+        # Python loads a certificate into OpenSSL only from a file; this one is for this user alone, and gone at once
         with tempfile.NamedTemporaryFile() as file:
             file.write(self._pem)
             file.flush()

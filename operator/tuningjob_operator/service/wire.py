@@ -30,14 +30,14 @@ from tuningjob.errors import (
 from tuningjob_operator.service.metrics import ServiceMetrics
 from tuningjob_operator.service.room import COME_AGAIN, NoTurn, Threads
 
-# nginx's word for a client that went before it was answered; for the metrics alone
+# nginx's code for a client that left before it was answered; for the metrics alone
 GONE: Final = 499
 _log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
 class Body(BaseModel):
-    """What every body shares that is no record of the journal."""
+    """The base of every body that is no record of the journal."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,12 +84,12 @@ _SENTENCES: Final = {
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI is told of refusals."""
+    """The refusals, described for OpenAPI."""
     return {status: {"model": ErrorBody, "description": _SENTENCES[status]} for status in statuses}
 
 
 class FileAnswer(StreamingResponse):
-    """What is left of a file, read on the threads for files; closed whatever becomes of the answer and of its reader."""
+    """The rest of a file, read on the threads for files. It is closed even if the answer fails or its reader leaves."""
 
     def __init__(
         self, file: BinaryIO, threads: Threads, *, kind: str = "application/octet-stream", **headers: str
@@ -100,17 +100,17 @@ class FileAnswer(StreamingResponse):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file:  # nobody reads it any more: a block that is being read is waited for
+        with self._file:  # not read any more at the end; a block that is being read is waited for
             await super().__call__(scope, receive, send)
 
 
 def as_json(kind: TypeAdapter[R], record: R, **headers: str) -> Response:
-    """By pydantic's own serializer: FastAPI's would turn NaN into null."""
+    """A record as JSON by pydantic's own serializer, because FastAPI's would turn NaN into null."""
     return Response(kind.dump_json(record), media_type="application/json", headers=headers)
 
 
 def file_answer(description: str) -> dict[str, Any]:
-    """What OpenAPI is told of an answer, or of a body, that is a file's bytes."""
+    """An answer, or a body, that is a file's bytes, described for OpenAPI."""
     schema = {"type": "string", "format": "binary"}
     return {"description": description, "content": {"application/octet-stream": {"schema": schema}}}
 
@@ -141,11 +141,11 @@ def add_errors(app: FastAPI, metrics: ServiceMetrics) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def forget(_request: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=GONE)  # nobody reads it: a pod was drained while it sent
+        return Response(status_code=GONE)  # the client has left, because a pod was drained while it sent
 
     @app.exception_handler(NoTurn)
     async def come_again(_request: Request, _error: NoTurn) -> Response:
-        # what is still to come of the body is not read
+        # the rest of the body is not read
         return JSONResponse({"detail": COME_AGAIN}, 503, {"Retry-After": "2", "Connection": "close"})
 
     @app.exception_handler(RequestValidationError)
@@ -153,10 +153,10 @@ def add_errors(app: FastAPI, metrics: ServiceMetrics) -> None:
         return JSONResponse({"detail": problem_sentence(error.errors()[0])}, 422)
 
 
-# of a value that may be of any size, no more than is told of it
+# bounds what is shown of a value, which may be of any size
 _REPR: Final = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxlong = 3, 80, 80
-# pydantic's words for what has no value to show, in this project's voice
+# pydantic's messages for problems without a value to show, in this project's words
 _WORDS: Final = {
     "missing": ("must be given", "nothing"),
     "extra_forbidden": ("must not be there", ""),
@@ -165,7 +165,7 @@ _WORDS: Final = {
 
 
 def problem_sentence(first: Mapping[str, Any], *within: str) -> str:
-    """A problem of pydantic's: where, what it must be, what it got."""
+    """One of pydantic's problems as a sentence: where it is, what it must be, what it got."""
     where = ".".join(str(part)[:64] for part in (*within, *first["loc"]))
     message = str(first["msg"]).removesuffix(".")
     # "Input should be …", "String should match …", "List should have …"

@@ -1,6 +1,6 @@
 """The routes of worker pods.
 
-The search of a request is its token's; no path and no body names one, so there is none to get wrong.
+The search of a request is its token's: no path and no body names one, so a request cannot name a wrong one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,17 +47,17 @@ from tuningjob_operator.service.wire import FileAnswer, NoNul, as_json, file_ans
 
 _SEARCH: Final = TypeAdapter(SearchRecord)
 _CLAIM: Final = TypeAdapter(Claim)
-# So many are taken in by one transaction, which keeps others from writing for some 15 ms; the pieces of a report that are in are
-# only repeated if one of them fails.
+# How many cells one transaction takes in, which keeps others from writing for some 15 ms. If one piece of a report fails, the
+# pieces before it are sent again with it.
 _CELLS_AT_ONCE: Final = 100
-# so much of a page is in memory at a time
+# how much of a page is in memory at a time
 _PIECE_BYTES: Final = 2**17
 _CELLS: Final = TypeAdapter(list[CellResult])
 _PLACES: Final = TypeAdapter(tuple[Cell, ...])
 _ARTIFACT: Final = TypeAdapter(Artifact)
 _REPORT_REPLY: Final = TypeAdapter(ReportReply)
 _COMPLETED: Final = TypeAdapter(Completed)
-# The border has checked it; here it is for OpenAPI.
+# The border has checked the token; here it is for OpenAPI.
 TOKEN: Final = HTTPBearer(
     scheme_name="search", description="The token of one search, from its Secret.", auto_error=False
 )
@@ -125,7 +125,7 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: ServiceMetrics) 
     def claim(request: Request, body: Annotated[ClaimRequest, Depends(_CLAIM_REQUEST)]) -> Response:
         found = journal.view(_id(request)).claim(body)
         metrics.claims.labels(found.next.value).inc()
-        # pods of the release before, which are still at work in an upgrade, know of no `alone`: told only when it is so
+        # pods of the previous release, which still work during an upgrade, do not know `alone`: it is sent only when true
         return Response(_CLAIM.dump_json(found, exclude_defaults=True), media_type="application/json")
 
     @router.post("/leave", status_code=204, responses=refusals(400, 409), openapi_extra=_LEAVING.openapi)
@@ -176,7 +176,7 @@ def _add_cells(router: APIRouter, journal: SqlJournal, metrics: ServiceMetrics) 
 
 
 def _json(page: Sequence[CellResult]) -> bytes:
-    """Without identities: nobody who ranks needs them, and pods of the release before do not know them."""
+    """A page as JSON without identities: ranking does not need them, and pods of the previous release do not know them."""
     return _CELLS.dump_json([replace(result, identity=None) for result in page], exclude_none=True)
 
 
@@ -189,7 +189,7 @@ def _add_artifacts(  # noqa: PLR0917  parts of the app, each once
     threads: Threads,
 ) -> None:
     def place(search_id: str, upload: Upload) -> Artifact:
-        # in one order with `complete`: a search may have ended while the file came in
+        # ordered with `complete`, because the search may have ended while the file came in
         with journal.placing(search_id, upload.verify(), shares):
             return upload.commit()
 
