@@ -45,7 +45,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the name is of
+def __getattr__(name: str) -> Any:  # noqa: ANN401  the name may be of anything
     # the operator imports this package too, and must not import scikit-learn
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,7 +43,7 @@ def _tried(field: str, export: Callable[[T, str, Path], object], to: T, name: st
 
 def _to_mlflow(mlflow: MlflowExport, name: str, folder: Path) -> None:
     with _fewer_retries():
-        from tuningjob.exports.to_mlflow import log_search  # noqa: PLC0415  nobody else waits for mlflow
+        from tuningjob.exports.to_mlflow import log_search  # noqa: PLC0415  only an export to mlflow waits for its import
         from tuningjob.reread import table_again  # noqa: PLC0415
 
         log_search(

@@ -90,7 +90,7 @@ def _grid_of(record: SearchRecord) -> Grid | None:
 
 
 def _plain(value: Json) -> Json:
-    """A literal as it is shown: a number, a text; of all else what the manifest has."""
+    """A literal as it is shown: a number or a text as itself, anything else as the manifest has it."""
     if isinstance(value, dict) and value == {"none": True}:
         return None
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)

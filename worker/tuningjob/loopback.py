@@ -1,4 +1,4 @@
-"""A server for one browser of this machine: what every request to it must be, whoever answers it.
+"""A server for one browser of this machine, and what every request to it must be.
 
 Whatever else runs in the same browser must not reach it: another site cannot read the address, a cookie is sent by no other site
 (SameSite=Strict), a form that another site sends is refused, and so is a name that is not this machine's (DNS rebinding).
@@ -41,16 +41,16 @@ class Site:
         self.is_over = threading.Event()
 
     def get(self, handler: "LoopbackHandler", path: str, query: dict[str, list[str]]) -> None:
-        """Answer. Raises NotDone."""
+        """Answer a request. Raises NotDone."""
         raise NotImplementedError
 
     def post(self, handler: "LoopbackHandler", path: str, body: bytes) -> None:
-        """Answer to a form. Raises NotDone."""
+        """Answer a form. Raises NotDone."""
         raise NotImplementedError
 
 
 class LoopbackHandler(BaseHTTPRequestHandler):
-    """What every request to this machine's server must be, whoever answers it."""
+    """Checks every request to this machine's server before it is answered."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -141,7 +141,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: what is asked for is nobody's business."""
+        """Log nothing, because requests are private."""
 
 
 class LoopbackServer(ThreadingHTTPServer):

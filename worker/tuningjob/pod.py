@@ -64,7 +64,7 @@ _TRACEBACK_LENGTH = 2_000
 class Environment:
     """What the operator's Job builder gave this pod. ``memory_bytes`` is the container's limit, 0 where there is none.
 
-    ``pod_name`` and ``image`` are empty where nobody is to know them.
+    ``pod_name`` and ``image`` are empty if they are not to be known.
     """
 
     results_url: str
@@ -80,7 +80,7 @@ class Environment:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Environment":
-        """Raises KeyError for what is missing: a pod that the operator did not make."""
+        """Read the environment. Raises KeyError for a missing variable, as in a pod that the operator did not make."""
         ca_file = environ.get(wellknown.ENV_CA_FILE)
         return cls(
             results_url=environ[wellknown.ENV_RESULTS_URL],

@@ -34,7 +34,7 @@ class Attempt:
 
 
 def identity(problem: SearchProblem) -> str:
-    """A digest of what is searched, on which data, by which code. Of code that nobody can tell, it is never the same again."""
+    """A digest of what is searched, on which data, by which code; never the same again if the code is unknown."""
     what: list[Any] = [*_searched(dump_spec(problem.spec)), problem.data.digest, library_versions()]
     code = problem.code.all
     if code.parts:

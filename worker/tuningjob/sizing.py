@@ -211,7 +211,7 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if (size.rows + size.later) * splits <= limit:
         return
     affordable = max(0, limit // splits - size.beside) * size.candidates // (size.candidates + size.later)
-    # one row less is enough: of the defaults, which nobody may have asked for
+    # one row less is enough: that of the defaults, which the manifest may not have asked for
     ways = ["baseline: false"] if spec.baseline and (size.rows + size.later - 1) * splits <= limit else []
     if isinstance(spec.search.space, Grid):
         place, what = GRID, "grid"

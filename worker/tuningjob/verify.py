@@ -54,7 +54,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Again:
-    """One fit as it was, and as it is. ``unseeded``: the parameters by which it draws random numbers that nobody seeded."""
+    """One fit as it was, and as it is. ``unseeded``: the parameters by which it draws unseeded random numbers."""
 
     before: CellResult
     now: CellResult

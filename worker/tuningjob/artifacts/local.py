@@ -139,7 +139,7 @@ class LocalStore(ArtifactStore):
 
 
 def _sync_directory(directory: Path) -> None:
-    """A rename survives a power cut once its directory is on the disk."""
+    """Sync a directory to disk, after which a rename in it survives a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -203,11 +203,11 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """The folders whose names begin so."""
+        """The folders whose names begin with ``prefix``."""
 
     @abstractmethod
     def entries(self, folder: str) -> dict[str, Entry]:
-        """What is in a folder, by name, whoever has put it there; nothing of what is unfinished."""
+        """The files in a folder, by name, even those of other programs; without unfinished ones."""
 
     @abstractmethod
     def unfinished(self, folder: str) -> Path:
@@ -219,7 +219,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises ArtifactsUnavailable, with the reason, if files could not be stored now."""
+        """Check the store. Raises ArtifactsUnavailable, with the reason, if files could not be stored now."""
 
     @abstractmethod
     def url(self, search_id: str) -> str:
@@ -242,7 +242,7 @@ def artifact_at(path: Path) -> Artifact:
 
 
 def check_search_id(search_id: str) -> None:
-    """Raises ArtifactRefused for a search id that is no plain word."""
+    """Check a search id. Raises ArtifactRefused for one that is no plain word."""
     if not _SEARCH_ID.fullmatch(search_id):
         raise ArtifactRefused(
             f"search id: must be at most 128 letters, digits, '-' and '_', but got {search_id[:80]!r}."
@@ -250,7 +250,7 @@ def check_search_id(search_id: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raises ArtifactRefused for a name that is not one of ``wellknown.RESULT_FILES``."""
+    """Check a file's name. Raises ArtifactRefused for one that is not in ``wellknown.RESULT_FILES``."""
     if name not in RESULT_FILES:
         raise ArtifactRefused(f"name: must be one of {', '.join(RESULT_FILES)}, but got {name[:80]!r}.")
 

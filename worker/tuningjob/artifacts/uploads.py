@@ -34,7 +34,7 @@ class IncomingPart:
     name: str
 
     def write(self, chunk: bytes) -> None:
-        """Append. Raises ArtifactRefused for more than was announced, ArtifactsUnavailable for a full volume."""
+        """Append a chunk. Raises ArtifactRefused for more than was announced, ArtifactsUnavailable for a full volume."""
         if self.file.tell() + len(chunk) > self.most:
             raise ArtifactRefused(f"{self.name}: must be sent in parts as they were announced, but got more.")
         try:
@@ -144,7 +144,7 @@ class Uploads:
         return self._store.find(folder, sha256).size_bytes, self._store.open(folder, sha256)
 
     def remove_unused(self, in_use: Set[tuple[str, str]], *, before: float) -> int:
-        """Remove what no search names and nobody has touched since ``before`` (seconds of the epoch); returns how many files."""
+        """Remove files that no search names and that are untouched since ``before`` (epoch seconds); returns how many."""
         removed = 0
         for folder in self._store.folders(DATA):
             namespace = folder.removeprefix(DATA)
@@ -160,7 +160,7 @@ class Uploads:
     def _remove_one(
         self, namespace: str, sha256: str, entry: Entry, in_use: Set[tuple[str, str]], before: float
     ) -> int:
-        with self._lock:  # nobody is told meanwhile that it is there
+        with self._lock:  # no caller may learn meanwhile that it is there
             touched = max(entry.changed_at, self._asked.get((namespace, sha256), 0.0))
             if (namespace, sha256) in in_use or touched >= before:
                 return 0
@@ -172,7 +172,7 @@ class Uploads:
     # --- how it is known; under the lock
 
     def _known(self, namespace: str) -> dict[str, int]:
-        """The whole files: looked up once, because nobody else writes."""
+        """The whole files, looked up once, because no other process writes."""
         if namespace not in self._sizes:
             entries = self._store.entries(DATA + namespace)
             self._sizes[namespace] = {name: entry.size_bytes for name, entry in entries.items()}
@@ -232,5 +232,5 @@ def _check(sha256: str) -> None:
 
 
 def a_day_ago() -> float:
-    """Whoever sends data names them in a search sooner than that."""
+    """The time a day ago, in epoch seconds; a sender of data names them in a search sooner than in a day."""
     return time.time() - 86_400

@@ -166,7 +166,7 @@ def _side(name: str, sides: Mapping[str, Any], side: str, metrics: Mapping[str, 
 
 
 def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A version as one flat map: what it found, what was searched, then what it was made of. What nobody recorded is left out."""
+    """A version as one flat map: what it found, what was searched, then what it was made of; unrecorded values are left out."""
     found: dict[str, Any] = {f"params.{name}": value for name, value in sorted(row.best_params.items())}
     found |= {"score": row.score, "std": row.std, "metric": row.metric}
     found |= {f"scores.{name}": score for name, score in sorted(row.scores.items())}

@@ -70,7 +70,7 @@ class Access:
         return str(self._client.configuration.host)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
         self._client.rest_client.pool_manager.clear()
 
@@ -285,7 +285,7 @@ class Access:
         ) as error:
             reason = " ".join(str(error).split())
             raise ClusterRefused(str(Problem(paths, "a kubeconfig that can be used", reason))) from None
-        # a plug-in that fails is told to a log, and then nobody is who asks
+        # the client only logs that a plug-in failed, and then asks without credentials
         known = found.configuration.api_key or found.configuration.cert_file
         if said and not known:
             advice = "Log in again, as for kubectl."

@@ -77,7 +77,7 @@ class PortForward:
 
 
 def end(each: Anything) -> None:
-    """Close one end of a connection, and so the other; whatever state it is in."""
+    """Close one end of a connection in any state, and so the other end."""
     with contextlib.suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(OSError):

@@ -207,7 +207,7 @@ class Run:
         fitted_in_place(search, spec, self._answer(tuningjob))
 
     def bless(self, *, why: str) -> None:
-        """Put its version into use, under your name: whoever asks for the parameters of its model key is given these."""
+        """Put its version into use, under your name: requests for the parameters of its model key then get these."""
         self._service.bless(*_version(self._complete()), why=why)
 
     def leaderboard(self) -> pd.DataFrame:
@@ -228,7 +228,7 @@ class Run:
         return written
 
     def ran_with(self) -> tuple[Sidecar | None, AuditRow | None]:
-        """What its pods tell of what they had, and its version in the audit; None for what nobody tells, or is not reached."""
+        """What its pods report that they had, and its version in the audit; None for what is not reported or not reached."""
         tuningjob = self._complete()
         told = self._published(tuningjob).get(SIDECAR_FILE)
         try:
@@ -380,7 +380,7 @@ def _reason(tuningjob: Mapping[str, Any]) -> str:
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """Whoever may write the ConfigMap may write anything: it is unpacked to so many bytes at the most."""
+    """The unpacked bytes, bounded because any content may have been written to the ConfigMap."""
     unpacker = zlib.decompressobj(wbits=_GZIP)
     try:
         found = unpacker.decompress(content, _MOST_BYTES)

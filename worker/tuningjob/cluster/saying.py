@@ -4,6 +4,6 @@ import sys
 
 
 def say(text: str) -> None:
-    """One line."""
+    """Write one line to stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

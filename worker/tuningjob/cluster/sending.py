@@ -43,7 +43,7 @@ class Parcel:
 
     @property
     def files(self) -> dict[str, SentFile]:
-        """All of them."""
+        """All files."""
         return {**self.data, **({"code": self.code} if self.code is not None else {})}
 
     def name_in(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Parcel:
 
 
 def _weight_keyword(search: Estimator) -> str:
-    """By which ``fit`` of a search is given weights: with metadata routing by their own name, whatever the estimator is."""
+    """The keyword by which a search's ``fit`` is given weights: with metadata routing their own name, for any estimator."""
     return SAMPLE_WEIGHT if get_config()["enable_metadata_routing"] else weight_name(attribute_of(search, "estimator"))
 
 

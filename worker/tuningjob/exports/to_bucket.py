@@ -18,7 +18,7 @@ _CHUNK: Final = 2**20
 
 
 def put_file(file: Path, url: str) -> None:
-    """Put it there, in the place of what is there. Raises ServiceUnavailable with what the cloud's client says."""
+    """Store the file, replacing an object of its name. Raises ServiceUnavailable with what the cloud's client says."""
     # -P: no module of the folder that this runs in is taken for one of Arrow's
     command = [sys.executable, "-P", "-m", "tuningjob.exports.to_bucket", str(file), url]
     try:
@@ -42,7 +42,7 @@ def _written(file: Path, url: str) -> str:
         store, name = file_system_of(url)
         with file.open("rb") as source, store.open_output_stream(name, compression=None) as target:
             shutil.copyfileobj(source, target, _CHUNK)
-    except Exception as error:  # noqa: BLE001  whatever a cloud's client has
+    except Exception as error:  # noqa: BLE001  a cloud's client may raise anything
         return " ".join(str(error).split()) or type(error).__name__
     return ""
 

@@ -12,7 +12,7 @@ _WORDS: Final[dict[str, Plain]] = {"None": None, "True": True, "False": False}
 
 
 def plain_of(level: Spelled) -> Plain:
-    """One value."""
+    """A parameter's value as other tools take it."""
     if level.python in _WORDS:
         return _WORDS[level.python]
     if level.number is None:

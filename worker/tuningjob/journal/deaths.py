@@ -41,7 +41,7 @@ def verdict(victims: Sequence[Victim], memory_limit: int) -> DeathCount:
 
 
 def pardoned(victims: Sequence[Victim], pods: Collection[str]) -> list[Victim]:
-    """Those who were in none of these pods."""
+    """The victims that were in none of these pods."""
     return [victim for victim in victims if not is_of(victim.claimant, pods)]
 
 
@@ -52,14 +52,14 @@ def is_of(claimant: str, pods: Collection[str]) -> bool:
 
 
 def dump_victims(victims: Sequence[Victim]) -> str | None:
-    """None if there is no victim."""
+    """The victims as JSON; None if there are none."""
     if not victims:
         return None
     return json.dumps([[victim.claimant, victim.memory] for victim in victims], separators=(",", ":"))
 
 
 def load_victims(text: str | None) -> list[Victim]:
-    """What ``dump_victims`` has written."""
+    """The victims that ``dump_victims`` has written."""
     return [Victim(claimant, memory) for claimant, memory in json.loads(text or "[]")]
 
 

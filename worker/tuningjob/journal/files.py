@@ -16,7 +16,7 @@ from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import Artifact, SearchState
 
-# A process that has not put a file in its place by then was killed, or its database was away at the end: nobody waits longer.
+# A process that has not put a file in its place by then was killed, or its database was away at the end; no one waits longer.
 _PLACED_WITHIN: Final = dt.timedelta(seconds=60)
 _LEAST_BYTES_PER_SECOND: Final = 1_000_000  # to a bucket
 
@@ -45,7 +45,7 @@ def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, sha
 
 
 def begin_placing(connection: Connection, row: Row[Any], file: Artifact, now: dt.datetime) -> None:
-    """It is about to be put in its place, from ``now`` on. Raises ArtifactsUnavailable while another of its name is."""
+    """Note that a file is about to be put in its place. Raises ArtifactsUnavailable while another of its name is."""
     mine = (files.c.search_id == row.id) & (files.c.name == file.name)
     found = connection.execute(select(files).where(mine)).one_or_none()
     if found is not None and is_being_placed(found, now):
@@ -75,7 +75,7 @@ def end_placing(connection: Connection, search_id: str, file: Artifact, since: d
 
 
 def replace_all(connection: Connection, row: Row[Any], there: Sequence[Artifact]) -> None:
-    """The files of a search are these, all in their place."""
+    """Record these as the files of a search, all in their place."""
     forget(connection, row.id)
     told = [
         {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256, "placing_since": None}
@@ -86,7 +86,7 @@ def replace_all(connection: Connection, row: Row[Any], there: Sequence[Artifact]
 
 
 def is_being_placed(row: Row[Any], now: dt.datetime) -> bool:
-    """Whether somebody may still be about to put it in its place."""
+    """Whether a process may still be about to put the file in its place."""
     within = _PLACED_WITHIN + dt.timedelta(seconds=row.size_bytes / _LEAST_BYTES_PER_SECOND)
     return row.placing_since is not None and now - row.placing_since < within
 
@@ -100,5 +100,5 @@ def settled(connection: Connection, search_id: str, now: dt.datetime) -> tuple[A
 
 
 def forget(connection: Connection, search_id: str) -> None:
-    """Its files are to be deleted: they count in no share any more."""
+    """Note that a search's files are to be deleted, so that they count in no share any more."""
     connection.execute(files.delete().where(files.c.search_id == search_id))

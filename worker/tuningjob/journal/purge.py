@@ -24,7 +24,7 @@ _LEAST_PAUSE_SECONDS: Final = 0.02
 
 
 class Purge:
-    """One purge."""
+    """One purge of deleted searches, slice by slice."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Purge:
         self._cells = 1_000
 
     def run(self, deleted_before: dt.datetime) -> int:
-        """How many searches went."""
+        """Purge; returns how many searches were removed."""
         old = searches.c.deleted_at < deleted_before
         with self._database.reading() as connection:
             ids = [
@@ -53,7 +53,7 @@ class Purge:
         return len(ids)
 
     def _slice(self, search_id: str, deleted_before: dt.datetime) -> bool:
-        """Whether something is left."""
+        """Remove one slice of a search; returns whether something is left."""
         with self._database.writing() as connection:
             begun = self._clock()
             mine = (searches.c.id == search_id) & (searches.c.deleted_at < deleted_before)

@@ -34,13 +34,13 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002
-        """Refuses naive times."""
+        """The time in UTC as it is stored. Refuses naive times."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a naive time")
         return value.astimezone(dt.UTC) if value is not None else None
 
     def process_result_value(self, value: Anything | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002
-        """Aware again."""
+        """The stored time, with its time zone again."""
         return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
 
 

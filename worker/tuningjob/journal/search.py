@@ -154,7 +154,7 @@ class SqlSearch(SearchJournal):
                 wait = True
 
     def _after_the_last(self, connection: Connection, row: Row[Any], request: ClaimRequest) -> Next:
-        """Nothing is left to be claimed: whether finishing falls to this index."""
+        """Whether finishing falls to this index, now that nothing is left to be claimed."""
         otherwise, index = Next.WAIT if request.rows else Next.NOTHING, request.index
         if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
             return otherwise

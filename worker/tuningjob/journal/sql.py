@@ -37,7 +37,7 @@ NO_SHARES: Final = Shares()
 
 
 def utc_now() -> dt.datetime:
-    """The wall clock."""
+    """The wall clock's time, in UTC."""
     return dt.datetime.now(dt.UTC)
 
 
@@ -75,16 +75,16 @@ class SqlJournal:
             raise
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._database.close()
 
     def check(self) -> None:
-        """Raises JournalError, with the reason, if nothing could be read now. Made to be asked every few seconds."""
+        """Check that reading works, cheaply. Raises JournalError, with the reason, if nothing could be read now."""
         with self._database.reading() as connection:
             connection.execute(select(schema_version.c.revision)).one()
 
     def check_writing(self) -> None:
-        """Raises JournalError, with the reason, if nothing could be written now: a full disk still reads."""
+        """Check that writing works, because a full disk still reads. Raises JournalError, with the reason, if it does not."""
         # the one row that says the schema's version is written, as it is
         with self._database.writing() as connection:
             connection.execute(schema_version.update().values(revision=schema_version.c.revision))
@@ -96,7 +96,7 @@ class SqlJournal:
 
     @property
     def live(self) -> SqlLive:
-        """What people look at while searches run."""
+        """The view for people who look at searches while they run."""
         return SqlLive(self._database, self._clock)
 
     # --- searches
@@ -343,7 +343,7 @@ class SqlJournal:
 
 
 def _answer_of(row: Row[Any]) -> Answer | None:
-    """The answer; of one that an older release has taken in and nobody can read, what the journal knows by itself."""
+    """The answer; if it is an older release's and unreadable, what the journal knows by itself."""
     if row.state != SearchState.COMPLETE.value:
         return None
     unknown = Answer(

@@ -141,7 +141,7 @@ REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search"
 
 @functools.cache
 def note_death(dialect: str) -> Insert:
-    """Note that a claimant died; once, whatever it calls itself."""
+    """Note that a claimant died; once, under any name."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return (
         insert(deaths)

@@ -25,11 +25,11 @@ class Turns(Generic[T]):
         self._waiting: OrderedDict[Hashable, deque[T]] = OrderedDict()  # none is empty; the first one's turn is next
 
     def __len__(self) -> int:
-        """Those that wait."""
+        """How many tickets wait."""
         return sum(map(len, self._waiting.values()))
 
     def at_work(self, lane: Hashable) -> int:
-        """Those of a lane that have their turn."""
+        """How many tickets of a lane have their turn."""
         return self._at_work[lane]
 
     def ask(self, lane: Hashable, ticket: T) -> bool:

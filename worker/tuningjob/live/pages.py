@@ -62,19 +62,19 @@ def list_page(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
 
 
 def list_part(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
-    """What of it changes."""
+    """The part of the list's page that changes."""
     return _part("list", frame, lines=lines)
 
 
 def search_page(frame: PageFrame, view: SearchView) -> str:
-    """One search."""
+    """The page of one search."""
     line = view.search.line
     stream = "" if view.is_over else f"{frame.root}searches/{line.id}/stream"
     return _page("search", frame, line.name, stream=stream, **_of(view))
 
 
 def search_part(frame: PageFrame, view: SearchView) -> str:
-    """What of it changes."""
+    """The part of a search's page that changes."""
     return _part("search", frame, **_of(view))
 
 
@@ -123,7 +123,7 @@ def model_page(
 
 
 def refusal_page(sentence: str) -> str:
-    """Why something was not done."""
+    """The page that says why something was not done."""
     return _page("refusal", PageFrame("", ""), "Not done", sentence=sentence, stream="")
 
 

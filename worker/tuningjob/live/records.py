@@ -1,4 +1,4 @@
-"""What the pages show."""
+"""The records that the pages show."""
 
 import datetime as dt
 from collections.abc import Mapping

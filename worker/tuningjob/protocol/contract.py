@@ -30,7 +30,7 @@ knows is asked to wait meanwhile, and is sent back for the new rows when they ar
 
 *Pruned* cells (``spec.prune``) are reported as any others are, and have no scores. Claimants decide which these are, each by the
 best mean that comes with its claims and with the replies to its reports, by the scores that come with its claims, and by what it
-has found itself. What one has decided holds, whatever others report, because the best mean only grows. Such a search is walked
+has found itself. Its decisions hold for any later report, because the best mean only grows. Such a search is walked
 candidate after candidate, so that means are known early.
 
 *Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the

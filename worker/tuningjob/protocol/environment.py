@@ -11,7 +11,7 @@ class WorkerEnvironment:
     """The version of Python and of each distribution, by its normalized name; empty where the service was not built with it.
 
     ``kernels``: what the pods of the namespace's latest searches multiplied matrices by, each with its processor; empty before
-    there was one. Which node a pod will be on nobody knows.
+    there was one. The node that a pod will be on is unknown.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -115,12 +115,12 @@ class ResultTable:
 
     @property
     def metric(self) -> MetricScores:
-        """The one that decides."""
+        """The metric that decides."""
         return self.metrics[0]
 
     @property
     def means(self) -> Floats:
-        """The deciding ones."""
+        """The mean test scores by the deciding metric."""
         return self.metric.means
 
     @property
@@ -130,12 +130,12 @@ class ResultTable:
 
     @property
     def size(self) -> int:
-        """Candidates."""
+        """How many candidates there are."""
         return len(self.means)
 
     @property
     def splits(self) -> int:
-        """How many there are."""
+        """How many splits there are."""
         return int(self.folds.shape[1])
 
     @cached_property

@@ -28,7 +28,7 @@ def plus_minus(value: float, error: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For people: 12 s, 3.4 min, 5.6 h."""
+    """A time for people: 12 s, 3.4 min, 5.6 h."""
     for unit, name in ((3_600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:,.3g} {name}" if seconds < 1_000 * unit else f"{seconds / unit:,.0f} {name}"
@@ -36,17 +36,17 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """1 candidate, 2 candidates."""
+    """A number with its noun: 1 candidate, 2 candidates."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def share(part: float, whole: float) -> str:
-    """As a percentage; what is a part of something is no 0 %."""
+    """A share as a percentage; a small one is "less than 1 %", not 0 %."""
     return f"{part / whole:.0%}".replace("%", " %") if part >= 0.005 * whole else "less than 1 %"
 
 
 def cut(text: str, longest: int = _LONGEST_VALUE) -> str:
-    """No longer than so many letters."""
+    """A text cut to so many letters."""
     text = one_line(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -63,13 +63,13 @@ def params_in_words(table: ResultTable, candidate: int) -> str:
 
 
 def listed(items: Sequence[str], *, most: int = _MOST_NAMED) -> str:
-    """Separated by commas, and how many more there are."""
+    """Words separated by commas, and how many more there are."""
     some = ", ".join(items[:most])
     return some if len(items) <= most else f"{some} and {len(items) - most:,} more"
 
 
 def among(items: Sequence[str]) -> str:
-    """The last one after an *and*."""
+    """Words separated by commas, the last one after an *and*."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 

@@ -141,7 +141,7 @@ def _sparse(value: Anything) -> tuple[str, tuple[list[pa.Array], Described]]:
 
 
 def _polars(value: Anything) -> tuple[str, tuple[list[pa.Array], Described]]:
-    import polars as pl  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415  whoever has such a frame has it
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415  a process with such a frame has polars
 
     frame = value.to_frame() if isinstance(value, pl.Series) else value
     table = frame.to_arrow().combine_chunks()

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
     @property
     def heading(self) -> str:
-        """For people."""
+        """The heading of this kind of advice, for people."""
         return _HEADINGS[self]
 
 

@@ -10,7 +10,7 @@ from tuningjob.report.table import ResultTable
 
 
 def figures_of(table: ResultTable) -> list[Figure]:
-    """Those for which there is data."""
+    """The figures for which there is data."""
     if table.failed.all():
         return []
     importance = importance_of(table)

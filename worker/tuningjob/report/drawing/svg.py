@@ -90,7 +90,7 @@ class Scale:
         return self.start + part * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Round values within."""
+        """Round values within the scale."""
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             if last > first:
@@ -109,7 +109,7 @@ class Scale:
 def scale_of(
     values: Sequence[float] | np.ndarray, start: float, end: float, *, log: bool = False, pad: float = 0.04
 ) -> Scale:
-    """Over all finite values, with a little room."""
+    """A scale over all finite values, with a little room."""
     found = np.asarray(values, dtype=np.float64)
     found = found[np.isfinite(found)]
     if log:
