@@ -1,10 +1,10 @@
-"""Who fits a search in the place of this process: a cluster, within its ``with``. Known to the search and to the cluster."""
+"""What fits a search in the place of this process: a cluster, within its ``with``. Search and cluster both know this module."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-# is given the search, X, y and what else fit was given
+# called with the search, X, y and the other arguments of fit
 ELSEWHERE: Final[ContextVar[Callable[[Any, Any, Any, Mapping[str, Any]], object] | None]] = ContextVar(
     "tuningjob_elsewhere", default=None
 )

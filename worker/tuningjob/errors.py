@@ -1,4 +1,4 @@
-"""Every error that tuningjob raises for somebody to read.
+"""Every error that tuningjob raises for people to read.
 
 ::
 

@@ -1,7 +1,6 @@
-"""What an installation lacks, told in one sentence instead of a traceback: an extra, or what was left out of it.
+"""One sentence instead of a traceback on what an installation lacks: an extra, or a dependency.
 
-The images have no more than they need, and who installs with ``--no-deps`` has nothing: even the library's own dependencies
-may not be there.
+The images have no more than they need, and an installation with ``--no-deps`` has not even the library's own dependencies.
 """
 
 from typing import Final
@@ -16,7 +15,7 @@ _OF_EXTRAS: Final = {"kubernetes": "cluster", "mlflow": "mlflow", "optuna": "opt
 
 
 def advice_for(error: ModuleNotFoundError, what: str) -> str | None:
-    """What to install before ``what`` can be used; None if what is missing is none of ours."""
+    """What to install before ``what`` can be used; None if the missing module is not one of ours."""
     module = (error.name or "").partition(".")[0]
     if module in _OF_EXTRAS:
         extra = _OF_EXTRAS[module]

@@ -36,7 +36,7 @@ def _tried(field: str, export: Callable[[T, str, Path], object], to: T, name: st
         export(to, name, folder)
     except TuningJobError as error:
         return [f"{Reason.NOT_EXPORTED}: spec.exports.{field}: {error}"]
-    except Exception as error:  # noqa: BLE001  no search of hours is lost because of who else is told of it
+    except Exception as error:  # noqa: BLE001  a search of hours must not be lost because an export fails
         return [f"{Reason.NOT_EXPORTED}: spec.exports.{field}: {error_text(error)}"]
     return []
 
@@ -58,7 +58,7 @@ def _to_mlflow(mlflow: MlflowExport, name: str, folder: Path) -> None:
 
 @contextmanager
 def _fewer_retries() -> Iterator[None]:
-    """MLflow's own 7 take four minutes, in which a pod holds what it was given; a notebook's process is left as it was."""
+    """Lower MLflow's 7 retries, which take four minutes while a pod holds its work; restored at the end for a notebook."""
     is_ours = _RETRIES not in os.environ
     if is_ours:
         os.environ[_RETRIES] = "3"

@@ -68,9 +68,9 @@ class FinishedSearch:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who wants to hear of it: ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as
-    they finish, ``reused(count)`` as they are taken over. Of a search that goes by stages ``started`` once for each, and
-    ``paused()`` between two of them: whatever threads it has must be gone then.
+    """Callbacks of a search: ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as
+    they finish, ``reused(count)`` as they are taken over. A search that goes by stages calls ``started`` once for each, and
+    ``paused()`` between two of them, at which the watcher must end its threads.
     """
 
     warned: Callable[[str], None] = lambda _: None
@@ -127,7 +127,7 @@ def _gone_if_refused(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _journal_gone_if_refused(path: Path) -> Iterator[None]:
-    """For who runs alone there: a journal that was made for a manifest which is refused is gone again."""
+    """Remove a journal that was made for a manifest which is refused. The caller must be the only run there."""
     was_there = path.exists()
     try:
         yield
@@ -226,7 +226,7 @@ def forecast(manifest: TuningJob, *, folder: Path, stop: Stop) -> SearchForecast
 
 
 def local_processes(manifest: TuningJob, size: KnownSize) -> int:
-    """Processes on this machine: what the pods would have in all, within its CPUs."""
+    """The number of processes on this machine: as many as all pods would have, within its CPUs."""
     return min(n_jobs_of(manifest.spec) * pods_of(manifest.spec, size), allowed_cpus(), size.fits)
 
 
@@ -333,7 +333,7 @@ def _tell(journal: SqlJournal, search_id: str, folder: Path) -> None:
 
 
 def _publish(files: Path, output: Path) -> None:
-    """Put the files of the last run where everybody looks first: each whole, and at no time those of two searches."""
+    """Put the files of the last run in ``output`` itself: each whole, and never those of two searches at a time."""
     there = [name for name in RESULT_FILES if not _is_same(files / name, output / name)]
     # the list of the others first: where it stands, they are of one search
     for name in reversed(there):
@@ -372,7 +372,7 @@ os.register_at_fork(after_in_child=_close_locks)
 
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
-    """One run at a time writes below ``output``. Raises JournalError. The lock dies with its process."""
+    """Hold the lock that lets one run at a time write below ``output``; it ends with its process. Raises JournalError."""
     with (output / _LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

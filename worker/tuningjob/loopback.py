@@ -57,11 +57,11 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     site: "Site"
 
     def do_GET(self) -> None:
-        """Of http.server."""
+        """Answer a GET (http.server calls this)."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
-        """Of http.server."""
+        """Answer a POST (http.server calls this)."""
         self._answer(self._post)
 
     def _answer(self, act: Callable[[str, dict[str, list[str]]], None]) -> None:
@@ -122,7 +122,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         return origin in {None, f"http://{self.headers.get('Host')}"}
 
     def send_page(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
-        """A whole answer."""
+        """Send a whole answer."""
         self.send_response(status)
         told = {"Content-Type": "text/html; charset=utf-8", **security_headers(), **headers}
         told |= {"Connection": "close"} if self.close_connection else {}
@@ -132,7 +132,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def begin_stream(self, headers: Mapping[str, str], status: int = 200) -> None:
-        """An answer that ends with its connection."""
+        """Send an answer that ends with its connection."""
         self.send_response(status)
         for name, value in {**headers, "Connection": "close"}.items():
             self.send_header(name, value)

@@ -1,7 +1,7 @@
 """A worker pod: `python -m tuningjob.pod`, one completion index of the Job.
 
-Reads its environment (spec.wellknown), takes part in the one search that its token is for, and says by its exit code what
-Kubernetes is to do: see ExitCode.
+It reads its environment (spec.wellknown), takes part in the one search that its token is for, and tells Kubernetes by its exit
+code what to do: see ExitCode.
 """
 
 import os
@@ -11,8 +11,8 @@ from tuningjob.manifest.wellknown import ExitCode
 from tuningjob.threads import cap_threads
 
 cap_threads()  # before anything imports numpy
-# The first process of a container ignores SIGTERM until it has a handler, and scikit-learn takes a second to import: whoever
-# drains a node or deletes a namespace in that second would wait for the whole grace period.
+# The first process of a container ignores SIGTERM until it has a handler, and scikit-learn takes a second to import. Draining a
+# node or deleting a namespace in that second would take the whole grace period.
 signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(ExitCode.TERMINATED))
 
 # ruff: noqa: E402
@@ -54,7 +54,7 @@ from tuningjob.search.stop import Stop, Terminated
 from tuningjob.search.urls import scratch_room
 from tuningjob.sizing import n_jobs_within
 
-# Of what the journal takes (Refusal, Preflight).
+# The bounds of what the journal takes (Refusal, Preflight).
 _MOST_PROBLEMS = 64
 _MOST_WARNINGS = 32
 _TRACEBACK_LENGTH = 2_000
@@ -62,7 +62,7 @@ _TRACEBACK_LENGTH = 2_000
 
 @dataclass(frozen=True)
 class Environment:
-    """What the operator's Job builder gave this pod. ``memory_bytes`` is the container's limit, 0 where there is none.
+    """What the operator's Job builder gave this pod. ``memory_bytes`` is the container's limit, 0 if there is none.
 
     ``pod_name`` and ``image`` are empty if they are not to be known.
     """
@@ -96,7 +96,7 @@ class Environment:
         )
 
     def claimant(self) -> str:
-        """A name for a worker of this pod: of this life, not of the pod alone, for a container that starts again is another."""
+        """A name for a worker in this life of the pod, because a container that starts again is another worker."""
         life = uuid.uuid4().hex[:12]
         return f"{self.pod_name}.{life}" if self.pod_name else life
 
@@ -158,7 +158,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             index=environment.index,
             n_jobs=n_jobs,
             name=search.name,
-            # where it is said who asked for it, not who: a name can be taken out of the audit, but not out of a file
+            # a reference to the person, not the name: a name can be taken out of the audit, but not out of a file
             about=[
                 ("image", environment.image),
                 ("by", f"see tuningjob history {problem.spec.model_key or search.name}"),
@@ -181,7 +181,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
 
 
 def _fetching(journal: HttpSearchJournal) -> Fetch:
-    """What was sent from Python, each file once, on the pod's scratch volume for as long as the pod lives."""
+    """The files that were sent from Python, each once, on the pod's scratch volume while the pod lives."""
     folder: list[Path] = []
 
     def fetch(sha256: str) -> Path:
@@ -236,7 +236,7 @@ def _look(search: SearchRecord, environment: Environment, fetch: Fetch) -> tuple
 
 
 def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch) -> Problem:
-    """The first worker began with something else."""
+    """The refusal of a worker whose data, code or versions are not those that the first worker began with."""
     must_be = "the same for every worker"
     if first is None or first.data_digest != mine.data_digest:
         advice = "The data are not what the first worker had: keep them while a search runs."
@@ -252,8 +252,8 @@ def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch
 def _survive(worker: Worker) -> bool | None:
     """``worker.evaluate_all``; None if a process died, and another worker is to go on.
 
-    As if the pod had died and come again, but at once: the journal has it as the death of this claimant. Raises WorkerDied if it
-    was given nothing, so nothing is counted, and there would be no end to it.
+    The journal counts a death of this claimant, as if the pod had died and come again. Raises WorkerDied if the claimant had been
+    given nothing: then no death is counted, and retries would never end.
     """
     try:
         return worker.evaluate_all()

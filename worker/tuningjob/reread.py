@@ -1,4 +1,4 @@
-"""The report of a search from the files that it left: what a release before reports did not write."""
+"""The report of a search from its files, for those of a release that wrote no reports."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from tuningjob.search.written import to_literals
 
 
 def judged_again(path: Path) -> ResultTexts:
-    """What is said of ``cv_results.csv`` or ``.parquet``, with the files beside it."""
+    """The report on ``cv_results.csv`` or ``.parquet``, with the files beside it."""
     found = judge(table_again(path))
     return ResultTexts(found.text, render_page(found, Provenance(__version__, [("from", path.name)])))
 
@@ -50,7 +50,7 @@ def table_again(path: Path, *, name: str = "") -> ResultTable:
 
 
 def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":
-    """What a candidate does not set is masked, as in scikit-learn's own."""
+    """A column of parameters, masked for candidates that do not set one, as in scikit-learn's own."""
     values = np.empty(len(column), dtype=object)
     absent = np.zeros(len(column), dtype=bool)
     for i, value in enumerate(column):
@@ -70,7 +70,7 @@ def _metric_of(leaderboard: Path, table: dict[str, Any]) -> str:
 
 
 def _best_of(best_params: Path, table: dict[str, Any], metric: str) -> int:
-    """The candidate that was chosen; if that is not told, the highest mean."""
+    """The candidate that was chosen; if that is unknown, the one with the highest mean."""
     try:
         wanted = json.loads(best_params.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Which search of a laptop's journal a run goes on with: its own of before, that one once more for what failed, or a new one.
 
-A search is what is searched, on which data, by which code. So what an earlier run has finished is kept only if nothing of it
-would come out otherwise now.
+A search is known by what is searched, on which data, by which code. So the results of an earlier run are kept only if none of
+them would be different now.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _MOST_COMPARED: Final = 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """The search to be run: ``id``. ``of``: the complete one whose failed fits it tries again."""
+    """The search to be run, by its ``id``. ``of``: the complete one whose failed fits it tries again."""
 
     id: str
     of: str | None = None
@@ -77,7 +77,7 @@ def as_begun(journal: SqlJournal, problem: SearchProblem, metadata: Metadata) ->
 
 
 def id_of(metadata: Metadata, digest: str) -> str:
-    """Of a search on this machine."""
+    """The name in the journal of a search on this machine."""
     return f"{metadata.name}-{digest}"
 
 

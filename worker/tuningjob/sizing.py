@@ -1,6 +1,6 @@
 """The size of a search, from the spec alone: candidates, splits, fits, and how many processes one pod runs.
 
-Exact at any size (Python's integers): numpy's would overflow. Read by the operator, the CLI and the worker.
+Python's integers keep it exact at any size, at which numpy's would overflow. The operator, the CLI and the worker use it.
 """
 
 import math
@@ -196,9 +196,9 @@ def size_warning(size: Size) -> str | None:
 
 
 def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> None:
-    """Raises ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling.
+    """Raise ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling.
 
-    Of splits that only the data tell one is counted: what is above with one, is above with any number.
+    If only the data tell the number of splits, one is counted: a search above the limit with one is above it with any number.
     """
     splits = 1 if size.splits is None else size.splits
     if splits > MOST_SPLITS:
@@ -224,7 +224,7 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
 
 
 def _drawn_instead(grid: Grid, affordable: int) -> Iterator[str]:
-    """The advice to draw from a grid, if so much as one candidate can be afforded."""
+    """The advice to draw candidates from a grid, if the limit allows at least one."""
     if affordable:
         drawn = Sample(grid.maps, min(affordable, MOST_ITERATIONS))
         how = "" if can_be_drawn(drawn) else "distributions and "

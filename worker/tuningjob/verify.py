@@ -1,6 +1,6 @@
 """Fits of a finished search, done again: whether they come out the same to the bit, and if not, what is different now.
 
-Each fit is scikit-learn's own, with nothing shared: so it checks the engine's rules, too, and not the surroundings alone.
+Each fit is scikit-learn's own, with nothing shared, so this checks the engine's rules as well as the surroundings.
 """
 
 import math
@@ -33,9 +33,9 @@ _DIGITS: Final = 12
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a search left. ``cells(ordinals)`` are those results, ``everything()`` all of them, in order.
+    """What a search left. ``cells(ordinals)`` gives these results, ``everything()`` all of them, in order.
 
-    ``preflight`` is None if the data, the libraries and the code that it ran with are not told.
+    ``preflight`` is None if the data, the libraries and the code that it ran with are unknown.
     """
 
     name: str
@@ -81,14 +81,14 @@ class Again:
 
 @dataclass(frozen=True)
 class Verified:
-    """What came of it. ``surroundings``: a sentence for each thing that is other than it was, whether or not it matters."""
+    """What a verification found. ``surroundings``: a sentence for each thing that differs now, even if it does not matter."""
 
     again: tuple[Again, ...]
     surroundings: tuple[str, ...]
 
     @property
     def is_same(self) -> bool:
-        """Whether every fit is."""
+        """Whether every fit is the same."""
         return all(each.is_same for each in self.again)
 
 
@@ -106,7 +106,7 @@ def recorded_in(journal: SqlJournal, search_id: str) -> Recorded:
 
 
 def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any]]) -> Recorded:
-    """A search of which there is the manifest and ``cv_results_``: the candidates alone. Raises ArtifactRefused."""
+    """A search that left a manifest and ``cv_results_``, so its candidates alone. Raises ArtifactRefused."""
     keys, splits = spec.metrics.keys, 0
     while f"split{splits}_test_{spec.metrics.deciding}" in table:
         splits += 1
@@ -226,7 +226,7 @@ def _in_processes(
 
 
 def _surroundings(before: Preflight | None, problem: SearchProblem) -> Iterator[str]:
-    """What is known to be other than it was."""
+    """Yield a sentence for each thing that is known to differ now."""
     if before is None:
         return
     now = problem.preflight
@@ -244,7 +244,7 @@ def _surroundings(before: Preflight | None, problem: SearchProblem) -> Iterator[
 
 
 def _unexplained(recorded: Recorded, again: Sequence[Again]) -> Iterator[str]:
-    """What can be the reason if nothing of the above is."""
+    """Yield possible reasons for other scores if no known difference explains them."""
     if recorded.preflight is None:
         if not all(each.is_same for each in again):
             yield "what it ran with is not told here: the journal alone has digests and versions"

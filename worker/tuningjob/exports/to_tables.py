@@ -10,7 +10,7 @@ from tuningjob.search.parquet import parquet_frame
 
 
 def write_csv(source: Path, target: Path) -> None:
-    """From a ``cv_results.csv`` or ``.parquet``."""
+    """Write ``target`` as CSV from a ``cv_results.csv`` or ``.parquet``."""
     if source.suffix == ".csv":
         shutil.copyfile(source, target)
     else:
@@ -18,7 +18,7 @@ def write_csv(source: Path, target: Path) -> None:
 
 
 def write_parquet(source: Path, target: Path) -> None:
-    """From a ``cv_results.parquet``, or from a ``.csv``, whose parameters then are text."""
+    """Write ``target`` as Parquet from a ``cv_results.parquet``, or a ``.csv``, whose parameters then are text."""
     if source.suffix == ".parquet":
         shutil.copyfile(source, target)
         return

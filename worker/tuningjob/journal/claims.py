@@ -115,7 +115,7 @@ class Claims:
         return None if self.has_freed else self._unit(unit, found.deaths)
 
     def _note_death(self, unit: Row[Any], now: dt.datetime) -> None:
-        """For who looks: as many as a picture can have, because a worker can make up any number of claimants."""
+        """Note a death for the pages, up to as many as a picture can have: a worker can make up any number of claimants."""
         this = {"search": self._row.id}
         if self._connection.execute(statements.NOTED_DEATHS, this).scalar_one() < MOST_NOTED_DEATHS:
             died = {"unit_of": unit.id, "by": unit.claimant, "index": unit.holder, "now": now}

@@ -71,7 +71,7 @@ class Database:
         return self._url.set(query={}).render_as_string(hide_password=True)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
     @contextmanager

@@ -51,13 +51,13 @@ def _adapter(kind: Anything) -> TypeAdapter[Any]:
 
 
 def to_column(record: object) -> str:
-    """A record as it stands in a column."""
+    """A record as JSON for a column."""
     kind: Any = type(record)
     return _adapter(kind).dump_json(record).decode()
 
 
 def from_column(kind: type[R], text: str | None) -> R | None:
-    """The record in a column. None, too, for what an older release has taken in and this one would not."""
+    """The record in a column; None if it is null, or if an older release has taken in what this one refuses."""
     hashable: Any = kind
     try:
         return None if text is None else _adapter(hashable).validate_json(text)
@@ -119,7 +119,7 @@ def change(connection: Connection, search_id: str, **values: object) -> None:
 
 
 def free(database: Database, search_id: str, first: int, last: int) -> None:
-    """The indexes from ``first`` to ``last`` hold nothing of the search any more."""
+    """Note that the indexes from ``first`` to ``last`` hold nothing of the search any more."""
     with joined(database, search_id) as (connection, row):
         if row.state != SearchState.RUNNING.value:
             return

@@ -151,7 +151,7 @@ class SqlJournal:
             return again.forget_failures(connection, to_run)
 
     def set_pods(self, search_id: str, pods: int) -> None:
-        """So many pods share the search from now on, at least one: the sizes of units follow.
+        """Set how many pods share the search from now on, at least one; the sizes of units follow from it.
 
         Regions, in which costs are learnt, are cut for the number that holds at the first claim.
         """
@@ -207,7 +207,7 @@ class SqlJournal:
             return {row.id: Whereabouts(row.namespace, row.name, row.revision) for row in connection.execute(query)}
 
     def revisions(self) -> dict[str, int]:
-        """Of the searches that still run or ended a short while ago: id → revision. Cheap: made to be polled."""
+        """The revision of each search that still runs or ended a short while ago, by its id. Cheap enough to be polled."""
         recent = searches.c.finished_at.is_(None) | (searches.c.finished_at > self._clock() - _RECENT)
         query = select(searches.c.id, searches.c.revision).where(recent, searches.c.deleted_at.is_(None))
         with self._database.reading() as connection:
@@ -236,7 +236,7 @@ class SqlJournal:
     # --- claims
 
     def give_back(self, search_id: str, *, first: int) -> None:
-        """The indexes from ``first`` on have no pods any more: as if each had left."""
+        """Note that the indexes from ``first`` on have no pods any more, as if each had left."""
         rows.free(self._database, search_id, first, MAX_INDEX)
 
     def pardon(self, search_id: str, claimants: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is: so many at once, and who waits takes turns by lane: however many wait in one, the next of another comes soon.
+"""Turns for a bounded number at once; those that wait take turns by lane, so that a long lane does not delay another.
 
 ``Turns`` decides and knows no thread; ``FairLock`` is a lock by it. The results service's lanes are namespaces.
 """
@@ -33,7 +33,7 @@ class Turns(Generic[T]):
         return self._at_work[lane]
 
     def ask(self, lane: Hashable, ticket: T) -> bool:
-        """Whether it is its turn now. Else ``leave`` will tell."""
+        """Ask for a turn for the ticket; returns whether it is its turn now. Else ``leave`` will return it."""
         if self._free and self._may_begin(lane) and lane not in self._waiting:
             self._begin(lane)
             return True
@@ -41,7 +41,7 @@ class Turns(Generic[T]):
         return False
 
     def leave(self, lane: Hashable) -> T | None:
-        """One that was at work is done. Returns whose turn it is now."""
+        """Note that a ticket of the lane is done; returns the ticket whose turn it is now, if any."""
         self._free += 1
         self._at_work[lane] -= 1
         if not self._at_work[lane]:
@@ -57,7 +57,7 @@ class Turns(Generic[T]):
         return ticket
 
     def forget(self, lane: Hashable, ticket: T) -> bool:
-        """One waits no longer. False: it did not wait any more, but had been given its turn."""
+        """Let a ticket wait no longer; returns False if it had been given its turn already."""
         tickets = self._waiting.get(lane, deque())
         if ticket not in tickets:
             return False

@@ -25,7 +25,7 @@ def params_in(text: str | None) -> dict[str, Any]:
 
 
 def null_if_nan(value: float) -> float | None:
-    """SQLite stores a NaN as null anyway, and then takes offence at it."""
+    """None for a NaN, which SQLite stores as null anyway, and then refuses in a column without nulls."""
     return None if math.isnan(value) else value
 
 

@@ -59,7 +59,7 @@ class MapCell:
         return self.told(FAILED)
 
     def told(self, lacking: str) -> str:
-        """In words; ``lacking`` where candidates are in, and none of them has a mean."""
+        """The cell in words; ``lacking`` if candidates are in and none of them has a mean."""
         some = "" if self.done == self.of else f" ({self.done:,} of {self.of:,} in)"
         if self.mean is not None:
             return f"{self.mean:.4g}{some}"

@@ -37,6 +37,6 @@ def label(x: float, y: float, words: str, *, anchor: Markup = Markup(), kind: st
 
 
 def clipped(words: str, longest: int) -> str:
-    """No longer than so many letters, on one line."""
+    """A text on one line, cut to so many letters."""
     line = " ".join(words.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

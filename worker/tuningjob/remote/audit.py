@@ -226,7 +226,7 @@ def _write(response: httpx.Response, entry: Artifact, target: Path) -> None:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether another attempt may do better."""
+    """Whether another attempt may get a better answer."""
     return may_pass(error) and not _is_untrusted(error)
 
 

@@ -107,7 +107,7 @@ class HttpData(HttpAudit):
         raise self._refusal(response)
 
     def _check_room(self, path: Path, size: int, received: int) -> None:
-        """Before a byte is sent. Raises ArtifactRefused, NoRoom."""
+        """Check, before a byte is sent, that there is room for a file. Raises ArtifactRefused, NoRoom."""
         room = self.room()
         if size > room.file_bytes:
             raise ArtifactRefused(f"{path.name}: must be of at most {room.file_bytes:,} bytes, but has {size:,}.")

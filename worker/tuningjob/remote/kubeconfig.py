@@ -31,7 +31,7 @@ class KubeContext:
 
 
 def current_context(environment: Mapping[str, str], home: Path) -> KubeContext | None:
-    """None where no context is current. Raises KubeconfigRefused."""
+    """The current context of the kubeconfig; None if there is none. Raises KubeconfigRefused."""
     paths = environment.get(ENV_KUBECONFIG)
     files = [Path(path) for path in paths.split(os.pathsep) if path] if paths else [home / ".kube" / "config"]
     documents = [(path, _read(path)) for path in files if path.is_file()]

@@ -42,7 +42,7 @@ class ServiceSite(Site):
         self.client = httpx.Client(base_url=url, verify=verify, timeout=_PATIENCE, trust_env=False)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.client.close()
 
     @override

@@ -26,13 +26,13 @@ from tuningjob.aliases import Anything
 from tuningjob.errors import JournalError
 
 T = TypeVar("T")
-# One lost connection is no news.
+# One lost connection is not worth a report.
 _ATTEMPTS_IN_SILENCE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """For how long an answer is waited for, and between how many pauses.
+    """For how long a client waits for an answer, and how long it pauses between attempts.
 
     Pauses double, from the first to the longest one. What a service asks for counts up to ``longest_asked_for_seconds``: a slip
     must not let the thread sleep.
@@ -45,7 +45,7 @@ class Patience:
 
 
 class TryAgain(Exception):
-    """An answer that another attempt may better, but not before so many seconds."""
+    """The answer was one that another attempt may better, after this many seconds."""
 
     def __init__(self, message: str, after_seconds: float) -> None:
         super().__init__(message)
@@ -115,7 +115,7 @@ class RetryingClient:
         self._sleep = sleep
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -204,7 +204,7 @@ class RetryingClient:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether another attempt may do better."""
+    """Whether another attempt may get a better answer."""
     return isinstance(error, httpx.TransportError | TryAgain)
 
 

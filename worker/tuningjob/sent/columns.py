@@ -64,7 +64,7 @@ def tagged(values: Iterable[Any]) -> tuple[list[int], list[str]]:
 
 
 def untagged(tags: Iterable[int], texts: Iterable[str]) -> list[Any]:
-    """The scalars again."""
+    """The scalars from their tags and texts."""
     return [_SINGLE[tag] if tag in _SINGLE else _READ[tag](text) for tag, text in zip(tags, texts, strict=True)]
 
 

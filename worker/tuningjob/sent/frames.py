@@ -34,7 +34,7 @@ def of_frame(frame: pd.DataFrame) -> Columns:
 
 
 def frame_of(arrays: Sequence[pa.Array], told: Described) -> pd.DataFrame:
-    """The frame again."""
+    """The frame that ``of_frame`` has taken apart."""
     import pandas.api.internals as since_pandas_3  # type: ignore[import-not-found]  # noqa: PLC0415  the pods' own
 
     width = len(told["columns"])
