@@ -1,4 +1,4 @@
-"""Which TuningJobs are known whole: a bounded number in each namespace and in all, for a cluster may hold any number. Pure.
+"""Which TuningJobs are known whole: a bounded number in each namespace and in all, because a cluster may hold any number. Pure.
 
 A TuningJob that has ended makes room for one that is to run, and one that was never admitted for one that runs already. So the
 operator looks after the same searches as before a restart. Of the others it knows only the keys, a bounded number of these too; a
