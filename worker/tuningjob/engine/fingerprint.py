@@ -43,7 +43,7 @@ def fingerprint(value: ParamValue) -> Hashable:
     """
     try:
         return _Description().of(value)
-    except Exception:  # noqa: BLE001  whatever its own code does
+    except Exception:  # noqa: BLE001  its own code may raise anything
         return ("is", id(value))
 
 
@@ -59,7 +59,7 @@ def of_estimator(
     """
     try:
         return _Description().of_estimator(estimator, without, instead or {})
-    except Exception:  # noqa: BLE001  whatever its own code does
+    except Exception:  # noqa: BLE001  its own code may raise anything
         return ("is", id(estimator))
 
 
@@ -118,7 +118,7 @@ def is_estimator(value: ParamValue) -> bool:
     """Whether it follows scikit-learn's protocol of parameters (and is an object, not a class)."""
     try:
         return hasattr(value, "get_params") and not isinstance(value, type)
-    except Exception:  # noqa: BLE001  whatever a property of it does
+    except Exception:  # noqa: BLE001  a property of it may raise anything
         return False
 
 
@@ -182,7 +182,7 @@ def _state_of(value: ParamValue) -> dict[str, Any] | None:
                 elif name == "__dict__" and not isinstance(attribute, types.GetSetDescriptorType):
                     return None
         return state | dict(getattr(value, "__dict__", {}))
-    except Exception:  # noqa: BLE001  whatever its own code does
+    except Exception:  # noqa: BLE001  its own code may raise anything
         return None
 
 
@@ -191,5 +191,5 @@ def _by_state(value: ParamValue) -> Hashable:
         return (np.ndarray, value.dtype.str, value.shape, value.strides, value.tobytes())
     try:
         return (type(value), joblib.hash(value, hash_name="sha1"))
-    except Exception:  # noqa: BLE001  whatever its pickling does
+    except Exception:  # noqa: BLE001  its pickling may raise anything
         return ("is", id(value))

@@ -212,7 +212,7 @@ def _is_known_by_its_rules(estimator: Estimator) -> bool:
     rules = vars(rules_for(type(estimator))).values()
     try:
         return all(rule.knows(estimator) for rule in rules if rule is not None)
-    except Exception:  # noqa: BLE001  whatever its parameters do when they are looked at
+    except Exception:  # noqa: BLE001  its parameters may raise anything when they are looked at
         return False
 
 

@@ -1,4 +1,4 @@
-"""Classes and functions by their public names, so that nobody imports a module only to ask whether something is of it."""
+"""Classes and functions by their public names, so that no module is imported only to ask whether something is of it."""
 
 import sys
 from typing import Final

@@ -115,7 +115,7 @@ def _in_normal_form(inert: Inert, estimator: Estimator, params: Params, X: Matri
         configured = object.__new__(type(estimator))  # not by clone and set_params, which cost more than all the rest
         vars(configured).update({**vars(estimator), **params})
         instead = inert.normal_form(configured, X)
-    except Exception:  # noqa: BLE001  whatever its parameters do when they are looked at
+    except Exception:  # noqa: BLE001  its parameters may raise anything when they are looked at
         return params
     return {name: instead.get(name, value) for name, value in params.items()}
 

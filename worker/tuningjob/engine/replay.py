@@ -1,8 +1,8 @@
-"""A search that decides as it goes is replayed: scikit-learn's ``fit`` begins anew, and what was evaluated before is handed to
-it, until it asks for what nobody has evaluated yet.
+"""A search that decides as it goes is replayed: scikit-learn's ``fit`` begins anew, and is handed the earlier evaluations until
+it asks for one that is missing.
 
-So what a search tries next is scikit-learn's own decision, nothing of it is copied, and whoever has the same results comes to the
-same next stage. A stage is what ``evaluate_candidates`` is called with: HalvingGridSearchCV calls it once a round.
+So scikit-learn itself decides what a search tries next, none of its code is copied, and the same results lead to the same next
+stage. A stage is what ``evaluate_candidates`` is called with: HalvingGridSearchCV calls it once a round.
 """
 
 from collections import defaultdict
@@ -89,7 +89,7 @@ class _Replaying:
             candidate_params: Anything,
             cv: Anything = None,
             more_results: Anything = None,
-            callback_ctx: Anything = None,  # noqa: ARG001  nobody is told of fits that are not made
+            callback_ctx: Anything = None,  # noqa: ARG001  no fit is made that it could be told of
         ) -> Anything:
             nonlocal table
             candidates = list(candidate_params)

@@ -150,7 +150,7 @@ class _SharedWork:
     def _html_repr(self) -> str:
         """The HTML for a notebook: scikit-learn's diagram, and below it the report if the search was fitted.
 
-        It looks at every attribute: a model that pods have written is not loaded for that, as nobody has asked for it.
+        It looks at every attribute, but does not load a model that pods have written: the user has not asked for it.
         """
         shown = copy.copy(self) if FETCH_BEST in vars(self) and "best_estimator_" not in vars(self) else self
         diagram: str = super(_SharedWork, shown)._html_repr()  # type: ignore[misc]
@@ -476,5 +476,5 @@ def _indices(given: Anything) -> Anything:
 def _has_callbacks(search: Anything) -> bool:
     try:
         return any(map(is_told_of_fits, nested_estimators(search)))
-    except Exception:  # noqa: BLE001  whatever an estimator does when it is looked at
+    except Exception:  # noqa: BLE001  an estimator may raise anything when it is looked at
         return False

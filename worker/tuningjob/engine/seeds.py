@@ -82,7 +82,7 @@ def is_repeatable(estimator: Estimator, shape: "tuple[int, ...] | None" = None) 
     """
     try:
         return _is_repeatable(estimator, shape, set())
-    except Exception:  # noqa: BLE001  whatever its own code does when it is looked at
+    except Exception:  # noqa: BLE001  its own code may raise anything when it is looked at
         return False
 
 

@@ -25,7 +25,7 @@ def is_valid(estimator: Estimator, name: str) -> bool:
     try:
         kind: type = type(estimator)
         return any(each.is_satisfied_by(getattr(estimator, name)) for each in _constraints(kind, name))
-    except Exception:  # noqa: BLE001  whatever comparing a user's object does
+    except Exception:  # noqa: BLE001  comparing a user's object may raise anything
         return False
 
 
