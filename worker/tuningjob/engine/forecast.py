@@ -40,7 +40,7 @@ class Forecast:
         self.version = 0
 
     def learn(self, params: Mapping[str, Any], seconds: float) -> None:
-        """One cell was measured."""
+        """Take in how long one cell of these parameters took, in seconds."""
         self._seen += 1
         if self._seen > _ALL_UP_TO and self._seen % _ONE_IN:
             return
@@ -60,7 +60,7 @@ class Forecast:
 
     @property
     def is_measured(self) -> bool:
-        """Whether ``seconds`` are seconds."""
+        """Whether ``seconds()`` gives a time, and not only a number for comparing."""
         return self.version > 0
 
     def _fit(self) -> None:

@@ -82,7 +82,7 @@ class Memo:
         return _with(self)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all entries of the memo."""
         for key in list(self._entries):
             self._forget(key)
 

@@ -124,7 +124,7 @@ class GlobalGenerators:
         return self._pickled() != self._state
 
     def restore(self) -> None:
-        """As they were."""
+        """Set both global generators back to the states that they had."""
         np.random.set_state(self._numpy)
         random.setstate(self._python)
 

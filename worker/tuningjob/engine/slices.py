@@ -77,7 +77,7 @@ class SharedRows:
     def release(self, selection: int) -> None:
         """Give a selection's memory back. Arrays of it that are still around, in any process, turn to zeros.
 
-        For one who knows that nobody uses it. Asked for again, it is filled again.
+        The caller must know that it is no longer used. It is filled again when it is next asked for.
         """
         selected = self._selections[selection]
         if isinstance(selected, _Copied):
@@ -128,7 +128,7 @@ class _Copied:
     ) -> "_Copied":
         memory = mmap.mmap(-1, shape[0] * strides[0])  # anonymous, MAP_SHARED
         target: _Array = np.ndarray(shape, dtype, memory, strides=strides)
-        # Of a read-only buffer: nobody can make it writeable again. numpy looks through a memoryview that it is given directly.
+        # An array of a read-only buffer cannot be made writeable again. numpy looks through a memoryview given to it directly.
         read_only = np.frombuffer(memoryview(memory).toreadonly(), np.uint8)
         array: _Array = np.ndarray(shape, dtype, read_only, strides=strides)
         return cls(rows, memory, target, array)

@@ -16,8 +16,8 @@ _MOST_TOLD: Final = 6
 def importable(folder: Path) -> Iterator[None]:
     """What lies in ``folder`` can be imported, before anything of the same name elsewhere; in processes that are forked, too.
 
-    Afterwards the path is as it was, and what was imported from there is forgotten: whoever runs a manifest in the same process
-    again gets the modules beside that one, as they are then.
+    Afterwards the path is as it was, and modules from the folder are dropped from ``sys.modules``: the next manifest that this
+    process runs gets the modules beside it, as they are then.
     """
     entry = str(folder.resolve())
     before = set(sys.modules)

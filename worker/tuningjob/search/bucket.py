@@ -38,7 +38,7 @@ def main(url: str, path: str, most: int) -> dict[str, Any]:
         if info.size is not None and info.size > most:
             return {"kind": "large", "size": info.size}
         return _copied(store, name, Path(path), most)
-    except Exception as error:  # noqa: BLE001  whatever a cloud's client has
+    except Exception as error:  # noqa: BLE001  a cloud's client may raise anything
         said = " ".join(str(error).split())
         return {"kind": "refused" if _FINAL.search(said) else "passing", "error": said}
 

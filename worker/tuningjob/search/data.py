@@ -45,12 +45,12 @@ class Dataset:
 
     @property
     def samples(self) -> int:
-        """Rows of X."""
+        """The number of rows of X."""
         return int(num_samples(self.X))
 
     @property
     def features(self) -> int:
-        """Columns of X."""
+        """The number of columns of X."""
         shape: tuple[int, ...] = getattr(self.X, "shape", ())
         return int(shape[1]) if len(shape) > 1 else 1
 

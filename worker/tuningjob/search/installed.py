@@ -33,7 +33,7 @@ def normalized(name: str) -> str:
 
 def named(name: str) -> Installed | None:
     """The distribution of this name; None if it is not installed, or does not tell its version."""
-    with suppress(Exception):  # whatever a broken one raises
+    with suppress(Exception):  # a broken one may raise anything
         return _described(metadata.distribution(name))
     return None
 
@@ -46,7 +46,7 @@ def owner(file: PurePath, relative: str) -> Installed | None:
     depth = relative.count("/") + 1
     root = str(file.parents[depth - 1])
     top = relative.partition("/")[0].partition(".")[0]
-    with suppress(Exception):  # whatever a broken one raises
+    with suppress(Exception):  # a broken one may raise anything
         for distribution in _candidates(root, top):
             record = distribution.read_text("RECORD") or ""
             if f"\n{relative}," in f"\n{record}":

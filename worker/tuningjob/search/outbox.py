@@ -81,7 +81,7 @@ class Outbox:
                 self._memory.popleft()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file, if there is one."""
         with self._lock:
             if self._file is not None:
                 self._file.close()

@@ -38,7 +38,7 @@ def _unpacked(code: Code, fetch: Fetch | None) -> Path:
     with fetched(remote, in_pod=True) as archive:
         _unpack(archive, folder, "spec.code.url", remote.shown)
     for record in folder.glob("*.dist-info/RECORD"):
-        # nothing was installed, and nobody vouches that a version has always had these files: each is known by its digest
+        # nothing was installed, so a version does not vouch for these files: each is known by its digest
         record.unlink()
     return folder
 

@@ -21,7 +21,7 @@ _MOST_SHOWN: Final = 5
 
 
 def parquet_frame(path: Path) -> pd.DataFrame:
-    """As pandas.read_parquet."""
+    """The rows of one Parquet file, as pandas.read_parquet gives them."""
     frame: pd.DataFrame = _table(path).to_pandas(use_threads=False)
     return frame
 

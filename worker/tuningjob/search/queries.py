@@ -1,6 +1,6 @@
 """``spec.data.query``: the rows of a SELECT as pandas reads them, and nothing written anywhere.
 
-SQLAlchemy and the database's driver are in no image of ours: whoever asks a database has them in their own.
+SQLAlchemy and the database's driver are in no image of ours: a user who queries a database adds them to their own.
 """
 
 import os

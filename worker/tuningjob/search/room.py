@@ -59,7 +59,7 @@ def csv_frame_bytes(path: Path, read: ReadOptions, options: Mapping[str, Any]) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frame = pd.read_csv(StringIO(whole), **{**options, "encoding": None})
-    except Exception:  # noqa: BLE001  whoever reads the file says what is wrong with it
+    except Exception:  # noqa: BLE001  the reader of the whole file says what is wrong with it
         return None
     return math.ceil(
         sum(_column_bytes(frame.iloc[:, i]) for i in range(frame.shape[1])) / (share * len(whole) / len(text))

@@ -45,7 +45,7 @@ class Stop:
         self._sleep = sleep
 
     def request(self) -> None:
-        """Ask it to stop."""
+        """Ask the worker to stop; raises Terminated if it may be interrupted now."""
         self.requested = True
         if self._deadline is None:
             self._deadline = self._clock() + GRACE_SECONDS

@@ -170,7 +170,7 @@ def _matrix(counts: Anything, columns: Anything, indptr: Anything, width: int, d
 
 
 def _count(fold: _Fold, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[_Vocabulary, Any]:  # noqa: ARG001, FBT001
-    """``_count_vocab`` of a fit."""
+    """Count as ``_count_vocab`` does in a fit."""
     made.build_analyzer()  # for what it says, and remembers, of the stop words
     if not len(fold.numbers):
         raise ValueError("no terms")  # said by scikit-learn, when it is fitted the plain way
@@ -193,7 +193,7 @@ def _count_known(rows: TermRows, made: Estimator, raw_documents: Matrix, fixed_v
 
 
 def _sort(X: Matrix, vocabulary: _Vocabulary) -> Matrix:
-    """``_sort_features``."""
+    """Sort the columns as ``_sort_features`` does."""
     in_order = vocabulary.terms.alphabetically(vocabulary.numbers)
     columns = np.empty(len(in_order), np.intp)
     columns[in_order] = np.arange(len(in_order))
@@ -205,7 +205,7 @@ def _sort(X: Matrix, vocabulary: _Vocabulary) -> Matrix:
 
 
 def _limit(X: Matrix, vocabulary: _Vocabulary, high: float, low: float, limit: int | None) -> Matrix:
-    """``_limit_features``."""
+    """Leave out terms as ``_limit_features`` does."""
     documents = np.bincount(X.indices, minlength=X.shape[1])
     mask = (documents <= high) & (documents >= low)
     if limit is not None and mask.sum() > limit:

@@ -52,7 +52,7 @@ class _WritesDown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Keeps what it is to be fitted on."""
 
     def fit(self, X: Matrix, y: Target, **_: Anything) -> Self:
-        """Fit nothing."""
+        """Keep X and y as ``given_``, and fit nothing."""
         self.given_ = X, y
         return self
 
