@@ -40,7 +40,7 @@ class Forecast:
         self.version = 0
 
     def learn(self, params: Mapping[str, Any], seconds: float) -> None:
-        """Take in how long one cell of these parameters took, in seconds."""
+        """Take in how long one cell of these parameters took, in seconds; of very many only one in some."""
         self._seen += 1
         if self._seen > _ALL_UP_TO and self._seen % _ONE_IN:
             return

@@ -110,7 +110,7 @@ def _by_cholesky(X: Matrix, y: Target) -> _Solve:
 
 
 def _by_svd(X: Matrix, y: Target) -> _Solve:
-    """Solve as scikit-learn's ``_solve_svd`` does."""
+    """What solves for each penalty as scikit-learn's ``_solve_svd`` does, by one decomposition."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     idx = s > 1e-15
     s_nnz = s[idx][:, None]
