@@ -22,6 +22,7 @@ from tests.cluster.test_search import is_complete
 from tests.cluster.tuningjobs import TuningJobs, small_pod
 from tests.conftest import EXAMPLES
 from tests.documents import Block, blocks_of
+from tests.servers.ports import free_port
 from tuningjob.manifest.canonical import read_file, read_yaml
 
 pytestmark = pytest.mark.cluster
@@ -108,21 +109,25 @@ def test_a_version_is_asked_for_blessed_served_and_its_makers_name_erased_as_the
     _, forward, authority, where, token, serve, bless, ask = block("examples/serving/README.md", "serve.py").commands
     assert [authority, where] == reached
 
-    # in one shell, whose variables the next command needs and which ends what it has begun; a person looks before they go on
+    # a person looks before they go on; and types another port if theirs is taken
     def until(command: str) -> str:
         return f"timeout 60 bash -c 'until {command}; do sleep 0.2; done'"
 
+    results, served = free_port(), free_port()
+    forward, where = forward.replace(" 8080", f" {results}:8080"), where.replace(":8080", f":{results}")
+    serve, ask = serve.replace("9000", f"{served}"), ask.replace(":9000", f":{served}")
+    # in one shell, whose variables the next command needs, and which ends what it has begun
     said = types(
         cluster,
         tmp_path,
         "trap 'kill $(jobs -p)' EXIT",
         forward,
-        until("curl --silent --insecure https://localhost:8080/readyz >/dev/null"),
+        until(f"curl --silent --insecure https://localhost:{results}/readyz >/dev/null"),
         *(authority, where, token.replace("NAME", "alice")),
         history.replace("-n team", f"-n {jobs.namespace}"),
         serve.replace("--namespace default", f"--namespace {jobs.namespace}"),
         bless,
-        until('curl --silent localhost:9000/healthz | grep "version.: 1"'),
+        until(f'curl --silent localhost:{served}/healthz | grep "version.: 1"'),
         ask,
         namespace=jobs.namespace,
     )
