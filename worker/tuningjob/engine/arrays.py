@@ -1,4 +1,4 @@
-"""Data shared between fits are read-only: a fit that would write into them raises, and is done again on a copy of its own."""
+"""Read-only data shared between fits: a fit that tries to write into them raises, and is repeated on its own copy."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from tuningjob.aliases import Anything, Matrix
 
 
 def freeze(data: Matrix) -> Matrix:
-    """The same object, its buffers read-only where it is a dense or compressed sparse array."""
+    """Make the buffers of a dense or compressed sparse array read-only; returns the same object."""
     for buffer in _buffers(data):
         buffer.flags.writeable = False
     return data
 
 
 def own(data: Matrix) -> Matrix:
-    """A copy that may be written into, laid out in memory as the original: products of matrices are rounded by the layout.
+    """A writable copy with the memory layout of the original, because the rounding of matrix products depends on the layout.
 
-    Raises TypeError for what has no such copy.
+    Raises TypeError for an object that cannot be copied so.
     """
     if data is None:
         return None
@@ -36,20 +36,20 @@ def own(data: Matrix) -> Matrix:
 
 
 def may_overlap(one: Anything, other: Anything) -> bool:
-    """Whether writing into one may change the other."""
+    """Whether writing into one of two objects may change the other."""
     if one is other:
         return True
     return any(np.may_share_memory(a, b) for a in _buffers(one) for b in _buffers(other))
 
 
 def is_frozen(data: Matrix) -> bool:
-    """Whether no fit can change it."""
+    """Whether the data are read-only, so that no fit can change them."""
     buffers = _buffers(data)
     return data is None or (bool(buffers) and not any(buffer.flags.writeable for buffer in buffers))
 
 
 def bytes_of(data: Matrix) -> int:
-    """The size in bytes, if the object says it; else 0."""
+    """The size of the data in bytes; 0 if the object does not say it."""
     buffers = _buffers(data)
     if buffers:
         return sum(buffer.nbytes for buffer in buffers)
@@ -58,7 +58,7 @@ def bytes_of(data: Matrix) -> int:
 
 
 def shape_of(data: Matrix) -> "tuple[int, ...] | None":
-    """The shape of dense data; None for others, of which solvers are chosen in other ways."""
+    """The shape of dense data; None for other data, for which estimators choose their solvers in other ways."""
     shape = getattr(data, "shape", None)
     return None if shape is None or sparse.issparse(data) else tuple(shape)
 

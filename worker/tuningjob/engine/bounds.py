@@ -1,7 +1,7 @@
-"""The table of bounded scores: what no score of a scorer can be above, so that a search may prune by it.
+"""The table of bounded metrics: the upper bound of each one's scores, by which a search may prune.
 
-A metric is in it if no rounding carries its score above the bound by more than the last bits, whatever the numbers are. So these
-are not: the Poisson and gamma deviances and D² of Tweedie, whose rounding grows with y; clusters' metrics; what has no bound.
+The table has a metric only if rounding never carries its score above the bound by more than the last bits. It does not have the
+Poisson and gamma deviances and D² of Tweedie, whose rounding grows with y, clustering metrics, and metrics without a bound.
 """
 
 import math
@@ -61,7 +61,7 @@ _AT_LEAST_ZERO: Final = (
     metrics.root_mean_squared_log_error,
     metrics.zero_one_loss,
 )
-# The classes whose ``score`` is accuracy or R², whichever estimator has it from them.
+# The classes whose ``score`` is accuracy or R², for every estimator that inherits it.
 _ACCURACY_OR_R2: Final = frozenset(
     {
         "sklearn.base.ClassifierMixin",
@@ -72,7 +72,7 @@ _ACCURACY_OR_R2: Final = frozenset(
         "sklearn.neighbors.RadiusNeighborsClassifier",
     }
 )
-# The arguments of these metrics that leave the bound where it is: not normalize=False, which counts, nor weights below zero.
+# The arguments of these metrics that do not move the bound. normalize=False (a count) and negative weights do.
 _HARMLESS: Final = frozenset(
     {
         "adjusted",
@@ -95,7 +95,7 @@ TABLE: Final = (
 
 
 class Unbounded(ValueError):
-    """A search that is to prune for certain has scores of which no bound is known, because of ``got``."""
+    """A search is to prune for certain, but its scores have no known bound because of ``got``."""
 
     def __init__(self, message: str, got: str) -> None:
         super().__init__(message, got)
@@ -106,9 +106,9 @@ class Unbounded(ValueError):
 
 
 def bound_of_search(work: Work, metric: str | None = None) -> float:
-    """What no score can be above by which the candidates of a search are ranked. Raises Unbounded.
+    """The upper bound of the scores that rank the candidates of a search. Raises Unbounded if none is known.
 
-    ``metric``: the one that decides where there are several.
+    ``metric`` is the one that decides if there are several.
     """
     scorer = work.scorer if metric is None else scorers_of(work.scorer)[metric]
     bound = _own_bound(work) if type(scorer) is PassthroughScorer else _bound(scorer)
@@ -120,7 +120,7 @@ def bound_of_search(work: Work, metric: str | None = None) -> float:
 
 
 def bound_of(scorer: AnyScorer) -> float | None:
-    """What no score of a scorer can be above; None if that is not known."""
+    """The upper bound of a scorer's scores; None if it is not known."""
     return _bound(scorer)
 
 
@@ -134,14 +134,14 @@ def _bound(scorer: AnyScorer) -> float | None:
 
 
 def _own_bound(work: Work) -> float | None:
-    """The bound of ``estimator.score``: accuracy or R², unless a class among the candidates' has a ``score`` of its own."""
+    """The bound of ``estimator.score``: that of accuracy or R², unless a candidate's class has its own ``score``."""
     kinds: dict[tuple[int, ...], int] = {}
     for number, candidate in enumerate(work.candidates):
         kinds.setdefault(tuple(id(value) for value in candidate.values() if is_estimator(value)), number)
     for number in kinds.values():
         try:
             judged: Anything = work.configured(number)
-        except Exception:  # noqa: BLE001, S112  it has no score at all: its fits say why
+        except Exception:  # noqa: BLE001, S112  without a score its fits fail and say why
             continue
         while type(judged) is Pipeline:
             judged = judged.steps[-1][1]

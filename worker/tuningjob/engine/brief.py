@@ -1,9 +1,9 @@
-"""Searches that are over sooner than processes are there: evaluated in the search's own process, where only the clock can tell.
+"""Brief searches, which end before processes could start: evaluated in the user's own process, with no difference but in time.
 
-A search is begun here if none of its fits can take long, whatever comes of it: that is said of a few classes on small data,
-because a fit cannot be asked to stop. It goes on here, a split at a time, as long as what was measured says that processes would
-not end it sooner. Only what is known (``engine.known``), seeded and silent is fitted here: what draws, prints or crashes in a
-process of its own must not do so in the user's.
+A search begins here only if none of its fits can take long, because a fit cannot be asked to stop. A few classes on small data
+guarantee that. It goes on here, one split at a time, while measurements say that processes would not end it sooner. Only known
+(``engine.known``), seeded and silent estimators are fitted here: others may draw, print or crash, which must not happen in the
+user's process.
 """
 
 import math
@@ -33,23 +33,23 @@ from tuningjob.engine.seeds import GlobalGenerators, is_repeatable
 from tuningjob.engine.sklearn_private import processes_of_loky, threads_of_loky
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays, wants_kernel
 
-# What a fit of the classes below and its score take for each value of X, at most.
+# The most that a fit and a score of the classes below take for each value of X.
 _SECONDS_PER_VALUE: Final = 1e-6
-# The first fit may take so long at most, or this part of what processes cost.
+# The longest that the first fit may take: so many seconds, or this part of what processes cost.
 _FIRST_SECONDS: Final = 0.02
 _FIRST_PART: Final = 0.25
-# Sharing may make a split so many times cheaper than its fits one by one: that is known once a split was evaluated.
+# How many times cheaper sharing may make a split than its fits one by one; it is measured once a split was evaluated.
 _HOPE: Final = 2
 _FIRST_FEW: Final = 2  # the very first also imports
-# What processes cost a search of few fits (benchmarks/fixed_costs.py): forked ones, besides what forking took here before,
-# because they begin with memory that they have to copy; joblib's that are there, and that are not.
+# What processes cost a search of few fits (benchmarks/fixed_costs.py). Forked ones cost this besides the measured time to fork,
+# because they must copy the memory that they write to. The last two are joblib's: already started, and not yet.
 _FORKED_SECONDS: Final = 0.02
 _EACH_FORK_SECONDS: Final = 0.005
 _JOBLIBS_SECONDS: Final = 0.05
 _STARTED_SECONDS: Final = 0.4
 _MOST_ITERATIONS: Final = 1_000  # of coordinate descent: some microseconds each on so few data
 _MOST_STEPS: Final = 200  # of a solver that calls Python at each
-# Of libsvm, which looks at all rows in each, some nanoseconds a row, and at all pairs of rows once.
+# libsvm looks at all rows in each iteration, for some nanoseconds a row, and at all pairs of rows once.
 _MOST_MACHINE_ITERATIONS: Final = 40_000
 _MOST_ROWS_OF_A_KERNEL: Final = 1_000
 _MACHINE: Final = "sklearn.svm.SVC"
@@ -58,7 +58,7 @@ _STOPPED: Final = "Solver terminated early"
 
 @dataclass
 class _Patience:
-    """The seconds by which searches here took longer than by joblib's processes, had these been there, since they last were."""
+    """The seconds that searches here have lost by not having joblib's processes, since these were last there."""
 
     lost_seconds: float = 0.0
 
@@ -67,7 +67,7 @@ _patience: Final = _Patience()
 
 
 class Brief:
-    """Evaluates the cells of a search here, as far as that is worth it. ``price``: what ``processes`` cost, in seconds."""
+    """Evaluates the cells of a search here, as far as that is worth it. ``price`` is what ``processes`` cost, in seconds."""
 
     def __init__(self, work: Work, *, processes: int, price: float) -> None:
         self._work = work
@@ -91,7 +91,7 @@ class Brief:
                 have_moved = generators.have_moved()
                 generators.restore()
         if have_moved and may_depend_on_draws(self._work):
-            return []  # what has drawn is to draw elsewhere
+            return []  # these fits must draw in processes, not here
         self.guarded, self.tripped = engine.schedule.guarded, engine.schedule.tripped
         if len(results) == len(cells) and not may_fork():
             _patience.lost_seconds += max(0.0, self._seconds * (1 - 1 / self._processes) - _JOBLIBS_SECONDS)
@@ -101,7 +101,7 @@ class Brief:
         return [result for part in self._rounds(engine, cells) for result in part]
 
     def _within_limits(self, engine: Engine, cells: Sequence[CellKey]) -> list[Evaluated]:
-        """As ``_all``; of none once a fit was stopped by the limit that it has only here, which libsvm warns of."""
+        """The results of ``_all``; none if a fit was stopped by the limit that is set only here, of which libsvm warns."""
         results: list[Evaluated] = []
         with warnings.catch_warnings():
             warnings.filterwarnings("error", _STOPPED, ConvergenceWarning)
@@ -115,7 +115,7 @@ class Brief:
         return results
 
     def _rounds(self, engine: Engine, cells: Sequence[CellKey]) -> Iterator[list[Evaluated]]:
-        """A first fit or two, then split after split."""
+        """Evaluate one or two first fits, then split after split, while that is worth it."""
         by_split: dict[int, list[CellKey]] = {}
         for cell in cells:
             by_split.setdefault(cell.split, []).append(cell)
@@ -140,14 +140,14 @@ class Brief:
         return seconds, results
 
     def _as_many_as(self, cell: CellKey, cells: Sequence[CellKey]) -> float:
-        """How many fits like that of ``cell`` the fits of all are, one by one."""
+        """How many times the cost of ``cell`` all cells cost if they are fitted one by one."""
         candidates = self._work.candidates
         return sum(magnitude_of(candidates[each.candidate]) for each in cells) / magnitude_of(
             candidates[cell.candidate]
         )
 
     def _is_worth(self, seconds: float) -> bool:
-        """Whether so much work is done sooner here than by processes that have yet to be had."""
+        """Whether work of so many seconds ends sooner here than in processes that have yet to start."""
         return seconds * (1 - 1 / self._processes) < self._price
 
 
@@ -162,14 +162,14 @@ def _timed(engine: Engine, cells: Sequence[CellKey]) -> tuple[float, list[Evalua
 
 @contextmanager
 def _as_in_another_process() -> Iterator[None]:
-    """One thread, and warnings that go where a process of its own would have written them."""
+    """Allow one thread, and write warnings to where a separate process would have written them."""
     told: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as told, one_thread():
             yield
     finally:
         for each in told:
-            if issubclass(each.category, GuardTripped):  # which the search says, wherever its fits are
+            if issubclass(each.category, GuardTripped):  # the search issues it, wherever its fits are
                 warnings.warn(each.message, stacklevel=4)
             else:
                 text = warnings.formatwarning(each.message, each.category, each.filename, each.lineno, each.line)
@@ -177,15 +177,15 @@ def _as_in_another_process() -> Iterator[None]:
 
 
 def price_of(processes: int, backend: ParallelBackendBase) -> float:
-    """What processes of loky's or forked ones cost before and after their work, in seconds; 0 where their bits may be others.
+    """What loky's or forked processes cost before and after their work, in seconds; 0 if their results may have other bits.
 
-    Processes of loky's that are not there cost their start, less what searches have lost for want of them. So one short search
-    starts none, and many in a row pay no more than twice the best that they could have.
+    Loky's processes that are not running cost their start, less what searches have lost by not having them. So one short search
+    starts none, and many in a row cost at most twice the best possible time.
     """
     if may_fork():
         return _FORKED_SECONDS + _EACH_FORK_SECONDS * processes + seconds_to_fork(processes)
     if threads_of_loky(backend, processes) != {"1"}:
-        return 0.0  # bits depend on their number
+        return 0.0  # bits depend on the number of threads
     if processes_of_loky() >= processes:
         _patience.lost_seconds = 0.0
         return _JOBLIBS_SECONDS
@@ -196,9 +196,9 @@ def price_of(processes: int, backend: ParallelBackendBase) -> float:
 
 
 def limited(work: Work) -> Work:
-    """The search with a limit of iterations for a support vector machine that has none: one that is not reached does nothing.
+    """The search with a limit of iterations for a support vector machine that has none.
 
-    (The rule ``svm_iterations`` has the proof of that.)
+    A limit that is not reached changes nothing: the rule ``svm_iterations`` has the proof.
     """
     estimator, shape = work.estimator, shape_of(work.X)
     is_pipeline = type(estimator) is Pipeline and bool(estimator.steps)
@@ -212,7 +212,7 @@ def limited(work: Work) -> Work:
 
 
 def is_quick(work: Work, most_seconds: float) -> bool:
-    """Whether no fit of a search can take longer than so many seconds, or be noticed by anything else."""
+    """Whether no fit of a search can take longer than so many seconds, or have any other effect on the process."""
     shape = shape_of(work.X)
     if shape is None or len(shape) != 2 or _SECONDS_PER_VALUE * math.prod(shape) > most_seconds:
         return False
@@ -220,14 +220,14 @@ def is_quick(work: Work, most_seconds: float) -> bool:
         return False
     if not can_share(work.estimator):
         return False
-    # mostly candidates differ in numbers that make no fit longer
+    # most candidates differ in numbers that make no fit longer
     kinds = {
         tuple((name, _told(name, value)) for name, value in candidate.items()): number
         for number, candidate in enumerate(work.candidates)
     }
     try:
         return all(_is_quick(work.configured(number), shape) for number in kinds.values())
-    except Exception:  # noqa: BLE001  the fits will say it
+    except Exception:  # noqa: BLE001  the fits will raise it
         return False
 
 
@@ -282,7 +282,7 @@ def _sorts_once(tree: Estimator) -> bool:
     return bool(tree.criterion != "absolute_error")
 
 
-# Of which a fit is bounded by its data, and when.
+# The classes whose fit is bounded by its data, and the condition for it.
 _BOUNDED: Final[Mapping[str, Sequence[tuple[str, Callable[[Any], bool]]]]] = {
     "sklearn.linear_model": (
         ("ElasticNet Lasso", _has_few_iterations),

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use."""
+"""The number of CPUs that this process may use, by affinity and control groups."""
 
 import math
 import os
@@ -12,16 +12,15 @@ _V1_CONTROLLER: Final = "cpu"
 def allowed_cpus(root: Path = Path("/")) -> int:
     """The least of the machine's CPUs, the affinity and every CPU quota above this process, rounded up.
 
-    joblib.cpu_count() reads the quota of the outermost control group only, and ours may be nested in it (loky #634); and it
-    listens to LOKY_MAX_CPU_COUNT, which says what an estimator within one process may use. ``root`` is where ``proc`` and
-    ``sys`` are.
+    joblib.cpu_count() reads only the quota of the outermost control group, but ours may be nested in it (loky #634). It also
+    obeys LOKY_MAX_CPU_COUNT, which limits an estimator within one process. ``root`` is the directory of ``proc`` and ``sys``.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cpus, cgroup_cpus(root))))
 
 
 def cgroup_cpus(root: Path) -> float:
-    """The tightest CPU quota of the control groups that this process is in, in CPUs; infinite for none."""
+    """The tightest CPU quota of this process' control groups, in CPUs; infinite if there is none."""
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The engine: cells in, results out, in processes of its own or in this one."""
+"""The engine: it takes cells and gives their results, evaluated in its own processes or in this one."""
 
 import contextlib
 import functools
@@ -37,19 +37,19 @@ _Steps = Iterator[Evaluated | AtWork]
 
 
 def as_they_are(steps: _Steps) -> _Steps:
-    """Changes nothing: the default of ``Engine.around``."""
+    """Return the steps unchanged: the default of ``Engine``'s ``around``."""
     return steps
 
 
 @functools.lru_cache(maxsize=1)
 def _pools(modules: int) -> ThreadpoolController:  # noqa: ARG001
-    """The BLAS and OpenMP libraries of this process. To look for them takes milliseconds: again only after imports."""
+    """The BLAS and OpenMP libraries of this process. The search takes milliseconds, so it is repeated only after imports."""
     return ThreadpoolController()
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Have each fit in here use one thread, even if the estimator's n_jobs says more: processes × threads = the CPU limit."""
+    """Limit each fit in here to one thread, whatever its n_jobs: the CPU limit is used up by as many processes."""
     with _pools(len(sys.modules)).limit(limits=1), joblib.parallel_config(backend="sequential"):
         yield
 
@@ -57,9 +57,9 @@ def one_thread() -> Iterator[None]:
 class Engine:
     """Evaluates cells of one search in ``processes`` others: ``add`` cells, ``wait`` for results, until ``is_done``.
 
-    The processes are forked before the constructor returns, where that is safe (``processes.may_fork``); else they are
-    joblib's. With ``processes=0`` everything happens in ``wait``, with the threads that the caller allows. ``around`` may change
-    the results of a task on their way, in the process that evaluates it: a function that can be found by its name.
+    If it is safe (``processes.may_fork``), the processes are forked before the constructor returns; else they are joblib's.
+    With ``processes=0`` everything happens in ``wait``, with the threads that the caller allows. ``around`` is an importable
+    function that may change the results of a task, in the process that evaluates it.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Engine:
         self._open: set[int] = set()
         warn_if_unproved()
         if forks:
-            _pools(len(sys.modules))  # once here rather than in each of them, for every search anew
-        with PATCHES.in_force():  # what is forked in here is a worker of this search for life
+            _pools(len(sys.modules))  # once here rather than in each process of every search
+        with PATCHES.in_force():  # a process forked in here works for this search only
             self._processes = Processes(self._run_alone, processes) if forks else None
         self._parallel = parallel or (
             Parallel(n_jobs=processes, return_as="generator_unordered") if processes else None
@@ -107,13 +107,13 @@ class Engine:
         if self._from_joblib is not None and self._parallel is not None:
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # joblib says what is not used: it is known here
+                    warnings.simplefilter("ignore")  # joblib warns of unused results, which are expected here
                     self._from_joblib.close()
             finally:
                 end_what_was_interrupted(self._parallel)
 
     def add(self, cells: Iterable[CellKey]) -> None:
-        """More cells to evaluate; those that share work should come together."""
+        """Add cells to evaluate; those that share work should come together."""
         self.schedule.add(cells)
 
     @property
@@ -128,9 +128,9 @@ class Engine:
 
     @property
     def is_hungry(self) -> bool:
-        """Whether a process is about to be idle, and nothing is left for it: what comes next may wait until now.
+        """Whether a process is about to be idle with no task left for it: the last moment to add cells.
 
-        Of joblib's only once all is done, because its threads take tasks whenever they like.
+        With joblib's processes this is true only when all is done, because its threads take tasks at any time.
         """
         return self.is_done or (self._processes is not None and self.schedule.pending == 0)
 
@@ -140,9 +140,9 @@ class Engine:
         return self._processes is not None
 
     def wait(self, timeout: float | None = None) -> list[Evaluated]:
-        """Results, as soon as there are any, or none after ``timeout`` seconds (which only processes of its own look at).
+        """Results, as soon as there are any, or none after ``timeout`` seconds (which only forked processes keep to).
 
-        Raises what scikit-learn would raise for a cell, and WorkerDied for a process that died.
+        Raises what scikit-learn would raise for a cell, and WorkerDied if a process has died.
         """
         if self.is_done:
             return []
@@ -178,7 +178,7 @@ class Engine:
                 yield replace(step, process=current_slot()) if isinstance(step, Evaluated) else step
 
     def _dispatch(self, processes: "Processes[Task, Evaluated | AtWork]") -> None:
-        # never more than one for each: the order is made as late as possible
+        # never more than one task for each process, so that the order is decided as late as possible
         while processes.idle:
             task = self.schedule.take()
             if task is None:
@@ -214,7 +214,7 @@ class Engine:
             raise WorkerDied(_died(event.exitcode))
 
     def _failed(self, cell: CellKey, told: str, kind: type[Exception]) -> dict[str, Any]:
-        """As scikit-learn tells a fit that failed."""
+        """The outcome of a failed fit, as scikit-learn returns it. Raises ``kind`` if ``error_score`` is "raise"."""
         work = self.work
         if work.error_score == "raise":
             raise kind(f"{told} (parameters {work.candidates[cell.candidate]}, split {cell.split})")
@@ -248,12 +248,12 @@ class Engine:
         except BrokenProcessPool as broken:
             raise WorkerDied(_died_in_loky(broken)) from broken
         if ended or self.is_done:
-            # to its end: a generator of joblib's that is left behind complains
+            # exhausted, because joblib warns of a generator that is not
             deque(self._from_joblib, maxlen=0)
             self._from_joblib = None
 
     def _round(self, parallel: Parallel) -> Generator[None]:
-        """All that is scheduled by now, a task at a time; ``parallel`` comes back for more as it likes."""
+        """Evaluate all that is scheduled by now, one task at a step; ``parallel`` takes further tasks at any time."""
         rules = rules_by_hand()
         run = delayed(_run_task)
         tasks = iter(self.schedule.take, None)
@@ -266,7 +266,7 @@ class Engine:
 
 
 def _only(work: Work, task: Task) -> Work:
-    """A search with what a task needs alone: all of it is pickled for each task."""
+    """The search reduced to what one task needs, because it is pickled for each task."""
     candidates: Any = {
         candidate: work.candidates[candidate] for candidate in task.candidates
     }  # looked up by their numbers
@@ -277,10 +277,10 @@ def _only(work: Work, task: Task) -> Work:
 def _run_task(
     work: Work, task: Task, around: Callable[[_Steps], _Steps], rules: Sequence[type[Rule]]
 ) -> tuple[int, list[Evaluated]]:
-    """In a process of joblib's, which outlives the search: nothing of it may stay there.
+    """Evaluate a task in one of joblib's processes, which outlives the search and so must keep nothing of it.
 
-    Work that is kept from one task to the next saves a fold's rows from being cut again, but keeps the file in which joblib has
-    X mapped: then joblib waits a second for it at the end of every search, and leaves it in /dev/shm.
+    Keeping the rows of a fold from one task to the next would save cutting them again, but would also keep the file to which
+    joblib maps X: joblib would wait a second for it at the end of every search, and leave it in /dev/shm.
     """
     for rule in rules:
         register(rule)
@@ -294,7 +294,7 @@ def _run_task(
 
 
 def _shared_rows(work: Work) -> SharedRows | None:
-    """As ``shared_rows``; what selects no rows is told by the fits, as scikit-learn tells it."""
+    """The result of ``shared_rows``; None for invalid indices, because the fits raise scikit-learn's own error for them."""
     if any(np.ndim(indices) != 1 for split in work.splits for indices in split):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Evaluate candidates on one split: what they share is done once, the rest as scikit-learn does it."""
+"""Evaluate candidates on one split: shared work is done once, the rest as scikit-learn does it."""
 
 import copy
 import math
@@ -25,19 +25,19 @@ from tuningjob.engine.shortcuts import lean
 from tuningjob.engine.sklearn_private import fit_and_score, has_callbacks, is_proved, score
 from tuningjob.engine.work import CellKey, Fold, Side, Work, dispatches_arrays, fold_of, wants_kernel
 
-# The functions of scikit-learn that a search replaces, in each process that evaluates some of it.
+# The functions of scikit-learn that a search replaces, in each process that evaluates its cells.
 PATCHES: Final = Patches((*MEMO_PATCHES, *LEAN_PATCHES) if is_proved() else ())
 
 FitOutcome = dict[str, Any]
-# Values that make no estimator of another kind; a seed may be None, which is not among them.
+# Values that never replace an estimator. None is not among them, because as a seed it means unseeded draws.
 _SAYS_NOTHING: Final = (str, int, float, np.generic)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What came of one cell: a dict as scikit-learn's ``_fit_and_score`` returns it; warnings where somebody collects them.
+    """The result of one cell: a dict as scikit-learn's ``_fit_and_score`` returns it, and warnings if a caller collects them.
 
-    ``process``: which of an engine's it was.
+    ``process`` is the number of the engine's process that evaluated it.
     """
 
     cell: CellKey
@@ -48,7 +48,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class AtWork:
-    """The cells of the fit that is about to start; told only where it may be killed for taking too long."""
+    """The cells of the fit that is about to start; yielded only if the fit has a time limit."""
 
     cells: tuple[CellKey, ...]
 
@@ -56,7 +56,7 @@ class AtWork:
 class Evaluator:
     """Evaluates cells of one search in this process.
 
-    Keeps the rows and the fitted transformers of the last split, and what rules keep for all splits.
+    It keeps the rows and the fitted transformers of the last split, and what rules keep for all splits.
     """
 
     def __init__(self, work: Work) -> None:
@@ -65,13 +65,13 @@ class Evaluator:
         self._memo: Memo | None = None
         self._kept: Kept = {}
         self._knows_scorer = is_known_scorer(work.scorer)
-        # a scorer of any other kind may do anything with an estimator: each is fitted by itself, and given away
+        # any other scorer may do anything with an estimator, so each candidate is fitted by itself and given away
         self.shares = is_a_scorer(work.scorer) and can_share(work.estimator) and not dispatches_arrays()
 
     def evaluate(self, split: int, candidates: Sequence[int], *, plain: bool = False) -> Iterator[Evaluated | AtWork]:
         """One result for each candidate, as soon as it is there, in the order that shares the most.
 
-        ``plain``: nothing is shared. Raises what scikit-learn would raise.
+        With ``plain`` nothing is shared. Raises what scikit-learn would raise.
         """
         if plain or not self.shares:
             yield from self._plainly(split, candidates)
@@ -81,7 +81,7 @@ class Evaluator:
         yield from self._plainly(split, others)
 
     def _members(self, candidates: Sequence[int]) -> tuple[list[Member], list[int]]:
-        """The configured candidates that may share, by their position; the others go the plain way."""
+        """The configured candidates that may share work, and the numbers of the others, which are fitted the plain way."""
         members: list[Member] = []
         others: list[int] = []
         for position, candidate in enumerate(candidates):
@@ -92,7 +92,7 @@ class Evaluator:
                     and not wants_kernel(estimator)
                     and not any(map(has_callbacks, nested_estimators(estimator)))
                 )
-            except Exception:  # noqa: BLE001  the plain way tells it as scikit-learn does
+            except Exception:  # noqa: BLE001  the plain fit reports it as scikit-learn does
                 shares = False
             if shares:
                 members.append(Member(position, estimator, is_known(estimator)))
@@ -119,7 +119,7 @@ class Evaluator:
             else:
                 alike = outcomes.get(step.like) if self._knows_scorer else None
                 if alike is not None and not _is_finite(alike):
-                    alike = None  # scoring that failed says so again
+                    alike = None  # failed scoring must report its error again
                 if alike is not None:
                     outcome = _same_scores(alike, step.seconds)
                 else:
@@ -128,7 +128,7 @@ class Evaluator:
                 yield Evaluated(CellKey(candidates[step.position], split), outcome)
 
     def _outcome(self, step: Fitted, fold: Fold, memo: Memo | None) -> FitOutcome:
-        """Score a fitted estimator; with a memo if it is known, else on rows of its own."""
+        """Score a fitted estimator: with the memo if it is known, else on its own copy of the rows."""
         work = self.work
         train, test = work.splits[fold.split]
 
@@ -195,7 +195,7 @@ class Evaluator:
         return self._memo
 
     def close(self) -> None:
-        """Keep nothing: neither rows nor transformers, which refer to each other in circles."""
+        """Drop the rows and the transformers, which refer to each other in circles."""
         self._forget_fold()
         self._kept.clear()
 
@@ -206,10 +206,10 @@ class Evaluator:
 
 
 def shares_anything(work: Work) -> bool:
-    """Whether anything may be shared between the cells of a search, and nothing of it is seen to draw unseeded."""
+    """Whether cells of a search may share work, and no candidate is seen to draw without a seed."""
     if not Evaluator(work).shares:
         return False
-    # mostly candidates differ in numbers: one of each kind that replaces estimators, generators or seeds tells of all others
+    # most candidates differ in numbers only, so one of each kind that replaces estimators, generators or seeds is enough
     kinds = {
         tuple((name, id(value)) for name, value in candidate.items() if not isinstance(value, _SAYS_NOTHING)): number
         for number, candidate in enumerate(work.candidates)
@@ -221,20 +221,20 @@ def shares_anything(work: Work) -> bool:
             if not is_repeatable(estimator):
                 return False
             found = found or may_share(estimator)
-        except Exception:  # noqa: BLE001  the fits will say it
+        except Exception:  # noqa: BLE001  the fits will raise it
             return False
     return found
 
 
 def may_depend_on_draws(work: Work) -> bool:
-    """Whether a score may depend on draws from a global generator: not if all candidates are known, and seeded where it counts.
+    """Whether a score may depend on draws from a global generator: not if all candidates are known, and seeded if they use it.
 
-    (A support vector machine draws a seed at each fit, and mostly has no use for it.)
+    A support vector machine draws a seed at each fit, for example, and mostly has no use for it.
     """
     try:
         made = map(work.configured, range(len(work.candidates)))
         return not is_known_scorer(work.scorer) or not all(is_known(each) and is_repeatable(each) for each in made)
-    except Exception:  # noqa: BLE001  of a candidate that cannot be made nothing is known
+    except Exception:  # noqa: BLE001  nothing is known of a candidate that cannot be made
         return True
 
 
@@ -246,6 +246,6 @@ def _is_finite(outcome: FitOutcome) -> bool:
 
 
 def _same_scores(known: FitOutcome, seconds: float) -> FitOutcome:
-    """The outcome of a candidate with the predictions of another one."""
+    """The outcome of a candidate whose predictions are those of another one, with its own ``seconds``."""
     scores: FitOutcome = {name: copy.copy(known[name]) for name in ("test_scores", "train_scores") if name in known}
     return {**known, **scores, "fit_time": seconds, "score_time": 0.0}

@@ -1,7 +1,7 @@
-"""What an unfitted estimator is, as a hashable: two with one fingerprint would be fitted to the same bits by the same data.
+"""Fingerprints of unfitted estimators: two with the same one would be fitted to the same bits by the same data.
 
-A user's objects may be anything: refer to themselves, have no ``__dict__``, raise when they are looked at. Looking at them never
-raises, and ends. What cannot be told of one stands for itself alone, and nothing is shared with it.
+A user's objects may refer to themselves, have no ``__dict__``, or raise when their attributes are read. Taking a fingerprint
+never raises and always ends. An object that cannot be described equals only itself, and shares nothing.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from tuningjob.aliases import Anything, Estimator, ParamValue
 
 _PLAIN = (str, bytes, int, bool, type(None))
 _LISTS = (list, tuple)
-# Lists within lists that are the same list have more ends than anybody can visit.
+# Lists that hold the same list repeatedly have exponentially many items to visit.
 _MOST_VALUES: Final = 200_000
 _MADE_BY_A_CLASS_STATEMENT: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 class Untold:
-    """Stands for what cannot be told: to all that ask, an estimator of nobody's that draws what nobody has seeded."""
+    """Stands for an object that cannot be described: it looks like an unknown estimator that draws without a seed."""
 
     random_state = None
 
@@ -32,14 +32,14 @@ UNTOLD: Final = Untold()
 
 
 class _CannotTellError(Exception):
-    """The value refers to itself, is too large, or hides its state."""
+    """Raised for a value that refers to itself, is too large, or hides its state."""
 
 
 def fingerprint(value: ParamValue) -> Hashable:
-    """Equal only for values that no fit could tell apart.
+    """The fingerprint of a value: equal only for values that no fit could tell apart.
 
-    Types count (1 is not 1.0), so do signs of zero. What has no better description is compared by its pickled state, and what
-    cannot be pickled, or refers to itself, by identity: a fingerprint may miss an equality, it never invents one.
+    Types count (1 is not 1.0), and so do signs of zero. Other objects are compared by their pickled state. An object that cannot
+    be pickled or refers to itself is compared by identity. So a fingerprint may miss an equality, but never invents one.
     """
     try:
         return _Description().of(value)
@@ -55,7 +55,7 @@ def of_estimator(
 ) -> Hashable:
     """The fingerprint of an estimator: its class and all of its state (parameters, output configuration, metadata requests).
 
-    Attributes in ``without`` are left out, those in ``instead`` count as if they had the value given there.
+    Attributes in ``without`` are left out, and those in ``instead`` count as if they had the value given there.
     """
     try:
         return _Description().of_estimator(estimator, without, instead or {})
@@ -64,7 +64,7 @@ def of_estimator(
 
 
 class _Description:
-    """One description: knows what it is within, and how much it has seen."""
+    """The state of describing one value: the objects that enclose the current one, and how many values it has visited."""
 
     def __init__(self) -> None:
         self._within: set[int] = set()
@@ -115,7 +115,7 @@ class _Description:
 
 
 def is_estimator(value: ParamValue) -> bool:
-    """Whether it follows scikit-learn's protocol of parameters (and is an object, not a class)."""
+    """Whether the value follows scikit-learn's protocol of parameters, and is an object, not a class."""
     try:
         return hasattr(value, "get_params") and not isinstance(value, type)
     except Exception:  # noqa: BLE001  a property of it may raise anything
@@ -125,7 +125,7 @@ def is_estimator(value: ParamValue) -> bool:
 def nested_estimators(estimator: Estimator) -> Iterator[Any]:
     """The estimator and every estimator among its parameters, at any depth (steps and transformers included), once each.
 
-    ``UNTOLD`` stands for what cannot be looked into.
+    ``UNTOLD`` stands for an object that cannot be looked into.
     """
     seen = {id(estimator)}
     waiting = [estimator]
@@ -138,9 +138,9 @@ def nested_estimators(estimator: Estimator) -> Iterator[Any]:
 
 
 def estimators_within(estimator: Estimator) -> Iterator[Any]:
-    """The estimators among its parameters, in lists, tuples and dicts too, without those within these.
+    """The estimators among an estimator's parameters, also in lists, tuples and dicts, but not those within these estimators.
 
-    ``UNTOLD`` stands for what cannot be looked into.
+    ``UNTOLD`` stands for an object that cannot be looked into.
     """
     if estimator is UNTOLD:
         return
@@ -162,12 +162,12 @@ def estimators_within(estimator: Estimator) -> Iterator[Any]:
 
 
 def is_integer(value: ParamValue) -> bool:
-    """An integer and no bool, as scikit-learn's constraints mean it."""
+    """Whether the value is an integer and no bool, as scikit-learn's constraints mean it."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _state_of(value: ParamValue) -> dict[str, Any] | None:
-    """The attributes that an object has of its own, those in ``__slots__`` too; None where it may have more than these."""
+    """An object's own attributes, also those in ``__slots__``; None if it may have more state than these."""
     state: dict[str, Any] = {}
     try:
         for kind in reversed(type(value).__mro__):

@@ -1,4 +1,4 @@
-"""What a cell will cost, from those that were measured: additive in the parameters, on a logarithmic scale."""
+"""Forecast what a cell costs from measured cells: additive in the parameters, on a logarithmic scale."""
 
 import math
 from collections import deque
@@ -12,22 +12,22 @@ from tuningjob.aliases import ParamValue
 from tuningjob.engine.fingerprint import fingerprint
 
 _RIDGE: Final = 0.1  # little data must not mean wild effects
-# All measurements up to the first number, then one in so many: thousands of tiny fits must not cost the parent more than they.
+# All measurements up to the first number, then one in so many, because a forecast must not cost more than thousands of tiny fits.
 _ALL_UP_TO: Final = 256
 _ONE_IN: Final = 16
-# The last so many are fitted. A value drawn from a distribution is new in nearly each candidate, so all of a million would be a
-# system of a million unknowns: pods of 4 GiB were killed for want of memory before there was a bound.
+# Only the last so many are fitted. A value drawn from a distribution is new in nearly each candidate, so a million of them would
+# be a system of a million unknowns: pods of 4 GiB ran out of memory before there was a bound.
 _FITTED: Final = 512
-# Before anything was measured: cost grows about linearly in these.
+# The parameters in which cost grows about linearly: the forecast before anything was measured.
 _SIZES: Final = frozenset({"n_estimators", "max_iter", "n_components", "max_leaf_nodes"})
 
 
 class Forecast:
     """How long a candidate takes on one split, in seconds.
 
-    log(seconds) = one number for all + for each parameter one for its value + (where it is a positive number) a slope times
-    its logarithm; ridge regression on the last 512 measurements, fitted anew when the measurements have doubled. Twelve
-    measured fits are enough for the order (median error × 1.04–1.26), and the order is all that is asked of it.
+    log(seconds) = a constant + a number for the value of each parameter + (if it is a positive number) a slope times its
+    logarithm. It is a ridge regression on the last 512 measurements, fitted again when their number has doubled. Twelve measured
+    fits are enough for the order (median error × 1.04–1.26), and only the order is used.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Forecast:
         self.version = 0
 
     def learn(self, params: Mapping[str, Any], seconds: float) -> None:
-        """Take in how long one cell of these parameters took, in seconds; of very many only one in some."""
+        """Take in how long one cell of these parameters took, in seconds; of very many cells only some count."""
         self._seen += 1
         if self._seen > _ALL_UP_TO and self._seen % _ONE_IN:
             return
@@ -51,7 +51,7 @@ class Forecast:
             self._fit()
 
     def seconds(self, params: Mapping[str, Any]) -> float:
-        """The expected seconds; without measurements yet a number that is only good for comparing."""
+        """The expected seconds; before any measurement, a number that is only good for comparing."""
         if not self.is_measured:
             return magnitude_of(params)
         own = sum(self._weights.get(feature, 0.0) * value for feature, value in _features(params))
@@ -94,7 +94,7 @@ def _features(params: Mapping[str, Any]) -> Iterator[tuple[Hashable, float]]:
 
 
 def magnitude_of(params: Mapping[str, Any]) -> float:
-    """What a fit of its own costs, compared with another's that differs in sizes only: measured are parts of shared ones."""
+    """The relative cost of an unshared fit, by sizes alone, because measured times are parts of shared fits."""
     return math.prod(float(value) for name, value in params.items() if _is_size(name, value))
 
 

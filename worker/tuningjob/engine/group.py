@@ -1,4 +1,4 @@
-"""Fit several candidates on one fold's data, each piece of work once."""
+"""Fit several candidates on one fold's data, and do the work that they share once."""
 
 import copy
 import math
@@ -25,9 +25,9 @@ _T = TypeVar("_T")
 
 @dataclass(eq=False)
 class Member:
-    """One candidate of a group: its position in it, and its configured estimator, let go once it was handed out fitted.
+    """One candidate of a group: its position in it, and its configured estimator, which becomes None once it is fitted.
 
-    Of one that is not known (``engine.known``) only a pipeline's first steps are shared.
+    A candidate that is not known (``engine.known``) shares only the first steps of its pipeline.
     """
 
     position: int
@@ -39,7 +39,7 @@ class Member:
 class Fitted:
     """A candidate's fitted estimator.
 
-    ``seconds`` is its part of the time; ``like`` the position of a member with the same predictions (mostly itself).
+    ``seconds`` is its part of the time. ``like`` is the position of a member with the same predictions, mostly itself.
     """
 
     position: int
@@ -50,14 +50,14 @@ class Fitted:
 
 @dataclass(frozen=True)
 class NotFitted:
-    """The candidate cannot be fitted in this way: the caller fits it the plain way."""
+    """A candidate that cannot be fitted here: the caller fits it the plain way."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """These positions are about to be fitted; told only where a fit may be killed for taking too long."""
+    """The positions of the members that are about to be fitted; yielded only if fits have a time limit."""
 
     positions: tuple[int, ...]
 
@@ -67,14 +67,14 @@ Step = Fitted | NotFitted | Fitting
 
 @dataclass
 class Fitter:
-    """Fits groups of candidates on one fold's training rows. Raises nothing that a fit raises: see NotFitted."""
+    """Fits groups of candidates on one fold's training rows. An error of a fit is not raised: it becomes NotFitted."""
 
     fit_params: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
     clock: Callable[[], float] = time.perf_counter
 
     def fit(self, members: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
-        """Every member fitted, what shares work side by side."""
+        """Fit every member; members that share work follow each other."""
         groups = _group(members, lambda member: type(member.estimator))
         for kind, group in groups.items():
             if kind is Pipeline:
@@ -109,7 +109,7 @@ class Fitter:
         try:
             with deadline(self.timeout):
                 Xt = freeze(fit_prefix(first, X, y))
-        except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
+        except Exception:  # noqa: BLE001  the plain fit reports the error as scikit-learn does
             yield from map(NotFitted, positions)
             return
         prefix = first.steps[:-1]
@@ -128,7 +128,7 @@ class Fitter:
                 yield step
 
     def _fit_rests(self, group: Sequence[Member], X: Matrix, y: Target) -> Iterator[Step]:
-        """Pipelines with the same known first steps: what follows may do anything, and is fitted on data of its own."""
+        """Fit pipelines with the same known first steps once; the other steps may do anything, so each has its own data."""
         count = known_steps(group[0].estimator)
         head = copy.copy(group[0].estimator)
         head.steps = [*head.steps[:count], ("rest", "passthrough")]
@@ -139,7 +139,7 @@ class Fitter:
             with deadline(self.timeout):
                 Xt = freeze(fit_prefix(head, X, y))
             shared = may_overlap(Xt, X)
-        except Exception:  # noqa: BLE001  whatever a transformer raises: the plain way tells it as scikit-learn does
+        except Exception:  # noqa: BLE001  the plain fit reports the error as scikit-learn does
             shared = True
         if shared:
             yield from (NotFitted(member.position) for member in group)
@@ -155,7 +155,7 @@ class Fitter:
             try:
                 with deadline(self.timeout), inactive():
                     rest.fit(own(Xt), own(y))
-            except Exception:  # noqa: BLE001  whatever a fit raises: the plain way tells it as scikit-learn does
+            except Exception:  # noqa: BLE001  the plain fit reports the error as scikit-learn does
                 yield NotFitted(member.position)
             else:
                 pipeline.steps = [*head.steps[:count], *rest.steps]
@@ -185,7 +185,7 @@ class Fitter:
                     yield from _same_as(step, likes[step.position])
 
     def _fit_family(self, family: Sequence[Member], rules: Rules, X: Matrix, y: Target) -> Iterator[Step]:
-        """Members that differ in a nested axis and in a ceiling only: the highest ceiling first."""
+        """Fit members that differ only in a nested axis and in a ceiling, the highest ceiling first."""
         nested, ceiling = rules.nested, rules.ceiling
         if ceiling is None:
             yield from self._fit_axis(family, nested, X, y)
@@ -217,7 +217,7 @@ class Fitter:
                 yield step
 
     def _fit_axis(self, family: Sequence[Member], nested: NestedFit | None, X: Matrix, y: Target) -> Iterator[Step]:
-        """Members that differ in a nested axis only."""
+        """Fit members that differ only in a nested axis."""
         served, others = _parted(family, lambda member: nested is not None and nested.accepts(member.estimator))
         if nested is None or len(served) < 2 or not nested.applies(served[0].estimator, X, y):
             yield from self._fit_alone(family, X, y)
@@ -232,14 +232,14 @@ class Fitter:
             with deadline(self.timeout):
                 fits = nested.fit([member.estimator for member in served], X, y, self.fit_params)
                 first = next(fits)
-            # what all of them have in common is divided equally
+            # the time of the shared fit is divided equally
             share = (self.clock() - started) / len(served)
             yield Fitted(positions[0], first, share, positions[0])
             left.pop(0)
             for member, (estimator, seconds) in zip(served[1:], self._timed(fits), strict=True):
                 yield Fitted(member.position, estimator, share + seconds, member.position)
                 left.pop(0)
-        except Exception:  # noqa: BLE001  whatever a fit raises: perhaps only the largest fails
+        except Exception:  # noqa: BLE001  perhaps only the largest member fails
             yield from map(NotFitted, [member.position for member in left])
 
     def _timed(self, fits: Iterator[_T]) -> Iterator[tuple[_T, float]]:
@@ -255,7 +255,7 @@ class Fitter:
         for member in members:
             if self.timeout is not None:
                 yield Fitting((member.position,))
-            # fitted in place, and nobody's when it was scored: models of a whole task would not fit into memory
+            # no reference to the fitted estimator is kept: the models of a whole task would not fit into memory
             estimator, member.estimator = member.estimator, None
             started = self.clock()
             try:
@@ -264,7 +264,7 @@ class Fitter:
                         estimator.fit(X, **self.fit_params)
                     else:
                         estimator.fit(X, y, **self.fit_params)
-            except Exception:  # noqa: BLE001  whatever a fit raises: the plain way tells it as scikit-learn does
+            except Exception:  # noqa: BLE001  the plain fit reports the error as scikit-learn does
                 yield NotFitted(member.position)
             else:
                 yield Fitted(member.position, estimator, self.clock() - started, member.position)
@@ -274,12 +274,12 @@ class Fitter:
 def _reached(ceiling: Ceiling, fitted: Estimator) -> float:
     try:
         return ceiling.reached(fitted)
-    except Exception:  # noqa: BLE001  a rule of somebody's own: then nothing is said to be alike
+    except Exception:  # noqa: BLE001  a user's rule may raise anything; then no members count as alike
         return math.inf
 
 
 def _depth_first(pipelines: Sequence[Member], count: Callable[[Any], int]) -> list[list[Member]]:
-    """Members with the same first steps, as many as ``count`` says, ordered so that common beginnings follow each other."""
+    """Groups of members with the same first ``count`` steps, ordered so that common beginnings follow each other."""
     ranks: list[dict[Hashable, int]] = []
 
     def path(member: Member) -> tuple[int, ...]:
@@ -306,7 +306,7 @@ def _same_as(step: Fitted | NotFitted, others: Sequence[Member]) -> Iterator[Ste
 
 
 def _parted(members: Sequence[Member], belongs: Callable[[Member], bool]) -> tuple[list[Member], list[Member]]:
-    """Those that belong, and the others."""
+    """Split the members into those that belong and the others."""
     groups = _group(members, lambda member: bool(belongs(member)))
     return groups.get(True, []), groups.get(False, [])
 

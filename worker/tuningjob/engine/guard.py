@@ -1,7 +1,7 @@
-"""The guard: of what shares a fit one cell is also fitted the plain way, and results wait until both are found alike. Pure.
+"""The guard: one cell of each group that shares a fit is also fitted the plain way, and results wait for the comparison. Pure.
 
-It speaks early: the sample of a group is of the first task that fits several of its cells as one. So little is held at a time,
-and little is lost with the process.
+It takes the sample of a group from the first task that fits several of its cells as one. So few results wait at a time, and few
+are lost with the process.
 """
 
 import random
@@ -23,15 +23,15 @@ Axes = Sequence[tuple[Hashable, Hashable]]
 
 
 class GuardTripped(RuntimeWarning):
-    """A shared fit gave other bits than a fit of its own: its group was fitted again, nothing shared."""
+    """A shared fit gave other bits than a plain fit: its group was fitted again, with nothing shared."""
 
 
 @dataclass(eq=False)
 class _Group:
-    """Candidates that one nested axis serves, or that begin alike, until there is a verdict.
+    """Candidates on one nested axis, or with the same first steps, until there is a verdict.
 
-    ``cells`` are what it is on, each with its value on the axis; ``held`` the results that wait for it. ``is_parted``: no task
-    has cells with different values.
+    ``cells`` maps each of its cells to its value on the axis; ``held`` has the results that wait for the verdict. ``is_parted``
+    says that no task has cells with different values.
     """
 
     key: Hashable
@@ -40,28 +40,28 @@ class _Group:
     is_parted: bool = True
     sample: CellKey | None = None
     plain: FitOutcome | None = None
-    before: FitOutcome | None = None  # of a plain fit that differed
+    before: FitOutcome | None = None  # the outcome of a plain fit that differed
 
     def are_parted(self, cells: Iterable[CellKey]) -> bool:
-        """Whether these of its cells have one value at the most, so that nothing of the axis is shared between them."""
+        """Whether these of its cells have at most one value, so that they share nothing of the axis."""
         return len({self.cells[cell] for cell in cells}) < 2
 
 
 class Guard:
-    """Results go in (``shared``, ``plain``) and come out of ``ready`` once they may be believed.
+    """Takes results (``shared``, ``plain``) and gives them in ``ready`` once a verdict confirms them.
 
-    ``again`` are cells that are to be fitted the plain way, nothing shared, because of a verdict: the caller empties it.
+    ``again`` has the cells that must be fitted the plain way because of a verdict; the caller empties it.
     """
 
     def __init__(self, work: Work, *, seed: int = 0) -> None:
         self._work = work
         self._random = random.Random(seed)  # noqa: S311  a sample, no secret
-        self._only: dict[Hashable, Hashable] = {}  # by its group, the only value on an axis that has come so far
+        self._only: dict[Hashable, Hashable] = {}  # by group: the only value on its axis so far
         self._groups: dict[Hashable, _Group] = {}
         self._verdicts: dict[Hashable, bool] = {}  # by group: whether what is shared has the bits of plain fits
-        self._doubts: dict[CellKey, list[_Group]] = {}  # the groups without a verdict that a cell is of
+        self._doubts: dict[CellKey, list[_Group]] = {}  # by cell: its groups without a verdict
         self._redo: set[CellKey] = set()
-        self._told: set[CellKey] = set()  # of those that were done again
+        self._told: set[CellKey] = set()  # cells that were done again and have a result
         self.again: list[CellKey] = []
         self._second: list[CellKey] = []
         self.ready: deque[Evaluated] = deque()
@@ -69,7 +69,7 @@ class Guard:
         self.tripped = 0
 
     def watch(self, by_split: Mapping[int, Sequence[int]], axes: Mapping[int, Axes]) -> dict[int, list[int]]:
-        """Hold what is to be watched. Returns what may be shared: all candidates but those of groups that were condemned."""
+        """Start to watch cells. Returns, by split, the candidates that may share: all but those of condemned groups."""
         for key, value in dict.fromkeys(each for found in axes.values() for each in found):
             is_known = key in self._groups or key in self._verdicts
             if not is_known and self._only.setdefault(key, value) != value:
@@ -92,12 +92,12 @@ class Guard:
     # --- samples
 
     def foresee(self, cells: Iterable[CellKey]) -> None:
-        """These cells will be one task."""
+        """Note that these cells will be one task."""
         for group, members in self._undecided(cells).items():
             group.is_parted &= group.are_parted(members)
 
     def samples_of(self, cells: Iterable[CellKey]) -> list[CellKey]:
-        """These cells are fitted now: those of them that are to be fitted the plain way, too."""
+        """The samples among cells that are fitted now: these are fitted the plain way as well."""
         return [
             sample
             for group, members in self._undecided(cells).items()
@@ -106,7 +106,7 @@ class Guard:
         ]
 
     def left_samples(self) -> list[CellKey]:
-        """Nothing is to be fitted any more: samples of the groups that no task had one of, else they would be held for ever."""
+        """The samples of groups that have none when all tasks have ended, without which their results would wait for ever."""
         return [
             sample
             for group in list(self._groups.values())
@@ -115,12 +115,12 @@ class Guard:
         ]
 
     def second_samples(self) -> list[CellKey]:
-        """Samples that differed, and are to be fitted the plain way a second time: a scorer may differ from itself."""
+        """The samples that differed and are fitted the plain way once more, because a scorer may differ from itself."""
         samples, self._second = self._second, []
         return samples
 
     def is_awaited(self, cell: CellKey) -> bool:
-        """Whether results wait for a plain fit of this cell: it is a sample, not one that is only done again."""
+        """Whether results wait for the plain fit of this cell: it is a sample, not a cell that is only done again."""
         return cell not in self._redo
 
     def _undecided(self, cells: Iterable[CellKey]) -> dict[_Group, list[CellKey]]:
@@ -131,9 +131,9 @@ class Guard:
         return found
 
     def _sample(self, group: _Group, cells: list[CellKey]) -> list[CellKey]:
-        """One of the cells; none where none can be compared, so that there is no doubt."""
+        """A list of one of the cells; empty if none can be compared, and then the group is no longer watched."""
         while cells:
-            # cheap ones more often: of a nested axis the largest is the shared fit itself, and would tell the least
+            # cheap cells more often: the largest on a nested axis is the shared fit itself, and would show the least
             cheapness = [1 / magnitude_of(self._work.candidates[cell.candidate]) for cell in cells]
             (sample,) = self._random.choices(cells, cheapness)
             if self._is_comparable(sample.candidate):
@@ -145,17 +145,17 @@ class Guard:
         return []
 
     def _is_comparable(self, candidate: int) -> bool:
-        """Whether two plain fits of it would have the same bits: else there is nothing to watch, and nothing is shared."""
+        """Whether two plain fits of a candidate would have the same bits; if not, it shares nothing and needs no guard."""
         try:
             estimator = self._work.configured(candidate)
             return is_repeatable(estimator) and may_share(estimator)
-        except Exception:  # noqa: BLE001  invalid parameters: told by the fit
+        except Exception:  # noqa: BLE001  invalid parameters, which the fit reports
             return False
 
     # --- results
 
     def shared(self, result: Evaluated) -> None:
-        """What came of a fit that may have been shared."""
+        """Take in the result of a fit that may have been shared."""
         cell = result.cell
         if cell in self._redo or cell in self._told:
             return
@@ -168,7 +168,7 @@ class Guard:
                 self._judge(group)
 
     def plain(self, result: Evaluated) -> None:
-        """What came of a plain fit."""
+        """Take in the result of a plain fit."""
         if result.cell in self._redo:
             self._redo.discard(result.cell)
             self._told.add(result.cell)
@@ -180,7 +180,7 @@ class Guard:
             self._judge(group)
 
     def gave_up(self, result: Evaluated) -> None:
-        """A plain fit was ended for taking too long: one slow fit says nothing about the bits of the shared one."""
+        """Accept the shared results of a sample whose plain fit took too long, because that says nothing about their bits."""
         group = self._waiting_for(result.cell)
         if group is not None:
             self._acquit(group)
@@ -204,10 +204,10 @@ class Guard:
         elif _same_bits(group.plain, group.before):
             self._condemn(group, group.sample)
         else:
-            self._acquit(group)  # two plain fits are not alike: there is nothing to compare with
+            self._acquit(group)  # two plain fits differ, so there is nothing to compare with
 
     def _acquit(self, group: _Group) -> None:
-        # what is held is released where no other group has a doubt; what has not arrived yet will not be held
+        # a result is released if no other group of its cell is undecided; later ones will not be held
         self._decide(group, is_right=True)
         for cell in group.cells:
             groups = self._doubts[cell]

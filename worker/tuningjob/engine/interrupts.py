@@ -1,4 +1,4 @@
-"""A second Ctrl-C, because people press it twice: it must not cut short what the first has begun to end."""
+"""Protection from a second Ctrl-C: it must not cut short the clean-up that the first has begun."""
 
 from collections.abc import Callable
 

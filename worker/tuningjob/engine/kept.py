@@ -1,11 +1,11 @@
-"""What rules keep from one fold to the next: as long as the search that a thread is in, and no longer."""
+"""Objects that rules keep from one fold to the next, for the duration of a thread's search."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-# what was made, by what made it
+# the objects by the function that made them
 Kept = dict[Callable[[], Any], Any]
 _here = threading.local()
 _T = TypeVar("_T")
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 @contextmanager
 def keeping(kept: Kept | None) -> Iterator[None]:
-    """Have rules keep their things in here; None: nothing is kept."""
+    """Have rules keep their objects in ``kept`` within this block; with None nothing is kept."""
     before = getattr(_here, "kept", None)
     _here.kept = kept
     try:
@@ -23,7 +23,7 @@ def keeping(kept: Kept | None) -> Iterator[None]:
 
 
 def kept_for_the_search(make: Callable[[], _T]) -> _T:
-    """What ``make`` made for an earlier fold of the search that this thread is in, if it is in one; else something new."""
+    """The object that ``make`` made for an earlier fold of this thread's search; a new one if there is none."""
     kept: Kept | None = getattr(_here, "kept", None)
     if kept is None:
         return make()

@@ -1,9 +1,9 @@
-"""What may be remembered by its input: estimators and scorers that are known to answer twice alike, and to change nothing.
+"""The estimators and scorers that are known to give the same answer twice and to change nothing, so that results can be reused.
 
-A transformer may draw whenever it transforms, a predict may count its calls, a scorer may fit again what it is given: nothing
-about an object tells. So there is a list, of exact classes of scikit-learn (a subclass may do anything), and
-tests/engine/test_known.py holds each of them to it: a second call gives the same bits, draws nothing, and changes neither the
-estimator nor its data. A class with rules counts as known too: a rule says as much by being there.
+A transformer may draw whenever it transforms, a predict may count its calls, a scorer may fit its estimator again, and no object
+shows that it does. So there is a list of exact classes of scikit-learn (a subclass may do anything). tests/engine/test_known.py
+checks each of them: a second call gives the same bits, draws nothing, and changes neither the estimator nor its data. A class
+with rules counts as known too.
 """
 
 import sys
@@ -99,11 +99,11 @@ _FUNCTIONS: Final = frozenset(
     f"sklearn.feature_selection.{name}" for name in ("chi2", "f_classif", "f_regression", "r_regression")
 )
 _TYPES: Final = frozenset({bool, int, float, str, object})
-# With any other value the fit writes into its data, so a later step or the train score would be given other data.
+# With any other value the fit writes into its data, so a later step or the train score would see changed data.
 _COPIES: Final = ("copy", "copy_X", "copy_x", "copy_X_train")
-# Attributes that are no parameters, but scikit-learn's own objects.
+# Attributes that are not parameters but scikit-learn's own objects.
 _NO_PARAMETERS: Final = frozenset({METADATA_REQUEST, CALLBACK_CONTEXT})
-# More than this and a copy for each candidate costs more than sharing gives: they are cloned and fitted one after the other.
+# If estimators are larger than this, a copy for each candidate costs more than sharing saves: they are fitted one by one.
 _MOST_BYTES: Final = 2**16
 _MOST_ITEMS: Final = 2_000
 _DEEPEST: Final = 20
@@ -115,12 +115,12 @@ def names() -> list[tuple[str, str]]:
 
 
 def is_known(estimator: Estimator) -> bool:
-    """Whether all that it is made of is on the list, with parameters that are plain values and small."""
+    """Whether all parts of an estimator are on the list, and its parameters are small plain values."""
     return _is_plain(estimator, _DEEPEST)
 
 
 def known_steps(pipeline: Estimator) -> int:
-    """How many first steps of a pipeline are known; at most all but the last one."""
+    """The number of first steps of a pipeline that are known; the last step never counts."""
     count = 0
     for _, step in pipeline.steps[:-1]:
         if not is_known(step):
@@ -130,9 +130,9 @@ def known_steps(pipeline: Estimator) -> int:
 
 
 def may_share(estimator: Estimator) -> bool:
-    """Whether anything of its fits may be shared: all of it is known, or the first steps of a pipeline are.
+    """Whether an estimator's fits may share work: all of it is known, or the first steps of a pipeline are.
 
-    The rest must be small, because there is one for each candidate.
+    The other steps must be small, because each candidate has its own.
     """
     if is_known(estimator):
         return True
@@ -145,16 +145,16 @@ def may_share(estimator: Estimator) -> bool:
 
 
 def can_share(estimator: Estimator) -> bool:
-    """Whether its candidates may share anything, as far as it tells: its class is known, and copies of it are small."""
+    """Whether candidates of an estimator may share work, judged by itself: its class is known, and copies of it are small."""
     kind: type = type(estimator)
     try:
         return (kind is Pipeline or _is_known_class(kind)) and _is_small(clone(estimator), _DEEPEST)
-    except Exception:  # noqa: BLE001  scikit-learn's own clone will say it
+    except Exception:  # noqa: BLE001  scikit-learn's own clone will raise it
         return False
 
 
 def is_known_scorer(scorer: AnyScorer) -> bool:
-    """Whether a score is a function of the predictions: of scikit-learn's own metrics, or what the estimator says itself."""
+    """Whether a score depends on the predictions alone: by scikit-learn's own metrics, or by the estimator's own ``score``."""
     if isinstance(scorer, MultimetricScorer):
         return all(map(is_known_scorer, scorers_of(scorer).values()))
     if type(scorer) is PassthroughScorer:
@@ -163,7 +163,7 @@ def is_known_scorer(scorer: AnyScorer) -> bool:
 
 
 def is_a_scorer(scorer: AnyScorer) -> bool:
-    """Whether it is scikit-learn's kind of scorer, which asks an estimator for predictions and does nothing else with it."""
+    """Whether a scorer is of scikit-learn's own kinds, which only ask an estimator for predictions."""
     if isinstance(scorer, MultimetricScorer):
         return all(map(is_a_scorer, scorers_of(scorer).values()))
     return type(scorer) in {Scorer, PassthroughScorer}
@@ -212,7 +212,7 @@ def _is_known_by_its_rules(estimator: Estimator) -> bool:
     rules = vars(rules_for(type(estimator))).values()
     try:
         return all(rule.knows(estimator) for rule in rules if rule is not None)
-    except Exception:  # noqa: BLE001  its parameters may raise anything when they are looked at
+    except Exception:  # noqa: BLE001  its parameters may raise anything when they are read
         return False
 
 
@@ -223,9 +223,9 @@ def _is_known_by_its_values(estimator: Estimator, depth: int) -> bool:
     if any(values.get(name, True) is not True for name in _COPIES):
         return False
     if values.get("sample_posterior", False) is not False:
-        return False  # an IterativeImputer, which draws of a generator of its own at each transform
+        return False  # an IterativeImputer, which draws from its own generator at each transform
     if values.get("kw_args") or values.get("inv_kw_args"):
-        return False  # a FunctionTransformer: a ufunc's arguments may be arrays to write into
+        return False  # a FunctionTransformer, whose ufunc may have arrays to write into as arguments
     return all(_is_plain(value, depth - 1) for name, value in values.items() if name not in _NO_PARAMETERS)
 
 

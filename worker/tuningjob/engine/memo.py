@@ -1,13 +1,13 @@
-"""Transformers fitted once: the common steps of two candidates' pipelines are fitted on a fold for the first of them alone.
+"""The memo of fitted transformers: the common steps of two candidates' pipelines are fitted on a fold only for the first one.
 
 scikit-learn fits every transformer of a Pipeline, a FeatureUnion and a ColumnTransformer through one function,
-``sklearn.pipeline._fit_transform_one``. Remembering its results by (what the transformer is, the very objects that it is given)
-shares prefixes of pipelines, nested ones, branches and steps replaced by others. That function and its kin (``PATCHES``) are
-replaced while a search is in force (``engine.patches``), and do what scikit-learn's do in a thread where no memo is active.
+``sklearn.pipeline._fit_transform_one``. The memo keeps its results by the transformer's fingerprint and the identity of its
+arguments. So candidates share prefixes of pipelines, nested pipelines, branches and replaced steps. That function and others
+(``PATCHES``) are replaced while a search is in force (``engine.patches``), and are scikit-learn's in a thread without a memo.
 
-Nothing is hashed but parameters: data are compared by identity. Only what is known to be a function of its input is remembered
-(``engine.known``), and nothing is ever set on a transformer: what a remembered one makes of the fold's rows, which it is given
-again and again, is looked up where pipelines, unions and column transformers call it.
+Only parameters are hashed; data are compared by identity. The memo keeps only results that depend on the input alone
+(``engine.known``), and never sets anything on a transformer. The rows that a remembered transformer has transformed are looked
+up where pipelines, unions and column transformers call it.
 """
 
 import threading
@@ -44,7 +44,7 @@ from tuningjob.engine.sklearn_private import (
 )
 from tuningjob.engine.work import SMALLEST_MEMO
 
-# An ensemble of pipelines fits hundreds of transformers, each on rows of its own.
+# An ensemble of pipelines fits hundreds of transformers, each on its own rows.
 _MOST_ENTRIES: Final = 256
 
 _steps_of: Final[Callable[..., Iterator[Any]]] = PIPELINE_STEPS.now
@@ -55,7 +55,7 @@ _active: Final = threading.local()
 
 @dataclass
 class _Entry:
-    """``keep`` holds what the key knows by identity only; ``fitted`` is the transformer that it is about."""
+    """A remembered value. ``keep`` keeps the objects alive that its key identifies; ``fitted`` is the transformer."""
 
     value: Any
     keep: tuple[Any, ...]
@@ -64,9 +64,9 @@ class _Entry:
 
 
 class Memo:
-    """The fitted transformers of one fold, least recently used first; ``limit`` in bytes of what they transformed.
+    """The fitted transformers of one fold, least recently used first.
 
-    ``kept`` is what rules keep from one fold to the next.
+    ``limit`` bounds the rows that they have transformed, in bytes. ``kept`` has what rules keep from one fold to the next.
     """
 
     def __init__(self, limit: int, kept: Kept | None = None) -> None:
@@ -74,11 +74,11 @@ class Memo:
         self.kept: Kept = {} if kept is None else kept
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._size = 0
-        # by the identity of a fitted transformer, which its entry keeps alive
+        # by the id of a fitted transformer, which its entry keeps alive
         self._transforms: dict[int, tuple[Hashable, ByInput]] = {}
 
     def active(self) -> AbstractContextManager[None]:
-        """Have the pipelines that this thread fits in here share their transformers, and the rows that these transform."""
+        """Have the pipelines that this thread fits in here share fitted transformers and transformed rows."""
         return _with(self)
 
     def clear(self) -> None:
@@ -96,7 +96,7 @@ class Memo:
         message: str | None,
         params: Mapping[str, Mapping[str, Any]] | None,
     ) -> tuple[Any, Any]:
-        """Xt and the fitted transformer, as scikit-learn's own function gives them."""
+        """The transformed rows and the fitted transformer, as scikit-learn's own function returns them."""
 
         def fit() -> tuple[Any, Any]:
             Xt, fitted = fit_transform_one(transformer, X, y, weight, message_clsname, message, params)
@@ -105,7 +105,7 @@ class Memo:
         if id(transformer) in self._transforms:
             self._forget(
                 self._transforms[id(transformer)][0]
-            )  # fitted again, by an estimator that fits its parts repeatedly
+            )  # an estimator that fits its parts repeatedly fits it again
             return fit()
         if not (is_known(transformer) and is_repeatable(transformer, shape_of(X))):
             return fit()
@@ -128,7 +128,7 @@ class Memo:
         return self._shared((whole, given), keep, lambda: rule.derive(widest.value, transformer, X), rule.transform)
 
     def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
-        """The rows as a fitted transformer transforms them; remembered if its fit is."""
+        """Transform rows by a fitted transformer; the result is remembered if its fit is."""
         known = self._transforms.get(id(fitted))
         return fitted.transform(X) if known is None else known[1](X)
 
@@ -137,7 +137,7 @@ class Memo:
         return id(fitted) in self._transforms
 
     def columns(self, X: Matrix, key: Anything) -> Matrix:
-        """The columns that a ColumnTransformer gives to one of its transformers: the same object each time."""
+        """The columns that a ColumnTransformer gives to one of its transformers, as the same object each time."""
         subset = self._remembered(("columns", id(X), fingerprint(key)), (X,), lambda: safe_indexing(X, key, axis=1))
         return freeze(subset.value) if is_frozen(X) else subset.value
 
@@ -153,7 +153,7 @@ class Memo:
             entry = self._remembered(key, keep, fit)
             Xt, fitted = entry.value
             freeze(Xt)
-            more = bytes_of(Xt)  # the rows that it transforms will be remembered, too, and are about as large
+            more = bytes_of(Xt)  # its transformed test rows will be remembered, too, and are about as large
             entry.size += more
             self._size += more
             entry.fitted = fitted
@@ -182,7 +182,7 @@ class Memo:
 
 
 def _size_within(value: ParamValue) -> int:
-    """Bytes of the arrays that a value is made of, once each: transformers share some, and a frame has one for each column."""
+    """The bytes of a value's arrays, each counted once: transformers share some, and a frame has one for each column."""
     parts = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
     return bytes_of(value) + sum(map(bytes_of, parts))
 
@@ -204,7 +204,7 @@ def inactive() -> AbstractContextManager[None]:
 
 
 class _Remembered:
-    """A fitted transformer for as long as a pipeline asks it to transform; no other pipeline is given it."""
+    """A fitted transformer that looks up its results in the memo, wrapped only for one call of a pipeline's steps."""
 
     def __init__(self, fitted: Estimator, memo: Memo) -> None:
         self._fitted = fitted
@@ -269,7 +269,7 @@ _SHARED: Final = {fit_transform_one: _shared_fit_transform_one, transform_one: _
 
 
 class _NoMemory:
-    """Stands for the memory of a pipeline that has none."""
+    """Stands for joblib's memory in a pipeline that has none, and caches nothing."""
 
     location = None
 

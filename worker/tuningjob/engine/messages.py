@@ -1,6 +1,7 @@
 """The lines that ``verbose`` prints of each fit, in scikit-learn's words (``_fit_and_score``).
 
-The process of the search prints them as results come in, because those that evaluate may fit a candidate with others, or twice.
+The process of the search prints them as results come in, because a process that evaluates may fit a candidate with others, or
+twice.
 """
 
 from collections.abc import Mapping
@@ -15,14 +16,14 @@ _WIDTH: Final = 80
 
 
 def tell_start(work: Work, cell: CellKey) -> None:
-    """The line before a fit, from ``verbose=10`` on."""
+    """Print the line before a fit, from ``verbose=10`` on."""
     if work.verbose > 9:
         start = f"[CV{_progress(work, cell)}] START {_params(work, cell)}"
         print(f"{start}{(_WIDTH - len(start)) * '.'}")  # noqa: T201  that is what verbose asks for
 
 
 def tell_end(work: Work, cell: CellKey, outcome: Mapping[str, Any]) -> None:
-    """The line after a fit, from ``verbose=2`` on; with the scores from 3 on."""
+    """Print the line after a fit, from ``verbose=2`` on, and its scores from 3 on."""
     if work.verbose <= 1:
         return
     params = _params(work, cell)

@@ -1,4 +1,4 @@
-"""Classes and functions by their public names, so that no module is imported only to ask whether something is of it."""
+"""Public names of classes and functions, so that no module is imported only to find out whether an object is of it."""
 
 import sys
 from typing import Final
@@ -9,9 +9,10 @@ _PACKAGES: Final = ("sklearn.", "xgboost.", "lightgbm.")
 
 
 def public_name(thing: Anything) -> str | None:
-    """``sklearn.svm.SVC`` for scikit-learn's own class or function, wherever its package keeps it; None for a user's.
+    """The public name of a class or function of scikit-learn, such as ``sklearn.svm.SVC``; None for a user's own.
 
-    XGBoost's and LightGBM's have names, too. What only claims to be one of theirs is not found where it says that it is.
+    Those of XGBoost and LightGBM have names, too. An object that only claims such a name gets None, because that module does
+    not have it.
     """
     module, name = getattr(thing, "__module__", None), getattr(thing, "__name__", None)
     if type(module) is not str or type(name) is not str or not module.startswith(_PACKAGES):
