@@ -1,6 +1,6 @@
-"""Which candidates have work in common, by their parameters alone: a cheap answer, by which the work is ordered and cut.
+"""The outline: which candidates have work in common, judged cheaply by their parameters alone, to order and cut the work.
 
-No result depends on it: what is really shared is decided when the estimators are fitted.
+No result depends on it, because what is really shared is decided when the estimators are fitted.
 """
 
 from collections.abc import Hashable, Mapping
@@ -21,9 +21,9 @@ Params = Mapping[str, Any]
 class Node:
     """The steps and axes that a candidate is on.
 
-    ``path``: one key a step of the pipeline and one for the final estimator; candidates with a common beginning share those
-    steps, with all of it a fit. ``axes``: for each nested axis that it is on, the key of the group of candidates that differ
-    in it, and its own value there.
+    ``path`` has one key for each step of the pipeline and one for the final estimator. Candidates with a common beginning share
+    those steps; with the same path they share a fit. ``axes`` has, for each nested axis, the key of the group of candidates that
+    differ in it, and the candidate's own value.
     """
 
     path: Path
@@ -31,8 +31,9 @@ class Node:
 
 
 class Outline:
-    """Places the candidates of one estimator, which is fitted on rows of X. Keys are numbered as they are met: numbers are
-    quick to compare.
+    """Places the candidates of one estimator, which is fitted on rows of X.
+
+    Keys are replaced by numbers, in the order in which they are met, because numbers are quick to compare.
     """
 
     def __init__(self, estimator: Estimator, X: Matrix = None) -> None:
@@ -48,7 +49,7 @@ class Outline:
         )
 
     def family(self, params: Params) -> Hashable | None:
-        """The key of the candidates that one fit of the final estimator serves, by a nested axis; None of one that is on none."""
+        """The key of the candidates that one fit of the final estimator serves by a nested axis; None if there is no such axis."""
         return _family(self.estimator, params)
 
     def _number(self, key: Hashable) -> int:
@@ -108,14 +109,14 @@ def _final(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axe
 
 
 def _in_normal_form(inert: Inert, estimator: Estimator, params: Params, X: Matrix) -> Params:
-    """The parameters, those replaced that do not matter: else what shares a fit would look as if it had none in common."""
+    """The parameters, with those replaced that have no effect: else candidates that share a fit would not look alike."""
     if not any(name in params for name in inert.parameters):
         return params
     try:
-        configured = object.__new__(type(estimator))  # not by clone and set_params, which cost more than all the rest
+        configured = object.__new__(type(estimator))  # clone and set_params would cost more than all the rest
         vars(configured).update({**vars(estimator), **params})
         instead = inert.normal_form(configured, X)
-    except Exception:  # noqa: BLE001  its parameters may raise anything when they are looked at
+    except Exception:  # noqa: BLE001  its parameters may raise anything when they are read
         return params
     return {name: instead.get(name, value) for name, value in params.items()}
 
@@ -129,10 +130,10 @@ def _values(params: Params, names: tuple[str, ...]) -> Hashable:
 
 
 def _is_of(name: str, names: tuple[str, ...]) -> bool:
-    """Whether a name is one of these, or of a parameter within one of these."""
+    """Whether a name is one of ``names``, or of a parameter within one of these."""
     return name.partition("__")[0] in names
 
 
 def _value(value: ParamValue) -> Hashable:
-    # estimators among the values are told apart by identity: a grid holds one object for all its candidates
+    # estimators among the values are compared by identity, because a grid has one object for all its candidates
     return ("is", id(value)) if is_estimator(value) else fingerprint(value)

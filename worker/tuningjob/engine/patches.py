@@ -1,12 +1,12 @@
-"""Functions of scikit-learn that the engine replaces, as long as a search is in force and no longer.
+"""Replacements of scikit-learn's functions by the engine, in force only during a search.
 
 ``import tuningjob`` replaces nothing. A search enters ``Patches.in_force()`` for as long as it evaluates, and so does each of its
-worker processes. The first that enters puts the replacements in place. The last that leaves puts back what stood there before,
-also when a fit raises or Ctrl-C comes in between.
+worker processes. The first search that enters puts the replacements in place. The last one that leaves restores the functions
+that were there before, also when a fit raises or Ctrl-C comes in between.
 
 A module belongs to the whole process, and other threads go on while one is in a search. So each replacement does what its
-original does unless its own thread is in a search (``inside``; ``memo`` has a flag of its own). A function whose *identity*
-scikit-learn looks at must not be replaced, because a thread may have it looked up before the replacement and compared after it.
+original does unless its own thread is in a search (``inside``; ``memo`` has its own flag). A function that scikit-learn compares
+by *identity* must not be replaced, because a thread may read it before the replacement and compare it after.
 """
 
 import os
@@ -20,7 +20,7 @@ from tuningjob.engine.sklearn_private import PatchedName
 
 
 class Patch(NamedTuple):
-    """A replacement for a function while a search is in force; ``forget`` is called when it is taken away."""
+    """A replacement for a function while a search is in force; ``forget`` is called when the original is restored."""
 
     place: PatchedName
     replacement: Any
@@ -41,7 +41,7 @@ def inside() -> bool:
 
 
 class Patches:
-    """Some patches that are entered and left together, by any number of searches, in any number of threads."""
+    """A set of patches that any number of searches enter and leave, in any number of threads."""
 
     def __init__(self, patches: Sequence[Patch]) -> None:
         self._patches = patches
@@ -52,7 +52,7 @@ class Patches:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Have the replacements in force while this thread is in here, in a search."""
+        """Have the replacements in force for this thread's search within this block."""
         search, own = object(), _here.searches
         try:
             with self._lock:
@@ -93,7 +93,7 @@ class Patches:
             )
 
     def _go_on_alone(self) -> None:
-        """In a child that was forked: searches of other threads are not here. One of the thread that forked goes on, for good."""
+        """Forget other threads' searches in a forked child, which does not have them; the forking thread's goes on for good."""
         self._searches &= _here.searches
         if not self._searches:
             self._put_back()

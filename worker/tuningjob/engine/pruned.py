@@ -1,4 +1,4 @@
-"""Pruning in a search class: what decides, and what stands in ``cv_results_`` for fits that were not needed."""
+"""Pruning in a search class: the race that decides, and the entries in ``cv_results_`` for fits that were not needed."""
 
 import math
 import warnings
@@ -21,13 +21,13 @@ _NON_FINITE: Final = "One or more of the .* scores are non-finite"
 
 
 class NotRun(dict[str, Any]):
-    """What stands where ``_fit_and_score`` was not called: no error, NaN scores, no time."""
+    """The outcome of a cell for which ``_fit_and_score`` was not called: no error, NaN scores, no time."""
 
 
 def race_of(prune: str, work: Work, refit: Anything) -> Race:
-    """The race by which a search is pruned. Raises ValueError where no single score decides, or none with a known bound."""
+    """The race by which a search is pruned. Raises ValueError if no single score decides, or if that has no known bound."""
     if callable(refit):
-        raise ValueError(  # noqa: TRY004  as scikit-learn's of such settings
+        raise ValueError(  # noqa: TRY004  as scikit-learn raises for such settings
             f"refit must be True, False or the name of a metric beside prune, but got {refit!r}: a rule of your own may choose a "
             "candidate that was not evaluated. Leave prune out."
         )
@@ -39,7 +39,7 @@ def race_of(prune: str, work: Work, refit: Anything) -> Race:
 
 
 def families_of(estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> Callable[[int], Hashable]:
-    """Of each candidate the family, whose members are best evaluated together: one fit serves them. Mostly it is alone."""
+    """A function that gives a candidate's family: the candidates that one fit serves, mostly it alone."""
     outline = Outline(estimator)
 
     def family(candidate: int) -> Hashable:
@@ -57,14 +57,14 @@ def score_of(outcome: FitOutcome, refit: Anything) -> float:
 
 def _named(refit: Anything) -> str:
     if not isinstance(refit, str):
-        raise ValueError(  # noqa: TRY004  as scikit-learn's of such settings
+        raise ValueError(  # noqa: TRY004  as scikit-learn raises for such settings
             f"refit must be the name of the metric that decides beside prune and several metrics, but got {refit!r}"
         )
     return refit
 
 
 def not_run(like: FitOutcome, test_samples: int) -> NotRun:
-    """The outcome of a fit that was not needed, of the shape of another one's."""
+    """The outcome of a fit that was not needed, with the metrics of another outcome."""
     outcome = NotRun({"fit_error": None, "n_test_samples": test_samples, "fit_time": 0.0, "score_time": 0.0})
     outcome.update({name: _nan(like[name]) for name in ("test_scores", "train_scores") if name in like})
     return outcome
@@ -75,9 +75,10 @@ def _nan(scores: Anything) -> Anything:
 
 
 def with_pruned(outcomes: Sequence[FitOutcome], splits: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """scikit-learn's ``cv_results_``, which ``make`` makes, and the column ``pruned``: of which candidates not every split ran.
+    """scikit-learn's ``cv_results_``, which ``make`` makes, and the column ``pruned``: whether splits of a candidate were not run.
 
-    They are ranked last, as those are whose fit failed. That scores are not finite is said only of what was run.
+    Such candidates are ranked last, as those with a failed fit are. scikit-learn's warning of scores that are not finite is
+    issued only for fits that were run.
     """
     pruned = np.array([isinstance(outcome, NotRun) for outcome in outcomes], dtype=bool).reshape(-1, splits).any(axis=1)
     with warnings.catch_warnings():

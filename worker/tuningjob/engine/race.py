@@ -1,22 +1,22 @@
-"""Which cells of a search are still worth a fit, and in which order: a race of its candidates over the splits. Pure.
+"""The race of a search's candidates over the splits: which cells are still worth a fit, and in which order. Pure.
 
-*certain*: scores have an upper bound, so a candidate's mean has one before all its splits are in: the scores that it has, and the
-bound for each that it lacks. Is that below the best mean that any candidate has come to, the candidate cannot be the best one.
+*certain*: scores have an upper bound, so a candidate's mean has one before all its splits are in: the mean of the scores that it
+has and the bound for each missing one. If that is below the best complete mean, the candidate cannot be the best one.
 
-It is exact in floating-point numbers, too. Rounding is monotone, so scikit-learn's mean of the real scores is not above the mean
-that the same sums give with the bound in the place of each score that is not there. What may differ is the order of the sums (the
-journal adds up in another one), and the last bits of a score at its bound (the average precision of a perfect ranking can be
-1.0000000000000002): both are less than ``MARGIN``. What is within the margin goes on, so ties do too, and are broken where
-scikit-learn breaks them: rounding costs fits, never the winner.
+This holds in floating-point numbers, too. Rounding is monotone, so scikit-learn's mean of the real scores is not above the mean
+that the same sums give with the bound in the place of each missing score. Two things may differ: the order of the sums (the
+journal has another one), and the last bits of a score at its bound (the average precision of a perfect ranking can be
+1.0000000000000002). Both are less than ``MARGIN``. Candidates within the margin go on, so ties do, too, and scikit-learn breaks
+them: rounding costs fits, never the winner.
 
-A candidate with a NaN score has a NaN mean, which scikit-learn ranks as one less than the worst that is none. From numbers of 16
-digits on one less is the same, and a candidate that failed may be the best one, by its place: so nothing is pruned by such means.
+A candidate with a NaN score has a NaN mean, which scikit-learn ranks as the worst other mean less one. From numbers of 16 digits
+on that is the same number, so a failed candidate may win by its place. Therefore nothing is pruned by such means.
 
 *forgiving* (Bergman, Purucker, Hutter, "Don't Waste Your Time: Early Stopping Cross-Validation", AutoML 2024): a candidate is out
 once its mean so far is below the worst split of the best candidate so far. That may lose the winner.
 
-The order is best first (greedy k-fold: Soper, Electronics 10(16), 2021): the first split of all, all splits of the best one of
-them, then split by split what is left; a candidate that has become better on the same splits is finished first.
+The order is best first (greedy k-fold: Soper, Electronics 10(16), 2021): the first split of all candidates, all splits of the
+best one, then the others split by split. A candidate that becomes better than the best on the same splits is finished first.
 """
 
 import math
@@ -28,17 +28,17 @@ import numpy as np
 
 from tuningjob.engine.work import CellKey
 
-MARGIN: Final = 1e-12  # of the greatest number that is compared, and at least of 1
-_TOO_LARGE: Final = 1e15  # a mean of which one less may be the same
-_SUMMED: Final = 1_000  # splits: added up one after the other, they are off by a tenth of that
+MARGIN: Final = 1e-12  # relative to the greatest number that is compared, or to 1 if that is greater
+_TOO_LARGE: Final = 1e15  # from here on a mean less one may be the same number
+_SUMMED: Final = 1_000  # splits: the error of adding up as many scores is a tenth of the margin
 
-_ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # of a cell: not ours, to be sent, under way, scored, given up
+_ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # a cell's state: not ours, to be sent, under way, scored, given up
 _Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Leader:
-    """The best candidate that has all its scores: their ``mean``, the ``worst`` of them; and each, where they are known here."""
+    """The best candidate that has all its scores: their ``mean``, the ``worst`` of them, and each one if known here."""
 
     mean: float
     worst: float
@@ -46,10 +46,10 @@ class Leader:
 
 
 class Race:
-    """``add`` cells, evaluate what is ``due``, say what ``arrived``; what is ``withdrawn`` need not be evaluated any more.
+    """The state of a race: ``add`` cells, evaluate those that are ``due``, report what ``arrived``, skip what is ``withdrawn``.
 
-    ``bound``: no score is above it; None: what is out is decided by the forgiving rule. ``family``: what candidates have in
-    common that are best evaluated together, because one fit serves them.
+    ``bound`` is the upper bound of scores; with None the forgiving rule decides which candidates are out. ``family`` gives the
+    key of candidates that are best evaluated together, because one fit serves them.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Race:
         self.is_sound = True  # no score was above the bound
 
     def add(self, cells: Iterable[CellKey], known: Mapping[CellKey, float] | None = None) -> None:
-        """More cells to evaluate; ``known`` are scores of the same candidates on other splits."""
+        """Add cells to evaluate; ``known`` has scores of the same candidates on other splits."""
         cells, known = list(cells), known or {}
         self._forget()
         new = [each for each in dict.fromkeys(cell.candidate for cell in [*cells, *known]) if each not in self._row]
@@ -85,7 +85,7 @@ class Race:
             self.arrived(cell, score)
 
     def _forget(self) -> None:
-        """Drop candidates of which nothing is left to be done, here or elsewhere."""
+        """Drop candidates that have no cell left to evaluate, here or elsewhere."""
         stay = ((self._state != _IN) & (self._state != _WITHDRAWN)).any(axis=1)
         if stay.all():
             return
@@ -94,7 +94,7 @@ class Race:
         self._kin, self._scores, self._state = self._kin[stay], self._scores[stay], self._state[stay]
 
     def arrived(self, cell: CellKey, score: float) -> None:
-        """Take in a score by the deciding metric; NaN where the fit or the scoring failed."""
+        """Take in a score by the deciding metric; NaN if the fit or the scoring failed."""
         row = self._row[cell.candidate]
         self._scores[row, cell.split], self._state[row, cell.split] = score, _IN
         self._look_for_the_bound(score)
@@ -104,7 +104,7 @@ class Race:
                 self.lead(Leader(float(np.average(scores)), float(scores.min()), scores))
 
     def heard(self, cell: CellKey, score: float) -> None:
-        """``arrived``, if the candidate takes part."""
+        """Take in a score that arrived elsewhere, if the candidate takes part here."""
         if cell.candidate in self._row:
             self.arrived(cell, score)
 
@@ -121,7 +121,7 @@ class Race:
     # --- what is out
 
     def _out(self) -> "_Array":
-        """Of each candidate whether it cannot, or by the forgiving rule shall not, be the best."""
+        """Whether each candidate is out: it cannot be the best, or the forgiving rule excludes it."""
         leader = self.leader
         if leader is None or not self.is_sound or not abs(leader.mean) < _TOO_LARGE:
             return np.zeros(len(self._candidates), dtype=bool)
@@ -139,7 +139,7 @@ class Race:
             return out
 
     def _means(self) -> "_Array":
-        """The mean of what is in; of nothing inf."""
+        """The mean of each candidate's scores so far; inf if it has none."""
         is_in = self._state == _IN
         counts = is_in.sum(axis=1)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -147,14 +147,14 @@ class Race:
             return np.where(counts > 0, sums / counts, math.inf)
 
     def withdrawn(self) -> list[CellKey]:
-        """Cells that need not be evaluated any more, since the last call."""
+        """The cells that have become unnecessary since the last call."""
         gone = (self._state == _OPEN) & self._out()[:, np.newaxis]
         self._state[gone] = _WITHDRAWN
         return self._cells(gone)
 
     @property
     def left(self) -> int:
-        """How many cells are still to be sent, as far as is known."""
+        """The number of cells that are still to be sent, as far as is known."""
         return int(np.count_nonzero(self._state == _OPEN))
 
     @property
@@ -167,8 +167,7 @@ class Race:
     def due(self, wanted: int = 1) -> list[CellKey]:
         """The cells to evaluate next, on one split or all splits of some candidates: ``wanted`` tasks, if there are as many.
 
-        A task is what there is of a family on a split. None of a family of which something is under way: it is to be known first
-        what that comes to.
+        A task is the cells of one family on one split. A family with a cell under way gets no further task before its result.
         """
         due = np.zeros_like(self._state, dtype=bool)
         is_open = (self._state == _OPEN) & ~self._out()[:, np.newaxis]

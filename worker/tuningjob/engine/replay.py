@@ -1,8 +1,7 @@
-"""A search that decides as it goes is replayed: scikit-learn's ``fit`` begins anew, and is handed the earlier evaluations until
-it asks for one that is missing.
+"""Replay a search that decides as it goes: scikit-learn's ``fit`` runs again, with the earlier results, until it asks for more.
 
 So scikit-learn itself decides what a search tries next, none of its code is copied, and the same results lead to the same next
-stage. A stage is what ``evaluate_candidates`` is called with: HalvingGridSearchCV calls it once a round.
+stage. A stage is one call of ``evaluate_candidates``: HalvingGridSearchCV makes one in each round.
 """
 
 from collections import defaultdict
@@ -18,7 +17,7 @@ from tuningjob.engine.work import Split
 
 @dataclass(frozen=True)
 class Stage:
-    """Candidates that a search wants evaluated, from candidate ``first`` of all that it has asked for, on these splits."""
+    """Candidates that a search wants evaluated on these splits; ``first`` is the number of the first one in the whole search."""
 
     first: int
     candidates: Sequence[Mapping[str, Any]]
@@ -27,7 +26,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Replayed:
-    """A search that asks for no more: its ``cv_results_``, and what else its ``fit`` has set by then."""
+    """A search that asks for no more: its ``cv_results_``, and the other attributes that its ``fit`` has set by then."""
 
     table: dict[str, Any]
     attributes: Mapping[str, Any]
@@ -54,11 +53,11 @@ def replay(
     *,
     answered: int,
 ) -> Stage | Replayed:
-    """The stage that goes beyond the first ``answered`` candidates; or what the search has come to without asking for one.
+    """The next stage after the first ``answered`` candidates, or the finished search if it asks for none.
 
-    ``outcomes``: what ``_fit_and_score`` returned, candidate after candidate, and within a candidate split after split.
-    ``search`` is any of scikit-learn's, unfitted, and is not changed; ``splits`` stand in the place of its ``cv``. It must decide
-    by its results alone: everything that draws has an integer seed. Raises what its ``fit`` raises of its settings.
+    ``outcomes`` has what ``_fit_and_score`` returned, ordered by candidate and then by split. ``search`` is any unfitted one of
+    scikit-learn's, and is not changed; ``splits`` replace its ``cv``. It must decide by its results alone, so everything that
+    draws must have an integer seed. Raises what its ``fit`` raises for its settings.
     """
     kind = type(type(search).__name__, (_Replaying, type(search)), {})
     replayed = kind(**{**search.get_params(deep=False), "cv": list(splits), "refit": False})
@@ -75,7 +74,7 @@ def replay(
 
 
 class _Replaying:
-    """Has its evaluations from ``replayed``, and leaves its ``fit`` by an exception: there is nothing to refit."""
+    """A search that takes its evaluations from ``replayed`` and leaves ``fit`` by an exception, because it refits nothing."""
 
     replayed: tuple[Matrix, Target, Sequence[Split], Sequence[FitOutcome], int]
 

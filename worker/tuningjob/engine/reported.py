@@ -1,4 +1,4 @@
-"""The report of a fitted search of scikit-learn's kind."""
+"""Make the report of a fitted search object with scikit-learn's attributes."""
 
 import platform
 from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def report_of_search(search: Estimator) -> "SearchReport":
     """The report of a fitted search. Raises NotFittedError."""
-    from tuningjob.report.notebook import report_of  # noqa: PLC0415  who asks for no report waits for no template
+    from tuningjob.report.notebook import report_of  # noqa: PLC0415  templates load only if a report is made
     from tuningjob.report.page import Provenance  # noqa: PLC0415
 
     check_is_fitted(search, "cv_results_")
@@ -38,7 +38,7 @@ def report_of_search(search: Estimator) -> "SearchReport":
 
 
 def _metric_of(search: Estimator) -> str:
-    """The metric that decides, as its columns are called; of several among which none does, the first."""
+    """The metric that decides, by its name in the columns; the first of several if none decides."""
     if isinstance(search.refit, str):
         return search.refit
     names = [name.removeprefix("mean_test_") for name in search.cv_results_ if name.startswith("mean_test_")]
@@ -53,7 +53,7 @@ def _params_of(estimator: Estimator) -> dict[str, Any]:
 
 
 def _allowed(estimator: Estimator) -> Callable[[str, float], bool]:
-    """Whether a number may be a parameter's value, by scikit-learn's own constraints."""
+    """A function that says whether a number may be a parameter's value, by scikit-learn's own constraints."""
 
     def may_be(name: str, value: float) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What to evaluate next: cells cut into tasks that share work, the longest first, watched by the guard. Pure."""
+"""The schedule: which cells to evaluate next, in tasks that share work, the longest first, watched by the guard. Pure."""
 
 import itertools
 import math
@@ -15,11 +15,11 @@ from tuningjob.engine.guard import Axes, Guard
 from tuningjob.engine.outline import Node, Outline, Path
 from tuningjob.engine.work import CellKey, Work
 
-# Cutting between candidates that share nothing is free, down to this many tasks a process; where something would be done
-# twice, down to this many.
+# Cells are cut into at most FINE tasks a process between candidates that share nothing, which is free, and into at most COARSE
+# where a cut means that work is done twice.
 FINE: Final = 16
 COARSE: Final = 4
-# Below this a task is not worth its dispatch (about a millisecond with all that is around it).
+# A shorter task is not worth its dispatch, which takes about a millisecond in all.
 SHORTEST_SECONDS: Final = 0.05
 # One process in this many does plain fits for the guard while there are any; the others begin the long tasks.
 WATCHING: Final = 4
@@ -29,7 +29,7 @@ _BEGINNING: Final = "a beginning"
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Candidates to be evaluated on one split, by one process. ``plain``: nothing is to be shared."""
+    """Candidates to be evaluated on one split by one process; with ``plain`` nothing is shared."""
 
     id: int
     split: int
@@ -45,9 +45,8 @@ class Task:
 class Schedule:
     """The cells of a search that are to be evaluated here, and the state of each.
 
-    ``add`` cells, ``take`` tasks, report what came of them (``arrived``, ``finished``, ``lost``), collect what is ``ready``.
-
-    What the guard watches is ready once it has spoken.
+    ``add`` cells, ``take`` tasks, report their results (``arrived``, ``finished``, ``lost``), and collect what is ``ready``. A
+    result that the guard watches is ready after its verdict.
     """
 
     def __init__(self, work: Work, processes: int, *, guard: bool = True, seed: int = 0, by_fold: bool = False) -> None:
@@ -106,9 +105,9 @@ class Schedule:
     # --- tasks go out
 
     def take(self) -> Task | None:
-        """The next task: what the guard waits for, else the one that is expected to take longest.
+        """The next task: one that the guard waits for, else the one that is expected to take longest.
 
-        It is cut in two where it would be the last to end.
+        It is cut in two if it would be the last to end.
         """
         if not self._pending:
             return None
@@ -140,7 +139,7 @@ class Schedule:
     def _eligible(self) -> Sequence[Task]:
         if not self._by_fold:
             return self._pending
-        # X is large: no other fold is cut before the current ones are finished
+        # X is large, so no other fold is cut before the current ones are finished
         open_folds = {task.split for task in self._at_work}
         return [task for task in self._pending if task.split in open_folds] or self._pending
 
@@ -198,7 +197,7 @@ class Schedule:
             self._watch(self._guard.left_samples())
 
     def ready(self) -> list[Evaluated]:
-        """The results that may be believed, since the last call."""
+        """The results that have become ready since the last call: all unwatched ones, and those that the guard confirmed."""
         results = list(self._guard.ready)
         self._guard.ready.clear()
         return results
@@ -213,8 +212,8 @@ class Schedule:
     def lost(self, task: Task, at_work: AtWork | None) -> CellKey | None:
         """Note that the process of a task died in the fit of ``at_work``; its other cells are queued again.
 
-        If exactly one cell was being fitted, that cell killed the process: returns it, and it is
-        left to the caller (see ``give``). Of a fit that several share, each gets its own chance.
+        If exactly one cell was being fitted, it killed the process: this returns the cell, and the caller settles it (see
+        ``give``). If several cells shared the fit, each is queued by itself.
         """
         left = self._at_work.pop(task)
         fitting = [] if at_work is None else [cell for cell in at_work.cells if cell in left]
@@ -229,14 +228,14 @@ class Schedule:
         return None
 
     def is_risky(self, task: Task, expendable: Set[int]) -> bool:
-        """Whether a task of which the process died may have died of one of these candidates."""
+        """Whether one of these candidates may have killed the process of a task."""
         return any(cell.candidate in expendable for cell in self._at_work[task])
 
     def part(self, task: Task, expendable: Set[int]) -> CellKey | None:
         """Note that the process of a task died, perhaps of one of these candidates.
 
-        If nothing else was left of it, that cell killed the process: returns it, and it is left to the caller (see ``give``).
-        Else each of theirs is queued by itself, and the others without them.
+        If only one cell was left of the task, it killed the process: this returns the cell, and the caller settles it (see
+        ``give``). Else each of these candidates' cells is queued by itself, and the other cells together.
         """
         left = self._at_work.pop(task)
         ordered = [cell for cell in task.cells if cell in left]
@@ -259,12 +258,12 @@ class Schedule:
 
     @property
     def guarded(self) -> int:
-        """How many groups the guard watched."""
+        """The number of groups that the guard watched."""
         return self._guard.guarded
 
     @property
     def tripped(self) -> int:
-        """How many groups' results were thrown away."""
+        """The number of groups whose shared results were thrown away."""
         return self._guard.tripped
 
     @property
@@ -274,17 +273,17 @@ class Schedule:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks are pending or at work."""
+        """The number of tasks that are pending or at work."""
         return len(self._pending) + len(self._at_work)
 
     @property
     def pending(self) -> int:
-        """How many tasks no worker has taken."""
+        """The number of tasks that no process has taken."""
         return len(self._pending)
 
 
 def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
-    """The groups for the guard to watch: those of nested axes, and what begins alike and differs on no axis, as one group."""
+    """The groups for the guard to watch, by candidate: one for each nested axis, and one for a beginning shared off any axis."""
     values: dict[Hashable, set[Hashable]] = {}
     for group, value in (axis for place in places.values() for axis in place.axes):
         values.setdefault(group, set()).add(value)
@@ -301,7 +300,7 @@ def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
 
 
 def _depth_first(paths: Iterable[Path], of: dict[int, Path]) -> Callable[[int], tuple[int, ...]]:
-    """A key that sorts candidates along the tree of their paths, branches in the order in which they were first met."""
+    """A key that sorts candidates along the tree of their paths, with branches in the order in which they were first met."""
     rank: dict[Path, int] = {}
     for path in paths:
         for depth in range(1, len(path) + 1):
@@ -321,7 +320,7 @@ def _runs(candidates: Sequence[int], key: Callable[[int], Hashable]) -> list[lis
 
 
 def _joined(parts: Sequence[Sequence[int]], wanted: int) -> list[list[int]]:
-    """Neighbouring parts put together until at most ``wanted`` are left, of about equal size."""
+    """Join neighbouring parts until at most ``wanted`` are left, of about equal size."""
     if len(parts) <= wanted:
         return [list(part) for part in parts]
     total = sum(map(len, parts))

@@ -1,7 +1,7 @@
 """scikit-learn's GridSearchCV and RandomizedSearchCV, evaluated by the engine.
 
-Everything but the evaluation is scikit-learn's own code: its classes are the base, and its ``fit`` runs. Our part stands
-where that calls ``joblib.Parallel``: it is given the same calls of ``_fit_and_score``, and returns the same dicts.
+Everything but the evaluation is scikit-learn's own code: its classes are the base, and its ``fit`` runs. The engine replaces
+the ``joblib.Parallel`` that it calls: it is given the same calls of ``_fit_and_score``, and returns the same dicts.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ from tuningjob.engine.work import CellKey, Work, dispatches_arrays
 if TYPE_CHECKING:
     from tuningjob.report.notebook import SearchReport
 
-# One call of _fit_and_score, as sklearn.utils.parallel.delayed writes it down.
+# One call of _fit_and_score, as sklearn.utils.parallel.delayed represents it.
 _Call = tuple[Any, tuple[Any, Any, Any], Mapping[str, Any]]
 
 
@@ -67,19 +67,19 @@ _PRUNES = [StrOptions({CERTAIN, FORGIVING}), None]
 
 @dataclass(frozen=True)
 class GuardReport:
-    """``groups`` of candidates of which one was also fitted the plain way; ``trips``, how many of these gave other bits."""
+    """The number of ``groups`` in which one candidate was also fitted the plain way, and of ``trips``, where its bits differed."""
 
     groups: int = 0
     trips: int = 0
 
 
 class _SharedWork:
-    """Evaluates the candidates that scikit-learn's search asks for, each piece of work once."""
+    """A mixin that evaluates the candidates of scikit-learn's search, and does the work that they share once."""
 
     n_jobs: int | None
     pre_dispatch: int | str
     refit: Any
-    prune: str | None = None  # also of one that was pickled before there was any
+    prune: str | None = None  # a default for objects that older versions have pickled
     _guard: GuardReport = GuardReport()
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Anything = None) -> None:
@@ -87,7 +87,7 @@ class _SharedWork:
         warn_if_unproved()
         variables = variables_of(evaluate_candidates)
         if variables is None or _has_callbacks(self):
-            # callbacks are told of each fit: there must be one for each candidate
+            # callbacks are notified of each fit, so each candidate must have one
             run(evaluate_candidates, **contexts(callback_ctx))
             return
 
@@ -118,7 +118,7 @@ class _SharedWork:
         return make() if self.prune is None else with_pruned(out, n_splits, make)
 
     def fit(self, X: Matrix, y: Target = None, **params: Anything) -> Self:
-        """As scikit-learn's; within ``with tuningjob.Cluster(…):`` by that cluster's pods."""
+        """Fit as scikit-learn does; within ``with tuningjob.Cluster(…):`` that cluster's pods do the fits."""
         elsewhere = ELSEWHERE.get()
         if elsewhere is None:
             super().fit(X, y, **params)  # type: ignore[misc]
@@ -127,14 +127,14 @@ class _SharedWork:
         return self
 
     def __getattr__(self, name: str) -> Anything:
-        """``best_estimator_`` of a search that was fitted elsewhere is fetched when it is first asked for."""
+        """Fetch ``best_estimator_`` of a search that was fitted elsewhere, when it is first read."""
         if name == "best_estimator_" and FETCH_BEST in vars(self):
             self.best_estimator_ = vars(self)[FETCH_BEST]()
             return self.best_estimator_
-        return super().__getattribute__(name)  # again: the error of a property is the one that it raised
+        return super().__getattribute__(name)  # again, to raise a property's own error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the way to a cluster: a model that was not fetched before a copy is not in it."""
+        """The state without the connection to a cluster: a copy does not have a model that was not fetched before."""
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         return {key: value for key, value in state.items() if key != FETCH_BEST}
 
@@ -150,7 +150,7 @@ class _SharedWork:
     def _html_repr(self) -> str:
         """The HTML for a notebook: scikit-learn's diagram, and below it the report if the search was fitted.
 
-        It looks at every attribute, but does not load a model that pods have written: the user has not asked for it.
+        scikit-learn's diagram reads every attribute, but this does not load a model that pods have written.
         """
         shown = copy.copy(self) if FETCH_BEST in vars(self) and "best_estimator_" not in vars(self) else self
         diagram: str = super(_SharedWork, shown)._html_repr()  # type: ignore[misc]
@@ -158,19 +158,20 @@ class _SharedWork:
             return diagram
         try:
             return f"{diagram}{shown.report()._repr_html_()}"
-        except Exception:  # noqa: BLE001  a diagram is better than a traceback in its place
+        except Exception:  # noqa: BLE001  a diagram alone is better than a traceback
             return diagram
 
 
 class GridSearchCV(_SharedWork, Diagram, _GridSearchCV):  # type: ignore[misc]
     """scikit-learn's GridSearchCV, to the bit, with the work that candidates have in common done once.
 
-    Parameters, attributes, warnings and errors are scikit-learn's. ``*_time`` columns: a fit that serves several candidates is
-    divided equally among them, a pipeline's common beginning is charged to the first candidate that needs it. Two attributes
-    more: ``guard``, how often sharing was checked against a fit of its own, and ``report()``, which a notebook also shows.
+    Parameters, attributes, warnings and errors are scikit-learn's. In the ``*_time`` columns the time of a fit that serves several
+    candidates is divided equally among them, and that of a pipeline's common beginning is charged to the first candidate that
+    needs it. There are two more attributes: ``guard``, how often sharing was checked against a plain fit, and ``report()``, which
+    a notebook also shows.
 
-    One parameter more: ``prune="certain"`` leaves out the splits of candidates that provably cannot be the best one any more, and
-    so needs scores with an upper bound; ``"forgiving"`` leaves out more, and may lose the winner (``docs/engine.md``).
+    There is one more parameter: ``prune="certain"`` leaves out the splits of candidates that provably cannot be the best one any
+    more, and so needs scores with an upper bound; ``"forgiving"`` leaves out more, and may lose the winner (``docs/engine.md``).
     ``cv_results_`` has NaN for what was left out, and the column ``pruned``.
     """
 
@@ -209,7 +210,7 @@ class GridSearchCV(_SharedWork, Diagram, _GridSearchCV):  # type: ignore[misc]
 class RandomizedSearchCV(_SharedWork, Diagram, _RandomizedSearchCV):  # type: ignore[misc]
     """scikit-learn's RandomizedSearchCV, to the bit, with the work that candidates have in common done once.
 
-    As GridSearchCV of this module.
+    It differs from scikit-learn's in the same ways as this module's GridSearchCV.
     """
 
     _parameter_constraints = {**constraints_of(_RandomizedSearchCV), "prune": _PRUNES}  # noqa: RUF012
@@ -249,7 +250,7 @@ class RandomizedSearchCV(_SharedWork, Diagram, _RandomizedSearchCV):  # type: ig
 
 
 class _Evaluation:
-    """Stands where scikit-learn's search has ``joblib.Parallel``."""
+    """Replaces ``joblib.Parallel`` in scikit-learn's search."""
 
     def __init__(self, search: _SharedWork, parallel: Parallel, estimator: CellType) -> None:
         self._search = search
@@ -259,7 +260,7 @@ class _Evaluation:
         self.guard = GuardReport()
 
     def __call__(self, calls: Iterable[_Call]) -> list[FitOutcome]:
-        """Evaluate the calls; returns what each would have returned, in order."""
+        """Evaluate the calls; returns the outcome of each, in order."""
         with _uncloned(self._estimator):
             listed = list(calls)
         work, cells = _work_of(self._estimator.cell_contents, listed)
@@ -275,7 +276,7 @@ class _Evaluation:
         return [outcomes[cell] for cell in cells] if outcomes else []
 
     def _fill_in(self, work: Work, cells: list[CellKey], outcomes: dict[CellKey, FitOutcome]) -> None:
-        """Outcomes of the cells that were left out."""
+        """Add outcomes for the cells that were left out."""
         left_out = [cell for cell in cells if cell not in outcomes]
         like = next((each for each in outcomes.values() if each["fit_error"] is None), next(iter(outcomes.values())))
         outcomes.update({cell: not_run(like, len(work.splits[cell.split][1])) for cell in left_out})
@@ -289,7 +290,7 @@ class _Evaluation:
         backend, _ = get_active_backend()
         processes = self._processes(asked, type(backend).__name__)
         if processes == 1:
-            # draws from global generators come in scikit-learn's order, or not at all; so does all else that is not known
+            # one by one, because draws from global generators and other unknown effects must come in scikit-learn's order
             if race is not None or shares_anything(work):
                 generators = GlobalGenerators()
                 is_in_vain = generators.have_moved if race is None else _once(generators.have_moved, work)
@@ -311,7 +312,7 @@ class _Evaluation:
     def _begin_here(
         self, work: Work, cells: list[CellKey], processes: int, backend: ParallelBackendBase
     ) -> Generator[Evaluated, None, list[CellKey]]:
-        """Evaluate here what is over before processes would be there; returns the cells that are left."""
+        """Evaluate here the cells that end before processes would have started; returns the other cells."""
         brief = Brief(work, processes=processes, price=price_of(processes, backend))
         results = brief.evaluate(cells)
         self.guard = GuardReport(self.guard.groups + brief.guarded, self.guard.trips + brief.tripped)
@@ -367,7 +368,7 @@ class _Evaluation:
                     yield step
 
     def _tell(self, work: Work, result: Evaluated, *, has_started: bool = False) -> None:
-        """Both lines of a cell, once: a fit that serves several, or is compared with another, is none of its own."""
+        """Print both lines of a cell once, also if a fit serves several cells or the guard fits one again."""
         if result.cell not in self._told:
             self._told.add(result.cell)
             if not has_started:
@@ -375,7 +376,7 @@ class _Evaluation:
             tell_end(work, result.cell, result.outcome)
 
     def _joblibs(self, processes: int) -> Parallel:
-        """scikit-learn's own Parallel, with the backend that the user has chosen: scikit-learn ends what it has begun."""
+        """scikit-learn's own Parallel, with the backend that the user has chosen; scikit-learn also ends it."""
         parallel = self._parallel
         if processes != processes_of(parallel):
             parallel.__exit__(None, None, None)
@@ -387,7 +388,7 @@ class _Evaluation:
         return parallel
 
     def _dispatches_anything(self, processes: int) -> bool:
-        """Whether joblib would begin with any fit; raises what it would raise. For one process it does not ask."""
+        """Whether joblib would dispatch any fit, by ``pre_dispatch``; raises what it would raise. One process dispatches all."""
         amount = self._search.pre_dispatch
         if processes == 1 or amount == "all":
             return True
@@ -409,7 +410,7 @@ class _Evaluation:
 
 
 def _once(have_moved: Callable[[], bool], work: Work) -> Callable[[], bool]:
-    """Whether a generator has moved that a score may depend on, which is looked into when one has moved for the first time."""
+    """A function that says whether a generator has moved on which a score may depend; that is examined at the first move."""
     matters: bool | None = None
 
     def is_in_vain() -> bool:
@@ -422,7 +423,7 @@ def _once(have_moved: Callable[[], bool], work: Work) -> Callable[[], bool]:
 
 
 class _Unclonable:
-    """Stands for the estimator in the calls, each of which has a clone: parameters may be large, and calls many."""
+    """Stands for the estimator in scikit-learn's calls, so that no clone is made for each of many calls."""
 
     def __sklearn_clone__(self) -> Self:
         return self
@@ -439,7 +440,7 @@ def _uncloned(estimator: CellType) -> Iterator[None]:
 
 
 def _work_of(estimator: Estimator, calls: list[_Call]) -> tuple[Work, list[CellKey]]:
-    """The search that the calls are about, and the cell of each."""
+    """The search to which the calls belong, and the cell of each call."""
     if not calls:
         return Work(estimator=None, candidates=(), X=None, y=None, splits=(), scorer=None), []
     _, (_, X, y), first = calls[0]
@@ -476,5 +477,5 @@ def _indices(given: Anything) -> Anything:
 def _has_callbacks(search: Anything) -> bool:
     try:
         return any(map(is_told_of_fits, nested_estimators(search)))
-    except Exception:  # noqa: BLE001  an estimator may raise anything when it is looked at
+    except Exception:  # noqa: BLE001  an estimator may raise anything when it is read
         return False

@@ -1,4 +1,4 @@
-"""Which fits draw random numbers that nobody seeded: their bits are not repeatable, so there is nothing to share."""
+"""Find fits that draw random numbers without a seed: their bits are not repeatable, so they share nothing."""
 
 import pickle
 import random
@@ -20,7 +20,7 @@ def _pca_draws(pca: Estimator, shape: "tuple[int, ...] | None") -> bool:
 
 
 def pca_solver(pca: Estimator, shape: "tuple[int, ...] | None") -> str:
-    """The solver that ``PCA._fit`` chooses for dense data of a shape (``svd_solver="auto"``, scikit-learn 1.9)."""
+    """The solver that ``PCA._fit`` of scikit-learn 1.9 chooses for dense data of a shape if ``svd_solver="auto"``."""
     if pca.svd_solver != "auto":
         return str(pca.svd_solver)
     if shape is None or len(shape) != 2:
@@ -45,7 +45,7 @@ def _histogram_boosting_draws(boosting: Estimator, shape: "tuple[int, ...] | Non
     return early or boosting.max_features != 1.0 or shape is None or shape[0] > 200_000
 
 
-# Estimators with a random_state that some of their settings never look at: True if the settings at hand do.
+# Estimators with a random_state that some of their settings never use: True if the settings at hand use it.
 _DRAWS: Final[dict[str, _Draws]] = {
     "sklearn.decomposition.PCA": _pca_draws,
     "sklearn.linear_model.LogisticRegression": lambda e, _: e.solver not in {"lbfgs", "newton-cg", "newton-cholesky"},
@@ -70,19 +70,19 @@ _DRAWS: Final[dict[str, _Draws]] = {
             *("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRegressor", "xgboost.sklearn.XGBRanker"),
             *("lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor", "lightgbm.sklearn.LGBMRanker"),
         ),
-        lambda e, _: e.random_state is not None,  # no seed is a seed of their own
+        lambda e, _: e.random_state is not None,  # without a seed these use a fixed one
     ),
 }
 
 
 def is_repeatable(estimator: Estimator, shape: "tuple[int, ...] | None" = None) -> bool:
-    """Whether a fit on data of ``shape`` gives the same bits each time: all that is drawn in it comes of integer seeds.
+    """Whether a fit on data of ``shape`` gives the same bits each time: all draws come from integer seeds.
 
-    ``shape`` is that of the data that the estimator itself is given; estimators within others count as if it were unknown.
+    ``shape`` is that of the estimator's own input; estimators within it are judged as if the shape were unknown.
     """
     try:
         return _is_repeatable(estimator, shape, set())
-    except Exception:  # noqa: BLE001  its own code may raise anything when it is looked at
+    except Exception:  # noqa: BLE001  its own code may raise anything when it is read
         return False
 
 
@@ -100,12 +100,12 @@ def _is_repeatable(estimator: Estimator, shape: "tuple[int, ...] | None", seen: 
 def _is_an_ensemble(estimator: Estimator) -> bool:
     base = getattr(
         sys.modules.get("sklearn.ensemble"), "BaseEnsemble", None
-    )  # not imported: nothing is an instance of it
+    )  # if it is not imported, nothing is an instance of it
     return base is not None and isinstance(estimator, base)
 
 
 def is_seeded(estimator: Estimator, shape: "tuple[int, ...] | None") -> bool:
-    """Whether the estimator itself, those within it aside, draws no random numbers but by an integer seed."""
+    """Whether the estimator itself, without those within it, draws random numbers only by an integer seed."""
     if not hasattr(estimator, "random_state") or is_integer(estimator.random_state):
         return True
     draws = _DRAWS.get(public_name(type(estimator)) or "")
@@ -120,7 +120,7 @@ class GlobalGenerators:
         self._state = self._pickled()
 
     def have_moved(self) -> bool:
-        """Whether anything was drawn since."""
+        """Whether anything was drawn from them since this object was made."""
         return self._pickled() != self._state
 
     def restore(self) -> None:

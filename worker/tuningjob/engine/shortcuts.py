@@ -1,7 +1,7 @@
-"""The same answers with fewer questions: checks that cost more than a tiny fit, where their outcome is known.
+"""Shortcuts past scikit-learn's checks that cost more than a tiny fit and have a known outcome.
 
-Measured on fits of a millisecond (iris, naive Bayes or a small tree) they were half of the time. Nothing here computes: scores
-are the bits that scikit-learn's functions give. ``PATCHES`` are in force while a search is (``engine.patches``).
+These checks were half of the time of fits of a millisecond (iris, naive Bayes or a small tree). Scores keep the bits that
+scikit-learn's functions give. ``PATCHES`` are in force while a search is (``engine.patches``).
 """
 
 from collections.abc import Callable, Mapping
@@ -26,15 +26,15 @@ from tuningjob.engine.sklearn_private import (
     is_proved,
 )
 
-_LABELS: Final = frozenset("biuU")  # booleans, integers, text: of these accuracy asks nothing but equality
+_LABELS: Final = frozenset("biuU")  # booleans, integers, text: accuracy only compares them for equality
 
 
 def lean(
     scorer: AnyScorer, estimator: Estimator, y: Target, params: Mapping[str, Any]
 ) -> Callable[[Any, Any, Any], Any]:
-    """What ``scorer`` does for a known estimator, with fewer questions where that is the accuracy of plain labels.
+    """A function that scores a known estimator as ``scorer`` does, with fewer checks if that is the accuracy of plain labels.
 
-    It is chosen before it has asked for anything: whatever it is, it predicts once.
+    It is chosen before any prediction, so the estimator predicts once in both cases.
     """
     if params or type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in _LABELS:
         return scorer  # type: ignore[no-any-return]
@@ -44,7 +44,7 @@ def lean(
 
 
 def _accuracy(estimator: Estimator, X: Matrix, y: Target) -> float:
-    """``accuracy_score`` is the average of ``y == y_pred`` for plain labels of one type, after checks of types and shapes."""
+    """The accuracy: for plain labels of one type ``accuracy_score`` is the average of ``y == y_pred``, after its checks."""
     predicted = estimator.predict(X)
     if type(predicted) is not np.ndarray or predicted.dtype != y.dtype or predicted.shape != y.shape:
         return float(accuracy_score(y, predicted))

@@ -1,8 +1,8 @@
-"""The one door to what scikit-learn, joblib and narwhals do not promise: every private name of theirs that is used here.
+"""The only module that uses private names of scikit-learn, joblib and narwhals.
 
-XGBoost's and LightGBM's, too, at the end; what they were proved on is said by their rules.
+Those of XGBoost and LightGBM are at the end; their rules say on which versions they were proved.
 
-``PROVED_ON`` says on which versions these names were proved to mean what is said of them. On another version:
+``PROVED_ON`` says on which versions these names were proved to mean what this module says. On another version:
 
 - of scikit-learn: nothing is shared and nothing is replaced (``rules``, ``known``, ``patches`` and ``lean`` ask
   ``is_proved``), so every fit is made by scikit-learn's own code: the same results, later;
@@ -11,8 +11,8 @@ XGBoost's and LightGBM's, too, at the end; what they were proved on is said by t
 
 An ``UnprovedVersion`` warning says so once in a process. A missing name is an ImportError that says which versions to install.
 
-A test (tests/engine/test_one_door.py) and the linter (SLF001) hold that no other module imports or reads a private name of these
-packages. The names of a part of scikit-learn that is slow to import are imported when they are first used.
+A test (tests/engine/test_one_door.py) and the linter (SLF001) check that no other module imports or reads a private name of these
+packages. Names in modules of scikit-learn that are slow to import are imported when they are first used.
 """
 
 import copy
@@ -45,7 +45,7 @@ PROVED_ON: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _PACKAGES: Final = {"scikit-learn": sklearn, "joblib": joblib, "narwhals": narwhals}
 _VERSION: Final = tuple(map(int, str(sklearn.__version__).split(".")[:2]))
-# Since 1.9 callbacks are told of fits: searches and pipelines hand a context on for them. And narwhals is asked about each X.
+# Since 1.9 searches and pipelines hand on a context for callbacks, which are notified of fits, and narwhals checks each X.
 HAS_CALLBACKS: Final = _VERSION >= (1, 9)
 ASKS_NARWHALS: Final = _VERSION >= (1, 9)
 # Since 1.9 gradient boosting takes "friedman_mse" for "squared_error".
@@ -53,18 +53,18 @@ BOOSTS_BY_SQUARED_ERROR: Final = _VERSION >= (1, 9)
 
 
 class UnprovedVersion(UserWarning):
-    """Nothing is shared because the installed version of a package was never proved: fits are scikit-learn's own, and slower."""
+    """An installed version of a package was never proved, so nothing is shared: fits are scikit-learn's own, and slower."""
 
 
 @cache
 def is_proved(package: str = "scikit-learn") -> bool:
-    """Whether what is said here of a package was proved on the version of it that is installed."""
+    """Whether this module's statements about a package were proved on its installed version."""
     return str(_PACKAGES[package].__version__).startswith(PROVED_ON[package])
 
 
 @cache
 def warn_if_unproved() -> None:
-    """Say, once in a process, that a version was never proved, and what follows."""
+    """Warn, once in a process, that a version was never proved, and of the consequence."""
     if not all(map(is_proved, _PACKAGES)):
         warnings.warn(
             f"{_not_proved()} Results are the same, but work that candidates have in common may be done for each of them.",
@@ -156,26 +156,26 @@ class PatchedName(NamedTuple):
 
     @property
     def now(self) -> Anything:
-        """What stands there: of a class method, the object that was made by the decorator."""
+        """The current value of the name; for a class method, the object that the decorator made."""
         return vars(self.owner)[self.name]
 
     def put(self, value: ParamValue) -> None:
-        """Have something else stand there."""
+        """Give the name another value."""
         setattr(self.owner, self.name, value)
 
 
 # Pipelines and unions call it, by this name in their module.
 FIT_TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_fit_transform_one")
 TRANSFORM_ONE: Final = PatchedName(sklearn.pipeline, "_transform_one")
-# A pipeline's memory caches a function that calls it. Before 1.9 it cached that function itself, which joblib knows by its
-# source: another in its place would clear the user's cache. There the memory of a pipeline without one, and what makes jobs of a
-# union's parts, are replaced.
+# A pipeline's memory caches a function that calls _fit_transform_one. Before 1.9 it cached that function itself, which joblib
+# identifies by its source: a replacement would clear the user's cache. So there the memory of a pipeline without one, and the
+# function that makes jobs of a union's parts, are replaced instead.
 IS_CACHED_ITSELF: Final = _VERSION < (1, 9)
 PIPELINE_MEMORY: Final = PatchedName(sklearn.pipeline, "check_memory")
 UNION_JOBS: Final = PatchedName(sklearn.pipeline, "delayed")
 PIPELINE_STEPS: Final = PatchedName(sklearn.pipeline.Pipeline, "_iter")
-# A column transformer compares the function that it was given with its module's, so that is left alone: what makes a job of it,
-# ``delayed``, is not compared with anything.
+# A column transformer compares the function that it was given with its module's, so that must stay. ``delayed``, which makes a
+# job of it, is not compared with anything.
 COLUMN_JOBS: Final = PatchedName(column_transformer, "delayed")
 COLUMNS: Final = PatchedName(column_transformer, "_safe_indexing")
 PARAM_NAMES: Final = PatchedName(sklearn.base.BaseEstimator, "_get_param_names")
@@ -184,7 +184,7 @@ IS_SERIES: Final = PatchedName(narwhals.stable.v2.dependencies, "is_into_series"
 
 # --- attributes of estimators that are no parameters of theirs
 
-# What a pipeline sets on a step while it fits it: for its callbacks, and of no effect on the fit.
+# The attribute that a pipeline sets on a step during its fit, for callbacks; it has no effect on the fit.
 CALLBACK_CONTEXT: Final = "_parent_callback_ctx"
 CALLBACKS: Final = "_skl_callbacks"
 METADATA_REQUEST: Final = "_metadata_request"
@@ -192,18 +192,18 @@ _CONSTRAINTS: Final = "_parameter_constraints"
 
 
 def has_callbacks(estimator: Estimator) -> bool:
-    """Whether somebody wants to be told of this estimator's own fits."""
+    """Whether callbacks are registered for this estimator's own fits."""
     return hasattr(estimator, CALLBACKS)
 
 
 def constraints_of(kind: Anything) -> Mapping[str, Any]:
-    """What ``fit`` holds the parameters of a class to, by name; nothing for a class that is not scikit-learn's kind."""
+    """The constraints of a class' parameters, by name, that ``fit`` checks; empty for a class unlike scikit-learn's."""
     constraints: Mapping[str, Any] = getattr(kind, _CONSTRAINTS, {})
     return constraints
 
 
 def declares_constraints(kind: type) -> bool:
-    """Whether the class itself, those that it inherits from aside, says what its parameters are held to."""
+    """Whether the class itself, not one of its base classes, declares constraints of its parameters."""
     return _CONSTRAINTS in vars(kind)
 
 
@@ -211,20 +211,20 @@ def declares_constraints(kind: type) -> bool:
 
 
 def scorers_of(multimetric: Scorer) -> Mapping[str, Any]:
-    """The scorer of each metric."""
+    """The scorer of each metric in a multimetric scorer, by its name."""
     scorers: Mapping[str, Any] = multimetric._scorers
     return scorers
 
 
 def metric_of(scorer: AnyScorer) -> Anything:
-    """The metric that a scorer calls; None where it has none."""
+    """The metric that a scorer calls; None if it has none."""
     return getattr(scorer, "_score_func", None)
 
 
 def routed_params(search: Estimator, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What scikit-learn's own search hands on of its fit's parameters: to each fit, and to each scoring.
+    """The parameters of a search's ``fit`` that scikit-learn hands on to each fit, and those that it hands on to each scoring.
 
-    Weights go to a scorer that takes them as well, if they are called ``sample_weight``: not those of a step of a pipeline.
+    Weights also go to a scorer that takes them, if they are called ``sample_weight``; weights of a pipeline's step do not.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The scoring .* does not support sample_weight", category=UserWarning)
@@ -233,20 +233,20 @@ def routed_params(search: Estimator, params: Mapping[str, Any]) -> tuple[Mapping
 
 
 def tells_of_weights(scorer: AnyScorer) -> bool:
-    """Whether scikit-learn's search without metadata routing can ask a scorer, among several, if it takes weights."""
+    """Whether scikit-learn's search can ask a scorer, among several and without metadata routing, if it takes weights."""
     return hasattr(scorer, "_accept_sample_weight")
 
 
 def with_score_request(scorer: AnyScorer, weighted: bool) -> AnyScorer:  # noqa: FBT001  what scikit-learn's own method takes
-    """A copy of a scorer that asks for ``sample_weight``, or says that it wants none: its ``set_score_request``."""
+    """A copy of a scorer whose ``set_score_request`` was called to ask for ``sample_weight``, or for none."""
     with config_context(enable_metadata_routing=True):
         return copy.deepcopy(scorer).set_score_request(sample_weight=weighted)
 
 
 def metadata_asked(consumer: AnyScorer | Estimator) -> dict[tuple[str, str], Any]:
-    """What a scorer or an estimator was told to ask for, by method and name: True, False, or the name that it is passed by.
+    """The metadata requests set on a scorer or an estimator, by method and name: True, False, or the name of the argument.
 
-    Nothing of one that was told nothing, whatever its class asks for.
+    The result is empty if none was set on the object itself, even if its class has requests.
     """
     request = vars(consumer).get(METADATA_REQUEST)
     return {
@@ -258,28 +258,28 @@ def metadata_asked(consumer: AnyScorer | Estimator) -> dict[tuple[str, str], Any
 
 
 class RoutedScorer(MultimetricScorer):  # type: ignore[misc]
-    """scikit-learn's scorer of several metrics, which gives each one the metadata that it asks for, whatever the setting is."""
+    """scikit-learn's multimetric scorer, with metadata routing always enabled: each metric gets the metadata that it requests."""
 
     def __call__(self, estimator: Estimator, *args: Anything, **params: Anything) -> dict[str, Any]:
-        """The score of each metric."""
+        """The score of each metric, by its name."""
         with config_context(enable_metadata_routing=True):
             scores: dict[str, Any] = super().__call__(estimator, *args, **params)
         return scores
 
 
 def routed(scorer: AnyScorer) -> RoutedScorer:
-    """The same scorer of several metrics, with routing."""
+    """The same multimetric scorer, with metadata routing always enabled."""
     return RoutedScorer(scorers=scorer._scorers, raise_exc=scorer._raise_exc)
 
 
 def metric_arguments(scorer: AnyScorer) -> Mapping[str, Any]:
-    """What else a scorer hands to its metric."""
+    """The keyword arguments that a scorer hands to its metric."""
     arguments: Mapping[str, Any] = scorer._kwargs
     return arguments
 
 
 def is_plainly(scorer: AnyScorer, metric: Callable[..., Any]) -> bool:
-    """Whether a scorer is this metric of ``predict``'s answer, as it is: no arguments, no change of sign."""
+    """Whether a scorer is just this metric of the predictions, without arguments or change of sign."""
     return (
         scorer._score_func is metric
         and not scorer._kwargs
@@ -289,12 +289,12 @@ def is_plainly(scorer: AnyScorer, metric: Callable[..., Any]) -> bool:
 
 
 def sign_of(scorer: AnyScorer) -> int:
-    """1 for a metric of which more is better, -1 for a loss."""
+    """The sign of a scorer: 1 if greater values of its metric are better, -1 for a loss."""
     return int(scorer._sign)
 
 
 def response_methods(scorer: AnyScorer) -> tuple[str, ...]:
-    """The methods of an estimator of which a scorer calls the first that there is."""
+    """The methods of an estimator among which a scorer calls the first existing one."""
     wanted = getattr(scorer, "_response_method", "predict")
     return (wanted,) if isinstance(wanted, str) else tuple(wanted)
 
@@ -305,8 +305,8 @@ def response_methods(scorer: AnyScorer) -> tuple[str, ...]:
 def variables_of(evaluate_candidates: Callable[..., Any]) -> tuple[CellType, CellType] | None:
     """The variables of ``BaseSearchCV.fit`` that a search's evaluation reads: its ``joblib.Parallel``, and its estimator.
 
-    They are shared by ``fit`` and the inner function that it hands to ``_run_search``, for one call of ``fit``. None where they
-    are not found, and on a version that was never proved.
+    ``fit`` and the inner function that it hands to ``_run_search`` share them during one call. None if they are not found, and
+    on a version that was never proved.
     """
     if not (is_proved("scikit-learn") and is_proved("joblib")):
         return None
@@ -316,12 +316,12 @@ def variables_of(evaluate_candidates: Callable[..., Any]) -> tuple[CellType, Cel
 
 
 def contexts(callback_ctx: Anything) -> dict[str, Any]:
-    """What ``_run_search`` is given besides a function, to hand it on: nothing before scikit-learn 1.9."""
+    """The keyword arguments that ``_run_search`` must hand on with its function: none before scikit-learn 1.9."""
     return {"callback_ctx": callback_ctx} if HAS_CALLBACKS else {}
 
 
 def is_told_of_fits(estimator: Estimator) -> bool:
-    """Whether a callback of its own, or of a search around it, wants to be told of an estimator's fits."""
+    """Whether a callback of an estimator, or of a search around it, is to be notified of its fits."""
     return has_callbacks(estimator) or hasattr(estimator, CALLBACK_CONTEXT)
 
 
@@ -332,7 +332,7 @@ def results_table(
     outcomes: Sequence[Any],
     more: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
-    """``cv_results_`` of what ``fit_and_score`` returned, candidate after candidate; ``more`` columns come first."""
+    """Make ``cv_results_`` from what ``fit_and_score`` returned, ordered by candidate; ``more`` columns come first."""
     table: dict[str, Any] = search._format_results(list(candidates), splits, outcomes, more)
     return table
 
@@ -343,13 +343,13 @@ def best_index(search: Anything, metric: str, table: Mapping[str, Any]) -> int:
 
 
 def keep_splitter(search: Anything, splitter: Anything) -> None:
-    """Set on a search what its ``fit`` remembers of ``cv``: before scikit-learn 1.9 only those that halve do."""
+    """Set the attribute in which a search's ``fit`` keeps ``cv``; before scikit-learn 1.9 only halving searches have it."""
     if _VERSION >= (1, 9) or isinstance(search, HalvingGridSearchCV | HalvingRandomSearchCV):
         search._checked_cv_orig = splitter
 
 
 class Diagram:
-    """What a notebook shows of a search: ``_html_repr`` makes all of it, which it does not of itself before scikit-learn 1.7."""
+    """A mixin by which ``_html_repr`` makes all that a notebook shows of a search, as it does since scikit-learn 1.7."""
 
     if _VERSION < (1, 7):
 
@@ -368,12 +368,12 @@ class Diagram:
 
 
 def processes_of(parallel: joblib.Parallel) -> int:
-    """How many processes a Parallel that was entered really has."""
+    """The number of processes that an entered Parallel really has."""
     return int(parallel._effective_n_jobs())
 
 
 def processes_of_loky() -> int:
-    """How many processes of loky's are there, and will be used again by the next Parallel."""
+    """The number of running loky processes that the next Parallel will use again."""
     from joblib.externals.loky import reusable_executor  # noqa: PLC0415  a search that forks has none
 
     executor = reusable_executor._executor
@@ -381,20 +381,20 @@ def processes_of_loky() -> int:
 
 
 def threads_of_loky(backend: Anything, processes: int) -> set[str]:
-    """How many threads BLAS and OpenMP libraries have in each of so many processes of loky's, as it tells them."""
+    """The numbers of threads, as text, that loky sets for BLAS and OpenMP libraries in each of so many processes."""
     told: Mapping[str, str] = backend._prepare_worker_env(n_jobs=processes)
     return {told[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def streams(parallel: joblib.Parallel) -> bool:
-    """Whether the backend of a Parallel that was entered can hand out results one by one."""
+    """Whether the backend of an entered Parallel can hand out results one by one."""
     return bool(getattr(parallel._backend, "supports_return_generator", False))
 
 
 def end_what_was_interrupted(parallel: joblib.Parallel) -> None:
-    """Have loky's processes and files ended, if Ctrl-C came while a Parallel was ending them because of the one before.
+    """End loky's processes and files if a second Ctrl-C came while a Parallel was ending them because of the first.
 
-    Else the files stay as long as this process: their tracker waits for each process that was killed to say that it is done.
+    Without this the files stay as long as this process, because their tracker waits for a message from each killed process.
     """
     executor = getattr(parallel._backend, "_workers", None)
     is_half_done = getattr(parallel, "_aborting", False) and not getattr(parallel, "_aborted", True)
@@ -404,7 +404,7 @@ def end_what_was_interrupted(parallel: joblib.Parallel) -> None:
 
     def end() -> None:
         executor.terminate(kill_workers=True)
-        # a join that Ctrl-C has cut short takes the thread for ended ever after, before Python 3.13
+        # before Python 3.13 a join that Ctrl-C has cut short marks the thread as ended
         while manager in threading.enumerate():
             time.sleep(0.01)
 
@@ -415,7 +415,7 @@ def end_what_was_interrupted(parallel: joblib.Parallel) -> None:
 
 
 def check_steps(composed: Estimator) -> None:
-    """Raise what the ``fit`` of a pipeline, a column transformer or a union raises of parts that it cannot have."""
+    """Raise what the ``fit`` of a pipeline, a column transformer or a union raises for invalid parts."""
     if isinstance(composed, sklearn.pipeline.Pipeline):
         composed._validate_steps()
     else:
@@ -423,7 +423,7 @@ def check_steps(composed: Estimator) -> None:
 
 
 def fit_prefix(pipeline: Estimator, X: Matrix, y: Target) -> Estimator:
-    """All steps but the last, by the pipeline's own code (``Pipeline.fit`` up to its final estimator)."""
+    """Fit all steps but the last by the pipeline's own code, and return the transformed rows."""
     routed = pipeline._check_method_params(method="fit", props={})
     if not HAS_CALLBACKS:
         return pipeline._fit(X, y, routed, raw_params={})
@@ -435,12 +435,12 @@ def fit_prefix(pipeline: Estimator, X: Matrix, y: Target) -> Estimator:
 
 
 def checked_by_forest(forest: Estimator, X: Matrix) -> Anything:
-    """X as a fitted forest hands it to its trees."""
+    """Check X as a fitted forest does before it hands it to its trees."""
     return forest._validate_X_predict(X)
 
 
 def checked_by_adaboost(boosting: Estimator) -> Callable[[Any], Any]:
-    """The function by which a fitted AdaBoost checks X before it asks its learners."""
+    """The function by which a fitted AdaBoost checks X before its learners predict."""
     check: Callable[[Any], Any] = boosting._check_X
     return check
 
@@ -451,7 +451,7 @@ def check_by(boosting: Estimator, check: Callable[[Any], Any]) -> None:
 
 
 def first_seeds(bag: Estimator, size: int) -> dict[str, Any]:
-    """The attribute of a fitted bag that has the seeds of its estimators, cut."""
+    """The attribute with the estimators' seeds of a fitted bag, cut to the first ``size``."""
     return {"_seeds": bag._seeds[:size]}
 
 
@@ -460,33 +460,33 @@ _NO_PARAMS: Final[tuple[dict[str, Any], ...]] = ({},) if _VERSION >= (1, 7) else
 
 
 def bag_predicts(each: Anything, features: Anything, X: Matrix) -> Matrix:
-    """The sum of what one estimator of a BaggingRegressor predicts."""
+    """The predictions of one estimator of a BaggingRegressor, as its sum over estimators takes them."""
     from sklearn.ensemble._bagging import _parallel_predict_regression  # noqa: PLC0415  slow to import
 
     return _parallel_predict_regression([each], [features], X, *_NO_PARAMS)
 
 
 def bag_predicts_proba(each: Anything, features: Anything, X: Matrix, n_classes: int) -> Matrix:
-    """The sum of one estimator's class probabilities in a BaggingClassifier."""
+    """The class probabilities of one estimator of a BaggingClassifier, as its sum over estimators takes them."""
     from sklearn.ensemble._bagging import _parallel_predict_proba  # noqa: PLC0415  slow to import
 
     return _parallel_predict_proba([each], [features], X, n_classes)
 
 
 def bag_decides(each: Anything, features: Anything, X: Matrix) -> Matrix:
-    """The sum of one estimator's decision function in a BaggingClassifier."""
+    """The decision function of one estimator of a BaggingClassifier, as its sum over estimators takes it."""
     from sklearn.ensemble._bagging import _parallel_decision_function  # noqa: PLC0415  slow to import
 
     return _parallel_decision_function([each], [features], X, *_NO_PARAMS)
 
 
 def first_iterations(boosting: Estimator, size: int, raw_predict: Callable[[Any], Any]) -> dict[str, Any]:
-    """The attributes of a fitted histogram boosting that make it one of its first iterations; ``raw_predict`` as it predicts."""
+    """The attributes that make a fitted histogram boosting one of its first ``size`` iterations, with another ``raw_predict``."""
     return {"_predictors": boosting._predictors[:size], "_raw_predict": raw_predict}
 
 
 def raw_predictions(boosting: Estimator, X: Matrix, sizes: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """The raw predictions of a fitted histogram boosting after each of ``sizes`` iterations, in one array that is added to."""
+    """The raw predictions of a fitted histogram boosting after each of ``sizes`` iterations, all in the same array."""
     X = boosting._preprocess_X(X, reset=False)
     shape = (X.shape[0], boosting.n_trees_per_iteration_)
     raw = np.zeros(shape, dtype=boosting._baseline_prediction.dtype, order="F")
@@ -500,7 +500,7 @@ def raw_predictions(boosting: Estimator, X: Matrix, sizes: Sequence[int]) -> Ite
 
 
 def boosted_trees(fitted: Estimator) -> list[Any] | None:
-    """The trees of a fitted histogram boosting; None of any other estimator."""
+    """The trees of a fitted histogram boosting; None for any other estimator."""
     iterations = getattr(fitted, "_predictors", None)
     return None if iterations is None else [tree for iteration in iterations for tree in iteration]
 
@@ -512,7 +512,7 @@ _OF_VECTORIZERS: Final = {"count": "_count_vocab", "sort": "_sort_features", "li
 
 @contextmanager
 def counting_by(vectorizer: Estimator, **instead: Callable[..., Any]) -> Iterator[None]:
-    """Have a vectorizer ``count``, ``sort`` and ``limit`` terms by other functions in here."""
+    """Replace the functions by which a vectorizer counts, sorts and limits terms within this block."""
     replaced = {_OF_VECTORIZERS[name]: function for name, function in instead.items()}
     for name, function in replaced.items():
         setattr(vectorizer, name, function)
@@ -524,7 +524,7 @@ def counting_by(vectorizer: Estimator, **instead: Callable[..., Any]) -> Iterato
 
 
 def aligned(X: Matrix) -> Matrix:
-    """A sparse matrix of the kind that scikit-learn is configured to give."""
+    """The sparse data as the class, matrix or array, that scikit-learn is configured to give."""
     from sklearn.utils._sparse import _align_api_if_sparse  # noqa: PLC0415  not in every version
 
     return _align_api_if_sparse(X)
@@ -539,26 +539,26 @@ def has_tree(fitted: Estimator) -> bool:
 
 
 def fitted_rows(fitted: Estimator) -> Matrix:
-    """The rows among which fitted neighbours are looked up."""
+    """The training rows among which fitted neighbours are looked up."""
     return fitted._fit_X
 
 
 def fitted_targets(fitted: Estimator) -> Target:
-    """The targets of those rows; of a classifier as indices of its classes."""
+    """The targets of the training rows of fitted neighbours; for a classifier as indices of its classes."""
     return fitted._y
 
 
-# Not "brute": that may count votes in a query of its own (ArgKminClassMode), to the same numbers.
+# Not "brute", which may count votes in another query (ArgKminClassMode), with the same result.
 ASKS_FOR_NEIGHBORS: Final = {"_fit_method": "sliced"}
 
 
-# What a node of a tree has in the place of a child, and of a feature and its threshold, if it is a leaf.
+# The values of a leaf for its child, and for its feature and threshold.
 _NO_CHILD: Final = -1
 _NO_FEATURE: Final = -2
 
 
 def first_leaves(tree: Anything, leaves: int) -> Anything:
-    """What a fitted ``tree_`` that was grown best first was when it had so many leaves: a node has none but later children."""
+    """The ``tree_`` of a fitted tree, grown best first, when it had so many leaves: children always come after their node."""
     kind, given, state = tree.__reduce__()
     count = 2 * leaves - 1
     if state["node_count"] <= count:
@@ -584,12 +584,12 @@ def _depth(nodes: Anything) -> int:
 
 
 def prune(tree: Estimator) -> None:
-    """Give a fitted tree, by its ``ccp_alpha``, another one that is pruned."""
+    """Replace the ``tree_`` of a fitted tree by one that is pruned by its ``ccp_alpha``."""
     tree._prune_tree()
 
 
 def validates_probabilities(machine: Estimator) -> bool:
-    """Whether a fitted support vector machine made others for a cross-validation of its own."""
+    """Whether a fitted support vector machine made others for its own cross-validation."""
     if _VERSION < (1, 9):
         return bool(getattr(machine, "probability", False))
     return bool(getattr(machine, "_effective_probability", False))
@@ -607,8 +607,8 @@ def prepared_ridge_data(ridge: Estimator, X: Matrix, y: Target, sample_weight: A
 def centred_ridge_data(
     X: Matrix, y: Target, sample_weight: Anything, *, fit_intercept: bool
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """X and y (a column for each target) as ``Ridge.fit`` centres and then weighs them; and what ``set_intercept`` needs."""
-    # since 1.8 it can weigh them, too, and returns what it weighed them by
+    """X and y (a column for each target), centred and then weighted as by ``Ridge.fit``, and what ``set_intercept`` needs."""
+    # since 1.8 the function can weigh them, too, and also returns the weights' roots
     given = {"rescale_with_sw": False} if _VERSION >= (1, 8) else {}
     X, y, X_offset, y_offset, X_scale, *_ = _preprocess_data(
         X, y, fit_intercept=fit_intercept, copy=True, sample_weight=sample_weight, **given
@@ -628,18 +628,18 @@ def set_intercept(made: Estimator, X_offset: Anything, y_offset: Anything, X_sca
 
 
 def with_booster(booster: Anything) -> dict[str, Any]:
-    """The attribute of a fitted estimator of XGBoost or LightGBM that has its model."""
+    """The attribute with the model of a fitted estimator of XGBoost or LightGBM."""
     return {"_Booster": booster}
 
 
 def keywords_of_lightgbm(estimator: Estimator) -> Mapping[str, Any]:
-    """What LightGBM adds to an estimator's parameters: keywords of its constructor, and all that ``set_params`` was told."""
+    """The parameters that LightGBM keeps besides an estimator's own: extra keywords of its constructor and of ``set_params``."""
     keywords: Mapping[str, Any] = estimator._other_params
     return keywords
 
 
 def with_keywords_of_lightgbm(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The attribute that has them."""
+    """The attribute that has LightGBM's extra keywords."""
     return {"_other_params": dict(keywords)}
 
 
@@ -647,7 +647,7 @@ def with_keywords_of_lightgbm(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def squared_importances(model: Estimator, getter: str) -> Any:  # noqa: ANN401  an array, or a sparse matrix of one row
-    """How much each feature matters to a fitted model, as RFE compares them."""
+    """The squared importance of each feature in a fitted model, as RFE compares them."""
     from sklearn.feature_selection._base import _get_feature_importances  # noqa: PLC0415  slow to import
 
     return _get_feature_importances(model, getter, transform_func="square")
@@ -657,7 +657,7 @@ def squared_importances(model: Estimator, getter: str) -> Any:  # noqa: ANN401  
 
 
 def decomposed(pca: Estimator, X: Matrix) -> tuple[Any, Any]:
-    """Fit a PCA, and return what ``fit_transform`` multiplies: the left singular vectors, and the singular values."""
+    """Fit a PCA; returns the left singular vectors and the singular values, which ``fit_transform`` multiplies."""
     pca._validate_params()
     U, S, *_ = pca._fit(X)
     return U, S
