@@ -49,7 +49,7 @@ class Outline:
         )
 
     def family(self, params: Params) -> Hashable | None:
-        """The key of the candidates that one fit of the final estimator serves by a nested axis; None if there is no such axis."""
+        """The key of the candidates that one fit of the final estimator serves by a nested axis; None if it has no such axis."""
         return _family(self.estimator, params)
 
     def _number(self, key: Hashable) -> int:

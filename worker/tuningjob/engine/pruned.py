@@ -75,7 +75,7 @@ def _nan(scores: Anything) -> Anything:
 
 
 def with_pruned(outcomes: Sequence[FitOutcome], splits: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """scikit-learn's ``cv_results_``, which ``make`` makes, and the column ``pruned``: whether splits of a candidate were not run.
+    """scikit-learn's ``cv_results_``, which ``make`` makes, and the column ``pruned``: whether a candidate lacks splits.
 
     Such candidates are ranked last, as those with a failed fit are. scikit-learn's warning of scores that are not finite is
     issued only for fits that were run.

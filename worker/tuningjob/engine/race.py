@@ -32,7 +32,7 @@ MARGIN: Final = 1e-12  # relative to the greatest number that is compared, or to
 _TOO_LARGE: Final = 1e15  # from here on a mean less one may be the same number
 _SUMMED: Final = 1_000  # splits: the error of adding up as many scores is a tenth of the margin
 
-_ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # a cell's state: not ours, to be sent, under way, scored, given up
+_ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # not ours, to be sent, under way, scored, given up
 _Array = np.ndarray[Any, Any]
 
 
@@ -104,7 +104,7 @@ class Race:
                 self.lead(Leader(float(np.average(scores)), float(scores.min()), scores))
 
     def heard(self, cell: CellKey, score: float) -> None:
-        """Take in a score that arrived elsewhere, if the candidate takes part here."""
+        """Take in a score as ``arrived`` does, if the candidate takes part."""
         if cell.candidate in self._row:
             self.arrived(cell, score)
 

@@ -88,7 +88,7 @@ class _Replaying:
             candidate_params: Anything,
             cv: Anything = None,
             more_results: Anything = None,
-            callback_ctx: Anything = None,  # noqa: ARG001  no fit is made that it could be told of
+            callback_ctx: Anything = None,  # noqa: ARG001  no fit is made of which it could be notified
         ) -> Anything:
             nonlocal table
             candidates = list(candidate_params)

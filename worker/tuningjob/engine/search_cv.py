@@ -67,7 +67,7 @@ _PRUNES = [StrOptions({CERTAIN, FORGIVING}), None]
 
 @dataclass(frozen=True)
 class GuardReport:
-    """The number of ``groups`` in which one candidate was also fitted the plain way, and of ``trips``, where its bits differed."""
+    """The number of ``groups`` with one candidate that was also fitted the plain way; ``trips`` says how often bits differed."""
 
     groups: int = 0
     trips: int = 0
@@ -165,10 +165,10 @@ class _SharedWork:
 class GridSearchCV(_SharedWork, Diagram, _GridSearchCV):  # type: ignore[misc]
     """scikit-learn's GridSearchCV, to the bit, with the work that candidates have in common done once.
 
-    Parameters, attributes, warnings and errors are scikit-learn's. In the ``*_time`` columns the time of a fit that serves several
-    candidates is divided equally among them, and that of a pipeline's common beginning is charged to the first candidate that
-    needs it. There are two more attributes: ``guard``, how often sharing was checked against a plain fit, and ``report()``, which
-    a notebook also shows.
+    Parameters, attributes, warnings and errors are scikit-learn's. In the ``*_time`` columns, the time of a fit that serves
+    several candidates is divided equally among them. That of a pipeline's common beginning is charged to the first candidate
+    that needs it. There are two more attributes: ``guard``, how often sharing was checked against a plain fit, and
+    ``report()``, which a notebook also shows.
 
     There is one more parameter: ``prune="certain"`` leaves out the splits of candidates that provably cannot be the best one any
     more, and so needs scores with an upper bound; ``"forgiving"`` leaves out more, and may lose the winner (``docs/engine.md``).

@@ -75,7 +75,7 @@ def _is_series(value: ParamValue) -> bool:
 
 
 @cache
-def _known_names(kind: type, init: object) -> tuple[str, ...]:  # noqa: ARG001  a class may be given another __init__
+def _known_names(kind: type, init: object) -> tuple[str, ...]:  # noqa: ARG001  __init__ may be replaced
     return tuple(_names_of(kind))
 
 

@@ -455,7 +455,7 @@ def first_seeds(bag: Estimator, size: int) -> dict[str, Any]:
     return {"_seeds": bag._seeds[:size]}
 
 
-# what is routed to the estimators of a bag when they predict: since 1.7 anything may be
+# the metadata routed to a bag's estimators when they predict; an argument since 1.7
 _NO_PARAMS: Final[tuple[dict[str, Any], ...]] = ({},) if _VERSION >= (1, 7) else ()
 
 

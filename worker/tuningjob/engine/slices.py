@@ -1,8 +1,8 @@
-"""The rows of a fold, cut once for all processes.
+"""Shared slices: the rows of a fold are cut once for all processes.
 
-X of 1 GB, four processes and five folds must not mean four private copies of a fold. The rows that a split selects lie in memory
-that is shared by all processes forked after it was reserved; the first that asks fills it. Memory that nobody has touched costs
-nothing, and what is not needed any more is given back to the system.
+An X of 1 GB must not have a private copy of a fold in each of four processes. The rows of a split lie in memory that is shared
+by all processes forked after it was reserved, and the first process that needs them copies them. Untouched memory costs nothing,
+and memory that is no longer needed is given back to the system.
 """
 
 import fcntl
@@ -24,20 +24,21 @@ from tuningjob.engine.sklearn_private import safe_indexing
 _Array = NDArray[Any]
 _Rows = NDArray[np.intp]
 
-# Rows are copied in blocks: a block of an array in another order passes through a temporary one, which stays in the cache.
+# Rows are copied in blocks: a block of an array in another order passes through a temporary copy, which stays in the cache.
 _BLOCK_BYTES: Final = 2**20
 _ALIGNMENT: Final = 16  # malloc's
 _FILLED: Final = 1
 
 
 class SharedRows:
-    """Selections of the rows of ``X``, each of them once for all processes.
+    """Selections of the rows of ``X``, each held once for all processes.
 
-    ``selections`` are row numbers or masks, as a splitter gives them. Made before the processes are forked; nothing is copied
-    then. Processes may ``take`` at the same time, threads of one process may not. Raises IndexError for rows that X lacks.
+    ``selections`` are row numbers or masks, as a splitter gives them. The object is made before the processes are forked, when
+    nothing is copied yet. Processes may ``take`` at the same time, but threads of one process may not. Raises IndexError for rows
+    that X lacks.
     """
 
-    WORTHWHILE: ClassVar[int] = 2**20  # bytes of X; smaller ones are copied by each process in no time
+    WORTHWHILE: ClassVar[int] = 2**20  # the least size of X in bytes; each process copies a smaller one in no time
 
     def __init__(self, X: _Array, selections: Sequence[_Array]) -> None:
         if not self.supports(X):
@@ -45,13 +46,13 @@ class SharedRows:
         self._X = np.asarray(X)  # a memmap as a plain array, which is what its rows are
         self._selections = [self._select(rows) for rows in selections]
         self._states = mmap.mmap(-1, max(len(selections), 1))
-        # Locks of a process on its bytes: the kernel releases them when it is killed.
+        # A process locks its bytes of this file; the kernel releases the locks when the process is killed.
         self._locks = os.memfd_create("tuningjob-rows")
         self._close = weakref.finalize(self, os.close, self._locks)
 
     @staticmethod
     def supports(X: Matrix) -> bool:
-        """Whether its rows can be shared: a plain numpy array, or one in a file, of values that are no Python objects."""
+        """Whether the rows of X can be shared: it is a numpy array or memmap whose values are not Python objects."""
         return (
             sys.platform == "linux"
             and type(X) in {np.ndarray, np.memmap}
@@ -63,21 +64,21 @@ class SharedRows:
     def take(self, selection: int) -> _Array:
         """``X[selections[selection]]``, read-only: the same values, dtype and strides as scikit-learn cuts for a fit.
 
-        The same array at each call in a process. Where the rows follow each other it is a view of X itself.
+        A process gets the same array at each call. If the rows follow each other it is a view of X itself.
         """
         selected = self._selections[selection]
         if isinstance(selected, _Copied):
             with self._locked(selection):
                 if self._states[selection] != _FILLED:
                     selected.fill(self._X)
-                    self._states[selection] = _FILLED  # a process that is killed before leaves nothing that counts
+                    self._states[selection] = _FILLED  # if killed before, the next process fills it again
             return selected.array
         return selected
 
     def release(self, selection: int) -> None:
-        """Give a selection's memory back. Arrays of it that are still around, in any process, turn to zeros.
+        """Give a selection's memory back. Its existing arrays, in any process, turn to zeros.
 
-        The caller must know that it is no longer used. It is filled again when it is next asked for.
+        The caller must know that they are no longer used. The next ``take`` fills the memory again.
         """
         selected = self._selections[selection]
         if isinstance(selected, _Copied):
@@ -86,7 +87,7 @@ class SharedRows:
                 selected.memory.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
-        """Take no more. The memory goes with the last array, and with the last process."""
+        """Close the file of locks, after which nothing may be taken. The memory is freed with its last array and process."""
         self._selections.clear()
         self._close()
 
@@ -115,7 +116,7 @@ class SharedRows:
 
 @dataclass(frozen=True, eq=False)
 class _Copied:
-    """Rows in memory of their own; ``array`` shows it to others, read-only."""
+    """Rows copied to separate memory; ``array`` is a read-only view of it."""
 
     rows: _Rows
     memory: mmap.mmap
@@ -128,13 +129,13 @@ class _Copied:
     ) -> "_Copied":
         memory = mmap.mmap(-1, shape[0] * strides[0])  # anonymous, MAP_SHARED
         target: _Array = np.ndarray(shape, dtype, memory, strides=strides)
-        # An array of a read-only buffer cannot be made writeable again. numpy looks through a memoryview given to it directly.
+        # An array of a read-only buffer cannot be made writeable again, but numpy looks through a memoryview given directly.
         read_only = np.frombuffer(memoryview(memory).toreadonly(), np.uint8)
         array: _Array = np.ndarray(shape, dtype, read_only, strides=strides)
         return cls(rows, memory, target, array)
 
     def fill(self, X: _Array) -> None:
-        """Copy the rows, without a second copy of them on the way."""
+        """Copy the rows in blocks, without a second copy of all of them in between."""
         step = max(_BLOCK_BYTES // self.target.strides[0], 1)
         for start in range(0, len(self.rows), step):
             rows, target = self.rows[start : start + step], self.target[start : start + step]
@@ -146,13 +147,13 @@ class _Copied:
 
 
 def _row_numbers(selection: _Array, n_rows: int) -> _Rows:
-    """Numbers from 0, whether given as numbers, as numbers from the end or as a mask."""
+    """A selection as row numbers from 0, whether given as numbers, as negative numbers from the end, or as a mask."""
     given = np.asarray(selection)
     if given.dtype == bool:
         if given.shape != (n_rows,):
             raise IndexError(f"a mask of shape {given.shape} for {n_rows} rows")
         return np.flatnonzero(given)
-    # an empty list is one of floats, to numpy
+    # numpy takes an empty list for one of floats
     rows = given.astype(np.intp, casting="same_kind" if given.size else "unsafe", copy=False)
     if rows.size and not (-n_rows <= rows.min() and rows.max() < n_rows):
         raise IndexError(f"rows {rows.min()} to {rows.max()} are selected, but there are {n_rows}")

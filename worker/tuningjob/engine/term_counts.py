@@ -1,7 +1,7 @@
-"""Which terms each document has, counted once for all folds and settings of a search.
+"""Term counts: the terms of each document are counted once for all folds and settings of a search.
 
-A document is known by its text: the folds of a search are made of the same documents, whatever holds them. Terms are numbered
-as they are met, in whichever fold; a fold's own order of them is found again from the order within its documents.
+A document is identified by its text, because the folds of a search consist of the same documents. Terms are numbered in the
+order in which they are met, in any fold. A fold's own order is found again from the order within its documents.
 """
 
 import sys
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tuningjob.aliases import Anything
 
-# What a term costs besides its characters: the string, its place in a dict of the current size, its number.
+# The bytes of a term besides its characters: the string object, its entry in a dict, and its number.
 _BYTES_OF_A_TERM: Final = 120
 _BYTES_OF_A_DOCUMENT: Final = 100
 _BYTES_OF_A_COUNT: Final = 8
@@ -26,7 +26,7 @@ Analyze = Callable[[Any], Iterable[str]]
 
 
 class Terms:
-    """Terms by numbers, and back."""
+    """A two-way mapping between terms and their numbers."""
 
     def __init__(self) -> None:
         self.numbered: defaultdict[str, int] = defaultdict()
@@ -42,11 +42,11 @@ class Terms:
         return list(map(self._all().__getitem__, numbers.tolist()))
 
     def numbers(self, names: Collection[str]) -> NDArray[np.intp]:
-        """The numbers of these terms; -1 for those that no document has."""
+        """The numbers of these terms; -1 for a term that no document has."""
         return np.fromiter(map(self.numbered.get, names, repeat(-1)), np.intp, len(names))
 
     def alphabetically(self, numbers: NDArray[Any]) -> NDArray[np.intp]:
-        """The positions of these terms in their alphabetical order, which is Python's of strings."""
+        """The positions of these terms when they are sorted in Python's order of strings."""
         if len(self._ranks) != len(self):
             names = self._all()
             self._ranks = np.empty(len(self), np.intp)
@@ -61,9 +61,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class TermRows:
-    """Documents as rows: ``numbers[indptr[i]:indptr[i + 1]]`` are the terms of the i-th, in the order in which it has them.
+    """Documents as rows: ``numbers[indptr[i]:indptr[i + 1]]`` are the terms of document i, in their order in it.
 
-    ``counts`` says how often it has each.
+    ``counts`` says how often the document has each term.
     """
 
     terms: Terms
@@ -73,7 +73,7 @@ class TermRows:
 
 
 class TermCounts:
-    """The terms of documents. ``limit`` in bytes: what is larger is not kept, and its analyzers are not asked again."""
+    """The counted terms of documents, up to ``limit`` bytes: an analyzer that exceeds it is not used here again."""
 
     LIMIT: Final = 2**27
 
@@ -84,19 +84,19 @@ class TermCounts:
 
     def _forget(self) -> None:
         self.bytes = 0
-        self.terms = Terms()  # another one: rows that are around have theirs
-        # by analyzer and document, the place of its counts: those from one beginning to the next
+        self.terms = Terms()  # a new object, because existing rows refer to the old one
+        # by analyzer and document: the place of its counts, which lie between two beginnings
         self._places: dict[Hashable, dict[Any, int]] = {}
         self._beginnings = array("q", [0])
         self._numbers = array("i")
         self._counts = array("i")
 
     def keep(self, analyzers: Iterable[Hashable]) -> bool:
-        """Whether what these analyzers make of documents has not been found too large."""
+        """Whether no result of these analyzers was too large to keep."""
         return self._too_large.isdisjoint(analyzers)
 
     def rows(self, analyzers: Mapping[Hashable, Analyze], documents: Sequence[Any]) -> TermRows | None:
-        """The documents, each with what the first analyzer makes of it, then the next; None if that is too large to keep."""
+        """The rows of the documents by the first analyzer, then those by the next; None if they are too large to keep."""
         if not self.keep(analyzers):
             return None
         places = []
@@ -114,7 +114,7 @@ class TermCounts:
         return self._gather(np.stack(places, axis=1))
 
     def _count(self, analyze: Analyze, document: Anything) -> None:
-        found = Counter(analyze(document))  # in the order in which they are met
+        found = Counter(analyze(document))  # in the order of their first occurrence
         numbered = self.terms.numbered
         before = len(numbered)
         self._numbers.extend(map(numbered.__getitem__, found))

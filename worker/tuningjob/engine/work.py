@@ -1,4 +1,4 @@
-"""What a search evaluates, and the rows of one fold."""
+"""The work of a search, as every process that evaluates it needs it, and the rows of one fold."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from tuningjob.engine.sklearn_private import BaseComposition, check_method_param
 from tuningjob.engine.slices import SharedRows
 from tuningjob.engine.term_counts import TermCounts
 
-# A few small transformers may stay even if the data are large: branches of a FeatureUnion do not follow each other like a path.
+# A few small transformers may stay even if the data are large, because a FeatureUnion has several branches, not one path.
 SMALLEST_MEMO: Final = 64 * 2**20
 _COUNT_TERMS: Final = frozenset({"CountVectorizer", "TfidfVectorizer"})
 
@@ -26,7 +26,7 @@ Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 
 class CellKey(NamedTuple):
-    """One candidate × one split."""
+    """The key of a cell: one candidate on one split."""
 
     candidate: int
     split: int
@@ -36,9 +36,9 @@ class CellKey(NamedTuple):
 class Work:
     """Everything that a process needs to evaluate any cell of a search, as scikit-learn's ``_fit_and_score`` takes it.
 
-    ``splits`` are (train, test) indices; ``scorer`` a scorer or scikit-learn's ``_MultimetricScorer``; ``fit_params`` and
-    ``score_params`` hold values for all samples; ``timeout`` is the longest that one fit may take, in seconds.
-    If a fit of one of the ``expendable`` candidates ends its process, it is a failed fit.
+    ``splits`` are (train, test) indices. ``scorer`` is a scorer or scikit-learn's ``_MultimetricScorer``. ``fit_params`` and
+    ``score_params`` have values for all samples. ``timeout`` is the longest that one fit may take, in seconds.
+    A fit of one of the ``expendable`` candidates that ends its process counts as failed.
     """
 
     estimator: Any
@@ -62,7 +62,7 @@ class Work:
 
 
 class Side(NamedTuple):
-    """The rows that are scored on one side of a split."""
+    """The rows that are scored of one side of a split, train or test."""
 
     X: Any
     y: Any
@@ -70,9 +70,9 @@ class Side(NamedTuple):
 
     @classmethod
     def cut(cls, work: Work, indices: "np.ndarray[Any, Any]", X: Matrix = None) -> "Side":
-        """Rows for one scoring alone, cut as scikit-learn cuts them: the scorer may write into them.
+        """Rows for a single scoring, cut as scikit-learn cuts them, so that the scorer may write into them.
 
-        ``X``: that of the fold, where nobody may.
+        If ``X`` is given, it is used instead: that of the fold, which is read-only.
         """
         y = None if work.y is None else safe_indexing(work.y, indices)
         params = check_method_params(work.X, params=work.score_params, indices=indices)
@@ -93,34 +93,34 @@ class Fold:
     test_score_params: Mapping[str, Any]
 
     def fill(self, work: "Work") -> None:
-        """Have the shared rows in place again: they may have been given back while no cell of this split was left."""
+        """Fill the shared rows again, because they may have been given back while this split had no cell left."""
         if work.rows is not None:
             work.rows.take(2 * self.split)
             work.rows.take(2 * self.split + 1)
 
     @property
     def train_side(self) -> Side:
-        """For those that leave them alone."""
+        """The training rows, for scorers that do not write into them."""
         return Side(self.X_train, self.y_train, self.train_score_params)
 
     @property
     def test_side(self) -> Side:
-        """For those that leave them alone."""
+        """The test rows, for scorers that do not write into them."""
         return Side(self.X_test, self.y_test, self.test_score_params)
 
     @property
     def test_samples(self) -> int:
-        """Rows of the test side."""
+        """The number of test rows."""
         return int(num_samples(self.X_test))
 
     @property
     def size(self) -> int:
-        """Bytes of both sides of X."""
+        """The size of X on both sides, in bytes."""
         return bytes_of(self.X_train) + bytes_of(self.X_test)
 
 
 def fold_of(work: Work, split: int) -> Fold:
-    """Cut the rows of a split, as scikit-learn's ``_safe_split`` does for estimators that want no kernel matrix."""
+    """Cut the rows of a split, as scikit-learn's ``_safe_split`` does for estimators that need no kernel matrix."""
     train, test = work.splits[split]
 
     def rows_of(data: Matrix, indices: "np.ndarray[Any, Any]") -> Anything:
@@ -139,30 +139,30 @@ def fold_of(work: Work, split: int) -> Fold:
 
 
 def _frozen(whole: Mapping[str, Any], cut: Mapping[str, Any]) -> Mapping[str, Any]:
-    # what has no row for each sample is the caller's own object
+    # a parameter without a row for each sample is the caller's own object
     return {name: value if value is whole[name] else freeze(value) for name, value in cut.items()}
 
 
 def shared_rows(work: Work) -> SharedRows | None:
-    """The splits' rows of X, for all processes that are forked afterwards; None where each may cut its own."""
+    """The splits' rows of X, shared by all processes forked afterwards; None if each process cuts its own."""
     selections = [np.asarray(indices) for split in work.splits for indices in split]
     if not SharedRows.supports(work.X) or bytes_of(work.X) < SharedRows.WORTHWHILE:
         return None
     if any(selection.dtype.kind not in "iu" for selection in selections):
-        return None  # masks, say: rare, and cut by each process as scikit-learn does
+        return None  # masks, for example, are rare, and each process cuts them as scikit-learn does
     return SharedRows(work.X, selections)
 
 
 def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO) -> int:
-    """The most that an engine holds besides what fits need: X, y, the rows of the folds in use, transformed rows, counted terms.
+    """The most bytes that an engine holds besides its fits: X, y, rows of folds in use, transformed rows and counted terms.
 
-    ``smallest_memo=0``: what it will hold rather than may, of data that grow little when they are transformed.
+    With ``smallest_memo=0`` it is the expected size, if data grow little when they are transformed, and not the upper bound.
     """
     whole = bytes_of(work.X)
     rows = max(
         (whole * (len(train) + len(test)) // max(1, num_samples(work.X)) for train, test in work.splits), default=0
     )
-    # what is not known is given rows of its own
+    # an unknown estimator is given its own rows
     shared = SharedRows.supports(work.X) and whole >= SharedRows.WORTHWHILE and is_known(work.estimator)
     in_use = min(2, len(work.splits)) * rows if shared else processes * rows
     within = list(nested_estimators(work.estimator))
@@ -172,10 +172,10 @@ def held_bytes(work: Work, processes: int, *, smallest_memo: int = SMALLEST_MEMO
 
 
 def wants_kernel(estimator: Estimator) -> bool:
-    """Whether X is a matrix between samples, of which columns must be cut as well."""
+    """Whether X is a matrix between samples, so that its columns must be cut as well."""
     return bool(get_tags(estimator).input_tags.pairwise)
 
 
 def dispatches_arrays() -> bool:
-    """Whether arrays may live on another device, where nothing here was proved."""
+    """Whether scikit-learn may use arrays on other devices, where nothing here was proved."""
     return bool(get_config()["array_api_dispatch"])

@@ -1,9 +1,8 @@
 """A pool of forked processes in which any worker may be killed at any time.
 
-A fit in C cannot be asked to stop: one that takes too long is killed, and the pool goes on. ProcessPoolExecutor breaks when a
-worker dies, and it would fork the next one from a parent that has threads by then; a child of such a parent hangs or crashes.
-Here a *zygote* does the forking: a child with a single thread, made together with the pool, that holds what the workers inherit
-and does nothing else.
+A fit in C cannot be asked to stop, so a worker that takes too long is killed, and the pool goes on. ProcessPoolExecutor breaks
+when a worker dies. It would also fork the next one from a parent that has threads by then, whose child may hang or crash. Here a
+*zygote* forks: a child with a single thread, made together with the pool, that only holds what the workers inherit.
 
 ::
 
@@ -11,10 +10,10 @@ and does nothing else.
        ▲                                                │ forks
        └──────── tasks, and what came of them ──────▶ worker, worker, …
 
-A worker's death is the end of its connection: nobody but the worker itself has the other end open. The zygote dies with the
-parent and the workers with the zygote, by the kernel (PR_SET_PDEATHSIG).
+A worker's connection ends when it dies, because only the worker has the other end open. The kernel ends the zygote with the
+parent, and the workers with the zygote (PR_SET_PDEATHSIG).
 
-``parent`` has the pool, ``zygote`` what the zygote does, ``worker`` what a worker does, ``protocol`` what they say to each other.
+``parent`` has the pool, ``zygote`` and ``worker`` have the code of these processes, and ``protocol`` has their messages.
 """
 
 from tuningjob.engine.processes.parent import Processes, may_fork, seconds_to_fork, threads

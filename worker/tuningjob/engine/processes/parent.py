@@ -1,4 +1,4 @@
-"""The pool as the process sees it that submits tasks: the zygote (a fork server) and the workers."""
+"""The pool in the process that submits tasks: it has a zygote (a fork server) and workers."""
 
 import contextlib
 import heapq
@@ -41,23 +41,22 @@ from tuningjob.engine.processes.worker import do_tasks
 from tuningjob.engine.processes.zygote import fork, fork_workers
 from tuningjob.errors import WorkerDied
 
-# A task is sent to a busy worker only if it surely fits into the socket, because the worker reads only when it is done.
+# A task is sent to a busy worker only if it surely fits into the socket, because a busy worker does not read.
 _AHEAD_BYTES: Final = 32 * 1024
 _AT_ONE_WORKER: Final = 2  # the task at work, and the next
 _STILLBIRTHS: Final = 3
-# jemalloc, which comes with pyarrow, which comes with pandas, stops its thread around a fork by itself (pthread_atfork).
+# jemalloc, which pandas brings in with pyarrow, stops its own thread around a fork (pthread_atfork).
 _SAFE_THREADS: Final = frozenset({"jemalloc_bg_thd"})
 _TICKET_BYTES: Final = 8
-# By how many: the fewest seconds that it took to have workers and to end them. It depends on what is in memory here.
+# By the number of workers: the fewest seconds that it took to fork and end them. They depend on this process' memory.
 _fewest_seconds: dict[int, float] = {}
 
 
 class Processes(Generic[TaskT, ValueT]):
-    """``count`` forked workers that call ``run`` for each task; they are there when the constructor returns.
+    """A pool of ``count`` forked workers that call ``run`` for each task; they exist when the constructor returns.
 
-    ``run`` is inherited, never pickled: what it refers to is shared copy-on-write. Tasks, values and exceptions are pickled.
-    Raises RuntimeError where ``may_fork`` is false. To be used in one thread; once it is made, the parent may have as many
-    threads as it likes.
+    ``run`` is inherited, never pickled, and its objects are shared copy-on-write. Tasks, values and exceptions are pickled.
+    Raises RuntimeError if ``may_fork`` is false. Only one thread may use the pool; once it is made, the parent may have others.
     """
 
     def __init__(self, run: Callable[[TaskT], Iterator[ValueT]], count: int) -> None:
@@ -68,12 +67,12 @@ class Processes(Generic[TaskT, ValueT]):
         self.outstanding = 0
         self._count = count
         self._tickets = 0
-        self._waiting: list[Task] = []  # a heap: what comes back from a dead worker is older than the rest
+        self._waiting: list[Task] = []  # a heap: a dead worker's task is older than the rest
         self._workers: list[_Worker] = []
         self._missing = [_Missing(slot) for slot in range(count)]
-        # The ticket that each worker has begun, written by the worker: shared memory does not die with it.
+        # Each worker writes the ticket that it has begun here, because shared memory outlives the worker.
         self._begun = memoryview(mmap.mmap(-1, count * _TICKET_BYTES)).cast("q")
-        self._selector = selectors.PollSelector()  # unlike epoll it has no descriptor to be inherited
+        self._selector = selectors.PollSelector()  # unlike epoll it has no descriptor that children inherit
         self._zygote = _Zygote(lambda slot, connection: do_tasks(connection, run, self._begun[slot : slot + 1], slot))
         try:
             self._fill_up()
@@ -90,15 +89,15 @@ class Processes(Generic[TaskT, ValueT]):
 
     @property
     def idle(self) -> int:
-        """How many workers have nothing to do: so many tasks, if submitted now, would be begun at once."""
+        """The number of workers that would begin a task at once if it were submitted now."""
         busy = sum(1 for worker in self._workers if worker.tasks)
         return max(self._count - busy - len(self._waiting), 0)
 
     def submit(self, task: TaskT) -> int:
         """Submit a task; returns the ticket that its events carry. Tasks are begun in the order of submission.
 
-        Workers that are all busy are given one task more each, so that none waits for the parent. A caller that prefers the
-        first free worker to take a task submits while ``idle``.
+        If all workers are busy, each is given one more task, so that none waits for the parent. A caller that wants the first
+        free worker to take a task submits only while ``idle`` is above 0.
         """
         payload = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._tickets += 1
@@ -108,10 +107,10 @@ class Processes(Generic[TaskT, ValueT]):
         return self._tickets
 
     def events(self, timeout: float | None = None) -> "list[Event[ValueT]]":
-        """Wait until workers have said something; [] when the time is up, or when nothing is outstanding.
+        """Wait for events from workers; [] if none came within ``timeout`` seconds, or if no task is outstanding.
 
-        A task's items come in their order, then one Finished, Raised or Died. A worker that died is replaced, and a task that
-        waited behind the lost one is given to another. Raises WorkerDied when workers cannot be replaced.
+        A task's items come in their order, then one Finished, Raised or Died. A dead worker is replaced, and a task that waited
+        behind the lost one goes to another worker. Raises WorkerDied if workers cannot be replaced.
         """
         until = math.inf if timeout is None else time.monotonic() + timeout
         events: list[Event[ValueT]] = []
@@ -127,7 +126,7 @@ class Processes(Generic[TaskT, ValueT]):
         return events
 
     def close(self) -> None:
-        """End all processes at once. None of them is left when this returns, or when it raises Ctrl-C."""
+        """End all processes at once; none is left when this returns, or when it raises KeyboardInterrupt."""
         to_the_end(self._close)
 
     def _close(self) -> None:
@@ -156,7 +155,7 @@ class Processes(Generic[TaskT, ValueT]):
     def _hear(self, worker: "_Worker") -> "Iterator[Event[ValueT]]":
         try:
             ticket, values, ended, error = worker.connection.recv()
-        except (EOFError, OSError):  # between two messages, or amid one
+        except (EOFError, OSError):  # it died between two messages, or in the middle of one
             yield from self._bury(worker)
             return
         for value in values:
@@ -173,7 +172,7 @@ class Processes(Generic[TaskT, ValueT]):
         exitcode = self._zygote.reap(worker.pid)
         begun = self._begun[worker.slot]
         stillbirths = 0 if begun else worker.stillbirths + 1
-        # Replaced only when the caller comes back: should that fail, it has been told all else before.
+        # The worker is replaced at the next call: if that fails, the caller already has all other events.
         self._missing.append(_Missing(worker.slot, stillbirths, exitcode))
         for task in worker.tasks:
             if task[0] == begun:
@@ -200,33 +199,33 @@ class Processes(Generic[TaskT, ValueT]):
 
 
 def seconds_to_fork(count: int) -> float:
-    """The fewest seconds that it took this process so far to have ``count`` workers and to end them; 0 if it never had."""
+    """The fewest seconds in which this process has forked and ended ``count`` workers; 0 if it never has."""
     return _fewest_seconds.get(count, 0.0)
 
 
 def may_fork() -> bool:
-    """Whether this process has a single thread, on Linux: a child forked from any other can hang or crash.
+    """Whether this process runs on Linux with a single thread: a child of any other process can hang or crash.
 
-    Counts the kernel's threads: those of an OpenMP or BLAS library that has started count as well.
+    The kernel's threads count, also those that an OpenMP or BLAS library has started.
     """
     return sys.platform == "linux" and len(threads()) == 1
 
 
 def threads() -> dict[int, str]:
-    """The kernel's threads of this process by their numbers, with their names, without those that a fork can bear.
+    """The names of this process' kernel threads by their numbers, without threads that are harmless in a fork.
 
-    Without /proc there are none to be seen, not even the main thread.
+    Without /proc the result is empty: not even the main thread is found.
     """
     found = {}
     for thread in Path("/proc/self/task").glob("*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
             found[int(thread.name)] = (thread / "comm").read_text().strip()
     return {number: name for number, name in found.items() if name not in _SAFE_THREADS}
 
 
 @dataclass(frozen=True)
 class _Missing:
-    """A worker's empty slot: how many in a row have died in it without having begun a task, and how the last one did."""
+    """A worker's empty slot: how many workers in a row died in it before they began a task, and how the last one died."""
 
     slot: int
     stillbirths: int = 0
@@ -243,14 +242,14 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         self.tasks.append(task)
-        # one that has just died is found out by the end of its connection
+        # a worker that has just died is noticed by the end of its connection
         with contextlib.suppress(OSError):
             self.connection.send(task)
 
 
 class _Zygote:
     def __init__(self, work: WorkOf) -> None:
-        # packets: nothing to be cut or joined
+        # packets, because a stream could cut or join messages
         self._control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
 
@@ -258,14 +257,14 @@ class _Zygote:
             self._control.close()
             fork_workers(its_end, work, parent)
 
-        # each child would write what is buffered here once more
+        # each child would write buffered output once more
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._pid = fork(zygote)
         its_end.close()
 
     def birth(self, slot: int) -> tuple[int, ParentsEnd]:
-        """Have a worker forked; returns its process id and the connection to it."""
+        """Have the zygote fork a worker; returns its process id and the connection to it."""
         try:
             self._control.send(REQUEST.pack(Request.FORK, slot))
             answer, fds, _, _ = socket.recv_fds(self._control, ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
@@ -279,22 +278,22 @@ class _Zygote:
         return pid, Connection(fds[0])
 
     def reap(self, pid: int) -> int:
-        """The exit code of a worker whose connection has ended."""
+        """Have the zygote reap a worker whose connection has ended; returns its exit code."""
         try:
             self._control.send(REQUEST.pack(Request.REAP, pid))
             answer = self._control.recv(ANSWER.size)
         except OSError:
             answer = b""
-        # without a zygote it was the kernel that killed the worker
+        # without a zygote the kernel has killed the worker
         return int(ANSWER.unpack(answer)[0]) if answer else -signal.SIGKILL
 
     def close(self) -> None:
-        """End the zygote and all workers; wait for them."""
-        # Not only close(): another pool's zygote may have inherited this end, and would keep it open.
+        """End the zygote and all workers, and wait for them."""
+        # close() alone is not enough: another pool's zygote may have inherited this end, and would keep it open.
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
-        with contextlib.suppress(ChildProcessError):  # waited for already, here or by code that waits for every child
+        with contextlib.suppress(ChildProcessError):  # already waited for, here or by code that waits for every child
             os.waitpid(self._pid, 0)
 
 

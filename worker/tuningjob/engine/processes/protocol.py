@@ -18,7 +18,7 @@ Error = tuple[bytes, str]  # pickled exception, its traceback as text
 Message = tuple[int, list[bytes], bool, Error | None]  # ticket, pickled values, whether it has ended, why it failed
 ParentsEnd: TypeAlias = "Connection[Task, Message]"
 WorkersEnd: TypeAlias = "Connection[Message, Task]"
-WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # what a worker does, given its slot
+WorkOf: TypeAlias = Callable[[int, WorkersEnd], None]  # the function that a worker runs, given its slot
 
 # --- between the parent and the zygote: each request and each answer is a packet
 
@@ -38,7 +38,7 @@ ANSWER: Final = struct.Struct("=i")
 
 @dataclass(frozen=True)
 class Item(Generic[ValueT]):
-    """A value that a task has yielded."""
+    """The event of a value that a task has yielded."""
 
     ticket: int
     value: ValueT
@@ -46,14 +46,14 @@ class Item(Generic[ValueT]):
 
 @dataclass(frozen=True)
 class Finished:
-    """A task is done, and all its items were sent."""
+    """The event of a task that is done and has sent all its items."""
 
     ticket: int
 
 
 @dataclass(frozen=True)
 class Raised:
-    """A task has raised. Its ``__cause__`` shows the traceback in the worker."""
+    """The event of a task that has raised. The exception's ``__cause__`` shows the traceback in the worker."""
 
     ticket: int
     exception: BaseException
@@ -61,14 +61,14 @@ class Raised:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker of this task died. ``exitcode`` is negative for a signal, as in subprocess."""
+    """The event of a task whose worker died. ``exitcode`` is negative for a signal, as in subprocess."""
 
     ticket: int
     exitcode: int
 
     @property
     def timed_out(self) -> bool:
-        """Whether a ``deadline`` killed it."""
+        """Whether a ``deadline`` killed the worker."""
         return self.exitcode == -signal.SIGALRM
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class RemoteTraceback(Exception):
 
 
 def how(exitcode: int) -> str:
-    """How a process ended, in words. Only SIGKILL comes from outside: mostly from a kernel that is short of memory."""
+    """How a process ended, in words. SIGKILL comes from outside, mostly from a kernel that is short of memory."""
     if exitcode >= 0:
         return f"exited with code {exitcode}"
     if exitcode == -signal.SIGKILL:

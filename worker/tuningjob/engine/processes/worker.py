@@ -1,4 +1,4 @@
-"""A worker: it runs task after task and sends what they yield. And the functions that a task may call meanwhile."""
+"""The worker, which runs task after task and sends what they yield, and the functions that a running task may call."""
 
 import contextlib
 import math
@@ -15,13 +15,13 @@ from typing import Final, NoReturn
 
 from tuningjob.engine.processes.protocol import Error, TaskT, ValueT, WorkersEnd
 
-# Values are batched for at most this long: one message for each task of a millisecond would cost the parent 5 % of a core.
+# The longest that values wait for a batch: a message for each task of a millisecond would cost the parent 5 % of a core.
 _BATCH_SECONDS: Final = 0.02
 _SHORTEST_SECONDS: Final = 1e-6  # setitimer takes 0 for "never"
 
 
 class _Outbox:
-    """The values of the current task that are not sent yet."""
+    """The values of the current task that have not been sent yet."""
 
     def __init__(self, connection: WorkersEnd) -> None:
         self._connection = connection
@@ -35,7 +35,7 @@ class _Outbox:
         self._sent = self._stepped = time.monotonic()
 
     def step(self) -> None:
-        """Another step begins. If the one before was long, this may be, too, so values that wait are sent now."""
+        """Begin another step. If the last one was long, this may be, too, so waiting values are sent now."""
         now = time.monotonic()
         if now - self._stepped >= _BATCH_SECONDS:
             self.flush()
@@ -56,7 +56,7 @@ class _Outbox:
     def _send(self, *, ended: bool, error: Error | None = None) -> None:
         try:
             self._connection.send((self._ticket, self._values, ended, error))
-        except OSError:  # the parent has gone, and this process is about to be killed
+        except OSError:  # the parent has ended, and the kernel is about to kill this process
             os._exit(1)
         self._values = []
         self._sent = time.monotonic()
@@ -69,7 +69,7 @@ _slot = 0
 def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], begun: memoryview, slot: int) -> None:
     """Run tasks as they come, until the parent has closed its end; the ticket of each is written into ``begun``.
 
-    ``slot``: which of the workers this is.
+    ``slot`` is the number of this worker.
     """
     global _outbox, _slot  # flush() and deadline() are called from deep inside of run
     _outbox, _slot = _Outbox(connection), slot
@@ -86,7 +86,7 @@ def do_tasks(connection: WorkersEnd, run: Callable[[TaskT], Iterator[ValueT]], b
                 _outbox.add(value)
         except BaseException as exception:  # noqa: BLE001  a task that calls sys.exit() has failed; the worker goes on
             error = _packed(exception)
-        # it will be killed one day, and what is still buffered would be lost
+        # the worker will be killed one day, and buffered output would be lost
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         _outbox.end(error)
@@ -96,22 +96,22 @@ def _packed(exception: BaseException) -> Error:
     text = "".join(traceback.format_exception(exception))
     try:
         pickled = pickle.dumps(exception)
-        pickle.loads(pickled)  # noqa: S301  some can be pickled, but not made again
+        pickle.loads(pickled)  # noqa: S301  some exceptions can be pickled, but not unpickled
     except Exception:  # noqa: BLE001  pickling calls the exception's own code, which may raise anything
         pickled = pickle.dumps(RuntimeError(repr(exception)))
     return pickled, text
 
 
 def current_slot() -> int:
-    """Which of the workers this process is, from 0; one in the place of a dead worker is that one. 0 outside of a worker."""
+    """The number of this worker, from 0; a replacement has the number of its dead worker. 0 outside of a worker."""
     return _slot
 
 
 def flush() -> None:
-    """Send the parent now what the task has yielded so far. Outside of a worker this does nothing.
+    """Send the parent what the task has yielded so far. Outside of a worker this does nothing.
 
-    For use in ``run``, before a step that may take long or be fatal. Values are collected otherwise: they are sent with the
-    first one that comes later than 20 ms after the last sending, and when the task ends.
+    ``run`` calls it before a step that may take long or be fatal. Else values are collected: they are sent with the first one
+    that comes later than 20 ms after the last sending, and when the task ends.
     """
     if _outbox is not None:
         _outbox.flush()
@@ -119,11 +119,11 @@ def flush() -> None:
 
 @contextlib.contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Bound the time of the block, a step that may take long; None: it has no bound.
+    """Bound the time of the block, a step that may take long; with None there is no bound.
 
-    In a worker the kernel kills the process, since code in C does not listen; what was yielded before is sent first, so the
-    parent sees it, and then Died with ``timed_out``. Elsewhere nobody may be killed: in the main thread Python code is
-    interrupted by TimeoutError, in another thread there is no deadline. Deadlines nest: the earlier one holds.
+    In a worker the kernel kills the process, because code in C cannot be interrupted. Values yielded before are sent first: the
+    parent gets them, and then Died with ``timed_out``. No other process may be killed: in its main thread TimeoutError
+    interrupts Python code, and in another thread there is no deadline. If deadlines are nested, the earliest one holds.
     """
     if _outbox is not None:
         _outbox.step()
@@ -136,13 +136,13 @@ def deadline(seconds: float | None) -> Iterator[None]:
         with _alarm(seconds):
             yield
     finally:
-        # None: a handler that is not Python's, which signal() cannot put back
+        # None is a handler that is not Python's, which signal() cannot restore
         signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise SIGALRM if the block takes too long. An alarm that was set before comes at its time, or right after the block."""
+    """Raise SIGALRM if the block takes too long. An alarm set before comes at its time, or right after the block."""
     began = time.monotonic()
     outer, _ = signal.setitimer(signal.ITIMER_REAL, 0)
     signal.setitimer(signal.ITIMER_REAL, max(min(seconds, outer or math.inf), _SHORTEST_SECONDS))

@@ -1,4 +1,4 @@
-"""The zygote, a fork server with one thread: it forks workers as the parent asks, and does nothing else."""
+"""The zygote, a fork server with one thread: it only forks and reaps workers as the parent asks."""
 
 import ctypes
 import gc
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def fork(child: Callable[[], None]) -> int:
-    """Fork a process that does this and nothing else: it never comes back into its parent's frames."""
+    """Fork a process that only runs ``child``, and never returns into its parent's frames."""
     pid = os.fork()
     if pid:
         return pid
@@ -39,9 +39,9 @@ def fork_workers(control: socket.socket, work: WorkOf, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)  # of an event loop in the parent
+    signal.set_wakeup_fd(-1)  # it belongs to an event loop in the parent
     sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  open as long as the process lives
-    gc.freeze()  # the workers' collector would write to every object, and so copy every page
+    gc.freeze()  # else the workers' garbage collector would write to every object and copy its page
     workers: set[int] = set()
     while packet := control.recv(REQUEST.size):
         request, number = REQUEST.unpack(packet)
@@ -67,7 +67,7 @@ def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
         control.close()
         parents_end.close()
         connection: WorkersEnd = Connection(its_end.detach())
-        # a process that an estimator forks must not keep it open beyond the worker's death
+        # a process that an estimator forks must not keep the connection open after the worker's death
         os.register_at_fork(after_in_child=connection.close)
         work(slot, connection)
 
@@ -83,7 +83,7 @@ def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
 
 def _end(pid: int) -> int:
     """Wait for a worker whose connection has ended; returns its exit code."""
-    # It has its exit code by now, which a signal does not change; one that has only lost its connection is of no use.
+    # A dead worker already has its exit code, which a signal does not change; one that only lost its connection is of no use.
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
