@@ -1,4 +1,4 @@
-"""The search itself: from a spec to scikit-learn's objects, cells evaluated in processes, and scikit-learn's own results.
+"""The search itself: it makes scikit-learn's objects from a spec, evaluates cells in processes, and makes scikit-learn's results.
 
-Runs the same in a worker pod and on a laptop. Importing it imports scikit-learn.
+It runs the same in a worker pod and on a laptop. Importing it imports scikit-learn.
 """

@@ -1,7 +1,7 @@
-"""Unpacks a wheel, a zip or a tar that anybody may have made: plain files and folders below one folder, within bounds.
+"""Unpack an untrusted wheel, zip or tar: plain files and folders below one folder, within bounds.
 
-An entry that is no plain file (a link, a device, a pipe), has an absolute path or one with .., is there twice, or is more than
-was allowed, is refused by name. Sizes are those of the bytes that come out, whatever the archive says of itself.
+An entry is refused by name if it is no plain file (but a link, a device or a pipe), has an absolute path or one with .., occurs
+twice, or exceeds the bounds. Sizes are counted in unpacked bytes, because an archive's own numbers may be false.
 """
 
 import bz2
@@ -34,7 +34,7 @@ class _Readable(Protocol):
 
 
 class _Room:
-    """What may still come out."""
+    """The files and bytes that may still be unpacked."""
 
     def __init__(self, most_files: int, most_bytes: int) -> None:
         self.files, self.bytes = most_files, most_bytes
@@ -52,7 +52,7 @@ class _Room:
 
 
 class _Counted:
-    """Of a packed tar all that comes out counts, its headers as well: before they are believed."""
+    """A source that counts all bytes of a decompressed tar, headers included, before tarfile reads them."""
 
     def __init__(self, source: _Readable, room: _Room) -> None:
         self._source, self._room = source, room
@@ -64,7 +64,7 @@ class _Counted:
 
 
 def unpack(archive: Path, folder: Path, *, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> None:
-    """The files of an archive below an empty ``folder``, read-only. Raises ArchiveRefused; what is there then is of no use."""
+    """Unpack an archive's files below an empty ``folder``, read-only. After ArchiveRefused the folder's content is of no use."""
     room = _Room(most_files, most_bytes)
     try:
         if zipfile.is_zipfile(archive):
@@ -73,13 +73,13 @@ def unpack(archive: Path, folder: Path, *, most_files: int = MOST_FILES, most_by
             _unpack_tar(archive, folder, room)
     except ArchiveRefused:
         raise
-    except Exception as error:  # of tarfile, zipfile, four decompressors and the disk: of no one family
+    except Exception as error:  # tarfile, zipfile, four decompressors and the disk have no common base class
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ArchiveRefused(f"unpacking it says: {said}") from error
 
 
 def parts_below(name: str) -> tuple[str, ...]:
-    """The parts of an entry's path, of which none leads elsewhere. Raises ArchiveRefused."""
+    """The parts of an entry's path. Raises ArchiveRefused if one leads out of the folder."""
     if (
         not name
         or len(name) > _LONGEST_PATH
@@ -122,7 +122,7 @@ def _unpack_tar(archive: Path, folder: Path, room: _Room) -> None:
         if opener is None and head[_TAR_MARK_AT:] != _TAR_MARK:
             raise ArchiveRefused("it is no wheel, no zip and no tar (plain, or packed by gzip, bzip2 or xz)")
         source: Any = raw if opener is None else opener(raw, "rb")
-        # r|: in one go, so that nothing is sought for, and no member can stand for another one
+        # r| reads a stream without seeking, so no member can stand for another one
         with tarfile.open(fileobj=_Counted(source, room), mode="r|") as opened:  # type: ignore[call-overload]
             for entry in opened:
                 room.take_entry()
@@ -130,7 +130,7 @@ def _unpack_tar(archive: Path, folder: Path, room: _Room) -> None:
                 if entry.isdir():
                     folder.joinpath(*parts).mkdir(parents=True, exist_ok=True)
                 elif entry.isreg() and not entry.issparse():
-                    _write(_chunks(opened.extractfile(entry)), folder, parts)  # counted as it came out
+                    _write(_chunks(opened.extractfile(entry)), folder, parts)  # counted by _Counted
                 else:
                     raise ArchiveRefused(f"{entry.name[:80]!r} in it is a link, a device, or no plain file")
 
@@ -146,7 +146,7 @@ def _write(chunks: Iterator[bytes], folder: Path, parts: tuple[str, ...], room: 
     path = folder.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("xb") as file:  # never over what is there
+        with path.open("xb") as file:  # never replaces a file
             for chunk in chunks:
                 if room is not None:
                     room.take(len(chunk))

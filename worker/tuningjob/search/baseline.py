@@ -1,8 +1,8 @@
-"""What a search is measured against: the estimator with its defaults, and a dummy; and in words what tuning has gained.
+"""The baselines of a search, the estimator with its defaults and a dummy, and what tuning has gained over them, in words.
 
-The defaults are a row of the journal beside the candidates: claimed, resumed and reused as these are. A dummy looks at the target
-alone, takes no time, and is fitted where the search is finished. Nobody may have asked for either, so nothing that happens to
-them ends the search: it is told, and what is not known is NaN.
+The defaults are a row of the journal beside the candidates, and are claimed, resumed and reused like them. A dummy looks at the
+target alone, takes almost no time, and is fitted by the worker that finishes the search. The user may have asked for neither, so
+their failure never ends the search: the results name it, and unknown numbers are NaN.
 """
 
 import math
@@ -28,15 +28,15 @@ from tuningjob.search.scoring import SAMPLE_WEIGHT
 THE_DEFAULTS: Final = "the defaults"
 AS_WRITTEN: Final = "the estimator as it is written"
 A_DUMMY: Final = "a dummy"
-_NOISE: Final = 1e-9  # of a sum of scores, by its last digits
+_NOISE: Final = 1e-9  # relative error of a sum of scores in its last digits
 _LONGEST_ERROR: Final = 200
-# A split of the defaults that takes so long, and longer than one of any candidate, is told.
+# The results mention a split of the defaults that takes so many seconds and longer than one of any candidate.
 _TOLD_SECONDS: Final = 1.0
-_MOST_SECONDS: Final = 60.0  # of a dummy, which mostly takes milliseconds
+_MOST_SECONDS: Final = 60.0  # for a dummy, which mostly takes milliseconds
 
 
 def measured(problem: SearchProblem, results: Results) -> Baseline | None:
-    """What the best candidate is measured against; None where there is no baseline."""
+    """The best candidate compared with its baselines; None if the search has no baseline."""
     if results.defaults is None:
         return None
     table, metric, defaults = results.cv_results, results.metric, results.defaults
@@ -63,13 +63,13 @@ def measured(problem: SearchProblem, results: Results) -> Baseline | None:
 
 
 def _longest(results: Results) -> float:
-    """What a split of the candidate took that took longest."""
+    """The mean seconds of a split of the slowest candidate."""
     table = results.cv_results
     return float(np.max(table["mean_fit_time"] + table["mean_score_time"]))
 
 
 def _dummy(problem: SearchProblem) -> tuple[list[float], str]:
-    """Its scores, and why they are not known where they should be."""
+    """A dummy's deciding scores, and the first error if one of its fits failed, else an empty text."""
     try:
         results = list(_results_of_dummy(problem))
     except Exception as error:  # noqa: BLE001  a user's data and scorers may do anything
@@ -84,9 +84,9 @@ def _mean(scores: Sequence[float]) -> float:
 
 
 def _results_of_dummy(problem: SearchProblem) -> Iterator[CellResult]:
-    """Of each split, as scikit-learn's ``cross_validate`` of a dummy has them; nothing where there is none.
+    """The dummy's result on each split, as scikit-learn's ``cross_validate`` gives it; nothing if there is no dummy.
 
-    Raises TimeoutError where scoring takes so long that the search would be kept waiting.
+    Raises TimeoutError if scoring takes so long that the search would have to wait.
     """
     dummy = None if problem.data.y is None else dummy_of(problem.estimator)
     if dummy is None:
@@ -111,7 +111,7 @@ def _results_of_dummy(problem: SearchProblem) -> Iterator[CellResult]:
 
 
 def dummy_of(estimator: Estimator) -> Estimator | None:
-    """scikit-learn's dummy of the same kind; None where there is none (clusters, outliers)."""
+    """scikit-learn's dummy of the same kind; None if there is none (clusters, outliers)."""
     if is_classifier(estimator):
         return DummyClassifier(strategy="prior")
     return DummyRegressor() if is_regressor(estimator) else None
@@ -119,8 +119,9 @@ def dummy_of(estimator: Estimator) -> Estimator | None:
 
 @dataclass(frozen=True)
 class BaselineGain:
-    """How far the best candidate is above a baseline, on the same splits; ``uncertainty`` is the standard error of that; NaN for
-    a single split.
+    """The mean gain of the best candidate over a baseline on the same splits, and its standard error, ``uncertainty``.
+
+    The uncertainty of a single split is NaN.
     """
 
     mean: float
@@ -128,11 +129,11 @@ class BaselineGain:
 
     @property
     def is_told_from_chance(self) -> bool:
-        """Whether it is larger than two standard errors."""
+        """Whether the gain is larger than two standard errors."""
         return abs(self.mean) > 2 * self.uncertainty
 
     def told(self, over: str, error: str = "") -> str:
-        """A sentence without its full stop: ``tuning gained 0.012 ± 0.004 over the defaults``. ``error``: of a failed fit."""
+        """A sentence without its full stop: ``tuning gained 0.012 ± 0.004 over the defaults``, or a fit's ``error``."""
         if math.isnan(self.mean):
             why = f": {abridged(error, _LONGEST_ERROR)}" if error else ""
             return f"what tuning gained over {over} is not known, because some of the fits failed{why}"
@@ -145,10 +146,10 @@ class BaselineGain:
 
 
 def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) -> BaselineGain:
-    """Of test scores on the same splits. ``test_share`` is a split's test samples ÷ its train samples.
+    """The gain between test scores on the same splits. ``test_share`` is a split's test samples ÷ its train samples.
 
-    Splits share most of their training data, so the plain standard error of their mean is too small: this is the one corrected
-    for it (Nadeau and Bengio, 2003), the variance times 1/n + test ÷ train.
+    Splits share most of their training data, so the plain standard error of their mean is too small. This one is corrected
+    (Nadeau and Bengio, 2003): the variance times 1/n + test ÷ train.
     """
     differences = [one - other for one, other in zip(best, baseline, strict=True)]
     count = len(differences)
@@ -162,5 +163,5 @@ def gain(best: Sequence[float], baseline: Sequence[float], test_share: float) ->
 
 
 def _digits(value: float) -> int:
-    """Decimals by which a number has one digit that is not zero, and at least three of them."""
+    """The decimals that show one non-zero digit of a number: at least 3, at most 12."""
     return min(12, max(3, -math.floor(math.log10(abs(value))))) if value else 3

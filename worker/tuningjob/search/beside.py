@@ -1,4 +1,4 @@
-"""The modules beside a manifest: found as ``python script.py`` finds those beside a script."""
+"""Import the modules beside a manifest, as ``python script.py`` imports those beside a script."""
 
 import importlib
 import sys
@@ -14,10 +14,10 @@ _MOST_TOLD: Final = 6
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """What lies in ``folder`` can be imported, before anything of the same name elsewhere; in processes that are forked, too.
+    """Have the modules in ``folder`` importable before any others of the same name, also in forked processes.
 
-    Afterwards the path is as it was, and modules from the folder are dropped from ``sys.modules``: the next manifest that this
-    process runs gets the modules beside it, as they are then.
+    Afterwards the path is restored, and modules from the folder are dropped from ``sys.modules``, so that the next manifest that
+    this process runs imports its own modules anew.
     """
     entry = str(folder.resolve())
     before = set(sys.modules)
@@ -35,7 +35,7 @@ def importable(folder: Path) -> Iterator[None]:
 
 
 def _is_in(module: Anything, folder: str) -> bool:
-    """Whether a module, or a package, lies in a folder itself: not in a virtual environment below it."""
+    """Whether a module or a package lies directly in a folder, not in a virtual environment below it."""
     with suppress(Exception):
         spec = module.__spec__
         places = [Path(path) for path in spec.submodule_search_locations or []] or [Path(spec.origin)]
@@ -44,7 +44,7 @@ def _is_in(module: Anything, folder: str) -> bool:
 
 
 def looked_in() -> str:
-    """Where modules are looked for, besides what is installed and what is Python's."""
+    """The folders of the path besides those of installed packages and Python's own."""
     own = [entry or "." for entry in sys.path if not _is_pythons(entry)]
     more = f" and {len(own) - _MOST_TOLD} more" if len(own) > _MOST_TOLD else ""
     shown = ", ".join(str(Path(entry).absolute()) for entry in own[:_MOST_TOLD])

@@ -1,8 +1,8 @@
-"""``python -m tuningjob.search.bucket URL FILE MOST_BYTES``: an object of a bucket, written to a file.
+"""``python -m tuningjob.search.bucket URL FILE MOST_BYTES`` writes an object of a bucket to a file.
 
-A process of its own, because Arrow's clients start threads that never end, and a process with threads can fork no workers.
-It says what came of it in a line of JSON: ``kind`` is done, large, refused, or passing, which another try may not meet.
-Credentials are what each cloud's own client finds: in the environment, or by the workload identity of the pod.
+This is a separate process, because Arrow's clients start threads that never end, and a process with threads can fork no workers.
+It prints its outcome as a line of JSON: ``kind`` is done, large, refused, or passing (an error that may not occur again).
+Each cloud's own client finds the credentials: in the environment, or by the workload identity of the pod.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pyarrow import fs
 
 _CHUNK: Final = 2**20
 _SECONDS: Final = 60.0
-# What another try would meet as well, in the words of the clouds' clients.
+# Errors that another try would meet as well, in the words of the clouds' clients.
 _FINAL: Final = re.compile(
     r"ACCESS_DENIED|access denied|forbidden|unauthori[sz]ed|unauthenticated|permission|credential"
     r"|InvalidAccessKeyId|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|NO_SUCH|not found|does not exist|\b40[0134]\b",
@@ -28,7 +28,7 @@ _FINAL: Final = re.compile(
 
 
 def main(url: str, path: str, most: int) -> dict[str, Any]:
-    """What came of it."""
+    """Write an object to ``path``, if it has at most ``most`` bytes; returns the outcome, which has ``kind``."""
     try:
         store, name = file_system_of(url)
         info = store.get_file_info(name)
@@ -56,7 +56,7 @@ def file_system_of(url: str) -> tuple[fs.FileSystem, str]:
 
 
 def _s3(bucket: str) -> fs.FileSystem:
-    """Its endpoint is named as for every client of AWS; where none is, the bucket's region is asked for."""
+    """The S3 file system of a bucket: at the endpoint that AWS's variables name, else in the region found for the bucket."""
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     options: dict[str, Any] = (
@@ -75,7 +75,7 @@ def _s3(bucket: str) -> fs.FileSystem:
 
 
 def _gcs() -> fs.FileSystem:
-    """``STORAGE_EMULATOR_HOST`` is what every client of Google's takes for another endpoint, which asks for no credentials."""
+    """Google's file system; ``STORAGE_EMULATOR_HOST`` names another endpoint, without credentials, as for Google's clients."""
     other = urlsplit(os.environ.get("STORAGE_EMULATOR_HOST", ""))
     limit = timedelta(seconds=_SECONDS)
     if other.netloc:
@@ -86,7 +86,7 @@ def _gcs() -> fs.FileSystem:
 
 
 def _azure(account: str) -> fs.FileSystem:
-    """By a connection string, which may name another endpoint, or by a key; without either as who the pod is."""
+    """Azure's file system: by a connection string, which may name another endpoint, by a key, or by the pod's identity."""
     told = dict(
         part.split("=", 1) for part in os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";") if "=" in part
     )

@@ -1,4 +1,4 @@
-"""From literals to Python: classes by their dotted path, parameters, the estimator, what scikit-learn's searches are given."""
+"""Make Python objects from literals: classes by their dotted path, parameters, estimators, and arguments of searches."""
 
 import importlib
 import inspect
@@ -46,7 +46,7 @@ _EXPERIMENTAL: Final = re.compile(r"from sklearn\.experimental import (enable_\w
 
 
 def load_attribute(path: str, field: str, *, kind: str) -> Anything:
-    """What a dotted path names. Raises ManifestRefused with the nearest name; an error inside the module is told as it is."""
+    """The object that a dotted path names. Raises ManifestRefused with the nearest name, or with the module's own error."""
     module_path, _, name = path.rpartition(".")
     can_be_imported = f"{kind} that can be imported"
     try:
@@ -79,7 +79,7 @@ def load_attribute(path: str, field: str, *, kind: str) -> Anything:
 
 
 def _attribute(module: Anything, name: str) -> Anything:
-    """scikit-learn's experimental classes are there once a module is imported that their error names."""
+    """Import the module that enables scikit-learn's experimental class, which the error of its import names."""
     try:
         return getattr(module, name)
     except ImportError as error:
@@ -91,7 +91,7 @@ def _attribute(module: Anything, name: str) -> Anything:
 
 
 def _in_scikit_learn(path: str) -> str:
-    """Of what looks like scikit-learn's: others have classes of the same names."""
+    """Advice for a path that looks like scikit-learn's; other packages have classes of the same names."""
     return whole_path(path) if path.startswith(("sk", "scikit")) else ""
 
 
@@ -117,18 +117,18 @@ def load_estimator_class(path: str, field: str) -> type[Any]:
 
 
 def is_estimator_class(found: Anything) -> bool:
-    """Whether it is a class with scikit-learn's estimator interface."""
+    """Whether the object is a class with scikit-learn's estimator interface."""
     return inspect.isclass(found) and all(callable(getattr(found, name, None)) for name in ("get_params", "set_params"))
 
 
 def make_estimator(class_path: str, params: Iterable[tuple[str, Value]], field: str, params_field: str) -> Estimator:
-    """An instance. Raises ManifestRefused for a parameter that it lacks, with the nearest name."""
+    """An instance of a class with these parameters. Raises ManifestRefused for one that it lacks, with the nearest name."""
     cls = load_estimator_class(class_path, field)
     return _made_estimator(cls, class_path, _materialised(params, params_field), field, params_field)
 
 
 def _materialised(params: Iterable[tuple[str, Value]], field: str) -> dict[str, Any]:
-    """Values of parameters. Raises ManifestRefused with the problems of all of them."""
+    """The values of parameters by their names. Raises ManifestRefused with the problems of all of them."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, literal in params:
@@ -177,7 +177,7 @@ def _unknown(class_path: str, name: str, known: Sequence[str], params_field: str
 
 
 def make_object(class_path: str, params: Iterable[tuple[str, Value]], field: str) -> Anything:
-    """An object as a value: an estimator, or of any other class, called with the params. Raises ManifestRefused."""
+    """The value of an object literal: an estimator, or the result of calling another class. Raises ManifestRefused."""
     where, params_field = f"{field}.class", f"{field}.params"
     cls = load_attribute(class_path, where, kind="a class")
     if not inspect.isclass(cls):
@@ -190,10 +190,10 @@ def make_object(class_path: str, params: Iterable[tuple[str, Value]], field: str
 
 
 def takes(estimator: Estimator, name: str, value: ParamValue) -> bool:
-    """Whether an estimator has a parameter of this name, or takes it all the same.
+    """Whether an estimator has a parameter of this name, or takes it although it does not list it.
 
-    Those of LightGBM and CatBoost, and skorch's ``module__…``, are listed by ``get_params`` only once they are set: who takes any
-    name is known by asking. scikit-learn's own ``set_params`` refuses what ``get_params`` does not list.
+    ``get_params`` lists extra parameters of LightGBM and CatBoost, and skorch's ``module__…``, only once they are set, so setting
+    one is the only test. scikit-learn's own ``set_params`` refuses a name that ``get_params`` does not list.
     """
     if name in estimator.get_params():
         return True
@@ -229,10 +229,10 @@ def _construct(cls: type[Any], class_path: str, values: dict[str, Any], field: s
 
 
 def keywords_of(thing: Anything) -> list[str] | None:
-    """The names of the arguments that a class or a function takes; None where it takes any, or does not tell."""
+    """The names of the arguments that a class or a function takes; None if it takes any name or has no signature."""
     try:
         parameters = inspect.signature(thing).parameters.values()
-    except Exception:  # noqa: BLE001  what is compiled has none, and the user's own may raise anything
+    except Exception:  # noqa: BLE001  compiled code has none, and the user's own may raise anything
         return None
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None
@@ -253,7 +253,7 @@ def build_estimator(spec: EstimatorSpec) -> Estimator:
 
 
 def _from_factory(path: str, arguments: Arguments) -> Estimator:
-    """What a function of the user's returns. Raises ManifestRefused for what is no estimator."""
+    """The estimator that the user's function returns. Raises ManifestRefused if the result is no estimator."""
     field = f"{ESTIMATOR}.factory"
     factory = load_attribute(path, field, kind="a function")
     if not callable(factory):
@@ -279,7 +279,7 @@ def _from_factory(path: str, arguments: Arguments) -> Estimator:
 
 
 def estimator_of(literal: Value, field: str) -> Estimator:
-    """What stands in the place of an estimator: one of a class, one composed of others, or a word for none."""
+    """An object in the place of an estimator: one of a class, one composed of others, or a word for none."""
     match literal:
         case ObjectOf(class_path=class_path, params=params):
             return make_estimator(class_path, params, f"{field}.class", f"{field}.params")
@@ -290,7 +290,7 @@ def estimator_of(literal: Value, field: str) -> Estimator:
 
 
 def _composed(literal: Composed, field: str) -> Estimator:
-    """scikit-learn's own class for a short form. Raises ManifestRefused with the problems of all its parts."""
+    """An object of scikit-learn's class for a short form. Raises ManifestRefused with the problems of all its parts."""
     parts: list[tuple[Any, ...]] = []
     problems: list[Problem] = []
     remainder: Any = "drop"
@@ -316,7 +316,7 @@ def _composed(literal: Composed, field: str) -> Estimator:
 
 
 def _checked(made: Estimator, field: str, literal: Composed) -> Estimator:
-    """As it is, if scikit-learn accepts what it is made of."""
+    """Return the composed object if scikit-learn accepts its parts. Raises ManifestRefused if not."""
     try:
         check_steps(made)
     except (TypeError, ValueError) as error:
@@ -378,7 +378,7 @@ def _dict_of(pairs: Iterable[tuple[Value, Value]], field: str) -> dict[Any, Any]
 
 
 def materialise_values(values: Values, field: str) -> list[Any]:
-    """The values of one parameter, ranges written out as numpy makes them (Python floats of the same bits)."""
+    """The values of one parameter, with ranges as the values that numpy makes (as Python floats of the same bits)."""
     result: list[Any] = []
     for i, entry in enumerate(values):
         if isinstance(entry, Spaced):
@@ -405,7 +405,7 @@ def build_space(maps: Sequence[Mapping[str, Values | Distribution]], field: str)
 
 
 def frozen(distribution: Distribution) -> Anything:
-    """Scipy's own, with its bounds."""
+    """The scipy distribution with the bounds of the literal."""
     low, high = distribution.low, distribution.high
     match distribution.kind:
         case "uniform":

@@ -1,4 +1,4 @@
-"""The engine's results as the journal's: one record a cell, with the reason where a fit or its scoring failed."""
+"""Make the journal's results from the engine's: one record a cell, with the reason if a fit or its scoring failed."""
 
 import contextlib
 import math
@@ -20,7 +20,7 @@ _ELLIPSIS: Final = "…\n"
 
 
 def work_of(problem: SearchProblem) -> Work:
-    """What the engine has to evaluate."""
+    """The engine's work of a search problem."""
     fit_params, score_params = problem.params
     return Work(
         estimator=problem.estimator,
@@ -37,7 +37,7 @@ def work_of(problem: SearchProblem) -> Work:
 
 
 def with_expendable_defaults(problem: SearchProblem) -> Work:
-    """The same, where a fit of the defaults that ends its process is a failed fit."""
+    """The engine's work, in which a fit of the defaults that ends its process counts as failed."""
     work, first = work_of(problem), problem.rows.first
     row = len(problem.candidates)
     has_them = problem.is_of_defaults(row) and row >= first
@@ -45,20 +45,20 @@ def with_expendable_defaults(problem: SearchProblem) -> Work:
 
 
 def preflight_of(problem: SearchProblem, n_jobs: int) -> Preflight:
-    """What a worker of so many processes has found, before it begins."""
+    """What a worker with so many processes reports before it begins."""
     return replace(problem.preflight, memory_bytes=held_bytes(work_of(problem.whole), n_jobs))
 
 
 def identities_of(problem: SearchProblem, cells: Iterable[Cell]) -> dict[Cell, str]:
-    """The identities of those cells that have one."""
+    """The identities of cells, without cells that have none."""
     known = ((cell, problem.identities.of(*problem.rows.key(cell))) for cell in cells)
     return {cell: identity for cell, identity in known if identity is not None}
 
 
 def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE, rows: Rows | None = None) -> CellResult:
-    """A cell's result as the journal's, which has it in one of ``rows``.
+    """A cell's result in the form of the journal, by its place in ``rows``.
 
-    Scoring that failed by the deciding metric is its error, as a fit that failed is.
+    Failed scoring by the deciding metric is the cell's error, as a failed fit is.
     """
     outcome = evaluated.outcome
     error = outcome["fit_error"] or failed_scorings(evaluated, metrics).get(metrics.deciding)
@@ -69,7 +69,7 @@ def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE, rows: Rows | None
         split=cell.split,
         test_scores=_scores(outcome["test_scores"], metrics),
         train_scores=_scores(outcome["train_scores"], metrics) if with_train else None,
-        # a clock that is set back in the middle of a fit must not refuse the result
+        # the journal refuses negative seconds, which a clock set back during a fit would give
         fit_seconds=max(0.0, outcome["fit_time"]),
         score_seconds=max(0.0, outcome["score_time"]),
         test_samples=int(outcome["n_test_samples"]),
@@ -79,7 +79,7 @@ def result_of(evaluated: Evaluated, metrics: Metrics = SINGLE, rows: Rows | None
 
 
 def _scores(scores: float | Mapping[str, float], metrics: Metrics) -> dict[str, float]:
-    """By the metrics' keys. The deciding one is the first: the journal orders candidates by that."""
+    """The scores by the metrics' keys, the deciding one first, because the journal orders candidates by it."""
     by_key = scores if isinstance(scores, Mapping) else {SCORE: scores}
     return {key: float(by_key[key]) for key in first_the_deciding(metrics)}
 
@@ -90,10 +90,10 @@ def first_the_deciding(metrics: Metrics) -> Sequence[str]:
 
 
 def failed_scorings(evaluated: Evaluated, metrics: Metrics) -> dict[str, str]:
-    """The metrics of which scoring failed, each with the traceback.
+    """The metrics by which scoring failed, each with the traceback.
 
-    scikit-learn's warnings do not name the metric, but come in the order of the metrics, first of the test scores: those that are
-    NaN are theirs. (A NaN that is a metric's own answer beside one that failed may change whose a traceback is taken for.)
+    scikit-learn's warnings do not name the metric, but come in the order of the metrics, first for the test scores, so they
+    belong to the NaN scores in that order. A metric that answers NaN beside one that fails may get the other's traceback.
     """
     told = [warning for warning in evaluated.warnings if _is_scoring_failure(warning)]
     if not told:
@@ -108,9 +108,9 @@ def failed_scorings(evaluated: Evaluated, metrics: Metrics) -> dict[str, str]:
 
 
 def summaries_of(evaluated: Evaluated, metrics: Metrics) -> Iterator[str]:
-    """The warnings of a cell, as they are counted: the first line of each.
+    """The warnings of a cell in the form in which they are counted: the first line of each.
 
-    Of a metric that could not be scored, and does not decide, the name and the reason. The deciding one's is the cell's error.
+    A metric that failed and does not decide is a warning with its name and the reason. The deciding one's is the cell's error.
     """
     for warning in evaluated.warnings:
         if not _is_scoring_failure(warning):
@@ -122,7 +122,7 @@ def summaries_of(evaluated: Evaluated, metrics: Metrics) -> Iterator[str]:
 
 @contextlib.contextmanager
 def count_warnings(seen: Counter[str]) -> Iterator[None]:
-    """Warnings are counted in ``seen``, by category and first line, instead of being printed once for each of a thousand fits."""
+    """Count warnings in ``seen``, by category and first line, instead of printing one for each of a thousand fits."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -130,7 +130,7 @@ def count_warnings(seen: Counter[str]) -> Iterator[None]:
 
 
 def with_warnings(steps: Iterator[Evaluated | AtWork]) -> Iterator[Evaluated | AtWork]:
-    """Results with the warnings that came up on the way to them, which are not printed."""
+    """Results with the warnings that occurred during their fits, which are not printed."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step in steps:
@@ -156,13 +156,13 @@ def _shortened(warning: str) -> str:
 
 
 def _end_of(traceback: str) -> str:
-    """The end of a traceback, where the reason stands; of a reason that is longer than that its beginning, with its kind."""
+    """The end of a traceback, which has the reason; if that is too long, its kind and beginning."""
     if len(traceback) <= MAX_ERROR_LENGTH:
         return traceback
     room = MAX_ERROR_LENGTH - len(_ELLIPSIS)
     reason = exception_in(traceback)
     if len(traceback) - reason > room:
-        # with the frame before it, by which it is found again
+        # with the frame before it, by which the reason is found again
         frame = max(traceback.rfind("\n  File ", 0, reason) + 1, reason - room // 2)
         return f"{_ELLIPSIS}{traceback[frame : frame + room - 1]}…"
     return _ELLIPSIS + traceback[-room:]

@@ -1,4 +1,4 @@
-"""The classes of a target: how many members each has, and whether they fill the folds."""
+"""Count the members of a target's classes, and warn of classes that cannot fill the folds."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def rare_classes(cv: AnySplitter, estimator: Estimator, data: Dataset) -> Iterat
 
 
 def _folds_of(cv: AnySplitter) -> int:
-    """How many parts a class is divided into; 0 if it is not."""
+    """The number of parts into which a splitter divides each class; 0 if it does not."""
     if isinstance(cv, StratifiedKFold | StratifiedGroupKFold):
         return int(cv.n_splits)
     if isinstance(cv, RepeatedStratifiedKFold):
@@ -38,7 +38,7 @@ def _folds_of(cv: AnySplitter) -> int:
 
 
 def class_counts(estimator: Estimator, data: Dataset) -> Counter[Any]:
-    """The members of each class; empty where there are no classes."""
+    """The number of members of each class; empty if there are no classes."""
     y = np.asarray(data.y)
     if not is_classifier(estimator) or y.ndim != 1 or pd.isna(y).any():
         return Counter()

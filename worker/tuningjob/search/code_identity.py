@@ -1,11 +1,11 @@
-"""Which code a class or a function runs: every file and every distribution that decides what it does.
+"""The identity of the code that a class or a function runs: every file and every distribution that decides what it does.
 
-A file of an installed distribution is known by the distribution's version, and by the versions of what that requires. Any
-other file that is no part of Python, the user's own and an editable install's, is known by its digest, and so is all that it
-imports, wherever the import stands in it, whether it has been run or not. So two processes with the same files find the same.
+A file of an installed distribution is identified by the versions of the distribution and of its requirements. Any other file
+outside Python itself (the user's own, or an editable install's) is identified by its digest. So are all its imports, anywhere in
+the file and whether they have run or not. So two processes with the same files find the same identity.
 
-Not seen: what is imported by a name that is put together while it runs, what a compiled file of one's own imports, files that are
-read as data, and a file of an installed distribution that was changed by hand.
+It misses imports by a computed name, imports of the user's compiled files, files that are read as data, and files of an installed
+distribution that were changed by hand.
 """
 
 import functools
@@ -29,7 +29,7 @@ from tuningjob.protocol.code import digest_of
 from tuningjob.search.imports import imported
 from tuningjob.search.installed import Installed, named, normalized, owner
 
-# Of what has no file to look into: what is typed in, or run by ``python -m``.
+# Modules without a file to read: typed in, or run by ``python -m``.
 _UNKNOWABLE: Final = {"__main__", "__mp_main__"}
 _DEEPEST: Final = 32  # wrappers of a function, one in the other
 _MOST_THINGS: Final = 100_000  # within an estimator and a grid
@@ -43,8 +43,10 @@ _CODE: Final = (
 
 @dataclass(frozen=True)
 class CodeIdentity:
-    """``parts``: file or distribution → its digest, version, or both. ``versions``: of the distributions that it stands in,
-    without those that they require. ``unknown``: the modules whose code cannot be told.
+    """The identity of some code.
+
+    ``parts`` maps each file or distribution to its digest, version, or both. ``versions`` has those of the distributions that
+    contain the code, without their requirements. ``unknown`` has the modules whose code cannot be found.
     """
 
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class CodeIdentity:
 
     @property
     def digest(self) -> str:
-        """Of all parts; empty for none."""
+        """The digest of all parts; empty if there are none."""
         return digest_of(json.dumps(sorted(self.parts.items())).encode()) if self.parts else ""
 
     def __or__(self, other: "CodeIdentity") -> "CodeIdentity":
@@ -64,7 +66,7 @@ class CodeIdentity:
 
 @dataclass(frozen=True)
 class _Module:
-    """What one module adds: the file that it is, the distribution that it stands in, or nothing at all; and where it leads."""
+    """What one module contributes: its file, or its distribution, or nothing; and the modules that it imports."""
 
     file: tuple[str, str] | None = None
     installed: Installed | None = None
@@ -74,9 +76,9 @@ class _Module:
 
 
 class CodeReader:
-    """The code as it is now: each file is read once, so that all that is asked of one reader is of one moment.
+    """Reads code as it is now; each file is read once, so all answers of one reader are from the same moment.
 
-    ``told``: distributions whose versions are told elsewhere; they are left out.
+    Distributions in ``told`` are left out, because their versions are recorded elsewhere.
     """
 
     def __init__(self, told: Iterable[str] = ()) -> None:
@@ -90,12 +92,12 @@ class CodeReader:
         """The code of a class (with the classes that it inherits from) or of a function."""
         known = self._of.get(id(thing))
         if known is None:
-            # the thing is kept, so that no other ever has its id
+            # the object is kept, so that no other object gets its id
             known = self._of[id(thing)] = (thing, self.of_modules(modules_of(thing)))
         return known[1]
 
     def of_modules(self, names: Iterable[str]) -> CodeIdentity:
-        """The code of modules, and of all that they import."""
+        """The identity of the code of modules and all their imports."""
         waiting, seen = list(names), set[str]()
         asked_for = frozenset(waiting)
         files: dict[str, str] = {}
@@ -112,7 +114,7 @@ class CodeReader:
             module = self._module(name)
             waiting += module.imports
             files |= dict([module.file] if module.file else [])
-            # what is nowhere is an import that may fail, but not where a class says that it stands in it
+            # a module that is not found is an import that may fail, unless a class claims to be in it
             if module.is_unknown or (module.is_absent and name in asked_for):
                 unknown.add(name)
             if module.installed is not None:
@@ -126,7 +128,7 @@ class CodeReader:
         return bool(distribution.digest) or normalized(distribution.name) not in self._told
 
     def _with_required(self, distributions: Mapping[str, Installed]) -> Iterator[Installed]:
-        """All of them and what they require, each once. What is told elsewhere leads nowhere."""
+        """These distributions and their requirements, each once, without the requirements of those recorded elsewhere."""
         waiting, seen = list(distributions.values()), set[str]()
         while waiting:
             each = waiting.pop()
@@ -159,7 +161,7 @@ class CodeReader:
             return _Module(installed=above)
         spec = _spec(name)
         if spec is None:
-            # what is loaded and came from nowhere was made by other code
+            # a loaded module without an origin was made by other code
             return _Module(is_unknown=name in sys.modules, is_absent=True)
         if _is_pythons(name, spec) or _is_namespace(spec):
             return _Module()
@@ -190,16 +192,16 @@ class CodeReader:
 
 
 def things_in(*values: Anything) -> Iterator[Any]:
-    """The classes and functions of all that is found in estimators and their parameters.
+    """The classes and functions of all objects in estimators and their parameters.
 
-    An exception of the user's own objects is left for them to raise elsewhere; an object that refers to itself is looked at once.
+    Exceptions of the user's own objects are ignored here; each object is visited once, even if it refers to itself.
     """
     waiting, seen = list(values), dict[int, Any]()
     while waiting and len(seen) < _MOST_THINGS:
         value = waiting.pop()
         if type(value) in _PLAIN or id(value) in seen:
             continue
-        seen[id(value)] = value  # kept, so that no other has its id
+        seen[id(value)] = value  # kept, so that no other object gets its id
         if issubclass(type(value), _CODE):
             yield value
         elif not issubclass(type(value), _COLLECTIONS):
@@ -233,7 +235,7 @@ def named_classes(document: Json) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class SearchCode:
-    """``estimators``: the code that fits may run, of which each runs its own; ``beside``: what all have in common."""
+    """The code of a search: ``estimators`` has the code that some of the fits run, and ``beside`` the code that all share."""
 
     reader: CodeReader
     estimators: CodeIdentity
@@ -241,7 +243,7 @@ class SearchCode:
 
     @property
     def all(self) -> CodeIdentity:
-        """What the search is made of."""
+        """All code of the search."""
         return self.estimators | self.beside
 
 
@@ -254,7 +256,7 @@ def code_of_search(
 ) -> SearchCode:
     """The code of a search: of the objects that it was made with, and of the modules that its manifest names by ``paths``.
 
-    A module that is named may only hand on a class of another one, and change it on the way.
+    The modules in the paths count, too, because a module may import a class from another one and change it.
     """
     reader = CodeReader(told)
     # a class is met once for each of its objects
@@ -272,7 +274,7 @@ def _with_parents(module: str) -> Iterator[str]:
 
 
 def modules_of(thing: Anything) -> Iterator[str]:
-    """The modules that the code of a class or a function stands in; an empty name where that cannot be told."""
+    """The modules that have the code of a class or a function; an empty name if one cannot be found."""
     if issubclass(type(thing), type):
         yield from map(_module_of, type.mro(thing))
         return
@@ -300,7 +302,7 @@ def _module_of(thing: Anything) -> str:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a module comes from, or would come from: none is imported for it."""
+    """Where a module comes from, or would come from; this imports nothing."""
     loaded = sys.modules.get(name)
     if loaded is not None:
         with suppress(Exception):
@@ -328,7 +330,7 @@ def _folders_of_python() -> tuple[Path, ...]:
 
 
 def _is_pythons(name: str, spec: ModuleSpec) -> bool:
-    """Whether it is of the standard library. A file of the user's may have the name of one."""
+    """Whether a module is of the standard library; a user's file with such a name is not."""
     if name.partition(".")[0] not in sys.stdlib_module_names:
         return False
     if not spec.has_location or spec.origin is None:
@@ -342,7 +344,7 @@ def _is_namespace(spec: ModuleSpec) -> bool:
 
 
 def _relative(name: str, origin: PurePath) -> str | None:
-    """The file below the folder of the path that it was found in; None for one that stands elsewhere than its name says."""
+    """The file's path relative to its folder on the path; None if its place does not match the module's name."""
     parts = name.split(".")
     stem = origin.name.partition(".")[0]
     if stem == "__init__" and parts[-1] != "__init__":
@@ -355,7 +357,7 @@ def _relative(name: str, origin: PurePath) -> str | None:
 
 
 def _content(spec: ModuleSpec) -> bytes | None:
-    """The bytes of its file, which may be in a zip."""
+    """The bytes of a module's file, which may be in a zip."""
     if spec.origin is None:
         return None
     with suppress(Exception):  # a loader of the user's

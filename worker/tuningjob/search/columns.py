@@ -1,4 +1,4 @@
-"""The columns of a file and their parts: features, target, weights, and those that other fields of the manifest name."""
+"""Assign the columns of a file to their roles: features, target, weights, and those that other fields of the manifest name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -20,13 +20,13 @@ _MOST_NAMED: Final = 10
 
 
 class Table:
-    """The rows of a file in the order that the manifest wants, and what each column is there for.
+    """The rows of a file in the manifest's order, divided into columns by their role.
 
-    ``X``: the features, a frame, or one column where its name stands alone.
-    ``y``: what is predicted, a column, a frame of several, or None.
-    ``beside``: columns that are neither, by the field that names them.
+    ``X`` has the features: a frame, or one column if the manifest gives a single name.
+    ``y`` is the target: a column, a frame of several, or None.
+    ``beside`` has the other columns, by the field that names them.
 
-    Raises ManifestRefused for columns that are not there, or cannot do their part.
+    Raises ManifestRefused for columns that are missing or do not suit their role.
     """
 
     def __init__(self, frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ def _features(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Mat
 
 
 def _unusable(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Iterator[Problem]:
-    """Columns that are there, with what cannot do their part."""
+    """The problems of existing columns whose values do not suit their role."""
     if data.sample_weight is not None:
         yield from _weight_problems(frame[data.sample_weight])
     if GROUPS in beside:
@@ -62,7 +62,7 @@ def _unusable(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Ite
 
 
 def _weight_problems(column: "pd.Series[Any]") -> Iterator[Problem]:
-    """What no sample can count."""
+    """The problems of a column that cannot be weights of samples."""
     must_be, got = "a column of numbers, none of them missing, negative or infinite", shown(column.name)
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
         yield Problem(WEIGHT, must_be, got, f"It is of type {column.dtype}.", Reason.DATA_LOAD)
@@ -75,7 +75,7 @@ def _weight_problems(column: "pd.Series[Any]") -> Iterator[Problem]:
 
 
 def missing_groups(groups: Target, name: object) -> Iterator[Problem]:
-    """Of a column that has no group for some of the rows."""
+    """The problem of a column that has no group for some rows."""
     missing = int(np.count_nonzero(pd.isna(groups)))
     if missing:
         advice = f"{missing:,} of its {len(groups):,} values are missing: nobody knows the groups of these rows."
@@ -83,7 +83,7 @@ def missing_groups(groups: Target, name: object) -> Iterator[Problem]:
 
 
 def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str]) -> list[str]:
-    """The columns of a file that are X: those that are named, or all that have no part of their own."""
+    """The columns of X: those that the manifest names, or all without another role."""
     if data.features is not None:
         return [data.features] if isinstance(data.features, str) else data.features
     taken = {*beside.values(), *(data.exclude or ()), *data.targets, data.sort, data.sample_weight}
@@ -91,7 +91,7 @@ def feature_columns(data: Data, known: Sequence[str], beside: Mapping[str, str])
 
 
 def _problems(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Iterator[Problem]:
-    """Columns that are not there, and those that have two parts."""
+    """The problems of columns that are missing or have two roles."""
     known = [str(column) for column in frame.columns]
     named = [
         *_each("spec.data.target", data.target),
@@ -112,7 +112,7 @@ def _problems(frame: pd.DataFrame, data: Data, beside: Mapping[str, str]) -> Ite
 
 
 def _each(field: str, names: "str | Sequence[str] | None") -> Iterator[tuple[str, str]]:
-    """A field's names, each with its path."""
+    """The column names in a field, each with its path in the manifest."""
     if isinstance(names, str):
         yield field, names
     else:
@@ -126,7 +126,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _sorted(frame: pd.DataFrame, data: Data) -> pd.DataFrame:
-    """By the column that is named: ascending, and rows of one value as they stand."""
+    """The rows sorted by the named column, ascending; equal rows keep their order."""
     if data.sort is None:
         return frame
     missing = int(frame[data.sort].isna().sum())
@@ -136,6 +136,6 @@ def _sorted(frame: pd.DataFrame, data: Data) -> pd.DataFrame:
         raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, advice)
     try:
         return frame.sort_values(data.sort, kind="stable")
-    except TypeError as error:  # of several kinds
+    except TypeError as error:  # values of several types
         must_be = "a column whose values can be compared with each other"
         raise refused(Reason.DATA_LOAD, "spec.data.sort", must_be, data.sort, f"pandas says: {error}.") from error

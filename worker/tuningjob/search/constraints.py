@@ -1,4 +1,4 @@
-"""Values of parameters, held to scikit-learn's own constraints: those that an estimator's ``fit`` would refuse them by."""
+"""Check parameter values by scikit-learn's own constraints, as an estimator's ``fit`` would."""
 
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache
@@ -20,7 +20,7 @@ _UNCHECKED: Final = "no_validation"
 def constraint_text(owner: Estimator, name: str, value: ParamValue) -> str | None:
     """What the parameter must be, in scikit-learn's words, if ``owner`` would refuse the value when it is fitted; else None.
 
-    ``owner`` may be anything that stands where an estimator does: what has no constraints refuses nothing.
+    ``owner`` may be any object in the place of an estimator; one without constraints refuses nothing.
     """
     kind: Any = type(owner)
     constraints = _constraints_of(kind, name)
@@ -34,7 +34,7 @@ def constraint_text(owner: Estimator, name: str, value: ParamValue) -> str | Non
 
 
 def invalid_within(estimator: Estimator) -> Iterator[tuple[str, Any, str]]:
-    """Every parameter of an estimator, and of those within it, that its ``fit`` would refuse: nested name, value, must be."""
+    """The parameters of an estimator and those within it that ``fit`` would refuse: nested name, value, and what it must be."""
     if not is_estimator(estimator):
         return
     named = {"": estimator, **estimator.get_params()}
@@ -55,7 +55,7 @@ def _constraints_of(owner: Hashable, name: str) -> tuple[Callable[[Any], bool], 
 
 
 def _fits_in_its_own_way(owner: Estimator) -> bool:
-    """Whether a class of others has a ``fit`` that came after the constraints it inherits: it may translate what it is given."""
+    """Whether a third-party class overrides ``fit`` but inherits constraints, and so may translate values before the check."""
     for each in owner.__mro__:
         if declares_constraints(each) or each.__module__.startswith("sklearn."):
             return False

@@ -1,8 +1,8 @@
-"""The way between a worker's loop and the journal, walked in a thread of its own.
+"""The courier: a thread that carries messages between a worker's loop and the journal.
 
-What the journal is told and asked may take as long as an outage of the results service; the loop must collect what the engine
-finishes meanwhile. One thread does one errand after the other, so that there is one order: a claim names exactly the units
-whose cells are not acknowledged yet.
+A request to the journal may last as long as an outage of the results service, and meanwhile the loop must collect what the engine
+finishes. One thread does one errand after the other, so that their order is fixed: a claim names exactly the units whose cells
+are not acknowledged yet.
 """
 
 import threading
@@ -27,17 +27,17 @@ from tuningjob.protocol.requests import ClaimRequest, Report, ReuseRequest
 from tuningjob.search.outbox import Outbox
 from tuningjob.threads import see_off
 
-# An errand that takes longer is left behind with its thread: the process is about to end.
+# An errand that takes longer is abandoned with its thread, because the process is about to end.
 _GRACE_SECONDS: Final = 1.0
-# Nothing more is wanted of a search that has ended so. (One that is complete may be told a cell again: that changes nothing.)
+# A search that has ended so needs no more results. A complete one may be sent a cell again, which changes nothing.
 _ENDED_IN_VAIN: Final = frozenset({SearchState.FAILED, SearchState.REFUSED})
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What came of asking for work. Of the unit's cells the ``known`` ones were taken over from another search.
+    """The answer to a claim. The ``known`` cells of the unit were taken over from another search.
 
-    ``standing``: what is known besides the unit, in a search that prunes.
+    ``standing`` has the scores known besides the unit, in a search that prunes.
     """
 
     next: Next
@@ -48,10 +48,10 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends a courier, and how what it carries is known: ``identities`` maps the cells that have one to it.
+    """The worker that sends a courier; ``identities`` gives the identities of those cells that have one.
 
-    ``memory`` is the pod's limit in bytes, 0 where there is none. ``reuse``: what is known already is taken over before
-    anything of a unit is evaluated. ``rows``, ``prunes``: see ClaimRequest.
+    ``memory`` is the pod's limit in bytes, 0 if there is none. With ``reuse``, known results are taken over before a unit is
+    evaluated. For ``rows`` and ``prunes`` see ClaimRequest.
     """
 
     index: int
@@ -65,9 +65,9 @@ class Sender:
 
 
 class Courier:
-    """Delivers what is sent and fetches what is asked for. Every method is the loop's, and none waits for the journal.
+    """Delivers finished cells and fetches units in its own thread. The loop calls its methods, and none waits for the journal.
 
-    What the journal raised is raised by ``check``, and ends the courier: its client has tried for as long as it may. So does
+    An error of the journal's client, which has tried for as long as it may, ends the courier, and ``check`` raises it. So does
     SearchFailed, if the reply to a report says that the search has ended without an answer.
     """
 
@@ -75,7 +75,7 @@ class Courier:
         self._journal = journal
         self._outbox = outbox
         self._sender = sender
-        self._held: dict[int, set[Cell]] = {}  # the thread's alone: claimed, and not acknowledged
+        self._held: dict[int, set[Cell]] = {}  # used by the thread alone: claimed and not acknowledged
         self._work = threading.Condition()
         self._asked = False
         self._deliver_first = False
@@ -99,53 +99,53 @@ class Courier:
         see_off(self._thread, _GRACE_SECONDS)
 
     def send(self, results: Sequence[CellResult]) -> None:
-        """Have finished cells delivered."""
+        """Queue finished cells for delivery to the journal."""
         self._outbox.put(results)
         with self._work:
             self._work.notify()
 
     def ask(self, *, deliver_first: bool) -> None:
-        """Have a unit claimed; ``deliver_first``: once all that was sent is acknowledged, so that the answer is the last word."""
+        """Queue a claim of a unit; with ``deliver_first`` only after all sent cells are acknowledged, so the answer is final."""
         with self._work:
             self._asked, self._deliver_first = True, deliver_first
             self._work.notify()
 
     @property
     def is_asking(self) -> bool:
-        """Whether an answer is still to come, or to be fetched."""
+        """Whether a claim has no answer yet, or one that ``answer`` has not returned."""
         with self._work:
             return self._asked or self._answer is not None
 
     def answer(self) -> Claimed | None:
-        """What came of ``ask``, once; None as long as nothing did."""
+        """The answer to ``ask``, returned once; None while there is none."""
         with self._work:
             answer, self._answer = self._answer, None
             return answer
 
     def standing(self) -> Standing | None:
-        """What the reply to a report said last of a search that prunes, once."""
+        """The newest standing from a reply to a report, in a search that prunes, returned once; None if there is none."""
         with self._work:
             standing, self._standing = self._standing, None
             return standing
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that was sent is acknowledged."""
+        """Whether the journal has acknowledged all sent cells."""
         return not self._outbox
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no errand left to do."""
+        """Whether the courier has neither a claim nor cells to carry."""
         with self._work:
             return not self._asked and not self._outbox
 
     def wait(self, timeout: float) -> None:
-        """Until something has come of an errand, or for so many seconds."""
+        """Wait for the outcome of an errand, at most ``timeout`` seconds."""
         self._news.wait(timeout)
         self._news.clear()
 
     def check(self) -> None:
-        """Raises what ended the courier: ServiceUnavailable, JournalError, Terminated."""
+        """Raise the error that ended the courier, if any: ServiceUnavailable, JournalError, SearchFailed or Terminated."""
         if self._error is not None:
             raise self._error
 
@@ -159,7 +159,7 @@ class Courier:
                 else:
                     self._deliver()
                 self._news.set()
-        except BaseException as error:  # noqa: BLE001  raised where the loop looks
+        except BaseException as error:  # noqa: BLE001  check() raises it in the loop
             self._error = error
             self._news.set()
 
@@ -203,7 +203,7 @@ class Courier:
             self._answer = Claimed(claim.next, claim.unit, known, claim.standing)
 
     def _taken_over(self, cells: Sequence[Cell]) -> frozenset[Cell]:
-        """The cells that are finished by now, for a search of the namespace has had them."""
+        """The cells whose results were taken over from another search of the namespace."""
         named = [
             CellIdentity(candidate=cell.candidate, split=cell.split, identity=identity)
             for cell, identity in self._sender.identities(cells).items()

@@ -1,4 +1,4 @@
-"""X and y: from one of scikit-learn's loaders, a function of the user's, or a CSV or Parquet file, here or behind a URL."""
+"""Load X and y by one of scikit-learn's loaders or the user's function, or from a CSV or Parquet file, here or behind a URL."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +31,10 @@ _IS_URL: Final = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*://")
 
 @dataclass(frozen=True)
 class Dataset:
-    """``X`` of shape (samples, features) or of documents; ``y`` of shape (samples,) or (samples, targets), or None; a digest.
+    """The data of a search, with their digest.
 
-    ``sample_weight`` is a number for each sample, or None. ``beside``: columns that are in neither, by the field of the manifest
-    that names them.
+    ``X`` has the shape (samples, features) or is a list of documents; ``y`` has the shape (samples,) or (samples, targets), or is
+    None. ``sample_weight`` is a number for each sample, or None. ``beside`` has columns in neither, by the field that names them.
     """
 
     X: Any
@@ -64,10 +64,10 @@ def load_data(
     memory_bytes: int = 0,
     fetch: Fetch | None = None,
 ) -> Dataset:
-    """The data of a spec; files are looked for below ``folder``, and in a pod nowhere else. Raises ManifestRefused.
+    """Load the data of a spec. Files are found below ``folder``, and in a pod nowhere else. Raises ManifestRefused.
 
-    ``beside``: columns of a file that are neither target nor feature, by the field that names them. ``memory_bytes``: of the
-    pod, 0 if it is not known. ``fetch``: gets what was sent from Python.
+    ``beside`` names columns that are neither target nor feature, by the field. ``memory_bytes`` is the pod's, 0 if unknown.
+    ``fetch`` gets data that were sent from Python.
     """
     if data.uploaded is not None:
         return _sent(data, data.uploaded, fetch)
@@ -99,7 +99,7 @@ def _sent(data: Data, uploaded: Uploaded, fetch: Fetch | None) -> Dataset:
 
 @contextmanager
 def _named_as_in(data: Data) -> Iterator[None]:
-    """What is wrong with a file is said of the field that names it."""
+    """Turn errors of reading a file into problems of the field that names it."""
     try:
         yield
     except ManifestRefused as error:
@@ -162,9 +162,9 @@ def _read(files: Sequence[Path], data: Data, memory_bytes: int) -> pd.DataFrame:
 
 
 def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
-    """Where the file is, or the folder of its parts.
+    """The path of the file, or of the folder with its parts.
 
-    In a pod the volume is the root of all paths, and nothing outside of it is looked at or named.
+    In a pod the volume is the root of all paths, and nothing outside it is read or named.
     """
     if _IS_URL.match(path):
         advice = (
@@ -189,7 +189,7 @@ def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
 
 
 def _check_below(file: Path, folder: Path, path: str) -> None:
-    if not file.resolve().is_relative_to(folder.resolve()):  # by a link
+    if not file.resolve().is_relative_to(folder.resolve()):  # a link may lead out of it
         advice = (
             "It is a link that leads out." if file.name in path else f"In there {file.name!r} is a link that leads out."
         )

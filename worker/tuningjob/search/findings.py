@@ -1,6 +1,6 @@
-"""Oddities of estimator and data that are no reason to refuse them: warnings, each with what to do.
+"""Warn of oddities of estimator and data that are no reason to refuse the search, each with advice.
 
-Bounded in cost: at most 10,000 rows of the data and a few dozen candidates are looked at.
+To bound the cost, at most 10,000 rows of the data and a few dozen candidates are examined.
 """
 
 import math
@@ -25,10 +25,10 @@ from tuningjob.search.reasons import Reason
 
 _MOST_CANDIDATES: Final = 32
 _MOST_ROWS: Final = 10_000
-_MOST_NUMBERS: Final = 10_000_000  # that are looked at: fewer rows where there are many features
-_MOST_SUMMED: Final = 200_000_000  # numbers of data of which the exact mean is worth its time
+_MOST_NUMBERS: Final = 10_000_000  # the most that are examined; many features mean fewer rows
+_MOST_SUMMED: Final = 200_000_000  # the most numbers whose exact mean is worth its time
 _SPREAD: Final = 10.0
-_LAST: Final = 5  # names that a warning tells
+_LAST: Final = 5  # the most names in a warning
 
 _SCALE_SENSITIVE: Final = frozenset({
     "ElasticNet", "KMeans", "KNeighborsClassifier", "KNeighborsRegressor", "KernelPCA", "Lasso", "LinearSVC", "LinearSVR",
@@ -37,7 +37,7 @@ _SCALE_SENSITIVE: Final = frozenset({
     "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "Ridge", "RidgeClassifier", "SGDClassifier", "SGDRegressor", "SVC",
     "SVR",
 })  # fmt: skip
-# Transformers that hand features on as far apart as they were, or with what was missing in them.
+# Transformers that hand on features with their scales, or with their missing values.
 _KEEP_SCALE: Final = ("sklearn.impute.", "sklearn.feature_selection.")
 _KEEP_MISSING: Final = frozenset({
     "MaxAbsScaler", "MinMaxScaler", "PowerTransformer", "QuantileTransformer", "RobustScaler", "StandardScaler",
@@ -50,9 +50,9 @@ _ENCODERS: Final = frozenset({
 
 
 def representatives(estimator: Estimator, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> list[Any]:
-    """Estimators of a few candidates, among which is every value of every short list of the grid; unfitted.
+    """Unfitted estimators of a few candidates that cover every value of every short list in the grid.
 
-    Those that cannot be made are left out: their fits will say so.
+    Candidates that cannot be made are left out, because their fits will report it.
     """
     made = []
     for values in param_grid[:_MOST_CANDIDATES]:
@@ -72,7 +72,7 @@ def _at(tried: Sequence[Any], i: int, of: int) -> Anything:
 
 
 def findings(estimators: Sequence[Estimator], data: Dataset) -> Iterator[str]:
-    """Warnings about estimators of ``representatives`` and the data that they are to be fitted on."""
+    """Warnings about the estimators ``representatives`` and the data that they will be fitted on."""
     table = _Table.of(data.X)
     yield from _missing(estimators, data, table)
     yield from _not_numbers(estimators, data)
@@ -82,7 +82,7 @@ def findings(estimators: Sequence[Estimator], data: Dataset) -> Iterator[str]:
 
 
 def unseeded(estimator: Estimator, shape: "tuple[int, ...] | None") -> Iterator[str]:
-    """The parameters by which an estimator, or one within it, draws random numbers that nobody seeded."""
+    """The parameters by which an estimator, or one within it, draws random numbers without a seed."""
     named = {"": estimator, **estimator.get_params()}
     # an ensemble seeds what is within it
     seeding = [f"{path}__" if path else "" for path, each in named.items() if _seeds_within(each)]
@@ -99,11 +99,11 @@ def _seeds_within(value: ParamValue) -> bool:
     return isinstance(value, BaseEnsemble) and getattr(value, "random_state", None) is not None
 
 
-# --- who sees the features as they are
+# --- estimators that see the original features
 
 
 def _receivers(estimator: Estimator, keeps: Callable[[Any], bool]) -> Iterator[Any]:
-    """The estimators, of those within one, that see the features before any step that does not keep them as they are."""
+    """The estimators within one that see the features before any step changes them."""
     if not isinstance(estimator, Pipeline):
         yield estimator
         if not _module(estimator).startswith(_TAKE_ANYTHING):
@@ -122,7 +122,7 @@ def _module(estimator: Estimator) -> str:
 
 
 def _named(estimator: Estimator, names: frozenset[str]) -> str | None:
-    """Which of scikit-learn's classes with these names it is one of."""
+    """The first of these names of scikit-learn's classes of which the estimator is an instance."""
     kinds = (kind for kind in type(estimator).__mro__ if kind.__module__.startswith("sklearn."))
     return next((kind.__name__ for kind in kinds if kind.__name__ in names), None)
 
@@ -132,14 +132,14 @@ def _named(estimator: Estimator, names: frozenset[str]) -> str | None:
 
 @dataclass(frozen=True)
 class _Table:
-    """The numbers of some rows, evenly spaced: ``rows`` of shape (rows, features), dense or sparse; names of the features."""
+    """Evenly spaced sample rows of numbers, of shape (rows, features), dense or sparse, with the names of the features."""
 
     rows: Any
     names: Sequence[str]
 
     @classmethod
     def of(cls, X: Matrix) -> "_Table | None":
-        """None for what holds no table of numbers."""
+        """A sample of the data; None if they are no table of numbers."""
         shape: tuple[int, ...] = getattr(X, "shape", ())
         if len(shape) != 2 or 0 in shape:
             return None
@@ -160,7 +160,7 @@ class _Table:
 
     @property
     def missing(self) -> "np.ndarray[Any, Any]":
-        """How many values of each feature are missing."""
+        """The number of missing values of each feature."""
         if scipy.sparse.issparse(self.rows):
             return np.asarray([np.isnan(self.rows.data).sum()])
         return np.asarray(np.isnan(self.rows).sum(axis=0))
@@ -173,7 +173,7 @@ class _Table:
             square = np.asarray(self.rows.multiply(self.rows).mean(axis=0)).ravel()
             return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # of features that are missing altogether
+            warnings.simplefilter("ignore")  # for features with no value at all
             return np.nanmean(self.rows, axis=0), np.nanstd(self.rows, axis=0)
 
 
@@ -220,7 +220,7 @@ def _not_numbers(estimators: Sequence[Estimator], data: Dataset) -> Iterator[str
 
 
 def _texts(X: Matrix) -> Iterator[str]:
-    """The names of the features that hold what is no number, nor text of one."""
+    """The names of the features with values that are neither numbers nor text of numbers."""
     if isinstance(X, pd.DataFrame):
         for name in X.columns:
             column = X[name]
@@ -284,7 +284,7 @@ def _standardised(X: Matrix, table: _Table) -> Iterator[str]:
     mean, deviation = table.moments
     rows = len(table.rows)
     whole = rows == X.shape[0]
-    # of some rows alone the mean is only about that of all
+    # the mean of some rows only approximates that of all
     near = np.isfinite(deviation) & (deviation > 0)
     near &= np.abs(mean) <= deviation * (1e-5 if whole else 6 / math.sqrt(rows))
     near &= np.array([len(np.unique(column[:1_000])) > 3 for column in table.rows.T])
@@ -308,7 +308,7 @@ def _standardised(X: Matrix, table: _Table) -> Iterator[str]:
 
 
 def _is_common(near: Anything, deviation: Anything, varying: int, tolerance: float) -> bool:
-    """Whether most features are near a mean of 0, and their standard deviations are one."""
+    """Whether most features have means near 0 and standard deviations near 1."""
     if not near.any() or 2 * int(near.sum()) < varying:
         return False
     middle = float(np.median(deviation[near]))

@@ -1,4 +1,4 @@
-"""What fits are given besides X and y: the weights of the samples; and what a search without a y can be."""
+"""The parameters of fits besides X and y (sample weights), and checks of a search without y."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ def given_params(
     scorer: AnyScorer,
     data: Dataset,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What fits and scorings are given besides X and y, for all samples, as scikit-learn's search gives it.
+    """The parameters of fits and of scorings besides X and y, for all samples, as scikit-learn's search passes them.
 
-    Where metrics say whether they are weighted, that is a search with metadata routing, in which the last step asks for them.
+    If metrics say whether they are weighted, this is a search with metadata routing, in which the last step requests weights.
     """
     weights = data.sample_weight
     if weights is None:
@@ -47,7 +47,7 @@ def data_problems(
     tried: Sequence[Any],
     scorer: AnyScorer,
 ) -> Iterator[Problem]:
-    """What the manifest says of the data and the estimator does not take. ``tried`` are estimators of a few candidates."""
+    """The problems of data fields that the estimator does not support. ``tried`` has estimators of a few candidates."""
     weight = spec.data.weights
     if weight is not None and not spec.metrics.weighted and not any(map(_takes_weights, [estimator, *tried])):
         name = type(_weight_of(estimator)[1]).__name__
@@ -72,7 +72,7 @@ def data_problems(
 
 
 def _silent_scorers(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Problem]:
-    """Scorers of one's own among several, of which scikit-learn's search asks in vain whether they take weights."""
+    """The problems of user-made scorers among several that scikit-learn's search cannot ask whether they take weights."""
     if not spec.metrics.several:
         return
     made = scorers(spec, scorer)
@@ -84,7 +84,7 @@ def _silent_scorers(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Problem]
 
 
 def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
-    """The name by which fit takes the weights, and whose they are in the end."""
+    """The name of the weights among the parameters of ``fit``, and the estimator that gets them."""
     if not isinstance(estimator, Pipeline):
         return SAMPLE_WEIGHT, estimator
     name, last = estimator.steps[-1]
@@ -93,12 +93,12 @@ def _weight_of(estimator: Estimator) -> tuple[str, Estimator]:
 
 
 def weighted_step(estimator: Estimator) -> Estimator:
-    """The estimator that is given weights in the end: of a pipeline the last step."""
+    """The estimator that gets the weights: a pipeline's last step, or the estimator itself."""
     return _weight_of(estimator)[1]
 
 
 def weight_name(estimator: Estimator) -> str:
-    """The keyword by which ``fit`` of a search is given weights for this estimator: of a pipeline's last step, its."""
+    """The keyword for weights in a search's ``fit``: for a pipeline, that of its last step."""
     return _weight_of(estimator)[0]
 
 
@@ -106,7 +106,7 @@ def _takes_weights(estimator: Estimator) -> bool:
     _, last = _weight_of(estimator)
     try:
         parameters = inspect.signature(last.fit).parameters
-    except (AttributeError, TypeError, ValueError):  # no step at all, or one that does not tell
+    except (AttributeError, TypeError, ValueError):  # no step at all, or one that raises
         return not isinstance(last, str) and last is not None
     return SAMPLE_WEIGHT in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
@@ -114,7 +114,7 @@ def _takes_weights(estimator: Estimator) -> bool:
 def _needs_y(estimator: Estimator) -> bool:
     try:
         return bool(get_tags(estimator).target_tags.required)
-    except Exception:  # noqa: BLE001  of a class that has no tags, or makes them by its own code
+    except Exception:  # noqa: BLE001  a class may lack tags, or make them by its own code
         return False
 
 

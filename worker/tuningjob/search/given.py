@@ -1,4 +1,4 @@
-"""Parameters that ``spec.estimator`` gives once: whose each is, and where the manifest has it, at any depth."""
+"""The parameters that ``spec.estimator`` fixes, at any depth: the owner of each, and its place in the manifest."""
 
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ _PARTS = {"pipeline": "steps", "columns": "transformers", "union": "transformer_
 
 @dataclass(frozen=True)
 class Given:
-    """A parameter: the object whose it is, its name there (which may be a nested one), what is written, and where."""
+    """A fixed parameter: its owner, its name there (which may be nested), its literal, and its place in the manifest."""
 
     owner: Anything
     name: str
@@ -26,13 +26,13 @@ class Given:
 
 
 def fixed_values(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Given]:
-    """Every parameter that the manifest gives once, of all objects; nothing of what a factory is called with."""
+    """Every parameter that the manifest fixes for any object, without the arguments of a factory."""
     if spec.estimator.literal is not None:
         yield from _within(spec.estimator.literal, estimator, ESTIMATOR)
 
 
 def _within(literal: Value, made: Anything, field: str) -> Iterator[Given]:
-    """The literals and the objects that were made of them are walked side by side; literals are bounded in depth."""
+    """Walk literals and the objects made of them side by side; the depth of literals is bounded."""
     match literal:
         case ObjectOf(params=params):
             values = _params_of(made)
@@ -54,12 +54,12 @@ def _within(literal: Value, made: Anything, field: str) -> Iterator[Given]:
 def _params_of(made: Anything) -> dict[str, Anything]:
     try:
         return dict(made.get_params(deep=False))
-    except Exception:  # noqa: BLE001  the user's own, or an object that is no estimator
+    except Exception:  # noqa: BLE001  the user's own code, or an object that is no estimator
         return {}
 
 
 def field_of(spec: TuningJobSpec, name: str) -> str:
-    """Where the manifest has a parameter of the estimator's, by its nested name: ``prep__num__strategy``; or would have it."""
+    """The place in the manifest of a parameter by its nested name, such as ``prep__num__strategy``, even if it is not set."""
     literal = spec.estimator.literal
     return f"{ESTIMATOR}.factory" if literal is None else _field_of(literal, name, ESTIMATOR)
 
@@ -84,7 +84,7 @@ def _field_of(literal: ObjectOf | Composed, name: str, field: str) -> str:
 
 
 def _named(literal: ObjectOf, name: str, field: str) -> tuple[Value, str] | None:
-    """The estimator of this name in a list of pairs, as Pipeline's ``steps`` has it; and where it is."""
+    """The estimator of this name in a list of pairs, such as Pipeline's ``steps``, and its place."""
     for parameter, value in literal.params:
         for i, pair in enumerate(value.items if isinstance(value, ListOf | TupleOf) else ()):
             if isinstance(pair, ListOf | TupleOf) and len(pair.items) > 1 and pair.items[0] == Scalar(name):
@@ -93,10 +93,7 @@ def _named(literal: ObjectOf, name: str, field: str) -> tuple[Value, str] | None
 
 
 def build_without(spec: EstimatorSpec, problems: Iterable[Problem]) -> Estimator | None:
-    """The estimator without the parameters that it was refused for, because it lacks them; None if it is refused all the same.
-
-    By it is known what else is wrong.
-    """
+    """The estimator without the parameters that it lacks, so that other problems can be found; None if it is still refused."""
     lacking = {problem.field for problem in problems if problem.reason == Reason.PARAMETER_UNKNOWN}
     if spec.literal is None or not lacking:
         return None

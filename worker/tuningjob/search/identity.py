@@ -1,9 +1,9 @@
-"""What a cell is, as a digest: all that decides the bits of its result, and nothing else.
+"""The identity of a cell: a digest of all that decides the bits of its result, and of nothing else.
 
-The estimator with the candidate's parameters in it and the code that it runs, the data, the split, the scoring, the libraries and
-the arithmetic kernels. Two cells of one identity have one result, in whatever searches they are. What cannot be told (an object
-that keeps other things than its arguments, a function that is no module's, code of which there is no file) has no identity, and
-neither has what draws unseeded random numbers.
+It covers the estimator with the candidate's parameters and the code that it runs, the data, the split, the scoring, the libraries
+and the arithmetic kernels. Two cells with one identity have the same result, also in different searches. A cell has no identity
+if it draws unseeded random numbers, or if a part cannot be described: an object that keeps more than its arguments, a function
+outside a module, or code without a file.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ _CACHED: Final = 4_096
 
 
 class _Unknown(Exception):
-    """There is no telling what this is."""
+    """Raised for a value that cannot be described."""
 
 
 class Identities:
-    """Identities of one search's cells; ``setting`` is what they have in common besides the estimator: JSON.
+    """The identities of one search's cells; ``setting`` is JSON that describes what they have in common besides the estimator.
 
-    The versions that it has need not be told again by ``reader``, which tells the code of the estimator's classes.
+    ``reader`` describes the code of the estimator's classes, without the versions that ``setting`` already has.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Identities:
         self._of_candidate = lru_cache(maxsize=_CACHED)(self._candidate)
 
     def of(self, candidate: int, split: int) -> str | None:
-        """32 hex digits, or None."""
+        """The identity of a cell as 32 hex digits; None if it has none."""
         known = self._of_candidate(candidate)
         return None if known is None else _digest([known, self._splits[split], self._setting])
 
@@ -65,7 +65,7 @@ class Identities:
             return False
 
     def is_alike(self, value: ParamValue, other: ParamValue) -> bool:
-        """Whether two values are one to a fit, of the same type and to the bit; False if that cannot be told."""
+        """Whether two values are the same to a fit, in type and bits; False if that is not known."""
         try:
             return bool(
                 _description(value, frozenset(), self._reader) == _description(other, frozenset(), self._reader)
@@ -75,7 +75,7 @@ class Identities:
 
     @property
     def estimator_digest(self) -> str:
-        """Of the estimator before a candidate's parameters are set; empty if there is no telling."""
+        """The digest of the estimator before a candidate's parameters are set; empty if it cannot be described."""
         try:
             return _digest(_described(self._base, self._reader))
         except (_Unknown, RecursionError):
@@ -83,7 +83,7 @@ class Identities:
 
     @property
     def seed(self) -> str:
-        """The random states of the estimator that are given, as JSON; empty for none."""
+        """The random states that are set on the estimator, as JSON; empty for none."""
         given = {
             name: value
             for name, value in sorted(self._base.items())
@@ -92,7 +92,7 @@ class Identities:
         return json.dumps({name: int(value) for name, value in given.items()}) if given else ""
 
     def unseeded(self, candidate: int) -> tuple[str, ...]:
-        """The parameters of a candidate by which it draws random numbers that nobody seeded."""
+        """The parameters of a candidate by which it draws random numbers without a seed."""
         return tuple(name for name, value in self._of(candidate).items() if _is_random_state(name) and value is None)
 
     def _candidate(self, candidate: int) -> str | None:
@@ -113,13 +113,13 @@ class Identities:
 
 
 def digest_of_split(split: tuple[Any, Any]) -> str:
-    """Of the row numbers of both sides."""
+    """The digest of a split's row numbers on both sides."""
     sides = [np.asarray(side) for side in split]
     return _digest([[str(side.dtype), side.shape, hashlib.sha256(side.tobytes()).hexdigest()] for side in sides])
 
 
 def digest_of_splits(splits: Sequence[tuple[Any, Any]]) -> str:
-    """Of all splits, in order."""
+    """The digest of all splits, in order."""
     return _digest([digest_of_split(split) for split in splits])
 
 
@@ -128,7 +128,7 @@ def _digest(value: object) -> str:
 
 
 def _kernels() -> list[list[str]]:
-    """Which code multiplies matrices: the bits of a sum depend on its order, and that on the processor."""
+    """The code that multiplies matrices here: the order of a sum, and so its bits, depends on the library and the processor."""
     return sorted(
         [str(each.get(name, "")) for name in ("internal_api", "version", "architecture")]
         for each in numeric_libraries()
@@ -136,12 +136,12 @@ def _kernels() -> list[list[str]]:
 
 
 def _parameters(estimator: Estimator) -> dict[str, Any]:
-    """All parameters of an estimator and of those within it, by their nested names; itself under the empty name."""
+    """All parameters of an estimator and of those within it, by their nested names; the estimator itself has the empty name."""
     return {"": estimator, **estimator.get_params(deep=True)}
 
 
 def _has_parameters(*values: Anything) -> bool:
-    """Whether putting one in the place of another changes more than this one name."""
+    """Whether replacing one value by another changes more parameters than this one."""
     return any(
         hasattr(value, "get_params") or (isinstance(value, list | tuple) and any(map(_has_parameters, value)))
         for value in values
@@ -153,7 +153,7 @@ def _is_random_state(name: str) -> bool:
 
 
 def _described(parameters: Mapping[str, Any], reader: CodeReader) -> dict[str, Any]:
-    """Each by its name. An estimator is its class: its parameters have names of their own."""
+    """The descriptions of parameters by their names. An estimator counts as its class, because its parameters are listed, too."""
     named = {id(value) for value in parameters.values() if hasattr(value, "get_params")}
     return {name: _description(value, named, reader) for name, value in parameters.items()}
 
@@ -163,7 +163,7 @@ def _description(  # noqa: PLR0911  a line for each kind
     named: Set[int],
     reader: CodeReader,
 ) -> Anything:
-    """A value as JSON that no other value has."""
+    """A value as JSON, which differs from that of any other value."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.bool_):
@@ -200,12 +200,12 @@ def _of_object(value: ParamValue, named: Set[int], reader: CodeReader) -> Anythi
 
 
 def _draws_unseeded(kept: Mapping[str, Any]) -> bool:
-    """Whether an object with these arguments may, as scikit-learn's splitters tell it."""
+    """Whether an object with these arguments may draw without a seed, as scikit-learn's splitters do."""
     return kept.get(_RANDOM_STATE, 0) is None and kept.get("shuffle", True) is not False
 
 
 def _ufunc(value: Anything) -> list[str]:
-    """One of numpy's or scipy's, whose versions are told anyway: it does not say where it is from."""
+    """The description of a ufunc of numpy or scipy, whose versions are recorded anyway; it does not name its module."""
     path = function_path(value)
     if path is None or not path.startswith(("numpy.", "scipy.")):
         raise _Unknown(type(value))
@@ -213,9 +213,9 @@ def _ufunc(value: Anything) -> list[str]:
 
 
 def _code(of: Anything, reader: CodeReader) -> list[str]:
-    """Where code stands, and what it is if the versions that are told anyway do not vouch for it."""
+    """The place of some code, and its identity if the recorded versions do not determine it."""
     name = f"{of.__module__}.{of.__qualname__}"
-    if "<" in name:  # a lambda, or something within a function
+    if "<" in name:  # a lambda, or an object defined in a function
         raise _Unknown(name)
     code = reader.of(of)
     if code.unknown:

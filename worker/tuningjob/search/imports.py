@@ -1,4 +1,4 @@
-"""What a Python source imports, read without running it."""
+"""Find the imports of a Python source without running it."""
 
 import ast
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ _IMPORTERS: Final = {"import_module", "__import__"}
 
 
 def imported(source: bytes, package: str) -> tuple[str, ...]:
-    """The modules that a source may import, wherever in it: at its top, within a function, under a condition.
+    """The modules that a source may import anywhere: at its top, within a function, or under a condition.
 
-    ``package``: what relative imports begin at. Of ``from a import b`` both ``a`` and ``a.b`` are named: ``b`` may be a module.
-    ``import_module("a.b")`` counts if the name is written out. A source that does not compile imports nothing. Raises
-    RecursionError for one that nests too deeply to be read.
+    Relative imports begin at ``package``. ``from a import b`` gives both ``a`` and ``a.b``, because ``b`` may be a module.
+    ``import_module("a.b")`` counts if the name is a literal. A source that does not compile imports nothing. Raises
+    RecursionError for one that nests too deeply to be parsed.
     """
     try:
         tree = ast.parse(source)
@@ -39,7 +39,7 @@ def _named(node: ast.AST, package: str) -> Iterator[str]:
 
 
 def _absolute(name: str, level: int, package: str) -> str:
-    """``name`` from ``level`` packages up (1: the package itself, 0: it is absolute already); empty if there are not so many."""
+    """The absolute name of an import at ``level`` (1: in the package itself, 0: already absolute); empty if it has no parent."""
     if level == 0:
         return name
     parts = package.split(".") if package else []

@@ -1,4 +1,4 @@
-"""Installed distributions: which one a file belongs to, which version it is, and what else it needs."""
+"""Find the installed distribution of a file, its version, and its requirements."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from typing import Final
 
 from tuningjob.protocol.code import digest_of
 
-# Where the name of the module tells nothing about that of the distribution, and who asks is in a hurry.
+# Distributions whose names differ from their modules', listed because a search through all is slow.
 _KNOWN: Final = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "yaml": "PyYAML"}
 _REQUIRED: Final = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _SEPARATORS: Final = re.compile(r"[-_.]+")
@@ -18,7 +18,7 @@ _SEPARATORS: Final = re.compile(r"[-_.]+")
 
 @dataclass(frozen=True)
 class Installed:
-    """One distribution. ``digest``: of its files, where its version does not vouch for them; else empty."""
+    """An installed distribution. ``digest`` is that of its files if its version does not determine them; else it is empty."""
 
     name: str
     version: str
@@ -27,21 +27,21 @@ class Installed:
 
 
 def normalized(name: str) -> str:
-    """A distribution's name as names are compared."""
+    """A distribution's name in the form in which names are compared."""
     return _SEPARATORS.sub("-", name).lower()
 
 
 def named(name: str) -> Installed | None:
-    """The distribution of this name; None if it is not installed, or does not tell its version."""
+    """The distribution of this name; None if it is not installed or has no version."""
     with suppress(Exception):  # a broken one may raise anything
         return _described(metadata.distribution(name))
     return None
 
 
 def owner(file: PurePath, relative: str) -> Installed | None:
-    """The distribution that ``file``, found as ``relative`` to a folder of the path, was installed with.
+    """The distribution that installed ``file``, whose path below a folder of the path is ``relative``.
 
-    None if there is none: a file of the user's own, and one of an editable install, which is in no list of what was installed.
+    None for the user's own file, and for one of an editable install, which is in no list of installed files.
     """
     depth = relative.count("/") + 1
     root = str(file.parents[depth - 1])
@@ -55,7 +55,7 @@ def owner(file: PurePath, relative: str) -> Installed | None:
 
 
 def _candidates(root: str, top: str) -> Iterator[metadata.Distribution]:
-    """The likely ones first: to look through all takes some 50 ms."""
+    """The installed distributions, likely ones first, because a search through all takes some 50 ms."""
     yield from metadata.distributions(name=_KNOWN.get(top, top), path=[root])
     yield from metadata.distributions(path=[root])
 
@@ -63,7 +63,7 @@ def _candidates(root: str, top: str) -> Iterator[metadata.Distribution]:
 def _described(distribution: metadata.Distribution) -> Installed:
     digest = ""
     if distribution.read_text("direct_url.json"):
-        # installed from a folder, a file or a repository: its version stays the same while its code changes
+        # if installed from a folder, a file or a repository, the code may change without the version
         digest = _digest_of_files(distribution.read_text("RECORD") or "")
     return Installed(
         distribution.metadata["Name"], distribution.version, digest, tuple(_names(distribution.requires or ()))
@@ -71,13 +71,13 @@ def _described(distribution: metadata.Distribution) -> Installed:
 
 
 def _digest_of_files(record: str) -> str:
-    """Of the list of what was installed, which has each file's digest; without what the installer wrote about itself."""
+    """The digest of the list of installed files, which has theirs, without the files that the installer wrote for itself."""
     lines = sorted(line for line in record.splitlines() if ".dist-info/" not in line and "__pycache__/" not in line)
     return digest_of("\n".join(lines).encode())
 
 
 def _names(requirements: Iterable[str]) -> Iterator[str]:
-    """Of what is needed in any case: what an extra brings is not."""
+    """The names of required distributions, without those that only an extra needs."""
     for text in requirements:
         found = _REQUIRED.match(text)
         if found and "extra" not in text.partition(";")[2]:
