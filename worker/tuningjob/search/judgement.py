@@ -1,4 +1,4 @@
-"""What a verdict needs besides the results: what the defaults are, what guessing gives, which values an estimator takes."""
+"""Collect what a verdict needs besides the results: the defaults, the score of guessing, and the values an estimator takes."""
 
 import datetime as dt
 import json
@@ -35,10 +35,10 @@ from tuningjob.search.results import Results, ResultTexts
 from tuningjob.search.scoring import scorers, scoring_of
 from tuningjob.search.written import literal_of
 
-# What guessing scores is told where it costs next to nothing.
+# The score of guessing is measured only if it costs next to nothing.
 _DUMMY_SECONDS: Final = 2.0
 _MOST_ROWS: Final = 1_000_000
-# What decides the results. The rest is about pods, and may hold what is not for all who read a report: env, volumes.
+# The fields that decide the results. The others are about pods (env, volumes), and not every reader of a report may see them.
 _TOLD_FIELDS: Final = frozenset(
     {"crossValidation", "data", "estimator", "refit", "returnTrainScore", "scoring", "search", "select"}
 )
@@ -54,7 +54,7 @@ def told_of(
     nested: NestedEstimate | None = None,
     about: Sequence[tuple[str, str]] = (),
 ) -> ResultTexts:
-    """What the files of the search say of its results. ``about``: what its maker knows of where they are from."""
+    """The texts about the results in the files of the search. ``about`` has what the caller knows about their origin."""
     if problem.space.halving is not None:
         found = f"The answer is candidate {results.best_index}, the best of the last round: {results.best_params}."
         why = "each round of halving has scores of its own, by another amount of the resource"
@@ -69,22 +69,22 @@ def told_of(
         judgement = judged(problem, results, name=name, refit_seconds=refit_seconds, nested=nested)
         provenance = provenance_of(problem, name, results.best_index, about)
         return ResultTexts(judgement.text, render_page(judgement, provenance))
-    except Exception as error:  # noqa: BLE001  no search of hours is lost because of what is said of it
+    except Exception as error:  # noqa: BLE001  a search of hours must not be lost because of its texts
         return _only_words(name, f"No verdict, because looking at the results failed: {abridged(repr(error))}.")
 
 
 def _only_words(name: str, told: str, draw: Callable[[], Figure | None] = lambda: None) -> ResultTexts:
     try:
         figure = draw()
-    except Exception:  # noqa: BLE001  no search of hours is lost because of a picture
+    except Exception:  # noqa: BLE001  a search of hours must not be lost because of a picture
         figure = None
     return ResultTexts(f"{told}\n", render_plain(name, told.splitlines(), [figure] if figure is not None else []))
 
 
 def provenance_of(problem: SearchProblem, name: str, best: int, made: Sequence[tuple[str, str]] = ()) -> Provenance:
-    """Where the results are from: data, splits and estimator by their digests, libraries, and the manifest.
+    """The origin of the results: data, splits and estimator by their digests, libraries, and the manifest.
 
-    And the command that fits one cell of the ``best`` candidate again; before all that, who or what has ``made`` them.
+    It begins with who or what has ``made`` them, and has the command that fits one cell of the ``best`` candidate again.
     """
     preflight = problem.preflight
     about = [
@@ -143,18 +143,16 @@ def judged(
 
 
 def in_manifest(value: ParamValue) -> Spelled:
-    """A value as the manifest's literals have it; what is not as plain in YAML is JSON, which is YAML, too."""
+    """A value as a literal of the manifest, in plain YAML or in JSON, which is YAML, too."""
     told = spell(value)
-    is_whole = isinstance(value, float) and value.is_integer()  # an API server would make an integer of it
+    is_whole = isinstance(value, float) and value.is_integer()  # an API server would turn it into an integer
     if isinstance(value, str) or (told.number is not None and not is_whole):
         return told
     return Spelled(told.python, json.dumps(to_json(literal_of(value))), told.number)
 
 
 def _defaults(problem: SearchProblem) -> dict[str, Any]:
-    """What each parameter that is searched has by default, where that is measured, else what the estimator has; {} if it cannot
-    be asked.
-    """
+    """The default of each searched parameter if defaults are measured, else the estimator's value; {} if it cannot be read."""
     try:
         params = problem.estimator.get_params() | (dict(problem.defaults.params) if problem.spec.baseline else {})
     except Exception:  # noqa: BLE001  a user's class may do anything
@@ -164,7 +162,7 @@ def _defaults(problem: SearchProblem) -> dict[str, Any]:
 
 
 def _measured_defaults(problem: SearchProblem, results: Results) -> ScoreToBeat | None:
-    """The defaults' scores, where they were measured (spec.baseline)."""
+    """The defaults' scores, if they were measured (spec.baseline)."""
     if results.defaults is None:
         return None
     told = AS_WRITTEN if problem.defaults.refused else THE_DEFAULTS
@@ -173,7 +171,7 @@ def _measured_defaults(problem: SearchProblem, results: Results) -> ScoreToBeat 
 
 
 def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
-    """Whether the estimator would take a number for a parameter, as far as can be told."""
+    """Whether the estimator would accept a number for a parameter, as far as is known."""
     try:
         owner = owner_of(problem.estimator, name)
         return owner is None or constraint_text(owner, name.rpartition("__")[2], value) is None
@@ -182,9 +180,9 @@ def _may_be(problem: SearchProblem, name: str, value: float) -> bool:
 
 
 def _dummy(problem: SearchProblem, results: Results) -> ScoreToBeat | None:
-    """What guessing scores on the same splits: of all that was measured this is the least that a model must beat.
+    """The scores of guessing on the same splits, the least that a model must beat.
 
-    Only where nothing but predictions is scored, because it is given no features; and where that costs next to nothing.
+    They are measured only if predictions alone are scored, because guessing gets no features, and if that costs next to nothing.
     """
     told, make = _guess(problem)
     scoring_seconds = float(np.nanmean(results.cv_results["mean_score_time"])) * len(problem.splits)
@@ -216,7 +214,7 @@ def _guess(problem: SearchProblem) -> tuple[str, Callable[[], Any] | None]:
 
 
 def _scores_predictions(problem: SearchProblem) -> bool:
-    """Whether scikit-learn's own scorers are at work, which look at predictions alone; without one it is the estimator's."""
+    """Whether all scorers are scikit-learn's own (or the estimator's, if there is none), which use predictions alone."""
     if problem.spec.metrics.several or problem.spec.metrics.all[0].name is not None:
         return all(_is_plain(scorer) for scorer in scorers(problem.spec, problem.scorer).values())
     estimator = problem.estimator

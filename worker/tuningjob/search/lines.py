@@ -1,4 +1,4 @@
-"""The lines of a text file, plain or compressed as pandas takes it by its name."""
+"""Read the lines of a text file, plain or compressed, which its name says as for pandas."""
 
 import bz2
 import gzip
@@ -14,7 +14,7 @@ _ARCHIVES: Final = (".zip", ".zst", ".tar")
 
 
 def lines_of(path: Path, encoding: str | None = None) -> AbstractContextManager[TextIO]:
-    """The text of a file, in UTF-8 or an ``encoding``, line ends as they are; nothing of an archive."""
+    """Open a file as text, in UTF-8 or an ``encoding``, with its line ends unchanged; an archive gives no lines."""
     if path.suffix in _ARCHIVES:
         return nullcontext(StringIO())
     # with the mark that Excel begins a file with, or without
@@ -23,9 +23,9 @@ def lines_of(path: Path, encoding: str | None = None) -> AbstractContextManager[
 
 
 def beginning_of(path: Path, most: int, encoding: str | None = None) -> tuple[str, float]:
-    """The first characters of a text file, at most so many, and which share of the file they are, about; as ``lines_of``.
+    """The first characters of a text file, opened as by ``lines_of``, and about which share of the file they are.
 
-    The share of a compressed file is that of its bytes on the disk.
+    The share of a compressed file counts its bytes on the disk.
     """
     size = path.stat().st_size
     if path.suffix in _ARCHIVES or size == 0:
@@ -34,5 +34,5 @@ def beginning_of(path: Path, most: int, encoding: str | None = None) -> tuple[st
     mode = {} if opener is TextIOWrapper else {"mode": "rt"}
     with path.open("rb") as raw, opener(raw, **mode, encoding=encoding or "utf-8-sig", newline="") as file:
         text: str = file.read(most)
-        # what is read ahead counts as read: the share is too large rather than too small
+        # bytes read ahead count as read, so the share is rather too large than too small
         return text, 1.0 if not file.read(1) else min(1.0, raw.tell() / size)

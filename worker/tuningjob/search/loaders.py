@@ -1,4 +1,4 @@
-"""X and y from a function: one of scikit-learn's loaders, or the user's own."""
+"""Load X and y by a function: one of scikit-learn's loaders, or the user's own."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _check_seed(data: Data, seed: object) -> None:
-    """Every pod makes the data anew: without a seed each would search another data set."""
+    """Refuse a loader without a seed, because every pod makes the data anew and would search another data set."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         got = None if seed is inspect.Parameter.empty else seed
         field, advice = data.arguments.field_of(_SEED), "Every worker must make the same data."

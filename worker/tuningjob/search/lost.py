@@ -1,4 +1,4 @@
-"""The result of a cell that is not evaluated, because two pods died of it."""
+"""The result of a cell that is no longer evaluated because two pods died of it."""
 
 import math
 from typing import Final
@@ -16,7 +16,7 @@ _TOLD: Final = (
 
 
 def lost_result(problem: SearchProblem, cell: Cell) -> CellResult:
-    """As scikit-learn's ``error_score=nan`` tells a fit that failed."""
+    """The result of a lost cell, as scikit-learn gives a failed fit with ``error_score=nan``."""
     key = problem.rows.key(cell)
     scores = dict.fromkeys(first_the_deciding(problem.spec.metrics), math.nan)
     return CellResult(

@@ -1,8 +1,8 @@
-"""A nested search: scikit-learn's ``cross_validate`` of the search, with nothing copied for an outer fold.
+"""A nested search: scikit-learn's ``cross_validate`` of the search, with no copy of the data for an outer fold.
 
-The candidates are tried once more on the training rows of each outer fold: rows of the journal after the search's own, on splits
-that are row numbers of the whole data. What a fold has chosen is fitted on all of its training rows and scored on the others
-where the search is finished: as many fits as there are folds, of candidates that could be fitted on fewer rows.
+The candidates are tried again on the training rows of each outer fold. These are rows of the journal after the search's own, on
+splits that are row numbers of the whole data. The worker that finishes the search fits each fold's choice on all of its training
+rows and scores it on the others: one fit a fold.
 """
 
 import json
@@ -31,7 +31,7 @@ _LONGEST: Final = 150
 
 
 def estimated(problem: SearchProblem, results: Results) -> NestedEstimate | None:
-    """What the search is to be expected to score on data that it has not seen, if the manifest asks for it."""
+    """The expected score of the search on unseen data; None if the manifest does not ask for it."""
     if not problem.folds:
         return None
     splits, count = len(problem.splits), len(problem.candidates)
@@ -54,7 +54,7 @@ def estimated(problem: SearchProblem, results: Results) -> NestedEstimate | None
 
 
 def nested_of(scores: Sequence[float], chosen: Sequence[Mapping[str, Any]], best: float, metric: str) -> NestedEstimate:
-    """The estimate from the score of each outer fold, what it has chosen, and the best score of the whole search."""
+    """The estimate from each outer fold's score and choice, and from the best score of the whole search."""
     mean, std = float(np.mean(scores)), float(np.std(scores))
     counted = Counter(json.dumps(each, sort_keys=True) for each in chosen).most_common()
     told = [

@@ -1,8 +1,8 @@
-"""How the candidates of a grid are best walked: those that share work one after the other.
+"""The best order for the candidates of a grid: those that share work follow each other.
 
-The parameters that share most turn fastest: those that a nested fit covers at once (``n_estimators`` of a forest), then the other
-parameters of the final estimator, then those of the step before it, and so on to the first step. A step that is itself among
-the parameters turns more slowly than its parameters. Nothing that is exact depends on the order.
+The parameters that share most turn fastest: first those that one nested fit covers (``n_estimators`` of a forest), then the other
+parameters of the final estimator, then those of the step before it, and so on to the first step. A parameter that is a step
+itself turns more slowly than the step's parameters. No result depends on the order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _Key = tuple[int, int, int, str]
 
 
 def blocks_of(estimator: Estimator, param_grid: Sequence[Mapping[str, Sequence[Any]]]) -> tuple[Block, ...]:
-    """One block for each map of a param_grid, in ParameterGrid's order: names sorted, the last one turning fastest."""
+    """A block for each map of a param_grid, which is in ParameterGrid's order: names sorted, the last one turning fastest."""
     blocks = []
     start = 0
     for parameters in param_grid:
@@ -35,7 +35,7 @@ def blocks_of(estimator: Estimator, param_grid: Sequence[Mapping[str, Sequence[A
 
 
 def _rank(estimator: Estimator, name: str, *, together: bool) -> _Key:
-    """Slowest first: what is together last, then by step, a step itself before its parameters, then by name."""
+    """The sort key of a parameter, slowest first: those that one fit covers last, then by step, a step first, then by name."""
     step, _, rest = name.partition("__")
     names = [each for each, _ in estimator.steps] if isinstance(estimator, Pipeline) else []
     return (int(together), names.index(step) if step in names else -1, int(bool(rest)), name)
@@ -48,6 +48,6 @@ def _is_nested(estimator: Estimator, parameters: Mapping[str, Any], name: str) -
         step, estimator = estimator.steps[-1]
         final += f"{step}__"
         if final[:-2] in parameters:
-            return False  # another estimator may stand there
+            return False  # the step may be another estimator
     rule = rules_for(type(estimator)).nested
     return rule is not None and name.startswith(final) and name[len(final) :] in rule.parameters

@@ -1,7 +1,7 @@
-"""Finished cells on their way to the journal: some in memory, the rest in a file, and no more than both hold.
+"""The outbox: finished cells on their way to the journal, some in memory, the rest in a file, both of bounded size.
 
-While the results service is away a worker goes on computing, and what it finishes must not be lost, nor fill its memory.
-The file has no name: it is gone with the process, however that ends.
+During an outage of the results service a worker goes on computing, and its results must neither be lost nor fill its memory.
+The file has no name, so it disappears with the process, however that ends.
 """
 
 import os
@@ -16,20 +16,20 @@ from pydantic import TypeAdapter
 
 from tuningjob.protocol.records import CellResult
 
-# A result takes about a kilobyte in memory, ten where its fit failed; a quarter of a kilobyte as a line of the file.
+# A result takes about a kilobyte in memory, ten if its fit failed, and a quarter of a kilobyte as a line of the file.
 MEMORY_CELLS: Final = 2_000
-# Of the 4 GiB of a pod's scratch volume. At a thousand cells a second this lasts for half an hour.
+# A part of the 4 GiB of a pod's scratch volume. At a thousand cells a second this lasts for half an hour.
 FILE_BYTES: Final = 512 * 2**20
-# Longer than the longest line: an error's 8,192 characters are at most six bytes each.
+# More bytes than the longest line, in which an error's 8,192 characters take at most six bytes each.
 _BLOCK_BYTES: Final = 2**20
 _CELL: Final = TypeAdapter(CellResult)
 
 
 class Outbox:
-    """Cells are ``put`` in, looked at from the ``first`` on, and ``removed`` once they have arrived. For any threads.
+    """A thread-safe queue of cells: ``put`` adds them, ``first`` shows the next, ``removed`` drops those that have arrived.
 
-    Beyond ``memory_cells`` they are lines of JSON in a file below ``folder`` (the system's for temporary files). The order
-    is kept only by and large.
+    Cells beyond ``memory_cells`` are lines of JSON in a file below ``folder`` (by default the system's for temporary files).
+    Their order is kept only roughly.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Outbox:
         self._folder = folder
         self._memory: deque[CellResult] = deque()
         self._file: IO[bytes] | None = None
-        self._read = 0  # the file is read up to here, and written up to there
+        self._read = 0  # the file is read up to _read, and written up to _written
         self._written = 0
         self._cells_in_file = 0
         self._refused = False
@@ -53,13 +53,13 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more should be put in for now: nothing fits in memory, nor in the file, nor perhaps on its disk."""
+        """Whether nothing more should be put in for now, because memory and file, or the file's disk, are full."""
         with self._lock:
             no_file = self._refused or self._written >= self._file_bytes
             return no_file and len(self._memory) >= self._memory_cells
 
     def put(self, results: Sequence[CellResult]) -> None:
-        """Take more in: also when full, so that nothing is ever dropped."""
+        """Add cells, even to a full outbox, so that none is ever dropped."""
         with self._lock:
             room = max(0, self._memory_cells - len(self._memory))
             self._memory.extend(results[:room])
@@ -68,14 +68,14 @@ class Outbox:
                 self._memory.extend(rest)
 
     def first(self, limit: int) -> list[CellResult]:
-        """Up to ``limit`` cells, which stay here; none only if it is empty."""
+        """Up to ``limit`` cells, which stay in the outbox; none only if it is empty."""
         with self._lock:
             if not self._memory and self._cells_in_file:
                 self._fetch()
             return list(islice(self._memory, limit))
 
     def remove(self, count: int) -> None:
-        """The ``first`` ones have arrived. Called by the thread that looked at them."""
+        """Drop so many of the ``first`` cells, which have arrived. Only the thread that read them may call this."""
         with self._lock:
             for _ in range(count):
                 self._memory.popleft()
@@ -88,11 +88,11 @@ class Outbox:
                 self._file = None
 
     def _spill(self, results: Sequence[CellResult]) -> bool:
-        """Append to the file. Where the disk has no room for all, the file stays as it was."""
+        """Append cells to the file; returns False and leaves it unchanged if the disk has no room for all of them."""
         lines = b"".join(_CELL.dump_json(result) + b"\n" for result in results)
         try:
             if self._file is None:
-                # unbuffered: what a full disk refuses must not be tried again when the file is closed
+                # unbuffered, because closing must not try again to write what a full disk has refused
                 self._file = tempfile.TemporaryFile(  # noqa: SIM115  open as long as this is
                     "w+b", buffering=0, prefix="tuningjob-", dir=self._folder
                 )
@@ -107,7 +107,7 @@ class Outbox:
         return True
 
     def _fetch(self) -> None:
-        """The next lines, into the empty memory; the space of a file that has been read is given back."""
+        """Read the next lines into the empty memory, and give back the space of a file that was read to its end."""
         assert self._file is not None  # noqa: S101  there are cells in it
         block = os.pread(self._file.fileno(), min(_BLOCK_BYTES, self._written - self._read), self._read)
         *whole, _cut = block.split(b"\n", max(1, self._memory_cells))

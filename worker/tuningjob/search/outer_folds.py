@@ -1,4 +1,4 @@
-"""The outer folds of a nested search, and the search's own splits within the training rows of each."""
+"""Make the outer folds of a nested search, and the search's own splits within the training rows of each."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from tuningjob.search.splitters import given_cv, takes_groups
 
 @dataclass(frozen=True)
 class OuterFold:
-    """One outer fold, and the splits of the search within its training rows: all of them numbers of rows of the whole data."""
+    """One outer fold, and the search's splits within its training rows, all as row numbers of the whole data."""
 
     outer: Split
     inner: Sequence[Split]
 
 
 def outer_folds(spec: TuningJobSpec, estimator: Estimator, data: Dataset, splits: int) -> list[OuterFold]:
-    """The outer folds of ``spec.search.nested``. Raises ManifestRefused for what cannot be divided, twice."""
+    """The outer folds of ``spec.search.nested``. Raises ManifestRefused if the data cannot be divided twice."""
     nested = spec.search.nested
     if nested is None:
         return []
@@ -48,7 +48,7 @@ def outer_folds(spec: TuningJobSpec, estimator: Estimator, data: Dataset, splits
 
 
 def _around(spec: TuningJobSpec, nested: Nested, estimator: Estimator, data: Dataset) -> AnySplitter:
-    """What divides the data into outer folds. Raises ManifestRefused."""
+    """The splitter that divides the data into outer folds. Raises ManifestRefused."""
     cv = nested.around(spec.cross_validation)
     made = given_cv(cv, estimator, data)
     if cv.splitter is not None and cv.groups is not None and not takes_groups(made):

@@ -1,4 +1,4 @@
-"""``spec.code`` in a pod: the user's modules put on the path, for this process and all that it starts."""
+"""Put the user's modules (``spec.code``) on the path of a pod's process and of all processes that it starts."""
 
 import importlib
 import os
@@ -14,22 +14,22 @@ from tuningjob.search.urls import Remote, fetched
 
 
 def bring_in(code: Code | None, mounted: Path, fetch: Fetch | None = None) -> None:
-    """Modules of ``code`` can be imported from now on, before others of their names. ``mounted``: where a volume is,
-    ``fetch``: gets what was sent from Python.
+    """Make the modules of ``code`` importable from now on, before others of the same names.
 
-    Raises ManifestRefused for an archive that is not what was meant, or has what no archive of modules has.
+    ``mounted`` is the folder of a volume; ``fetch`` gets code that was sent from Python. Raises ManifestRefused for an archive
+    with another digest or with invalid entries.
     """
     if code is None:
         return
     folder = str(mounted if code.url is None and code.uploaded is None else _unpacked(code, fetch))
     sys.path.insert(0, folder)
-    # for processes that are not forked from this one: those of joblib's own, say
+    # for processes that are not forked from this one, such as joblib's own
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
     importlib.invalidate_caches()
 
 
 def _unpacked(code: Code, fetch: Fetch | None) -> Path:
-    """The archive's files, read-only, for as long as the pod lives."""
+    """The folder with the archive's files, read-only, which stays as long as the pod."""
     folder = Path(tempfile.mkdtemp(prefix="tuningjob-code-"))
     if code.uploaded is not None:
         _unpack(fetched_archive(code.uploaded, fetch), folder, "spec.code.uploaded", code.uploaded)
@@ -38,7 +38,7 @@ def _unpacked(code: Code, fetch: Fetch | None) -> Path:
     with fetched(remote, in_pod=True) as archive:
         _unpack(archive, folder, "spec.code.url", remote.shown)
     for record in folder.glob("*.dist-info/RECORD"):
-        # nothing was installed, so a version does not vouch for these files: each is known by its digest
+        # no distribution was installed, so no version identifies these files, but the digest of each
         record.unlink()
     return folder
 

@@ -1,4 +1,4 @@
-"""Names and values of parameters, fixed ones and those that are tried, held to the estimators that they are meant for."""
+"""Check names and values of parameters, fixed and tried, against the estimators that own them."""
 
 import difflib
 import inspect
@@ -19,11 +19,11 @@ from tuningjob.search.given import field_of, fixed_values
 from tuningjob.search.reasons import Reason
 from tuningjob.search.space import Maps, Space
 
-# --- names, and numbers that mean two things
+# --- names, and ambiguous numbers
 
 
 def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Problem]:
-    """Numbers that mean two things among the parameters that are given once, at any depth."""
+    """The problems of ambiguous numbers (1 or 1.0) among the fixed parameters, at any depth."""
     for given in fixed_values(spec, estimator):
         owners = owners_of(given.owner, {}, given.name)
         if any(means_two_things(owner, given.name.rpartition("__")[2], given.literal) for owner in owners):
@@ -31,7 +31,7 @@ def fixed_problems(spec: TuningJobSpec, estimator: Estimator) -> Iterator[Proble
 
 
 def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
-    """Names that the estimator lacks, and numbers that mean two things."""
+    """The problems of names that the estimator lacks, and of ambiguous numbers."""
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         for name, literals in each.items():
             field = f"{space.field(i)}.{name}"
@@ -46,9 +46,9 @@ def space_problems(estimator: Estimator, space: Space) -> Iterator[Problem]:
 
 
 def owners_of(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
-    """Whose own parameter a nested name is: of the estimator that stands there, or of each that the grid puts there.
+    """The owners of a nested name: the estimator in that place, or each one that the grid puts there.
 
-    ``set_params`` of a candidate that lacks the parameter would end scikit-learn's search, so all of them count.
+    If a candidate's estimator lacks the parameter, its ``set_params`` would end scikit-learn's search, so all of them count.
     """
     *above, _ = name.split("__")
     for depth in range(len(above), 0, -1):
@@ -63,14 +63,14 @@ def _below(value: ParamValue, path: Sequence[str]) -> Anything:
 
 
 def owner_of(estimator: Estimator, name: str) -> Matrix:
-    """Whose own parameter a nested name is."""
+    """The object that owns a parameter with a nested name; None without an estimator."""
     return None if estimator is None else owners_of(estimator, {}, name)[0]
 
 
 def _holders(estimator: Estimator, values: Mapping[str, Sequence[Any]], name: str) -> list[tuple[Any, str]]:
-    """Who is asked for a nested name, and by which: the innermost on the way that has parameters.
+    """The innermost object with parameters on the way of a nested name, and the rest of the name.
 
-    A value further in need be no estimator: skorch hands ``module__units`` on to a module's class.
+    The value there need be no estimator: skorch hands ``module__units`` on to a module's class.
     """
     parts = name.split("__")
     for depth in range(len(parts) - 1, 0, -1):
@@ -98,7 +98,7 @@ def _takes(holder: Estimator, name: str, value: ParamValue) -> bool:
 
 def _unknown_parameter(estimator: Estimator, lacking: Sequence[Any], owners: int, name: str, field: str) -> Problem:
     known = list(estimator.get_params())
-    if len(lacking) < owners or name in known:  # these are not the estimator's own, but what is tried in its place
+    if len(lacking) < owners or name in known:  # the owners are not the estimator's own parts, but tried in their place
         names = ", ".join(owner if isinstance(owner, str) else type(owner).__name__ for owner in lacking)
         wanted = "a parameter of each estimator that is tried there"
         advice = f"{names} lacks it: give it a map of its own in the list."
@@ -110,7 +110,7 @@ def _unknown_parameter(estimator: Estimator, lacking: Sequence[Any], owners: int
 
 
 def misspelt_names(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[str]:
-    """Warnings about names that are nearly one that a class lists, where the class takes any name."""
+    """Warnings about names close to a listed one of a class that takes any name."""
     named = [(given.field, given.owner, given.name) for given in fixed_values(spec, estimator)]
     for i, (each, values) in enumerate(zip(space.written, space.listed, strict=True)):
         named += [
@@ -127,7 +127,7 @@ def misspelt_names(spec: TuningJobSpec, estimator: Estimator, space: Space) -> I
 
 
 def _listed(cls: type[Any]) -> list[str]:
-    """Names that a class lists before anything is set, and those of its signature."""
+    """The names that a class lists before any is set, and those of its signature."""
     try:
         return [*cls().get_params(deep=False), *inspect.signature(cls).parameters]
     except Exception:  # noqa: BLE001  the user's own
@@ -135,7 +135,7 @@ def _listed(cls: type[Any]) -> list[str]:
 
 
 def means_two_things(owner: Estimator, name: str, literal: Value) -> bool:
-    """Whether a bare 0 or 1 would be another thing as a float: scikit-learn's own constraints tell.
+    """Whether a bare 0 or 1 means something else as a float, by scikit-learn's own constraints.
 
     ``max_features=1`` is one feature, ``max_features=1.0`` all of them, and an API server turns ``1.0`` into ``1``.
     """
@@ -173,7 +173,7 @@ def _ambiguity(field: str, literal: Value) -> Problem:
 
 
 def refused_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[Problem]:
-    """Values with which no candidate, or none of one map of a grid, could be fitted."""
+    """The problems of values with which no candidate, or none of one map of a grid, could be fitted."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if maps == len(space.tried):
             advice = f"scikit-learn would refuse every fit.{_how_to_write(value, wanted)}"
@@ -185,7 +185,7 @@ def refused_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> I
 
 
 def doubtful_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> Iterator[str]:
-    """Warnings about values that some candidates could not be fitted with: their scores will be NaN, as scikit-learn does it."""
+    """Warnings about values with which some candidates cannot be fitted: their scores will be NaN, as in scikit-learn."""
     for field, value, wanted, maps in _fixed_values(spec, estimator, space.tried):
         if 0 < maps < len(space.tried):
             where = "In the maps that do not set it scikit-learn will refuse every fit, scored NaN."
@@ -200,7 +200,7 @@ def doubtful_values(spec: TuningJobSpec, estimator: Estimator, space: Space) -> 
 
 
 def _how_to_write(value: ParamValue, wanted: str) -> str:
-    """What a manifest writes where a Python value is meant."""
+    """The advice to write a Python value as the manifest does, if a value looks like Python."""
     if isinstance(value, list) and "'tuple'" in wanted:
         return f" Write {{tuple: {shown(value)}}}."
     if isinstance(value, str) and "callable" in wanted:
@@ -210,7 +210,7 @@ def _how_to_write(value: ParamValue, wanted: str) -> str:
 
 
 def valid_values(estimator: Estimator, maps: Maps) -> list[dict[str, list[Any]]]:
-    """Maps without the values that scikit-learn would refuse; those left out of which nothing remains."""
+    """The maps without values that scikit-learn would refuse; a map in which a parameter has none left is dropped."""
     valid = [
         {
             name: [
@@ -226,7 +226,7 @@ def valid_values(estimator: Estimator, maps: Maps) -> list[dict[str, list[Any]]]
 
 
 def _is_hopeless(space: Space, field: str, values: Sequence[Any], bad: Sequence[Any]) -> bool:
-    """Whether nothing could be fitted with these values: of a grid a whole map of it, of a random search any candidate at all."""
+    """Whether these values leave nothing to fit: in a whole map of a grid, or in all of a random search."""
     return len(bad) == len(values) and space.is_everywhere(field.rpartition(".")[2])
 
 
@@ -235,13 +235,13 @@ def _fixed_values(
     estimator: Estimator,
     maps: Maps,
 ) -> Iterator[tuple[str, Any, str, int]]:
-    """Invalid ones: field, value, what it must be, and in how many maps the value stands."""
+    """The invalid values: field, value, what it must be, and the number of maps that have it."""
     for name, value, wanted in invalid_within(estimator):
         yield field_of(spec, name), value, wanted, sum(not _is_set(name, values) for values in maps)
 
 
 def _is_set(name: str, values: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether a map gives the parameter other values, or puts something in the place of its owner."""
+    """Whether a map gives the parameter other values, or replaces its owner."""
     parts = name.split("__")
     return any("__".join(parts[:depth]) in values for depth in range(1, len(parts) + 1))
 
@@ -250,7 +250,7 @@ def _tried_values(
     estimator: Estimator,
     space: Space,
 ) -> Iterator[tuple[str, Sequence[Any], list[Any], str]]:
-    """Of each field with invalid values: all values, the invalid ones, and what the first of them must be."""
+    """For each field with invalid values: all values, the invalid ones, and what the first of these must be."""
     found: dict[str, tuple[list[Any], list[Any], list[str]]] = {}
     for i, tried in enumerate(space.tried):
         for name, values in tried.items():

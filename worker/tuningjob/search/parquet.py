@@ -1,6 +1,6 @@
-"""Parquet files as frames, one or the parts of a folder.
+"""Read Parquet files as frames: one file, or the parts in a folder.
 
-Read without the threads that Arrow would start: after these nothing may be forked.
+Arrow must not start threads here, because a process with threads may not fork.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def parquet_frame(path: Path) -> pd.DataFrame:
 def read_parquet(files: Sequence[Path], *, name: str, memory_bytes: int = 0) -> pd.DataFrame:
     """The rows of Parquet files, one below the other, if they have the same columns. ``name`` is the path in the manifest.
 
-    Raises ManifestRefused, before anything is read, where they do not, or do not fit in a pod's memory (0: it is not known).
+    Raises ManifestRefused before reading if they do not, or if they do not fit in a pod's memory (0: it is not known).
     """
     first, frame_bytes = files[0], 0
     schema = None
@@ -50,7 +50,7 @@ def read_parquet(files: Sequence[Path], *, name: str, memory_bytes: int = 0) -> 
 
 
 def parts_of(folder: Path, name: str) -> list[Path]:
-    """The Parquet files of a folder by their names; what begins with _ or a dot is none. Raises ManifestRefused."""
+    """The Parquet files of a folder, ordered by name, without names that begin with _ or a dot. Raises ManifestRefused."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith(("_", ".")))
     must_be = f"a file, or a folder of Parquet files (.parquet, .pq), at most {_MOST_PARTS:,}"
     if not entries or len(entries) > _MOST_PARTS:
@@ -68,7 +68,7 @@ def _table(path: Path) -> pa.Table:
 
 
 def _told(path: Path, name: str) -> tuple[pa.Schema, int]:
-    """What a file says of itself: its columns, and the bytes that they will have."""
+    """What a file's metadata say: its columns, and the bytes that they will take."""
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             return file.schema_arrow, parquet_frame_bytes(file)
@@ -82,7 +82,7 @@ def _unreadable(name: str, error: Exception) -> ManifestRefused:
 
 
 def _difference(one: str, of_one: pa.Schema, other: str, of_other: pa.Schema) -> str:
-    """Where the schemas of two files differ; both are named."""
+    """The first difference between the schemas of two files, with the names of both."""
     mine, its = ({field.name: str(field.type) for field in schema} for schema in (of_one, of_other))
     odd = [column for column in {**mine, **its} if mine.get(column) != its.get(column)]
     if not odd:

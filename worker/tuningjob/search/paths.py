@@ -1,16 +1,16 @@
-"""The whole path of a class that somebody named without its module."""
+"""Suggest the full path of a class that was named without its module."""
 
 import difflib
 import functools
 import importlib
 from typing import Any, Final
 
-# Whose classes begin so, and where they are.
+# Prefixes of class names, and the modules of these classes.
 _OTHERS: Final = {"XGB": "xgboost", "LGBM": "lightgbm", "CatBoost": "catboost"}
 
 
 def whole_path(name: str, *, cutoff: float = 1.0) -> str:
-    """``Write sklearn.svm.SVC.`` for ``SVC``, or nothing; with a lower ``cutoff`` for the nearest name, too."""
+    """The advice ``Write sklearn.svm.SVC.`` for ``SVC``, or an empty text; a lower ``cutoff`` also accepts near names."""
     name = name.rpartition(".")[2]
     for prefix, module in _OTHERS.items():
         if name.startswith(prefix):
@@ -28,7 +28,7 @@ def _classes() -> dict[str, type[Any]]:
 
 
 def _public(kind: type[Any]) -> str:
-    """The module that users import it from: the first one on the way that has it."""
+    """The module from which users import a class: the outermost package that has it."""
     parts = kind.__module__.split(".")
     for length in range(2, len(parts)):
         module = ".".join(parts[:length])

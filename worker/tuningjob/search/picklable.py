@@ -1,4 +1,4 @@
-"""What cannot be pickled, and the way to it: the model is pickled when it is written, which is after the last fit."""
+"""Find what cannot be pickled, and the path to it, before the first fit, because the model is pickled after the last one."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ _CLASS: Final = "Define the class at the top of a module, so that it can be impo
 
 @dataclass(frozen=True)
 class Unpicklable:
-    """``path`` leads to what cannot be pickled; ``error`` is Python's sentence about it, ``advice`` what mostly helps."""
+    """An object that cannot be pickled: the ``path`` to it, Python's ``error``, and ``advice`` that mostly helps."""
 
     path: str
     error: str
@@ -40,7 +40,7 @@ class Unpicklable:
 
 
 def unpicklable(value: ParamValue, name: str) -> Unpicklable | None:
-    """None for what can be pickled. ``name`` is what the path begins with."""
+    """The part of a value that cannot be pickled; None if all can be. The path begins with ``name``."""
     return _Walk().below(value, name)
 
 
@@ -50,7 +50,7 @@ class _Nowhere:
 
 
 class _Walk:
-    """One look for a culprit: each step is to the first part that cannot be pickled itself, so it ends at what has none."""
+    """A search for the culprit: it steps to the first part that cannot be pickled, until an object has no such part."""
 
     def __init__(self) -> None:
         self._left = _MOST_PICKLED
@@ -79,7 +79,7 @@ class _Walk:
 
 
 def _parts(value: ParamValue) -> Iterator[tuple[str, Any]]:
-    """What pickling looks at in a value, each with the step to it."""
+    """The parts of a value that pickling visits, each with the step to it."""
     if isinstance(value, FunctionType | BuiltinFunctionType | ModuleType | type):
         return
     if type(value) in {list, tuple, set, frozenset, dict}:
@@ -109,7 +109,7 @@ def _items(value: ParamValue) -> Iterator[tuple[str, Any]]:
 
 
 def _step_of(item: Anything) -> Anything:
-    """The estimator of a step or a branch, (name, estimator, …): it is what people mean by steps[0]; anything else as it is."""
+    """The estimator of a step or branch (name, estimator, …), which users mean by steps[0]; any other value unchanged."""
     return item[1] if type(item) is tuple and len(item) > 1 and is_estimator(item[1]) else item
 
 
@@ -117,7 +117,7 @@ def _state(value: ParamValue) -> Iterator[tuple[str, Any]]:
     """The parts of any other object, as its own ``__reduce_ex__`` gives them to pickle."""
     try:
         reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001  the object's own code: it is this one itself
+    except Exception:  # noqa: BLE001  the object's own code fails, so it is the culprit
         return
     if not isinstance(reduced, tuple):
         return
@@ -130,7 +130,7 @@ def _state(value: ParamValue) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(state: Anything) -> Iterator[tuple[str, Any]]:
-    # an object with slots has two of them
+    # an object with slots has two states
     for part in state if isinstance(state, tuple) else (state,):
         if isinstance(part, Mapping):
             yield from ((f".{name}", item) for name, item in part.items())

@@ -1,20 +1,20 @@
-"""The pilot: a few fits before the search, in a process of its own, for what all of them will cost.
+"""The pilot: a few fits in a separate process before the search, which estimate the cost of all fits.
 
-*Candidates*: at most six of the grid: the one whose every number is the least, the one whose every number is the most, and others
-spread evenly. *Rows*: 128 of them first, evenly spaced within each class, then four times as many, and so on, to all the rows
-of the first split. A fit is begun if it is expected to end within the budget; the process is killed at its end, and what was
-measured by then counts.
+*Candidates*: at most six of the grid: the one with the least of every number, the one with the most of every number, and others
+spread evenly. *Rows*: first 128, evenly spaced within each class, then four times as many, and so on, up to all rows of the first
+split. A fit is begun if it is expected to end within the time budget. When that is over, the process is killed, and the
+measurements so far count.
 
-*Seconds*. Time in which other processes had the processor is taken off. Each candidate's last fit is carried on to all rows by a
-power law, seconds ~ rows^p, where p is the median over the candidates of what their last two fits say. Small fits are mostly
-overhead, so growth is underestimated: where p is below 1, halfway from p to 1 is expected; at most it is 1.5 or p + 0.5,
-whichever is more, never above 3; at least p - 0.25. ``expected`` is the mean over the grid: the engine's forecast (additive in
-the parameters, on a logarithmic scale) of the measured candidates, for up to 1,000 others, within what was measured. ``low`` is
-the cheapest candidate's low end, ``high`` the dearest one's high end. Values that one fit covers (256 trees are grown on the way
-to 512) cost their group no more than its dearest; ``expected`` and ``low`` are as much lower.
+*Seconds*. Time in which other processes had the processor is subtracted. Each candidate's last fit is extrapolated to all rows by
+a power law, seconds ~ rows^p, in which p is the median over the candidates, each by its last two fits. Small fits are mostly
+overhead, so this underestimates growth. If p is below 1, the expected power is halfway from p to 1. The upper power is the
+greater of 1.5 and p + 0.5, but at most 3; the lower one is p - 0.25. ``expected`` is the mean over up to 1,000 candidates of the
+grid, by the engine's forecast (additive in the parameters, on a logarithmic scale), within the range of the measured ones.
+``low`` is the low end of the cheapest candidate, ``high`` the high end of the dearest one. Values that one fit covers (256 trees
+are grown on the way to 512) cost their group no more than its dearest value, so ``expected`` and ``low`` are lower by that share.
 
-*Memory*. What a process owns alone (and shares with no other) at its peak, each fit in the same process; carried on to all rows
-by a straight line through the last two sizes. ``high`` adds half of what was carried on, and a tenth.
+*Memory*. The peak of a process' private memory, with all fits in the same process, extrapolated to all rows by a straight line
+through the last two sizes. ``high`` adds half of the extrapolated part, and then a tenth.
 """
 
 import contextlib
@@ -41,23 +41,23 @@ from tuningjob.search.trial import MeasuredFit, Trial, spread_over
 
 RUN_SECONDS: Final = 0.7
 PLAN_SECONDS: Final = 60.0
-# A search that is over so soon needs no estimate.
+# A search that ends within so many seconds needs no estimate.
 _SHORT_SEARCH_SECONDS: Final = 5.0
 _CANDIDATES: Final = 6
 _FORECAST_SAMPLE: Final = 1_000
 _FIRST_ROWS: Final = 128
-# A fit that takes longer does not notice what the first one of a process pays for.
+# In a longer fit the start-up cost of a process' first fit does not matter.
 _WARM_SECONDS: Final = 0.05
 _GROWTH: Final = 4
 _UNKNOWN_POWER: Final = 1.5
 _STEEPEST: Final = 3.0
-_COPIES: Final = 3  # of its rows: what a fit takes of which only one size is known
+_COPIES: Final = 3  # of its rows: the assumed memory of a fit if only one size was measured
 _GOLDEN: Final = 0.6180339887498949
 
 
 @dataclass(frozen=True)
 class PilotResult:
-    """What came of a pilot: None if nothing could be measured, or it is not needed; and warnings."""
+    """The outcome of a pilot: its estimate, None if nothing could be measured or none is needed, and warnings."""
 
     pilot: Pilot | None
     warnings: tuple[str, ...] = ()
@@ -66,16 +66,16 @@ class PilotResult:
 def run_pilot(
     problem: SearchProblem, *, n_jobs: int, seconds: float, memory_bytes: int = 0, always: bool = False
 ) -> PilotResult:
-    """A pilot of at most so many seconds, for a pod of ``n_jobs`` processes within ``memory_bytes`` (0: not known).
+    """Run a pilot of at most so many seconds, for a pod of ``n_jobs`` processes within ``memory_bytes`` (0: not known).
 
-    Unless ``always``, it ends after its first fit where the whole search will be short. Never raises for what a fit does.
+    Unless ``always``, it ends after its first fit if the whole search will be short. Errors of fits are not raised.
     """
     whole = len(problem.splits[0][0])
     if not may_fork():
         told = "no fit was measured, because importing the code or loading the data started threads. Nothing else comes of it."
         return PilotResult(None, (f"{Reason.PILOT_FAILED}: {told}",))
     chosen = spread_over(valid_values(problem.estimator, problem.space.tried), _CANDIDATES)
-    if not chosen:  # of all that was drawn each has something invalid: a warning has told it
+    if not chosen:  # each drawn candidate has an invalid value, of which a warning exists
         return PilotResult(None, ())
     try:
         with contextlib.closing(Trial(problem, chosen, seconds=seconds, memory_bytes=memory_bytes)) as trial:
@@ -107,7 +107,7 @@ def _sizes(rows: int) -> list[int]:
 
 
 class _Round:
-    """The candidates to try, in this order, until the time is up."""
+    """The measurements of a pilot: it tries the candidates in their order until the time is up."""
 
     def __init__(self, problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], trial: Trial) -> None:
         self._problem = problem
@@ -119,11 +119,11 @@ class _Round:
 
     @property
     def left(self) -> float:
-        """How much of its time is left, in seconds."""
+        """The time left, in seconds."""
         return self._trial.left
 
     def run(self, n_jobs: int | None) -> list[MeasuredFit]:
-        """All measurements that there was time for. With ``n_jobs``: of one fit alone where the search will be short."""
+        """All measurements that there was time for; with ``n_jobs``, only the first one if the search will be short."""
         first = self._measure(0, self.sizes[0])
         if first is None:
             return []
@@ -132,10 +132,10 @@ class _Round:
             return [first]
         results = [first]
         if first.error is None and first.seconds < _WARM_SECONDS:
-            # the first fit of a process pays for what all of them need: it is measured again
+            # measured again, because the first fit of a process includes start-up costs
             results.clear()
             self._measured.clear()
-        # where little can be measured, the most and the least are followed to more rows, rather than others tried on few
+        # with little time it is better to follow the most and the least to more rows than to try others on few
         followed = max(2, int(0.4 * self.left / max(first.seconds, 1e-3)))
         for rows in self.sizes:
             for candidate in range(min(followed, len(self._chosen))):
@@ -157,7 +157,7 @@ class _Round:
     def _expected(self, candidate: int, rows: int) -> float:
         known = [each for each in self._measured.get(candidate, []) if each.error is None]
         if not known:
-            # nothing is lost by trying but the rest of the time
+            # a try can only cost the rest of the time
             others = [each.seconds for all_ in self._measured.values() for each in all_ if each.error is None]
             return min(others, default=0.0)
         last = known[-1]
@@ -166,7 +166,7 @@ class _Round:
         return float(last.seconds * (rows / last.rows) ** power)
 
     def _measure(self, candidate: int, rows: int) -> MeasuredFit | None:
-        """None when the time is up."""
+        """The measurement of one fit; None when the time is up."""
         result = self._trial.measure(candidate, rows)
         if result is not None:
             self._measured.setdefault(candidate, []).append(result)
@@ -177,7 +177,7 @@ class _Round:
 
 
 def _power(known: Sequence[MeasuredFit]) -> float | None:
-    """The p of seconds ~ rows^p, by the last two sizes; None of one size."""
+    """The p of seconds ~ rows^p by the last two sizes; None if there is only one size."""
     sizes = {each.rows: each.seconds for each in known}
     if len(sizes) < 2:
         return None
@@ -188,19 +188,19 @@ def _power(known: Sequence[MeasuredFit]) -> float | None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fit of one candidate on all rows takes."""
+    """The seconds and bytes that a fit of one candidate on all rows takes."""
 
     seconds: Spread
     process_bytes: Spread
 
 
 def cost_of(known: Sequence[MeasuredFit], whole: int, *, power: float, row_bytes: float) -> Cost:
-    """Of a candidate that was measured so, on all of ``whole`` rows of ``row_bytes`` each; seconds grow as rows^power."""
+    """The cost of a measured candidate on all ``whole`` rows of ``row_bytes`` each, if seconds grow as rows^power."""
     last = max(known, key=lambda each: each.rows)
     ratio = whole / last.rows
     expected = (power + 1) / 2 if power < 1 else power
     seconds = Spread(
-        # a fit that was measured whole is one of many: the machine's noise
+        # 0.8 and 1.25 are for the machine's noise, because even a fit on all rows was measured only once
         low=0.8 * last.seconds * ratio ** max(0.0, power - 0.25),
         expected=last.seconds * ratio**expected,
         high=1.25 * last.seconds * ratio ** min(_STEEPEST, max(1.5, power + 0.5)),
@@ -221,12 +221,12 @@ def cost_of(known: Sequence[MeasuredFit], whole: int, *, power: float, row_bytes
 def estimate_of(
     problem: SearchProblem, chosen: Sequence[Mapping[str, Any]], good: Sequence[MeasuredFit], *, whole: int, n_jobs: int
 ) -> Pilot:
-    """What all cells will cost, on ``whole`` rows, by some fits of the candidates that were ``chosen``."""
+    """The estimate of what all cells cost on ``whole`` rows, from some fits of the ``chosen`` candidates."""
     by_candidate: dict[int, list[MeasuredFit]] = {}
     for each in good:
         by_candidate.setdefault(each.candidate, []).append(each)
     powers = [power for known in by_candidate.values() if (power := _power(known)) is not None]
-    # how costs grow is the algorithm's, and few measurements are noisy: one power for all
+    # one power for all candidates, because growth depends on the algorithm, and few measurements are noisy
     power = float(np.median(powers)) if powers else 1.0
     work = work_of(problem.whole)
     row_bytes = bytes_of(work.X) / max(1, problem.data.samples)
@@ -255,7 +255,7 @@ def estimate_of(
 
 
 def _mean_over_grid(problem: SearchProblem, costs: Mapping[int, float], chosen: Sequence[Mapping[str, Any]]) -> float:
-    """The mean seconds of a candidate, by the engine's forecast: measured are a few corners."""
+    """The mean seconds of a candidate by the engine's forecast, because only a few corners of the grid were measured."""
     forecast = Forecast()
     for candidate, seconds in costs.items():
         forecast.learn(chosen[candidate], seconds)
@@ -264,14 +264,14 @@ def _mean_over_grid(problem: SearchProblem, costs: Mapping[int, float], chosen: 
         return float(np.mean(measured))
     total = len(problem.candidates)
     looked_at = min(total, _FORECAST_SAMPLE)
-    # by golden steps: evenly, and in step with no axis
+    # golden steps spread evenly and are in step with no axis
     sample = {int(total * (i * _GOLDEN % 1)) for i in range(looked_at)} if total > looked_at else range(total)
     found = [forecast.seconds(problem.candidates[i]) for i in sample]
     return float(np.mean(np.clip(found, min(measured), max(measured))))
 
 
 def _share_of_nested(problem: SearchProblem) -> float:
-    """How much less a cell costs because one fit serves all values of an axis: of evenly spaced costs, the dearest alone."""
+    """The share of a cell's cost that remains if one fit serves an axis: only the dearest of evenly spaced costs counts."""
     blocks = problem.space.blocks(problem.estimator)
     if not blocks:
         return 1.0
@@ -283,7 +283,7 @@ def _share_of_nested(problem: SearchProblem) -> float:
 def _failures(
     chosen: Sequence[Mapping[str, Any]], measured: Sequence[MeasuredFit], sizes: Sequence[int]
 ) -> Iterator[str]:
-    """A warning about candidates whose last fit failed; few rows may be why, so it is said how many they were."""
+    """A warning about candidates whose last fit failed, with the number of rows, because that may be the cause."""
     last = {each.candidate: each for each in measured}
     failed = [each for each in last.values() if each.error is not None]
     if failed:

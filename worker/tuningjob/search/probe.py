@@ -1,9 +1,9 @@
-"""Whether every fit would fail: found by trying some before the search, instead of by all of them after it.
+"""The probe: it tries some fits before the search, to refuse a search in which every fit would fail.
 
-A false refusal would be worse than a late one. So a candidate that fails on few rows is tried once more on all of them, unless
-its error is known to have nothing to do with the rows; the first candidate is tried on several splits; and a search is
-refused only if none of up to 64 candidates succeeds: all there are, or, of more, if all fail with the same words. What runs out
-of time or memory, or ends its process, proves nothing. The first success ends it, which mostly is the first fit.
+A false refusal would be worse than a late one. So a candidate that fails on few rows is tried again on all of them, unless its
+error is known to be independent of the rows. The first candidate is tried on several splits. A search is refused only if none of
+up to 64 candidates succeeds; if there are more candidates, all errors must also have the same words. A fit that runs out of time
+or memory, or ends its process, proves nothing. The first success ends the probe, and mostly that is the first fit.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from tuningjob.search.trial import MeasuredFit, Trial, corner, is_same, spread_o
 _ROWS: Final = 128
 _MOST_CANDIDATES: Final = 64
 _MOST_SPLITS: Final = 10
-_FIRST_SECONDS: Final = 2.0  # a first fit that takes longer is not waited for
+_FIRST_SECONDS: Final = 2.0  # the longest that the probe waits for a first fit
 _SECONDS: Final = 6.0
 _LONGEST_ERROR: Final = 400
 _VECTORISERS: Final = "sklearn.feature_extraction.text"
 
 
 def refuse_what_cannot_succeed(problem: SearchProblem, *, memory_bytes: int = 0) -> None:
-    """Raises ManifestRefused if every fit would fail. ``memory_bytes``: of the pod, 0 if it is not known.
+    """Raise ManifestRefused if every fit would fail. ``memory_bytes`` is the pod's memory, 0 if it is not known.
 
-    Takes as long as one fit on 128 rows where that succeeds; else some seconds at most. Says nothing where nothing may be forked.
+    It takes as long as one fit on 128 rows if that succeeds, else some seconds at most. If forking is unsafe it does nothing.
     """
     chosen = _chosen(problem)
     if not chosen or not may_fork() or succeeds_here(problem, chosen.candidates[0], _few(problem)):
@@ -57,12 +57,12 @@ def refuse_what_cannot_succeed(problem: SearchProblem, *, memory_bytes: int = 0)
         raise ManifestRefused([_told(problem, failures)])
 
 
-# --- who is tried
+# --- the candidates that are tried
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """``first``: how many of the candidates stand for each map of the grid, and for each value in it that is no number."""
+    """The candidates to try; so many of the ``first`` ones stand for each map of the grid and each non-numeric value."""
 
     candidates: list[Mapping[str, Any]]
     first: int
@@ -81,7 +81,7 @@ def _chosen(problem: SearchProblem) -> _Chosen:
 
 
 def _standing_for(maps: Sequence[Mapping[str, Sequence[Any]]]) -> Iterator[Mapping[str, Any]]:
-    """The least of each map, and then with each value in its turn that is no number: cheap fits, different in kind."""
+    """The least of each map, then with each non-numeric value in turn: cheap fits of different kinds."""
     least = [corner(values, 1) for values in maps]
     yield from least
     for candidate, values in zip(least, maps, strict=True):
@@ -102,11 +102,11 @@ def _distinct(candidates: Sequence[Mapping[str, Any]] | Iterator[Mapping[str, An
     return distinct
 
 
-# --- what comes of it
+# --- the outcome
 
 
 def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[MeasuredFit]:
-    """Fits that prove, by failing, that each would; [] where that is not proven."""
+    """The failed fits that prove that every fit would fail; [] if that is not proven."""
     few = _few(problem)
     first = _or_unscored(trial.measure(0, few, within=_FIRST_SECONDS))
     if first is None or first.error is None or not first.is_certain:
@@ -132,19 +132,19 @@ def _failures(problem: SearchProblem, chosen: _Chosen, trial: Trial) -> list[Mea
             return []
         failures.append(failure)
         if (known is None or not known.whatever_params) and not chosen.is_all and failure.error != failures[1].error:
-            return []  # it depends on the candidate, and one of those that were not tried may do
+            return []  # it depends on the candidate, and an untried one may succeed
         if known is not None and not known.pattern.search(failure.error):
             return []
     return failures
 
 
 def _few(problem: SearchProblem) -> int:
-    """How many rows the first fits are given."""
+    """The number of rows in the first fits."""
     return min(_ROWS, len(problem.splits[0][0]))
 
 
 def _or_unscored(measured: MeasuredFit | None, metric: str = "") -> MeasuredFit | None:
-    """A metric that does not decide and could not be scored, as a failure: of this metric, if one is named."""
+    """A fit with a failed metric that does not decide, as a failure of that metric, or of the named one."""
     if measured is None or measured.error is not None:
         return measured
     missing = next(((key, why) for key, why in measured.unscored if metric in {"", key}), None)
@@ -154,13 +154,13 @@ def _or_unscored(measured: MeasuredFit | None, metric: str = "") -> MeasuredFit 
 
 
 def _metric(problem: SearchProblem, failure: MeasuredFit) -> Metric | None:
-    """The metric that could not be scored; None of the estimator's own score, and of a fit that failed."""
+    """The metric that could not be scored; None for the estimator's own score, and for a failed fit."""
     metric = next((each for each in problem.spec.metrics.all if each.key == failure.metric), None)
     return None if metric is None or (metric.name is None and metric.measure is None) else metric
 
 
 def _told(problem: SearchProblem, failures: Sequence[MeasuredFit]) -> Problem:
-    # of the last ones, which may have had more rows: what most of them say
+    # the most common error of the last fits, which may have had more rows
     tried = [each for each in failures if each.rows == failures[-1].rows]
     (error, _), *_ = Counter(each.error or "" for each in tried).most_common(1)
     failure = next(each for each in tried if each.error == error)
@@ -191,14 +191,14 @@ def _name_of(problem: SearchProblem) -> str:
     return shown([part.name for part in parts]) if parts else shown(spec.class_ or spec.factory)
 
 
-# --- errors that are known, and what to do
+# --- known errors, with advice
 
 _Advice: TypeAlias = Callable[[SearchProblem, MeasuredFit], str]
 
 
 @dataclass(frozen=True)
 class _Known:
-    """An error that does not depend on which rows are fitted (``whatever_rows``), or not on the parameters either."""
+    """A known error: with ``whatever_rows`` it is independent of the fitted rows; it may be independent of parameters, too."""
 
     pattern: re.Pattern[str]
     advice: _Advice

@@ -1,8 +1,7 @@
-"""A search made ready: everything that evaluating a cell needs, checked.
+"""Prepare a search: make and check everything that the evaluation of a cell needs.
 
-What can be said of a manifest only with scikit-learn and the data at hand is said here, before anything starts: unknown
-classes and parameters, numbers that mean two things, scorers that the estimator cannot serve, folds that the data
-cannot fill.
+Before anything starts, this module finds all faults of a manifest that need scikit-learn and the data: unknown classes and
+parameters, ambiguous numbers, scorers that the estimator cannot serve, and folds that the data cannot fill.
 """
 
 import platform
@@ -55,12 +54,12 @@ from tuningjob.search.splitters import made_splitter
 from tuningjob.search.stages import first_stage
 from tuningjob.sizing import KnownSize, is_left_out, size_of
 
-# What the journal takes: Preflight.warnings, Preflight.versions.
+# The journal's limits of Preflight.warnings and Preflight.versions.
 _MOST_WARNINGS: Final = 30
 _MOST_VERSIONS: Final = 32
-# What the journal walks.
+# The most blocks that the journal walks.
 _MOST_BLOCKS: Final = 256
-# An image of the user's own may lack lz4, and some builds of Python lack _lzma.
+# A user's own image may lack lz4, and some builds of Python lack _lzma.
 _COMPRESSORS: Final = {"lz4": "lz4", "gzip": "zlib", "xz": "_lzma"}
 _SEED_SAMPLE: Final = 1_000
 _MOST_KERNELS: Final = 8  # Preflight.kernels
@@ -68,11 +67,11 @@ _MOST_KERNELS: Final = 8  # Preflight.kernels
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """What a worker searches. ``splits`` are the (train, test) indices, computed once; ``cv`` is what scikit-learn's search would
-    be given to make them.
+    """The problem that a worker searches.
 
-    ``code`` is that of all classes and functions that estimator, space, scorer and loader name, as it was when they were made.
-    ``stage``: of a search that goes by stages, the one that is evaluated. ``folds``: of a nested search, the outer ones.
+    ``splits`` are the (train, test) indices, computed once; ``cv`` is the argument by which a scikit-learn search makes them.
+    ``code`` is that of all classes and functions named by estimator, space, scorer and loader, as it was when they were made.
+    ``stage`` is the current one of a search in stages. ``folds`` are the outer folds of a nested search.
     """
 
     spec: TuningJobSpec
@@ -93,13 +92,13 @@ class SearchProblem:
 
     @property
     def size(self) -> KnownSize:
-        """What it is once its data are known."""
+        """The size of the search, which is known once its data are loaded."""
         size = size_of(self.spec)
         return KnownSize(size.candidates, len(self.splits), defaults=size.defaults, outer=size.outer, later=size.later)
 
     @cached_property
     def beside(self) -> int:
-        """How many rows of the journal, after the first candidates, are none."""
+        """The number of rows of the journal, after the first candidates, that are no candidates."""
         return size_of(self.spec).beside
 
     def is_beside(self, row: int) -> bool:
@@ -109,12 +108,12 @@ class SearchProblem:
 
     @property
     def whole(self) -> "SearchProblem":
-        """The problem with all of its data, even if its stage has a part of them."""
+        """The problem with all of its data, even if its stage uses a part of them."""
         return replace(self, stage=None)
 
     @cached_property
     def rows(self) -> Rows:
-        """The rows of the journal that are open, and the fits that they stand for."""
+        """The open rows of the journal, and the fits for which they stand."""
         stage = self.stage or Stage(0, self.candidates, self.splits)
         if stage.first:
             return Rows(stage.candidates, stage.splits, stage.first + self.beside)
@@ -126,40 +125,40 @@ class SearchProblem:
 
     @cached_property
     def defaults(self) -> Defaults:
-        """What the tuned parameters have by default."""
+        """The defaults of the tuned parameters."""
         return defaults_of(self.estimator, {name for each in self.space.listed for name in each})
 
     @cached_property
     def shared_with(self) -> int | None:
-        """The candidate that is the estimator with its defaults, whose fits therefore are theirs, too; None: there is none.
+        """The candidate equal to the estimator with its defaults, so that both share their fits; None if there is none.
 
-        None, too, in a search that prunes: the defaults are to be scored on each split, the candidate perhaps not.
+        It is also None in a search that prunes, because the defaults are scored on each split, but the candidate may not be.
         """
         if not self.spec.baseline or self.spec.prune is not None or len(self.folds) + 2 > _MOST_BLOCKS:
             return None
         return same_as_defaults(self.estimator, self.space, self.defaults, self.identities)
 
     def is_of_defaults(self, row: int) -> bool:
-        """Whether this row of the journal is that of the defaults: the first after the candidates."""
+        """Whether this row of the journal is that of the defaults, which is the first after the candidates."""
         return bool(self.spec.baseline) and row == len(self.candidates)
 
     def at(self, stage: Stage) -> "SearchProblem":
-        """The same, at one of its stages."""
+        """The same problem at one of its stages."""
         return replace(self, stage=stage)
 
     @cached_property
     def params(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """What ``fit`` and what the scorer is given besides X and y, for all samples."""
+        """The parameters of ``fit`` and of the scorer besides X and y, for all samples."""
         return given_params(self.spec, self.estimator, self.space, self.scorer, self.data)
 
     @cached_property
     def metric(self) -> str:
-        """What the deciding score is called."""
+        """The name of the deciding score."""
         return self.spec.metrics.told
 
     @cached_property
     def identities(self) -> Identities:
-        """What each cell is, whichever search it is in."""
+        """The identities of cells, which are equal in all searches that have the same cell."""
         return Identities(
             estimator=self.estimator,
             candidates=self.rows.candidates,
@@ -169,7 +168,7 @@ class SearchProblem:
                 "scoring": self.spec.metrics.identity,
                 "train scores": self.spec.return_train_score,
                 "versions": library_versions(),
-                # the estimators' code is told with each: another model in the grid is no other fit of this one
+                # each estimator's identity has its code, so that another model in the grid does not change it
                 **({"code": self.code.beside.digest} if self.code.beside.parts else {}),
             },
             reader=self.code.reader,
@@ -177,13 +176,13 @@ class SearchProblem:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the libraries that decide the bits, and of the distributions that the code of the search stands in."""
+        """The versions of the libraries that decide the bits, and of the distributions that have the search's code."""
         known = library_versions()
         return known | dict(list(self.code.all.versions.items())[: _MOST_VERSIONS - len(known)])
 
     @property
     def preflight(self) -> Preflight:
-        """What every worker of the search must find the same."""
+        """The facts that must be the same for every worker of the search."""
         return Preflight(
             data_digest=self.data.digest,
             split_digest=digest_of_splits(
@@ -204,7 +203,7 @@ class SearchProblem:
         )
 
     def _blocks(self) -> tuple[Block, ...]:
-        """How the rows are best walked; () in their order."""
+        """The blocks by which the rows are best walked; () for their own order."""
         blocks, first = self.space.blocks(self.estimator), len(self.candidates)
         if not blocks or (len(blocks) + 1) * (len(self.folds) + 1) > _MOST_BLOCKS:
             if self.shared_with is None:
@@ -294,10 +293,10 @@ def library_versions() -> dict[str, str]:
 def prepare(
     spec: TuningJobSpec, folder: Path, *, in_pod: bool = False, memory_bytes: int = 0, fetch: Fetch | None = None
 ) -> SearchProblem:
-    """Everything that the search needs; data files are looked for below ``folder``, and in a pod nowhere else.
-    ``memory_bytes``: of the pod, 0 if it is not known. ``fetch``: gets what was sent from Python.
+    """Make everything that the search needs. Data files are found below ``folder``, and in a pod nowhere else.
 
-    Raises ManifestRefused with all that is wrong, as far as one fault does not hide another.
+    ``memory_bytes`` is the pod's memory, 0 if it is not known. ``fetch`` gets data and code that were sent from Python.
+    Raises ManifestRefused with all faults, unless one hides another.
     """
     beside = spec.cross_validation.columns
     options: dict[str, Any] = {"in_pod": in_pod, "beside": beside, "memory_bytes": memory_bytes, "fetch": fetch}
@@ -305,14 +304,14 @@ def prepare(
     try:
         estimator, space, scorer = prepare_estimator(spec)
     except ManifestRefused as refusal:
-        # who mends it is to be told of wrong columns and splitters by the same run
+        # the same run should also report wrong columns and splitters
         more = [
             *metric_problems(spec),
             *_problems_of(partial(made_splitter, spec.cross_validation)),
             *_problems_of(reading),
         ]
         raise ManifestRefused(list(dict.fromkeys([*refusal.problems, *more]))) from refusal
-    # now, not when it is asked for: what was imported just now is what runs, and its file may change while data are read
+    # read now, because the code imported just now is what runs, and its file may change while data are read
     code = _code(spec, estimator, space, scorer)
     if problems := list(data_problems(spec, estimator, representatives(estimator, space.tried), scorer)):
         raise ManifestRefused([*problems, *_problems_of(reading)])
@@ -326,12 +325,12 @@ def prepare(
 
 
 def _problems_of(make: Callable[[], object]) -> Sequence[Problem]:
-    """What is wrong with something that is made for that alone."""
+    """The problems of an object that is made only to find them."""
     try:
         make()
     except ManifestRefused as refusal:
         return refusal.problems
-    except TuningJobError:  # what may pass, such as a server that is away, is no fault of the manifest
+    except TuningJobError:  # a passing error, such as a server's outage, is no fault of the manifest
         return ()
     return ()
 
@@ -352,7 +351,7 @@ def _code(spec: TuningJobSpec, estimator: Estimator, space: Space, scorer: AnySc
 
 
 def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
-    """Estimator, space and scorer: all that can be checked without the data. Raises ManifestRefused."""
+    """Make estimator, space and scorer, and check all that needs no data. Raises ManifestRefused."""
     try:
         estimator = build_estimator(spec.estimator)
     except ManifestRefused as refusal:
@@ -375,7 +374,7 @@ def prepare_estimator(spec: TuningJobSpec) -> tuple[Any, Space, Any]:
 
 
 def _refuse_space(spec: TuningJobSpec, known: Sequence[Problem]) -> None:
-    """Raises ManifestRefused with what else is wrong, as far as an estimator tells that is refused itself: names and values."""
+    """Raise ManifestRefused with a refused estimator's problems and those of names and values that can still be found."""
     space = space_of(spec.search)
     estimator = build_without(spec.estimator, known)
     if estimator is None:
@@ -385,15 +384,15 @@ def _refuse_space(spec: TuningJobSpec, known: Sequence[Problem]) -> None:
 
 
 def _parameter_problems(spec: TuningJobSpec, estimator: Estimator, space: Space) -> list[Problem]:
-    """Names that the estimator lacks, numbers that mean two things, and of all others the values that scikit-learn refuses."""
+    """The problems of names that the estimator lacks, of ambiguous numbers, and of other values that scikit-learn refuses."""
     problems = [*fixed_problems(spec, estimator), *space_problems(estimator, space)]
-    # a list with a number that means two things has a field for each value
+    # a list with an ambiguous number has a field for each value
     told = {re.sub(r"\[\d+\]$", "", problem.field) for problem in problems}
     return [*problems, *(each for each in refused_values(spec, estimator, space) if each.field not in told)]
 
 
 def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
-    """What the model could not be written with: to be known before the first fit, not after the last."""
+    """The problems that would prevent writing the model, found before the first fit instead of after the last."""
     compression = spec.artifacts.compression
     module = _COMPRESSORS.get(compression)
     if module is not None and find_spec(module) is None:
@@ -403,7 +402,7 @@ def _compression_problems(spec: TuningJobSpec) -> Iterator[Problem]:
 
 
 def _export_problems(spec: TuningJobSpec) -> Iterator[Problem]:
-    """What the search could not be handed to at its end."""
+    """The problems of the place to which the finished search would be handed."""
     exports = spec.exports
     wanted = {} if exports is None else {"mlflow": exports.mlflow, "optuna": exports.optuna}
     for name, export in wanted.items():
@@ -418,7 +417,7 @@ def _pickling_problems(
     estimator: Estimator,
     space: Space,
 ) -> Iterator[Problem]:
-    """What the fitted search could not be written with: to be known before the first fit, not after the last."""
+    """The problems that would prevent writing the fitted search, found before the first fit instead of after the last."""
     parts: list[tuple[str, Any, str]] = [("spec.estimator", estimator, "estimator")]
     parts += [
         (f"{space.field(at)}.{name}", value, f"{name}[{i}]")

@@ -1,4 +1,4 @@
-"""What the kernel says of this process."""
+"""Read the memory of this process from the kernel's files."""
 
 from pathlib import Path
 from typing import Final
@@ -7,7 +7,7 @@ KIB: Final = 1024
 
 
 def numbers_of(path: str) -> dict[str, int]:
-    """The lines of a file of the kernel's that count kB."""
+    """The entries of a kernel file that are counted in kB, by their names; {} if it cannot be read."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -17,5 +17,5 @@ def numbers_of(path: str) -> dict[str, int]:
 
 
 def resident_bytes() -> int:
-    """What this process has in memory."""
+    """The resident memory of this process, in bytes."""
     return numbers_of("/proc/self/status").get("VmRSS", 0) * KIB

@@ -1,4 +1,4 @@
-"""``spec.prune``: whether a search can be pruned, by which race, and what a fit that was not needed leaves in the journal."""
+"""``spec.prune``: whether a search can be pruned, and by which race."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from tuningjob.engine.work import Work
 from tuningjob.errors import Problem
 from tuningjob.search.reasons import Reason
 
-if TYPE_CHECKING:  # it is refused by what is said here
+if TYPE_CHECKING:  # problem.py imports this module
     from tuningjob.search.problem import SearchProblem
 
 
@@ -35,7 +35,7 @@ def _bound(problem: "SearchProblem") -> float:
     metrics = problem.spec.metrics
     work = Work(
         estimator=problem.estimator,
-        # of candidates that replace no estimator the first tells how all are scored
+        # candidates that replace no estimator are all scored like the first
         candidates=problem.candidates if names_estimators else [problem.candidates[0]],
         X=None,
         y=None,
@@ -47,7 +47,7 @@ def _bound(problem: "SearchProblem") -> float:
 
 
 def prune_problems(problem: "SearchProblem") -> Iterator[Problem]:
-    """Scores of which no bound is known, beside ``prune: certain``."""
+    """The problems of ``prune: certain`` with scores that have no known bound."""
     if problem.spec.prune != CERTAIN:
         return
     try:
@@ -59,7 +59,7 @@ def prune_problems(problem: "SearchProblem") -> Iterator[Problem]:
 
 
 def above_the_bound(problem: "SearchProblem", table: Mapping[str, Any]) -> str | None:
-    """Why nothing that was pruned was so for certain: a score is above the bound that its scorer is known to have."""
+    """The reason why pruning was not certain: a score is above its scorer's known bound."""
     if problem.spec.prune != CERTAIN:
         return None
     bound, metric = _bound(problem), problem.spec.metrics.deciding

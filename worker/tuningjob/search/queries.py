@@ -1,6 +1,6 @@
-"""``spec.data.query``: the rows of a SELECT as pandas reads them, and nothing written anywhere.
+"""``spec.data.query``: read the rows of a SELECT by pandas, without writing anything.
 
-SQLAlchemy and the database's driver are in no image of ours: a user who queries a database adds them to their own.
+Our images have neither SQLAlchemy nor database drivers: a user who queries a database adds them to their own image.
 """
 
 import os
@@ -20,7 +20,7 @@ _SQL: Final = "spec.data.query.sql"
 _URL_FROM: Final = "spec.data.query.urlFrom"
 _ROWS: Final = 10_000  # fetched at a time
 _MIB: Final = 2**20
-# How each database is told that a transaction only reads; PostgreSQL by an option of the connection.
+# The statement that makes a transaction read-only in each database; PostgreSQL has an option of the connection.
 _READ_ONLY: Final = {
     "sqlite": "PRAGMA query_only = ON",
     "mysql": "SET TRANSACTION READ ONLY",
@@ -29,7 +29,7 @@ _READ_ONLY: Final = {
 
 
 def read_query(query: Query, *, memory_bytes: int = 0) -> pd.DataFrame:
-    """As ``pandas.read_sql_query``. ``memory_bytes``: of the pod, 0 if it is not known. Raises ManifestRefused."""
+    """The frame of ``pandas.read_sql_query``. ``memory_bytes`` is the pod's, 0 if it is not known. Raises ManifestRefused."""
     if find_spec("sqlalchemy") is None:
         advice = "Install it, with your database's driver, where the search runs: pip install sqlalchemy psycopg, say."
         raise refused(Reason.CODE_IMPORT, "spec.data.query", "left out where SQLAlchemy is missing", "a query", advice)
@@ -53,7 +53,7 @@ def _connected(url: str) -> Iterator[Any]:
                 connection.execution_options(postgresql_readonly=True)
             elif dialect in _READ_ONLY:
                 connection.exec_driver_sql(_READ_ONLY[dialect])
-            # as it is written: neither a colon nor a % in it begins a parameter
+            # unchanged, so that neither a colon nor a % in it begins a parameter
             yield connection.execution_options(stream_results=True, no_parameters=True)
     finally:
         engine.dispose()
@@ -74,12 +74,12 @@ def _rows(query: Query, connection: Any, memory_bytes: int) -> pd.DataFrame:  # 
 
 @contextmanager
 def _told(query: Query, url: str) -> Iterator[None]:
-    """What the database says against it, without its URL, which has a password."""
+    """The database's error as a refusal, without the URL, which has a password."""
     try:
         yield
     except ManifestRefused:
         raise
-    except Exception as error:  # noqa: BLE001  of any driver
+    except Exception as error:  # noqa: BLE001  any driver may raise its own
         said = error_text(getattr(error, "orig", None) or error)
         for secret in (url, url.partition("://")[2].rpartition("@")[0].partition(":")[2]):
             said = said.replace(secret, "…") if secret else said

@@ -1,4 +1,4 @@
-"""Why a search is refused, and what is odd about one: each by a word of its own. The texts are told in docs/preflight.md."""
+"""The reasons for which a search is refused or warned about, each a single word; docs/preflight.md explains them."""
 
 import re
 from enum import StrEnum
@@ -11,14 +11,14 @@ from tuningjob.manifest.literals import shown
 
 PATH: Final = "spec.data.path"
 _LONGEST: Final = 1_000
-# A frame of a traceback with the code and the marks below it, which are indented; then what was raised there.
+# A frame of a traceback with the indented code and marks below it, and then the error that was raised there.
 _EXCEPTION: Final = re.compile(r'^ +File "[^\n]*", line \d+.*\n(?: [^\n]*\n)*(?P<exception>(?=\S))', re.MULTILINE)
-_MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")  # of an exception: numpy.exceptions.
+_MODULE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")  # of an exception, such as numpy.exceptions.
 ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Reason(StrEnum):
-    """Of a problem (the search is refused) or of a warning (it runs)."""
+    """The reason of a problem, which refuses the search, or of a warning, with which it runs."""
 
     # problems
     CODE_IMPORT = "CodeImport"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
     EXPORTER_MISSING = "ExporterMissing"
     EVERY_FIT_FAILS = "EveryFitFails"
     PREFLIGHT_FAILED = "PreflightFailed"
-    # problems, or warnings where only a part of the search cannot be
+    # problems, or warnings if only a part of the search is impossible
     PARAMETER_INVALID = "ParameterInvalid"
     CLASS_COUNTS = "ClassCounts"
     # warnings
@@ -68,12 +68,12 @@ class Reason(StrEnum):
 
 
 def refused(reason: Reason, field: str, must_be: str, got: object, advice: str = "") -> ManifestRefused:
-    """A refusal of one field."""
+    """A ManifestRefused with a single problem of one field."""
     return ManifestRefused([Problem(field, must_be, shown(got), advice, reason)])
 
 
 def error_text(error: BaseException) -> str:
-    """An error in one line, as the end of its traceback says it: kind, text, and where in whose code it was raised."""
+    """An error in one line, from its traceback: kind, text, and the place where it was raised."""
     text = ADDRESS.sub("", " ".join(str(error).split()))
     frames = extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
@@ -82,7 +82,7 @@ def error_text(error: BaseException) -> str:
 
 
 def abridged(text: str, longest: int = _LONGEST) -> str:
-    """The beginning of a text that may be of any length."""
+    """The beginning of a text, cut to so many characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -93,6 +93,6 @@ def reason_of(traceback: str) -> str:
 
 
 def exception_in(traceback: str) -> int:
-    """Where, in the text of a traceback, the exception that it ends with begins: the first bare line after the last frame."""
+    """The position in a traceback's text at which its final exception begins: the first unindented line after the last frame."""
     found = list(_EXCEPTION.finditer(traceback))
     return found[-1].start("exception") if found else traceback.rstrip().rfind("\n") + 1

@@ -1,8 +1,8 @@
-"""From coarse to fine: the grid of the next round, around the best candidate so far. Pure.
+"""Refine a grid from coarse to fine: the next round's grid lies around the best candidate so far. Pure.
 
-Each parameter of the first grid is an axis, if its values are numbers. A round's grid has as many points on it as the first one,
-``shrink`` times as wide as the round before, with the best value among them; it stays within the first grid's ends. All
-other parameters keep the best candidate's values. What was tried before is left out: no cell is fitted twice.
+Each parameter of the first grid whose values are numbers is an axis. A round's grid has as many points on an axis as the first
+one, spans ``shrink`` times the width of the round before, includes the best value, and stays within the first grid's ends. All
+other parameters keep the best candidate's values. Candidates tried before are left out, so that no cell is fitted twice.
 """
 
 import itertools
@@ -16,9 +16,9 @@ import numpy as np
 
 from tuningjob.manifest.refine import Refine, Scale
 
-# The digits of a value: no finer tuning makes sense, and the last digits of a logarithm depend on the processor.
+# The digits of a value: finer tuning makes no sense, and the last digits of a logarithm depend on the processor.
 _DIGITS: Final = 6
-# An axis whose highest value is so many times its lowest is a logarithmic one, if nobody says otherwise.
+# An axis is logarithmic if its highest value is at least so many times its lowest and the manifest gives no scale.
 _LOGARITHMIC: Final = 100
 
 Params = Mapping[str, Any]
@@ -27,7 +27,7 @@ ParamGrid = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class RefinedAxis:
-    """A parameter that is refined, as the first grid has it."""
+    """The axis of a refined parameter in the first grid."""
 
     low: float
     high: float
@@ -52,7 +52,7 @@ class RefinedAxis:
 
 
 def axis_of(values: Sequence[Any], scale: Scale | None = None) -> RefinedAxis | None:
-    """The axis of a parameter's values, by a scale that is given, or by the one they seem to have; None if there is none."""
+    """The axis of a parameter's values on the given scale, or on the one that they suggest; None if they have no axis."""
     numbers = [_plain(value) for value in values if _is_number(value)]
     if len(numbers) < len(values) or not all(map(math.isfinite, numbers)) or len(set(numbers)) < 2:
         return None
@@ -84,7 +84,7 @@ def _scale_of(numbers: Sequence[float], low: float, high: float) -> Scale:
 def next_round(
     refine: Refine, grids: Sequence[ParamGrid], tried: Sequence[Params], best: Params, number: int
 ) -> list[dict[str, Any]]:
-    """The candidates of round ``number`` (the first grid is 0): those around ``best`` that were not tried; none: it has ended."""
+    """The untried candidates around ``best`` in round ``number`` (the first grid is 0); none if the search has ended."""
     axes = axes_around(refine, grids, best)
     values = {
         name: axes[name].around(_plain(value), refine.shrink**number) if name in axes else [value]
@@ -96,7 +96,7 @@ def next_round(
 
 
 def axes_around(refine: Refine, grids: Sequence[ParamGrid], best: Params) -> dict[str, RefinedAxis]:
-    """The parameters that are refined around a candidate: those of the first of the grids that has its names and values."""
+    """The refined parameters around a candidate: those of the first grid that has the candidate's names and values."""
     for grid in grids:
         axes = refined_axes(refine, grid)
         if grid.keys() == best.keys() and all(_is_of(axes.get(name), grid[name], best[name]) for name in best):
@@ -105,7 +105,7 @@ def axes_around(refine: Refine, grids: Sequence[ParamGrid], best: Params) -> dic
 
 
 def refined_axes(refine: Refine, grid: ParamGrid) -> dict[str, RefinedAxis]:
-    """The axes of a grid."""
+    """The axes of a grid, by the names of its refined parameters."""
     found = {name: axis_of(values, (refine.scales or {}).get(name)) for name, values in grid.items()}
     return {name: axis for name, axis in found.items() if axis is not None}
 
@@ -122,7 +122,7 @@ def _untried(candidates: Iterable[dict[str, Any]], tried: Sequence[Params]) -> I
 
 
 def _key(candidate: Params) -> tuple[tuple[str, str, Any], ...]:
-    """Numbers by their value; all else by what object it is, because a user's may not be comparable."""
+    """The key of a candidate: numbers and text by value, other objects by identity, because a user's may not be comparable."""
     return tuple((name, *_told(value)) for name, value in sorted(candidate.items()))
 
 

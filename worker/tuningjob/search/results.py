@@ -1,4 +1,4 @@
-"""From cells to scikit-learn's ``cv_results_``, through scikit-learn's own code, and to the files that a search leaves behind."""
+"""Make scikit-learn's ``cv_results_`` from cells, by scikit-learn's own code, and write the result files of a search."""
 
 import json
 import math
@@ -42,16 +42,16 @@ from tuningjob.search.written import json_of, literal_of, to_literals
 LEADERBOARD_ROWS: Final = 100
 _OF_ROUNDS: Final = ("iter", "n_resources", "round")
 _TRACEBACK_LINES: Final = 12
-_MOST_ERRORS: Final = 100  # that are told apart
+_MOST_ERRORS: Final = 100  # that are counted apart
 SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV
-# What joblib is told for spec.artifacts.compression. Its own level, 3: on a forest the highest ones took 3 to 25 times as
-# long for 6 to 18 % less (docs/artifacts.md).
+# joblib's argument for each spec.artifacts.compression. The level is joblib's own, 3: on a forest the highest ones took 3 to 25
+# times as long for 6 to 18 % less (docs/artifacts.md).
 _COMPRESS: Final[Mapping[str, Any]] = {"none": 0, "lz4": ("lz4", 3), "gzip": ("gzip", 3), "xz": ("xz", 3)}
 
 
 @dataclass(frozen=True)
 class ResultTexts:
-    """What is said of the results, as the files have it."""
+    """The texts about the results, in the form of the files."""
 
     verdict: str
     report: str
@@ -59,10 +59,10 @@ class ResultTexts:
 
 @dataclass(frozen=True)
 class DefaultScores:
-    """What the defaults came to: the test ``scores`` by the deciding metric, of each split, and what a split took in the mean.
+    """The results of the defaults: the deciding test ``scores`` on each split, and the mean ``seconds`` of a split.
 
-    ``failed`` of their fits did, the first of them with ``error``. ``is_shared``: they needed no fit, because they are a
-    candidate.
+    ``failed`` is how many of their fits failed, the first one with ``error``. ``is_shared`` says that they needed no fit, because
+    they are a candidate.
     """
 
     scores: list[float]
@@ -74,14 +74,13 @@ class DefaultScores:
 
 @dataclass(frozen=True)
 class Results:
-    """``cv_results`` is scikit-learn's cv_results_; ``metric`` the deciding one, as its columns are called; ``choice`` is the
-    candidate that was chosen: as scikit-learn chooses it, or by a rule of the manifest's.
+    """The results of a search.
 
-    ``errors``: how many fits failed with each; ``first_failed``: the first candidate of which one did. ``pruned_fits`` were not
-    needed. ``defaults``: where a
-    baseline is scored, what the estimator with its defaults came to.
-    ``attributes``: what the fitted search has besides, if it went by stages. ``inner``: of a nested search, what scikit-learn's
-    ``_fit_and_score`` returned in the outer folds, one after the other.
+    ``cv_results`` is scikit-learn's cv_results_. ``metric`` is the deciding one, by its name in the columns. ``choice`` is the
+    candidate chosen by scikit-learn's rule or by one of the manifest. ``errors`` counts the failed fits by error, and
+    ``first_failed`` is the first candidate with one. ``pruned_fits`` is the number of fits that were not needed. ``defaults`` has
+    the results of the estimator with its defaults, if a baseline is scored. ``attributes`` has further attributes of the fitted
+    search, if it went by stages. ``inner`` has what ``_fit_and_score`` returned in each outer fold of a nested search.
     """
 
     cv_results: dict[str, Any]
@@ -99,7 +98,7 @@ class Results:
 
     @property
     def best_index(self) -> int:
-        """The candidate that is the answer."""
+        """The number of the candidate that is the answer."""
         return self.choice.index
 
     @property
@@ -109,7 +108,7 @@ class Results:
 
     @property
     def best_std(self) -> float:
-        """Population standard deviation of its test scores over the splits."""
+        """The population standard deviation of its test scores over the splits."""
         return float(self.cv_results[f"std_test_{self.metric}"][self.best_index])
 
     @property
@@ -121,7 +120,7 @@ class Results:
 
     @property
     def choice_told(self) -> records.Choice | None:
-        """The rule by which it was chosen, for the journal; None if that is scikit-learn's own."""
+        """The rule of the choice, for the journal; None if it is scikit-learn's own."""
         choice = self.choice
         if choice.is_best:
             return None
@@ -145,7 +144,7 @@ class Results:
 
 
 def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
-    """All cells of a search, in order, as scikit-learn's results. Raises SearchFailed if every fit failed."""
+    """Make the results from all cells of a search, in order. Raises SearchFailed if every fit failed."""
     outcomes: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
     defaults: list[CellResult] = []
@@ -179,7 +178,7 @@ def gather(problem: SearchProblem, cells: Iterable[CellResult]) -> Results:
     table, attributes = _came_to(problem, outcomes)
     metric = problem.spec.metrics.deciding
     choice = choose(problem.spec.select, metric, table)
-    if problem.space.halving is not None:  # the best of the last round alone
+    if problem.space.halving is not None:  # only the last round competes
         choice = replace(choice, index=best_index(search_of(problem), metric, table))
     return Results(
         table,
@@ -210,7 +209,7 @@ def _scored(defaults: Sequence[CellResult], problem: SearchProblem) -> DefaultSc
 
 
 def _came_to(problem: SearchProblem, outcomes: list[dict[str, Any]]) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """``cv_results_``, and what else scikit-learn's search would have set on its way to it."""
+    """``cv_results_``, and the other attributes that scikit-learn's search would have set by then."""
     if problem.stage is not None:
         came = came_to(problem, outcomes)
         return came.table, came.attributes
@@ -228,7 +227,7 @@ def fitted_search(
     best_estimator: Estimator,
     refit_seconds: float,
 ) -> SearchCV:
-    """The search as scikit-learn's ``fit`` would have left it: what knows a fitted search of its works with this one."""
+    """The search object as scikit-learn's ``fit`` would have left it, so that all code for fitted searches works with it."""
     search = search_of(problem)
     for name, value in results.attributes.items():
         setattr(search, name, value)
@@ -236,7 +235,7 @@ def fitted_search(
     search.n_splits_ = len(problem.splits)
     search.multimetric_ = problem.spec.metrics.several
     search.best_index_ = np.int64(results.best_index)
-    if results.choice.is_best:  # where another rule has chosen, scikit-learn has none either
+    if results.choice.is_best:  # if another rule has chosen, scikit-learn has none either
         search.best_score_ = results.cv_results[f"mean_test_{results.metric}"][results.best_index]
     search.best_params_ = results.best_params
     search.best_estimator_ = best_estimator
@@ -252,7 +251,7 @@ def every_fit_failed(count: int, traceback: str) -> str:
     """The reason of a search without an answer, with the end of the first traceback."""
     traceback = traceback.strip()
     lines = traceback.split("\n")
-    # of a reason of many lines its first, which has its kind
+    # the first line of a long reason, which has its kind
     first = min(max(0, len(lines) - _TRACEBACK_LINES), traceback.count("\n", 0, exception_in(traceback)))
     end = "\n".join(abridged(line) for line in lines[first : first + _TRACEBACK_LINES])
     return f"all {count} fits failed; the first one ended with:\n{end}"
@@ -276,7 +275,7 @@ def _json(value: ParamValue) -> str:
 
 
 def _parameter_column(values: "np.ma.MaskedArray[Any, Any]", write: Callable[[Any], str] = _json) -> pd.Series:
-    """Numbers stay numbers, text stays text; what is of several kinds is written. Absent parameters are missing values."""
+    """A column of one type keeps numbers and text; mixed or other values become JSON. Absent parameters are missing values."""
     absent = np.ma.getmaskarray(values)
     plain = [None if gone else _item(value) for value, gone in zip(values.data, absent, strict=True)]
     kinds = {_kind(value) for value, gone in zip(plain, absent, strict=True) if not gone}
@@ -303,19 +302,19 @@ def _item(value: ParamValue) -> Anything:
 
 
 def _kind(value: ParamValue) -> type:
-    # a column of numbers has no place for NaN: it is what is missing there
+    # in a column of numbers NaN would mean a missing value
     return object if isinstance(value, float) and not math.isfinite(value) else type(value)
 
 
 def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
-    """The best candidates, for people: rank, index, mean and std of the test score, seconds of a fit, parameters.
+    """A readable table of the best candidates: rank, index, mean and std of the test score, seconds of a fit, parameters.
 
-    By the deciding metric; of the others the means. Where there are train scores, their mean, by how much it is more than the
-    test score's (``gap``), and whether that is more than it should be (``risky``).
+    It is ordered by the deciding metric, and has the means of the others. If there are train scores, it has their mean, its
+    excess over the test score's (``gap``), and whether that is too large (``risky``).
     """
     table, metric = results.cv_results, results.metric
     ranks = table[f"rank_test_{metric}"]
-    # of halving, the last round first: its scores are not to be compared with those of less of the resource
+    # the last round of halving first, because scores with less of the resource are not comparable
     best = np.lexsort((ranks, -np.asarray(table.get("iter", np.zeros(len(ranks))))))[:rows]
     columns: dict[str, Any] = {f"rank_test_{metric}": ranks[best], "candidate": best}
     columns |= {name: np.asarray(table[name])[best] for name in _OF_ROUNDS if name in table}
@@ -340,9 +339,9 @@ def leaderboard(results: Results, rows: int = LEADERBOARD_ROWS) -> pd.DataFrame:
 
 
 def write_files(problem: SearchProblem, results: Results, search: SearchCV, told: ResultTexts, folder: Path) -> None:
-    """Every file of wellknown.RESULT_FILES, each whole or not there at all; ``search`` is the fitted one, ``told`` of it.
+    """Write every file of wellknown.RESULT_FILES, each completely or not at all; ``search`` is fitted, ``told`` has its texts.
 
-    Floats are written with Python's shortest repr, which reads back equal. The sidecar is there once the others are.
+    Floats are written with Python's shortest repr, which reads back equal. The sidecar is written after the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / wellknown.SIDECAR_FILE).unlink(missing_ok=True)
@@ -373,12 +372,12 @@ def write_files(problem: SearchProblem, results: Results, search: SearchCV, told
 
 
 def dump_model(value: ParamValue, path: Path, compression: str) -> None:
-    """``joblib.dump`` with one of the compressions of ``spec.artifacts``."""
+    """Write a value by ``joblib.dump`` with one of the compressions of ``spec.artifacts``."""
     joblib.dump(value, path, compress=_COMPRESS[compression])
 
 
 def told_attributes(search: SearchCV) -> dict[str, Any]:
-    """Those of FIT_ATTRIBUTES that a fitted search has: numbers and lists of them."""
+    """The FIT_ATTRIBUTES that a fitted search has: numbers and lists of numbers."""
     found = {name: getattr(search, name) for name in FIT_ATTRIBUTES if hasattr(search, name)}
     return {
         name: [_item(each) for each in value] if isinstance(value, list) else _item(value)
@@ -390,10 +389,10 @@ _KNOWN: Final = frozenset({"builtins", "sklearn"})
 
 
 def needed_to_load(search: SearchCV, compression: str) -> dict[str, str]:
-    """The versions of Python and of the distributions without which the fitted search cannot be loaded, or scores otherwise."""
+    """The versions of Python and of the distributions that loading the fitted search, with the same scores, requires."""
     versions = {"python": platform.python_version(), **library_versions()}
     modules = {type(each).__module__.partition(".")[0] for each in (*nested_estimators(search), search.cv)} - _KNOWN
-    # not asked for in vain: to read what each installed file belongs to takes longer than a small search
+    # looked up only if needed, because reading the owners of all installed files takes longer than a small search
     distributions = packages_distributions() if modules else {}
     names = {name for module in modules for name in distributions.get(module, ())}
     if compression == "lz4":

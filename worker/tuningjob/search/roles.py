@@ -1,6 +1,6 @@
-"""Columns that look as if they were no features: ids, weights, folds; and rows that are not independent of each other.
+"""Warn of columns that look as if they were no features (ids, weights, folds), and of rows that depend on each other.
 
-Told only of a file whose features nobody has named, and of columns that the estimator is given.
+The warnings are only for a file whose manifest does not name the features, and for columns that the estimator is given.
 """
 
 import re
@@ -21,8 +21,8 @@ _ROW: Final = re.compile(r"index|row|row_?(id|number)|unnamed: \d+|level_0", re.
 _WEIGHT: Final = re.compile(r"(sample|case|survey)?_?weights?", re.IGNORECASE)
 _FOLD: Final = re.compile(r"(cv_?)?folds?|split|is_?(train|test)", re.IGNORECASE)
 _WHO: Final = re.compile(r"patient|customer|user|client|subject|person|household|session|group|site", re.IGNORECASE)
-_ROWS: Final = 10_000  # that are looked at
-_FEW: Final = 20  # rows of which no column is told to be unique, or ordered
+_ROWS: Final = 10_000  # the most that are examined
+_FEW: Final = 20  # so few rows prove no column unique or ordered
 _LAST: Final = 5
 
 
@@ -39,7 +39,7 @@ def roles(estimators: Sequence[Estimator], X: pd.DataFrame, cv: CrossValidation)
             f"{Reason.LEFTOVER_COLUMN}: {len(odd)} of the features {'looks' if len(odd) == 1 else 'look'} as if it were none: "
             f"{told}{more}. Name the features in spec.data.features."
         )
-    # an author who has thought of how rows are related has said so, by naming more than folds
+    # a manifest with more than a number of folds has already considered how rows are related
     if cv.folds is not None and cv.groups is None:
         for name in rows.columns:
             yield from _related(name, rows[name])
@@ -70,7 +70,7 @@ def _is_id(name: str) -> bool:
 
 
 def _is_unique(column: "pd.Series[Any]") -> bool:
-    """Of integers and of single words: measures and texts differ in each row by their nature."""
+    """Whether the values are integers or single words; measures and texts naturally differ in each row."""
     if len(column) <= _FEW or pd.api.types.is_float_dtype(column) or not column.is_unique:
         return False
     if pd.api.types.is_integer_dtype(column):
@@ -107,7 +107,7 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 
 
 def _is_given(estimator: Estimator, X: pd.DataFrame, name: str) -> bool:
-    """Whether a column is among what the estimator takes: a ColumnTransformer may leave it out."""
+    """Whether the estimator uses a column, because a ColumnTransformer may drop it."""
     if isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps if step is not None and not isinstance(step, str)]
         return not steps or _is_given(steps[0], X, name)
@@ -124,7 +124,7 @@ def _is_given(estimator: Estimator, X: pd.DataFrame, name: str) -> bool:
 
 
 def _names(columns: Anything, X: pd.DataFrame) -> list[str] | None:
-    """None where they are chosen by something else than their names or places."""
+    """The columns that a choice names; None if it does not choose by names or positions."""
     several = [columns] if isinstance(columns, str | int) else columns
     if not isinstance(several, list | tuple):
         return None

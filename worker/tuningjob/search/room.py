@@ -1,6 +1,6 @@
-"""What a file takes of a pod's memory, told from a part of it: too large a one is refused, not read until the pod is killed.
+"""Forecast from a part of a file how much of a pod's memory it takes: one that is too large is refused, so the pod is not killed.
 
-A forecast, and one that errs low: what it refuses would not have fitted. What it lets through may still be too large.
+The forecast errs low: a refused file would never have fitted, but an accepted one may still be too large.
 """
 
 import math
@@ -22,14 +22,14 @@ from tuningjob.search.reasons import PATH, Reason, refused
 
 _MIB: Final = 2**20
 _SAMPLE: Final = _MIB  # characters
-# While a file is read, its rows are there at least twice: as they are parsed, and as the frame. Measured: 2.8 to 4.9 times.
+# While a file is read, memory has its rows at least twice: parsed, and as the frame. Measured were 2.8 to 4.9 times.
 _COPIES: Final = 2
 
 
 def check_room(frame_bytes: int | None, file_bytes: int, *, name: str, memory_bytes: int) -> None:
-    """Raises ManifestRefused if a frame of so many bytes cannot be read within a pod's memory.
+    """Raise ManifestRefused if a frame of so many bytes cannot be read within a pod's memory.
 
-    Either may not be known: ``frame_bytes`` is then None, ``memory_bytes`` 0.
+    An unknown ``frame_bytes`` is None, an unknown ``memory_bytes`` is 0.
     """
     if frame_bytes is None or memory_bytes <= 0:
         return
@@ -50,7 +50,7 @@ def _mib(size: int) -> str:
 
 
 def csv_frame_bytes(path: Path, read: ReadOptions, options: Mapping[str, Any]) -> int | None:
-    """Bytes of the frame that pandas makes of a CSV file, by the file's size and its first lines; None if they do not tell."""
+    """The bytes of the frame that pandas makes of a CSV file, by its size and first lines; None if these are not enough."""
     try:
         text, share = beginning_of(path, _SAMPLE, read.encoding)
         whole = text if share == 1 else _whole_rows(text, read)
@@ -59,7 +59,7 @@ def csv_frame_bytes(path: Path, read: ReadOptions, options: Mapping[str, Any]) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frame = pd.read_csv(StringIO(whole), **{**options, "encoding": None})
-    except Exception:  # noqa: BLE001  the reader of the whole file says what is wrong with it
+    except Exception:  # noqa: BLE001  reading the whole file will report the fault
         return None
     return math.ceil(
         sum(_column_bytes(frame.iloc[:, i]) for i in range(frame.shape[1])) / (share * len(whole) / len(text))
@@ -67,7 +67,7 @@ def csv_frame_bytes(path: Path, read: ReadOptions, options: Mapping[str, Any]) -
 
 
 def _whole_rows(text: str, read: ReadOptions) -> str:
-    """The text up to the last line end that is not in quotes."""
+    """The part of a text up to the last line end outside quotes."""
     lines = text.splitlines(keepends=True)[:-1]
     if read.quoting == "none":
         return "".join(lines)
@@ -83,19 +83,19 @@ def _column_bytes(column: "pd.Series[Any]") -> int:
 
 
 def parquet_frame_bytes(file: pq.ParquetFile) -> int:
-    """Bytes, at the least, of the frame that is made of a Parquet file, by what it says of itself."""
+    """The least bytes of the frame that is made of a Parquet file, by the file's metadata."""
     metadata = file.metadata
     widths = {field.name: width for field in file.schema_arrow if (width := _width(field.type)) is not None}
     groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
     columns = (group.column(j) for group in groups for j in range(group.num_columns))
-    # of text no more is known than what is written; its length stands beside each, in half of the bytes that it takes here
+    # for text only the written size is known; it includes 4 bytes for each length, which takes 8 in memory
     texts = sum(column.total_uncompressed_size for column in columns if column.path_in_schema not in widths)
     others = len(file.schema_arrow) - len(widths)
     return int(metadata.num_rows * (sum(widths.values()) + 4 * others) + texts)
 
 
 def _width(kind: pa.DataType) -> int | None:
-    """Bytes of a value, if all have the same."""
+    """The bytes of a value of this type; None if they differ."""
     if pa.types.is_dictionary(kind):
         return _width(kind.index_type)
     if pa.types.is_boolean(kind):

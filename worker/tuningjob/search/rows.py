@@ -1,4 +1,4 @@
-"""The rows of the journal: the candidates, and after them what is evaluated beside them."""
+"""The rows of the journal: the candidates, and then the other rows (defaults, outer folds)."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the journal that are open, from row ``first`` on, and the fit that each of their cells is.
+    """The open rows of the journal, from row ``first`` on, and the fit of each of their cells.
 
-    ``candidates`` and ``splits`` are those of the fits, as the engine numbers them. Of a nested search the first ``repeated``
-    of the candidates come again in each outer fold: each of their rows is on ``width`` splits of its own.
+    ``candidates`` and ``splits`` are those of the fits, by the engine's numbers. In a nested search the first ``repeated``
+    candidates have further rows for each outer fold, on ``width`` splits of that fold.
     """
 
     candidates: Sequence[Params]
@@ -34,7 +34,7 @@ class Rows:
     width: int = 0
 
     def key(self, cell: Cell) -> CellKey:
-        """The fit that a cell of the journal stands for."""
+        """The fit for which a cell of the journal stands."""
         row = cell.candidate - self.first
         if not self.repeated or row < len(self.candidates):
             return CellKey(row, cell.split)
@@ -42,14 +42,14 @@ class Rows:
         return CellKey(candidate, (fold + 1) * self.width + cell.split)
 
     def cell(self, key: CellKey) -> Cell:
-        """Where a fit stands in the journal."""
+        """The cell of the journal for a fit."""
         fold, split = divmod(key.split, self.width) if self.repeated else (0, key.split)
         row = key.candidate if not fold else len(self.candidates) + (fold - 1) * self.repeated + key.candidate
         return Cell(row + self.first, split)
 
 
 class Appended(Sequence[Params]):
-    """A sequence, which may be a grid of a million candidates and stays one, and some more after it."""
+    """A sequence followed by more items, without a copy of the first, which may be a grid of a million candidates."""
 
     def __init__(self, first: Sequence[Params], more: Sequence[Params]) -> None:
         self._first = first
@@ -72,8 +72,10 @@ class Appended(Sequence[Params]):
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the tuned parameters have by default. ``refused``: why the estimator cannot be given them; then there are none, and
-    what is evaluated is the estimator as its manifest has it.
+    """The defaults of the tuned parameters.
+
+    ``refused`` says why they cannot be set on the estimator. Then ``params`` is empty, and the estimator is evaluated as the
+    manifest has it.
     """
 
     params: Params
@@ -81,12 +83,13 @@ class Defaults:
 
 
 def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> Defaults:
-    """The class's default of each tuned parameter. A step or a required argument has none, and stays as it is; so does a random
-    state, because a fit by none would come out otherwise each time.
+    """The class's default of each tuned parameter.
+
+    A step or a required argument has none and keeps its value. So does a random state, because fits without one would differ.
     """
     try:
         defaults = dict(_defaults(clone(estimator), tuned))
-        # as a fit will do it, where an exception would end the search
+        # tried here, because an exception during a fit would end the search
         clone(estimator).set_params(**clone(defaults, safe=False))
     except Exception as error:  # noqa: BLE001  a user's class may do anything
         return Defaults({}, error_text(error))
@@ -96,14 +99,14 @@ def defaults_of(estimator: Estimator, tuned: Iterable[str]) -> Defaults:
 def _defaults(estimator: Estimator, tuned: Iterable[str]) -> Iterator[tuple[str, Any]]:
     params = {"": estimator, **estimator.get_params(deep=True)}
     replaced: set[str] = set()
-    for name in sorted(set(tuned)):  # an owner comes before what is its own
+    for name in sorted(set(tuned)):  # an owner comes before its parameters
         owner, _, own = name.rpartition(_SEPARATOR)
         default = _default(type(params.get(owner)), own)
         is_given = default is not inspect.Parameter.empty and own != _RANDOM_STATE
         if name not in params or not is_given or replaced & set(_owners(name)):
             continue
         if hasattr(params[name], "get_params") or hasattr(default, "get_params"):
-            replaced.add(name)  # the parameters below are not those of its default
+            replaced.add(name)  # its parameters are no longer there
         yield name, default
 
 

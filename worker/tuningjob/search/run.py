@@ -1,7 +1,7 @@
-"""The loop of a worker: claim, fit, report, until nothing is left; then, if it falls to this one, rank and refit.
+"""The loop of a worker: it claims, fits and reports until nothing is left; one of the workers then ranks and refits.
 
-The same in a pod (the journal over HTTP, one completion index) and on a laptop (the journal in SQLite, index 0). The loop
-itself waits for the engine alone: a courier takes to the journal what is finished, and fetches what is next.
+It is the same in a pod (the journal over HTTP, one completion index) and on a laptop (the journal in SQLite, index 0). The loop
+waits only for the engine: a courier carries results to the journal and fetches the next units.
 """
 
 import contextlib
@@ -44,19 +44,19 @@ from tuningjob.search.stages import stage_after, stage_with
 from tuningjob.search.stop import Stop, Terminated
 from tuningjob.search.written import to_literals
 
-# Finished cells are sent by count and by time: at most this late, so that a killed pod loses only what it had in flight.
+# Finished cells are sent by count and by time, at most this late, so that a killed pod loses few results.
 REPORT_SECONDS: Final = 1.0
 REPORT_CELLS: Final = 64
 _POLL_SECONDS: Final = 0.25
-# How often a worker asks that has nothing to do while others end a stage.
+# The seconds between two requests of a worker that has nothing to do while others end a stage.
 WAIT_SECONDS: Final = 1.0
-# While an answer is on its way the engine is looked at for so short a time, then twice as long, and so on: the answer is
-# mostly there in some milliseconds, and processes may be idle.
+# The first wait for the engine while an answer is under way; each next wait is twice as long. Mostly the answer takes some
+# milliseconds, and processes may be idle meanwhile.
 _FIRST_POLL_SECONDS: Final = 0.002
 
 
 class Conclusion(NamedTuple):
-    """A search that is complete: its results, its answer, and the version that it has in the audit."""
+    """The conclusion of a complete search: its results, its answer, and its version in the audit."""
 
     results: Results
     answer: Answer
@@ -65,14 +65,15 @@ class Conclusion(NamedTuple):
 
 @dataclass
 class Worker:
-    """One worker's part of a search. ``claimant`` is this process's name, by which the journal tells who died; see ClaimRequest.
-    ``name`` is the search's, for what is said of it, and ``about`` what the report tells of who or what made it; ``memory`` the
-    limit in bytes of all that it may use, 0 where there is none.
+    """One worker's part of a search.
 
-    ``on_start`` is called once the processes are there (before that nothing may start a thread), ``on_cells`` as cells finish,
-    ``on_reused`` with how many came without a fit: taken over, or those of the defaults if they are candidate ``shared_with`` to
-    the journal; ``on_pause`` when the processes have gone, and others may come for the next
-    stage. ``has_begun``: it was given a unit.
+    ``claimant`` is this process's name, by which the journal knows which one died; see ClaimRequest. ``name`` is the search's,
+    for texts, and ``about`` says in the report who or what made it. ``memory`` is the limit in bytes of all that it may use, 0 if
+    there is none. ``has_begun`` says that it was given a unit.
+
+    ``on_start`` is called once the processes exist (before that nothing may start a thread), and ``on_cells`` as cells finish.
+    ``on_reused`` gets the number of cells that came without a fit: taken over, or shared by the defaults with candidate
+    ``shared_with``. ``on_pause`` is called when the processes have ended, before others may come for the next stage.
     """
 
     journal: SearchJournal
@@ -95,9 +96,9 @@ class Worker:
     outbox: Outbox = field(default_factory=Outbox)
 
     def evaluate_all(self) -> bool:
-        """Claim and evaluate until nothing is left; whether finishing the search falls to this worker.
+        """Claim and evaluate until nothing is left; returns whether this worker is to finish the search.
 
-        Raises Terminated, WorkerDied, SearchFailed (after telling the journal), and what ended the way to the journal:
+        Raises Terminated, WorkerDied, SearchFailed (after telling the journal), and the errors that ended the courier:
         ServiceUnavailable, JournalError.
         """
         if not self.problem.spec.search.has_stages:
@@ -107,7 +108,7 @@ class Worker:
             cells = list(self.journal.results())
             if len(cells) < search.candidates * search.splits:
                 self.problem = stage_with(self.problem, search.candidates, cells)
-                self.outbox = Outbox()  # the one of the stage before is closed
+                self.outbox = Outbox()  # that of the previous stage is closed
                 asked = self._evaluate(search.candidates)
                 self.on_pause()
             else:
@@ -124,7 +125,7 @@ class Worker:
                 return False
 
     def _asked(self, rows: int) -> Next:
-        """What is next, without evaluating it: a unit that is given comes again to who does."""
+        """Ask what is next without evaluating it: a unit in the answer will be given again to a worker that evaluates."""
         asking = ClaimRequest(
             index=self.index, slots=self.n_jobs, claimant=self.claimant, memory=self.memory, rows=rows
         )
@@ -132,14 +133,14 @@ class Worker:
 
     def _nap(self) -> None:
         if self.stop.requested:
-            # a journal that does not hear of it takes this process for one that died: no more is lost
+            # if the journal cannot be told, it takes this process for dead, which loses nothing more
             with contextlib.suppress(JournalError, ServiceUnavailable):
                 self.journal.leave(index=self.index)
             raise Terminated
         self.stop.sleep(WAIT_SECONDS)
 
     def _stage_after(self, search: SearchRecord, cells: Sequence[CellResult]) -> int | None:
-        """With how many rows the search goes on; None: it has come to its end."""
+        """The number of rows with which the search goes on; None if it has ended."""
         self.problem = stage_with(self.problem, search.candidates, cells)
         first, is_beside = self.problem.rows.first, self.problem.is_beside
         last = [cell for cell in cells if cell.candidate >= first and not is_beside(cell.candidate)]
@@ -152,7 +153,7 @@ class Worker:
         return None if following is None else search.candidates + len(following.rows.candidates)
 
     def _evaluate(self, rows: int = 0) -> Next:
-        """Claim and evaluate until nothing is left of the rows that are open: what is next."""
+        """Claim and evaluate until nothing is left of the open rows; returns what is next."""
         sender = Sender(
             index=self.index,
             slots=self.n_jobs,
@@ -163,18 +164,18 @@ class Worker:
             rows=rows,
             prunes=self.problem.spec.prune is not None,
         )
-        # a laptop counts no deaths, and what nobody may have asked for must not end its search
+        # a laptop counts no deaths, and the defaults, which its user may not have asked for, must not end its search
         work = work_of(self.problem) if self.claimant else with_expendable_defaults(self.problem)
         with contextlib.closing(self.outbox), Engine(work, self.n_jobs, around=with_warnings) as engine:
             self.on_start()
-            # a thread: not before the engine has forked its processes
+            # started after the engine has forked its processes, because it is a thread
             with Courier(self.journal, self.outbox, sender) as courier:
                 return _Loop(self, engine, courier).run()
 
     def finish(self, folder: Path, hand_in: Callable[[Path], Sequence[str]] = lambda _: ()) -> Conclusion:
         """Rank, refit on all the data, write the files below ``folder``, hand them in, complete the search.
 
-        ``hand_in`` returns what is to be warned of. Raises SearchFailed, after telling the journal.
+        ``hand_in`` returns warnings. Raises SearchFailed, after telling the journal.
         """
         try:
             results = gather(self.problem, self.journal.results())
@@ -221,7 +222,7 @@ class Worker:
 
 
 class _Loop:
-    """The state of ``evaluate_all``: what is finished and not sent yet, and what is to be evaluated alone."""
+    """The state of ``evaluate_all``: the finished cells that are not sent yet, and the cells that must be evaluated alone."""
 
     def __init__(self, worker: Worker, engine: Engine, courier: Courier) -> None:
         self.worker = worker
@@ -273,7 +274,7 @@ class _Loop:
     def _ask(self) -> None:
         self.empty_handed = self.engine.is_done and (self.race is None or self.race.is_over)
         if self.empty_handed:
-            # what others held may have come back, or finishing may fall to us: that is known once all of ours is in
+            # other workers' units may have come back, or this worker may have to finish, once all its cells are in
             self._send()
         wants_more = self.engine.wants_more and (self.race is None or self.race.left < self.worker.n_jobs)
         if self.empty_handed or (wants_more and not self.drained):
@@ -296,7 +297,7 @@ class _Loop:
             self._enter(self.race, cells, standing or Standing())
 
     def _enter(self, race: Race, cells: Sequence[Cell], standing: Standing) -> None:
-        """Have the cells of a unit take part in the race; what is evaluated beside the candidates is evaluated in any case."""
+        """Add the cells of a unit to the race; rows that are no candidates are evaluated in any case."""
         is_beside = self.worker.problem.is_beside
         self.engine.add([self.rows.key(cell) for cell in cells if is_beside(cell.candidate)])
         _follow(race, standing)
@@ -304,15 +305,15 @@ class _Loop:
         race.add([self.rows.key(cell) for cell in cells if not is_beside(cell.candidate)], known)
 
     def _advance(self, race: Race) -> None:
-        """Have the engine evaluate what is next in the race, and report what need not be evaluated any more."""
+        """Have the engine evaluate the next cells of the race, and report the cells that have become unnecessary."""
         if self.engine.is_hungry and not race.is_over:
             self._finish([CellResult.not_needed(self.rows.cell(key)) for key in race.withdrawn()])
             self.engine.add(race.due(self.worker.n_jobs))
 
     def _go_on_alone(self) -> None:
-        """One cell after the other, nothing beside it, each acknowledged before the next begins.
+        """Evaluate one cell after the other, alone, each acknowledged before the next begins.
 
-        So the one that kills the pod is the first that the journal has not got, and nothing else is suspected.
+        So a cell that kills the pod is the first one that the journal lacks, and no other is suspected.
         """
         if not self.engine.is_done:
             return
@@ -354,7 +355,7 @@ class _Loop:
         except WorkerDied:
             raise
         except Exception as error:
-            # not the fit itself, whose failure is a NaN score: scikit-learn would end its search here, too
+            # an error outside the fit, at which scikit-learn would end its search, too; a failed fit is a NaN score
             self._deliver()
             reason = f"a fit could not even begin:\n{''.join(traceback.format_exception(error))}"
             self.worker.journal.fail(reason)
@@ -368,11 +369,11 @@ class _Loop:
                 self.worker.on_reused(shared)
 
     def _shared(self, cells: Iterable[Cell | CellResult]) -> int:
-        """How many of these are cells of the defaults, too."""
+        """The number of these cells that are cells of the defaults, too."""
         return sum(cell.candidate == self.worker.shared_with for cell in cells)
 
     def _sending_is_due(self) -> bool:
-        # where the engine may not come back for as long as a task takes, nothing waits for it
+        # if the engine may not return before its task ends, send at once
         late = self.worker.clock() - self.sent_at >= REPORT_SECONDS or not self.engine.keeps_time
         return bool(self.finished) and (late or len(self.finished) >= REPORT_CELLS)
 
@@ -394,15 +395,15 @@ class _Loop:
             self.courier.wait(_POLL_SECONDS)
 
     def _leave(self) -> None:
-        """Go in good order. Raises Terminated."""
+        """Deliver what is finished, tell the journal that this worker leaves, and raise Terminated."""
         self._deliver()
-        # a journal that does not hear of it takes this process for one that died: no more is lost
+        # if the journal cannot be told, it takes this process for dead, which loses nothing more
         with contextlib.suppress(JournalError, ServiceUnavailable):
             self.worker.journal.leave(index=self.worker.index)
         raise Terminated
 
 
 def _follow(race: Race, standing: Standing | None) -> None:
-    """Have the best of all that was reported lead."""
+    """Make the best reported candidate the leader of the race."""
     if standing is not None and standing.best is not None and standing.worst is not None:
         race.lead(Leader(standing.best, standing.worst))

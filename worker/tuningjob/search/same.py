@@ -1,8 +1,8 @@
-"""Which candidate is the estimator with its defaults: what it is fitted to serves for both.
+"""Find the candidate that is the estimator with its defaults, because its fits serve for both.
 
-A value is the default's if it is the same to the type and the last bit. An integer is the float of its value, too, where
-scikit-learn's own constraints take a real number and no integer of another meaning: a manifest that an API server has read says
-1 where 1.0 is meant, and every estimator of scikit-learn's is held to that by a test.
+A value is the default's if it is the same to the type and the last bit. An integer also equals the float of its value if
+scikit-learn's own constraints take a real number there and give an integer no other meaning. The reason is that a manifest read
+by an API server says 1 for 1.0; a test checks this for every estimator of scikit-learn.
 """
 
 import math
@@ -23,7 +23,7 @@ _IsWanted = Callable[[str, ParamValue], bool]
 
 
 def same_as_defaults(estimator: Estimator, space: Space, defaults: Defaults, identities: Identities) -> int | None:
-    """The first candidate that makes the same estimator as the defaults do; None if there is none, or if that cannot be told."""
+    """The first candidate that makes the same estimator as the defaults; None if there is none, or if that is not known."""
     try:
         made = clone(estimator).set_params(**clone(defaults.params, safe=False))
         wanted: Mapping[str, Any] = made.get_params(deep=True)
@@ -34,7 +34,7 @@ def same_as_defaults(estimator: Estimator, space: Space, defaults: Defaults, ide
             return identities.is_alike(value, wanted[name]) or is_the_float(made, name, value, wanted[name])
 
         for candidate in _near(space, is_wanted):
-            # parameters that it does not set count as well
+            # parameters that the candidate does not set count, too
             params = {name: wanted[name] for name in space.candidates[candidate]}
             if identities.is_same(params, defaults.params):
                 return candidate
@@ -44,7 +44,7 @@ def same_as_defaults(estimator: Estimator, space: Space, defaults: Defaults, ide
 
 
 def is_the_float(estimator: Estimator, name: str, value: ParamValue, default: ParamValue) -> bool:
-    """Whether an integer means the same as a default that is a float: of scikit-learn's own classes, which say so."""
+    """Whether an integer means the same as a float default, which is known only for scikit-learn's own classes."""
     if type(value) is not int or type(default) is not float or value != default:
         return False
     owner = owner_of(estimator, name)
@@ -52,7 +52,7 @@ def is_the_float(estimator: Estimator, name: str, value: ParamValue, default: Pa
 
 
 def takes_reals_alone(kind: type[Any], name: str) -> bool:
-    """Whether a class of scikit-learn's takes a real number for a parameter, in which an integer has no meaning of its own."""
+    """Whether a class of scikit-learn takes a real number for a parameter, and an integer has no other meaning there."""
     constraints: Anything = constraints_of(kind).get(name)
     if not is_proved() or not kind.__module__.startswith("sklearn.") or not isinstance(constraints, list):
         return False
@@ -61,7 +61,7 @@ def takes_reals_alone(kind: type[Any], name: str) -> bool:
 
 
 def _near(space: Space, is_wanted: _IsWanted) -> Iterator[int]:
-    """Candidates whose every value is the wanted one."""
+    """The candidates that have only the wanted values."""
     if isinstance(space, DrawnSpace):
         for number, params in enumerate(space.candidates):
             if all(is_wanted(name, value) for name, value in params.items()):
@@ -76,7 +76,7 @@ def _near(space: Space, is_wanted: _IsWanted) -> Iterator[int]:
 
 
 def _place(values: Mapping[str, Sequence[Any]], is_wanted: _IsWanted) -> int | None:
-    """Where a map of a grid has the wanted values, in ParameterGrid's order: names sorted, the last one turning fastest."""
+    """The positions of the wanted values in a map of a grid, in ParameterGrid's order: names sorted, the last fastest."""
     place = 0
     for name in sorted(values):
         tried = values[name]

@@ -1,4 +1,4 @@
-"""``spec.scoring`` as scikit-learn's scorers, each checked against the estimator before anything is fitted."""
+"""Make scikit-learn's scorers from ``spec.scoring``, and check each against the estimator before anything is fitted."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ from tuningjob.search.reasons import Reason, refused
 from tuningjob.search.written import attribute_of
 
 SAMPLE_WEIGHT: Final = "sample_weight"
-# Candidates that the scorers' check looks at: enough to see every kind of final step in a grid made by hand.
+# The candidates by which scorers are checked: enough for every kind of final step in a grid made by hand.
 _SCORER_SAMPLE: Final = 1_000
-# What people call scorers that have other names.
+# Common names of scorers that have other names in scikit-learn.
 _SCORERS_MEANT: Final = {
     "acc": "accuracy", "auc": "roc_auc", "log_loss": "neg_log_loss", "logloss": "neg_log_loss", "mae": "neg_mean_absolute_error",
     "mape": "neg_mean_absolute_percentage_error", "mcc": "matthews_corrcoef", "mse": "neg_mean_squared_error",
@@ -38,7 +38,7 @@ _SCORERS_MEANT: Final = {
 
 
 def scorer_of(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> AnyScorer:
-    """What the engine scores by. Raises ManifestRefused with every metric that is none, or that the estimator cannot serve."""
+    """The scorer of the engine. Raises ManifestRefused with every unknown metric, and every one unsuitable for the estimator."""
     if spec.scoring is None:
         if not hasattr(estimator, "score"):
             raise ManifestRefused(
@@ -69,7 +69,7 @@ def scorer_of(spec: TuningJobSpec, estimator: Estimator, candidates: Sequence[Ma
 
 
 def metric_problems(spec: TuningJobSpec) -> Iterator[Problem]:
-    """Metrics that are none, whatever the estimator is."""
+    """The problems of metrics that are unknown for every estimator."""
     for metric in spec.metrics.all if spec.scoring is not None else ():
         try:
             _made(metric)
@@ -83,7 +83,7 @@ def scorers(spec: TuningJobSpec, scorer: AnyScorer) -> dict[str, Any]:
 
 
 def scoring_of(spec: TuningJobSpec, scorer: AnyScorer) -> Anything:
-    """What scikit-learn's search is given as ``scoring``."""
+    """The ``scoring`` argument of scikit-learn's search."""
     metrics = spec.metrics
     if not metrics.several:
         return spec.scoring if isinstance(spec.scoring, str | None) else scorer
@@ -94,12 +94,12 @@ def scoring_of(spec: TuningJobSpec, scorer: AnyScorer) -> Anything:
 
 
 def _is_name(metric: Metric) -> bool:
-    """Whether nothing else than the name of one of scikit-learn's scorers is said."""
+    """Whether a metric consists only of the name of one of scikit-learn's scorers."""
     return metric.name is not None and metric.weighted is None
 
 
 def code_in(spec: TuningJobSpec, scorer: AnyScorer) -> Iterator[Any]:
-    """All objects that run when something is scored."""
+    """All objects whose code runs during scoring."""
     for each in scorers(spec, scorer).values():
         yield each
         metric = metric_of(each)
@@ -114,7 +114,7 @@ def _made(metric: Metric) -> AnyScorer:
 
 
 def _asking(metric: Metric, scorer: AnyScorer) -> AnyScorer:
-    """A copy of the scorer that asks for weights, or says that it wants none."""
+    """A copy of the scorer that requests weights, or requests none."""
     field, weighted = f"{metric.field}.sampleWeight", bool(metric.weighted)
     if not callable(attribute_of(scorer, "set_score_request")):
         if not weighted:
@@ -168,7 +168,7 @@ def _own_scorer(path: str, field: str) -> AnyScorer:
     if not _is_made_scorer(found):
         try:
             check_scoring(scoring=found)
-        except ValueError as error:  # scikit-learn's own metrics are told by their module
+        except ValueError as error:  # scikit-learn's own metrics are recognized by their module
             advice = f"It is a metric: write {{function: {path}}}."
             raise refused(Reason.SCORER_UNKNOWN, field, must_be, path, advice) from error
         if not _can_be_called(found, 3):
@@ -219,14 +219,14 @@ def _kind_of(found: Anything) -> str:
 
 
 def _is_made_scorer(found: Anything) -> bool:
-    """Whether scikit-learn has made it, by a name or by make_scorer."""
+    """Whether scikit-learn has made a scorer, from a name or by make_scorer."""
     return not inspect.isclass(found) and type(found).__module__ == "sklearn.metrics._scorer"
 
 
 def _signature(found: Anything) -> inspect.Signature | None:
     try:
         return inspect.signature(found)
-    except Exception:  # noqa: BLE001  what is compiled has none, and the user's own may raise anything
+    except Exception:  # noqa: BLE001  compiled code has none, and the user's own may raise anything
         return None
 
 
@@ -242,7 +242,7 @@ def _can_be_called(found: Anything, positional: int, **params: ParamValue) -> bo
 
 
 def _keywords(found: Anything) -> list[str] | None:
-    """The names that can be given besides y_true and y_pred; None where any can."""
+    """The names of a metric's arguments besides y_true and y_pred; None if it takes any name."""
     signature = _signature(found)
     if signature is None:
         return None

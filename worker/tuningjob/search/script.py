@@ -1,4 +1,4 @@
-"""A search object that a script makes at its top level."""
+"""Import the search object that a script makes at its top level."""
 
 import importlib
 from collections.abc import Iterator
@@ -15,8 +15,9 @@ from tuningjob.search.reasons import error_text
 
 @contextmanager
 def object_of(target: str) -> Iterator[Anything]:
-    """What ``script.py:search`` names. The script is imported under its own name, not as ``__main__``: a class that it
-    defines can then be imported by a run of the manifest beside it. Raises ManifestRefused.
+    """The object that ``script.py:search`` names. Raises ManifestRefused.
+
+    The script is imported under its own name, not as ``__main__``, so that a run of the manifest beside it finds its classes.
     """
     file, _, name = target.rpartition(":")
     path = Path(file)

@@ -1,6 +1,6 @@
-"""Which candidate is the answer: rules over ``cv_results_``, as data in the place of a refit callable of scikit-learn's.
+"""Choose the candidate that is the answer by rules over ``cv_results_``, which replace a refit callable of scikit-learn.
 
-Each rule is a pure function of the table. What a rule passes over, the highest mean, is told with the reason.
+Each rule is a pure function of the table. If a rule passes over the highest mean, the result names that with the reason.
 """
 
 import math
@@ -21,18 +21,18 @@ Table: TypeAlias = Mapping[str, Any]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
-# A train score that is so much above the test score is told as risky where the manifest names no other gap. Of scores that have
-# no unit: an error in euros may differ by hundreds.
+# A train score so much above the test score counts as risky if the manifest names no other gap. This holds only for scores
+# without a unit, because an error in euros may differ by hundreds.
 RISKY_GAP: Final = 0.05
 _NO_UNIT: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The candidate that is the answer. ``rule``: that of the manifest, in a word or two.
+    """The candidate that is the answer; ``rule`` is that of the manifest, in a word or two.
 
-    ``passed_over``: the candidate with the highest mean, if that was not taken, and ``why``. ``risky``: of each candidate,
-    whether its train score is above its test score by more than ``gap``; empty without train scores.
+    ``passed_over`` is the candidate with the highest mean, if that was not taken, and ``why`` is the reason. ``risky`` says for
+    each candidate whether its train score is above its test score by more than ``gap``; it is empty without train scores.
     """
 
     index: int
@@ -49,9 +49,9 @@ class Selection:
 
 
 def choose(select: Select | None, metric: str, table: Table) -> Selection:
-    """The answer by the manifest's rule; ``metric`` is the deciding one, as its columns are called.
+    """The answer by the manifest's rule; ``metric`` is the deciding one, by its name in the columns.
 
-    Of equal candidates it is the first. If no candidate has a mean, it is scikit-learn's best under every rule.
+    The first of equal candidates wins. If no candidate has a mean, scikit-learn's best is the answer under every rule.
     """
     best = first_ranked(metric, table)
     gaps = gaps_of(table, metric)
@@ -75,7 +75,7 @@ def _usual_gap(table: Table, metric: str) -> float:
 
 
 def _chosen(select: Select, metric: str, table: Table) -> tuple[int, str, str]:
-    """The candidate, by which rule, and why it may be another one than the best."""
+    """The chosen candidate, the rule, and the reason why it may not be the best one."""
     means = means_of(table, metric)
     eligible: Bools = ~np.isnan(means)
     names: list[str] = []
@@ -110,44 +110,44 @@ def _chosen(select: Select, metric: str, table: Table) -> tuple[int, str, str]:
     else:
         index = best_of(means, eligible)
     best = first_ranked(metric, table)
-    # of a best that the gap has ruled out, the rule after it says nothing
+    # the second rule says nothing of a best candidate that the gap has already excluded
     why = reasons[0] if select.max_overfit_gap is not None and not eligible[best] else reasons[-1] if reasons else ""
     return index, ", ".join(names) or "best", why
 
 
-# --- what the rules look at
+# --- the numbers that the rules use
 
 
 def means_of(table: Table, metric: str) -> Floats:
-    """The mean test scores."""
+    """The mean test score of each candidate by a metric."""
     return np.asarray(table[f"mean_test_{metric}"], dtype=np.float64)
 
 
 def gaps_of(table: Table, metric: str) -> Floats | None:
-    """By how much each candidate's mean train score is above its mean test score; None without train scores."""
+    """The excess of each candidate's mean train score over its mean test score; None without train scores."""
     train = table.get(f"mean_train_{metric}")
     if train is None:
         return None
-    with np.errstate(invalid="ignore"):  # of infinite scores there is none
+    with np.errstate(invalid="ignore"):  # infinite scores give NaN
         return np.asarray(train, dtype=np.float64) - means_of(table, metric)
 
 
 def first_ranked(metric: str, table: Table) -> int:
-    """scikit-learn's own: ``rank_test_<metric>`` is the least."""
+    """The candidate that scikit-learn itself chooses, which has the least ``rank_test_<metric>``."""
     return int(np.asarray(table[f"rank_test_{metric}"]).argmin())
 
 
 def best_of(scores: Floats, eligible: Bools) -> int:
-    """The highest of those that may be chosen, the first of equal ones."""
+    """The candidate with the highest score among the eligible ones, the first of equal ones."""
     known = np.flatnonzero(eligible & ~np.isnan(scores))
     known = known if known.size else np.flatnonzero(eligible)
     return int(known[scores[known].argmax()])
 
 
 def standard_error(metric: str, table: Table, candidate: int) -> float:
-    """Of a mean over k splits: std / sqrt(k - 1), where std is the population's, as scikit-learn has it in ``std_test_<metric>``.
+    """The standard error of a mean over k splits: std / sqrt(k - 1), with scikit-learn's ``std_test_<metric>``, the population's.
 
-    That is the sample's standard deviation by sqrt(k); R's glmnet computes its ``cvsd`` so.
+    That equals the sample's standard deviation divided by sqrt(k); R's glmnet computes its ``cvsd`` so.
     """
     splits = sum(
         name.startswith("split") and name.endswith(f"_test_{metric}") and _is_split(name, metric) for name in table
@@ -163,9 +163,9 @@ def _is_split(name: str, metric: str) -> bool:
 
 
 def within_gap(eligible: Bools, gaps: Floats | None, most: float) -> tuple[Bools, str]:
-    """Those whose train score is not above their test score by more than ``most``, and what to say of the others.
+    """The candidates whose train score exceeds their test score by at most ``most``, and a text about the others.
 
-    Where there are none: those whose gap is the least, so that the fits are not lost.
+    If there are none, those with the least gap stay, so that the fits are not lost.
     """
     if gaps is None:
         return eligible, ""
@@ -184,13 +184,13 @@ def one_standard_error(rule: OneStandardError, metric: str, table: Table, eligib
     """The simplest candidate whose mean is not below the best one's by more than one standard error of that one.
 
     Breiman, Friedman, Olshen and Stone, Classification and Regression Trees (1984), 3.4.3; Hastie, Tibshirani and Friedman, The
-    Elements of Statistical Learning, 7.10. Candidates are compared by the first parameter, those that are equal in it by the next
-    one, and in the end by the higher mean.
+    Elements of Statistical Learning, 7.10. Candidates are compared by the first parameter, equal ones by the next, and in the end
+    by the higher mean.
     """
     means = means_of(table, metric)
     best = best_of(means, eligible)
     error = standard_error(metric, table, best)
-    if math.isnan(error):  # of infinite scores there is none
+    if math.isnan(error):  # infinite scores give NaN
         return best
     near = np.flatnonzero(eligible & (means >= means[best] - error))
     order = [item for each in rule.simplest for item in each.items()]
@@ -203,7 +203,7 @@ def one_standard_error(rule: OneStandardError, metric: str, table: Table, eligib
 
 
 def _place(params: Mapping[str, Any], name: str, direction: str) -> tuple[int, float]:
-    """Where a value stands: numbers in their order, after them what is none (None, mostly without a bound) or is not set."""
+    """The sort key of a value: numbers in their order, then other values (None mostly means no bound) and unset ones."""
     value = params.get(name)
     number = float(value) if isinstance(value, Real | np.bool_) else math.nan
     if math.isnan(number):
@@ -212,9 +212,9 @@ def _place(params: Mapping[str, Any], name: str, direction: str) -> tuple[int, f
 
 
 def fastest_within(most: float, metric: str, table: Table, eligible: Bools) -> int:
-    """The least ``mean_fit_time`` of those whose mean is not below the best one's by more than ``most``.
+    """The candidate with the least ``mean_fit_time`` among those whose mean is at most ``most`` below the best one's.
 
-    Times differ from run to run, and so may the answer. Of equal times the higher mean.
+    Times differ from run to run, and so may the answer. Among equal times the higher mean wins.
     """
     means = means_of(table, metric)
     near = np.flatnonzero(eligible & (means >= means[best_of(means, eligible)] - most))
@@ -223,17 +223,17 @@ def fastest_within(most: float, metric: str, table: Table, eligible: Bools) -> i
 
 
 def most_stable(deviations: float, metric: str, table: Table, eligible: Bools) -> int:
-    """The highest mean less ``deviations`` standard deviations (population, over the splits): a lower confidence bound."""
+    """The candidate with the highest lower confidence bound: mean less ``deviations`` population standard deviations."""
     stds = np.asarray(table[f"std_test_{metric}"], dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return best_of(means_of(table, metric) - deviations * stds, eligible)
 
 
-# --- what cannot be
+# --- impossible rules
 
 
 def select_problems(select: Select | None, maps: Sequence[Set[str]]) -> Iterator[Problem]:
-    """A rule that looks at a parameter which no map of the space has."""
+    """The problems of a rule by a parameter that no map of the space has."""
     if select is None or select.one_standard_error is None:
         return
     known = sorted(set().union(*maps))

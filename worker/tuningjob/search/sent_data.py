@@ -1,4 +1,4 @@
-"""X, y, groups, weights and folds that a Python process has sent: fetched by digest, checked, and as they were there."""
+"""Fetch X, y, groups, weights and folds that a Python process has sent, by digest; they are checked and unchanged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,14 @@ from tuningjob.manifest.data import Uploaded
 from tuningjob.search.reasons import Reason, refused
 from tuningjob.sent.files import read_sent
 
-# The file of a digest, on this disk for as long as the process lives. Raises ArtifactRefused.
+# It gives the file with a digest, on this disk as long as the process lives. It raises ArtifactRefused.
 Fetch = Callable[[str], Path]
 UPLOADED: Final = "spec.data.uploaded"
 _ADVICE: Final = "tuningjob.Cluster sends it again: submit the search from Python."
 
 
 class SentData(NamedTuple):
-    """What ``fit`` was given."""
+    """The data that were passed to ``fit`` in Python."""
 
     X: Any
     y: Any
@@ -27,7 +27,7 @@ class SentData(NamedTuple):
 
 
 def from_uploads(uploaded: Uploaded, fetch: Fetch | None) -> SentData:
-    """What was sent. ``fetch``: None where nothing can be fetched from. Raises ManifestRefused."""
+    """The sent data; ``fetch`` is None on a laptop, where there is no results service. Raises ManifestRefused."""
     return SentData(
         _one(uploaded.features, "features", fetch),
         _one(uploaded.target, "target", fetch),
@@ -38,7 +38,7 @@ def from_uploads(uploaded: Uploaded, fetch: Fetch | None) -> SentData:
 
 
 def fetched_archive(sha256: str, fetch: Fetch | None) -> Path:
-    """The archive of ``spec.code.uploaded``. Raises ManifestRefused."""
+    """The path of the archive of ``spec.code.uploaded``. Raises ManifestRefused."""
     return _file(sha256, "spec.code.uploaded", fetch, Reason.CODE_IMPORT)
 
 

@@ -1,4 +1,4 @@
-"""A manifest's short forms for scikit-learn's Pipeline, ColumnTransformer and FeatureUnion: the same, better to read."""
+"""Write scikit-learn's Pipeline, ColumnTransformer and FeatureUnion in a manifest's short forms, which mean the same."""
 
 from dataclasses import replace
 from typing import Final
@@ -22,7 +22,7 @@ from tuningjob.manifest.literals import (
     Value,
 )
 
-# By scikit-learn's classes: the form, and the parameter that has the parts.
+# By scikit-learn's class: its short form, and the parameter with the parts.
 _FORMS: Final = {
     COMPOSITIONS["pipeline"]: ("pipeline", "steps"),
     COMPOSITIONS["columns"]: ("columns", "transformers"),
@@ -31,7 +31,7 @@ _FORMS: Final = {
 
 
 def shortened(literal: Value) -> Value:
-    """The same, each of these classes in its short form where that can say all of it."""
+    """The same literal, with each of these classes in its short form if that can express it completely."""
     match literal:
         case ListOf(items=items) | TupleOf(items=items):
             return replace(literal, items=tuple(map(shortened, items)))
@@ -59,7 +59,7 @@ def _composed(literal: ObjectOf) -> Composed | None:
 
 
 def _part(literal: Value, kind: str) -> Part | None:
-    # a tuple, as scikit-learn makes it again; of a list it would be another value
+    # only tuples, because scikit-learn makes tuples again, and a list is another value
     if not isinstance(literal, TupleOf) or len(literal.items) != (3 if kind == "columns" else 2):
         return None
     name, value, *columns = literal.items
@@ -80,7 +80,7 @@ def _is_estimator(value: Value, placeholders: tuple[str, ...]) -> bool:
 
 
 def _is_choice(columns: Value) -> bool:
-    """Whether a part can name its columns so."""
+    """Whether a part of a short form can have this choice of columns."""
     match columns:
         case Scalar(value=str(name)):
             return bool(name)

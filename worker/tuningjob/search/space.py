@@ -1,4 +1,4 @@
-"""The space of a search: what GridSearchCV or RandomizedSearchCV is given, and the candidates that scikit-learn makes of it."""
+"""The space of a search: the argument of GridSearchCV or RandomizedSearchCV, and the candidates that scikit-learn makes of it."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401  their classes are there by this alone
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  this import enables their classes
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
@@ -27,7 +27,7 @@ from tuningjob.protocol.records import Block
 from tuningjob.search.build import build_space
 from tuningjob.search.order import blocks_of
 
-# Of what was drawn: enough to see what is wrong, and looked at in less than a second.
+# The drawn candidates that are checked: enough to find faults, in less than a second.
 _LOOKED_AT: Final = 10_000
 
 Maps = Sequence[Mapping[str, Sequence[Any]]]
@@ -35,49 +35,49 @@ Maps = Sequence[Mapping[str, Sequence[Any]]]
 
 @dataclass(frozen=True)
 class Space(ABC):
-    """``written``: as the manifest has it. ``given``: scikit-learn's param_grid, or its param_distributions."""
+    """A space; ``written`` has the manifest's literals, ``given`` is scikit-learn's param_grid or param_distributions."""
 
     written: Sequence[Mapping[str, Values | Distribution]]
     given: list[dict[str, Any]]
     halving: Halving | None = field(default=None, kw_only=True)
 
-    root: ClassVar[str]  # where the manifest has the maps
-    no_value: ClassVar[str]  # of a parameter of which no value is valid
-    without_it: ClassVar[str]  # what to do about one value that is not
+    root: ClassVar[str]  # the place of the maps in the manifest
+    no_value: ClassVar[str]  # the message for a parameter without a valid value
+    without_it: ClassVar[str]  # the advice for one invalid value
 
     @property
     @abstractmethod
     def candidates(self) -> Sequence[Mapping[str, Any]]:
-        """In scikit-learn's order: the same in every pod."""
+        """The candidates in scikit-learn's order, the same in every pod."""
 
     @property
     @abstractmethod
     def tried(self) -> list[dict[str, list[Any]]]:
-        """The values that fits will have, as maps of lists."""
+        """The values that fits will use, as maps of lists."""
 
     @property
     def listed(self) -> list[dict[str, list[Any]]]:
-        """``given``, with the least value of a distribution in its place: what may stand in the maps' places."""
+        """The maps of ``given`` with values listed: a distribution is replaced by its least value."""
         return [
             {name: [values.support()[0]] if hasattr(values, "rvs") else values for name, values in each.items()}
             for each in self.given
         ]
 
     def field(self, i: int) -> str:
-        """Where the manifest has the map ``i`` of ``given``."""
+        """The place in the manifest of the map ``i`` of ``given``."""
         return f"{self.root}[{i}]" if len(self.given) > 1 else self.root
 
     @abstractmethod
     def field_tried(self, i: int) -> str:
-        """Where the manifest has the map ``i`` of ``tried``."""
+        """The place in the manifest of the map ``i`` of ``tried``."""
 
     @abstractmethod
     def is_everywhere(self, name: str) -> bool:
-        """Whether no candidate can be fitted if no value of this parameter, in a map that has it, is valid."""
+        """Whether nothing can be fitted if this parameter has no valid value in a map."""
 
     @abstractmethod
     def blocks(self, estimator: Estimator) -> tuple[Block, ...]:
-        """How the candidates are best walked; () in their order."""
+        """The blocks by which the candidates are best walked; () for their own order."""
 
     @abstractmethod
     def search_cv(self, estimator: Estimator, **settings: Anything) -> Anything:
@@ -85,7 +85,7 @@ class Space(ABC):
 
 
 class GridSpace(Space):
-    """Every combination of the values: a grid."""
+    """A grid: every combination of the values."""
 
     root = GRID
     no_value = "no value of the list is valid"
@@ -124,7 +124,7 @@ class GridSpace(Space):
 
 @dataclass(frozen=True)
 class DrawnSpace(Space):
-    """Combinations that are drawn at random; the seed is never absent, so every pod draws the same."""
+    """Combinations drawn at random; there is always a seed, so every pod draws the same."""
 
     iterations: int
     random_state: int
@@ -137,16 +137,16 @@ class DrawnSpace(Space):
     @override
     def candidates(self) -> Sequence[Mapping[str, Any]]:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)  # we say it ourselves
+            warnings.filterwarnings("ignore", "The total space of parameters", UserWarning)  # an own warning says it
             return list(ParameterSampler(self.given, self.iterations, random_state=self.random_state))
 
     @cached_property
     @override
     def tried(self) -> list[dict[str, list[Any]]]:
-        """Of what was drawn, and nothing else.
+        """The drawn values only, as maps.
 
-        Candidates are in one map if they set the same names and put the same objects (estimators as steps) there: what is valid
-        for a parameter is up to the object that has it.
+        Candidates are in one map if they set the same names and the same objects (estimators as steps), because the owner of a
+        parameter decides which values are valid.
         """
         maps: dict[tuple[Any, ...], dict[str, dict[int, Any]]] = {}
         for candidate in self.candidates[:_LOOKED_AT]:
@@ -165,7 +165,7 @@ class DrawnSpace(Space):
 
     @override
     def is_everywhere(self, name: str) -> bool:
-        """What was drawn for one of several maps may be invalid by chance."""
+        """Whether every drawn map has the parameter; values drawn for only one of several maps may be invalid by chance."""
         return all(name in each for each in self.tried)
 
     @override
@@ -193,7 +193,7 @@ def _halved(halving: Halving) -> dict[str, Any]:
 
 
 def space_of(search: Search) -> Space:
-    """Raises ManifestRefused for objects that cannot be made."""
+    """Make the space of a search. Raises ManifestRefused for objects that cannot be made."""
     written = search.space.maps
     if search.random is None:
         return GridSpace(written, build_space(written, GRID), halving=search.halving)

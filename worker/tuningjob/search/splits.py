@@ -1,6 +1,6 @@
-"""The splits of a search, and what is wrong with them.
+"""Make the splits of a search, and refuse invalid ones.
 
-The truth is ``GridSearchCV(cv=…).fit(X, y, groups=…)``: splitters are asked as that asks them, in its order.
+The reference is ``GridSearchCV(cv=…).fit(X, y, groups=…)``: splitters are called as it calls them, in the same order.
 """
 
 import warnings
@@ -34,7 +34,7 @@ Split = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
 
 @dataclass(frozen=True)
 class Division:
-    """``cv``: what scikit-learn's search is given. ``splits``: the row numbers that are trained on and tested with, by it."""
+    """The division of the data: ``cv`` is the argument of scikit-learn's search, ``splits`` has its train and test rows."""
 
     cv: Any
     splits: Sequence[Split]
@@ -47,7 +47,7 @@ def divide(spec: TuningJobSpec, estimator: Estimator, data: Dataset) -> Division
     try:
         cv = given_cv(spec.cross_validation, estimator, data)
         splitter = check_cv(cv, data.y, classifier=is_classifier(estimator))
-    except TypeError as error:  # several columns, of which some are text
+    except TypeError as error:  # several columns, some of them text
         advice = f"scikit-learn says: {error_text(error)}."
         must_be = "labels of one kind: all of them numbers, or all of them text"
         raise refused(Reason.DATA_LOAD, "spec.data.target", must_be, spec.data.target, advice) from error
@@ -88,7 +88,7 @@ def _checked_groups(cv: CrossValidation, data: Dataset) -> Target:
 
 @dataclass(frozen=True)
 class _Asking:
-    """One splitter, and what it is asked about."""
+    """One splitter, and the data that it is to divide."""
 
     spec: TuningJobSpec
     estimator: Any
@@ -97,7 +97,7 @@ class _Asking:
     groups: Any
 
     def check_groups(self) -> None:
-        """Raises ManifestRefused for groups that the splitter would not look at, or that are too few for it."""
+        """Raise ManifestRefused for groups that the splitter would ignore, or that are too few for it."""
         if self.groups is None:
             return
         cv = self.spec.cross_validation
@@ -114,7 +114,7 @@ class _Asking:
             raise ManifestRefused([Problem(field, must_be, str(folds), advice, Reason.FOLDS_UNFILLABLE)])
 
     def count(self) -> int:
-        """How many splits there will be."""
+        """The number of splits, as the splitter says it. Raises ManifestRefused if it gives no such number."""
         with self.in_its_words():
             count = self.splitter.get_n_splits(self.data.X, self.data.y, groups=self.groups)
         if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
@@ -122,7 +122,7 @@ class _Asking:
         return int(count)
 
     def splits(self, count: int) -> list[Split]:
-        """All of them. Raises ManifestRefused for what is no division of the rows."""
+        """All ``count`` splits. Raises ManifestRefused if they do not divide the rows."""
         with self.in_its_words():
             found = list(islice(self.splitter.split(self.data.X, self.data.y, groups=self.groups), count + 1))
             splits = [(_rows(train), _rows(test)) for train, test in found]
@@ -138,10 +138,10 @@ class _Asking:
 
     @contextmanager
     def in_its_words(self) -> Iterator[None]:
-        """What the splitter raises refuses the search."""
+        """Turn the splitter's exceptions into refusals of the search."""
         try:
             with warnings.catch_warnings():
-                # told by us
+                # an own warning says it
                 warnings.filterwarnings("ignore", "The least populated class in y has only", UserWarning)
                 yield
         except ManifestRefused:
@@ -180,7 +180,7 @@ def _rows(side: Anything) -> "np.ndarray[Any, Any]":
 
 
 def _numbered(rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """A mask as the numbers of the rows that it takes."""
+    """Row numbers, also for a mask, as the numbers of the rows that it selects."""
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
@@ -200,7 +200,7 @@ def _what_is_wrong(rows: "np.ndarray[Any, Any]", samples: int) -> str:
 
 
 def _check_repeats(again: _Asking, splits: Sequence[Split]) -> None:
-    """Raises ManifestRefused for a splitter that divides the same data in another way when it is asked once more."""
+    """Raise ManifestRefused if the splitter divides the same data differently when it is called again."""
     others = again.splits(again.count())
     if list(map(digest_of_split, others)) != list(map(digest_of_split, splits)):
         cv = again.spec.cross_validation

@@ -1,4 +1,4 @@
-"""Splitters made: what ``spec.crossValidation`` means to scikit-learn, and which splitters would differ from pod to pod."""
+"""Make scikit-learn's splitter from ``spec.crossValidation``, and refuse one that would differ from pod to pod."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ def made_splitter(cv: CrossValidation) -> AnySplitter:
 
 
 def _defaults(cls: type[Any]) -> dict[str, Any]:
-    """The arguments of a class by name, with their defaults; nothing of one that does not tell."""
+    """The arguments of a class by name, with their defaults; empty for one without a signature."""
     try:
         return {name: each.default for name, each in inspect.signature(cls).parameters.items()}
     except Exception:  # noqa: BLE001  the user's own
@@ -81,7 +81,7 @@ def _unknown_arguments(cls: type[Any], values: Mapping[str, Any], cv: CrossValid
 
 
 def draws(cls: type[Any], values: Mapping[str, Any]) -> bool:
-    """Whether a splitter with these arguments draws random numbers, as scikit-learn's tell it: by a random_state, and shuffle."""
+    """Whether a splitter with these arguments draws random numbers, by scikit-learn's arguments random_state and shuffle."""
     defaults = _defaults(cls)
     if "random_state" not in defaults:
         return False
@@ -89,12 +89,12 @@ def draws(cls: type[Any], values: Mapping[str, Any]) -> bool:
 
 
 def is_seed(value: object) -> bool:
-    """Whether it is an integer, which every pod draws alike from."""
+    """Whether a value is an integer, with which every pod draws the same."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def given_cv(cv: CrossValidation, estimator: Estimator, data: Dataset) -> AnySplitter:
-    """An integer for plain folds, else a splitter. Folds are stratified where ``check_cv`` would stratify them."""
+    """The ``cv`` argument: an integer for plain folds, else a splitter. Folds are stratified if ``check_cv`` would do so."""
     if cv.splitter is not None:
         return made_splitter(cv)
     if cv.predefined is not None:
@@ -128,7 +128,7 @@ def _test_folds(column: "pd.Series[Any]", name: str) -> "np.ndarray[Any, Any]":
 
 
 def takes_groups(splitter: AnySplitter, *, otherwise: bool = True) -> bool:
-    """Whether a splitter of scikit-learn's kind looks at groups; ``otherwise`` of one that does not tell."""
+    """Whether a splitter of scikit-learn uses groups; ``otherwise`` is the answer for any other splitter."""
     if not type(splitter).__module__.startswith("sklearn."):
         return otherwise
     return bool(splitter.get_metadata_routing().split.requests.get("groups"))

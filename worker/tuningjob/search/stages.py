@@ -1,7 +1,7 @@
-"""What a search that goes by stages evaluates next, and what it has come to: by replaying scikit-learn's own ``fit``.
+"""Find the next stage of a search in stages, or its end, by replaying scikit-learn's own ``fit``.
 
-A stage is rows at the end of the journal. Whoever has the results of all stages before comes to the same one, so each worker
-makes it by itself; one of them, to whom it falls, has the journal open it.
+A stage is a set of rows at the end of the journal. It depends only on the results of all earlier stages, so each worker computes
+it by itself. The worker that the journal has chosen for this has the journal open it.
 """
 
 import math
@@ -28,12 +28,12 @@ from tuningjob.search.scoring import scoring_of
 from tuningjob.search.selection import choose
 from tuningjob.sizing import most_rows
 
-if TYPE_CHECKING:  # it begins with its first stage
+if TYPE_CHECKING:  # problem.py imports this module
     from tuningjob.search.problem import SearchProblem
 
 
 def first_stage(problem: "SearchProblem") -> "SearchProblem":
-    """The problem at its first stage. Raises ManifestRefused for settings that scikit-learn's search does not take."""
+    """The problem at its first stage. Raises ManifestRefused for settings that scikit-learn's search refuses."""
     if problems := list(refine_problems(problem)):
         raise ManifestRefused(problems)
     try:
@@ -47,7 +47,7 @@ def first_stage(problem: "SearchProblem") -> "SearchProblem":
 
 
 def refine_problems(problem: "SearchProblem") -> Iterator[Problem]:
-    """What ``spec.search.refine`` says that cannot be done with the grid."""
+    """The problems of ``spec.search.refine`` with the grid."""
     refine, grids = problem.spec.search.refine, problem.space.given
     if refine is None:
         return
@@ -74,19 +74,19 @@ def refine_problems(problem: "SearchProblem") -> Iterator[Problem]:
 
 
 def stage_with(problem: "SearchProblem", rows: int, cells: Iterable[CellResult]) -> "SearchProblem":
-    """The problem at the stage that ends with this row of the journal, after cells of all stages before it."""
+    """The problem at the stage that ends the journal's first ``rows`` rows; ``cells`` has those of all earlier stages."""
     known = rows - problem.beside
     return problem.at(_stage(_replayed(problem, outcomes_of(problem, cells), known - 1)))
 
 
 def stage_after(problem: "SearchProblem", rows: int, cells: Iterable[CellResult]) -> "SearchProblem | None":
-    """The problem at the stage after so many rows, of which ``cells`` are all; None: there is no other."""
+    """The problem at the stage after so many rows, whose cells are ``cells``; None if the search has ended."""
     came = _replayed(problem, outcomes_of(problem, cells), rows - problem.beside)
     return None if isinstance(came, Replayed) else problem.at(_stage(came))
 
 
 def came_to(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]]) -> Replayed:
-    """What a search whose stages are all in has come to."""
+    """The outcome of a search whose stages are all complete. Raises TypeError if it wants another one."""
     came = _replayed(problem, outcomes, len(outcomes) // len(problem.splits))
     if isinstance(came, Stage):
         raise TypeError("a search is finished once no stage is left")
@@ -94,13 +94,13 @@ def came_to(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]]) -> Rep
 
 
 def outcomes_of(problem: "SearchProblem", cells: Iterable[CellResult]) -> list[dict[str, Any]]:
-    """What ``_fit_and_score`` returned for each candidate: without what is evaluated beside them."""
+    """The outcomes of ``_fit_and_score`` for the candidates, without other rows."""
     return [outcome_of(cell, problem.spec) for cell in cells if not problem.is_beside(cell.candidate)]
 
 
 def _replayed(problem: "SearchProblem", outcomes: Sequence[dict[str, Any]], answered: int) -> Stage | Replayed:
     with warnings.catch_warnings():
-        # of scores that are NaN, which are reported as failed fits, and of a space that is smaller than what is drawn
+        # warnings of NaN scores, which are reported as failed fits, and of a space smaller than the number of draws
         warnings.simplefilter("ignore")
         return replay(_deciding(problem), problem.data.X, problem.data.y, problem.splits, outcomes, answered=answered)
 
@@ -118,7 +118,7 @@ def _deciding(problem: "SearchProblem") -> Anything:
 
 
 def _refining(problem: "SearchProblem", refine: Refine) -> type[Any]:
-    """A grid search from coarse to fine, as scikit-learn writes its own: a round is a call of ``evaluate_candidates``."""
+    """The class of a grid search from coarse to fine, written as scikit-learn's: a round is a call of ``evaluate_candidates``."""
     spec, metric = problem.spec, problem.spec.metrics.deciding
     most = most_rows(spec, len(problem.splits)) - problem.beside
 
@@ -133,7 +133,7 @@ def _refining(problem: "SearchProblem", refine: Refine) -> type[Any]:
                 chosen = choose(spec.select, metric, table).index
                 begun, before = len(tried), best
                 tried += fresh
-                # a tie, and what no rule prefers, is no improvement: then the one before stays chosen
+                # a tie is no improvement, so the earlier candidate stays chosen
                 is_better = chosen >= begun and not math.isnan(means[chosen])
                 if before is not None and refine.tolerance:
                     is_better = is_better and means[chosen] > means[before] + refine.tolerance
@@ -154,7 +154,7 @@ def _stage(came: Stage | Replayed) -> Stage:
 
 
 def search_of(problem: "SearchProblem") -> Anything:
-    """scikit-learn's own search, unfitted."""
+    """The unfitted search of scikit-learn for a problem."""
     return problem.space.search_cv(
         problem.estimator,
         scoring=scoring_of(problem.spec, problem.scorer),
@@ -165,7 +165,7 @@ def search_of(problem: "SearchProblem") -> Anything:
 
 
 def outcome_of(cell: CellResult, spec: TuningJobSpec) -> dict[str, Any]:
-    """A cell as scikit-learn's ``_fit_and_score`` returns it; NotRun of one that was pruned."""
+    """The outcome of a cell as scikit-learn's ``_fit_and_score`` returns it; NotRun for a pruned cell."""
     outcome: dict[str, Any] = {
         "fit_error": cell.error,
         "test_scores": _scores(cell.test_scores, spec.metrics),

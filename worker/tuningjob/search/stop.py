@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM in a pod, Ctrl-C on a laptop."""
+"""Requests to stop a worker: SIGTERM in a pod, Ctrl-C on a laptop."""
 
 import contextlib
 import signal
@@ -8,17 +8,17 @@ from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# A pod gets 30 seconds between SIGTERM and SIGKILL: meanwhile finished cells are still offered to a service that does not answer.
+# A pod has 30 seconds between SIGTERM and SIGKILL, in which a worker goes on sending finished cells to a silent service.
 GRACE_SECONDS: Final = 20.0
 _NAP_SECONDS: Final = 0.5
-# A worker that is asked to stop has no time for long pauses between two attempts.
+# A worker that must stop has no time for long pauses between two attempts.
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Terminated(BaseException):
-    """Somebody asked this worker to stop: what was finished is reported, the rest is another's.
+    """Raised when this worker is asked to stop: finished cells are reported, and other workers do the rest.
 
-    ``signal`` is how it was asked (0: by no signal); of a search on this machine, ``kept`` of its ``fits`` are in the journal.
+    ``signal`` is the number of the signal (0: none). For a search on this machine, ``kept`` of its ``fits`` are in the journal.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Terminated(BaseException):
 
 
 class Stop:
-    """Whether the worker has been asked to stop.
+    """The state of a request to stop the worker.
 
-    The loop looks at ``requested`` between two reports, so that no report is cut in two; a long fit in this very process is
-    put into ``interruptible`` and ends at once, by Terminated. Requests come in the main thread; ``sleep`` is for any.
+    The loop checks ``requested`` between two reports, so that no report is cut in two. A long fit in this process runs within
+    ``interruptible`` and ends at once, by Terminated. Requests come in the main thread; any thread may ``sleep``.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Stop:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """In here a request raises Terminated at once; so does one that came before."""
+        """Have a request raise Terminated at once within this block, also one that came before."""
         self._interruptible = True
         try:
             if self.requested:
@@ -69,7 +69,7 @@ class Stop:
             self._interruptible = False
 
     def sleep(self, seconds: float) -> None:
-        """Sleep between two attempts, not for long once there is a request to stop. Raises Terminated when that is overdue."""
+        """Sleep between two attempts, but only shortly after a request to stop. Raises Terminated once that is overdue."""
         began = self._clock()
         while True:
             if self.is_overdue:
@@ -82,7 +82,7 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """In here SIGTERM and Ctrl-C are requests to stop; Terminated has the signal that came first."""
+        """Make SIGTERM and Ctrl-C requests to stop within this block; Terminated has the first signal."""
         came: list[int] = []
 
         def handle(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""CSV files as frames, read as pandas reads them; what pandas would read as something else is refused."""
+"""Read CSV files as pandas does, but refuse files that pandas would silently misread."""
 
 import codecs
 import contextlib
@@ -24,14 +24,14 @@ from tuningjob.search.room import check_room, csv_frame_bytes
 _READ: Final = "spec.data.read"
 _OTHER_SEPARATORS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-# What pandas calls a column whose name is empty, or there already.
+# The names that pandas gives to columns with an empty or a repeated name.
 _NOT_A_NAME: Final = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?|Unnamed: \d+")
 _NUMBERED: Final = re.compile(r"\.\d+$")
 _PLAIN: Final = ReadOptions()
 
 
 def csv_options(read: ReadOptions) -> dict[str, Any]:
-    """``read`` as arguments of ``pandas.read_csv``."""
+    """The arguments of ``pandas.read_csv`` for ``spec.data.read``."""
     dtypes = {**(read.dtypes or {}), **dict.fromkeys(read.categories or (), "category")}
     return {
         "sep": read.delimiter,
@@ -60,9 +60,9 @@ def csv_options(read: ReadOptions) -> dict[str, Any]:
 
 
 def read_csv(path: Path, name: str, read: ReadOptions | None = None, *, memory_bytes: int = 0) -> pd.DataFrame:
-    """A CSV file, as ``pandas.read_csv`` reads it. ``name`` is the path in the manifest.
+    """The frame of a CSV file, as ``pandas.read_csv`` reads it. ``name`` is the path in the manifest.
 
-    Raises ManifestRefused; before it is read, if it does not fit in a pod's memory (0: it is not known).
+    Raises ManifestRefused, before reading if the file does not fit in a pod's memory (0: it is not known).
     """
     options = csv_options(_PLAIN if read is None else read)
     if read is not None:
@@ -79,13 +79,13 @@ def read_csv(path: Path, name: str, read: ReadOptions | None = None, *, memory_b
 
 
 def lacks_header(columns: list[str]) -> bool:
-    """Whether most of what stands for columns' names are no names but numbers: the first row of a file without a header."""
+    """Whether most column names are numbers, as if they were the first row of a file without a header."""
     odd = sum(_NOT_A_NAME.fullmatch(_NUMBERED.sub("", column)) is not None for column in columns)
     return 2 * odd > len(columns)
 
 
 def _frame(path: Path, name: str, options: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
-    """The frame, and what pandas has said of its dates."""
+    """The frame, and pandas' warnings about its dates."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -117,14 +117,14 @@ def _how_to_encode(path: Path, encoding: str) -> str:
 
 
 def _check_options(path: Path, name: str, read: ReadOptions, options: dict[str, Any]) -> None:
-    """What pandas would pass over in silence: columns that are not there. And encodings that Python has not."""
+    """Refuse named columns that do not exist, which pandas would ignore, and encodings that Python does not know."""
     if read.encoding is not None and not _is_text_encoding(read.encoding):
         must_be = "an encoding that Python knows"
         raise refused(
             Reason.DATA_LOAD, f"{_READ}.encoding", must_be, read.encoding, "Such as latin-1, cp1252 or utf-16."
         )
     twice = [column for column, times in Counter(read.names or ()).items() if times > 1]
-    if twice:  # to be looked for in a thousand of them is too much for the API server
+    if twice:  # checking a thousand names for this is too much for the API server
         raise refused(Reason.DATA_LOAD, f"{_READ}.names", "a list of different names", twice[0], "It is there twice.")
     named = [
         *((f"{_READ}.parseDates[{i}]", column) for i, column in enumerate(read.parse_dates or [])),
@@ -148,13 +148,13 @@ def _check_options(path: Path, name: str, read: ReadOptions, options: dict[str, 
 def _is_text_encoding(name: str) -> bool:
     try:
         "".encode(name)
-    except (LookupError, UnicodeError):  # of no text, or not known at all
+    except (LookupError, UnicodeError):  # not for text, or unknown
         return False
     return codecs.lookup(name).name != "undefined"
 
 
 def _check_separator(frame: pd.DataFrame, name: str, read: ReadOptions) -> None:
-    """One column, and another separator in its name: nobody names a column so."""
+    """Refuse a frame of one column whose name has another separator in it."""
     if frame.shape[1] == 1:
         header = str(frame.columns[0])
         used = "commas" if read.delimiter == "," else shown(read.delimiter)
@@ -166,11 +166,11 @@ def _check_separator(frame: pd.DataFrame, name: str, read: ReadOptions) -> None:
 
 
 def _check_rows(path: Path, frame: pd.DataFrame, name: str, read: ReadOptions) -> None:
-    """Every row has as many fields as the header.
+    """Refuse a file in which a row has more or fewer fields than the header.
 
-    Where the first row has more, pandas takes the first column for an index, and every name then stands for the column before its
-    own; where a later one has more it raises; where one has fewer it makes missing values of the last fields. The file is read to
-    its end again only where the last column has missing values.
+    If the first row has more, pandas takes the first column for an index, and every name is that of the wrong column. If a later
+    row has more, pandas raises. If a row has fewer, its last fields become missing values. The whole file is read again only if
+    the last column has missing values.
     """
     may_be_short = not frame.empty and bool(frame.iloc[:, -1:].isna().any(axis=None))
     may_be_short = may_be_short or (read.index_column is not None and bool(pd.isna(frame.index).any()))
@@ -184,11 +184,11 @@ def _check_rows(path: Path, frame: pd.DataFrame, name: str, read: ReadOptions) -
 
 
 def _uneven_rows(path: Path, looked_at: int | None, read: ReadOptions) -> Iterator[tuple[int, int, int]]:
-    """Line, fields, and fields of the header, of so many rows; empty lines, which pandas leaves out, are none."""
+    """The line number, the fields, and the header's fields of each uneven row; empty lines, which pandas skips, do not count."""
     with (
         lines_of(path, read.encoding) as file,
         contextlib.suppress(csv.Error),
-    ):  # of a field longer than the module takes
+    ):  # a field longer than the csv module takes
         lines: Iterator[str] = islice(file, read.skip_rows, None)
         if read.comment is not None:
             lines = (line if read.quote_char in line else line.split(read.comment, 1)[0] for line in lines)
@@ -213,7 +213,7 @@ def _uneven_rows(path: Path, looked_at: int | None, read: ReadOptions) -> Iterat
 
 
 def _check_dates(frame: pd.DataFrame, read: ReadOptions, said: list[str]) -> None:
-    """A column that pandas could not read as dates it leaves as text, and one of several kinds it guesses row by row."""
+    """Refuse date columns that pandas left as text, or whose format it guessed row by row."""
     guessed = any(text.startswith("Could not infer format") for text in said)
     for i, column in enumerate(read.parse_dates or []):
         values = frame.index if column == read.index_column else frame[column]

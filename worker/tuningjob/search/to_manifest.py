@@ -1,7 +1,7 @@
-"""The manifest of a search that is written in Python: scikit-learn's four search classes, or this project's two.
+"""Write the manifest of a search object in Python: of scikit-learn's four search classes, or this project's two.
 
-What a manifest cannot say is refused, never left out: with the path to it in Python, and what to do. Where and how fast a search
-runs (``n_jobs``, ``verbose``, ``pre_dispatch``) is no part of what it answers, and is not written.
+If a manifest cannot express something, the search is refused, with the path to it in Python and advice; nothing is left out.
+Settings of where and how fast a search runs (``n_jobs``, ``verbose``, ``pre_dispatch``) do not affect its answer and are omitted.
 """
 
 import inspect
@@ -66,9 +66,9 @@ _FOLDS: Final = (
     "Give the data a column with the number of each row's test fold, and name it: crossValidation: {predefined: COLUMN}; or "
     "write a class with split and get_n_splits."
 )
-_WEIGHTS: Final = "sampleWeight"  # as a manifest calls them, of the data and of a metric
-_TEST_FOLD: Final = "test_fold"  # as scikit-learn calls it
-# What clone keeps of an estimator besides its parameters, and who set it.
+_WEIGHTS: Final = "sampleWeight"  # the manifest's name for them, in the data and in a metric
+_TEST_FOLD: Final = "test_fold"  # scikit-learn's name
+# The attributes that clone keeps besides an estimator's parameters, and the method that sets each.
 _BESIDE_PARAMS: Final = {
     "_sklearn_output_config": "set_output",
     METADATA_REQUEST: "set_fit_request or one of its kind",
@@ -86,15 +86,15 @@ _KNOWN_DISTRIBUTIONS: Final = "Of scipy's distributions a manifest has uniform, 
 def to_manifest(
     search: Estimator, *, data: Mapping[str, Any], name: str = "search", groups: str | None = None
 ) -> dict[str, Any]:
-    """The manifest of a search object, as a document: as JSON it is a file for `tuningjob run` and `kubectl apply`.
+    """The manifest of a search object as a document, which is a file for `tuningjob run` and `kubectl apply` when dumped as JSON.
 
     `tuningjob manifest script.py:search` prints it as YAML.
 
-    ``search``: a GridSearchCV or RandomizedSearchCV of scikit-learn's or of this package, or a halving one of scikit-learn's.
-    ``data``: ``spec.data``, e.g. ``{"path": "churn.csv", "target": "churned"}``. ``name``: of the TuningJob. ``groups``: the
-    column that ``fit`` would be given as groups.
+    ``search`` is a GridSearchCV or RandomizedSearchCV of scikit-learn or of this package, or a halving search of scikit-learn.
+    ``data`` is ``spec.data``, for example ``{"path": "churn.csv", "target": "churned"}``. ``name`` is that of the TuningJob.
+    ``groups`` is the column that ``fit`` would be given as groups.
 
-    Raises ManifestRefused with everything that a manifest cannot say: the path to it in Python, and what to do about it.
+    Raises ManifestRefused with everything that a manifest cannot express: the path to it in Python, and advice.
     """
     if type(search) not in (*_GRIDS, *_DRAWN):
         must_be = "a GridSearchCV or RandomizedSearchCV of scikit-learn's or tuningjob's, or scikit-learn's that halve"
@@ -123,12 +123,12 @@ def to_manifest(
 
 
 def _kubernetes_name(name: str) -> str:
-    """A name for an object of Kubernetes' that is near to one of Python's."""
+    """A valid name of a Kubernetes object, close to a given name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_NAME_LENGTH].strip("-") or "search"
 
 
 class _Writer:
-    """Writes one search. ``problems`` is what it could not."""
+    """Writes one search; ``problems`` collects what it could not write."""
 
     def __init__(
         self, search: Estimator, groups: str | None, *, has_groups: bool, has_folds: bool, has_weights: bool
@@ -136,13 +136,13 @@ class _Writer:
         self.problems: list[Problem] = []
         self._search = search
         self._groups = groups
-        self._has_groups = has_groups  # in a column that is named, or sent as they are
-        self._has_folds = has_folds  # of a PredefinedSplit, which are sent
+        self._has_groups = has_groups  # in a named column, or sent as data
+        self._has_folds = has_folds  # the folds of a PredefinedSplit, which are sent
         self._has_weights = has_weights
-        self._weighted: Any = None  # whose weights are, which may say so
+        self._weighted: Any = None  # the estimator that gets weights, which may request them
 
     def spec(self) -> dict[str, Any]:
-        """All of ``spec`` but the data."""
+        """All of ``spec`` except the data."""
         search = self._search
         written = {
             "estimator": self._estimator(search.estimator),
@@ -162,7 +162,7 @@ class _Writer:
         self.problems.append(Problem(path, must_be, told, advice))
 
     def _value(self, value: ParamValue, path: str) -> Value:
-        """The literal of a value; all of it that has none is a problem."""
+        """The literal of a value; each part without a literal becomes a problem."""
         literal = literal_of(value)
         self.problems += _unsayable(literal, path)
         self.problems += _set_beside_params(value, path, self._weighted)
@@ -179,7 +179,7 @@ class _Writer:
         return to_json(self._value(estimator, "estimator"))
 
     def _check_requests(self) -> None:
-        """What the step that is given weights asks for itself, as metadata routing wants it, is what a manifest does."""
+        """Refuse metadata requests of the estimator that a manifest would not make."""
         asked = _asked_of(self._weighted)
         got = _Told(f"a {type(self._weighted).__name__} with set_fit_request(sample_weight=False)")
         if self._has_weights and asked.get(("fit", SAMPLE_WEIGHT)) is False:
@@ -221,7 +221,7 @@ class _Writer:
         return found
 
     def _halving(self) -> dict[str, Any]:
-        """The word for it, of a search that goes by rounds."""
+        """The settings of a halving search in the manifest's form; {} for any other search."""
         search = self._search
         if type(search) not in _HALVED:
             return {}
@@ -344,7 +344,7 @@ class _Writer:
             return {str(key): self._metric(each, f"scoring[{key!r}]") for key, each in scoring.items()}
         if isinstance(scoring, list | tuple | set | frozenset):
             return [self._name(each, f"scoring[{i}]") for i, each in enumerate(scoring)]
-        # the columns of one scorer are called mean_test_score
+        # the columns of a single scorer are called mean_test_score
         return {"score": self._metric(scoring, "scoring")}
 
     def _name(self, given: Anything, path: str) -> str:
@@ -374,7 +374,7 @@ class _Writer:
         }
 
     def _asked(self, scorer: AnyScorer, path: str) -> dict[str, bool]:
-        """Whether a scorer asks for weights: what set_score_request has told it."""
+        """Whether a scorer requests weights, by its set_score_request."""
         asked = _asked_of(scorer)
         weighted = asked.pop(("score", SAMPLE_WEIGHT), None)
         others = [f"{name}={how!r}" for (_, name), how in asked.items() if how is not False]
@@ -409,13 +409,13 @@ class _Writer:
 
 
 class _Told(str):
-    """What was got, in words: it is shown as it is."""
+    """A description of the refused value, which messages show without quotes."""
 
     __slots__ = ()
 
 
 def _unsayable(literal: Value, path: str) -> Iterator[Problem]:
-    """Every part of a literal that cannot be read again, with the way to it in Python."""
+    """Every part of a literal that cannot be read again, with the path to it in Python."""
     match literal:
         case Unwritten(text=text, advice=advice):
             yield Problem(path, _SAYABLE, ADDRESS.sub("", text), advice)
@@ -448,12 +448,12 @@ def _asked_of(consumer: Anything) -> dict[tuple[str, str], Any]:
 
 
 def _set_beside_params(value: ParamValue, path: str, weighted: Anything) -> Iterator[Problem]:
-    """What ``clone`` keeps and a manifest cannot say, of an estimator and those within it; ``weighted`` may ask for weights."""
+    """The problems of attributes that ``clone`` keeps and a manifest cannot express; ``weighted`` may request weights."""
     if inspect.isclass(value) or not callable(attribute_of(value, "get_params")):
         return
     try:
         within = {"": value, **value.get_params(deep=True)}
-    except Exception:  # noqa: BLE001  the user's own; what it lacks is a problem already
+    except Exception:  # noqa: BLE001  the user's own code, whose fault is already a problem
         return
     for name, each in within.items():
         for attribute in () if inspect.isclass(each) else _BESIDE_PARAMS:
@@ -467,14 +467,14 @@ def _set_beside_params(value: ParamValue, path: str, weighted: Anything) -> Iter
 
 
 def _is_as_in_a_manifest(consumer: Anything, *, is_weighted: bool) -> bool:
-    """Whether what it asks for is what a manifest gives: nothing, and weights where they are given."""
+    """Whether a consumer requests what a manifest gives it: weights if they are given, and nothing else."""
     wanted = {asked: how for asked, how in _asked_of(consumer).items() if how is not False}
     known = {("fit", SAMPLE_WEIGHT), ("score", SAMPLE_WEIGHT)} if is_weighted else set()
     return set(wanted) <= known and all(how is True for how in wanted.values())
 
 
 def _listed(values: Anything) -> list[Any] | None:
-    """The values of one parameter, as ParameterGrid takes them; None for what it does not take."""
+    """The values of one parameter, as ParameterGrid takes them; None if it would refuse them."""
     if isinstance(values, np.ndarray):
         return list(values) if values.ndim == 1 and len(values) else None
     with suppress(Exception):  # a sequence of the user's
@@ -484,7 +484,7 @@ def _listed(values: Anything) -> list[Any] | None:
 
 
 def _bounds_of(kind: str, given: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """``low`` and ``high`` by which a manifest has the same distribution, to the bit; None where there are none."""
+    """The ``low`` and ``high`` by which a manifest gives the same distribution, to the bit; None if there are none."""
     if not all(isinstance(value, int | float | np.number) for value in given.values()):
         return None
     loc, scale = given["loc"], given["scale"]
@@ -497,14 +497,14 @@ def _bounds_of(kind: str, given: Mapping[str, Any]) -> tuple[Any, Any] | None:
 
 
 def _number(value: Anything) -> Anything:
-    """A number of numpy's as one of Python's; anything else as it is."""
+    """A numpy number as a Python number; any other value unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _arguments_of(splitter: Anything) -> dict[str, Any] | None:
-    """What a splitter was made with, without what its class takes by default; None if one made anew is another."""
+    """The arguments of a splitter without defaults; None if a splitter made with them would differ."""
     try:
-        beside = vars(splitter).get("cvargs", {})  # scikit-learn's that repeat another
+        beside = vars(splitter).get("cvargs", {})  # scikit-learn's repeated splitters have it
         given = {}
         for name in keywords_of(type(splitter)) or ():
             value = getattr(splitter, name) if hasattr(splitter, name) else beside[name]

@@ -1,7 +1,7 @@
-"""A few fits that are tried before the search, in a process of their own: nothing that they do reaches the caller.
+"""Try a few fits before the search, in a separate process, so that none of their effects reach the caller.
 
-Which candidates (few that stand for the grid), which rows (some of a split, each class with its share), and what came of each:
-seconds, memory, or why it failed.
+This module chooses the candidates (few that stand for the grid) and the rows (some of a split, each class with its share), and
+measures each fit: seconds, memory, or the reason of its failure.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ from tuningjob.search.reasons import error_text, reason_of
 from tuningjob.search.splits import Split
 
 _GOLDEN: Final = 0.6180339887498949
-# What may be so in this process at this time alone: of memory, processes, networks, clocks.
+# Errors that may occur only in this process at this time: of memory, processes, networks, clocks.
 _BY_CHANCE: Final = re.compile(
     r"MemoryError|bad_alloc|bad allocation|out of memory|[Cc]annot allocate|can't start new thread|Resource temporarily|"
     r"Connection\w*Error|Timeout|URLError|TerminatedWorkerError|BrokenProcessPool|No space left"
 )
-# As scikit-learn says it, which names the metric where there are several.
+# scikit-learn's message, which names the metric if there are several.
 _NO_NUMBER: Final = re.compile(r"scoring must return a number(?:.*\(scorer=(?P<metric>\w+)\))?", re.DOTALL)
 _FEW: Final = 4
 _HERE_SECONDS: Final = 0.02  # a small part of what a process costs
@@ -47,11 +47,11 @@ _MOST_NUMBERS: Final = 20_000_000
 
 @dataclass(frozen=True)
 class MeasuredFit:
-    """One fit and its scoring: in seconds, and the bytes that its process had for itself at the peak; or why it failed.
+    """The measurement of one fit and its scoring: seconds, and the process' peak of private bytes, or the ``error``.
 
-    ``is_certain``: it failed by an exception of its own; not for lack of time, memory or a network, and its process lives.
-    ``in_scoring``: the fit itself succeeded; ``metric`` is the key of the one that it could not be scored by. ``unscored``: of a
-    fit that has not failed, the metrics beside the deciding one that it could not be scored by, each with the reason.
+    ``is_certain`` says that it failed by its own exception, not for lack of time, memory or a network, or by its process' death.
+    ``in_scoring`` says that the fit itself succeeded, and scoring by the metric with the key ``metric`` failed. ``unscored`` has
+    the failed metrics, with their reasons, that do not decide.
     """
 
     candidate: int
@@ -65,11 +65,11 @@ class MeasuredFit:
     unscored: tuple[tuple[str, str], ...] = ()
 
 
-# --- which candidates, which rows
+# --- candidates and rows
 
 
 def spread_over(param_grid: Sequence[Mapping[str, Sequence[Any]]], most: int) -> list[dict[str, Any]]:
-    """Few candidates that stand for the grid: the most and the least of each large map first, then others, evenly spread."""
+    """A few candidates that stand for the grid: the most and the least of each large map, then others, evenly spread."""
     sizes = [math.prod(map(len, values.values())) for values in param_grid]
     maps = sorted(range(len(param_grid)), key=lambda i: -sizes[i])
     chosen: list[dict[str, Any]] = []
@@ -84,7 +84,7 @@ def spread_over(param_grid: Sequence[Mapping[str, Sequence[Any]]], most: int) ->
 
 
 def corner(values: Mapping[str, Sequence[Any]], round_: int) -> dict[str, Any]:
-    """A candidate. Round 0: the most of everything; 1: the least; later: evenly spread, each axis by a sequence of its own."""
+    """The candidate of a round: the most of everything in round 0, the least in 1, later evenly spread by a sequence per axis."""
     candidate = {}
     for axis, (name, tried) in enumerate(sorted(values.items())):
         ordered = sorted(tried, key=_magnitude)
@@ -110,9 +110,9 @@ def is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _subsample(problem: SearchProblem, split: int, rows: int, odd: "np.ndarray[Any, Any]") -> Split:
-    """So many of a split's training rows, and as large a share of its test rows; each class has its share.
+    """A split with so many training rows and the same share of its test rows, in which each class has its share.
 
-    Beside them stand those ``odd`` rows that the split has, for what many rows fail of may be in one of them.
+    The split's ``odd`` rows are added, because one of them may be the cause of failures on many rows.
     """
     train, test = (np.asarray(side) for side in problem.splits[split])
     share = rows / len(train)
@@ -122,7 +122,7 @@ def _subsample(problem: SearchProblem, split: int, rows: int, odd: "np.ndarray[A
 
 
 def _odd_rows(data: Dataset) -> "np.ndarray[Any, Any]":
-    """A few rows that have an infinity or something missing; none where these are too many numbers to look at."""
+    """A few rows with an infinite or a missing value; none if the data have too many numbers to check."""
     infinite, missing = np.zeros(data.samples, dtype=bool), np.zeros(data.samples, dtype=bool)
     X, y = data.X, data.y
     if data.samples * data.features <= _MOST_NUMBERS and isinstance(X, pd.DataFrame | np.ndarray) and np.ndim(X) == 2:
@@ -149,9 +149,9 @@ def _spaced(problem: SearchProblem, side: "np.ndarray[Any, Any]", rows: int) -> 
 
 
 def succeeds_here(problem: SearchProblem, candidate: Mapping[str, Any], rows: int) -> bool:
-    """Whether a fit on so many rows of the first split succeeds in this process, if nothing but the clock can notice it.
+    """Whether a fit on so many rows of the first split succeeds in this process; only fits without other effects are tried.
 
-    False proves nothing. A process of its own costs more than such a fit and, because this one is large by now, than many.
+    False proves nothing. A separate process costs more than such a fit and, because this one is large by now, than many fits.
     """
     work = _one_fit(problem, candidate, 0, rows, _odd_rows(problem.data))
     if not is_quick(work, _HERE_SECONDS):
@@ -160,7 +160,7 @@ def succeeds_here(problem: SearchProblem, candidate: Mapping[str, Any], rows: in
     try:
         with one_thread(), PATCHES.in_force():
             steps = list(with_warnings(Evaluator(work).evaluate(0, [0], plain=True)))
-    except Exception:  # noqa: BLE001  a fit in a process of its own says it
+    except Exception:  # noqa: BLE001  a fit in a separate process will report it
         return False
     finally:
         generators.restore()
@@ -185,10 +185,10 @@ class _Task:
 
 
 class Trial:
-    """Fits of the candidates that were ``chosen``, in a process that is killed when the time is up.
+    """Fits of the ``chosen`` candidates, in a process that is killed when the time is up. It must be closed.
 
-    ``memory_bytes`` is what the pod has, 0 if it is not known: the fits are held to what is left of it. Must be closed. Raises
-    RuntimeError where ``may_fork`` is false, and WorkerDied where no process can be made.
+    ``memory_bytes`` is the pod's memory, 0 if it is not known; the rest of it limits the fits. Raises RuntimeError if
+    ``may_fork`` is false, and WorkerDied if no process can be made.
     """
 
     def __init__(
@@ -208,11 +208,11 @@ class Trial:
 
     @property
     def left(self) -> float:
-        """How much of its time is left, in seconds."""
+        """The time left, in seconds."""
         return self._until - time.monotonic()
 
     def measure(self, candidate: int, rows: int, *, split: int = 0, within: float = math.inf) -> MeasuredFit | None:
-        """One fit on so many rows of a split; None when the time is up, or that of this fit: then nothing more is measured."""
+        """Measure one fit on so many rows of a split; None if the trial's or the fit's time is up, which ends the trial."""
         self._processes.submit(_Task(candidate, split, rows))
         result = MeasuredFit(candidate, rows, error="nothing came of it")
         until = min(self._until, time.monotonic() + within)
@@ -229,7 +229,7 @@ class Trial:
         return None
 
     def _raised(self, result: MeasuredFit, error: str) -> MeasuredFit:
-        """What ends scikit-learn's search, too: a scorer that answers something else than a number always does."""
+        """The failure by an error that ends scikit-learn's search, too; a scorer that returns no number always raises it."""
         no_number = _NO_NUMBER.search(error)
         if no_number is None:
             return replace(result, error=error)
@@ -246,11 +246,11 @@ class Trial:
     def _work(self, task: _Task) -> Iterator[MeasuredFit]:
         if not self._is_set_up:
             self._is_set_up = True
-            # what an estimator does to its group of processes it does to itself alone
+            # a signal that an estimator sends to its process group reaches only this process
             with contextlib.suppress(OSError):
                 os.setpgid(0, 0)
             _limit_memory(self._room)
-        with contextlib.suppress(OSError):  # the peak is to be this fit's own
+        with contextlib.suppress(OSError):  # resets the peak, so that it is this fit's own
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         began, waited = time.monotonic(), _waited()
         with one_thread(), PATCHES.in_force():
@@ -261,7 +261,7 @@ class Trial:
                     failed = {key: reason_of(each) for key, each in failed_scorings(step, metrics).items()}
                     in_scoring = cell.error is not None and step.outcome["fit_error"] is None
                     error = None if cell.error is None else reason_of(cell.error)
-                    # time in which others had the processor is not the fit's: a pod has its own
+                    # time in which other processes had the processor is subtracted, because a pod has its own processor
                     at_work = max(0.0, 1 - (_waited() - waited) / max(1e-9, time.monotonic() - began))
                     yield MeasuredFit(
                         task.candidate,
@@ -280,7 +280,7 @@ class Trial:
 
 
 def _own_bytes() -> int:
-    """The most memory that this process has had for itself: its private memory now, and how much more it once had."""
+    """The peak of this process' private memory, in bytes: its private memory now plus the excess of the resident peak."""
     status = numbers_of("/proc/self/status")
     rollup = numbers_of("/proc/self/smaps_rollup")
     own = rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)
@@ -288,7 +288,7 @@ def _own_bytes() -> int:
 
 
 def _waited() -> float:
-    """How long this process could have run, but others did, in seconds."""
+    """The seconds in which this process was ready to run, but others had the processor."""
     try:
         return int(Path("/proc/self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
@@ -296,7 +296,7 @@ def _waited() -> float:
 
 
 def _room(memory_bytes: int) -> int | None:
-    """Bytes that a fit may take: where the pod's memory ends, the kernel might end all of the pod."""
+    """The bytes that a fit may take, because the kernel may kill the whole pod at its memory limit; None if unknown."""
     return max(0, memory_bytes - resident_bytes()) * 9 // 10 if memory_bytes > 0 else None
 
 

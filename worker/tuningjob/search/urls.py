@@ -1,6 +1,6 @@
-"""The file of ``spec.data.url`` or ``spec.code.url``, streamed once from a web server or a bucket to the reader's disk.
+"""Fetch the file of ``spec.data.url`` or ``spec.code.url`` once from a web server or a bucket to the local disk.
 
-Its SHA-256 is made on the way. Nothing is followed out of https, nothing is unpacked, and bytes, tries and time have bounds.
+Its SHA-256 is computed meanwhile. No redirect may leave https, nothing is unpacked, and bytes, tries and time are bounded.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from tuningjob.manifest.urls import shown_url
 from tuningjob.search.reasons import Reason, abridged, refused
 
 _CREDENTIALS: Final = "Credentials are taken from the environment: spec.pod.env, or the service account."
-# Of the 4 GiB of a pod's scratch volume, which has joblib's memory maps and what waits to be reported as well.
+# A part of the 4 GiB of a pod's scratch volume, which also has joblib's memory maps and unsent results.
 _MOST_OF_SCRATCH: Final = 3 * 2**30
 _SCRATCH: Final = Path("/tmp")  # noqa: S108  where the operator mounts it
 _LEFT_FREE: Final = 256 * 2**20
@@ -34,7 +34,7 @@ _CHUNK: Final = 2**20
 _MIB: Final = 2**20
 _WAITS: Final = (1.0, 4.0)  # seconds, between the tries
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
-_SECONDS: Final = 3_600.0  # for all of it: a server may send a byte a minute
+_SECONDS: Final = 3_600.0  # for the whole download, because a server may send a byte a minute
 _MOST_REDIRECTS: Final = 5
 _PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _NO_SUFFIX: Final = re.compile(r"[^.A-Za-z0-9]")
@@ -42,7 +42,7 @@ _NO_SUFFIX: Final = re.compile(r"[^.A-Za-z0-9]")
 
 @dataclass(frozen=True)
 class Remote:
-    """A file behind a URL, with the digest that it must have, or None; ``of``: the part of the manifest that says so."""
+    """A file behind a URL, with its required digest or None; ``of`` is the part of the manifest that names it."""
 
     url: str
     sha256: str | None
@@ -50,29 +50,29 @@ class Remote:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The URL as messages show it."""
         return shown_url(self.url)
 
     @property
     def field(self) -> str:
-        """The field that names it."""
+        """The field that has the URL."""
         return f"{self.of}.url"
 
     @property
     def reason(self) -> Reason:
-        """Why a search is refused if this is not what was meant."""
+        """The reason with which a search is refused if the file is not the right one."""
         return Reason.DATA_LOAD if self.of == "spec.data" else Reason.CODE_IMPORT
 
 
 class Passing(Exception):
-    """What another try may not meet."""
+    """A passing error, which another try may not meet."""
 
 
 @contextmanager
 def fetched(remote: Remote, *, in_pod: bool) -> Iterator[Path]:
-    """What a URL names, on this disk, until the end of the block.
+    """The path of the fetched file, which exists until the end of the block.
 
-    Raises ManifestRefused: with the reason Unreachable for what may pass.
+    Raises ManifestRefused, with the reason Unreachable for a passing error.
     """
     with tempfile.TemporaryDirectory(prefix="tuningjob-data-") as folder:
         path = Path(folder) / _local_name(remote.url)
@@ -85,13 +85,13 @@ def fetched(remote: Remote, *, in_pod: bool) -> Iterator[Path]:
 
 
 def _local_name(url: str) -> str:
-    """By its suffixes pandas tells how a file is compressed."""
+    """A file name with the URL's suffixes, by which pandas knows how a file is compressed."""
     suffixes = PurePosixPath(urlsplit(url).path).suffixes[-2:]
     return "data" + _NO_SUFFIX.sub("", "".join(suffixes))[-40:]
 
 
 def scratch_room(folder: Path, *, in_pod: bool) -> int:
-    """Bytes that a file may have there. A scratch volume's free bytes do not tell its limit, beyond which a pod is evicted."""
+    """The most bytes of a file in a folder; a scratch volume's free bytes do not show the limit at which a pod is evicted."""
     free = max(0, shutil.disk_usage(folder).free - _LEFT_FREE)
     return min(free, _MOST_OF_SCRATCH) if in_pod and folder.is_relative_to(_SCRATCH) else free
 
@@ -118,10 +118,10 @@ def _not_given(remote: Remote, said: str, advice: str = "") -> ManifestRefused:
 
 
 def _from_web(remote: Remote, path: Path, room: int) -> str:
-    """The SHA-256 of what was written to ``path``."""
+    """Download a file to ``path``; returns its SHA-256."""
     deadline = time.monotonic() + _SECONDS
     tried: list[str] = []
-    # as it is: a client that unpacks what a server packs for the way has other bytes than the digest is of
+    # identity, because the digest is that of the file, not of bytes compressed for the transfer
     headers = {"Accept-Encoding": "identity", "User-Agent": "tuningjob"}
     with httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client:
         for wait in (*_WAITS, None):
@@ -187,8 +187,8 @@ def _written(response: httpx.Response, remote: Remote, path: Path, room: int, de
 
 
 def _from_bucket(remote: Remote, path: Path, room: int) -> str:
-    """The SHA-256 of what was written to ``path``; by a process of its own, because Arrow's clients leave threads behind."""
-    # -P: no module of the folder that this runs in is taken for one of Arrow's
+    """Download an object to ``path`` in a separate process, because Arrow's clients leave threads; returns its SHA-256."""
+    # -P, so that no module in the current folder is taken for one of Arrow's
     command = [sys.executable, "-P", "-m", "tuningjob.search.bucket", remote.url, str(path), str(room)]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603

@@ -1,6 +1,6 @@
-"""From Python values to the manifest's literals: the way back of ``tuningjob.search.build``.
+"""Write Python values as the manifest's literals, the inverse of ``tuningjob.search.build``.
 
-What cannot be written is marked ``{repr: …}``, which is refused where it is read: a wrong value would be worse than none.
+A value that cannot be written becomes ``{repr: …}``, which readers refuse, because a wrong value would be worse than none.
 """
 
 import inspect
@@ -34,9 +34,9 @@ from tuningjob.search.build import is_estimator_class, keywords_of, load_attribu
 from tuningjob.search.parameters import means_two_things, owner_of
 from tuningjob.search.reasons import Reason, refused
 
-# Python's levels: a map of a class has two of JSON's, and a tuple, too. 15 estimators inside each other are written.
+# The most levels in Python. A class or a tuple has two levels in JSON. 15 nested estimators can be written.
 _MOST_LEVELS: Final = 30
-# Values in all: an estimator may hold itself, and so be as wide as it is deep.
+# The most values in all, because an estimator may hold itself, and so be as wide as it is deep.
 _MOST_VALUES: Final = 4_000
 _LONGEST_REPR: Final = 200
 # The journal takes 64 KiB of best parameters.
@@ -46,10 +46,10 @@ _HOMES_OF_UFUNCS: Final = ("numpy", "scipy.special")
 
 
 def to_literals(params: Mapping[str, Any], estimator: Estimator = None) -> dict[str, Any]:
-    """Parameters as JSON, in the manifest's literals: ``from_literals`` gives equal ones.
+    """Parameters as JSON, in the manifest's literals; ``from_literals`` gives equal parameters.
 
-    ``estimator`` has them: by it an ambiguous 0 or 1 is told from its fraction, as the manifest wants it. What is too large or
-    too deep for the journal is marked ``{repr: …}``.
+    ``estimator`` owns them, so that an ambiguous 0 or 1 is written as the manifest wants it. A value too large or too deep for
+    the journal becomes ``{repr: …}``.
     """
     written = params_to_json(
         (name, _Writer(owner_of(estimator, name), name.rpartition("__")[2]).write(params[name]))
@@ -59,11 +59,11 @@ def to_literals(params: Mapping[str, Any], estimator: Estimator = None) -> dict[
 
 
 def from_literals(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Python values for ``estimator.set_params(**…)`` from parameters as JSON: of best_params.json, the audit, or the HTTP API.
+    """Python values for ``estimator.set_params(**…)`` from JSON, as in best_params.json, the audit and the HTTP API.
 
-    Estimators that the parameters name are imported and made, exactly as those of a manifest are. Of other classes only
-    scikit-learn's are: the JSON must not be able to call all that is installed. Raises ManifestRefused for what no
-    manifest could say.
+    Named estimators are imported and made, exactly as those of a manifest are. Among other classes only scikit-learn's are
+    allowed, because the JSON must not be able to call any installed code. Raises ManifestRefused for JSON that no manifest
+    could have.
     """
     given = parse_params(params, "params")
     for name, literal in given.items:
@@ -83,7 +83,7 @@ def _check_classes(literal: Value, field: str) -> None:
 
 
 def _objects_in(literal: Value) -> Iterator[ObjectOf]:
-    """Every object of a literal, which is bounded in depth."""
+    """Every object literal within a literal, whose depth is bounded."""
     match literal:
         case ListOf(items=items) | TupleOf(items=items) | ArrayOf(items=items):
             inside: Iterable[Value] = items
@@ -101,14 +101,14 @@ def _objects_in(literal: Value) -> Iterator[ObjectOf]:
 
 
 def literal_of(value: ParamValue) -> Value:
-    """The literal of a value; Unwritten for what has none, and for what is inside of itself."""
+    """The literal of a value; Unwritten for a value without one, and for one that contains itself."""
     return _Writer().write(value)
 
 
 def public_path(cls: type[Any]) -> str | None:
     """The shortest dotted path by which a class can be imported: ``sklearn.svm.SVC`` for ``sklearn.svm._classes.SVC``.
 
-    None for a class that cannot be: one of a function, or inside of another.
+    None for a class that cannot be imported: one defined in a function or in another class.
     """
     name, parts = cls.__name__, str(cls.__module__).split(".")
     modules = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
@@ -125,14 +125,14 @@ def function_path(function: Anything) -> str | None:
         return None
     module = attribute_of(function, "__module__")
     parts = module.split(".") if isinstance(module, str) else []
-    # ufuncs do not say where they are from
+    # ufuncs do not name their module
     homes = [".".join(parts[:length]) for length in range(1, len(parts) + 1)] or list(_HOMES_OF_UFUNCS)
     here = (home for home in homes if attribute_of(sys.modules.get(home), name) is function)
     return next((f"{home}.{name}" for home in here), None)
 
 
 def attribute_of(owner: object, name: str) -> Anything:
-    """An attribute; None without it, or if the user's own code fails."""
+    """An attribute of an object; None if it is missing, or if the user's own code fails."""
     try:
         return getattr(owner, name, None)
     except Exception:  # noqa: BLE001  a module's own __getattr__
@@ -140,7 +140,7 @@ def attribute_of(owner: object, name: str) -> Anything:
 
 
 class _Writer:
-    """Writes one value. ``owner`` and ``name``: whose parameter it is."""
+    """Writes one value, which is the parameter ``name`` of ``owner``."""
 
     def __init__(self, owner: Estimator = None, name: str = "") -> None:
         self._owner = owner
@@ -195,7 +195,7 @@ class _Writer:
 
 
 def _is_plain_array(value: "np.ndarray[Any, Any]", most: int) -> bool:
-    """Whether numpy makes the same array of its lists, of the same type: of float32 it would not."""
+    """Whether numpy makes an array of the same type from its lists, which is not so for float32."""
     return (
         0 < value.size <= most
         and value.ndim > 0
@@ -211,7 +211,7 @@ def _is_default(value: ParamValue, literal: Value, default: Anything, writer: _W
 
 
 def json_of(literal: Value) -> str:
-    """A literal as text: 1, 1.0 and True are three, and a NaN is one."""
+    """A literal as text, in which 1, 1.0 and True differ, and NaN equals NaN."""
     return json.dumps(to_json(literal), sort_keys=True)
 
 
@@ -253,7 +253,7 @@ def _unwritten(value: ParamValue) -> Unwritten:
 
 
 def _advice(value: ParamValue) -> str:
-    if callable(attribute_of(value, "tolist")):  # an array of objects, an index or a column of pandas'
+    if callable(attribute_of(value, "tolist")):  # an array of objects, or an index or column of pandas
         return "Write a list: its tolist()."
     if isinstance(value, slice):
         return "Write a list of what it selects."
@@ -266,7 +266,7 @@ def _advice(value: ParamValue) -> str:
 
 
 def arguments_kept(value: ParamValue) -> dict[str, Any] | None:
-    """What an object was made with: only of one that keeps its arguments under their names, and nothing beside them."""
+    """The arguments of an object; None unless it keeps exactly these, under their names."""
     kept = attribute_of(value, "__dict__")
     names = keywords_of(type(value)) if isinstance(kept, dict) else None
     return dict(kept) if names is not None and set(kept) == set(names) else None
@@ -281,7 +281,7 @@ def _params_of(value: ParamValue) -> dict[str, Any] | None:
 
 
 def _defaults_of(cls: type[Any]) -> Mapping[str, Any]:
-    """What the loader starts from: an instance without arguments; where there is none, the signature's defaults."""
+    """The parameters with which the loader starts: those of an instance without arguments, or the signature's defaults."""
     if is_estimator_class(cls):
         with suppress(Exception):  # the user's own
             return _params_of(cls()) or {}
