@@ -1,4 +1,4 @@
-"""AdaBoost with 50 rounds is the beginning of one with 200: a round only looks at the weights that the last one left."""
+"""AdaBoost with 50 rounds is the beginning of one with 200, because a round depends only on the weights after the last one."""
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from tuningjob.engine.sklearn_private import check_by, checked_by_adaboost
 
 @register
 class BoostingRounds(NestedFit):
-    """``n_estimators`` of AdaBoost: boosted once up to the largest, cut after each one's rounds.
+    """Shares ``n_estimators`` of AdaBoost: it boosts once with the largest value, and cuts the result for each value.
 
-    All that the last round leaves out is to prepare the weights for a next one. Boosting that ends early leaves zeros in
-    ``estimator_weights_`` up to ``n_estimators``, which are cut likewise: as many zeros give the sum of weights the same bits.
-    A classifier's votes are summed round by round as ``decision_function`` does, read at each size and only then divided (its
-    ``staged_decision_function`` sums the divisor in another order). A regressor takes a median: its learners' predictions are
-    remembered, as many numbers as it lines up for one prediction.
+    The last round differs only in that it does not prepare the weights for a next one. Boosting that ends early leaves zeros in
+    ``estimator_weights_`` up to ``n_estimators``. These are cut, too, so that as many zeros give the sum of weights the same
+    bits. A classifier's votes are summed round by round as in ``decision_function``, read at each size and only then divided (its
+    ``staged_decision_function`` sums the divisor in another order). A regressor takes a median, so its learners' predictions are
+    remembered: as many numbers as it sorts for one prediction.
     """
 
     estimators = (AdaBoostClassifier, AdaBoostRegressor)
@@ -60,7 +60,7 @@ class BoostingRounds(NestedFit):
 
 def _with_shared_votes(boosting: Estimator, views: Sequence[Any]) -> None:
     if boosting.n_classes_ == 1:
-        return  # scikit-learn then asks no learner
+        return  # scikit-learn then calls no learner
     sizes = {len(made.estimators_) for made in views}
     by_size = ByInput(lambda X: _votes(boosting, X, sizes))
     for made in views:
@@ -76,7 +76,7 @@ def _decision(by_size: ByInput, made: Estimator, X: Matrix) -> Matrix:
 
 
 def _votes(boosting: Estimator, X: Matrix, sizes: Collection[int]) -> dict[int, Any]:
-    """The weighted votes of the first learners, for each of ``sizes``."""
+    """The weighted votes of the first learners, by each of ``sizes``."""
     X = checked_by_adaboost(boosting)(X)
     n_classes, classes = boosting.n_classes_, boosting.classes_[:, np.newaxis]
     votes: dict[int, Any] = {}
@@ -89,7 +89,7 @@ def _votes(boosting: Estimator, X: Matrix, sizes: Collection[int]) -> dict[int, 
 
 
 def _with_shared_learners(boosting: Estimator, views: Sequence[Any]) -> None:
-    # what is checked is one object for one X, or the learners would not know it again
+    # the checked X is one object for each X, because the learners recognize it by identity
     checked = ByInput(checked_by_adaboost(boosting))
     learners = [predicts(copy.copy(learner), "predict", ByInput(learner.predict)) for learner in boosting.estimators_]
     for made in views:

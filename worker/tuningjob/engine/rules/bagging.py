@@ -1,4 +1,4 @@
-"""A bag of 10 estimators is the beginning of a bag of 100: each is fitted from a seed drawn in order."""
+"""A bag of 10 estimators is the beginning of a bag of 100, because each estimator's seed is drawn in order."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,11 +20,11 @@ _Predict = Callable[[Any, Any, Any], Any]
 
 @register
 class BaggedEstimators(NestedFit):
-    """``n_estimators`` of bagging: fitted once at the largest, predictions summed estimator by estimator.
+    """Shares ``n_estimators`` of bagging: it fits once with the largest value, and sums predictions estimator by estimator.
 
-    The sum is scikit-learn's (its functions for the estimators of one job, called with one estimator at a time: none of the
-    sums can be a negative zero, so the zero that each begins with changes nothing), read at each size. With several jobs
-    each sums its own part first: then the estimators are cut and scikit-learn predicts by itself.
+    The sum is read at each size. It is scikit-learn's: its functions for the estimators of one job are called with one estimator
+    at a time. None of the sums can be a negative zero, so the zero with which each begins changes nothing. With several jobs each
+    job sums its own part first; in that case the estimators are cut and scikit-learn predicts by itself.
     """
 
     estimators = (BaggingClassifier, BaggingRegressor)
@@ -59,7 +59,7 @@ class BaggedEstimators(NestedFit):
 
 
 def _mean(by_size: ByInput, size: Anything, X: Matrix) -> Matrix:
-    return by_size(X)[size] / size  # by the very number that was given: its type may decide on the quotient's
+    return by_size(X)[size] / size  # by the given number itself, because its type may decide the quotient's
 
 
 def _methods(bag: Estimator) -> dict[str, _Predict]:
@@ -74,7 +74,7 @@ def _methods(bag: Estimator) -> dict[str, _Predict]:
 
 
 def _sums(bag: Estimator, sizes: Collection[int], predict: _Predict, X: Matrix) -> dict[int, Any]:
-    """The sum of the first estimators' predictions, for each of ``sizes``."""
+    """The sum of the first estimators' predictions, by each of ``sizes``."""
     X = validate_data(bag, X, accept_sparse=["csr", "csc"], dtype=None, ensure_all_finite=False, reset=False)
     sums: dict[int, Any] = {}
     total: Any = 0

@@ -1,4 +1,4 @@
-"""The kinds of rules, and the register of them."""
+"""The kinds of rules, and their register."""
 
 import importlib
 import pkgutil
@@ -16,18 +16,18 @@ from tuningjob.aliases import Estimator, Matrix, ParamValue, Target
 from tuningjob.engine.sklearn_private import PROVED_ON
 
 ENTRY_POINTS: Final = "tuningjob.rules"
-# The versions of scikit-learn on which a rule's proof was run (`make test-versions`). A rule that does not say so was proved
-# on the newest alone.
+# The versions of scikit-learn on which a rule's proof was run (`make test-versions`). A rule without it was proved only on the
+# newest version.
 FROM_1_8: Final = ("1.8.", "1.9.")
 _NEWEST: Final = PROVED_ON["scikit-learn"][-1:]
 _PACKAGE: Final = "tuningjob.engine.rules"
 
 
 class Rule(ABC):
-    """What a rule is about. It holds for the exact classes alone: a subclass may do anything.
+    """The subject of a rule. It holds only for the exact classes, because a subclass may do anything.
 
-    ``estimators``: the classes; ``parameters``: the ones that candidates may differ in; ``proof``: the test that shows it to
-    the bit; ``proved_on``: the versions of the estimators' package (beginnings of them) that the proof was run on.
+    ``estimators`` are the classes. ``parameters`` are those in which candidates may differ. ``proof`` is the test that shows the
+    rule to the bit. ``proved_on`` has the beginnings of the versions of the estimators' package on which the proof was run.
     """
 
     estimators: ClassVar[tuple[type, ...]]
@@ -40,23 +40,23 @@ class Rule(ABC):
         return True
 
     def is_proved_here(self) -> bool:
-        """Whether the proof was run on the version that is installed. A rule for another package's estimators overrides this."""
+        """Whether the proof was run on the installed version. A rule for another package's estimators overrides this."""
         return str(sklearn.__version__).startswith(self.proved_on)
 
 
 class NestedFit(Rule):
-    """A final estimator whose fit at one value of ``parameters`` contains those at others."""
+    """A rule for a final estimator whose fit at one value of ``parameters`` contains the fits at others."""
 
     @abstractmethod
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:
-        """Whether an unfitted estimator with data of this kind can be served, whatever its ``parameters``.
+        """Whether the rule can serve an unfitted estimator on such data, for any values of its ``parameters``.
 
-        Seeds are looked at before: an estimator that draws unseeded never gets here.
+        Seeds are checked before, so this never gets an estimator that draws without a seed.
         """
 
     @abstractmethod
     def accepts(self, estimator: Estimator) -> bool:
-        """Whether the estimator's own values of ``parameters`` are such that the shared fit serves it."""
+        """Whether the shared fit serves the estimator's own values of ``parameters``."""
 
     @abstractmethod
     def fit(
@@ -68,58 +68,58 @@ class NestedFit(Rule):
     ) -> Iterator[Any]:
         """Fitted estimators, one for each unfitted one, in their order.
 
-        They differ in ``parameters`` only, and in what an Inert rule says does not matter. Each result is in the state that a
-        fit of its own would have left: every prediction has the same bits. What is costly is done at the first, so that later
-        ones may be had lazily.
+        They differ only in ``parameters``, and in parameters without effect by an Inert rule. Each result is in the state that a
+        plain fit would have left, and every prediction has the same bits. The costly work is done for the first one, so that
+        later ones can be made lazily.
         """
 
 
 class NestedTransform(Rule):
-    """A transformer whose fit at one value of ``parameters`` contains those at others."""
+    """A rule for a transformer whose fit at one value of ``parameters`` contains the fits at others."""
 
     @abstractmethod
     def applies(self, transformer: Estimator, X: Matrix) -> bool:
-        """Whether an unfitted transformer, its own ``parameters`` included, can be served on data of this kind."""
+        """Whether the rule can serve an unfitted transformer, with its own ``parameters``, on such data."""
 
     @abstractmethod
     def fit(self, transformer: Estimator, X: Matrix, y: Target) -> Estimator:
-        """The work that all of them have in common, as ``derive`` needs it. The transformer itself must not be changed."""
+        """The common work of all such transformers, in the form that ``derive`` needs. It must not change the transformer."""
 
     @abstractmethod
     def derive(self, common: Estimator, transformer: Estimator, X: Matrix) -> tuple[Any, Any]:
-        """``fit_transform(X)`` to the bit and in the same memory layout, and the fitted transformer."""
+        """The result of ``fit_transform(X)``, to the bit and in the same memory layout, and the fitted transformer."""
 
     def transform(self, fitted: Estimator, X: Matrix) -> Matrix:
-        """``fitted.transform(X)`` to the bit, of a transformer that ``derive`` has made; perhaps sooner."""
+        """The result of ``fitted.transform(X)``, to the bit but perhaps sooner, for a transformer that ``derive`` has made."""
         return fitted.transform(X)
 
 
 class Inert(Rule):
-    """Parameters that cannot matter where others have certain values: candidates that differ in them are one fit."""
+    """A rule for parameters without effect if others have certain values: candidates that differ only in them share a fit."""
 
     @abstractmethod
     def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:
-        """Values that stand for the estimator's own: two estimators that are equal under them are fitted to equal bits by X.
+        """Values that replace the estimator's own: two estimators that are equal with them are fitted to equal bits by X.
 
-        ``X``: None where the data are not known, so that nothing is said that depends on them.
+        ``X`` is None if the data are not known; then the values must not depend on them.
         """
 
 
 class Ceiling(Rule):
-    """One limit (``parameters`` has one name) that does nothing once it is above what the fit reached."""
+    """A rule for a limit (the one name in ``parameters``) that has no effect above the value that the fit reached."""
 
     @abstractmethod
     def height(self, value: ParamValue) -> float | None:
-        """A value of the limit as a number, infinite for none; None if it is no valid one."""
+        """A value of the limit as a number, infinite for no limit; None if it is invalid."""
 
     @abstractmethod
     def reached(self, fitted: Estimator) -> float:
-        """What the fit reached: every limit *above* it would have given the same bits. Infinite if that cannot be told."""
+        """The value that the fit reached: every limit *above* it would have given the same bits. Infinite if it is unknown."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for one class of estimators, at most one of each kind."""
+    """The rules for one class of estimators, with at most one of each kind."""
 
     nested: NestedFit | None = None
     transform: NestedTransform | None = None
@@ -134,8 +134,8 @@ _KINDS: Final[dict[str, type[Rule]]] = {
     "ceiling": Ceiling,
 }
 _NONE: Final = Rules()
-# The modules of this package by the part of scikit-learn, or of another package, that they have rules for: a search imports
-# those of its own estimators, because each imports that part, which costs a new process more than many a fit.
+# The modules of this package by the part of scikit-learn, or of another package, for which they have rules. A search imports only
+# those of its own estimators, because each imports that part, which costs a new process more than many fits.
 MODULES: Final[Mapping[str, str]] = {
     "lightgbm.sklearn": "lightgbm_rounds",
     "sklearn.decomposition": "pca",
@@ -154,9 +154,9 @@ _R = TypeVar("_R", bound=type[Rule])
 
 
 def register(rule: _R) -> _R:
-    """Add a rule (a class without arguments; usable as a decorator). A later one for the same class and kind takes over.
+    """Add a rule (a class without arguments; usable as a decorator). It replaces an earlier one for the same class and kind.
 
-    The rules of this package are imported when they are first needed, so they never take over from others.
+    The rules of this package are imported when they are first needed, and never replace others.
     """
     for name, kind in _KINDS.items():
         if issubclass(rule, kind):
@@ -177,7 +177,7 @@ def _is_ours(rule: type[Rule]) -> bool:
 
 @cache
 def load_rules() -> None:
-    """Import every rule of this package whose estimators are installed, and those that other packages offer. Once."""
+    """Import, once, every rule of this package whose estimators are installed, and the rules that other packages offer."""
     absent = {
         name for part, names in MODULES.items() if find_spec(part.partition(".")[0]) is None for name in names.split()
     }
@@ -200,7 +200,7 @@ def _load_rules_about(part: str) -> None:
 
 
 def rules_for(estimator: type) -> Rules:
-    """The rules for an estimator's exact class, as far as they were proved on the version at hand."""
+    """The rules for an estimator's exact class that were proved on the installed version."""
     module = getattr(estimator, "__module__", None)
     if type(module) is str:
         _load_rules_about(".".join(module.split(".")[:2]))
@@ -209,13 +209,13 @@ def rules_for(estimator: type) -> Rules:
 
 
 def rules_by_hand() -> list[type[Rule]]:
-    """Those that no other process finds by itself."""
+    """The registered rules that no other process finds by itself."""
     _load_entry_points()
     return [type(rule) for rule in _registered() if not _is_ours(type(rule))]
 
 
 def all_rules() -> list[Rule]:
-    """Every rule that holds here, once each."""
+    """Every rule that holds on the installed versions, once each."""
     load_rules()
     return _registered()
 

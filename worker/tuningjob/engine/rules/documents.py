@@ -1,4 +1,4 @@
-"""Documents are counted once, in whichever folds they are, and whatever of the counts is kept and how it is weighed."""
+"""Documents are counted once for all folds, and for all settings that only select or weigh counts."""
 
 import copy
 from collections.abc import Hashable
@@ -20,7 +20,7 @@ from tuningjob.engine.sklearn_private import aligned, counting_by
 from tuningjob.engine.term_counts import TermCounts, TermRows, Terms
 
 _TEXTS: Final = frozenset({str, bytes, np.str_})
-_WORDS: Final = r"(?u)\b\w\w+\b"  # which has no space
+_WORDS: Final = r"(?u)\b\w\w+\b"  # which never matches a space
 _MOST_COUNTS: Final = np.iinfo(np.intc).max
 _OF_AN_ANALYZER: Final = (
     "encoding",
@@ -46,12 +46,12 @@ _LEFT_TO_DERIVE: Final = (
 
 @register
 class CountedDocuments(NestedTransform):
-    """``min_df``, ``max_df``, ``max_features``, ``binary`` of CountVectorizer and TfidfVectorizer, and how the latter weighs.
+    """Shares ``min_df``, ``max_df``, ``max_features``, ``binary`` of CountVectorizer and TfidfVectorizer, and the weighting.
 
-    Only the counting is ours (``_count_vocab``, and what looks at one term after the other in ``_sort_features`` and
-    ``_limit_features``), all else is scikit-learn's. A fit numbers terms as it meets them, and each document's terms are
-    remembered in that order, so the numbers of any fold follow. All words of a document come before its pairs of words, these
-    before those of three, and none can be another's text: a range of n-grams is its parts, one after the other.
+    Only the counting is ours (``_count_vocab``, and the loops over terms in ``_sort_features`` and ``_limit_features``); all else
+    is scikit-learn's. A fit numbers terms as it meets them, and each document's terms are remembered in that order, which gives
+    the numbers of any fold. All words of a document come before its pairs of words, and these before its triples, and no term has
+    the text of another. So the terms of a range of n-grams are those of its parts, one after the other.
     """
 
     estimators = (CountVectorizer, TfidfVectorizer)
@@ -106,7 +106,7 @@ def _counts() -> TermCounts:
 
 
 def _parts(vectorizer: Estimator) -> dict[Hashable, tuple[int, int]]:
-    """The ranges of n-grams that follow each other in each document, by all that an analyzer looks at."""
+    """The n-gram ranges whose terms follow each other in each document, by all settings that an analyzer uses."""
     first, last = vectorizer.ngram_range
     is_parted = vectorizer.analyzer == "char" or (vectorizer.analyzer == "word" and vectorizer.token_pattern == _WORDS)
     ranges = [(n, n) for n in range(first, last + 1)] if is_parted else [(first, last)]
@@ -115,9 +115,9 @@ def _parts(vectorizer: Estimator) -> dict[Hashable, tuple[int, int]]:
 
 
 def _rows(vectorizer: Estimator, X: Matrix) -> TermRows | None:
-    """The documents' terms; None if they are too many to keep, or more than a matrix has with small indices."""
+    """The documents' terms; None if they are too many to keep, or too many for a matrix with small indices."""
     vectorizer = copy.copy(vectorizer)
-    vectorizer.build_analyzer()  # which says once what it thinks of the stop words
+    vectorizer.build_analyzer()  # which warns once of the stop words
     analyzers = {}
     for part, ngrams in _parts(vectorizer).items():
         vectorizer.ngram_range = ngrams
@@ -128,7 +128,7 @@ def _rows(vectorizer: Estimator, X: Matrix) -> TermRows | None:
 
 @dataclass(frozen=True)
 class _Fold:
-    """Documents as ``_count_vocab`` has them: terms (by ``numbers``) and columns are in the order of being met."""
+    """Documents as in ``_count_vocab``: terms (by ``numbers``) and columns are in the order in which they are met."""
 
     terms: Terms
     numbers: NDArray[np.intp]
@@ -150,7 +150,7 @@ class _Fold:
 
 @dataclass
 class _Vocabulary:
-    """In the place of the dict that a fit makes: the numbers of its terms, in its order, and the column of each."""
+    """Replaces the dict that a fit makes: the numbers of its terms, in its order, and the column of each."""
 
     terms: Terms
     numbers: NDArray[np.intp]
@@ -158,7 +158,7 @@ class _Vocabulary:
     are_sorted_last: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The dict. Sorting leaves Python's integers in it, limiting numpy's."""
+        """The dict of columns by terms; after sorting they are Python's integers, after limiting numpy's."""
         columns = self.columns.tolist() if self.are_sorted_last else self.columns
         return dict(zip(self.terms.names(self.numbers), columns, strict=True))
 
@@ -171,16 +171,16 @@ def _matrix(counts: Anything, columns: Anything, indptr: Anything, width: int, d
 
 def _count(fold: _Fold, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[_Vocabulary, Any]:  # noqa: ARG001, FBT001
     """Count as ``_count_vocab`` does in a fit."""
-    made.build_analyzer()  # for what it says, and remembers, of the stop words
+    made.build_analyzer()  # for its warning of stop words, which it remembers
     if not len(fold.numbers):
-        raise ValueError("no terms")  # said by scikit-learn, when it is fitted the plain way
+        raise ValueError("no terms")  # scikit-learn says it in a plain fit
     # a copy of the counts, which "binary" writes into
     X = _matrix(np.array(fold.counts), fold.columns, fold.indptr, len(fold.numbers), made.dtype)
     return _Vocabulary(fold.terms, fold.numbers, np.arange(len(fold.numbers))), aligned(X)
 
 
 def _count_known(rows: TermRows, made: Estimator, raw_documents: Matrix, fixed_vocab: bool) -> tuple[Any, Any]:  # noqa: ARG001, FBT001
-    """``_count_vocab`` of a fitted vectorizer, which leaves out the terms that it does not know."""
+    """Count as ``_count_vocab`` does in a fitted vectorizer, without the terms that it does not know."""
     made.build_analyzer()
     vocabulary = made.vocabulary_
     numbers = rows.terms.numbers(vocabulary)
@@ -215,7 +215,7 @@ def _limit(X: Matrix, vocabulary: _Vocabulary, high: float, low: float, limit: i
         limited[np.where(mask)[0][best]] = True
         mask = limited
     if not mask.any():
-        raise ValueError("no terms are left")  # said by scikit-learn, when it is fitted the plain way
+        raise ValueError("no terms are left")  # scikit-learn says it in a plain fit
     is_left = mask[vocabulary.columns]
     vocabulary.numbers = vocabulary.numbers[is_left]
     vocabulary.columns = (np.cumsum(mask) - 1)[vocabulary.columns[is_left]]

@@ -1,4 +1,4 @@
-"""A forest of 50 trees is the first quarter of the forest of 200: each tree is grown from a seed drawn in order."""
+"""A forest of 50 trees is the first quarter of the forest of 200, because each tree's seed is drawn in order."""
 
 import copy
 import math
@@ -22,10 +22,10 @@ from tuningjob.engine.sklearn_private import checked_by_forest
 
 @register
 class ForestTrees(NestedFit):
-    """``n_estimators``, ``max_leaf_nodes`` and ``ccp_alpha`` of random forests and extra trees.
+    """Shares ``n_estimators``, ``max_leaf_nodes`` and ``ccp_alpha`` of random forests and extra trees.
 
-    Grown once at the largest (``_stands``), each tree cut as ``tree_size`` says; predictions are summed tree by tree. The sum is
-    scikit-learn's (``_accumulate_prediction``, one thread, in the order of the trees), read at each size.
+    The largest forest is grown once (``_stands``), each tree is cut as in ``tree_size``, and predictions are summed tree by tree.
+    The sum is scikit-learn's (``_accumulate_prediction``, one thread, in the order of the trees), and is read at each size.
     """
 
     estimators = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
@@ -57,12 +57,12 @@ class ForestTrees(NestedFit):
             yield cuts[shape].first(estimator)
             left[shape] -= 1
             if not left[shape]:
-                del cuts[shape]  # its trees are copies
+                del cuts[shape]  # the trees there are copies
 
 
 @dataclass
 class _Stand:
-    """Forests that are cut out of one that is grown."""
+    """A grown forest, and the estimators whose forests are cut out of it."""
 
     trees: int
     leaves: int | None
@@ -70,10 +70,10 @@ class _Stand:
 
 
 def _stands(estimators: Sequence[Estimator]) -> list[_Stand]:
-    """What is grown: one forest for those without a limit of leaves, and mostly one for those with one.
+    """The forests to grow: one for estimators without a limit of leaves, and mostly one for those with a limit.
 
-    The fewer leaves, the cheaper the tree. So many trees of few leaves are grown by themselves where it takes less than
-    to grow as many trees of the most leaves. A level of a tree costs about as much as any other.
+    A tree with fewer leaves is cheaper. So many trees of few leaves are grown separately if that is cheaper than as many trees
+    with the most leaves. All levels of a tree cost about the same.
     """
     by_leaves: dict[int | None, list[Any]] = {}
     for estimator in estimators:
@@ -99,7 +99,7 @@ def _shape(forest: Estimator) -> tuple[Any, ...]:
 
 @dataclass
 class _Cut:
-    """The trees of a forest cut to a shape; ``averages`` the predictions of the first of them, by their number."""
+    """The trees of a forest cut to a shape; ``averages`` has the predictions of the first ones, by their number."""
 
     forest: Any
     averages: ByInput
@@ -114,7 +114,7 @@ class _Cut:
         return cls(forest, ByInput(partial(_averages, forest, sizes)))
 
     def first(self, estimator: Estimator) -> Estimator:
-        """The forest of so many trees as the estimator has."""
+        """The fitted forest with the estimator's own number of trees."""
         size = int(estimator.n_estimators)
         made = view(self.forest, estimator, estimators_=self.forest.estimators_[:size])
         method = "predict_proba" if is_classifier(made) else "predict"
@@ -126,7 +126,7 @@ def _of_size(by_size: ByInput, size: int, X: Matrix) -> Matrix:
 
 
 def _averages(forest: Estimator, sizes: set[int], X: Matrix) -> dict[int, Any]:
-    """The prediction of the first trees, for each of ``sizes``."""
+    """The prediction of the first trees, by each of ``sizes``."""
     X = checked_by_forest(forest, X)
     averages: dict[int, Any] = {}
     total: Any = None

@@ -1,4 +1,4 @@
-"""Gradient boosting with 50 stages is the beginning of one with 200: no stage knows how many are to come."""
+"""Gradient boosting with 50 stages is the beginning of one with 200, because no stage depends on their number."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -15,11 +15,11 @@ _BY_STAGE: Final = ("estimators_", "train_score_", "oob_improvement_", "oob_scor
 
 @register
 class BoostingStages(NestedFit):
-    """``n_estimators`` of gradient boosting: boosted once up to the largest, cut after each one's stages.
+    """Shares ``n_estimators`` of gradient boosting: it boosts once with the largest value, and cuts the result for each value.
 
-    A stage looks at the raw predictions so far and at random numbers drawn one after the other. Stopping early looks at the
-    losses so far, so a larger ``n_estimators`` than the stages that there are is the whole of them.
-    Predictions are scikit-learn's own, of the stages that are left: next to a fit they cost nothing.
+    A stage depends on the raw predictions so far and on random numbers drawn in order. Early stopping depends on the losses so
+    far, so for an ``n_estimators`` above the existing stages the result is all of them.
+    Predictions are scikit-learn's own, by the remaining stages: compared with a fit they cost nothing.
     """
 
     estimators = (GradientBoostingClassifier, GradientBoostingRegressor)
@@ -38,7 +38,7 @@ class BoostingStages(NestedFit):
         self, estimators: Sequence[Estimator], X: Matrix, y: Target, fit_params: Mapping[str, Any]
     ) -> Iterator[Any]:
         if set(fit_params) - {"sample_weight"}:
-            # a monitor is given the unfinished estimator, n_estimators and all, and may end the fit
+            # a monitor sees the unfinished estimator with its n_estimators, and may end the fit
             raise ValueError(
                 f"only sample_weight leaves the stages independent of their number, but got {set(fit_params)}"
             )

@@ -1,4 +1,4 @@
-"""Boosting by histograms with 50 iterations is the beginning of one with 200: no iteration knows how many are to come."""
+"""Boosting by histograms with 50 iterations is the beginning of one with 200, because none depends on their number."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,11 +15,11 @@ from tuningjob.engine.sklearn_private import first_iterations, raw_predictions
 
 @register
 class HistogramIterations(NestedFit):
-    """``max_iter`` of histogram gradient boosting: boosted once up to the largest, cut after each one's iterations.
+    """Shares ``max_iter`` of histogram gradient boosting: it boosts once with the largest value, and cuts it for each value.
 
-    An iteration looks at the raw predictions so far and at random numbers drawn one after the other. Stopping early looks at the
-    scores so far, so a larger ``max_iter`` than the iterations that there are is the whole of them.
-    Raw predictions are scikit-learn's (``_predict_iterations``, which adds tree after tree), read at each size.
+    An iteration depends on the raw predictions so far and on random numbers drawn in order. Early stopping depends on the scores
+    so far, so for a ``max_iter`` above the existing iterations the result is all of them.
+    Raw predictions are scikit-learn's (``_predict_iterations``, which adds tree after tree), and are read at each size.
     """
 
     estimators = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
@@ -28,7 +28,7 @@ class HistogramIterations(NestedFit):
     proved_on = FROM_1_8
 
     def applies(self, estimator: Estimator, X: Matrix, y: Target) -> bool:  # noqa: ARG002
-        # a scorer of one's own is given the unfinished estimator, max_iter and all
+        # a user's scorer sees the unfinished estimator with its max_iter
         return not estimator.warm_start and not callable(estimator.scoring)
 
     def accepts(self, estimator: Estimator) -> bool:
@@ -44,7 +44,7 @@ class HistogramIterations(NestedFit):
             yield view(
                 boosting,
                 estimator,
-                # with that of no iteration at all before them, or empty: only early stopping asks for scores
+                # they begin with the score before any iteration, or are empty, because only early stopping scores
                 train_score_=boosting.train_score_[: size + 1],
                 validation_score_=boosting.validation_score_[: size + 1],
                 **first_iterations(boosting, size, partial(_of_size, by_size, size)),
@@ -56,5 +56,5 @@ def _of_size(by_size: ByInput, size: int, X: Matrix) -> Matrix:
 
 
 def _raw_predictions(boosting: Estimator, X: Matrix, sizes: Collection[int]) -> dict[int, Any]:
-    """The raw predictions after the first iterations, for each of ``sizes``."""
+    """The raw predictions after the first iterations, by each of ``sizes``."""
     return {size: raw.copy(order="F") for size, raw in raw_predictions(boosting, X, sorted(sizes))}

@@ -1,4 +1,4 @@
-"""A limit of iterations does nothing to a fit that ends before it."""
+"""A limit of iterations has no effect on a fit that ends before it."""
 
 from typing import ClassVar, Final
 
@@ -17,15 +17,15 @@ from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import FROM_1_8, Ceiling, register
 
-_LARGEST: Final = 2**31 - 1  # what all of them take: some are C's int
+_LARGEST: Final = 2**31 - 1  # all of them accept it; some are C's int
 
 
 @register
 class Iterations(Ceiling):
-    """``max_iter`` of estimators that tell in ``n_iter_`` how many iterations they used, the most of all their classes.
+    """Shares ``max_iter`` of estimators whose ``n_iter_`` says how many iterations they used, the most of all their classes.
 
-    Each of their loops compares its count with the limit, and looks at it nowhere else. A fit that was stopped by its limit
-    used as many as that, so nothing below it is claimed.
+    Each of their loops only compares its count with the limit. A fit that was stopped by its limit used that many iterations, so
+    the rule claims nothing below it.
     """
 
     estimators: ClassVar[tuple[type, ...]] = (
@@ -47,5 +47,5 @@ class Iterations(Ceiling):
 
     def reached(self, fitted: Estimator) -> float:
         used = float(np.max(fitted.n_iter_))
-        # in trouble it goes on by lbfgs, with a limit of what is left: that must not be just what lbfgs uses
+        # if it fails it goes on by lbfgs, with the rest of the limit, which must not be just what lbfgs uses
         return used + 1 if getattr(fitted, "solver", None) == "newton-cholesky" else used

@@ -1,6 +1,6 @@
-"""A limit of iterations does nothing to a neural network whose fit ends before it.
+"""A limit of iterations has no effect on a neural network whose fit ends before it.
 
-Apart from the other estimators', so that a search of those does not import scikit-learn's neural networks.
+This is separate from the rule for other estimators, so that their searches do not import scikit-learn's neural networks.
 """
 
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -11,6 +11,6 @@ from tuningjob.engine.rules.iterations import Iterations
 
 @register
 class IterationsOfNetworks(Iterations):
-    """``max_iter`` of neural networks, which tell in ``n_iter_`` how many iterations they used."""
+    """Shares ``max_iter`` of neural networks, whose ``n_iter_`` says how many iterations they used."""
 
     estimators = (MLPClassifier, MLPRegressor)

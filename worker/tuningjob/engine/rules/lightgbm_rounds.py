@@ -1,4 +1,4 @@
-"""LightGBM with 50 rounds is the beginning of one with 200: no round knows how many are to come."""
+"""LightGBM with 50 rounds is the beginning of one with 200, because no round depends on their number."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ _OBJECTIVES: Final = frozenset(
         "tweedie",
     }
 )
-# Of the parameters that LightGBM takes by keyword, those that change how a tree grows, or what is printed, and nothing else.
+# LightGBM's keyword parameters that only change how a tree grows, or what is printed.
 _KEYWORDS: Final = frozenset(
     {
         "bagging_fraction",
@@ -61,7 +61,7 @@ _KEYWORDS: Final = frozenset(
     }
 )
 _METADATA: Final = frozenset({"sample_weight", "init_score", "group"})
-_LIMIT: Final = "LOKY_MAX_CPU_COUNT"  # what joblib's count listens to
+_LIMIT: Final = "LOKY_MAX_CPU_COUNT"  # joblib's count obeys it
 
 
 @cache
@@ -70,14 +70,14 @@ def _named_by(kind: type) -> frozenset[str]:
 
 
 def _keywords(estimator: Estimator) -> dict[str, Any]:
-    """What it was given beyond the parameters that have a name in its constructor."""
+    """The parameters of an estimator that its constructor does not name."""
     kind: type = type(estimator)
     named = _named_by(kind)
     return {name: value for name, value in keywords_of_lightgbm(estimator).items() if name not in named}
 
 
 def _agrees_with_itself(estimator: Estimator) -> bool:
-    """Whether what was set by ``set_params``, which counts, is what its attributes say."""
+    """Whether the values from ``set_params``, which LightGBM uses, equal the estimator's attributes."""
     kind: type = type(estimator)
     named = _named_by(kind)
     return all(
@@ -88,7 +88,7 @@ def _agrees_with_itself(estimator: Estimator) -> bool:
 
 
 def _has_one_thread(n_jobs: ParamValue) -> bool:
-    """Whether LightGBM counts one thread: with more it chooses by the clock how it adds up, and bits may differ."""
+    """Whether LightGBM uses one thread: with more, the clock decides how it adds up, and bits may differ."""
     if n_jobs is None:
         return _cpus(os.environ.get(_LIMIT), physical=True) == 1
     if not is_integer(n_jobs):
@@ -98,16 +98,16 @@ def _has_one_thread(n_jobs: ParamValue) -> bool:
 
 @cache
 def _cpus(_limit: str | None, *, physical: bool) -> int:
-    # asked for each candidate, and joblib reads files for it
+    # cached, because each candidate needs it and joblib reads files for it
     return int(joblib.cpu_count(only_physical_cores=physical))
 
 
 @register
 class LightGBMRounds(NestedFit):
-    """``n_estimators`` of LightGBM: boosted once up to the largest, which predicts by the first rounds of each one.
+    """Shares ``n_estimators`` of LightGBM: it boosts once with the largest value, and predicts by each value's first rounds.
 
-    A round looks at the scores so far and at random numbers drawn one after the other. Boosting that finds no more splits ends,
-    whatever the number. Not what drops trees (dart) or looks at an evaluation set, and with one thread alone.
+    A round depends on the scores so far and on random numbers drawn in order. Boosting ends when it finds no more splits,
+    independently of the number. The rule excludes boosting that drops trees (dart), evaluation sets, and several threads.
     """
 
     estimators = _ESTIMATORS
@@ -148,7 +148,7 @@ class LightGBMRounds(NestedFit):
 
 
 class _FirstRounds:
-    """A booster that predicts by its first rounds."""
+    """A booster that predicts by its first rounds only."""
 
     def __init__(self, booster: Anything, rounds: int) -> None:
         self._booster = booster
@@ -160,14 +160,14 @@ class _FirstRounds:
         )
 
     def __getattr__(self, name: str) -> Anything:
-        return getattr(object.__getattribute__(self, "_booster"), name)  # an AttributeError in a copy that is half made
+        return getattr(object.__getattribute__(self, "_booster"), name)  # raises AttributeError in a half-made copy
 
 
 @register
 class WrittenTwice(Inert):
-    """LightGBM's ``set_params`` writes each parameter down a second time, among those that have no name in its constructor.
+    """Ignores the second entry of each parameter that LightGBM's ``set_params`` makes, among those not named in the constructor.
 
-    Two estimators that differ there in a parameter's second entry alone are one.
+    Two estimators that differ only in a parameter's second entry share a fit.
     """
 
     estimators = _ESTIMATORS

@@ -1,4 +1,4 @@
-"""Parameters of a logistic regression that its solver and its penalty never look at."""
+"""Parameters of a logistic regression that its solver and its penalty never use share a fit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,9 +14,9 @@ _DRAW: Final = {"liblinear", "sag", "saga"}
 
 @register
 class UnusedByLogisticSolver(Inert):
-    """``intercept_scaling`` and ``random_state`` of other solvers, ``C`` and ``l1_ratio`` without a penalty that has them.
+    """Ignores ``intercept_scaling`` and ``random_state`` of other solvers, and ``C`` and ``l1_ratio`` of other penalties.
 
-    A value that warns counts as another than one that does not.
+    A value that causes a warning differs from one that does not.
     """
 
     estimators = (LogisticRegression,)
@@ -33,8 +33,8 @@ class UnusedByLogisticSolver(Inert):
         if estimator.solver not in _DRAW and is_valid(estimator, "random_state"):
             instead["random_state"] = None
         if penalty is None and is_valid(estimator, "C") and estimator.C != 1.0:
-            instead["C"] = 2.0  # which warns, as all but 1.0 do
+            instead["C"] = 2.0  # which warns, as all values but 1.0 do
         ratio = as_number(estimator.l1_ratio)
         if (penalty is None or penalty in {"l1", "l2"}) and ratio is not None and 0 < ratio < 1:
-            instead["l1_ratio"] = 0.5  # which warns, as all between 0 and 1 do
+            instead["l1_ratio"] = 0.5  # which warns, as all values between 0 and 1 do
         return instead

@@ -1,4 +1,4 @@
-"""Settings of how neighbours are looked up that are other words for the same."""
+"""Settings of how neighbours are looked up that mean the same share a fit."""
 
 import math
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ _METRICS: Final = {
     "l1",
     "chebyshev",
 }  # trees have all of them
-_MOST_FEATURES: Final = 15  # that "auto" grows a tree of
+_MOST_FEATURES: Final = 15  # for which "auto" builds a tree
 
 
 @register
 class NeighborSearch(Inert):
-    """``metric``, ``p``, ``algorithm`` and ``leaf_size`` of k-nearest neighbours.
+    """Replaces equivalent ``metric``, ``p``, ``algorithm`` and ``leaf_size`` of k-nearest neighbours.
 
-    The metric "minkowski" is one of three others for a ``p`` of 1, 2 and infinity, and no other looks at ``p``. The algorithm
+    The metric "minkowski" is one of three others for a ``p`` of 1, 2 or infinity, and no other metric uses ``p``. The algorithm
     "auto" is one of the others (``NeighborsBase._fit``), and brute force has no leaves.
     """
 
@@ -62,7 +62,7 @@ def _is_power(p: ParamValue) -> bool:
 
 
 def _resolved(estimator: Estimator, X: Matrix, *, is_metric: bool) -> str:
-    """The algorithm that "auto" is on these data; "auto" where that is not known."""
+    """The algorithm that "auto" chooses for these data; "auto" if that is not known."""
     algorithm = str(estimator.algorithm)
     if algorithm != "auto" or not is_metric:
         return algorithm

@@ -1,4 +1,4 @@
-"""The 5 nearest neighbours are the first of the 30 nearest: one query serves every number of them, and every weighting."""
+"""The 5 nearest neighbours are the first of the 30 nearest, so one query serves every number and every weighting of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ from tuningjob.engine.sklearn_private import (
 )
 
 _METRICS: Final = {"minkowski", "euclidean", "l2", "manhattan", "cityblock", "l1", "chebyshev", "cosine"}
-# Brute force has the distance of one pair of rows at a time.
+# Metrics for which brute force computes the distance of one pair of rows at a time.
 _BY_PAIR: Final = {"minkowski", "l2", "manhattan", "cityblock", "l1", "chebyshev"}
 _WEIGHTS: Final = {"uniform", "distance"}
-# Neighbours asked for beyond the largest number of them: how far a tie at the boundary is followed.
+# So many more neighbours than the largest number are queried, to follow a tie at the boundary.
 _MARGIN: Final = 8
-# A tree leaves out nodes whose bound lies above the farthest neighbour so far, and bounds are rounded: neighbours that are
-# as close as this, relative to the data's extent (rounding is some 1e-15 of it for each feature), count as tied.
+# A tree skips nodes whose bound lies above the farthest neighbour so far, and bounds are rounded. So neighbours as close as
+# this, relative to the data's extent (rounding is some 1e-15 of it for each feature), count as tied.
 _ROUNDING: Final = 1e-9
 
 
 @register
 class NearestNeighbors(NestedFit):
-    """``n_neighbors`` and ``weights`` of k-nearest neighbours: one query at the largest, sliced.
+    """Shares ``n_neighbors`` and ``weights`` of k-nearest neighbours: one query with the largest number is sliced.
 
-    A distance does not depend on how many are asked for, so the sets differ at most where distances are tied. Rows where a
-    tie could change an answer (``_Neighbours.unclear``) are asked anew, by the candidate's own code: by themselves where each
-    row is looked up on its own, else with all rows, as products of matrices are rounded by the block.
+    A distance does not depend on the number of neighbours, so the sets differ at most if distances are tied. Rows in which a tie
+    could change an answer (``_Neighbours.unclear``) are queried again by the candidate's own code: alone if each row is looked up
+    by itself, else with all rows, because the rounding of matrix products depends on the block.
     """
 
     estimators = (KNeighborsClassifier, KNeighborsRegressor)
@@ -71,7 +71,7 @@ class NearestNeighbors(NestedFit):
         half = num_samples(X) // 2
 
         def asks_many(estimator: Estimator) -> bool:
-            # the one place where a fit looks at n_neighbors: "auto" leaves the trees then
+            # the only use of n_neighbors in a fit: from this number on "auto" uses no tree
             return bool(estimator.algorithm == "auto" and estimator.n_neighbors >= half)
 
         queries: dict[bool, _Query] = {}
@@ -84,12 +84,12 @@ class NearestNeighbors(NestedFit):
 
 
 class _Query:
-    """One fitted estimator, asked once for each input."""
+    """One fitted estimator, queried once for each input."""
 
     def __init__(self, fitted: Estimator, widest: int) -> None:
         samples = int(fitted.n_samples_fit_)
         width = min(widest + _MARGIN, samples)
-        # every metric that trees are served for is at most the sum over the features
+        # every metric served with trees is at most the sum over the features
         extent = float(np.ptp(fitted_rows(fitted), axis=0).sum()) if has_tree(fitted) else 0.0
 
         def ask(X: Matrix) -> _Neighbours:
@@ -109,7 +109,7 @@ class _Query:
         own = view(self.fitted, estimator)
         size = int(estimator.n_neighbors)
         if size > self.samples:
-            return own  # which raises, as it does in scikit-learn
+            return own  # which raises as in scikit-learn
         sliced = view(self.fitted, estimator, **ASKS_FOR_NEIGHBORS)
         sliced.kneighbors = lambda X, *, return_distance=True: self.neighbours(X).nearest(size, return_distance)
         made = view(self.fitted, estimator)
@@ -120,7 +120,7 @@ class _Query:
     def _answer(self, own: Matrix, sliced: Matrix, method: str, X: Matrix) -> Matrix:
         if X is None:  # the training rows, each without itself
             return getattr(own, method)(X)
-        # Votes that weigh the same are counted: which neighbour came first does not matter. Sums are rounded in an order.
+        # Equal votes are counted, in any order of neighbours, but the rounding of sums depends on the order.
         in_order = not is_classifier(own) or own.weights == "distance"
         neighbours = self.neighbours(X)
         unclear = neighbours.unclear(int(own.n_neighbors), in_order=in_order)
@@ -133,13 +133,13 @@ class _Query:
 
 
 def _is_row_by_row(fitted: Estimator, X: Matrix) -> bool:
-    """Whether what is found for some of the rows does not depend on the others."""
+    """Whether the result for some of the rows is independent of the other rows."""
     if has_tree(fitted):
         return True
     given = (X, fitted_rows(fitted))
     if not all(isinstance(rows, np.ndarray) and rows.flags.c_contiguous for rows in given):
         return False
-    # of more rows ArgKmin deals them out otherwise (strategy="auto"), and ties end in another order
+    # ArgKmin distributes more rows differently (strategy="auto"), and ties end in another order
     if len(X) > min(fitted.n_samples_fit_, 4 * get_config()["pairwise_dist_chunk_size"]):
         return False
     # products of whole numbers are not rounded
@@ -157,12 +157,12 @@ def _is_whole(X: Matrix) -> bool:
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """What a query found, for each row from the nearest on, and which neighbours may change places.
+    """The result of a query, for each row from the nearest neighbour on, and which neighbours may change places.
 
-    Column j of the following is about the neighbours j and j + 1. ``ahead``: they are tied, and so are those after them up to
-    two of unlike targets or to the end of what was asked; ``farther``: the same, but up to two that are unlike in their targets
-    or their distances; ``behind``: they are tied, and so are those before them down to two of unlike targets; ``swapped``:
-    somewhere before j two of unlike targets are tied.
+    Column j of the following arrays is about the neighbours j and j + 1. ``ahead``: they are tied, and so are those after them up
+    to two of different targets or to the end of the query. ``farther``: the same, but up to two of different targets or
+    distances. ``behind``: they are tied, and so are those before them down to two of different targets. ``swapped``: somewhere
+    before j two of different targets are tied.
     """
 
     distances: Any
@@ -176,7 +176,7 @@ class _Neighbours:
     def of(
         cls, distances: Matrix, indices: Matrix, targets: Target, slack: Matrix, *, all_of_them: bool
     ) -> "_Neighbours":
-        # "not farther", so that a distance that is no number counts as a tie
+        # "not farther", so that a NaN distance counts as a tie
         tied = ~(distances[:, 1:] - distances[:, :-1] > slack)
         mixed = tied & (targets[:, 1:] != targets[:, :-1])
         nearly = tied & (distances[:, 1:] != distances[:, :-1])
@@ -192,14 +192,14 @@ class _Neighbours:
         return cls(distances, indices, ahead, farther, behind, swapped)
 
     def nearest(self, size: int, return_distance: bool) -> Matrix:  # noqa: FBT001
-        """The first ``size``, as a query for them returns them."""
+        """The first ``size`` neighbours, in the form in which a query returns them."""
         indices = self.indices[:, :size].copy()
         return (self.distances[:, :size].copy(), indices) if return_distance else indices
 
     def unclear(self, size: int, *, in_order: bool) -> Matrix:
-        """Rows of which another query may give other targets among the first ``size`` (``in_order``: or others in a place).
+        """The rows for which another query may give other targets among the first ``size``; with ``in_order``, in another order.
 
-        A tie that crosses the boundary may give any of its neighbours: if all of them have one target, it is the same.
+        A tie that crosses the boundary may give any of its neighbours, which makes no difference if all have the same target.
         Within the boundary tied neighbours may change places.
         """
         last = size - 1

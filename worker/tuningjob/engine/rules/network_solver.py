@@ -1,4 +1,4 @@
-"""Parameters of a neural network that its solver never looks at."""
+"""Neural networks that differ only in parameters that their solver never uses share a fit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -34,9 +34,9 @@ _INERT: Final[Mapping[str, frozenset[str]]] = {
 
 @register
 class UnusedBySolver(Inert):
-    """What belongs to another solver: ``learning_rate`` and ``momentum`` under adam, ``beta_1`` under sgd, both under lbfgs.
+    """Ignores other solvers' parameters: ``learning_rate`` and ``momentum`` under adam, ``beta_1`` under sgd, both under lbfgs.
 
-    Under sgd ``power_t`` counts for the schedule "invscaling" alone, and ``validation_fraction`` with ``early_stopping`` alone.
+    Under sgd ``power_t`` counts only for the schedule "invscaling", and ``validation_fraction`` only with ``early_stopping``.
     """
 
     estimators = (MLPClassifier, MLPRegressor)
@@ -44,7 +44,7 @@ class UnusedBySolver(Inert):
     proof = "tests/engine/rules/test_network_solver.py::test_a_solver_does_not_look_at_the_parameters_of_another"
 
     def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
-        # one that scikit-learn refuses is kept as it is: it fails by itself
+        # a value that scikit-learn refuses is kept, so that it fails by itself
         solver = estimator.solver
         if not isinstance(solver, str) or solver not in _INERT:
             return {}

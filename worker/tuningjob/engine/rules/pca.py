@@ -1,4 +1,4 @@
-"""The first components of a principal component analysis are the same, however many of them are kept."""
+"""The first components of a principal component analysis are the same for any number of kept ones."""
 
 import math
 from typing import Any
@@ -18,10 +18,10 @@ from tuningjob.engine.sklearn_private import decomposed, output_config
 
 @register
 class PrincipalComponents(NestedTransform):
-    """``n_components`` and ``whiten`` of PCA where it is the full decomposition that is cut: "full" and "covariance_eigh".
+    """Shares ``n_components`` and ``whiten`` of PCA for solvers that cut a full decomposition: "full" and "covariance_eigh".
 
-    Products of matrices round otherwise for another order in memory, so what is cut is laid out as a fit of its own leaves
-    it: ``components_`` in the order of the decomposition, transformed rows as a part of the wide ones.
+    The rounding of matrix products depends on the order in memory, so the parts have the layout of a plain fit: ``components_``
+    in the order of the decomposition, transformed rows as a part of the wide ones.
     """
 
     estimators = (PCA,)
@@ -30,7 +30,7 @@ class PrincipalComponents(NestedTransform):
     proved_on = FROM_1_8
 
     def applies(self, transformer: Estimator, X: Matrix) -> bool:
-        # copies of strided rows are laid out anew, and not always where a fit copies
+        # copies of strided rows have a new layout, and a fit does not always copy them
         if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.flags.forc:
             return False
         wanted, smallest = transformer.n_components, min(X.shape)
@@ -38,7 +38,7 @@ class PrincipalComponents(NestedTransform):
             return False
         solver = pca_solver(transformer, X.shape)
         return (
-            # of fewer rows than features the covariance has more eigenvalues than a fit keeps, and the noise needs them
+            # with fewer rows than features the covariance has more eigenvalues than a fit keeps, and the noise needs them
             (solver == "full" or (solver == "covariance_eigh" and smallest == X.shape[1]))
             and transformer.copy is True
             and is_valid(transformer, "whiten")

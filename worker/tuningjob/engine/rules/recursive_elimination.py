@@ -1,4 +1,4 @@
-"""Recursive elimination drops features in one order, however many of them are to be left."""
+"""Recursive elimination drops features in the same order for any number of features to select."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ from tuningjob.engine.sklearn_private import squared_importances
 
 @register
 class FeaturesInTheirOrder(NestedTransform):
-    """``n_features_to_select`` of RFE: a round looks at the features that are left, never at how many are to be.
+    """Shares ``n_features_to_select`` of RFE: a round depends only on the features that are left.
 
-    Its last round alone drops fewer than ``step``, the first of those that a whole round would. Of the models only the order
-    of the features is kept: the one that RFE fits to those that it has selected is fitted for each candidate.
+    Only the last round drops fewer than ``step`` features, the first of those that a whole round would drop. The rule keeps only
+    the order of the features; the final model of the selected features is fitted for each candidate.
     """
 
     estimators = (RFE,)
@@ -48,11 +48,11 @@ class FeaturesInTheirOrder(NestedTransform):
 
 
 class _Elimination:
-    """The features of some rows in the order in which an RFE drops them, as far as that was asked for."""
+    """The features in the order in which an RFE drops them on some rows, computed as far as it was needed."""
 
     def __init__(self, selector: Estimator, X: Matrix, y: Target) -> None:
         features = X.shape[1]
-        # which drops nothing, and fits what the first round looks at
+        # which drops nothing, and fits the model of the first round
         self.whole = clone(selector).set_params(n_features_to_select=features).fit(X, y)
         self.X, self.y = validate_data(
             self.whole,
@@ -68,7 +68,7 @@ class _Elimination:
         self._dropped = np.empty(0, dtype=np.intp)
 
     def selector(self, unfitted: Estimator) -> Estimator:
-        """An RFE with these parameters, as it is fitted to these rows."""
+        """Fit an RFE with these parameters to these rows, and return it."""
         features = self.X.shape[1]
         count = features - _wanted(unfitted, features)
         dropped = self._first(count)
@@ -86,12 +86,12 @@ class _Elimination:
         )
 
     def _first(self, count: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """The features that are dropped first, so many of them."""
+        """The first so many features that are dropped."""
         while len(self._dropped) < count:
             support = self._left(self._dropped)
             model = self._fitted(support) if len(self._dropped) else self.whole.estimator_
             worst = np.argsort(squared_importances(model, self.whole.importance_getter), kind="stable")
-            worst = np.ravel(worst)[: self._step]  # of a sparse model it is a matrix
+            worst = np.ravel(worst)[: self._step]  # it is a matrix for a sparse model
             self._dropped = np.concatenate([self._dropped, np.flatnonzero(support)[worst]])
         return self._dropped[:count]
 
@@ -105,7 +105,7 @@ class _Elimination:
 
 
 def _wanted(selector: Estimator, features: int) -> int:
-    """How many features an RFE leaves; 0 where it raises or warns."""
+    """The number of features that an RFE selects; 0 if it raises or warns."""
     given = selector.n_features_to_select
     if given is None:
         wanted = features // 2

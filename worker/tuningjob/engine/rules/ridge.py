@@ -29,10 +29,10 @@ _Solve = Callable[[Any], Any]
 
 @register
 class RidgePenalty(NestedFit):
-    """``alpha`` of ridge regressions on dense rows, by Cholesky or singular value decomposition.
+    """Shares ``alpha`` of ridge regressions on dense rows, solved by Cholesky or singular value decomposition.
 
-    The lines of scikit-learn's fit that come before ``alpha`` is looked at are run once, those after it for each value. The
-    first candidate is fitted by scikit-learn itself: if the shared way does not give its very bits, nothing is shared.
+    The steps of scikit-learn's fit before the use of ``alpha`` run once, the others for each value. scikit-learn itself fits the
+    first candidate; if the shared way does not give the same bits, nothing is shared.
     """
 
     estimators = (Ridge, RidgeClassifier)
@@ -72,7 +72,7 @@ class RidgePenalty(NestedFit):
 
 
 def _unpenalised(fitted: Estimator, X: Matrix, y: Target, sample_weight: Anything) -> Callable[[Any], Any]:
-    """``Ridge.fit`` and ``RidgeClassifier.fit`` up to where ``alpha`` comes in, and a function that does the rest."""
+    """Run ``Ridge.fit`` or ``RidgeClassifier.fit`` up to the use of ``alpha``; returns a function that does the rest."""
     scratch = copy.copy(fitted)
     if is_classifier(fitted):
         X, y, sample_weight = prepared_ridge_data(scratch, X, y, sample_weight)
@@ -95,7 +95,7 @@ def _unpenalised(fitted: Estimator, X: Matrix, y: Target, sample_weight: Anythin
 
 
 def _by_cholesky(X: Matrix, y: Target) -> _Solve:
-    """As ``_solve_cholesky`` and, of more features than rows, ``_solve_cholesky_kernel``."""
+    """A solver for each penalty as ``_solve_cholesky`` or, for more features than rows, ``_solve_cholesky_kernel``."""
     if X.shape[1] > X.shape[0]:
         kernel = X @ X.T
         return lambda alpha: (X.T @ solve_cholesky_kernel(kernel, y, alpha, copy=True)).T
@@ -110,7 +110,7 @@ def _by_cholesky(X: Matrix, y: Target) -> _Solve:
 
 
 def _by_svd(X: Matrix, y: Target) -> _Solve:
-    """What solves for each penalty as scikit-learn's ``_solve_svd`` does, by one decomposition."""
+    """A solver for each penalty as scikit-learn's ``_solve_svd``, by one decomposition."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     idx = s > 1e-15
     s_nnz = s[idx][:, None]

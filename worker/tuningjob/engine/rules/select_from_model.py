@@ -1,4 +1,4 @@
-"""A model says once which features matter, however many of them are kept."""
+"""One fitted model says which features matter, for any number of kept features."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tuningjob.engine.rules.views import view
 
 @register
 class FeaturesOfAModel(NestedTransform):
-    """``threshold`` and ``max_features`` of SelectFromModel: looked at only when rows are transformed."""
+    """Shares ``threshold`` and ``max_features`` of SelectFromModel, which it uses only to transform rows."""
 
     estimators = (SelectFromModel,)
     parameters = ("threshold", "max_features")

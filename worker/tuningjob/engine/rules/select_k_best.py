@@ -1,4 +1,4 @@
-"""Features are scored once, however many of the best are kept."""
+"""Features are scored once for any number of kept ones."""
 
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ _SCORES: Final = (f_classif, f_regression, chi2, r_regression)
 
 @register
 class BestFeatures(NestedTransform):
-    """``k`` of SelectKBest and ``percentile`` of SelectPercentile: looked at only when rows are transformed.
+    """Shares ``k`` of SelectKBest and ``percentile`` of SelectPercentile, which they use only to transform rows.
 
-    Except for a warning that there are fewer features than ``k``: such a candidate is fitted by itself.
+    The exception is a warning that there are fewer features than ``k``: such a candidate is fitted by itself.
     """
 
     estimators = (SelectKBest, SelectPercentile)

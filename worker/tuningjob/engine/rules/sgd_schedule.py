@@ -1,4 +1,4 @@
-"""Parameters of stochastic gradient descent that its penalty, its schedule and its loss never look at."""
+"""Parameters of stochastic gradient descent that its penalty, its schedule and its loss never use share a fit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -21,7 +21,7 @@ _WITH_EPSILON: Final = {"huber", "epsilon_insensitive", "squared_epsilon_insensi
 
 @register
 class UnusedByDescent(Inert):
-    """``l1_ratio`` without elasticnet, ``eta0`` and ``power_t`` of other schedules, ``epsilon`` of other losses."""
+    """Ignores ``l1_ratio`` without elasticnet, ``eta0`` and ``power_t`` of other schedules, and ``epsilon`` of other losses."""
 
     estimators = (SGDClassifier, SGDRegressor)
     parameters = tuple(_INSTEAD)
@@ -41,9 +41,9 @@ class UnusedByDescent(Inert):
 
 
 def _is_silent(estimator: Estimator, name: str) -> bool:
-    """Whether a value that is not looked at neither raises nor warns."""
+    """Whether an unused value neither raises nor warns."""
     value = getattr(estimator, name)
     if name == "l1_ratio" and value is None:
         return True
-    number = as_number(value)  # all of them are handed to C
+    number = as_number(value)  # all of these values are passed to C
     return is_valid(estimator, name) and number is not None and (name != "power_t" or number >= 0)

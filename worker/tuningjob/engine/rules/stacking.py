@@ -1,4 +1,4 @@
-"""The first layer of a stack is the same, whatever is learnt from its answers."""
+"""The first layer of a stack is the same for every final estimator."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from tuningjob.engine.rules.views import ByInput, predicts, view
 
 @register
 class FinalEstimators(NestedFit):
-    """``final_estimator`` of a stack, and its parameters: all before it is fitted and cross-validated once.
+    """Shares stacks that differ in ``final_estimator`` and its parameters: the first layer is fitted and cross-validated once.
 
-    A stack is fitted whose final estimator only writes down what it is given; the real ones are then given the same. What the
-    first layer makes of the fold's rows is remembered.
+    A stack is fitted whose final estimator only records its data, and the real ones are then fitted to these. The first layer's
+    answers to the fold's rows are remembered.
     """
 
     estimators = (StackingClassifier, StackingRegressor)
@@ -49,7 +49,7 @@ class FinalEstimators(NestedFit):
 
 
 class _WritesDown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Keeps what it is to be fitted on."""
+    """A classifier that only keeps the data of its fit."""
 
     def fit(self, X: Matrix, y: Target, **_: Anything) -> Self:
         """Keep X and y as ``given_``, and fit nothing."""
@@ -58,6 +58,6 @@ class _WritesDown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _WritesDownNumbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """The same for a regression."""
+    """A regressor that only keeps the data of its fit."""
 
     fit = _WritesDown.fit

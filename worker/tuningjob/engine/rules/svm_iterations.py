@@ -1,4 +1,4 @@
-"""A limit of iterations does nothing to a support vector machine that is found before it."""
+"""A limit of iterations has no effect on a support vector machine whose fit ends before it."""
 
 import math
 from typing import Final
@@ -16,7 +16,7 @@ _LARGEST: Final = 2**31 - 1  # C's int
 
 @register
 class LibsvmIterations(Ceiling):
-    """``max_iter`` of libsvm: -1 for no limit, ``n_iter_`` for each pair of classes."""
+    """Shares ``max_iter`` of libsvm, for which -1 is no limit; ``n_iter_`` has the iterations of each pair of classes."""
 
     estimators = (SVC, SVR, NuSVC, NuSVR, OneClassSVM)
     parameters = ("max_iter",)
@@ -29,5 +29,5 @@ class LibsvmIterations(Ceiling):
         return math.inf if value == -1 else float(value)
 
     def reached(self, fitted: Estimator) -> float:
-        # the machines of its own cross-validation are limited too, and their iterations are not told
+        # the machines of its own cross-validation are limited, too, and their iterations are unknown
         return math.inf if validates_probabilities(fitted) else float(np.max(fitted.n_iter_))

@@ -1,4 +1,4 @@
-"""Parameters of a support vector machine that its kernel never looks at."""
+"""Support vector machines that differ only in parameters that their kernel never uses share a fit."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ def _is_number(value: ParamValue, least: float = -math.inf) -> bool:
     return number is not None and number >= least
 
 
-# Values that every fit accepts, whether it looks at them or not: scikit-learn's constraints, and that they fit in C's types.
+# Values that every fit accepts, used or not: scikit-learn's constraints allow them, and they fit in C's types.
 _VALID: Final[Mapping[str, Callable[[Any], bool]]] = {
     "gamma": lambda value: (isinstance(value, str) and value in {"scale", "auto"}) or _is_number(value, 0),
     "degree": lambda value: is_integer(value) and 0 <= value < 2**31,
@@ -25,7 +25,7 @@ _VALID: Final[Mapping[str, Callable[[Any], bool]]] = {
     "cache_size": lambda value: 0 < (as_number(value) or 0) <= 100_000,
 }
 _INSTEAD: Final[Mapping[str, Any]] = {"gamma": "scale", "degree": 3, "coef0": 0.0, "cache_size": 200}
-# cache_size is how many rows of the kernel are kept: one that is computed again comes out the same.
+# cache_size bounds the cached rows of the kernel, and a recomputed row is the same.
 _INERT: Final[Mapping[str, tuple[str, ...]]] = {
     "linear": ("gamma", "degree", "coef0", "cache_size"),
     "precomputed": ("gamma", "degree", "coef0", "cache_size"),
@@ -37,7 +37,7 @@ _INERT: Final[Mapping[str, tuple[str, ...]]] = {
 
 @register
 class UnusedByKernel(Inert):
-    """``gamma``, ``degree`` and ``coef0`` where libsvm's kernel function is without them (``Kernel::k_function``)."""
+    """Ignores ``gamma``, ``degree`` and ``coef0`` if libsvm's kernel function (``Kernel::k_function``) does not use them."""
 
     estimators = (SVC, SVR, NuSVC, NuSVR, OneClassSVM)
     parameters = tuple(_INSTEAD)
@@ -45,7 +45,7 @@ class UnusedByKernel(Inert):
     proved_on = FROM_1_8
 
     def normal_form(self, estimator: Estimator, X: Matrix = None) -> Mapping[str, Any]:  # noqa: ARG002
-        # one that scikit-learn refuses is kept as it is: it fails by itself
+        # a value that scikit-learn refuses is kept, so that it fails by itself
         kernel = estimator.kernel
         inert = _INERT.get(kernel, ()) if isinstance(kernel, str) else ()
         return {name: _INSTEAD[name] for name in inert if _VALID[name](getattr(estimator, name))}

@@ -1,4 +1,4 @@
-"""A tree that did not grow as deep as it might have is the one that grows without a limit."""
+"""A tree that is less deep than its limit allows is the tree without a limit."""
 
 import math
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ from tuningjob.engine.fingerprint import is_integer
 from tuningjob.engine.rules.base import FROM_1_8, Ceiling, register
 from tuningjob.engine.sklearn_private import boosted_trees
 
-_DEEPEST: Final = np.iinfo(np.intp).max  # what the builders' own type holds; more than that is an error
+_DEEPEST: Final = np.iinfo(np.intp).max  # the largest value of the builders' type; more is an error
 
 
 @register
 class TreeDepth(Ceiling):
-    """``max_depth`` of trees, and of what is made of them.
+    """Shares ``max_depth`` of trees and of ensembles of trees.
 
-    All that the builders do with it is to ask of each node that they make whether it is as deep as that (depth first, best first
-    and by histograms alike). Above the deepest node the answer is always no. *At* the deepest node it is yes, which saves the
-    search for a split that would not have been found: the tree's shape is the same, but not the random numbers left for the rest.
+    All builders (depth first, best first and by histograms) only compare the depth of each new node with the limit. A limit
+    greater than the tree's depth is never reached. A limit *equal* to it saves the vain search for a split of the deepest node:
+    the tree has the same shape, but later nodes draw other random numbers.
     """
 
     estimators = (
@@ -59,7 +59,7 @@ class TreeDepth(Ceiling):
 
     def reached(self, fitted: Estimator) -> float:
         if getattr(fitted, "ccp_alpha", 0.0) != 0.0:
-            return math.inf  # pruned: how deep it was cannot be known
+            return math.inf  # the depth before pruning is unknown
         return max(_depths(fitted))
 
 

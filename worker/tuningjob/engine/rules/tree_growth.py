@@ -1,4 +1,4 @@
-"""Settings of how trees grow that are other words for the same."""
+"""Settings of how trees grow that mean the same share a fit."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,12 +23,11 @@ _OF_BOOSTING: Final = {"friedman_mse": "squared_error"} if BOOSTS_BY_SQUARED_ERR
 
 @register
 class TreeGrowth(Inert):
-    """``criterion`` and ``min_samples_split`` of trees, and of what is made of them.
+    """Replaces equivalent ``criterion`` and ``min_samples_split`` of trees and of ensembles of trees.
 
-    The criterion "log_loss" is the class that "entropy" is (``CRITERIA_CLF``). Since scikit-learn 1.9 gradient boosting grows its
-    trees by "squared_error", whatever it was told (both names warn of it). A node is split if it has ``min_samples_split`` rows
-    and twice ``min_samples_leaf``, so the first counts as the larger of the two, provided that both are numbers of rows and
-    valid ones.
+    The criterion "log_loss" is the same class as "entropy" (``CRITERIA_CLF``). Since scikit-learn 1.9 gradient boosting grows its
+    trees by "squared_error" for both names (each warns). A node is split if it has at least ``min_samples_split`` rows and twice
+    ``min_samples_leaf``. So the first counts as the larger of the two, if both are valid numbers of rows.
     """
 
     estimators = (

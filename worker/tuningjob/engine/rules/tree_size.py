@@ -17,12 +17,12 @@ from tuningjob.engine.sklearn_private import first_leaves, prune
 
 @register
 class TreeSize(NestedFit):
-    """``max_leaf_nodes`` and ``ccp_alpha`` of a decision tree: grown once with the most leaves, and a copy cut for each value.
+    """Shares ``max_leaf_nodes`` and ``ccp_alpha`` of a decision tree: it grows once with the most leaves, and is cut for each.
 
-    With ``max_leaf_nodes`` a tree grows best first (without it depth first, which is another tree): which leaf is split next, and
-    what is drawn when its children are made, knows nothing of how many are to follow. So a tree with m leaves is the first
-    2 m - 1 nodes of any larger one. scikit-learn looks at ``ccp_alpha`` in ``_prune_tree`` alone, which it calls when the tree
-    has been grown, and which leaves that tree as it is: it builds another one.
+    With ``max_leaf_nodes`` a tree grows best first (without it depth first, which gives another tree). Neither the choice of the
+    next leaf nor the draws for its children depend on how many follow. So a tree with m leaves is the first 2 m - 1 nodes of any
+    larger one. scikit-learn uses ``ccp_alpha`` only in ``_prune_tree``, which it calls after the growth, and which builds another
+    tree and leaves the grown one unchanged.
     """
 
     estimators = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
@@ -50,7 +50,7 @@ class TreeSize(NestedFit):
 
 
 def is_size(estimator: Estimator) -> bool:
-    """Whether the values of ``max_leaf_nodes`` and ``ccp_alpha`` are valid ones."""
+    """Whether the values of ``max_leaf_nodes`` and ``ccp_alpha`` are valid."""
     return _is_number_of_leaves(estimator.max_leaf_nodes) and _is_alpha(estimator.ccp_alpha)
 
 
@@ -63,7 +63,7 @@ def _is_alpha(value: ParamValue) -> bool:
 
 
 def cut_tree(whole: Estimator, made: Estimator) -> Estimator:
-    """Have ``made``, a view of a tree that is not pruned, as many leaves as it says itself, and be pruned."""
+    """Cut ``made``, a view of an unpruned tree, to its own number of leaves, and prune it."""
     if made.max_leaf_nodes is not None:
         made.tree_ = first_leaves(whole.tree_, made.max_leaf_nodes)
     prune(made)

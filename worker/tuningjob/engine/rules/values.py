@@ -1,4 +1,4 @@
-"""What rules ask of a parameter's value, which may be anything: none of it raises."""
+"""Checks of parameter values for rules, which never raise, because a value may be any object."""
 
 import math
 from functools import cache
@@ -10,7 +10,7 @@ from tuningjob.engine.sklearn_private import constraints_of, make_constraint
 
 
 def as_number(value: ParamValue) -> float | None:
-    """A finite real number that is no bool, as C gets it; None for anything else."""
+    """The value as a float, as C gets it, if it is a finite real number and no bool; else None."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
@@ -21,7 +21,7 @@ def as_number(value: ParamValue) -> float | None:
 
 
 def is_valid(estimator: Estimator, name: str) -> bool:
-    """Whether scikit-learn's fit takes the value of this parameter, whether it looks at it or not."""
+    """Whether scikit-learn's fit accepts the value of this parameter, used or not."""
     try:
         kind: type = type(estimator)
         return any(each.is_satisfied_by(getattr(estimator, name)) for each in _constraints(kind, name))

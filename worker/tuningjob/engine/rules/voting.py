@@ -1,4 +1,4 @@
-"""The members of a vote are the same, however their votes are weighed."""
+"""The members of a vote are the same for all weights of their votes."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ _METHODS: Final = ("predict", "predict_proba")
 
 @register
 class Votes(NestedFit):
-    """``weights``, ``voting`` and ``flatten_transform``: looked at only when votes are counted.
+    """Shares ``weights``, ``voting`` and ``flatten_transform`` of a vote, which it uses only to count votes.
 
-    What each member answers to the fold's rows is remembered.
+    Each member's answers to the fold's rows are remembered.
     """
 
     estimators = (VotingClassifier, VotingRegressor)

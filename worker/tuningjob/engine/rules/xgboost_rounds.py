@@ -1,4 +1,4 @@
-"""XGBoost with 50 rounds is the beginning of one with 200: no round knows how many are to come."""
+"""XGBoost with 50 rounds is the beginning of one with 200, because no round depends on their number."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -33,7 +33,7 @@ _OBJECTIVES: Final = frozenset(
         "reg:tweedie",
     }
 )
-# What else a fit may be given: an evaluation set, a model to go on from and the like leave more behind than the rounds.
+# The allowed parameters of a fit: others, such as an evaluation set or a model to continue, leave more than the rounds.
 _METADATA: Final = frozenset({"sample_weight", "base_margin", "qid", "group", "verbose"})
 
 
@@ -43,11 +43,11 @@ def _is_text(value: ParamValue, allowed: frozenset[str]) -> bool:
 
 @register
 class XGBoostRounds(NestedFit):
-    """``n_estimators`` of XGBoost: boosted once up to the largest, and sliced after each one's rounds.
+    """Shares ``n_estimators`` of XGBoost: it boosts once with the largest value, and slices the result for each value.
 
-    A round looks at the margins so far and at random numbers drawn one after the other. The slice is XGBoost's own, a model
-    that predicts by itself. Not what drops trees (dart), has no trees (gblinear) or looks at an evaluation set; not XGBoost's
-    forests, whose leaves are divided by the number of trees.
+    A round depends on the margins so far and on random numbers drawn in order. The slice is XGBoost's own, a complete model. The
+    rule excludes boosting that drops trees (dart) or has none (gblinear), evaluation sets, and XGBoost's forests, whose leaves
+    are divided by the number of trees.
     """
 
     estimators = (XGBClassifier, XGBRegressor, XGBRanker)
@@ -91,5 +91,5 @@ class XGBoostRounds(NestedFit):
         booster = boosting.get_booster()
         for estimator, size in zip(estimators, sizes, strict=True):
             first = booster if size == max(sizes) else booster[:size]
-            # the fit has set the objective to the one for as many classes as there are
+            # the fit has set the objective for the number of classes
             yield view(boosting, estimator, objective=boosting.objective, **with_booster(first))
