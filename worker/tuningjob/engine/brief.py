@@ -47,8 +47,8 @@ _FORKED_SECONDS: Final = 0.02
 _EACH_FORK_SECONDS: Final = 0.005
 _JOBLIBS_SECONDS: Final = 0.05
 _STARTED_SECONDS: Final = 0.4
-_MOST_ITERATIONS: Final = 1_000  # of coordinate descent: some microseconds each on so few data
-_MOST_STEPS: Final = 200  # of a solver that calls Python at each
+_MOST_ITERATIONS: Final = 1_000  # coordinate descent takes some microseconds for each on so few data
+_MOST_STEPS: Final = 200  # for a solver that calls Python at each
 # libsvm looks at all rows in each iteration, for some nanoseconds a row, and at all pairs of rows once.
 _MOST_MACHINE_ITERATIONS: Final = 40_000
 _MOST_ROWS_OF_A_KERNEL: Final = 1_000

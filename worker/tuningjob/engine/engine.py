@@ -43,13 +43,13 @@ def as_they_are(steps: _Steps) -> _Steps:
 
 @functools.lru_cache(maxsize=1)
 def _pools(modules: int) -> ThreadpoolController:  # noqa: ARG001
-    """The BLAS and OpenMP libraries of this process. The search takes milliseconds, so it is repeated only after imports."""
+    """The BLAS and OpenMP libraries of this process. Finding them takes milliseconds, so it is repeated only after imports."""
     return ThreadpoolController()
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit each fit in here to one thread, whatever its n_jobs: the CPU limit is used up by as many processes."""
+    """Limit each fit in here to one thread, even if its n_jobs says more, because processes × threads = the CPU limit."""
     with _pools(len(sys.modules)).limit(limits=1), joblib.parallel_config(backend="sequential"):
         yield
 

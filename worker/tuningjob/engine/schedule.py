@@ -15,8 +15,8 @@ from tuningjob.engine.guard import Axes, Guard
 from tuningjob.engine.outline import Node, Outline, Path
 from tuningjob.engine.work import CellKey, Work
 
-# Cells are cut into at most FINE tasks a process between candidates that share nothing, which is free, and into at most COARSE
-# where a cut means that work is done twice.
+# Cuts between candidates that share nothing are free, so they make up to FINE tasks a process. Other cuts mean that work is done
+# twice, so they make up to COARSE.
 FINE: Final = 16
 COARSE: Final = 4
 # A shorter task is not worth its dispatch, which takes about a millisecond in all.
@@ -283,7 +283,7 @@ class Schedule:
 
 
 def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
-    """The groups for the guard to watch, by candidate: one for each nested axis, and one for a beginning shared off any axis."""
+    """The groups for the guard to watch: those of nested axes, and one for candidates that begin alike and differ on no axis."""
     values: dict[Hashable, set[Hashable]] = {}
     for group, value in (axis for place in places.values() for axis in place.axes):
         values.setdefault(group, set()).add(value)

@@ -51,7 +51,7 @@ _WARM_SECONDS: Final = 0.05
 _GROWTH: Final = 4
 _UNKNOWN_POWER: Final = 1.5
 _STEEPEST: Final = 3.0
-_COPIES: Final = 3  # of its rows: the assumed memory of a fit if only one size was measured
+_COPIES: Final = 3  # the memory that a fit is assumed to take, in copies of its rows, if only one size was measured
 _GOLDEN: Final = 0.6180339887498949
 
 

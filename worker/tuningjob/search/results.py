@@ -42,7 +42,7 @@ from tuningjob.search.written import json_of, literal_of, to_literals
 LEADERBOARD_ROWS: Final = 100
 _OF_ROUNDS: Final = ("iter", "n_resources", "round")
 _TRACEBACK_LINES: Final = 12
-_MOST_ERRORS: Final = 100  # that are counted apart
+_MOST_ERRORS: Final = 100  # the most that are counted apart
 SearchCV: TypeAlias = GridSearchCV | RandomizedSearchCV
 # joblib's argument for each spec.artifacts.compression. The level is joblib's own, 3: on a forest the highest ones took 3 to 25
 # times as long for 6 to 18 % less (docs/artifacts.md).
@@ -103,17 +103,17 @@ class Results:
 
     @property
     def best_score(self) -> float:
-        """Its mean test score by the deciding metric."""
+        """The answer's mean test score by the deciding metric."""
         return float(self.cv_results[f"mean_test_{self.metric}"][self.best_index])
 
     @property
     def best_std(self) -> float:
-        """The population standard deviation of its test scores over the splits."""
+        """The population standard deviation of the answer's test scores over the splits."""
         return float(self.cv_results[f"std_test_{self.metric}"][self.best_index])
 
     @property
     def best_scores(self) -> dict[str, float]:
-        """Its mean test score by each metric, the deciding one first."""
+        """The answer's mean test score by each metric, the deciding one first."""
         names = [name for name in self.cv_results if name.startswith("mean_test_")]
         scores = {name.removeprefix("mean_test_"): float(self.cv_results[name][self.best_index]) for name in names}
         return {self.metric: scores[self.metric], **scores}

@@ -78,7 +78,7 @@ def _checked_groups(cv: CrossValidation, data: Dataset) -> Target:
         return None
     if problems := list(
         missing_groups(groups, cv.groups)
-    ):  # of those that were sent: a file's are looked at with its columns
+    ):  # only sent groups, because a file's were checked with its columns
         raise ManifestRefused(problems)
     if len(groups) != data.samples:
         advice = f"It has {len(groups):,} values for {data.samples:,} rows."
