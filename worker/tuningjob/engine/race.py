@@ -121,7 +121,7 @@ class Race:
     # --- what is out
 
     def _out(self) -> "_Array":
-        """Whether each candidate is out: it cannot be the best, or the forgiving rule excludes it."""
+        """For each candidate whether it is out: it cannot be the best, or the forgiving rule excludes it."""
         leader = self.leader
         if leader is None or not self.is_sound or not abs(leader.mean) < _TOO_LARGE:
             return np.zeros(len(self._candidates), dtype=bool)

@@ -62,7 +62,7 @@ def refuse_what_cannot_succeed(problem: SearchProblem, *, memory_bytes: int = 0)
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The candidates to try; so many of the ``first`` ones stand for each map of the grid and each non-numeric value."""
+    """The candidates to try. The first ones, ``first`` in number, stand for each map of the grid and each non-numeric value."""
 
     candidates: list[Mapping[str, Any]]
     first: int
