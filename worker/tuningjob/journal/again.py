@@ -1,6 +1,6 @@
 """Retry failed cells: the search goes on, or a new one begins, with every cell that was finished without an error.
 
-For a laptop, where one worker is alone with the journal; within one transaction.
+It is made for a laptop, where one worker is alone with the journal. All of it is within one transaction.
 """
 
 import bisect
@@ -21,7 +21,7 @@ from tuningjob.protocol.records import Cell, CellResult, SearchState
 _RESULT: Final = TypeAdapter(CellResult)
 _PAGE: Final = 5_000
 _FORGET: Final = cells.delete().where(cells.c.search_id == bindparam("search"), cells.c.ordinal == bindparam("cell"))
-# its claimant has lost it, and the next one that asks gets it
+# its claimant has lost it, and the next claimant that asks gets it
 _OPEN: Final = (
     units.update()
     .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
@@ -46,9 +46,9 @@ def _copy_rows(connection: Connection, table: Table, which: ColumnElement[bool],
 
 
 def forget_failures(connection: Connection, row: Row[Any]) -> int:
-    """Have the search run again, without its failed cells; returns how many cells it keeps.
+    """Have the search run again without its failed and pruned cells; returns how many cells it keeps.
 
-    Without the pruned ones, too: a candidate may have been given up because of a fit that failed.
+    Pruned cells go, too, because a candidate may have been given up because of a fit that failed.
     """
     failed = _failed(connection, row.id)
     if failed:
@@ -58,7 +58,9 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
         places = [
             walk.place(Cell(*divmod(ordinal, row.splits)))
             for ordinal in failed
-            if not walk.is_shared(ordinal // row.splits)  # it comes with the one that it is shared with
+            if not walk.is_shared(
+                ordinal // row.splits
+            )  # its results come with those of the candidate that it shares them with
         ]
         reopened = Counter(_units_of(connection, row.id, places))
         connection.execute(_OPEN, [{**this, "unit": unit, "count": count} for unit, count in reopened.items()])
@@ -72,7 +74,7 @@ def forget_failures(connection: Connection, row: Row[Any]) -> int:
             done=kept,
             failed=0,
             pruned=0,
-            # the first look at the data is taken again, and from then on its time counts
+            # the preflight is made again, and the time of the search counts from then on
             preflight=None,
             started_at=None,
             finished_at=None,

@@ -21,20 +21,20 @@ from tuningjob.protocol.records import Answer, Artifact, Baseline, Choice, Neste
 
 _VERSIONS: Final = range(1, 2**31)  # the longest text that the column holds
 _FILES: Final = TypeAdapter(tuple[Artifact, ...])
-# NaN and infinities, which JSON has not, as text
+# NaN and infinities as text, because JSON has neither
 _SCORES: Final = TypeAdapter(dict[str, float], config=ConfigDict(ser_json_inf_nan="strings"))
 _CHOICE: Final = TypeAdapter(Choice)
 _BASELINE: Final = TypeAdapter(Baseline)
 _NESTED: Final = TypeAdapter(NestedEstimate)
 _MOST_SOURCES: Final = 32
-# an older release took texts of any length; they stay in the database, and are not read
+# an older release took texts of any length: they stay in the database and are not read
 _COLUMNS: Final = [
     bounded_text(column) if column.name in {"best_params", "versions"} else column for column in audit.columns
 ]
 
 
 class SqlAudit:
-    """The versioned memory of finished searches: ``hyperparameter_audit``, and who blessed which version when, and why.
+    """The versioned memory of finished searches (``hyperparameter_audit``), and who blessed which version, when and why.
 
     Every method may raise JournalError, and UnknownModel for a key or a version that is not there.
     """
@@ -117,7 +117,7 @@ class SqlAudit:
             return self._add(connection, history, namespace, model_key, act=Act.BLESS, to=version, who=who, why=why)
 
     def rollback(self, *, namespace: str, model_key: str, who: str, why: str = "") -> Blessing:
-        """Put the version into use again that was before the one in use. Raises NotBlessed if there is none."""
+        """Put the version that was in use before into use again. Raises NotBlessed if there is none."""
         with self._database.writing() as connection:
             history = self._locked_history(connection, namespace, model_key, 1)
             in_use = _stack(history)
@@ -128,7 +128,7 @@ class SqlAudit:
             return self._add(connection, history, namespace, model_key, act=Act.ROLLBACK, to=to, who=who, why=why)
 
     def _locked_history(self, connection: Connection, namespace: str, model_key: str, version: int) -> list[Blessing]:
-        """Lock and read the blessings of a key, so that two who bless it come one after the other. Raises UnknownModel."""
+        """Lock and read the blessings of a key, so that two people bless it one after the other. Raises UnknownModel."""
         first = (audit.c.namespace == namespace) & (audit.c.model_key == model_key) & (audit.c.version == 1)
         connection.execute(select(audit.c.version).where(first).with_for_update())
         self._version(connection, namespace, model_key, version)
@@ -271,7 +271,7 @@ def remember(
             image=row.image,
             created_by=row.created_by,
             artifacts=row.artifacts,
-            # none: of a search that brought its files to the release before
+            # none if the search stored its files with the release before
             files=_FILES.dump_json(tuple(placed)).decode() if placed else None,
             reused_from=json.dumps(_few(Cells(connection, row.id).sources() if row.reused else {})),
             scores=_SCORES.dump_json(answer.scores).decode() if answer.scores else None,
@@ -284,7 +284,7 @@ def remember(
 
 
 def _few(sources: dict[str, int]) -> dict[str, int]:
-    """The sources with the most cells, and the others as one, because a row of the audit has a bounded size."""
+    """The sources with the most cells, and all others as one, because a row of the audit has a bounded size."""
     first = dict(islice(sources.items(), _MOST_SOURCES))
     left = sum(sources.values()) - sum(first.values())
     return first | ({"others": left} if left else {})

@@ -1,6 +1,6 @@
-"""Cells in SQL: taking them in, finding them again, and which candidate they make the best; within one transaction.
+"""Cells in SQL, within one transaction: taking them in, finding them again, and which candidate they make the best.
 
-Statements are made once: to make one costs as much as to run it, and thousands of cells a second come through here.
+Statements are built once: building one costs as much as running it, and thousands of cells a second come through here.
 """
 
 import datetime as dt
@@ -34,13 +34,13 @@ from tuningjob.journal.schema import cells, searches
 from tuningjob.journal.values import null_if_nan
 from tuningjob.protocol.records import CellResult
 
-# one writer or many, a batch is an array to Postgres and a JSON text to SQLite: one parameter of any length
+# a batch is one parameter of any length: an array to Postgres, a JSON text to SQLite
 _POSTGRES: Final = "postgresql"
 _RESULT: Final = TypeAdapter(CellResult)
 
 
 def within(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
-    """Whether a column's value is one of the list that is bound as ``values`` (see ``bound``)."""
+    """Whether a column's value is in the list that is bound as ``values`` (see ``bound``)."""
     if dialect == _POSTGRES:
         return column == any_(
             bindparam("values", type_=ARRAY(String if isinstance(column.type, String) else BigInteger))
@@ -67,9 +67,9 @@ def _statements(dialect: str) -> dict[str, Any]:
 
 
 def _known(dialect: str) -> Matrix:
-    """Of each identity one cell that has it, as `<search that evaluated it> <result>`: ids have no spaces.
+    """One cell of each identity, as `<search that evaluated it> <result>`, because ids have no spaces.
 
-    One, however many there are: the index is left at the first.
+    The database stops at the first cell of an identity, however many there are.
     """
     wanted = as_table(dialect)
     one = (
@@ -83,7 +83,7 @@ def _known(dialect: str) -> Matrix:
 
 
 def as_table(dialect: str) -> TableValuedAlias:
-    """The list that is bound as ``values`` (see ``bound``), of texts, as a table with the column ``value``."""
+    """The list of texts that is bound as ``values`` (see ``bound``), as a table with the column ``value``."""
     if dialect == _POSTGRES:
         return func.unnest(bindparam("values", type_=ARRAY(String))).table_valued("value").render_derived()
     return func.json_each(bindparam("values", type_=Text)).table_valued("value")
@@ -110,10 +110,12 @@ class Cells:
         sources: Mapping[int, str] | None = None,
         is_shared: bool = False,
     ) -> dict[int, CellResult]:
-        """Take in those that are not there yet, and return them; ``sources`` are the searches that evaluated them, of another.
-        ``is_shared``: nobody reported them, because they are those of another row.
+        """Take in the results that are not there yet, and return them.
 
-        In the order of ordinals: two transactions that bring the same cells do not wait for each other.
+        ``sources``: the other searches that evaluated them, for reused ones.
+        ``is_shared``: they are another row's results, and no worker reported them.
+
+        Cells go in by ordinal, so that two transactions that bring the same cells never wait for each other.
         """
         rows = [
             {
@@ -124,7 +126,7 @@ class Cells:
                 "reported_by": index,
                 "reported_at": now,
                 "reports": 0 if sources or is_shared else 1,
-                # a failed cell is never reused, even if it failed by a metric that does not decide here
+                # a failed cell is never reused, even if a metric failed that does not decide here
                 "identity": result.identity if _is_whole(result) else None,
                 "reused_from": sources[ordinal] if sources else None,
             }
@@ -141,16 +143,16 @@ class Cells:
             self._rows("again", ordinals, search=self._search)
 
     def finished(self, ordinals: Sequence[int]) -> set[int]:
-        """Those of these cells that are finished."""
+        """The finished ones of these cells."""
         return set(self._rows("finished", ordinals, search=self._search).scalars())
 
     def scores(self, ordinals: Sequence[int]) -> dict[int, float]:
-        """The scores of those of these cells that are in, by the deciding metric; NaN where there is none."""
+        """The scores by the deciding metric of the finished ones of these cells; NaN for a cell without one."""
         found = self._rows("scores", list(ordinals), search=self._search)
         return {ordinal: math.nan if score is None else score for ordinal, score in found}
 
     def lowest(self, ordinals: range) -> float | None:
-        """The lowest score of these cells; None where none of them has one."""
+        """The lowest score of these cells; None if none of them has one."""
         mine = (cells.c.search_id == self._search) & cells.c.ordinal.between(ordinals.start, ordinals.stop - 1)
         found = self._connection.execute(select(func.min(cells.c.score)).where(mine)).scalar_one()
         return None if found is None else float(found)
@@ -158,12 +160,12 @@ class Cells:
     def failed(self, ordinals: range) -> int:
         """How many of these cells have failed."""
         mine = (cells.c.search_id == self._search) & cells.c.ordinal.between(ordinals.start, ordinals.stop - 1)
-        # no text within the JSON can hold these quotes, and null has none
+        # no text within the JSON can hold these quotes unescaped, and null has none
         count = select(func.count()).where(mine, cells.c.result.contains('"error":"'))
         return int(self._connection.execute(count).scalar_one())
 
     def known(self, namespace: str, identities: Iterable[str]) -> dict[str, tuple[str, CellResult]]:
-        """What any search of the namespace, a forgotten one too, has finished without an error; and which one evaluated it."""
+        """What any search of the namespace, even a deleted one, has finished without an error, and which one evaluated it."""
         known: dict[str, tuple[str, CellResult]] = {}
         for identity, found in self._rows("known", sorted(identities), namespace=namespace):
             if found is not None:
@@ -173,7 +175,7 @@ class Cells:
         return known
 
     def sources(self) -> dict[str, int]:
-        """The searches that the reused cells are from, with how many each; the most first."""
+        """The searches that the reused cells are from, each with its number of cells; the largest number first."""
         count = func.count()
         query = (
             select(cells.c.reused_from, count)
@@ -193,7 +195,7 @@ class Cells:
         best = before
         for candidate, found in sorted(scores.items()):
             mean = sum(found) / splits
-            # a mean of inf and -inf is none
+            # the mean of inf and -inf is NaN
             if len(found) < splits or math.isnan(mean):
                 continue
             if best is None or mean > best.score or (mean == best.score and candidate < best.index):

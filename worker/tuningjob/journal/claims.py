@@ -1,7 +1,7 @@
 """Claims in SQL: the regions and units of one search, within one transaction on it.
 
-Locks are taken in the order units, regions, search, and of each in the order of their keys. What another transaction has locked
-is passed by (SKIP LOCKED); only if nothing else is there it is waited for, in a transaction of its own, which holds no lock yet.
+Locks are taken in the order units, regions, search, and within each in the order of keys. A claim passes by what another
+transaction has locked (SKIP LOCKED). Only if nothing else is left it waits, in a new transaction that holds no lock yet.
 """
 
 import bisect
@@ -35,8 +35,8 @@ from tuningjob.journal.walk import NOBODY, Walk
 from tuningjob.protocol.records import Block, Cell, Preflight, Unit
 from tuningjob.protocol.requests import ClaimRequest
 
-# blocks, parts; where it is told: how many candidates are ranked, where the stage begins, with whom the next row shares, and
-# whether it prunes
+# blocks, parts; then, as far as they are there: how many candidates are ranked, where the stage begins, the candidate that the
+# next row shares its results with, and whether the search prunes
 _ORDER: Final = TypeAdapter(
     tuple[tuple[Block, ...], int]
     | tuple[tuple[Block, ...], int, int]
@@ -56,14 +56,14 @@ def _walk(order: str, candidates: int, splits: int) -> Walk:
 
 
 def walk_of(row: Row[Any]) -> Walk:
-    """The walk of a search whose regions are cut; of any other nothing was claimed yet. Raises JournalMismatch."""
+    """The walk of a search. Raises JournalMismatch if its regions are not cut, because then nothing was claimed yet."""
     if row.walk is None:
         raise JournalMismatch("a reported cell must be one that was claimed, but nothing was claimed yet")
     return _walk(row.walk, row.candidates, row.splits)
 
 
 class Claims:
-    """The claims on one search, ``row``: units are given, released, counted down and pardoned."""
+    """The claims on the search of ``row``: gives, releases, counts down and pardons its units."""
 
     def __init__(self, connection: Connection, row: Row[Any]) -> None:
         self._connection = connection
@@ -73,10 +73,10 @@ class Claims:
     # --- giving
 
     def next_unit(self, request: ClaimRequest, *, wait: bool, now: dt.datetime) -> Unit | None:
-        """The next unit: one that its index left, else a released one, else a fresh one. None: there is none ``now``.
+        """The next unit: one that its index left, else a released one, else a fresh one. None if there is none now.
 
-        ``wait``: wait for what others have locked, instead of passing it by. None with ``has_freed``: something of the index
-        was starved, and is anybody's from the end of this transaction on; ask in another one.
+        ``wait``: wait for what others have locked, instead of passing it by. None with ``has_freed`` set: a starved unit of the
+        index was released, and any index may claim it once this transaction has ended. Ask again in another transaction.
         """
         own = self._own(request, now)
         if own is not None or self.has_freed:
@@ -88,7 +88,7 @@ class Claims:
         for found in self._connection.execute(statements.OWN, {"search": self._row.id, "index": request.index}).all():
             if found.id in request.holding:
                 continue
-            # the operator may give it back, or pardon its claimant, just now
+            # the operator may give it back or pardon its claimant at this moment
             this = {"search": self._row.id, "unit": found.id, "index": request.index}
             unit = self._connection.execute(statements.HELD_BY, this).one_or_none()
             if unit is None:
@@ -97,7 +97,7 @@ class Claims:
         return None
 
     def _resumed(self, unit: Row[Any], request: ClaimRequest, now: dt.datetime) -> Unit | None:
-        """Give a unit of the claimant's index again: of a claimant before it, or of its own claim whose reply was lost."""
+        """Give a unit of the claimant's index again: an earlier claimant's, or its own if the reply to its claim was lost."""
         found = DeathCount(unit.deaths, unit.starved)
         has_died = bool(unit.claimant and request.claimant and unit.claimant != request.claimant)
         if has_died:
@@ -115,7 +115,7 @@ class Claims:
         return None if self.has_freed else self._unit(unit, found.deaths)
 
     def _note_death(self, unit: Row[Any], now: dt.datetime) -> None:
-        """Note a death for the pages, up to as many as a picture can have: a worker can make up any number of claimants."""
+        """Note a death for the pages, up to as many as a figure can show: a worker can make up any number of claimants."""
         this = {"search": self._row.id}
         if self._connection.execute(statements.NOTED_DEATHS, this).scalar_one() < MOST_NOTED_DEATHS:
             died = {"unit_of": unit.id, "by": unit.claimant, "index": unit.holder, "now": now}
@@ -137,7 +137,7 @@ class Claims:
         piloted = None if any(stretch.measured for stretch in stretches) else self._piloted()
         seconds = expected_seconds(walk.regions, stretches, piloted)
         order = preferred(stretches, seconds)
-        # when waiting, lock regions in key order: one that was emptied meanwhile stays locked while we wait for the next
+        # while waiting, lock regions in key order: one that was emptied meanwhile stays locked during the wait for the next
         for position in sorted(order) if wait else order:
             this = {"search": self._row.id, "region": stretches[position].number}
             row = self._connection.execute(statements.locking(statements.REGION, wait=wait), this).one_or_none()
@@ -156,7 +156,7 @@ class Claims:
                 is_piloted=piloted is not None,
             )
             self._connection.execute(statements.TAKE, {**this, "to": stop})
-            # disjoint pieces of the walk: where one begins names it
+            # units are disjoint pieces of the walk, so the place where one begins is its id
             piece = {"search": self._row.id, "first": row.next, "to": stop, "count": stop - row.next}
             given = {"index": request.index, "by": request.claimant or None, "bytes": request.memory}
             self._connection.execute(statements.ADD_UNIT, {**piece, **given})
@@ -164,13 +164,13 @@ class Claims:
         return None
 
     def _piloted(self) -> float | None:
-        """The seconds of a cell that the pilot expects, if there was a pilot."""
+        """The seconds that a cell takes by the pilot; None if there was no pilot."""
         preflight = self._connection.execute(statements.FOUND, {"search": self._row.id}).scalar_one()
         pilot = _PREFLIGHT.validate_json(preflight).pilot if preflight else None
         return pilot.cell_seconds.expected if pilot is not None and pilot.cells else None
 
     def cut(self) -> None:
-        """Cut the regions: by the first claim, when it is known how the candidates are best walked."""
+        """Cut the regions. The first claim does this, because by then it is known how the candidates are best walked."""
         row = self._row
         found = _PREFLIGHT.validate_json(row.preflight) if row.preflight else None
         blocks, ranked = (found.blocks, found.ranked) if found is not None else ((), 0)
@@ -206,7 +206,7 @@ class Claims:
                     "search_id": self._row.id,
                     "number": number,
                     "start": each.start,
-                    # what has its results from elsewhere is given to nobody
+                    # a row that has its results from another candidate is given to no claimant
                     "next": each.stop if walk.is_shared(each.start // walk.splits) else each.start,
                     "stop": each.stop,
                 }
@@ -241,7 +241,7 @@ class Claims:
         return bool(found)
 
     def pardon(self, pods: Collection[str]) -> None:
-        """Take back the deaths of units that these pods held, because Kubernetes ended the pods (``SqlJournal.pardon``)."""
+        """Take back the deaths of units that these pods held, because Kubernetes ended the pods (see ``SqlJournal.pardon``)."""
         this = {"search": self._row.id}
         near = [unit.id for unit in self._connection.execute(statements.SUSPECTS, this) if _is_concerned(unit, pods)]
         if not near:
@@ -279,7 +279,7 @@ class Claims:
         self._connection.execute(statements.FINISHED, changes)
 
     def measured(self, seconds: Mapping[int, float]) -> None:
-        """How long the cells at these places took."""
+        """Add how long the cells at these places took to their regions."""
         starts = walk_of(self._row).starts
         count: Counter[int] = Counter()
         total: defaultdict[int, float] = defaultdict(float)

@@ -1,6 +1,6 @@
 """The journal's way to its database: transactions that read and transactions that write, on SQLite and on Postgres.
 
-What goes wrong there becomes a JournalError of one sentence: without the password, without a statement's values.
+An error of the database becomes a JournalError of one sentence, without the password and without a statement's values.
 """
 
 import functools
@@ -21,11 +21,11 @@ from tuningjob.journal.turns import FairLock
 
 _BUSY_SECONDS: Final = 30
 _READ_ONLY: Final = "tuningjob_read_only"
-# A server takes 100 connections unless it is told otherwise, and two containers of ours are at it (for a moment four, in an
-# upgrade). More would not be faster: the transactions of one search come one after the other.
+# Postgres takes 100 connections by default, and two of our containers use it (four for a moment during an upgrade). More would
+# not be faster: the transactions of one search come one after the other.
 _CONNECTIONS: Final = 16
-# What a URL does not say itself. A server that vanished with its node answers no more, but refuses nothing either: the kernel's
-# own patience is a quarter of an hour. `options` are in milliseconds; a process that sleeps in a transaction holds its locks.
+# Defaults for what the URL does not set. A server that vanished with its node neither answers nor refuses, and the kernel waits
+# a quarter of an hour for it. `options` are in milliseconds; a process that sleeps in a transaction holds its locks.
 _POSTGRES: Final = {
     "application_name": "tuningjob",
     "connect_timeout": 10,
@@ -42,7 +42,7 @@ _NO_DATABASE: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 class Database:
     """A database at a URL: ``sqlite:///file`` or ``postgresql://user:password@host/name``. Connects when it is needed.
 
-    ``look_only``: for who asks what is there, and must neither make nor change a file. Raises JournalError for any other URL.
+    ``look_only``: neither make nor change a file. Raises JournalError for any other URL.
     """
 
     def __init__(self, url: str, *, cache_kib: int | None = None, look_only: bool = False) -> None:
@@ -56,9 +56,9 @@ class Database:
         self.engine = _sqlite(self._url, self._file) if self._is_sqlite else _postgres(self._url)
         self._reader = self.engine.execution_options(**{_READ_ONLY: True})
         if not self._is_sqlite:
-            # what SQLite's readers have by themselves: all that a transaction reads is of one moment
+            # as SQLite's readers do by default: all that a transaction reads is of one moment
             self._reader = self._reader.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        # Threads that wait for SQLite's write lock poll it, and the unlucky wait for seconds while others come and go: here
+        # Threads that wait for SQLite's write lock poll it, and an unlucky one waits for seconds while others come and go. Here
         # they queue, and namespaces take turns. Other processes still poll.
         self._turn = FairLock() if self._is_sqlite else nullcontext()
 
@@ -76,7 +76,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that may write. Raises JournalError for a database that does not do its part."""
+        """A transaction that may write. Raises JournalError if the database fails."""
         with self._answering(), self._turn, self.engine.begin() as connection:
             self._must_be_there()
             yield connection
@@ -84,7 +84,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads, all of one moment; it waits for no writer, and none for it. Raises JournalError."""
+        """A transaction that only reads, all of one moment. It waits for no writer, and no writer for it. Raises JournalError."""
         with self._answering(), self._reader.begin() as connection:
             self._must_be_there()
             yield connection
@@ -101,7 +101,7 @@ class Database:
             raise JournalError(self._sentence(getattr(error, "orig", None) or error)) from error
 
     def _sentence(self, error: BaseException) -> str:
-        # Postgres tells the values of a row, libpq its advice, in further lines
+        # further lines hold the values of a row (Postgres) or advice (libpq)
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         if self._url.password:
             reason = reason.replace(str(self._url.password), "***")
@@ -117,7 +117,7 @@ class Database:
 
 
 class _File:
-    """A SQLite file. It is made once at most: SQLite would make one that has vanished anew, and go on with an empty journal."""
+    """A SQLite file. It is made once at most, because SQLite would replace a vanished file by an empty journal and go on."""
 
     def __init__(self, path: Path, cache_kib: int | None, *, look_only: bool) -> None:
         self._path = path.absolute()
@@ -147,7 +147,7 @@ class _File:
             return connection
 
     def must_be_there(self) -> None:
-        """Raises JournalError once another file, or none, has taken its place: what is written now would go nowhere."""
+        """Raises JournalError if the file was removed or replaced, because what is written now would be lost."""
         if self._found() != self._opened:
             raise JournalError(
                 f"{self._path}: must be the file that was opened, but got another, or none. "
@@ -163,7 +163,7 @@ class _File:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """The primary result code; 0 for what Python's module says by itself."""
+    """The primary result code of SQLite; 0 for an error of Python's own module."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -171,8 +171,8 @@ def _is_busy(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and _code(error) == sqlite3.SQLITE_BUSY
 
 
-# SQLite does not wait its busy timeout where waiting could be a deadlock: of two processes that turn one new file to WAL
-# at once, one is told "database is locked" at once (wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode").
+# SQLite does not wait for its busy timeout when that could be a deadlock. If two processes turn one new file to WAL, one gets
+# "database is locked" without a wait (wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode").
 @retry(
     retry=retry_if_exception(_is_busy),
     stop=stop_after_delay(_BUSY_SECONDS),
@@ -180,7 +180,7 @@ def _is_busy(error: BaseException) -> bool:
     reraise=True,
 )
 def _prepare(connection: sqlite3.Connection) -> None:
-    # a log that a large transaction, or a long reader, has made grow is cut when it is begun anew
+    # a log that has grown by a large transaction or a long reader is cut when it starts over
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864"):
         connection.execute(f"PRAGMA {pragma}").close()
 
@@ -188,7 +188,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # a port that is no number
+    except (ArgumentError, ValueError):  # such as a port that is no number
         parsed = None
     if parsed is not None and parsed.drivername in {"sqlite", "sqlite+pysqlite"} and not parsed.query:
         return parsed.set(drivername="sqlite")
@@ -219,8 +219,10 @@ def _postgres(url: URL) -> Engine:
 
 @functools.cache
 def _of_all_files() -> tuple[Dialect, LRUCache[Any, Any]]:
-    """The dialect of SQLite, and what it has compiled: a process that searches again, each time in a file of its own, would
-    compile the same fifty statements anew.
+    """The dialect of SQLite, and its compiled statements.
+
+    All files share them. Without that, a process that searches again, each time in another file, would compile the same fifty
+    statements again.
     """
     engine = create_engine("sqlite://")
     engine.connect().close()  # the dialect learns what SQLite can do
@@ -239,8 +241,8 @@ def _sqlite(url: URL, file: _File | None) -> Engine:
     engine.dialect, compiled = _of_all_files()
     engine.update_execution_options(compiled_cache=compiled)
 
-    # pysqlite begins a transaction only at the first write, too late to lock out a second writer: take over, as in
-    # SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite.
+    # pysqlite begins a transaction only at the first write, too late to lock out a second writer. So begin it here, as
+    # SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite describes.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         read_only: Any = connection.get_execution_options().get(_READ_ONLY, False)

@@ -1,11 +1,11 @@
-"""What a unit's deaths mean for who is given it next. Pure."""
+"""What a unit's deaths mean for how, and to which claimant, it is given next. Pure."""
 
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# deaths
+# from how many deaths on
 ALONE_FROM: Final = 1
 LOST_FROM: Final = 2
 
@@ -20,14 +20,14 @@ class Victim:
 
 @dataclass(frozen=True)
 class DeathCount:
-    """``deaths`` at the most memory that is known to be too little (``starved``; 0: none): what decides over a unit."""
+    """What decides over a unit: its ``deaths`` at the most memory that is known to be too little (``starved``; 0: none)."""
 
     deaths: int = 0
     starved: int = 0
 
 
 def verdict(victims: Sequence[Victim], memory_limit: int) -> DeathCount:
-    """From the first death on alone. The second one starves it, and leaves one, as long as a pod may have more memory."""
+    """What the deaths come to: as long as a pod may have more memory, a second one counts as one death of a starved unit."""
     deaths = starved = 0
     for victim in victims:
         deaths += 1
@@ -46,7 +46,7 @@ def pardoned(victims: Sequence[Victim], pods: Collection[str]) -> list[Victim]:
 
 
 def is_of(claimant: str, pods: Collection[str]) -> bool:
-    """Whether a claimant was in one of these pods. A pod's name may have dots, what comes after it in a claimant's has none."""
+    """Whether a claimant was in one of these pods. A pod's name may have dots; what follows it in a claimant has none."""
     pod, dot, _ = claimant.rpartition(".")
     return bool(dot) and pod in pods
 
@@ -63,5 +63,5 @@ def load_victims(text: str | None) -> list[Victim]:
     return [Victim(claimant, memory) for claimant, memory in json.loads(text or "[]")]
 
 
-# Once its lost cell is told, the rest of a unit is as after one death, which is nobody's any more.
+# Once the lost cell is reported, the rest of its unit is as after one death, whose claimant is no longer known.
 AFTER_A_LOSS: Final = (Victim("", 0),)

@@ -1,8 +1,8 @@
-"""The journal's record of the files of searches: which, how large, of which digest. Within one transaction.
+"""The journal's record of the files of searches, with their sizes and digests. Within one transaction.
 
-The process that has a file puts it in its place between ``begin_placing`` and ``end_placing``. Meanwhile its search does not
-complete, and once it has, nothing begins: so the files of a version are the ones that its row in the audit lists. Where one
-process alone writes them and completes the search, a laptop's, there is no meanwhile (``replace_all``).
+The process that has a file puts it in its place between ``begin_placing`` and ``end_placing``. Meanwhile the search cannot
+complete, and no placing begins after it has completed, so a version has the files that its row in the audit lists. On a laptop
+one process alone writes the files and completes the search, so it needs neither (``replace_all``).
 """
 
 import datetime as dt
@@ -16,13 +16,13 @@ from tuningjob.journal.records import Shares
 from tuningjob.journal.schema import files
 from tuningjob.protocol.records import Artifact, SearchState
 
-# A process that has not put a file in its place by then was killed, or its database was away at the end; no one waits longer.
+# A process that takes longer to put a file in its place was killed, or lost its database at the end: others wait no longer.
 _PLACED_WITHIN: Final = dt.timedelta(seconds=60)
 _LEAST_BYTES_PER_SECOND: Final = 1_000_000  # to a bucket
 
 
 def check(connection: Connection, row: Row[Any], name: str, size_bytes: int, shares: Shares) -> None:
-    """Whether a file may begin to come in, as far as it is known by now. Raises JournalMismatch, ArtifactRefused, NoRoom."""
+    """Check whether a file may begin to come in, as far as is known now. Raises JournalMismatch, ArtifactRefused, NoRoom."""
     if row.state != SearchState.RUNNING.value:
         raise JournalMismatch(f"the search must be running to take files in, but got {row.state}")
     others = (files.c.search_id != row.id) | (files.c.name != name)
@@ -62,13 +62,13 @@ def begin_placing(connection: Connection, row: Row[Any], file: Artifact, now: dt
 
 
 def end_placing(connection: Connection, search_id: str, file: Artifact, since: dt.datetime, *, is_placed: bool) -> None:
-    """It is in its place, or will not be; ``since`` is when that began.
+    """Note that the file is in its place, or will not be; ``since`` is when its placing began.
 
-    Raises ArtifactsUnavailable for one that is in its place so late that another of its name may be on its way.
+    Raises ArtifactsUnavailable if that took so long that another file of its name may be on its way.
     """
     mine = (files.c.search_id == search_id) & (files.c.name == file.name) & (files.c.placing_since == since)
     if not is_placed:
-        # whether the one before is still whole is for the store to know: the next upload tells
+        # only the store knows whether the file before is still whole: the next upload finds out
         connection.execute(files.delete().where(mine))
     elif not connection.execute(files.update().where(mine).values(placing_since=None)).rowcount:
         raise ArtifactsUnavailable(f"{file.name}: took so long that another was begun in its place. Bring it again.")

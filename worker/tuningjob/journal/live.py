@@ -1,4 +1,4 @@
-"""What people look at while a search runs, read for them: bounded, and nothing is locked."""
+"""Reads what people look at while a search runs: bounded, and without locks."""
 
 import datetime as dt
 import json
@@ -46,7 +46,7 @@ class SqlLive:
             return [_line(row) for row in connection.execute(query)]
 
     def line(self, namespace: str | None, search_id: str) -> SearchLine:
-        """One search as it is in a list. Raises UnknownSearch, also for one of another namespace."""
+        """One search as a line of the list. Raises UnknownSearch, also for one of another namespace."""
         with self._database.reading() as connection:
             return _line(_row(connection, namespace, search_id, NO_WORDS))
 
@@ -63,7 +63,7 @@ class SqlLive:
             return list(connection.execute(query).scalars())
 
     def kernels(self, namespace: str) -> tuple[str, ...]:
-        """What the first pods of the namespace's latest searches multiplied matrices by."""
+        """The libraries that the first pods of the namespace's latest searches multiplied matrices with."""
         text = bounded_text(searches.c.preflight, _MAX_PREFLIGHT)
         query = (
             select(text)
@@ -127,7 +127,7 @@ def _retried(connection: Connection, row: Row[Any]) -> frozenset[tuple[int, int]
 
 
 def _died(connection: Connection, row: Row[Any]) -> tuple[NotedDeath, ...]:
-    """In the order of time; a claimant that held several units died once."""
+    """The deaths in order of time; a claimant that held several units died once."""
     if not row.deaths:
         return ()
     once = (
@@ -163,7 +163,7 @@ def _watched(
     pilot = preflight.pilot if preflight is not None else None
     expected = None if pilot is None else pilot.cell_seconds
     results = [(each, from_column(CellResult, each[-1])) for each in reversed(found)]
-    # of what was pruned nothing ran
+    # pruned cells never ran
     ran = [(each, result) for each, result in results if result is None or not result.pruned]
     marks = [_mark(each, result, row.splits, retried) for each, result in ran]
     errors = [

@@ -1,6 +1,6 @@
-"""Removing the cells of searches that were deleted a while ago, a slice at a time: writers meanwhile wait for one slice.
+"""Removes the cells of searches that were deleted a while ago, a slice at a time, so that writers wait for one slice at most.
 
-One transaction for all of a million cells would hold SQLite's lock for seconds, and need a log as large as what it deletes.
+One transaction for a million cells would hold SQLite's lock for seconds, and need a log as large as what it deletes.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ from tuningjob.journal.audit import is_kept
 from tuningjob.journal.database import Database
 from tuningjob.journal.schema import cells, deaths, regions, searches, units
 
-# Of a slice: it grows to so many cells while it takes less than the first, and shrinks when it takes more than the second.
+# A slice grows up to so many cells while one takes less than the first time, and shrinks when it takes more than the second.
 MOST_CELLS: Final = 10_000
 _LEAST_CELLS: Final = 100
 _FAST_SECONDS: Final = 0.025
@@ -58,11 +58,11 @@ class Purge:
             begun = self._clock()
             mine = (searches.c.id == search_id) & (searches.c.deleted_at < deleted_before)
             if connection.execute(select(searches.c.id).where(mine).with_for_update()).first() is None:
-                return False  # it was opened again, or another purge was faster
+                return False  # it was opened again, or another purge removed it first
             found = select(cells.c.ordinal).where(cells.c.search_id == search_id).order_by(cells.c.ordinal)
             last = connection.execute(found.offset(self._cells - 1).limit(1)).scalar()
             if last is None:
-                # what a version that was ever blessed was made of is told by its search: data that were sent stay with it
+                # the row of a search says which data it was sent, and the data of a version that was ever blessed are kept
                 remove(connection, search_id, with_row=not is_kept(connection, search_id))
                 return False
             connection.execute(cells.delete().where(cells.c.search_id == search_id, cells.c.ordinal <= last))
@@ -82,7 +82,7 @@ def _has_cells(connection: Connection, search_id: str) -> bool:
 
 
 def remove(connection: Connection, search_id: str, *, with_row: bool = True) -> None:
-    """All of a search, but for the audit; ``with_row``: what it was, too."""
+    """Remove all of a search but its row of the audit; ``with_row``: its own row, too."""
     for table in (cells, deaths, units, regions):
         connection.execute(table.delete().where(table.c.search_id == search_id))
     if with_row:

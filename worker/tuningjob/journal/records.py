@@ -1,4 +1,4 @@
-"""What the journal holds and tells the operator: nothing of this is sent over HTTP."""
+"""What the journal holds and reports to the operator: none of these records are sent over HTTP."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,15 +6,15 @@ from typing import Any, Final
 
 from tuningjob.protocol.records import Answer, Preflight, Refusal, SearchState
 
-# How the failure of a search begins that passed its spec's limits.maxFailedFits; the reason of its condition, too.
+# How the failure of a search begins that exceeded its spec's limits.maxFailedFits; also the reason of its condition.
 TOO_MANY_FAILED_FITS: Final = "TooManyFailedFits"
 
-# Of a search whose data decide how many splits it has: its first worker tells, by its preflight.
+# For a search whose data decide how many splits it has: its first worker reports the number in its preflight.
 UNKNOWN_SPLITS: Final = 0
 
 
 class EndedBy(StrEnum):
-    """Whose word it is that a search has ended; only the operator and the journal have words of their own for why."""
+    """Who says that a search has ended. Only the operator and the journal also give a reason of one word."""
 
     WORKER = "Worker"
     OPERATOR = "Operator"
@@ -31,11 +31,11 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class NewSearch:
-    """A search to be opened. ``id`` is the TuningJob's uid, or a digest of what is searched on a laptop.
+    """A search to be opened. ``id`` is the TuningJob's uid or, on a laptop, a digest of what is searched.
 
-    ``splits`` may be UNKNOWN_SPLITS. ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit;
-    empty if they are not known. ``memory_limit``: the most bytes that a pod of it may ever have; 0 where pods never get more than
-    they began with.
+    ``splits`` may be UNKNOWN_SPLITS. ``image``, ``created_by`` and ``artifacts`` (where its files are kept) are for the audit,
+    and empty if they are not known. ``memory_limit``: the most bytes that one of its pods may ever have; 0 if pods never get more
+    than they began with.
     """
 
     id: str
@@ -54,7 +54,7 @@ class NewSearch:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Of which TuningJob a search is; ``revision`` grows with every change."""
+    """The TuningJob that a search belongs to; ``revision`` grows with every change."""
 
     namespace: str
     name: str
@@ -63,7 +63,7 @@ class Whereabouts:
 
 @dataclass(frozen=True)
 class Best:
-    """The best of the candidates whose every split is in. ``score`` is the mean over splits."""
+    """The best of the candidates whose splits are all in. ``score`` is the mean over splits."""
 
     index: int
     score: float
@@ -74,12 +74,12 @@ class Progress:
     """A search as the operator sees it. ``revision`` grows with every change; ``deaths`` counts units that lost a claimant.
     ``splits`` and ``total`` are 0 until they are known.
 
-    ``ended_by`` says who ended it, if it has ended; ``end_reason`` is that one's own word for why, always empty of a worker,
-    and then ``failure`` is ``<reason>: <message>``. What a worker's ``failure`` begins with means nothing.
+    ``ended_by`` says who ended it, if it has ended. ``end_reason`` is the one-word reason of the operator or the journal, and
+    ``failure`` is then ``<reason>: <message>``. It is empty if a worker ended it: the beginning of its ``failure`` means nothing.
 
     ``measured`` cells took ``cell_seconds`` in all. ``last_holder`` is the highest index that holds something unfinished (a unit,
-    or the right to finish the search). ``starved`` units killed pods of at most ``starved_bytes``, and wait for one with more.
-    None and 0 once the search has ended.
+    or the right to finish the search). ``starved`` units killed pods of at most ``starved_bytes``, and wait for a pod with more.
+    They are None and 0 once the search has ended.
     """
 
     id: str
@@ -111,7 +111,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Erasure:
-    """A person's name that gave way to a pseudonym, in so many versions and blessings."""
+    """A person's name that was replaced by a pseudonym, and in how many versions and blessings."""
 
     pseudonym: str
     versions: int

@@ -1,8 +1,8 @@
-"""A search's row: transactions on it, its columns, and the records that stand in them as JSON.
+"""A search's row: transactions on it, its columns, and the records in them as JSON.
 
-On SQLite there is one writer at a time (BEGIN IMMEDIATE), and no more to be said. On Postgres the transactions of one search
-run side by side. Each begins by a share of the search's row, so that none meets a deletion half-way; rows are then locked
-in one order (cells, units, regions, the search), so that no two wait for each other; and claims pass by what others have
+SQLite has one writer at a time (BEGIN IMMEDIATE), and needs no more. On Postgres the transactions of one search run side by
+side. Each begins with a shared lock on the search's row, so that none meets a deletion half-way. Rows are then locked in one
+order (cells, units, regions, the search), so that no two transactions wait for each other. Claims pass by what others have
 locked (SKIP LOCKED).
 """
 
@@ -24,7 +24,7 @@ from tuningjob.protocol.records import SearchState
 
 R = TypeVar("R")
 
-# Made once, for the ways that thousands of cells take.
+# Built once, because thousands of cells pass through them.
 _JOIN: Final = (
     select(
         *(searches.c[name] for name in ("id", "namespace", "state", "candidates", "splits", "pods", "walk")),
@@ -34,7 +34,7 @@ _JOIN: Final = (
     .with_for_update(read=True, key_share=True)
 )
 
-# What a worker has written, and an older release let be of any length.
+# Columns that workers write, and that an older release took at any length.
 _WORDS: Final = {
     "preflight": 8 * MAX_READABLE,
     "answer": MAX_READABLE,
@@ -57,7 +57,7 @@ def to_column(record: object) -> str:
 
 
 def from_column(kind: type[R], text: str | None) -> R | None:
-    """The record in a column; None if it is null, or if an older release has taken in what this one refuses."""
+    """The record in a column; None if it is null, or if an older release took in a record that this one refuses."""
     hashable: Any = kind
     try:
         return None if text is None else _adapter(hashable).validate_json(text)
@@ -67,7 +67,7 @@ def from_column(kind: type[R], text: str | None) -> R | None:
 
 @contextmanager
 def joined(database: Database, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
-    """A transaction on a search that will be there until its end; others may be at work on it. Raises UnknownSearch."""
+    """A transaction during which the search cannot be deleted; others may work on it meanwhile. Raises UnknownSearch."""
     with database.writing() as connection:
         row = connection.execute(_JOIN, {"search": search_id}).one_or_none()
         if row is None:
@@ -77,7 +77,7 @@ def joined(database: Database, search_id: str) -> Iterator[tuple[Connection, Row
 
 @contextmanager
 def locked(database: Database, search_id: str) -> Iterator[tuple[Connection, Row[Any]]]:
-    """A transaction that alone may change the search's row. Raises UnknownSearch."""
+    """A transaction that holds the lock on the search's row, so that no other can change it. Raises UnknownSearch."""
     with database.writing() as connection:
         row = locked_row(connection, search_id)
         if row is None:
@@ -113,7 +113,7 @@ def row_of(connection: Connection, search_id: str, columns: Sequence[Any] = NO_W
 
 
 def change(connection: Connection, search_id: str, **values: object) -> None:
-    """Change the row, and its revision with it."""
+    """Change the row, and raise its revision."""
     mine = searches.update().where(searches.c.id == search_id)
     connection.execute(mine.values(revision=searches.c.revision + 1, **values))
 
@@ -132,7 +132,7 @@ def free(database: Database, search_id: str, first: int, last: int) -> None:
 
 
 def end_search(database: Database, search_id: str, **values: object) -> None:
-    """Have the row say how a search has ended, if it has not ended yet."""
+    """Record how a search has ended, if it has not ended yet."""
     with locked(database, search_id) as (connection, row):
         if row.state == SearchState.RUNNING.value:
             change(connection, row.id, **values)

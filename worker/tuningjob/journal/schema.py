@@ -21,9 +21,9 @@ from sqlalchemy import (
 
 from tuningjob.aliases import Anything
 
-# What every database carries is made by the migrations (tuningjob.journal.migrations); a test holds these tables to them.
+# The migrations (tuningjob.journal.migrations) make the tables of every database; a test compares these tables to them.
 REVISION: Final = "0009"
-# The first release that reads it: what a refused older one is told to become.
+# The first release that reads it; an older one is refused, and told to become this one.
 READ_SINCE: Final = "0.1.0"
 
 
@@ -74,7 +74,7 @@ searches = Table(
     Column("preflight", Text),
     Column("refusal", Text),
     Column("failure", Text),
-    # records.EndedBy, and that one's own word for why: a worker has none
+    # records.EndedBy, and the reason of the operator or the journal in one word; a worker gives none
     Column("ended_by", String(16)),
     Column("end_reason", String(64), nullable=False, server_default=""),
     Column("answer", Text),
@@ -84,25 +84,25 @@ searches = Table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("reused", BigInteger, nullable=False, server_default="0"),
-    # of the cells that are done: not evaluated, because their candidates cannot be the best
+    # done cells that were not evaluated, because their candidates cannot be the best
     Column("pruned", BigInteger, nullable=False, server_default="0"),
-    # how often a unit lost its claimant: see Journal
+    # how often a unit lost its claimant (tuningjob.protocol.contract)
     Column("deaths", Integer, nullable=False, server_default="0"),
-    # of the candidates whose every split is in: the highest mean of the deciding metric
+    # the highest mean of the deciding metric, of the candidates whose splits are all in
     Column("best_index", BigInteger),
     Column("best_score", Float),
     # the completion index that ranks and refits
     Column("finisher", Integer),
-    # forgotten, but for its cells, which others may reuse
+    # deleted; its cells stay until they are purged, because other searches may reuse them
     Column("deleted_at", UtcDateTime),
     Column("image", String(512), nullable=False, server_default=""),
     Column("created_by", String(253), nullable=False, server_default=""),
     Column("artifacts", String(1024), nullable=False, server_default=""),
-    # the most bytes that a pod may ever have; 0: no more than it began with
+    # the most bytes that a pod may ever have; 0: never more than it began with
     Column("memory_limit", BigInteger, nullable=False, server_default="0"),
 )
 
-# A part of the walk that fits are expected to cost about the same in; units are cut from its front.
+# A part of the walk within which fits are expected to cost about the same; units are cut from its front.
 regions = Table(
     "regions",
     metadata,
@@ -111,7 +111,7 @@ regions = Table(
     Column("start", BigInteger, nullable=False),
     Column("next", BigInteger, nullable=False),
     Column("stop", BigInteger, nullable=False),
-    # of the cells that were evaluated in it: how long in all, and how many
+    # of the cells that were evaluated in it: their seconds in all, and their number
     Column("seconds", Float, nullable=False, server_default="0"),
     Column("measured", BigInteger, nullable=False, server_default="0"),
 )
@@ -125,24 +125,24 @@ units = Table(
     Column("start", BigInteger, nullable=False),
     Column("stop", BigInteger, nullable=False),
     Column("remaining", Integer, nullable=False),
-    # the completion index that holds it; null: given back
+    # the completion index that holds it; null: it was given back
     Column("holder", Integer),
-    # the process that was given it last; null: it left in good order, or was pardoned
+    # the process that was given it last; null: that process left in good order, or was pardoned
     Column("claimant", String(128)),
     # the limit of that process' pod in bytes; 0: unknown
     Column("memory", BigInteger, nullable=False, server_default="0"),
     # from 1 it is done alone, from 2 its first cell is lost
     Column("deaths", Integer, nullable=False, server_default="0"),
-    # it goes only to who has more bytes than this
+    # only a claimant with more bytes than this gets it
     Column("starved", BigInteger, nullable=False, server_default="0"),
-    # what `deaths` and `starved` come of (journal.deaths): who died of it, with how many bytes, as JSON; null: nobody
+    # what `deaths` and `starved` are computed from (journal.deaths): its victims with their bytes, as JSON; null: none
     Column("victims", Text),
 )
-# all that progress asks of units is in it
+# it covers all that `progress` asks of units
 Index("units_open", units.c.search_id, units.c.remaining, units.c.holder, units.c.starved)
 
-# The claimants that died, by the unit that they held: when their successor asked, which is when it is known. For who looks at a
-# search alone: what is done about them `units` says.
+# The claimants that died, by the unit that they held, and when their successor asked: a death is known only then. This table is
+# for the pages alone; what is done about a death is in `units`.
 deaths = Table(
     "deaths",
     metadata,
@@ -166,9 +166,9 @@ cells = Table(
     Column("reported_at", UtcDateTime, nullable=False),
     # 0: taken over from another search
     Column("reports", Integer, nullable=False),
-    # of all that decides the result; null where it may differ from fit to fit, and of a fit that failed
+    # a digest of all that decides the result; null if it may differ from fit to fit, or if the fit failed
     Column("identity", String(32)),
-    # the search that evaluated it, if another has
+    # the search that evaluated it, if it was another one
     Column("reused_from", String(128)),
     sqlite_with_rowid=False,
 )
@@ -187,7 +187,7 @@ Index(
     postgresql_where=cells.c.reused_from.is_not(None),
 )
 
-# The files of searches as they were taken in. They stay as long as the files do, which may be longer than the search.
+# The files of searches as they were taken in. A row stays as long as its file, which may be longer than the search.
 files = Table(
     "files",
     metadata,
@@ -196,7 +196,7 @@ files = Table(
     Column("namespace", String(63), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
-    # it is being put in its place since then; null: it is there
+    # since when it is being put in its place; null: it is there
     Column("placing_since", UtcDateTime),
 )
 Index("files_namespace", files.c.namespace)
@@ -225,10 +225,10 @@ audit = Table(
     Column("seed", String(1024), nullable=False, server_default=""),
     Column("created_by", String(253), nullable=False, server_default=""),
     Column("artifacts", String(1024), nullable=False, server_default=""),
-    # as JSON; null: of a release that did not keep it
+    # as JSON; null: written by a release that did not keep it
     Column("files", Text),
     Column("reused_from", Text),
-    # as JSON: the mean of every metric where there are several, and records.Choice where another than the best was to be chosen
+    # as JSON: the mean of every metric if there are several, and records.Choice if the rule was not the highest mean
     Column("scores", Text),
     Column("choice", Text),
     # records.Baseline and records.NestedEstimate, as JSON; null: not asked for
@@ -251,7 +251,7 @@ blessings = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-# Whose name was taken out of the audit is not here; that a name was, when, and in how many rows, is.
+# Erasures of names from the audit: when, and in how many rows. The names themselves are not kept.
 erasures = Table(
     "erasures",
     metadata,

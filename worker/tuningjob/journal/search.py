@@ -1,4 +1,4 @@
-"""One search in SQL, as its workers see it: what they ask of it, and what they tell."""
+"""One search in SQL as its workers see it: what they ask of it, and what they report."""
 
 import datetime as dt
 import json
@@ -44,13 +44,13 @@ from tuningjob.protocol.requests import ClaimRequest, NewStage, Report, ReportRe
 _PAGE: Final = 5_000
 _FEW: Final = 64
 _MAX_CELL: Final = 512 * 2**10
-# The fields of a spec's search by which it goes by stages; and those of which a stage's scores are not comparable with others.
+# The fields of spec.search that make a search go by stages, and those that make scores of two stages not comparable.
 _STAGED: Final = frozenset({"halving", "refine"})
 _APART: Final = frozenset({"halving"})
 _MOST_CELLS: Final = 2**63 - 1
 _LIMITING: Final = (searches.c.spec, searches.c.candidates, searches.c.splits, searches.c.preflight)
 _BEST: Final = select(searches.c.best_index, searches.c.best_score).where(searches.c.id == bindparam("search"))
-# Made once, for the ways that thousands of cells take.
+# Built once, because thousands of cells pass through them.
 _COUNT: Final = (
     searches.update()
     .where(searches.c.id == bindparam("search"))
@@ -67,7 +67,7 @@ _COUNT: Final = (
 
 @dataclass(frozen=True)
 class TakenIn:
-    """Of a report: the results that were ``new``, and the ``state`` of the search by then; the ``standing`` if it prunes."""
+    """What a report brought: its ``new`` results, the ``state`` of the search by then, and the ``standing`` if it prunes."""
 
     new: list[CellResult]
     state: SearchState
@@ -75,7 +75,7 @@ class TakenIn:
 
 
 class SqlSearch(SearchJournal):
-    """``SearchJournal`` in SQL: see there for what every method promises. Made by ``SqlJournal.view``."""
+    """``SearchJournal`` in SQL, which says what every method promises. Made by ``SqlJournal.view``."""
 
     def __init__(self, database: Database, search_id: str, clock: Callable[[], dt.datetime]) -> None:
         self._database = database
@@ -154,7 +154,7 @@ class SqlSearch(SearchJournal):
                 wait = True
 
     def _after_the_last(self, connection: Connection, row: Row[Any], request: ClaimRequest) -> Next:
-        """Whether finishing falls to this index, now that nothing is left to be claimed."""
+        """What this index is to do now that nothing is left to be claimed: finish, wait for another stage, or leave."""
         otherwise, index = Next.WAIT if request.rows else Next.NOTHING, request.index
         if row.done < row.candidates * row.splits or row.finisher not in {None, index}:
             return otherwise
@@ -173,7 +173,7 @@ class SqlSearch(SearchJournal):
                 raise JournalMismatch(f"a stage must follow {row.candidates} finished rows, but got {stage}")
             if most is not None and stage.rows * row.splits > most:
                 raise JournalMismatch(f"a search must have at most {most} fits, but got {stage.rows * row.splits}")
-            if spec["search"].keys() & _APART:  # with more of the resource scores are others
+            if spec["search"].keys() & _APART:  # with more of the resource a candidate has other scores
                 rows.change(connection, row.id, best_index=None, best_score=None)
             Claims(connection, row).open_stage(stage.rows)
 
@@ -201,7 +201,7 @@ class SqlSearch(SearchJournal):
         return ReportReply(new=len(taken.new), state=taken.state, standing=taken.standing)
 
     def take_in(self, report: Report) -> TakenIn:
-        """``report``, for who wants to know which results were new."""
+        """``report``, which also returns the results that were new."""
         with rows.joined(self._database, self._id) as (connection, row):
             by_ordinal: dict[int, CellResult] = {}
             for result in report.results:
@@ -225,7 +225,7 @@ class SqlSearch(SearchJournal):
             return TakenIn(list(new.values()), state, _standing(connection, row) if prunes else None)
 
     def _share(self, mine: Cells, row: Row[Any], new: Mapping[int, CellResult], *, index: int) -> dict[int, CellResult]:
-        """Take in new results for the row, too, that has them from the same candidate; they took no time there."""
+        """Copy new results to the row that shares them with their candidate; they took no time there."""
         walk = walk_of(row)
         theirs = [result for result in new.values() if result.candidate == walk.shared_with]
         copies = {
@@ -237,9 +237,9 @@ class SqlSearch(SearchJournal):
         return mine.insert(copies, index=index, now=self._clock(), is_shared=True)
 
     def _ends_by_failures(self, connection: Connection, failed: int, error: str) -> bool:
-        """Whether so many failed fits end the search, just now: ``error`` is one that was reported with the last of them.
+        """End the search if too many fits have failed; returns whether it ended. ``error`` is the one that its failure quotes.
 
-        To be called after ``_count``, whose lock on the search's row is held.
+        It must be called after ``_count``, whose lock on the search's row is held.
         """
         running = (searches.c.id == self._id) & (searches.c.state == SearchState.RUNNING.value)
         row = connection.execute(select(*_LIMITING).where(running)).first()
@@ -249,7 +249,7 @@ class SqlSearch(SearchJournal):
             return False
         first = rows.from_column(Preflight, row.preflight)
         if spec.get("baseline") and first is not None and 0 < first.ranked < row.candidates:
-            # those of the defaults, which come after the candidates, do not count: nobody may have asked for them
+            # fits of the defaults come after the candidates and do not count, because the user may not have asked for them
             defaults = range(first.ranked * row.splits, (first.ranked + 1) * row.splits)
             failed -= Cells(connection, self._id).failed(defaults)
             if failed <= most:
@@ -268,11 +268,11 @@ class SqlSearch(SearchJournal):
 
     @override
     def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
-        # what is known is looked up before anything is locked: it may take its time
+        # known cells are looked up before anything is locked, because that may take long
         with self._database.reading() as connection:
             whole = rows.row_of(connection, self._id)
             known = Cells(connection, self._id).known(whole.namespace, {each.identity for each in request.cells})
-        # the same fit, of a search in which another metric may decide
+        # the fit is the same, but another metric may have decided in the search that it is from
         first = json.loads(whole.spec).get("refit") if known else None
         with rows.joined(self._database, self._id) as (connection, row):
             wanted: dict[int, CellIdentity] = {}
@@ -308,7 +308,7 @@ class SqlSearch(SearchJournal):
                 yield result
 
     def page(self, *, start: int, limit: int, max_bytes: int) -> list[CellResult]:
-        """As ``results``, of a bounded size: one at least, if there is one, and then no more than ``max_bytes`` of them."""
+        """A page of ``results``: at least one if there is one, and beyond that no more than ``max_bytes``."""
         page: list[CellResult] = []
         size = 0
         with self._database.reading() as connection, self._found(connection, start, limit, _FEW) as found:
@@ -323,14 +323,14 @@ class SqlSearch(SearchJournal):
     def _found(
         self, connection: Connection, start: int, limit: int | None, at_once: int
     ) -> Iterator[Iterator[tuple[CellResult, int]]]:
-        """Results, each with its size."""
+        """Yield results in chunks, each result with its size in bytes."""
         row = rows.row_of(connection, self._id)
         text = bounded_text(cells.c.result, _MAX_CELL)
         query = select(cells.c.ordinal, text).where(cells.c.search_id == self._id).order_by(cells.c.ordinal)
         # Once every cell is in, the start-th one is that of ordinal `start`: a seek, where OFFSET would read all before it.
         gapless = row.done == row.candidates * row.splits
         query = query.where(cells.c.ordinal >= start) if gapless else query.offset(start)
-        # closed as well if a reader stops early: Postgres keeps the cursor as long as it is open
+        # also closed if a reader stops early, because Postgres keeps an open cursor
         with connection.execution_options(yield_per=at_once).execute(query.limit(limit)) as found:
             yield ((_result_of(*each, row.splits), len(each[1] or "")) for each in found)
 
@@ -374,7 +374,7 @@ class SqlSearch(SearchJournal):
 
 
 def _splits_of(row: Row[Any], preflight: Preflight) -> int:
-    """How many splits the search has: what its manifest says, or else what its first worker found. Raises JournalMismatch."""
+    """How many splits the search has, by its manifest or else by its first worker. Raises JournalMismatch."""
     if row.splits == UNKNOWN_SPLITS:
         if not preflight.splits:
             raise JournalMismatch("splits: must be told where only the data tell them, but were not.")
@@ -404,7 +404,7 @@ def _result_of(ordinal: int, text: str | None, splits: int) -> CellResult:
 
 
 def _standing(connection: Connection, row: Row[Any], unit: Unit | None = None) -> Standing:
-    """The best mean of a search, and what is known besides a unit that is given."""
+    """The best mean of a search and, with a ``unit``, the known scores of the unit's candidates."""
     mine, splits = Cells(connection, row.id), row.splits
     best = connection.execute(_BEST, {"search": row.id}).one()
     worst = None
@@ -431,7 +431,7 @@ def _with_first(metric: str | None, scores: dict[str, float]) -> dict[str, float
 
 
 def _ordinal(row: Row[Any], candidate: int, split: int) -> int:
-    """A cell's place in the order of results. Raises JournalMismatch for one that the search has not."""
+    """A cell's place in the order of results. Raises JournalMismatch for a cell that the search does not have."""
     if not (candidate < row.candidates and split < row.splits):
         raise JournalMismatch(f"a reported cell must be one that was claimed, but got {Cell(candidate, split)}")
     return int(candidate * row.splits + split)
@@ -445,9 +445,9 @@ def _count(
     shared: Mapping[int, CellResult],
     reused: int,
 ) -> Row[Any]:
-    """What new cells change: their units, what their regions are known to cost, and the search. In this order.
+    """Record what new cells change: their units, the known cost of their regions, and the search, in this order.
 
-    ``shared`` came with them, and is of no unit. Returns the state of the search by now, and how many of its cells have failed.
+    ``shared`` cells came with them and belong to no unit. Returns the search's state by now, and how many of its cells failed.
     """
     walk, claims = walk_of(row), Claims(connection, row)
     places = {walk.place(result.cell): result for result in new.values()}
@@ -464,7 +464,7 @@ def _count(
         "more_pruned": len(places) - len(evaluated),
     }
     found = connection.execute(_COUNT, counts).one()
-    # from here on the search's row is ours: what others brought before is seen
+    # from here on this transaction holds the search's row, and sees what others brought before
     before = None if found.best_index is None else Best(index=found.best_index, score=found.best_score)
     candidates = {result.candidate for result in new.values() if walk.ranks(result.candidate)}
     best = Cells(connection, row.id).best(candidates, row.splits, before)

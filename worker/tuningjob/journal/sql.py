@@ -1,6 +1,6 @@
 """The journal in SQL: SQLite on a laptop and by default, Postgres where a team needs more, through SQLAlchemy Core.
 
-What holds of every search is said in ``tuningjob.protocol.contract``, in which order rows are locked in ``journal.rows``.
+``tuningjob.protocol.contract`` says what holds for every search, ``journal.rows`` in which order rows are locked.
 """
 
 import datetime as dt
@@ -30,8 +30,8 @@ from tuningjob.journal.values import storable
 from tuningjob.protocol.records import MAX_INDEX, Answer, Artifact, Preflight, Refusal, SearchState
 from tuningjob.protocol.uploads import sent_by
 
-# How long an ended search stays among `revisions`: until its end is surely told. An operator that was away for longer looks, when
-# it starts, at all that has not ended for it.
+# How long an ended search stays among `revisions`: long enough for the operator to see its end. An operator that was away for
+# longer looks, when it starts, at all TuningJobs that have not ended.
 _RECENT: Final = dt.timedelta(hours=1)
 NO_SHARES: Final = Shares()
 
@@ -59,9 +59,9 @@ _AT_WORK: Final = select(
 
 
 class SqlJournal:
-    """The journal at a database URL. Makes its tables in an empty database.
+    """The journal at a database URL. It makes its tables in an empty database.
 
-    ``cache_kib``: what each connection to SQLite may cache; its own default is 2 MiB.
+    ``cache_kib``: how much each connection to SQLite may cache, in KiB; SQLite's own default is 2 MiB.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], dt.datetime] = utc_now, cache_kib: int | None = None) -> None:
@@ -85,7 +85,7 @@ class SqlJournal:
 
     def check_writing(self) -> None:
         """Check that writing works, because a full disk still reads. Raises JournalError, with the reason, if it does not."""
-        # the one row that says the schema's version is written, as it is
+        # the one row with the schema's version is written unchanged
         with self._database.writing() as connection:
             connection.execute(schema_version.update().values(revision=schema_version.c.revision))
 
@@ -102,7 +102,7 @@ class SqlJournal:
     # --- searches
 
     def open_search(self, new: NewSearch) -> bool:
-        """Open a search; one of this id that is there already stays as it is, but for its number of pods. Was it opened?"""
+        """Open a search; returns False if one of this id is there, of which only the number of pods may change."""
         with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None and row.deleted_at is None:
@@ -134,8 +134,8 @@ class SqlJournal:
     def begin_again(self, search_id: str, new: NewSearch) -> int:
         """Have a search run again without its failed cells; returns how many cells it keeps.
 
-        If ``new`` has another id, it is a search of its own that begins with the cells. Raises JournalMismatch if there is
-        a search of that id, and for a complete search if the id is its own, because its version means it.
+        If ``new`` has another id, it is a new search that begins with these cells. Raises JournalMismatch if a search of that
+        id is there, and for a complete search if the id is its own, because its version refers to it.
         """
         with rows.locked(self._database, search_id) as (connection, row):
             if new.id == row.id and row.state == SearchState.COMPLETE.value:
@@ -143,7 +143,7 @@ class SqlJournal:
             if new.id != row.id:
                 if rows.locked_row(connection, new.id) is not None:
                     raise JournalMismatch(f"the other search must be a new one, but {new.id} is there")
-                remove(connection, new.id)  # one that was deleted
+                remove(connection, new.id)  # a deleted search of this id
                 again.copy(connection, row.id, new, self._clock())
             to_run = rows.locked_row(connection, new.id)
             if to_run is None:
@@ -153,7 +153,7 @@ class SqlJournal:
     def set_pods(self, search_id: str, pods: int) -> None:
         """Set how many pods share the search from now on, at least one; the sizes of units follow from it.
 
-        Regions, in which costs are learnt, are cut for the number that holds at the first claim.
+        Regions, within which costs are learnt, are cut for the number of pods at the first claim, and stay.
         """
         there = (searches.c.id == search_id) & searches.c.deleted_at.is_(None)
         with self._database.writing() as connection:
@@ -161,10 +161,10 @@ class SqlJournal:
                 raise UnknownSearch(search_id)
 
     def progress(self, search_id: str, *, words: bool = True) -> Progress:
-        """How far a search is. Cheap: made to be asked at every look at the search. Raises UnknownSearch.
+        """How far a search is. Cheap enough to be asked at every look at the search. Raises UnknownSearch.
 
-        Without ``words`` nothing is read that a worker has written: no preflight, answer, refusal and failure. What an older
-        release has taken in, and no worker may send any more, is None; of an answer, what the journal knows itself.
+        Without ``words``, what workers wrote is not read: preflight, answer, refusal and failure. A record of an older release
+        that is no longer valid is None; an answer of that kind has what the journal knows itself.
         """
         with self._database.reading() as connection:
             row = rows.row_of(connection, search_id, rows.ALL if words else rows.NO_WORDS)
@@ -200,7 +200,7 @@ class SqlJournal:
         )
 
     def whereabouts(self) -> dict[str, Whereabouts]:
-        """Of every search that was not deleted, however long ago it has ended: whose it is. Nothing of a worker's is read."""
+        """The TuningJob of every search that was not deleted, however long ago it ended. What workers wrote is not read."""
         columns = (searches.c[name] for name in ("id", "namespace", "name", "revision"))
         query = select(*columns).where(searches.c.deleted_at.is_(None))
         with self._database.reading() as connection:
@@ -240,10 +240,10 @@ class SqlJournal:
         rows.free(self._database, search_id, first, MAX_INDEX)
 
     def pardon(self, search_id: str, claimants: Sequence[str]) -> None:
-        """The pods of these names died of what was nobody's fault, their node's end say: it counts as no death of any unit.
+        """Note that the pods of these names were not killed by their fits (their node was lost, say), so no death counts.
 
-        Of units that are not finished: deaths that were counted already are taken back (and with them that a unit is starved, or
-        a cell to be lost), and of what such a pod still holds none will be. What was reported as lost stays.
+        For unfinished units, deaths that were counted already are taken back, and with them that a unit is starved or a cell is
+        to be lost. None will be counted for what such a pod still holds. A cell that was reported as lost stays lost.
         """
         with rows.joined(self._database, search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
@@ -252,7 +252,7 @@ class SqlJournal:
     # --- cells
 
     def reused_from(self, search_id: str) -> dict[str, int]:
-        """Of whom the reused cells are: the searches that evaluated them, with how many of each, the most first."""
+        """The searches that evaluated the reused cells, each with its number of cells; the largest number first."""
         with self._database.reading() as connection:
             rows.row_of(connection, search_id)
             return Cells(connection, search_id).sources()
@@ -260,7 +260,7 @@ class SqlJournal:
     # --- the end
 
     def check_room(self, search_id: str, name: str, size_bytes: int, shares: Shares = NO_SHARES) -> None:
-        """Whether a file of the search may begin to come in: for who would rather know before than after.
+        """Check whether a file of the search may begin to come in, before any of it is sent.
 
         Raises JournalMismatch for a search that has ended, ArtifactRefused and NoRoom for a share that it would exceed.
         """
@@ -269,9 +269,10 @@ class SqlJournal:
 
     @contextmanager
     def placing(self, search_id: str, file: Artifact, shares: Shares = NO_SHARES) -> Iterator[None]:
-        """Within it, put the file in its place; it counts as there unless an error leaves it. Raises as ``check_room``.
+        """A block in which the caller puts the file in its place. Raises as ``check_room``.
 
-        In one order with ``complete``: within it the search does not complete, and of one that has ended no file is placed.
+        The file counts as there unless the block ends by an error. Within the block the search cannot complete, and no file of a
+        search that has ended is placed.
         """
         with rows.locked(self._database, search_id) as (connection, row):
             files.check(connection, row, file.name, file.size_bytes, shares)
@@ -286,20 +287,20 @@ class SqlJournal:
                 files.end_placing(connection, search_id, file, since, is_placed=is_placed)
 
     def set_files(self, search_id: str, there: Sequence[Artifact]) -> None:
-        """A search that still runs has these files and no others, all in their place: for who is alone at work on it."""
+        """Record that a running search has these files and no others, all in their place. The caller must work on it alone."""
         with rows.locked(self._database, search_id) as (connection, row):
             if row.state == SearchState.RUNNING.value:
                 files.replace_all(connection, row, there)
 
     def fail(self, search_id: str, text: str, *, by: EndedBy = EndedBy.WORKER, reason: str = "") -> None:
-        """End without an answer. ``reason`` is the operator's one word, and ``text`` then begins with it; a worker gives none."""
+        """End without an answer. ``reason`` is the operator's one word, with which ``text`` then begins; a worker gives none."""
         if reason and by is EndedBy.WORKER:
             raise ValueError("reason: must be empty of a worker, which ends a search for no reason of the operator's")
         told = {"failure": storable(text), "ended_by": by.value, "end_reason": reason}
         rows.end_search(self._database, search_id, state=SearchState.FAILED.value, finished_at=self._clock(), **told)
 
     def delete(self, search_id: str) -> None:
-        """Forget a search; its audit row stays, and its cells until they are purged."""
+        """Forget a search; its audit row stays, and its cells stay until they are purged."""
         with self._database.writing() as connection:
             mine = searches.c.id == search_id
             connection.execute(select(searches.c.id).where(mine).with_for_update())
@@ -311,8 +312,9 @@ class SqlJournal:
                 files.forget(connection, search_id)
 
     def data_in_use(self) -> set[tuple[str, str]]:
-        """Namespace and SHA-256 of all that was sent and that a search names: one that is there or was deleted a short while
-        ago, or one whose version was ever blessed.
+        """Namespace and SHA-256 of all sent data and code that a search names.
+
+        The search is there, or was deleted a short while ago, or a version of it was ever blessed.
         """
         named = searches.c.spec.like('%"uploaded"%')
         found: set[tuple[str, str]] = set()
@@ -322,13 +324,13 @@ class SqlJournal:
         return found
 
     def purge(self, deleted_before: dt.datetime) -> int:
-        """Remove the cells of searches that were deleted before, a slice at a time; returns how many searches went."""
+        """Remove the cells of searches that were deleted before this time, a slice at a time; returns how many searches went."""
         return Purge(self._database).run(deleted_before)
 
     # --- what tests and people ask
 
     def report_counts(self, search_id: str) -> dict[int, int]:
-        """How many cells were reported once, twice, …: the proof that nothing finished is fitted again. Never: reused."""
+        """How many cells were reported 0 (reused), 1, 2, … times: the proof that no finished cell is fitted again."""
         return self._cells_by(search_id, cells.c.reports)
 
     def reporters(self, search_id: str) -> dict[int, int]:
@@ -343,7 +345,7 @@ class SqlJournal:
 
 
 def _answer_of(row: Row[Any]) -> Answer | None:
-    """The answer; if it is an older release's and unreadable, what the journal knows by itself."""
+    """The answer; for an unreadable one of an older release, what the journal knows by itself."""
     if row.state != SearchState.COMPLETE.value:
         return None
     unknown = Answer(

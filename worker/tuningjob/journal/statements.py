@@ -1,4 +1,4 @@
-"""The statements by which claims are made, one sentence each. They are made once: building one costs more than running it.
+"""The SQL statements by which claims are made. They are built once, because building one costs more than running it.
 
 Each is about one search, the parameter ``search``. ``claims`` says in which order they lock what they touch.
 """
@@ -26,7 +26,7 @@ FINISHED: Final = (
     .where(units.c.search_id == bindparam("search"), units.c.id == bindparam("unit"))
     .values(
         remaining=units.c.remaining - bindparam("count"),
-        # the cell that is lost is among them: the others of the unit get their chance, alone
+        # the lost cell is among them: the others of the unit get their chance, alone
         deaths=case((units.c.deaths >= LOST_FROM, ALONE_FROM), else_=units.c.deaths),
         victims=case((units.c.deaths >= LOST_FROM, dump_victims(AFTER_A_LOSS)), else_=units.c.victims),
     )
@@ -57,7 +57,7 @@ HELD_BY: Final = (
     .with_for_update()
 )
 
-# The next unit that was released, for a claimant with so much memory: what only such a claimant can have comes first.
+# The next released unit for a claimant with so much memory; units that need that much come first.
 GIVEN_BACK: Final = (
     select(units)
     .where(units.c.search_id == bindparam("search"), units.c.remaining > 0, units.c.holder.is_(None))
@@ -71,7 +71,7 @@ REGION: Final = select(regions).where(
     regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region")
 )
 
-# Move the beginning of what is left of a region.
+# Move the place at which the rest of a region begins.
 TAKE: Final = (
     regions.update()
     .where(regions.c.search_id == bindparam("search"), regions.c.number == bindparam("region"))
@@ -141,7 +141,7 @@ REGIONS: Final = select(regions).where(regions.c.search_id == bindparam("search"
 
 @functools.cache
 def note_death(dialect: str) -> Insert:
-    """Note that a claimant died; once, under any name."""
+    """An insert that notes a claimant's death; a death that is noted already stays as it is."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return (
         insert(deaths)
@@ -158,5 +158,5 @@ def note_death(dialect: str) -> Insert:
 
 @functools.cache
 def locking(statement: Select[Any], *, wait: bool) -> Select[Any]:
-    """The same, with locks on its rows: rows that another transaction has locked are waited for, or else passed by."""
+    """The statement with locks on its rows; ``wait`` for rows that another transaction has locked, else pass them by."""
     return statement.with_for_update(skip_locked=not wait)

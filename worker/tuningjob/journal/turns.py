@@ -1,6 +1,6 @@
-"""Turns for a bounded number at once; those that wait take turns by lane, so that a long lane does not delay another.
+"""Turns for a bounded number at a time. Waiting ones take turns by lane, so that a long lane does not delay another.
 
-``Turns`` decides and knows no thread; ``FairLock`` is a lock by it. The results service's lanes are namespaces.
+``Turns`` decides and knows no threads; ``FairLock`` is a lock that uses it. The results service's lanes are namespaces.
 """
 
 import threading
@@ -11,12 +11,15 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-# In whose lane the thread waits; the results service says it for each request.
+# The lane in which the thread waits; the results service sets it for each request.
 behalf: Final[ContextVar[str]] = ContextVar("behalf", default="")
 
 
 class Turns(Generic[T]):
-    """``at_once`` in all, ``per_lane`` of one lane; in a lane, first come, first served. Tickets stand for who asks."""
+    """At most ``at_once`` turns at a time, ``per_lane`` of them of one lane; a lane is first come, first served.
+
+    A ticket stands for one that asks.
+    """
 
     def __init__(self, *, at_once: int, per_lane: int) -> None:
         self._free = at_once
@@ -57,7 +60,7 @@ class Turns(Generic[T]):
         return ticket
 
     def forget(self, lane: Hashable, ticket: T) -> bool:
-        """Let a ticket wait no longer; returns False if it had been given its turn already."""
+        """Let a ticket wait no longer; returns False if it has been given its turn already."""
         tickets = self._waiting.get(lane, deque())
         if ticket not in tickets:
             return False
@@ -75,12 +78,12 @@ class Turns(Generic[T]):
 
 
 class FairLock:
-    """A lock that threads have in turns, by the lane that they are in (``behalf``). Not to be taken twice by one thread."""
+    """A lock that threads get in turns, by their lane (``behalf``). One thread must not take it twice."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._turns: Turns[threading.Lock] = Turns(at_once=1, per_lane=1)
-        self._lane = ""  # of the one that has the lock
+        self._lane = ""  # of the thread that has the lock
 
     def __enter__(self) -> None:
         lane, mine = behalf.get(), threading.Lock()
@@ -93,7 +96,7 @@ class FairLock:
 
     def _wait(self, lane: str, mine: threading.Lock) -> None:
         try:
-            mine.acquire()  # the one that hands the lock on releases it
+            mine.acquire()  # the thread that hands the lock on releases it
         except BaseException:  # the user's Ctrl-C
             with self._mutex:
                 is_given = not self._turns.forget(lane, mine)

@@ -1,8 +1,8 @@
 """Which cells a claimant is given next, and how many. Pure.
 
-They come from the region whose fits are expected to take longest, so that the last ones are short. Their number is that of
-guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987) in expected seconds: large at first, which
-means few claims, and small at the tail, which means a short wait for the last one.
+They come from the region whose fits are expected to take longest, so that the last ones are short. Their number follows
+guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987) in expected seconds: large at first, for
+few claims, and small at the tail, for a short wait for the last one.
 """
 
 import math
@@ -13,22 +13,22 @@ from typing import Final
 
 from tuningjob.journal.walk import MAX_REGIONS, MAX_UNIT, Region, Walk
 
-# Regions for each pod: enough to tell dear from cheap, few enough that a unit holds what shares.
+# Regions for each pod: enough to tell dear cells from cheap ones, few enough that cells which share work stay in one unit.
 _REGIONS_PER_POD: Final = 8
-# Most seconds of work, as expected, for each of a claimant's processes in one claim: a pod that comes later waits no longer for
-# work, and a pod that dies loses no more. Cells that share work may be twice as much; cells fitted as one are never split.
+# The most expected seconds of work in one claim, for each of the claimant's processes: a pod that comes later waits no longer
+# for work, and a pod that dies loses no more. Cells that share work may take twice as long; cells fitted as one are never split.
 UNIT_SECONDS: Final = 10.0
-# Cells for each process in the first unit of a search, when nothing is known yet of how long a cell takes.
+# Cells for each process in the first unit of a search, when it is not known yet how long a cell takes.
 _PROBE: Final = 64
 _LEAST_SECONDS: Final = 1e-6
-# Units that a pod's even share is cut into.
+# The number of units that a pod's even share is cut into.
 _MEASURED: Final = 2
 _GUESSED: Final = 6
 
 
 @dataclass(frozen=True)
 class RegionState:
-    """The rest of a region, and its measurements: ``seconds`` are the sum over ``measured`` cells."""
+    """What is left of a region, and its measurements: ``seconds`` is the sum over ``measured`` cells."""
 
     number: int
     next: int
@@ -38,17 +38,17 @@ class RegionState:
 
 
 def parts_for(pods: int) -> int:
-    """Into how many regions a search is cut. One pod alone needs none: it takes all it can, and orders it itself."""
+    """Into how many regions a search is cut. A single pod needs only one, because it takes all it can and orders it itself."""
     return 1 if pods == 1 else min(MAX_REGIONS, _REGIONS_PER_POD * pods)
 
 
 def expected_seconds(
     regions: Sequence[Region], stretches: Sequence[RegionState], piloted: float | None = None
 ) -> list[float]:
-    """How long a cell of each stretch takes, in seconds: measured if it was, else additive in the axes on a logarithmic scale.
+    """How long a cell of each stretch takes, in seconds: measured, or else additive in the axes on a logarithmic scale.
 
-    A value that was not measured yet is taken for the dearest of its axis, and a block for the dearest block, so that both are
-    tried early. If nothing was measured at all, every cell takes what the pilot found, or 1.0.
+    A value that was not measured yet counts as the dearest of its axis, and such a block as the dearest block, so that both are
+    tried early. If nothing was measured at all, every cell takes what the pilot found, or else 1.0.
     """
     logs = {
         stretch.number: math.log(max(stretch.seconds / stretch.measured, _LEAST_SECONDS))
@@ -82,7 +82,7 @@ def expected_seconds(
 
 
 def preferred(stretches: Sequence[RegionState], seconds: Sequence[float]) -> list[int]:
-    """Positions of the stretches with something left: where a fit takes longest first, then in the order of the walk."""
+    """Positions of the stretches with something left: by the time of a fit, the longest first, then in the order of the walk."""
     left = [position for position, stretch in enumerate(stretches) if stretch.next < stretch.stop]
     return sorted(left, key=lambda position: (-seconds[position], stretches[position].number))
 
@@ -98,16 +98,16 @@ def unit_end(
     elastic: bool = False,
     is_piloted: bool = False,
 ) -> int:
-    """Where the next unit ends that begins where the chosen stretch does.
+    """Where the next unit ends, which begins where the chosen stretch does.
 
-    Half of an even share of the seconds that are left, a sixth where nothing was measured yet (a wrong guess must not tie a
-    pod down), no more than UNIT_SECONDS for each of the claimant's ``slots``, and never fewer cells than slots. As long as
-    nothing is known of the seconds, not even from a pilot (``is_piloted``), a few cells, then as many as were claimed so far:
-    either they take long, and it is known soon, or they do not, and few claims are enough.
+    A unit is half of an even share of the seconds that are left, or a sixth if nothing was measured yet, because a wrong guess
+    must not tie a pod down. It is no more than UNIT_SECONDS for each of the claimant's ``slots``, and never fewer cells than
+    slots. As long as the seconds are unknown, even from a pilot (``is_piloted``), it is a few cells, then as many as were claimed
+    so far: if they take long, that is known soon; if not, few claims are enough.
 
-    Groups that are fitted together are not parted, and no unit reaches beyond its strip; it may be twice as long to end where
-    less is shared. ``elastic``: pods may come while the search runs, and must find something to do; so one pod takes no more than
-    a share, either.
+    Groups that are fitted together are not split, and no unit reaches beyond its strip. It may be twice as long if it then ends
+    where less is shared. ``elastic``: pods may come while the search runs and must find something to do, so even a single pod
+    takes no more than a share.
     """
     stretch = stretches[chosen]
     left = math.fsum((each.stop - each.next) * cost for each, cost in zip(stretches, seconds, strict=True))

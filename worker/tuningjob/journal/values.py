@@ -1,4 +1,4 @@
-"""Values that a database cannot hold, on their way in and out; and texts of an older release that are too long to read."""
+"""Values that a database cannot hold, on their way in and out, and texts of an older release that are too long to read."""
 
 import json
 import math
@@ -16,7 +16,7 @@ def bounded_text(column: ColumnElement[Any], most: int = MAX_READABLE) -> Label[
 
 
 def params_in(text: str | None) -> dict[str, Any]:
-    """A JSON object; {} for one that is too long, too deep, or none."""
+    """The JSON object in ``text``; {} if it is too long, too deep, or no JSON object."""
     try:
         found = json.loads(text or "{}")
     except (ValueError, RecursionError):

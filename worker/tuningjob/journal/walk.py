@@ -1,12 +1,12 @@
 """The order in which the cells of a search are handed out. Pure.
 
-A grid is walked so that fits which share work are neighbours: block by block (a map of the grid), its axes turning from the
-one across which least is shared to the one across which most is. A block is cut into *regions*, within which fits are
-expected to cost about the same, and a region into *strips*: a few candidates, all of them on the first split, then all on
-the second. So a unit, a piece of a strip, shares what a split and a fitted prefix have in common, and candidates are complete
-one strip after the other.
+A grid is walked so that fits which share work are neighbours. It goes block by block (a map of the grid); within a block the axis
+across which least is shared turns slowest, and the one across which most is shared turns fastest. A block is cut into *regions*,
+within which fits are expected to cost about the same. A region is cut into *strips*: a few candidates, all of them on the first
+split, then all on the second. So a unit, a piece of a strip, shares what a split and a fitted prefix have in common, and
+candidates are complete one strip after the other.
 
-Everything is arithmetic on the places of a walk (0 … candidates × splits - 1): a million candidates are no rows.
+Everything is arithmetic on the places of a walk (0 … candidates × splits - 1), so a million candidates need no rows.
 """
 
 import bisect
@@ -20,7 +20,7 @@ from tuningjob.protocol.records import Block, Cell
 
 MAX_UNIT: Final = 1_024  # cells: a second of the quickest fits, and a claim of a few milliseconds
 MAX_REGIONS: Final = 256
-NOBODY: Final = -1  # with whom a row shares that shares with none
+NOBODY: Final = -1  # in the place of a candidate, for a row that shares with none
 
 
 def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
@@ -34,7 +34,7 @@ def is_sound(blocks: Sequence[Block], candidates: int) -> bool:
 
 
 def is_walked_apart(blocks: Sequence[Block], ranked: int, shared_with: int) -> bool:
-    """Whether the row ``ranked`` can have its results from this candidate: it comes after it, and is walked by itself."""
+    """Whether the row ``ranked`` can have its results from this candidate: the row comes after it, and is walked by itself."""
     return shared_with < ranked and any(block.start == ranked and candidates_in(block) == 1 for block in blocks)
 
 
@@ -49,13 +49,13 @@ def _is_sound(block: Block) -> bool:
 
 
 def candidates_in(block: Block) -> int:
-    """Candidates in a block; 1 for one without axes."""
+    """The number of candidates in a block; 1 for a block without axes."""
     return math.prod(axis.size for axis in block.axes)
 
 
 @dataclass(frozen=True)
 class Region:
-    """Places ``start`` to ``stop``; ``digits`` tell where on each axis of its ``block`` it begins."""
+    """The places from ``start`` to before ``stop``; ``digits`` say where on each axis of its ``block`` it begins."""
 
     start: int
     stop: int
@@ -65,12 +65,12 @@ class Region:
 
 @dataclass(frozen=True)
 class Walk:
-    """The walk of a search. Without blocks in the order of the grid, as one region.
+    """The walk of a search. Without blocks it is one region in the order of the grid.
 
-    ``ranked``: what comes after so many candidates is evaluated beside them; 0: nothing is. ``first``: the candidate at which the
-    stage begins that is walked; what comes before it is finished. ``shared_with``: the candidate whose results are those of the
-    row ``ranked``, too, which nobody is given; NOBODY: there is none. ``prunes``: a strip has no more candidates than are fitted
-    together, so that their means are known early, and a unit has as many strips as it likes.
+    ``ranked``: rows after so many candidates are evaluated beside them and not ranked; 0: there are none. ``first``: the candidate
+    at which the current stage begins; those before it are finished. ``shared_with``: the candidate whose results are also those
+    of the row ``ranked``, which no claimant is given; NOBODY: there is none. ``prunes``: a strip has no more candidates than are
+    fitted together, so that their means are known early, and a unit may have any number of strips.
     """
 
     blocks: tuple[Block, ...]
@@ -84,7 +84,7 @@ class Walk:
 
     @property
     def size(self) -> int:
-        """How many places the walk has: the number of cells."""
+        """The number of places in the walk, which is the number of cells."""
         return self.candidates * self.splits
 
     def ranks(self, candidate: int) -> bool:
@@ -92,12 +92,12 @@ class Walk:
         return not self.ranked or candidate < self.ranked
 
     def is_shared(self, candidate: int) -> bool:
-        """Whether this row has its results from another."""
+        """Whether this row has its results from a candidate."""
         return self.shared_with >= 0 and candidate == self.ranked
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """The regions: at least ``parts`` if there are as many candidates, at most four times as many (and one a block)."""
+        """The regions: at least ``parts`` if there are as many candidates, at most four times as many, and one for each block."""
         if not self.blocks:
             return (Region(self.first * self.splits, self.size),)
         return tuple(region for number in range(len(self.blocks)) for region in self._regions_of(number))
@@ -118,7 +118,7 @@ class Walk:
         return Cell(_candidate_at(block, position + offset), split)
 
     def cells(self, start: int, stop: int) -> Iterator[Cell]:
-        """The cells at the places from ``start`` to before ``stop``: ``cell`` of each, but a strip at a time."""
+        """The cells at the places from ``start`` to before ``stop``. Faster than ``cell`` of each: a strip at a time."""
         if not self.blocks:
             yield from (Cell(*divmod(place, self.splits)) for place in range(start, stop))
             return
@@ -146,7 +146,7 @@ class Walk:
         return (block.start + first) * self.splits + cell.split * length + position - first
 
     def strip_end(self, place: int) -> int:
-        """The place after the strip that ``place`` is in: no unit reaches beyond it, but in a search that prunes."""
+        """The place after the strip that ``place`` is in. No unit reaches beyond it, except in a search that prunes."""
         if not self.blocks:
             return self.size
         if self.prunes:
@@ -157,14 +157,14 @@ class Walk:
         return start + (position + min(strip, self._left_in_region(position, block, region))) * self.splits
 
     def together(self, place: int) -> int:
-        """How many neighbours in the walk are best not parted at ``place``; they begin at multiples of it within a strip."""
+        """How many neighbours at ``place`` are best kept in one unit; such groups begin at multiples of it within a strip."""
         return _together(self.blocks[self._block_at(place)]) if self.blocks else 1
 
     def turn(self, place: int, least: int, most: int) -> int:
-        """A place from ``least`` to ``most`` cells after ``place``, and not beyond its strip, where a unit best ends.
+        """The best place to end a unit, from ``least`` to ``most`` cells after ``place`` and not beyond its strip.
 
-        That is where the axis turns across which least is shared: the end of the strip, else of a split's part of it, else of the
-        longest run of candidates; of several such places the last one.
+        That is where least is shared: the end of the strip, else of a split's part of it, else of the longest run of candidates.
+        Of several such places it is the last one.
         """
         end = self.strip_end(place)
         first, last = place + least, min(place + most, end)
@@ -180,7 +180,7 @@ class Walk:
         length = min(strip, self._left_in_region(position, block, region))
         begin = start + position * self.splits
         for run in (length, *_runs(block)):
-            # of the part of the strip that is on the split of ``last``, where candidates begin a run
+            # the places in the strip, on the split of ``last``, at which a run of candidates begins
             part, offset = divmod(last - begin, length)
             found = begin + part * length + (max(0, (position + offset) // run * run - position) if run < length else 0)
             if found >= first:
@@ -230,7 +230,7 @@ class Walk:
 
 
 def _aligned(block: Block, at_most: int) -> int:
-    """The longest run of candidates of at most so many that ends where an axis has turned, and parts no group."""
+    """The longest run of at most so many candidates that ends where an axis has turned, and splits no group."""
     run = _together(block)
     for axis in reversed(block.axes):
         if axis.together:
@@ -242,7 +242,7 @@ def _aligned(block: Block, at_most: int) -> int:
 
 
 def _runs(block: Block) -> Iterator[int]:
-    """Candidates from one turn of an axis to the next, of each axis that is not fitted together: the longest first."""
+    """The number of candidates from one turn to the next, for each axis that is not fitted together; the longest run first."""
     run = candidates_in(block)
     for axis in block.axes:
         if axis.together:

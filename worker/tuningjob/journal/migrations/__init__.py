@@ -1,12 +1,12 @@
 """The schema of the journal's database, and how an older one becomes the newest: Alembic's migrations, in ``versions/``.
 
-A database is brought to the newest revision when it is opened, in one transaction: a process that dies half-way leaves
-the old schema, and of several that open one at once, one does it and the others wait. Alembic itself is imported only
-where there is something to migrate. In an empty SQLite database there is nothing: each new laptop's search begins with one, and
-``newest.sql`` makes in some milliseconds what all migrations leave there.
+A database is brought to the newest revision when it is opened, in one transaction. A process that dies half-way leaves the old
+schema; if several processes open a database at once, one migrates and the others wait. Alembic is imported only if there is
+something to migrate. An empty SQLite database, with which each new laptop's search begins, needs no Alembic: ``newest.sql`` makes
+in some milliseconds what all migrations leave there.
 
-A new revision: a file in ``versions/`` (frozen from then on: a migration never imports the schema, which goes on changing),
-the tables in ``schema.py``, there REVISION and READ_SINCE, and `make generate`. Tests hold the three together.
+A new revision needs a file in ``versions/``, the tables, REVISION and READ_SINCE in ``schema.py``, and `make generate`. The file
+is frozen from then on: a migration never imports the schema, which goes on changing. Tests compare the three.
 """
 
 import importlib.metadata
@@ -24,14 +24,14 @@ from tuningjob.journal.schema import READ_SINCE, REVISION, audit, metadata, sche
 
 NEWEST: Final = Path(__file__).with_name("newest.sql")
 _FIRST: Final = "0001"
-# any number, the same in every release: who holds this lock migrates
+# any number, but the same in every release: the process that holds this lock migrates
 _LOCK: Final = 7_488_646_743_065_962
 
 
 def migrate(database: Database) -> None:
-    """Have the tables as this program needs them: made in an empty database, migrated in an older one.
+    """Make the tables that this program needs in an empty database, or migrate those of an older one.
 
-    Raises JournalMismatch for a database that is newer than the program, or another program's; JournalError for one that does
+    Raises JournalMismatch for a database that is newer than the program or another program's, and JournalError for one that does
     not answer.
     """
     if not _is_newest(database):
@@ -44,18 +44,18 @@ def migrate(database: Database) -> None:
 
 
 def is_journal(database: Database) -> bool:
-    """Whether there is a journal of any schema: for who only looks, and must make none. Raises JournalError."""
+    """Whether there is a journal of any schema; it makes none. Raises JournalError."""
     with database.reading() as connection:
         return inspect(connection).has_table(audit.name)
 
 
 def why_none(database: Database) -> str | None:
-    """Why a database that is there is no journal, as the end of a sentence; None if it is one. Raises JournalError."""
+    """Why an existing database is no journal, as the end of a sentence; None if it is one. Raises JournalError."""
     try:
         return None if is_journal(database) else "which is none"
     except JournalError as error:
         found = getattr(error.__cause__, "orig", None)
-        if isinstance(found, sqlite3.Error):  # a file of something else
+        if isinstance(found, sqlite3.Error):  # the file is something else
             return str(found)
         raise
 
@@ -64,7 +64,7 @@ def _is_newest(database: Database) -> bool:
     with database.reading() as connection:
         try:
             found = connection.execute(select(schema_version.c.revision)).scalar()
-        except DBAPIError:  # no such table, or no such column: looked at again in the transaction that makes them
+        except DBAPIError:  # no such table or column: the transaction that makes them looks again
             return False
     return found == REVISION
 
@@ -77,7 +77,7 @@ def _is_empty_sqlite(connection: Connection) -> bool:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One after the other: sqlite3's ``executescript`` would commit the transaction that they are to be in."""
+    """The statements of a script, one at a time, because sqlite3's ``executescript`` would commit their transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -87,13 +87,13 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def run_migrations(connection: Connection, name: str) -> None:
-    """Migrate the database, whatever schema it is of, within the transaction. Raises JournalMismatch."""
+    """Migrate a database of any schema within the transaction. Raises JournalMismatch."""
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     if connection.dialect.name == "postgresql":
-        # a large table takes its time, and other processes wait for it
+        # a large table takes long, and other processes wait for it
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = '10min'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -111,7 +111,7 @@ def run_migrations(connection: Connection, name: str) -> None:
 
 
 def _revision(connection: Connection, name: str, known: Set[str]) -> str | None:
-    """The revision that the database is of, None for an empty one. Raises JournalMismatch for one that is none of ours."""
+    """The database's revision; None if it is empty. Raises JournalMismatch if the revision is none of ours."""
     inspector = inspect(connection)
     tables = set(inspector.get_table_names())
     if schema_version.name not in tables:
@@ -123,7 +123,7 @@ def _revision(connection: Connection, name: str, known: Set[str]) -> str | None:
         return None
     ours = f"this is tuningjob {importlib.metadata.version('tuningjob')}"
     if {column["name"] for column in inspector.get_columns(schema_version.name)} == {"version"}:
-        # before there were migrations; without a row, if that process died before it had told
+        # a database from before there were migrations; it has no row if the process that made it died too early
         found = connection.execute(text("SELECT version FROM schema_version")).scalar()
         if found in {None, 1}:
             return _FIRST

@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: on the connection, and in the transaction, that ``prepare`` brings."""
+"""What Alembic runs for every command, on the connection and in the transaction of ``run_migrations``."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""``newest.sql``: what the migrations leave in an empty SQLite database. `make generate` writes it; a test holds it to them."""
+"""``newest.sql``: what the migrations leave in an empty SQLite database. `make generate` writes it; a test compares the two."""
 
 import sqlite3
 import tempfile
@@ -29,7 +29,7 @@ def _lines(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the script, from an empty database that is migrated."""
+    """Write the script from an empty database that was migrated."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tuning.db"
         with closing(Database(f"sqlite:///{path}")) as database, database.writing() as connection:
