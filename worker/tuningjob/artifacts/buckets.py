@@ -1,10 +1,10 @@
 """Artifacts in a bucket: S3 and what speaks its protocol, or Google Cloud Storage, through fsspec.
 
-A file is collected on the service's volume while its digest is computed, and then sent in one piece of the protocol's own
-making (a put, or an upload in parts that counts when it is completed): a bucket shows an object whole or not at all. The
-digest is kept with the object as metadata, so a listing reads no file.
+A file is collected on the service's volume while its digest is computed, and then sent by one operation of the protocol (a put,
+or an upload in parts that counts when it is completed), so a bucket shows an object whole or not at all. The digest is kept
+with the object as metadata, so a listing reads no file.
 
-Imported by ``artifacts.opening`` alone. To be used from any thread; fsspec has an event loop of its own.
+Only ``artifacts.opening`` imports this module. Any thread may use it; fsspec has its own event loop.
 """
 
 import datetime as dt
@@ -35,7 +35,7 @@ from tuningjob.errors import ArtifactsUnavailable, TuningJobError
 from tuningjob.protocol.records import Artifact
 
 _SHA256: Final = "sha256"
-# How much of a file is in memory at a time, both ways: S3 wants parts of 5 MiB at least, and at most 10,000 of them.
+# How much of a file is in memory at a time, both ways. S3 takes at most 10,000 parts, of at least 5 MiB each.
 _PART_BYTES: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 2
 _CONNECT_SECONDS: Final = 5
@@ -43,7 +43,7 @@ _READ_SECONDS: Final = 60
 
 
 class _Bucket(ABC):
-    """The few verbs in which the protocols differ. ``key`` is bucket and path."""
+    """The few operations in which the protocols differ. ``key`` is bucket and path."""
 
     def __init__(self, fs: Anything) -> None:
         self.fs = fs
@@ -54,11 +54,11 @@ class _Bucket(ABC):
 
     @abstractmethod
     def stat(self, key: str) -> tuple[int, str | None]:
-        """Size, and the digest if one was put. Raises FileNotFoundError."""
+        """The object's size, and its digest if it was stored with one. Raises FileNotFoundError."""
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """Open the object as it is now, for reading; an error if another takes its place. Raises FileNotFoundError."""
+        """Open the object for reading; a read fails once another object has taken its place. Raises FileNotFoundError."""
 
     @abstractmethod
     def probe(self, bucket: str, prefix: str) -> None:
@@ -66,14 +66,14 @@ class _Bucket(ABC):
 
     @abstractmethod
     def changed_at(self, info: dict[str, Any]) -> float:
-        """When an object of a listing was put there, in seconds of the epoch."""
+        """When an object of a listing was stored, in seconds of the epoch."""
 
 
 class _S3(_Bucket):
-    """Credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or another source that botocore knows (a service account's role)."""
+    """S3. Credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from another source of botocore's (a role, say)."""
 
     def __init__(self) -> None:
-        # a server of one's own (MinIO, Ceph) mostly has one host name, not one for each bucket
+        # a self-hosted server (MinIO, Ceph) mostly has one host name, not one for each bucket
         own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         config: dict[str, Any] = {
             "connect_timeout": _CONNECT_SECONDS,
@@ -103,7 +103,7 @@ class _S3(_Bucket):
         return int(head["ContentLength"]), head["Metadata"].get(_SHA256)
 
     def open(self, key: str) -> BinaryIO:
-        # each range is asked for with If-Match on the ETag that the object has now
+        # each range is requested with If-Match on the ETag that the object has now
         return cast("BinaryIO", self.fs.open(key, "rb", block_size=_PART_BYTES, cache_type="readahead"))
 
     def probe(self, bucket: str, prefix: str) -> None:
@@ -114,10 +114,10 @@ class _S3(_Bucket):
 
 
 class _Gcs(_Bucket):
-    """Credentials: GOOGLE_APPLICATION_CREDENTIALS, or the workload's own identity."""
+    """Google Cloud Storage. Credentials are GOOGLE_APPLICATION_CREDENTIALS, or the workload's identity."""
 
     def __init__(self) -> None:
-        # else gcsfs asks each bucket over gRPC whether it is a zonal one, and brings that library into memory
+        # else gcsfs asks over gRPC whether each bucket is a zonal one, and loads that library
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         emulated = "STORAGE_EMULATOR_HOST" in os.environ
         super().__init__(
@@ -139,7 +139,7 @@ class _Gcs(_Bucket):
         return int(info["size"]), (info.get("metadata") or {}).get(_SHA256)
 
     def open(self, key: str) -> BinaryIO:
-        # each range is asked for of this generation, which is gone when another takes its place
+        # each range is requested from this generation, which is gone once another object takes its place
         pinned = f"{key}#{self._info(key)['generation']}"
         return cast("BinaryIO", self.fs.open(pinned, "rb", block_size=_PART_BYTES, cache_type="readahead"))
 
@@ -172,7 +172,7 @@ class BucketStore(ArtifactStore):
 
     @override
     def find(self, search_id: str, name: str) -> Artifact:
-        """Read an object that another program has put there, because its digest is not known."""
+        """Size and digest of an object; one that another program stored is read, because its digest is not known."""
         key = self._key(search_id, name)
         with self._answering():
             size, digest = self._bucket.stat(key)
@@ -182,7 +182,7 @@ class BucketStore(ArtifactStore):
 
     @override
     def open(self, search_id: str, name: str) -> BinaryIO:
-        """Open an object; while it is read, errors are those of the bucket's client."""
+        """Open an object for reading; errors while it is read are those of the bucket's client."""
         key = self._key(search_id, name)
         with self._answering():
             return self._bucket.open(key)
@@ -228,7 +228,7 @@ class BucketStore(ArtifactStore):
 
     @override
     def sweep(self) -> None:
-        """Parts of uploads that were never completed are for the bucket's own lifecycle rule."""
+        """Remove unfinished files on the volume. The bucket's lifecycle rule removes parts of uploads that never completed."""
         sweep_parts(self._scratch)
 
     @override
@@ -277,7 +277,7 @@ def _answering(url: str, *, exists: bool) -> Iterator[None]:
         yield
     except TuningJobError:
         raise
-    except Exception as error:  # the clients' errors have no root in common
+    except Exception as error:  # the clients' errors have no common base class
         if exists and isinstance(error, FileNotFoundError):
             raise
         raise ArtifactsUnavailable(
@@ -286,7 +286,7 @@ def _answering(url: str, *, exists: bool) -> Iterator[None]:
 
 
 def open_bucket(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> BucketStore:
-    """The store of a bucket's URL, for ``artifacts.opening.open_store``. Raises ValueError for a URL that is none of a bucket."""
+    """The store at a bucket's URL, for ``artifacts.opening.open_store``. Raises ValueError for any other URL."""
     parts = urlsplit(url)
     scheme = {"s3": "s3", "gs": "gs"}.get(parts.scheme)
     if scheme is None or not parts.hostname or parts.netloc != parts.hostname or parts.query or parts.fragment:

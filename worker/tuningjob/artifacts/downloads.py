@@ -1,6 +1,6 @@
-"""The files of a finished search, wherever they were brought to: are they what was stored, and will they load here?
+"""Checks of the files of a finished search after a download: are they what was stored, and will they load here?
 
-Light on purpose: nothing is unpickled, and no library is imported, before its digest and its versions have been looked at.
+The module is light on purpose: nothing is unpickled and no library is imported before digest and versions are checked.
 """
 
 import json
@@ -22,7 +22,7 @@ from tuningjob.protocol.audit import AuditRow
 from tuningjob.protocol.records import Artifact
 
 _PYTHON: Final = "python"
-# What scikit-learn's fit sets beside cv_results_ and what follows from it: of a refit, and of a search that halves.
+# What scikit-learn's fit sets besides cv_results_ and what follows from it, by a refit or in a search that halves.
 FIT_ATTRIBUTES: Final = (
     "refit_time_",
     "n_required_iterations_",
@@ -41,9 +41,9 @@ class Sidecar:
     """The file ``artifacts.json`` beside the others: how they were compressed, by which versions, and their digests.
 
     ``tuningjob`` is the version that wrote them; no file needs it. ``versions`` are those of Python and of the distributions
-    that decide whether a model loads, and what it answers. ``attributes`` are those of FIT_ATTRIBUTES that the search has,
-    ``kernels`` the libraries for matrices where the model was fitted, each with the processor that it took. Releases before
-    told neither.
+    that decide whether a model loads, and what it predicts. ``attributes`` are those of FIT_ATTRIBUTES that the search has,
+    ``kernels`` the libraries for matrices where the model was fitted, each with the processor that it detected. Older releases
+    wrote neither of the two.
     """
 
     tuningjob: str
@@ -59,7 +59,7 @@ class Sidecar:
 
     @classmethod
     def loads(cls, text: str | bytes) -> "Sidecar":
-        """A sidecar from JSON. Raises ArtifactRefused for a text that is none."""
+        """A sidecar from JSON. Raises ArtifactRefused for a text that is no sidecar."""
         try:
             sidecar = _SIDECAR.validate_json(text)
         except ValidationError as error:
@@ -100,7 +100,7 @@ def check_files(folder: Path, *, only: str | None = None) -> list[str]:
 def hold_to_audit(row: AuditRow, entry: Artifact) -> None:
     """Check a file against the audit. Raises ArtifactRefused for one that was changed after its version was completed."""
     if row.files is None:
-        return  # of a release whose audit kept no digests
+        return  # written by a release whose audit kept no digests
     told = {file.name: file.sha256 for file in row.files}.get(entry.name)
     if told != entry.sha256:
         raise ArtifactRefused(
@@ -115,7 +115,7 @@ def load_model(path: Path | str, *, mmap_mode: Literal["r", "r+", "w+", "c"] | N
     ``mmap_mode`` as in ``joblib.load``: for files without compression. Warns for each version that differs. Raises
     ArtifactRefused, FileNotFoundError.
     """
-    import joblib  # noqa: PLC0415  only who loads a model needs it
+    import joblib  # noqa: PLC0415  only needed to load a model
 
     path = Path(path)
     for sentence in check_files(path.parent, only=path.name):

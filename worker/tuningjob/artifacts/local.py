@@ -22,7 +22,7 @@ from tuningjob.artifacts.store import (
 from tuningjob.errors import ArtifactsUnavailable
 from tuningjob.protocol.records import Artifact
 
-# The digest travels with the file through renames, on file systems that have such attributes; elsewhere it is computed anew.
+# The digest stays with the file through renames if the file system has such attributes; elsewhere it is computed again.
 _DIGEST_ATTRIBUTE: Final = "user.tuningjob.sha256"
 
 
@@ -48,7 +48,7 @@ class LocalStore(ArtifactStore):
 
     @override
     def find(self, search_id: str, name: str) -> Artifact:
-        """Read a file that came without the attribute (from a backup, say), for its digest."""
+        """Size and digest of a file; one without the attribute (from a backup, say) is read for its digest."""
         with self.path(search_id, name).open("rb") as file:
             try:
                 digest = os.getxattr(file.fileno(), _DIGEST_ATTRIBUTE).decode()
@@ -118,7 +118,7 @@ class LocalStore(ArtifactStore):
             with part_below(directory, name) as part:
                 yield part
         finally:
-            with suppress(OSError):  # goes only if it is empty: nothing was ever stored
+            with suppress(OSError):  # it is removed only if it is empty: then nothing was ever stored
                 directory.rmdir()
 
     def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:

@@ -1,4 +1,4 @@
-"""From a URL to the store of artifacts that it names."""
+"""Opens the store of artifacts that a URL names."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,12 +10,12 @@ from tuningjob.artifacts.store import ArtifactStore
 def open_store(url: str, *, max_bytes: int, scratch: Path, reserve: float = 0.0) -> ArtifactStore:
     """The store at ``file:///…``, ``s3://bucket/prefix`` or ``gs://bucket/prefix``.
 
-    On their way to a bucket files are collected below the folder ``scratch``, which is the store's alone. Credentials come
-    from the environment, as the clients of AWS and of Google read it. Raises ValueError for another URL.
+    On their way to a bucket, files are collected below the folder ``scratch``, which only this store may use. Credentials come
+    from the environment, as the clients of AWS and Google read them. Raises ValueError for another URL.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return LocalStore(Path(unquote(parts.path)), max_bytes=max_bytes, reserve=reserve)
-    from tuningjob.artifacts import buckets  # noqa: PLC0415  its clients are heavy: only who has a bucket pays for them
+    from tuningjob.artifacts import buckets  # noqa: PLC0415  its clients are heavy, and only a bucket needs them
 
     return buckets.open_bucket(url, max_bytes=max_bytes, scratch=scratch, reserve=reserve)

@@ -1,7 +1,7 @@
 """The files of finished searches: the model, the tables, the best parameters.
 
-They live beside the journal, not in it: a model may be larger than all rows together. A file is there whole and with the
-digest that its sender promised, or it is not there at all. What a file holds is never looked at, let alone unpickled.
+They are beside the journal, not in it, because a model may be larger than all rows together. A file is there whole and with the
+digest that its sender promised, or not at all. The store never looks into a file, let alone unpickles it.
 
 ``ArtifactStore`` is the contract; ``artifacts.local`` keeps it on a volume, ``artifacts.buckets`` in S3 or Google Cloud Storage,
 and ``artifacts.opening`` chooses by URL. One process writes (the results service); any number may read meanwhile.
@@ -21,20 +21,20 @@ from tuningjob.errors import ArtifactRefused, ArtifactsUnavailable, NoRoom
 from tuningjob.manifest.wellknown import RESULT_FILES
 from tuningjob.protocol.records import Artifact
 
-# A TuningJob's uid or a hex digest. No dot: neither "..", nor a name that hides.
+# A TuningJob's uid or a hex digest. It has no dot, so it is neither ".." nor a hidden name.
 _SEARCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 UNFINISHED: Final = ".part"
-# How the folder of a namespace's data begins: no uid and no digest has such a character.
+# How the folder of a namespace's data begins: no uid and no digest has this character.
 DATA: Final = "data_"
 _BLOCK_BYTES: Final = 1 << 20
-# after how many bytes the volume's room is looked at again, and the most that is kept free of a large volume
+# after how many bytes the volume's room is checked again, and the most that is kept free on a large volume
 _BETWEEN_CHECKS: Final = 16 << 20
 _MOST_RESERVED: Final = 10 << 30
 
 
 class Upload:
-    """A file on its way in, which is not seen before ``commit``. Made by ``ArtifactStore.upload``."""
+    """A file on its way in, which no reader sees before ``commit``. Made by ``ArtifactStore.upload``."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Upload:
             raise no_room(self._name, error) from error
 
     def verify(self) -> Artifact:
-        """The whole file, which is not in its place yet. Raises ArtifactRefused if its digest is not the expected one."""
+        """Size and digest of the whole file, which is not in its place yet. Raises ArtifactRefused for another digest."""
         found = self._digest.hexdigest()
         if not secrets.compare_digest(found, self._expected):
             raise ArtifactRefused(
@@ -94,7 +94,7 @@ class Upload:
 
 
 class Entry(NamedTuple):
-    """A file of a folder: its size, and when it was put there (seconds of the epoch)."""
+    """A file of a folder: its size, and when it was stored (seconds of the epoch)."""
 
     size_bytes: int
     changed_at: float
@@ -104,19 +104,19 @@ class ArtifactStore(ABC):
     """Files by search and name, each of at most ``max_bytes``.
 
     Every method raises ArtifactRefused for a search id that is no plain word, or for a name that is not one of
-    ``wellknown.RESULT_FILES``: neither can lead out of the store. And ArtifactsUnavailable if the store does not answer.
+    ``wellknown.RESULT_FILES``, so that neither can lead out of the store; and ArtifactsUnavailable if the store does not answer.
     """
 
     def __init__(self, *, max_bytes: int, reserve: float = 0.0) -> None:
-        """``reserve`` is the part of the volume that files leave free: the journal lies beside them."""
+        """``reserve`` is the share of the volume that files leave free for the journal, which is on it, too."""
         self.max_bytes = max_bytes
         self._reserve = reserve
 
     @contextmanager
     def upload(self, search_id: str, name: str, *, sha256: str) -> Iterator[Upload]:
-        """An upload to be written and committed; what is not committed is gone. ``sha256`` is the expected digest.
+        """An upload to be written and committed; without ``commit`` it is removed. ``sha256`` is the expected digest.
 
-        A committed file takes the place of one of this name at once: who reads sees the one or the other, whole.
+        A committed file replaces one of this name at once: a reader sees the one or the other, whole.
         """
         check_place(search_id, name)
         if not _SHA256.fullmatch(sha256):
@@ -136,7 +136,7 @@ class ArtifactStore(ABC):
                     check_room=lambda: self.check_room(name, part),
                 )
             finally:
-                with suppress(OSError):  # the bytes that a full volume has not taken go with the rest
+                with suppress(OSError):  # bytes that a full volume did not take are removed with the rest
                     file.close()
 
     def check_room(self, name: str, part: Path) -> None:
@@ -172,14 +172,14 @@ class ArtifactStore(ABC):
         return found
 
     def adopt(self, part: Path, folder: str, artifact: Artifact) -> None:
-        """Make a whole file below ``unfinished(folder)`` one of the folder's. Raises ArtifactsUnavailable."""
+        """Move a whole file below ``unfinished(folder)`` into the folder. Raises ArtifactsUnavailable."""
         check_place(folder, artifact.name)
         self._place(part, folder, artifact)
         part.unlink(missing_ok=True)
 
     @property
     def volume_bytes(self) -> int | None:
-        """The size of the volume that the files stay on; None: they stay on none."""
+        """The size of the volume that keeps the files; None if they are not kept on a volume."""
         return None
 
     @abstractmethod
@@ -190,7 +190,7 @@ class ArtifactStore(ABC):
     def open(self, search_id: str, name: str) -> BinaryIO:
         """Open the file for reading. Raises FileNotFoundError.
 
-        If another takes its place meanwhile, the rest of the first is read, or an error raised: never some of both.
+        If another file takes its place meanwhile, the rest of the first is read, or an error raised: never parts of both.
         """
 
     @abstractmethod
@@ -207,15 +207,15 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def entries(self, folder: str) -> dict[str, Entry]:
-        """The files in a folder, by name, even those of other programs; without unfinished ones."""
+        """The files in a folder by name, including those of other programs, but no unfinished ones."""
 
     @abstractmethod
     def unfinished(self, folder: str) -> Path:
-        """A folder on a volume for files that grow; it need not be there yet. ``sweep`` leaves them."""
+        """A folder on a volume for files that grow; it need not be there yet. ``sweep`` leaves these files."""
 
     @abstractmethod
     def sweep(self) -> None:
-        """Remove what uploads left behind whose process died. Only for the one that writes, before it begins."""
+        """Remove what uploads of dead processes left behind. Only the process that writes may call it, before it begins."""
 
     @abstractmethod
     def check(self) -> None:
@@ -223,7 +223,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def url(self, search_id: str) -> str:
-        """Where the files of a search are, for people and for the audit: no credentials are in it."""
+        """Where the files of a search are, for people and for the audit, without credentials."""
 
     @abstractmethod
     def _incoming(self, search_id: str, name: str) -> AbstractContextManager[Path]:
@@ -231,7 +231,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def _place(self, part: Path, search_id: str, artifact: Artifact) -> None:
-        """Make the whole file at ``part`` the one that is found. Raises ArtifactsUnavailable."""
+        """Put the whole file at ``part`` in its place. Raises ArtifactsUnavailable."""
 
 
 def artifact_at(path: Path) -> Artifact:
@@ -256,7 +256,7 @@ def check_name(name: str) -> None:
 
 
 def check_place(folder: str, name: str) -> None:
-    """A folder of a search has its files, and one of data has files that are named by their digests. Raises ArtifactRefused."""
+    """Check the name: a search's folder has result files, a data folder files named by their digests. Raises ArtifactRefused."""
     check_search_id(folder)
     if not folder.startswith(DATA):
         check_name(name)
@@ -265,7 +265,7 @@ def check_place(folder: str, name: str) -> None:
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The rest of ``file``, a block at a time; closes it at the end."""
+    """Yield the rest of ``file``, a block at a time; closes it at the end."""
     with file:
         while block := file.read(_BLOCK_BYTES):
             yield block

@@ -1,7 +1,7 @@
 """Data and code that people have sent, by namespace and SHA-256: on the same store as the files of searches.
 
-A file comes in by parts, one after the other, and may go on after a cut, a restart of the service included. Nobody sees it before
-its last byte is in and its digest is the one that it is named by. One process writes.
+A file comes in by parts, one after the other, and may go on after a lost connection or a restart of the service. No reader sees
+it before its last byte is in and its digest is the one that it is named by. One process writes.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class IncomingPart:
 
 
 class Uploads:
-    """The files that were sent. ``namespace_bytes``: what those of one namespace may have together; 0: any number."""
+    """The files that were sent. ``namespace_bytes``: the most bytes of one namespace's files together; 0: any number."""
 
     def __init__(self, store: ArtifactStore, *, namespace_bytes: int = 0) -> None:
         self._store = store
@@ -57,14 +57,14 @@ class Uploads:
         self._asked: dict[tuple[str, str], float] = {}
 
     def used_bytes(self, namespace: str) -> int:
-        """What the namespace has, with what has come in of what is not whole."""
+        """The bytes that the namespace has, including the parts of files that are not whole yet."""
         with self._lock:
             return self._used(namespace)
 
     def state(self, namespace: str, sha256: str) -> UploadState:
         """How much of a file is there. Raises ArtifactRefused for what is no digest.
 
-        Who is told that it is whole will name it in a search soon: it is kept for a day from now.
+        A client that is told that it is whole will name it in a search soon, so it is kept for a day from now.
         """
         _check(sha256)
         with self._lock:
@@ -77,9 +77,9 @@ class Uploads:
     def part(
         self, namespace: str, sha256: str, *, offset: int, part_bytes: int, size_bytes: int
     ) -> Iterator[IncomingPart]:
-        """The next part of a file, to be written; whatever was written of it stays. At the end of the last one ``commit``.
+        """The next part of a file, to be written; what was written of it stays. Call ``commit`` after the last part.
 
-        Raises JournalMismatch if it is not the next one (``state`` says which is) or if another is on its way; NoRoom,
+        Raises JournalMismatch if it is not the next part (``state`` says which is) or if another is on its way; also NoRoom and
         ArtifactRefused.
         """
         _check(sha256)
@@ -105,7 +105,7 @@ class Uploads:
             try:
                 yield IncomingPart(file, offset + part_bytes, sha256)
             finally:
-                with suppress(OSError):  # what a full volume has not taken is sent again
+                with suppress(OSError):  # what a full volume did not take is sent again
                     file.close()
         finally:
             with self._lock:
@@ -113,7 +113,7 @@ class Uploads:
                 self._announced[namespace] -= part_bytes
 
     def commit(self, namespace: str, sha256: str, size_bytes: int) -> UploadState:
-        """After a part: if the file is whole, and what it is named by, it is there from now on. Raises ArtifactRefused if not."""
+        """Publish the file after its last part, if it has the digest that it is named by. Raises ArtifactRefused if not."""
         path = self._unfinished(namespace, sha256)
         with self._lock:
             found = self._state(namespace, sha256)
@@ -160,7 +160,7 @@ class Uploads:
     def _remove_one(
         self, namespace: str, sha256: str, entry: Entry, in_use: Set[tuple[str, str]], before: float
     ) -> int:
-        with self._lock:  # no caller may learn meanwhile that it is there
+        with self._lock:  # no caller may learn that it is there while it is removed
             touched = max(entry.changed_at, self._asked.get((namespace, sha256), 0.0))
             if (namespace, sha256) in in_use or touched >= before:
                 return 0
@@ -169,10 +169,10 @@ class Uploads:
             self._asked.pop((namespace, sha256), None)
         return 1
 
-    # --- how it is known; under the lock
+    # --- which files are known; under the lock
 
     def _known(self, namespace: str) -> dict[str, int]:
-        """The whole files, looked up once, because no other process writes."""
+        """The whole files of a namespace, looked up once, because no other process writes."""
         if namespace not in self._sizes:
             entries = self._store.entries(DATA + namespace)
             self._sizes[namespace] = {name: entry.size_bytes for name, entry in entries.items()}
@@ -232,5 +232,5 @@ def _check(sha256: str) -> None:
 
 
 def a_day_ago() -> float:
-    """The time a day ago, in epoch seconds; a sender of data names them in a search sooner than in a day."""
+    """The time a day ago, in epoch seconds: a client that sends data names them in a search within a day."""
     return time.time() - 86_400

@@ -67,10 +67,10 @@ class Region:
 class Walk:
     """The walk of a search. Without blocks it is one region in the order of the grid.
 
-    ``ranked``: rows after so many candidates are evaluated beside them and not ranked; 0: there are none. ``first``: the candidate
-    at which the current stage begins; those before it are finished. ``shared_with``: the candidate whose results are also those
-    of the row ``ranked``, which no claimant is given; NOBODY: there is none. ``prunes``: a strip has no more candidates than are
-    fitted together, so that their means are known early, and a unit may have any number of strips.
+    ``ranked``: rows after so many candidates are evaluated beside them, but not ranked; 0: there are none. ``first``: the
+    candidate at which the current stage begins; those before it are finished. ``shared_with``: the candidate whose results are
+    also those of the row ``ranked``, which no claimant is given; NOBODY: there is none. ``prunes``: a strip has no more
+    candidates than are fitted together, so that their means are known early, and a unit may have any number of strips.
     """
 
     blocks: tuple[Block, ...]

@@ -13,10 +13,11 @@ from tuningjob.protocol.records import WIRE, Artifact, Baseline, Choice, NestedE
 class AuditRow:
     """One version of a model key in the audit table. ``finished_at`` is ISO 8601, in UTC.
 
-    ``files`` are the ones of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
-    taken over from them. None: of a release that did not keep it. ``score`` and ``std`` are of the ``metric`` that decides;
-    ``scores``, where there are several metrics, are the means of all. ``choice``: where another rule than the highest mean has
-    chosen. ``pruned_fits``: how many of the fits were not needed. ``baseline`` and ``nested``: where the manifest asked for them.
+    ``files`` are the files of the search as they were when it was completed; ``reused_from`` maps searches to how many cells were
+    taken over from them. Both are None in a row of a release that did not keep them. ``score`` and ``std`` are of the ``metric``
+    that decides; ``scores`` are the means of all metrics if there are several. ``choice`` is set if another rule than the highest
+    mean chose. ``pruned_fits``: how many fits were not needed. ``baseline`` and ``nested`` are set if the manifest asked for
+    them.
     """
 
     __pydantic_config__ = WIRE

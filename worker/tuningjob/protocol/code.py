@@ -1,4 +1,4 @@
-"""Code as workers tell it to the journal: a map from each file or distribution to its digest or version; and what differs."""
+"""Code as workers report it to the journal: a map from each file or distribution to its digest or version; and changes of it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def digest_of(content: bytes) -> str:
 
 
 def bounded(parts: Mapping[str, str]) -> dict[str, str]:
-    """The same code within the bounds of ``parts.Parts``: one digest stands for all that goes beyond them."""
+    """The same code within the bounds of ``parts.Parts``: one digest stands for all parts beyond them."""
     short = {_short(name, MAX_NAME): _short(mark, MAX_MARK) for name, mark in sorted(parts.items())}
     if len(short) <= MAX_PARTS:
         return short

@@ -1,4 +1,4 @@
-"""The journal: the truth about progress, and the memory of finished searches. Its semantics, once.
+"""The journal's semantics. The journal is the truth about progress, and the memory of finished searches.
 
 *Atomic*: every method is one transaction; a batch of cells is taken whole or not at all. What a method returned is on disk.
 
@@ -6,44 +6,44 @@
 first acknowledged result of a cell is the one that counts; a second report changes nothing but the count of reports.
 
 *Claims* belong to a completion index, not to a pod or a clock. A claimant names the units that it holds; any other
-unit of its index that is not finished (of the pod before it, or claimed in a reply that was lost) comes first.
-Then units that were given back, then fresh ones: from where the longest fits are expected, large at first, small at the
-tail, and of candidates that share the most. No two indexes hold one unit.
+unfinished unit of its index (left by the pod before it, or claimed in a reply that was lost) comes first.
+Then come units that were given back, then fresh ones: from where the longest fits are expected, large at first, small at
+the tail, and of candidates that share the most. No two indexes hold one unit.
 
-*Leaving* frees everything: what an index holds unfinished, when its pod leaves in good order or is known to be gone
-(``give_back``), is anybody's at once, and so is the right to finish. It counts as no death, and makes none undone.
+*Leaving* frees everything. When the pod of an index leaves in good order or is known to be gone (``give_back``), any index
+may at once claim what it held unfinished, and the right to finish. It counts as no death, and takes none back.
 
 *Deaths* are counted: a unit whose claimant neither finished nor left it, and whose index now has another claimant, comes
-again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the one that died
-had: it is released, and only a claimant with more memory may take it, alone and before anything else. If not, the
-one cell that it can be (the first that is not finished) is marked as ``lost``; once that is reported, the others of the
+again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the pod that died:
+it is released, and only a claimant with more memory may take it, alone and before anything else. If not, its first
+unfinished cell, the only one that can have killed the pod, is marked as ``lost``; once that is reported, the others of the
 unit get their chance, alone. So a cell is lost only at the most memory that there is. A claimant that reports no memory (0)
 never gets a starved unit, and never causes one.
 
-*Order*: results come by candidate, then split, in whichever order they were reported.
+*Order*: results come by candidate, then split, however they were reported.
 
 *Finishing* is claimed like a unit, by one index, once every cell is in; that index alone ranks, refits and completes.
 
 *Stages*: the rows of a search may depend on the results before them. Once every cell is in, the index to which finishing falls
-may open more rows instead (``open_stage``); then they are claimed as the others were. A claimant that says how many rows it
-knows is asked to wait meanwhile, and is sent back for the new rows when they are there.
+may open more rows instead (``open_stage``), which are then claimed as the others were. A claimant that says how many rows it
+knows is asked to wait meanwhile, and is told to fetch the new rows when they are there.
 
-*Pruned* cells (``spec.prune``) are reported as any others are, and have no scores. Claimants decide which these are, each by the
-best mean that comes with its claims and with the replies to its reports, by the scores that come with its claims, and by what it
-has found itself. Its decisions hold for any later report, because the best mean only grows. Such a search is walked
-candidate after candidate, so that means are known early.
+*Pruned* cells (``spec.prune``) are reported as any others are, and have no scores. Each claimant decides which of its cells to
+prune, by the best mean that comes with its claims and with the replies to its reports, by the scores that come with its claims,
+and by its own results. Its decisions stay right whatever is reported later, because the best mean only grows. Such a search is
+walked candidate after candidate, so that means are known early.
 
-*Too many failed*: a search whose spec has ``limits.maxFailedFits`` is ended, as failed, by the report that passes it: in the
-same transaction, so that it depends on no one's watching how the search ends. Fits of the defaults (``baseline``) do not count.
+*Too many failed*: the report that exceeds the spec's ``limits.maxFailedFits`` ends the search as failed, in the same transaction,
+so that the end needs no process that watches for it. Fits of the defaults (``baseline``) do not count.
 
 *Files* of a search change while it runs, and never after: the audit's row of its version has their digests.
 
-*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing; but for
-``begin_again``, which is a laptop's, and of a complete search makes another one.
+*Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing. The one
+exception is a laptop's ``begin_again``, which makes a new search of a complete one.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
 
-*The audit is append-only*: no version and no blessing is ever changed or removed, but for a person's name (``erase_person``).
+*The audit is append-only*: no version and no blessing is ever changed or removed, except for a person's name (``erase_person``).
 """
 
 from collections.abc import Iterator
@@ -60,23 +60,23 @@ class SearchJournal(Protocol):
     """
 
     def search(self) -> SearchRecord:
-        """The search as a worker must know it to take part."""
+        """The search, with all that a worker must know to take part."""
 
     def set_preflight(self, preflight: Preflight) -> None:
         """Keep the first preflight; raises JournalMismatch for a later one of other data, splits, versions or code.
 
-        Versions and code are compared as far as both tell them. Where only the data tell how many splits there are, the first
-        one says it: before that nothing can be claimed.
+        Versions and code are compared as far as both report them. If only the data determine the number of splits, the first
+        preflight says it, and nothing can be claimed before.
         """
 
     def claim(self, request: ClaimRequest) -> Claim:
         """The next unit for this claimant.
 
-        NOTHING, too, while only starved units are left that need more memory than this claimant has.
+        The answer is NOTHING also while only starved units are left that need more memory than this claimant has.
         """
 
     def leave(self, *, index: int) -> None:
-        """The claimant leaves in good order: its unfinished cells are released, and count as no death.
+        """Note that the claimant leaves in good order: its unfinished cells are released, and count as no death.
 
         The right to finish the search is given up, too.
         """
@@ -84,7 +84,7 @@ class SearchJournal(Protocol):
     def reuse(self, request: ReuseRequest) -> tuple[Cell, ...]:
         """Take over cells of the same identity that any search of the namespace has finished without an error.
 
-        Returns the ones that are finished by now. They count as reused, and as reported never. Raises JournalMismatch for a
+        Returns the ones that are finished by now. They count as reused, and as never reported. Raises JournalMismatch for a
         cell that was not claimed.
         """
 

@@ -1,4 +1,4 @@
-"""What pods have: by a release's worker image, whose locks the results service knows, and by what the last ones have told."""
+"""What pods have: by the release's worker image, whose lock files the results service knows, and by reports of the last pods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from pydantic import ConfigDict
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerEnvironment:
-    """The version of Python and of each distribution, by its normalized name; empty where the service was not built with it.
+    """The version of Python and of each distribution, by its normalized name; empty if the service was built without them.
 
-    ``kernels``: what the pods of the namespace's latest searches multiplied matrices by, each with its processor; empty before
-    there was one. The node that a pod will be on is unknown.
+    ``kernels``: the libraries that the pods of the namespace's latest searches multiplied matrices with, each with its processor;
+    empty before the first search. The node that a pod will be on is unknown.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -3,8 +3,8 @@
 The same records are the bodies of the results service's HTTP API: pydantic reads and writes them at that border, with the
 bounds given here. Floats cross JSON unharmed: Python's repr round-trips, and NaN and infinities travel as strings.
 
-During an upgrade a worker and a service of two releases talk to each other. So a new field needs a default, and must be left out
-of what is sent as long as it has it (a release that does not know the field refuses it).
+During an upgrade a worker and a service of two releases talk to each other. A release refuses a field that it does not know. So a
+new field needs a default, and must not be sent while it has its default.
 """
 
 import math
@@ -21,7 +21,7 @@ WIRE: Final = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 MAX_INDEX: Final = 99_999
 Index = Annotated[int, Field(ge=0, lt=MAX_INDEX + 1)]
 Ordinal = Annotated[int, Field(ge=0, lt=2**63)]
-# sums of a million of them stay finite, and a clock can measure them
+# sums of a million of them stay finite, and any duration that a clock measures is less
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 # seconds or bytes, extrapolated
 Amount = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
@@ -33,7 +33,7 @@ MOST_KNOWN: Final = 10_000  # scores that a claimant is told
 MAX_SLOTS: Final = 1_024  # cells that one index may evaluate at a time
 MAX_ERROR_LENGTH: Final = 8_192
 MOST_SPLITS: Final = 1_000_000  # each split is held in memory as row numbers
-# of each problem of a refusal and each warning: whole sentences, and the end of a traceback
+# characters of a refusal's problem, or of a warning: whole sentences, and the end of a traceback
 MAX_TEXT_LENGTH: Final = 8_192
 MAX_PARAMS_BYTES: Final = 64 * 2**10
 Digest = Annotated[str, Field(max_length=128)]
@@ -87,10 +87,11 @@ class Cell:
 class CellResult:
     """The result of one cell.
 
-    ``test_scores`` and ``train_scores`` map a metric to its score (NaN where fitting or scoring failed), the one that decides
-    first; ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
-    of all that decides the result; None where it may differ from one fit to the next. ``process``: which of its worker's, from 0.
-    ``pruned``: it was not evaluated, because its candidate cannot be the best (spec.prune); then there are no scores.
+    ``test_scores`` and ``train_scores`` map each metric to its score (NaN if fitting or scoring failed), the deciding metric
+    first. ``error`` is the traceback of a fit that failed, or of its scoring by the metric that decides. ``identity`` is a digest
+    of all that decides the result; None if the result may differ from one fit to the next. ``process``: the number of its
+    worker's process, from 0. ``pruned``: it was not evaluated, because its candidate cannot be the best (spec.prune), and has no
+    scores.
     """
 
     __pydantic_config__ = WIRE
@@ -109,12 +110,12 @@ class CellResult:
 
     @property
     def cell(self) -> Cell:
-        """The cell that this is the result of."""
+        """The cell whose result this is."""
         return Cell(self.candidate, self.split)
 
     @classmethod
     def not_needed(cls, cell: Cell) -> "CellResult":
-        """What the journal has of a cell that was pruned: nothing that could be ranked, taken over or counted."""
+        """The journal's result for a pruned cell: nothing that could be ranked, taken over or counted."""
         return cls(
             candidate=cell.candidate,
             split=cell.split,
@@ -138,11 +139,11 @@ class CellIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Cells to be evaluated by one claimant; only the ones that are not finished, in the order in which they share most.
+    """Cells to be evaluated by one claimant; only the unfinished ones, in the order in which they share most.
 
-    ``alone``: a pod died with it. One cell after the other then, in this order, each reported before the next begins, and
-    nothing beside them. ``lost``: the cell that pods died of, and no pod can have more memory: it is to be reported as failed,
-    not evaluated.
+    ``alone``: a pod died with the unit. Its cells must then run one after the other in this order, each reported before the next
+    begins, and nothing beside them. ``lost``: the cell that pods died of, although no pod can have more memory; it must be
+    reported as failed, not evaluated.
     """
 
     __pydantic_config__ = WIRE
@@ -154,7 +155,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownScore:
-    """The score of one cell by the deciding metric; NaN where there is none, because a fit failed or was not needed."""
+    """The score of one cell by the deciding metric; NaN if there is none, because the fit failed or was not needed."""
 
     __pydantic_config__ = WIRE
     candidate: Ordinal
@@ -164,10 +165,10 @@ class KnownScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What is known besides a unit, to who prunes: by it a claimant finds which of its cells are still worth a fit.
+    """What a claimant that prunes is told besides its unit, to find which of its cells are still worth a fit.
 
-    ``best``: the mean of the best candidate that has all its scores, and ``worst`` the least of them; None: there is none yet.
-    ``scores``: of the unit's candidates those that are in, which may be left out.
+    ``best``: the mean of the best candidate that has all its scores, and ``worst`` the least of these scores; None if there is
+    none yet. ``scores``: the known scores of the unit's candidates, which may be left out.
     """
 
     __pydantic_config__ = WIRE
@@ -182,9 +183,9 @@ class Next(StrEnum):
     EVALUATE = "Evaluate"  # evaluate the unit
     FINISH = "Finish"  # every cell is in: rank, refit, hand in the answer
     NOTHING = "Nothing"  # nothing is left to claim, or the search has ended: leave
-    # the next two are only for a claimant that says how many rows it knows
+    # the next two are only sent to a claimant that says how many rows it knows
     WAIT = "Wait"  # nothing is left to claim now, but another stage may come: ask again in a while
-    STAGE = "Stage"  # there are more rows than the claimant knows: look at the search anew
+    STAGE = "Stage"  # there are more rows than the claimant knows: fetch the search again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,13 +195,13 @@ class Claim:
     __pydantic_config__ = WIRE
     next: Next
     unit: Unit | None = None
-    # only for a claimant that asks for it: an older one refuses a field that it does not know
+    # only for a claimant that asks for it, because an older one refuses a field that it does not know
     standing: Annotated[Standing | None, Field(exclude_if=lambda standing: standing is None)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One parameter of a grid: the number of values, and the stride, by how many candidates neighbours along it are apart.
+    """One parameter of a grid: its number of values, and its stride: how many candidates neighbours along it are apart.
 
     ``together``: fits along it are done as one, and are best not split.
     """
@@ -213,8 +214,9 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One map of a grid, which begins at candidate ``start``. ``axes``: first the ones across which fits share the least,
-    last the ones that are done together.
+    """One map of a grid, which begins at candidate ``start``.
+
+    ``axes``: first those across which fits share the least, last those along which they are done together.
     """
 
     __pydantic_config__ = WIRE
@@ -224,7 +226,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """An estimate: the expected value, and the range that it will most likely be in."""
+    """An estimate: the expected value, and the range that most likely holds it."""
 
     __pydantic_config__ = WIRE
     low: Amount
@@ -237,8 +239,8 @@ class Pilot:
     """The measured cost of a few fits before the search.
 
     ``cell_seconds``: fitting and scoring of one cell in one process. ``process_bytes``: what one process needs for its fits,
-    besides ``pod_bytes``, which a pod holds in any case (libraries, data, shared rows). ``cells``: fits that were measured,
-    ``full`` of them on all the rows of a split.
+    besides ``pod_bytes``, which a pod holds in any case (libraries, data, shared rows). ``cells``: the number of measured fits,
+    ``full`` of them on all rows of a split.
     """
 
     __pydantic_config__ = WIRE
@@ -254,15 +256,15 @@ class Preflight:
     """The findings of the first look at data and estimator; every worker of a search must find the same data, versions and code.
 
     ``data_digest`` is of X and y, ``split_digest`` of all train and test indices, ``estimator_digest`` of the estimator before
-    any candidate's parameters are set; ``seed`` tells the random states that it has. ``versions`` maps the libraries that
-    decide the bits to their versions. ``code`` maps each file of the user's own and each distribution that the search runs to
-    its digest or version (empty: there are none, or the worker is of a release that does not tell). ``memory_bytes`` is the most
-    that one worker holds for its search, besides the libraries and what fits need for themselves. ``blocks`` say how the
-    candidates are best walked; () in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot``
-    is None where no fit could be measured. ``splits`` is their number where only the data tell it, else 0. ``ranked``: so many
-    candidates come first, and what comes after them is evaluated beside them, and is none; 0: all of them are ranked.
-    ``shared_with``: the candidate whose fits are those of the row ``ranked``, too, which therefore has none of its own.
-    ``kernels``: the libraries that multiply matrices there, each with the processor that it took. Workers may have others.
+    any candidate's parameters are set; ``seed`` describes its random states. ``versions`` maps the libraries that decide the bits
+    to their versions. ``code`` maps each of the user's own files and each distribution that the search runs to its digest or
+    version (empty: there are none, or the worker's release does not report them). ``memory_bytes`` is the most that one worker
+    holds for its search, besides the libraries and what fits need for themselves. ``blocks`` say how the candidates are best
+    walked; (): in the grid's order. ``warnings`` begin with their reason: ``UnseededEstimator: …``. ``pilot`` is None if no fit
+    could be measured. ``splits`` is their number if only the data determine it, else 0. ``ranked``: so many rows are candidates;
+    rows after them are evaluated beside them and not ranked; 0: all rows are ranked. ``shared_with``: the candidate whose fits
+    are also those of the row ``ranked``, which has none of its own. ``kernels``: the libraries that multiply matrices there, each
+    with the processor that it detected. Other workers may have others.
     """
 
     __pydantic_config__ = WIRE
@@ -292,7 +294,7 @@ class Preflight:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of a search as it was stored, or written. ``sha256`` is in lower-case hex."""
+    """One file of a search as it was stored or written. ``sha256`` is in lower-case hex."""
 
     name: str
     size_bytes: int
@@ -301,7 +303,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """A search as a worker must know it. ``spec`` is canonical JSON; ``preflight`` what the first worker found."""
+    """A search as a worker must know it. ``spec`` is canonical JSON; ``preflight`` is what the first worker found."""
 
     __pydantic_config__ = WIRE
     id: str
@@ -318,7 +320,8 @@ class SearchRecord:
 class Choice:
     """The ``rule`` by which the answer was chosen, if that is not the highest mean.
 
-    ``passed_over``: the candidate with the highest mean, whose mean is ``score``, and ``why`` it was not taken; None if it was.
+    ``passed_over``: the candidate with the highest mean, if it was not chosen. ``score`` is that mean, ``why`` the reason. None
+    if it was chosen.
     """
 
     __pydantic_config__ = WIRE
@@ -330,11 +333,10 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What the best candidate is measured against, by the metric that decides: the mean test scores of the estimator with its
-    ``defaults``, and of a ``dummy`` (NaN where there is none, or a fit failed).
+    """What the best candidate is compared to: the estimator with its ``defaults``, and a ``dummy``.
 
-    ``gain`` is how far it is above the defaults on the same splits, ``uncertainty`` the standard error of that. ``told``: the
-    same in sentences.
+    Both are mean test scores by the metric that decides, and NaN if there is none or a fit failed. ``gain`` is how far the best
+    candidate is above the defaults on the same splits, ``uncertainty`` its standard error. ``told``: the same in sentences.
     """
 
     __pydantic_config__ = WIRE
@@ -347,8 +349,10 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class NestedEstimate:
-    """The honest estimate, by the metric that decides: of each outer fold the score of what was chosen in it, their ``mean`` and
-    population standard deviation. ``optimism``: how far the best score of the search is above the mean. ``told``: in sentences.
+    """The honest estimate by the metric that decides: for each outer fold, the score of the candidate that was chosen in it.
+
+    It has their ``mean`` and population standard deviation. ``optimism``: how far the best score of the search is above the mean.
+    ``told``: the same in sentences.
     """
 
     __pydantic_config__ = WIRE
@@ -361,10 +365,10 @@ class NestedEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The outcome of a complete search. ``metric``: the one that decides, which ``best_score`` and ``best_std`` are of.
+    """The outcome of a complete search. ``best_score`` and ``best_std`` are by the ``metric`` that decides.
 
-    ``scores``: where there are several metrics, the mean test score of the best candidate by each. ``baseline`` and ``nested``,
-    if the manifest asks for them. ``warnings`` begin with their reason.
+    ``scores``: the mean test score of the best candidate by each metric, if there are several. ``baseline`` and ``nested`` are
+    set if the manifest asks for them. ``warnings`` begin with their reason.
     """
 
     __pydantic_config__ = WIRE
@@ -386,7 +390,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a worker cannot search what the manifest names. Each problem: field, must_be, got, advice."""
+    """Why a worker cannot search what the manifest names. Each problem has field, must_be, got and advice."""
 
     __pydantic_config__ = WIRE
     problems: Annotated[

@@ -1,4 +1,4 @@
-"""The requests of a worker to the journal, and the replies: the records that are sent, and that the journal takes."""
+"""The requests of a worker to the journal, and the replies."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from tuningjob.protocol.records import (
 class ClaimRequest:
     """Asks for the next unit for ``index``, which evaluates ``slots`` cells at a time and holds the units ``holding``.
 
-    ``claimant`` names the process that asks, and no other: whether a unit's claimant died is told by it.
-    In a pod ``<name of the pod>.<what tells its processes apart>``: see ``SqlJournal.pardon``. Empty: its deaths
-    are not counted. ``memory`` is the limit of its pod in bytes; 0 if there is none, or it is not known. ``rows``: of a search
-    that goes by stages, so many rows of the journal the claimant knows. ``prunes``: it is to be told the standing, too.
+    ``claimant`` names the process that asks, and no other; by it the journal finds out whether a unit's claimant died. In a pod
+    it is ``<name of the pod>.<what tells its processes apart>`` (see ``SqlJournal.pardon``). If it is empty, its deaths are not
+    counted. ``memory`` is the limit of its pod in bytes; 0 if there is none, or it is not known. ``rows``: how many rows of the
+    journal the claimant knows, in a search that goes by stages. ``prunes``: the claimant asks for the standing, too.
     """
 
     __pydantic_config__ = WIRE
@@ -44,7 +44,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class NewStage:
-    """All ``known`` rows of a search are in, and ``index``, to which finishing has fallen, goes on instead: ``rows`` in all."""
+    """Asks for more rows, ``rows`` in all, after all ``known`` ones are in. ``index`` has the right to finish."""
 
     __pydantic_config__ = WIRE
     index: Index
@@ -80,10 +80,10 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportReply:
-    """How many of the reported cells were ``new``, and in which ``state`` the search is by now.
+    """How many of the reported cells were ``new``, and the ``state`` of the search by now.
 
-    ``state`` is None only on the wire: a service of the release before does not tell it, and its client asks. ``standing``: of a
-    search that prunes, the best mean by now, without the scores of others.
+    ``state`` is None only on the wire: a service of the release before does not send it, and the client then asks for it.
+    ``standing``: the best mean by now if the search prunes, without known scores.
     """
 
     __pydantic_config__ = WIRE
@@ -102,7 +102,7 @@ class Completed:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The search has failed, for this reason of a worker's."""
+    """The search has failed, for this reason that a worker gives."""
 
     __pydantic_config__ = WIRE
     reason: Annotated[str, Field(max_length=MAX_ERROR_LENGTH)]

@@ -1,4 +1,4 @@
-"""What people's Python and the results service tell each other about data and code that are sent."""
+"""What a person's Python and the results service exchange about data and code that are sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MOST_PART_BYTES: Final = 8 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class UploadState:
-    """How much of a file the service has. Only a whole one, whose digest was right, is complete."""
+    """How much of a file the service has. It is complete only if it is whole and its digest was right."""
 
     __pydantic_config__ = _WIRE
     sha256: str
@@ -23,7 +23,7 @@ class UploadState:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRoom:
-    """What a namespace has sent, and what it and one file may have. ``namespace_bytes``: 0 for any number."""
+    """The bytes that a namespace has sent, and the most for it and for one file. ``namespace_bytes``: 0 for any number."""
 
     __pydantic_config__ = _WIRE
     used_bytes: int
@@ -33,6 +33,6 @@ class DataRoom:
 
 
 def sent_by(spec: Mapping[str, Any]) -> set[str]:
-    """The digests of all that was sent for a search, by its manifest's spec."""
+    """The digests of all data and code sent for a search, by its manifest's spec."""
     data, code = (spec.get("data") or {}).get("uploaded") or {}, (spec.get("code") or {}).get("uploaded")
     return {*map(str, data.values()), *([str(code)] if code else [])}
