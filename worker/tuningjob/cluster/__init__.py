@@ -1,6 +1,5 @@
 """A search from Python on a cluster: ``tuningjob.Cluster``, with the rights that the person's kubeconfig has.
 
-What goes there is a manifest, never a pickle; what comes back is text that scikit-learn's own code lays out, and a
-model only if one asks for it. The official client (``kubernetes``) is imported in ``access`` alone, when
-it is used.
+A manifest goes there, never a pickle. Text comes back, which scikit-learn's own code lays out, and a model only if it is asked
+for. Only ``access`` imports the official client (``kubernetes``), when it is used.
 """

@@ -1,4 +1,4 @@
-"""The API server of a cluster, as a person reaches it: by their kubeconfig, and so with their own rights and as themselves.
+"""The API server of a cluster as a person reaches it: by their kubeconfig, and so as themselves, with their own rights.
 
 The official client reads every kind of kubeconfig (tokens, certificates, plug-ins that are executed) and renews what expires.
 """
@@ -23,7 +23,7 @@ from tuningjob.extras import advice_for
 from tuningjob.manifest.wellknown import GROUP, PLURAL, VERSION
 
 Object = dict[str, Any]
-# seconds: to be connected, and for an answer
+# seconds to connect, and seconds for an answer
 _TIMEOUT: Final = (10, 60)
 _IN_A_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TELLS_AGAIN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
@@ -34,7 +34,7 @@ _WITH_A_LOG: Final = frozenset({"Running", "Succeeded", "Failed"})
 
 @dataclass(frozen=True)
 class Login:
-    """Which API server, and who asks: a kubeconfig's context, or ``server`` and ``token``; in a pod its own account."""
+    """The API server, and who asks: a kubeconfig's context, or ``server`` and ``token``; in a pod its service account."""
 
     context: str | None = None
     kubeconfig: Path | None = None
@@ -52,7 +52,7 @@ class Access:
 
     def __init__(self, login: Login, namespace: str | None) -> None:
         try:
-            # only for those who talk to a cluster: it takes a second
+            # imported only to talk to a cluster, because it takes a second
             import kubernetes.client  # noqa: PLC0415
             import kubernetes.config  # noqa: PLC0415
             import kubernetes.watch  # noqa: PLC0415
@@ -96,7 +96,7 @@ class Access:
             return found
 
     def create(self, tuningjob: Mapping[str, Any]) -> Object | None:
-        """As it is stored; None if there is one of the name already."""
+        """Create a TuningJob; returns it as it is stored, None if there is one of the name already."""
         with self._telling():
             try:
                 made: Object = self._objects.create_namespaced_custom_object(
@@ -122,7 +122,7 @@ class Access:
             self._objects.delete_namespaced_custom_object(**self._place, name=name, _request_timeout=_TIMEOUT)
 
     def changes(self, name: str, resource_version: str, seconds: int) -> Iterator[Object | None]:
-        """The TuningJob each time that it changes, for so many seconds at the most; None once it is deleted."""
+        """Yield the TuningJob each time that it changes, for at most so many seconds; None once it is deleted."""
         watch = self._kubernetes.watch.Watch()
         with self._telling():
             for event in watch.stream(
@@ -135,7 +135,7 @@ class Access:
             ):
                 yield None if event["type"] == "DELETED" else event["object"]
 
-    # --- what is beside them
+    # --- other objects
 
     def configmap(self, name: str) -> dict[str, bytes] | None:
         """What a ConfigMap holds; None if there is none of the name."""
@@ -158,7 +158,7 @@ class Access:
     def log(self, pod: str, *, lines: int | None) -> str:
         """The last lines of a pod's log."""
         with self._telling():
-            # as bytes: the client would read what looks like JSON
+            # as bytes, because the client would parse what looks like JSON
             answer = self._core.read_namespaced_pod_log(
                 pod, self.namespace, tail_lines=lines, _preload_content=False, _request_timeout=_TIMEOUT
             )
@@ -166,7 +166,7 @@ class Access:
         return text
 
     def bearer(self, *, is_refused: bool = False) -> str | None:
-        """The person's token, renewed if it has ended or ``is_refused``; None of a person whom a certificate names."""
+        """The person's token, renewed if it has expired or ``is_refused``; None for a person with a client certificate."""
         if is_refused:
             self.close()
             self._log_in()
@@ -174,12 +174,12 @@ class Access:
         return written.removeprefix(_BEARER) if written else None
 
     def is_renewed(self) -> bool:
-        """Whether there is another token now than the one that was refused: a plug-in is asked again, a file read again."""
+        """Whether there is another token than the refused one, after asking the plug-in or reading the file again."""
         before = self.bearer()
         return self.bearer(is_refused=True) != before
 
     def token_of(self, service_account: str, *, audience: str) -> str:
-        """A token of a service account of the namespace, for an hour and this audience alone."""
+        """A token of a service account of the namespace, for one hour and this audience only."""
         client = self._kubernetes.client
         body = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[audience]))
         with self._telling():
@@ -189,7 +189,7 @@ class Access:
         return str(found.status.token)
 
     def authority(self, release: str, namespace: str) -> str | None:
-        """Who signs the certificate of a release's results service, as PEM; None if the release has not made one."""
+        """The CA of a release's results service, as PEM; None if the release has not made one."""
         with self._telling():
             try:
                 found = self._core.read_namespaced_config_map(f"{release}-ca", namespace, _request_timeout=_TIMEOUT)
@@ -200,9 +200,9 @@ class Access:
         return (found.data or {}).get("ca.crt")
 
     def dial(self, release: str, namespace: str) -> tuple[str, Callable[[], Anything]]:
-        """How a release's results service is spoken to (http, https), and what opens a connection through the API server.
+        """The scheme of a release's results service (http, https), and a function that connects through the API server.
 
-        Each goes to a pod that is ready then: the one before may have been replaced.
+        Each connection goes to a pod that is ready by then, because the pod before may have been replaced.
         """
         with self._telling():
             service = self._core.read_namespaced_service(f"{release}-results", namespace, _request_timeout=_TIMEOUT)
@@ -224,12 +224,12 @@ class Access:
         return ready
 
     def _opened(self, pod: Anything, namespace: str) -> Anything:
-        """A connection to a pod's port of the results."""
+        """A connection to the results service's port of a pod."""
         from kubernetes.stream import portforward  # noqa: PLC0415
 
         named = (each for part in pod.spec.containers for each in part.ports or [] if each.name == _RESULTS)
         port = next((each.container_port for each in named), 8080)
-        # a client of its own: while a way is opened, it can do nothing else
+        # a client of its own, because it can do nothing else while a connection is opened
         core = self._kubernetes.client.CoreV1Api(self._kubernetes.client.ApiClient(self._client.configuration))
         with self._telling():
             opened = portforward(
@@ -237,10 +237,10 @@ class Access:
             )
         return opened.socket(port)
 
-    # --- the way in
+    # --- logging in
 
     def _log_in(self) -> str | None:
-        """Read the kubeconfig, as if for the first time; the namespace that it names."""
+        """Read the kubeconfig as if for the first time; returns the namespace that it names."""
         self._client, own = self._connected(self._login)
         self._objects = self._kubernetes.client.CustomObjectsApi(self._client)
         self._core = self._kubernetes.client.CoreV1Api(self._client)
@@ -273,7 +273,7 @@ class Access:
                 raise ClusterRefused(str(Problem("context", f"one of {paths} ({known})", repr(login.context))))
             with _errors_of("kube_config") as said:
                 found = config.new_client_from_config(config_file=paths, context=login.context)
-        # what is no kubeconfig is found by the official client as it goes
+        # the official client finds out only while reading that a file is no kubeconfig
         except (
             config.ConfigException,
             yaml.YAMLError,
@@ -295,7 +295,7 @@ class Access:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Say in one sentence what the API server has against it."""
+        """A block whose errors of the API server are raised as ClusterRefused or ClusterUnavailable, with one sentence."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415  the official client's own
 
         try:
@@ -323,7 +323,7 @@ class Access:
 
 @contextmanager
 def _errors_of(module: str) -> Iterator[list[str]]:
-    """What a module of the official client's tells to the log meanwhile."""
+    """A block that collects what a module of the official client logs meanwhile."""
     told: list[str] = []
 
     class Kept(logging.Handler):

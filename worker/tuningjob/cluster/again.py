@@ -1,4 +1,4 @@
-"""Fits of a finished search again, in a pod: a search of its own over their candidates, whose scores are compared to the bit."""
+"""Repeats fits of a finished search in a pod: a search of its own over their candidates, whose scores are compared to the bit."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuningjob.cluster.client import Cluster
 
 _AGAIN: Final = "-again"
-# what is of the first search, or of its life
+# fields that belong to the first search, or to its life
 _LEFT_OUT: Final = frozenset(
     {
         "activeDeadlineSeconds", "cancel", "exports", "mode", "prune", "select", "startDeadlineSeconds", "suspend",
@@ -35,9 +35,7 @@ _LEFT_OUT: Final = frozenset(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search on the cluster left: its manifest, its table, its candidates as the manifest would have them, and with what
-    it ran.
-    """
+    """What a search on the cluster left: its manifest, its table, its candidates as a manifest writes them, and what it ran with."""
 
     document: Mapping[str, Any]
     recorded: Recorded
@@ -53,9 +51,9 @@ def verify_in_pod(
     *,
     tell: Callable[[RunProgress], object] = lambda _: None,
 ) -> tuple[Verified, Recorded]:
-    """Have a pod fit all splits of the candidates again that have one of the chosen fits, and compare.
+    """Have a pod repeat all splits of the candidates of the chosen fits, and compare.
 
-    The pod has the search's own data, code, image and resources. Its TuningJob is deleted when it is complete. Raises
+    The pod has the search's own data, code, image and resources. Its TuningJob is deleted once it is complete. Raises
     ClusterRefused for a search that is not complete or goes by halving, SearchFailed if the pod's is not done.
     """
     before = _found(run)
@@ -86,7 +84,7 @@ def _found(run: Run) -> _Found:
 
 
 def _document(name: str, before: _Found, chosen: Sequence[int]) -> dict[str, Any]:
-    """The manifest of the search that fits these candidates again: the same, but for what it tries."""
+    """The manifest of the search that fits these candidates again: the same, except for what it tries."""
     spec = {key: value for key, value in before.document["spec"].items() if key not in _LEFT_OUT}
     grid = [{key: [value] for key, value in before.candidates[candidate].items()} for candidate in chosen]
     spec |= {
@@ -117,7 +115,7 @@ def _compared(before: _Found, after: _Found, chosen: Sequence[int]) -> Iterator[
 
 
 def _surroundings(before: _Found, after: _Found) -> Iterator[str]:
-    """What is known to be other than it was, whether or not it matters."""
+    """Yield a sentence for each known difference from the first run, whether or not it matters."""
     if before.row is not None and after.row is not None:
         if before.row.data_digest != after.row.data_digest:
             yield f"data: {before.row.data_digest[:12]} → {after.row.data_digest[:12]}"

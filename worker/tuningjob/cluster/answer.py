@@ -1,8 +1,8 @@
 """What a cluster answered, as scikit-learn's ``fit`` leaves it: from text, with the parameters' objects made here.
 
-Nothing is unpickled. ``cv_results_`` is laid out by scikit-learn's own code, and every number in it is the pod's: the
-text has all digits of each. Of a search by rounds the text tells which candidates each round had, and they are the ones that
-are made here, or (``refine``) numbers.
+Nothing is unpickled. scikit-learn's own code lays out ``cv_results_``, and every number in it is the pod's, because the text has
+all digits of each. For a search by rounds, the text says which candidates each round had; they are those that are made here, or
+(``refine``) numbers between them.
 """
 
 import copy
@@ -33,7 +33,7 @@ from tuningjob.search.space import Space
 from tuningjob.search.splitters import made_splitter
 from tuningjob.search.written import to_literals
 
-# the first columns of the table of a search by rounds: of one that halves, and of one that is refined
+# the first columns of the table of a search by rounds: by halving, and by refinement
 _OF_ROUNDS: Final = ("iter", "n_resources", "round")
 _MODEL: Final = "_model"
 _FETCH: Final = "_fetch"
@@ -44,7 +44,7 @@ class _Fetches:
 
     @property
     def best_estimator_(self) -> Estimator:
-        """The model, refitted on all data by a pod. Loading it runs what its file says."""
+        """The model, which a pod refitted on all data. Loading it runs the code that its file names."""
         kept = vars(self)
         if _MODEL not in kept:
             if _FETCH not in kept:
@@ -57,13 +57,13 @@ class _Fetches:
         setattr(self, _MODEL, model)
 
     def _html_repr(self) -> str:
-        """scikit-learn's diagram, which looks at every attribute: the model is not loaded for that."""
+        """scikit-learn's diagram. It looks at every attribute, but does not load the model."""
         shown = self if _MODEL in vars(self) else copy.copy(self)
         diagram: str = super(_Fetches, shown)._html_repr()  # type: ignore[misc]
         return diagram
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the way to the cluster: what was not fetched before a copy is not in it."""
+        """The state without the connection to the cluster: a copy lacks what was not fetched before."""
         return {name: value for name, value in vars(self).items() if name != _FETCH}
 
 
@@ -94,7 +94,7 @@ _KINDS: Final[Mapping[type, type[Any]]] = {
 
 @dataclass(frozen=True)
 class PublishedAnswer:
-    """What pods have answered: their cv_results.csv, and what they tell beside it, which those of an older release do not.
+    """What pods answered: their cv_results.csv, and what they report beside it, which an older release does not.
 
     ``fetch`` gets the model.
     """
@@ -105,17 +105,17 @@ class PublishedAnswer:
 
 
 def fitted(spec: TuningJobSpec, answer: PublishedAnswer, *, like: Anything = None) -> FittedSearch:
-    """The search, fitted.
+    """The fitted search.
 
-    ``like``: the search that was submitted, whose settings it has; without one those that the manifest tells: its
-    ``cv`` is the splitter, or the number of folds. Raises ManifestRefused for what cannot be made here, ArtifactRefused for
-    results that are of another search.
+    ``like``: the search that was submitted, whose settings it gets. Without it the settings are the manifest's, and ``cv`` is the
+    splitter or the number of folds. Raises ManifestRefused for what cannot be made here, ArtifactRefused for results of another
+    search.
     """
     _, space, scorer = made = prepare_estimator(spec)
     of_scikit_learn = _as_scikit_learns(spec, made)
     kind = _KINDS[type(of_scikit_learn)]
     settings = (of_scikit_learn if like is None else like).get_params(deep=False)
-    settings.pop("prune", None)  # which is this project's; the manifest says it
+    settings.pop("prune", None)  # it is this project's own; the manifest has it
     search: FittedSearch = kind(**settings)
     _leave(search, spec, (of_scikit_learn, space, scorer), answer)
     setattr(search, _FETCH, answer.fetch)
@@ -123,7 +123,7 @@ def fitted(spec: TuningJobSpec, answer: PublishedAnswer, *, like: Anything = Non
 
 
 def fitted_in_place(search: Anything, spec: TuningJobSpec, answer: PublishedAnswer) -> None:
-    """Leave in one of this project's searches what its ``fit`` would have left. Errors as of ``fitted``."""
+    """Leave in one of this project's searches what its ``fit`` would have left. Raises as ``fitted`` does."""
     _, space, scorer = made = prepare_estimator(spec)
     _leave(search, spec, (_as_scikit_learns(spec, made), space, scorer), answer)
     if "best_estimator_" in vars(search):
@@ -148,7 +148,7 @@ def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], an
     frame = _frame(answer.results)
     table = _table(of_scikit_learn, spec, list(_candidates(space, spec, frame)), frame)
     choice = choose(spec.select, spec.metrics.deciding, table)
-    if space.halving is not None:  # the best of the last round alone
+    if space.halving is not None:  # only the best of the last round
         choice = replace(choice, index=best_index(of_scikit_learn, spec.metrics.deciding, table))
     search.cv_results_ = table
     search.n_splits_ = _splits(frame, spec)
@@ -156,25 +156,25 @@ def _leave(search: Anything, spec: TuningJobSpec, made: tuple[Any, Any, Any], an
     search.scorer_ = scorers(spec, scorer) if spec.metrics.several else scorer
     search.best_index_ = np.int64(choice.index)
     search.best_params_ = table["params"][choice.index]
-    if choice.is_best:  # where another rule has chosen, scikit-learn has none either
+    if choice.is_best:  # if another rule chose, scikit-learn has none either
         search.best_score_ = table[f"mean_test_{spec.metrics.deciding}"][choice.index]
     told = {} if answer.sidecar is None else answer.sidecar.attributes
     for name in FIT_ATTRIBUTES:
         if name in told:
             setattr(search, name, told[name])
-        elif name in vars(search):  # of a fit before
+        elif name in vars(search):  # left by an earlier fit
             delattr(search, name)
 
 
 def _candidates(space: Space, spec: TuningJobSpec, frame: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
-    """Those that the table has, as they are made here: its first round's, and what later rounds took of them, or refined."""
+    """The candidates of the table as they are made here: the first round's, then those that later rounds kept or refined."""
     first = list(space.candidates)
     if space.halving is not None:
         yield from _halved(space.halving.resource, first, frame)
         return
     yield from first
     if spec.search.refine is not None:
-        # an estimator among the values of a grid is the one that is made here, in whichever candidate it is
+        # an estimator among the values of a grid is the same object in every candidate that has it
         values = {
             (name, _told({name: value})): value
             for grid in space.given
@@ -186,7 +186,7 @@ def _candidates(space: Space, spec: TuningJobSpec, frame: pd.DataFrame) -> Itera
 
 
 def _halved(resource: str, first: list[Mapping[str, Any]], frame: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
-    """The first round, and then those of it that went on. A parameter that is the resource has what the round gave of it."""
+    """The first round, then its candidates that went on. If the resource is a parameter, it has the amount of the round."""
     known = {_told(params): params for params in first}
     given = _numbers(frame, "n_resources", np.int64)
     for row, text in enumerate(_texts(frame)):
@@ -206,12 +206,12 @@ def _without(name: str, text: str) -> Anything:
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:
-    """The candidates of the table, as they are written there."""
+    """The texts of the candidates in the table."""
     return list(frame["params"]) if "params" in frame else []
 
 
 def _refined(text: str, values: Mapping[tuple[str, str], Any]) -> Mapping[str, Any]:
-    """A candidate between those of the grid: values of the grid, and numbers. Nothing that pods name is imported."""
+    """A candidate between those of the grid: values of the grid and numbers, so that nothing that pods name is imported."""
     try:
         written = json.loads(text)
     except ValueError:
@@ -236,7 +236,7 @@ def _text(literals: Anything) -> str:
 
 
 def _frame(results: bytes) -> pd.DataFrame:
-    """As text: pandas' own reading of a number may be off by the last bit."""
+    """The table as text, because pandas' own reading of a number may be off by the last bit."""
     try:
         return pd.read_csv(io.BytesIO(results), dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
@@ -254,7 +254,7 @@ def _table(search: Anything, spec: TuningJobSpec, candidates: list[Any], frame: 
         raise _refused(
             "of the candidates that this manifest has here, but they differ: another release of a library may have other ones"
         )
-    # scikit-learn lays the table out; the numbers in it are not read from these
+    # scikit-learn lays the table out by these; its numbers are replaced by the pods'
     scores = dict.fromkeys(spec.metrics.keys, 0.0)
     outcome: dict[str, Any] = {
         "fit_error": None,

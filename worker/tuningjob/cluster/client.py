@@ -1,4 +1,4 @@
-"""``tuningjob.Cluster``: a search that is written in Python, on a cluster."""
+"""``tuningjob.Cluster``: runs a search that is written in Python on a cluster."""
 
 import hashlib
 import json
@@ -35,20 +35,20 @@ class Cluster:
     """A namespace of a cluster that has the operator, with the rights of a kubeconfig.
 
     ``namespace``: the context's own by default. ``pods``, ``cpu``, ``cpu_request``, ``memory``, ``image``, ``pod`` and
-    ``model_key`` are for each search that is submitted, where its manifest does not say them: at most so many pods, of which each
-    has so much; ``cpu`` is how many fits go on in a pod at once, and ``cpu_request``, if it is less, what they keep when others
-    need the cores. ``pod`` is what pods need besides, as ``spec.pod`` has it, such as the credentials of a bucket:
-    ``{"env": [{"name": "AWS_ACCESS_KEY_ID", "secret": {"name": "bucket", "key": "id"}}]}``. ``model_key``: what the versions of
-    the model are counted under; by default the name of each search. ``code``: the folder of modules of your own; by default those
-    that this process has loaded from below the working directory, if the search names one of them; False: none.
+    ``model_key`` hold for each submitted search whose manifest does not set them. ``pods`` is the most pods, and each has the
+    given resources. ``cpu`` is how many fits run in a pod at once, and ``cpu_request``, if it is less, the CPU that a pod keeps
+    when others need the cores. ``pod`` is what pods need besides, as in ``spec.pod``, such as the credentials of a bucket:
+    ``{"env": [{"name": "AWS_ACCESS_KEY_ID", "secret": {"name": "bucket", "key": "id"}}]}``. ``model_key``: the key under which
+    the versions of the model are counted; by default the name of each search. ``code``: the folder of your own modules; by
+    default those that this process has loaded from below the working directory, if the search names one of them; False: none.
 
-    Within ``with Cluster(…):`` the searches of this package are fitted there: ``search.fit(X, y)``.
+    Within ``with Cluster(…):``, ``search.fit(X, y)`` of this package's searches runs on the cluster.
 
-    Who asks: ``context`` of ``kubeconfig`` (by default the current one, as kubectl finds it; in a pod its service
-    account), or ``server``, ``token`` and ``ca_file``. Data go to the results service, and models
-    come from it: at the URL ``service``, or through the API server, as `kubectl port-forward` goes, to ``release``
-    (NAMESPACE/NAME of the installed chart). ``service_ca_file`` is who signed its certificate. Who has a certificate and
-    no token gives one by ``service_token``, or names a ``service_account`` of the namespace, whose token is requested.
+    You authenticate by a ``context`` of ``kubeconfig`` (by default the current one, as kubectl finds it; in a pod its service
+    account), or by ``server``, ``token`` and ``ca_file``. Data go to the results service and models come from it: at the URL
+    ``service``, or through the API server, like `kubectl port-forward`, to ``release`` (NAMESPACE/NAME of the installed chart).
+    ``service_ca_file`` is the CA that signed its certificate. If your kubeconfig has a certificate and no token, give a token by
+    ``service_token``, or name a ``service_account`` of the namespace, for which a token is requested.
 
     Raises ClusterRefused for a kubeconfig that cannot be used, ImportError without the extra ``cluster``.
     """
@@ -87,7 +87,7 @@ class Cluster:
 
     @property
     def namespace(self) -> str:
-        """Where its searches are."""
+        """The namespace of its searches."""
         return self._access.namespace
 
     def __repr__(self) -> str:
@@ -104,20 +104,20 @@ class Cluster:
         name: str | None = None,
         **fit_params: Anything,
     ) -> Run:
-        """Begin a search: a GridSearchCV or RandomizedSearchCV object with X and y, or with ``data`` that is in the
-        cluster, or a manifest.
+        """Begin a search: a GridSearchCV or RandomizedSearchCV object with X and y or with ``data`` in the cluster, or a
+        manifest.
 
-        X and y (groups, and the weights by the name that ``fit`` has for them) are sent, unless they are there: arrays,
-        frames and series of pandas or polars, sparse matrices, lists of texts. ``data`` is ``spec.data``:
-        ``{"loader": …}``, ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``, as pods see it.
-        It may also be given as X, and so may the URL of a file: ``submit(search, "s3://bucket/churn.parquet", "churned")``.
-        y, groups and weights are then names of columns. A manifest is a document, or the path of its
-        file: then the file of data that it names by path without a volume is sent, too, and the modules beside it if it
-        names one of them. ``name``: of the TuningJob; by default the content's: the same search again is the same run. Nothing is
-        pickled: what a manifest cannot say is refused, with the path to it and what to do.
+        X and y, groups, and weights by the name that ``fit`` has for them, are sent unless they are there: arrays, frames and
+        series of pandas or polars, sparse matrices, lists of texts. ``data`` is ``spec.data`` as pods see it: ``{"loader": …}``,
+        ``{"path": …, "persistentVolumeClaim": …}``, ``{"path": …, "configMap": …}``. It may also be given as X, and so may the
+        URL of a file: ``submit(search, "s3://bucket/churn.parquet", "churned")``. y, groups and weights are then names of
+        columns. A manifest is a document, or the path of its file. With a path, a data file that the manifest names without a
+        volume is sent, too, and so are the modules beside it if it names one of them. ``name``: the TuningJob's name; by default
+        it is computed from the content, so that the same search again is the same run. Nothing is pickled: what a manifest
+        cannot say is refused, with the path to it and what to do.
 
-        Raises ManifestRefused with every problem, ClusterRefused with what the API server has against it (or if
-        another search has the name), ClusterUnavailable.
+        Raises ManifestRefused with every problem, ClusterRefused with the API server's reason (or if another search has
+        the name), ClusterUnavailable.
         """
         if X is not None:
             return self._submit_given(search, X, y, {"groups": groups, **fit_params}, data=data, name=name)
@@ -135,13 +135,13 @@ class Cluster:
         return self._begun(document)
 
     def attach(self, name: str) -> Run:
-        """A search that is there already, by its name. Raises ClusterRefused."""
+        """An existing search, by its name. Raises ClusterRefused."""
         if self._access.get(name) is None:
             raise ClusterRefused(f"{name}: must be a TuningJob in the namespace {self.namespace}, but there is none.")
         return Run(self._access, name, service=self._service)
 
     def params(self, model_key: str) -> dict[str, Any]:
-        """The parameters that are in use for a model key, for ``estimator.set_params(**…)``: of the version that was blessed.
+        """The parameters of the blessed version of a model key, for ``estimator.set_params(**…)``.
 
         Raises UnknownModel, NotBlessed.
         """
@@ -150,7 +150,7 @@ class Cluster:
         return from_literals(self._service.blessed(model_key))
 
     def close(self) -> None:
-        """Give the connections back. Searches go on."""
+        """Close the connections. Searches go on."""
         self._service.close()
         self._access.close()
 
@@ -163,7 +163,7 @@ class Cluster:
         self.close()
 
     def _fit(self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any]) -> None:
-        """What ``search.fit`` is within ``with``."""
+        """Fit a search on the cluster, as ``search.fit`` does within ``with``."""
         run = self.submit(search, X, y, **params)
         run.wait(tell=progress_display(run.name))
         run.leave_in(search)
@@ -174,7 +174,7 @@ class Cluster:
     def _submit_given(
         self, search: Anything, X: Matrix, y: Target, params: Mapping[str, Any], *, data: object, name: str | None
     ) -> Run:
-        # scikit-learn only for a search
+        # only a search needs scikit-learn
         from tuningjob.cluster.sending import given_to_fit, named_to_fit, not_yet_sent  # noqa: PLC0415
 
         if data is not None:
@@ -182,7 +182,7 @@ class Cluster:
         params = {key: value for key, value in params.items() if value is not None}
         if isinstance(X, str | Mapping):
             return self._submit_named(search, **named_to_fit(search, X, y, params), name=name)
-        # what a manifest cannot say is told before anything is read or sent
+        # what a manifest cannot say is refused before anything is read or sent
         document = self._written(search, data=not_yet_sent(search, params), name=name)
         given = given_to_fit(search, X, y, params)
         return self._sent(document, given, is_named=name is not None, like=search)
@@ -196,7 +196,7 @@ class Cluster:
         is_named: bool = True,
         like: Anything = None,
     ) -> Run:
-        """Begin a search with what it is given, of which what the service lacks is sent."""
+        """Begin a search with what it is given; what the service lacks of that is sent."""
         from tuningjob.cluster.sending import packed  # noqa: PLC0415
 
         with packed(given, document, code=self._code, beside=beside) as parcel:
@@ -208,13 +208,13 @@ class Cluster:
                 there = self._environment(is_needed=bool(parcel.files))
                 if wanted.spec.image is None:
                     check_environment(there, named_packages(document["spec"]))
-                if "sklearn" in sys.modules:  # what brings the libraries that count
+                if "sklearn" in sys.modules:  # it brings the libraries whose versions are compared
                     check_kernels(there.kernels)
                 self._service.send(parcel.files, say)
             return self._begun(document, like=like)
 
     def _environment(self, *, is_needed: bool) -> WorkerEnvironment:
-        """What pods have; nothing is known if the service cannot be asked, and nothing has to be sent to it."""
+        """What pods have; empty if the service cannot be reached and nothing has to be sent to it."""
         try:
             return self._service.environment()
         except TuningJobError:
@@ -229,7 +229,7 @@ class Cluster:
         return Run(self._access, name, service=self._service, like=like)
 
     def _submit_file(self, document: dict[str, Any], folder: Path) -> Run:
-        """What pods would have read of files beside a manifest, and modules there that it names, are sent."""
+        """Begin the search of a manifest's file; sends the data file and the modules that it names and that are beside it."""
         spec = load(document).spec
         has_data = is_of_this_machine(spec.data, folder)
         if not has_data and (spec.code is not None or not is_beside(named_packages(document["spec"]), folder)):
@@ -241,7 +241,7 @@ class Cluster:
     def _submit_named(
         self, search: Anything, *, data: Mapping[str, Any] | None, groups: str | None, name: str | None
     ) -> Run:
-        """A search over data that pods read."""
+        """Begin a search over data that pods read."""
         if data is None:
             advice = "Give X and y, which are sent, or data: what pods are to read (spec.data)."
             raise ManifestRefused([Problem("X", "given, or data in its place", "none", advice)])
@@ -251,7 +251,7 @@ class Cluster:
     def _written(
         self, search: Anything, *, data: Mapping[str, Any], groups: str | None = None, name: str | None
     ) -> dict[str, Any]:
-        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415  scikit-learn only for a search
+        from tuningjob.search.to_manifest import to_manifest  # noqa: PLC0415  only a search needs scikit-learn
 
         document = to_manifest(search, data=data, groups=groups, name=name or _NAME)
         if search.n_jobs is not None:
@@ -285,7 +285,7 @@ class Cluster:
 
 
 def is_of_this_machine(data: Data, folder: Path) -> bool:
-    """Whether a manifest's data are a file beside it, and on no volume of the cluster's."""
+    """Whether a manifest's data are a file beside it, and not on a volume of the cluster."""
     on_volume = data.persistent_volume_claim is not None or data.config_map is not None
     return data.path is not None and not on_volume and (folder / data.path).exists()
 

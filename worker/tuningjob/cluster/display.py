@@ -17,7 +17,7 @@ _PLAN: Final = "<br><small>plan: {}</small>"
 
 
 def progress_display(name: str) -> Callable[[RunProgress], None]:
-    """What is told each progress."""
+    """A callback that displays each progress."""
     shell = _notebook()
     if shell is not None:
         return _in_notebook(shell, name)
@@ -62,7 +62,7 @@ def _bar(progress: RunProgress) -> str:
 
 
 def _in_log(name: str) -> Callable[[RunProgress], None]:
-    """A line for each phase, and one for each plan: a log is read afterwards."""
+    """A line for each phase and one for each plan, because a log is read afterwards."""
     last = ""
     is_new = plan_once()
 
@@ -78,7 +78,7 @@ def _in_log(name: str) -> Callable[[RunProgress], None]:
 
 
 def plan_once() -> Callable[[RunProgress], bool]:
-    """Whether the plan is another one than at the last call; none is no news."""
+    """A function that says whether the plan has changed since its last call; no plan is no change."""
     last = ""
 
     def is_new(progress: RunProgress) -> bool:

@@ -1,4 +1,4 @@
-"""Is what is here what pods have? Said before anything is sent: results are the same to the bit only where the libraries are."""
+"""Compares the libraries here to those of pods before anything is sent: only with the same ones are results the same to the bit."""
 
 import platform
 import re
@@ -21,7 +21,7 @@ _warned: Final[set[str]] = set()
 
 
 def check_environment(there: WorkerEnvironment, packages: Iterable[str]) -> None:
-    """``packages``: those that the search names. Warns once of what differs a little. Raises ManifestRefused for the rest."""
+    """Warn once of versions that differ a little. Raises ManifestRefused for the rest. ``packages``: those of the search."""
     if not there.packages:
         return
     known = {_normal(name): found for name, found in there.packages.items()}
@@ -34,8 +34,8 @@ def check_environment(there: WorkerEnvironment, packages: Iterable[str]) -> None
 
 
 def check_kernels(there: Sequence[str]) -> None:
-    """``there``: the libraries for matrices that pods have computed with, each with its processor. Warns once of others."""
-    from tuningjob.search.kernels import kernels_in_use  # noqa: PLC0415  numpy only for who has results
+    """Warn once if the libraries for matrices differ. ``there``: those of the pods, each with its processor."""
+    from tuningjob.search.kernels import kernels_in_use  # noqa: PLC0415  only results need numpy
 
     here = kernels_in_use()
     lacking = sorted({*there} - {*here})
@@ -58,7 +58,7 @@ def _warn_once(told: str) -> None:
 
 
 def named_packages(value: object) -> Iterator[str]:
-    """The packages of all that looks like the path of a class or a function; the manifest's depth is bounded."""
+    """The packages of all texts that look like the path of a class or a function; the manifest's depth is bounded."""
     if isinstance(value, str) and _PATH.fullmatch(value):
         yield value.partition(".")[0]
     elif isinstance(value, Mapping):
@@ -85,7 +85,7 @@ def _missing_problems(known: Mapping[str, str], packages: Iterable[str]) -> Iter
     distributions = packages_distributions()
     for package in sorted(set(packages) - sys.stdlib_module_names):
         owners = [_normal(name) for name in distributions.get(package, ())]
-        # what is in no distribution is a module of one's own, which goes along, or is for pods to judge
+        # a module in no distribution is the user's own, which is sent along, or which only pods can judge
         if owners and "tuningjob" not in owners and not any(owner in known for owner in owners):
             yield Problem(package, "a package that the worker image has", owners[0], _IMAGE)
 
@@ -107,7 +107,7 @@ def _differences(there: WorkerEnvironment, known: Mapping[str, str]) -> Iterator
 
 
 def _blas_of_numpy() -> str:
-    """The library that numpy was built with; the image's is that of the wheels of PyPI, by the lock."""
+    """The BLAS that numpy was built with; the image has that of PyPI's wheels, by its lock file."""
     if find_spec("numpy") is None:
         return ""
     import numpy as np  # noqa: PLC0415

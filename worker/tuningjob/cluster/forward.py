@@ -1,4 +1,4 @@
-"""A port of this machine whose connections end at the results service: through the API server, as `kubectl port-forward`."""
+"""A port of this machine whose connections end at the results service, through the API server, like `kubectl port-forward`."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ _BACKLOG: Final = 16
 
 
 class PortForward:
-    """Listens on the loopback until it is closed. ``dial`` opens a way to the other end for each connection."""
+    """Listens on the loopback until it is closed. ``dial`` opens a connection to the other end for each connection here."""
 
     def __init__(self, dial: Callable[[], Anything]) -> None:
         self._dial = dial
@@ -27,9 +27,9 @@ class PortForward:
         self._begin(self._accept)
 
     def close(self) -> None:
-        """End all of its connections; when it returns it has no thread."""
+        """End all connections; when it returns, no thread is left."""
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # else who waits for a connection waits on
+            self._listener.shutdown(socket.SHUT_RDWR)  # else the thread that waits for a connection waits on
         self._listener.close()
         for each in list(self._open):
             end(each)
@@ -69,7 +69,7 @@ class PortForward:
             while block := source.recv(_BLOCK):
                 target.sendall(block)
         except OSError:
-            pass  # either end has gone, and takes the other with it
+            pass  # one end is gone, so the other is closed, too
         finally:
             for each in (source, target):
                 end(each)
@@ -77,7 +77,7 @@ class PortForward:
 
 
 def end(each: Anything) -> None:
-    """Close one end of a connection in any state, and so the other end."""
+    """Close one end of a connection in any state, which closes the other."""
     with contextlib.suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A search on a cluster: how far it is, and what it answered."""
+"""A search on a cluster: its progress and its answer."""
 
 import io
 import tempfile
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 _TABLES: Final = (BEST_PARAMS_FILE, LEADERBOARD_FILE, CV_RESULTS_CSV_FILE, VERDICT_FILE)
 _ENDED: Final = frozenset({"Complete", "Planned", "Failed"})
-# of one request for changes, and between two attempts while nothing answers
+# seconds of one request for changes, and between two attempts while the API server does not answer
 _WATCH_SECONDS: Final = 240
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _AGAIN_SECONDS: Final = 2.0
-# the operator packs no longer table into a ConfigMap than 8 MiB of text
+# the operator packs at most 8 MiB of text as a table into a ConfigMap
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _GZIP: Final = 31
-# the operator's reason where a preflight has passed with something to tell
+# the operator's reason for a preflight that passed with warnings
 _ODD: Final = "PassedWithWarnings"
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a search is, as its TuningJob's status tells it. As text it is one line, and above it the plan if that is new."""
+    """How far a search is, by its TuningJob's status. As text it is one line, below the plan if that is new."""
 
     phase: str
     done: int = 0
@@ -62,8 +62,8 @@ class RunProgress:
     completes_at: str | None = None
     message: str = ""
     plan: str = ""  # what the operator decided, and why; empty before that
-    pruned: int = 0  # of those that are done
-    has_new_plan: bool = False  # another one than was told before
+    pruned: int = 0  # how many of the done ones
+    has_new_plan: bool = False  # whether it differs from the last one that was reported
 
     @property
     def is_over(self) -> bool:
@@ -75,7 +75,7 @@ class RunProgress:
 
     @property
     def line(self) -> str:
-        """It in one line, without the plan."""
+        """The progress in one line, without the plan."""
         parts = [self.phase]
         if self.total is not None:
             counts = ((self.failed, "failed"), (self.pruned, "pruned"))
@@ -91,7 +91,7 @@ class RunProgress:
 
     @classmethod
     def of(cls, tuningjob: Mapping[str, Any]) -> Self:
-        """What a TuningJob's status tells; of one that no operator has seen, that it is pending."""
+        """The progress by a TuningJob's status; pending if no operator has seen it."""
         status = tuningjob.get("status") or {}
         progress, best, grid = (status.get(name) or {} for name in ("progress", "best", "grid"))
         return cls(
@@ -120,8 +120,7 @@ def _plan(plan: Mapping[str, Any]) -> str:
 class Run:
     """A search on a cluster, by its TuningJob. Made by ``Cluster.submit`` and ``Cluster.attach``.
 
-    Every method asks the API server anew, with the person's rights, and may raise ClusterRefused and
-    ClusterUnavailable.
+    Every method asks the API server again, with the person's rights, and may raise ClusterRefused and ClusterUnavailable.
     """
 
     def __init__(self, access: Access, name: str, *, service: Service, like: Anything = None) -> None:
@@ -136,33 +135,33 @@ class Run:
         return f"Cluster({self.namespace!r}).attach({self.name!r})"
 
     def progress(self) -> RunProgress:
-        """How far it is."""
+        """How far the search is."""
         return RunProgress.of(self._tuningjob())
 
     def plan(self) -> str:
-        """How many pods of which size the operator decided on, and why; empty until it has."""
+        """The number and size of pods that the operator decided on, and why; empty until it has decided."""
         return self.progress().plan
 
     def manifest(self) -> str:
-        """Its manifest, for a file: `tuningjob run` and `kubectl apply` take it."""
+        """The manifest as the text of a file, which `tuningjob run` and `kubectl apply` take."""
         found = self._tuningjob()
         document = {name: found[name] for name in ("apiVersion", "kind")}
         return to_yaml({**document, "metadata": {"name": self.name}, "spec": found["spec"]})
 
     def cancel(self) -> None:
-        """End it for good. What is finished stays in the results service, and may be reused."""
+        """End the search for good. Finished fits stay in the results service, and may be reused."""
         if not self.progress().is_over:
             self._access.set_field(self.name, "cancel", value=True)
 
     def delete(self) -> None:
-        """Delete its TuningJob, and what was made for it. Versions in the audit stay."""
+        """Delete the TuningJob and all that was made for it. Versions in the audit stay."""
         self._access.delete(self.name)
 
     def wait(self, *, timeout: float | None = None, tell: Callable[[RunProgress], object] | None = None) -> Self:
-        """Wait until it is over. ``tell`` is called with each progress, and so told the plan: ``run.wait(tell=print)``.
+        """Wait until the search is over. ``tell`` is called with each progress, which has the plan: ``run.wait(tell=print)``.
 
-        An API server that is away for a while is waited for. Ctrl-C leaves the search running, and says how one comes
-        back to it; a second one within two seconds cancels it. Raises SearchFailed with the reason, TimeoutError.
+        It waits for an API server that is away for a while. Ctrl-C leaves the search running and prints how to come back to it; a
+        second Ctrl-C within two seconds cancels the search. Raises SearchFailed with the reason, TimeoutError.
         """
         plan = ""
         with self._detaching():
@@ -179,15 +178,14 @@ class Run:
 
     def result(self) -> "FittedSearch":
         """The search as scikit-learn's ``fit`` leaves it: ``cv_results_``, ``best_params_``, …, and what it delegates
-        to the model. One that was refined is a GridSearchCV, with the candidates of all rounds.
+        to the model. A refined search is a GridSearchCV with the candidates of all rounds.
 
-        The model (``best_estimator_``, and so ``predict``) is fetched from the results service when it is first asked
-        for, and checked against the audit. Loading a model runs what its file says: do it for searches of people whom
-        you trust. What the manifest names is imported and made here. Raises ClusterRefused for a search that is not
-        complete.
+        The model (``best_estimator_``, and so ``predict``) is fetched from the results service when it is first needed, and
+        checked against the audit. Loading a model runs the code that its file names: do it for searches of people whom you trust.
+        What the manifest names is imported and constructed here. Raises ClusterRefused for a search that is not complete.
         """
         if self._result is None:
-            from tuningjob.cluster.answer import fitted  # noqa: PLC0415  scikit-learn only for who asks for the result
+            from tuningjob.cluster.answer import fitted  # noqa: PLC0415  only a result needs scikit-learn
 
             tuningjob = self._complete()
             spec = load(_as_written(tuningjob)).spec
@@ -195,9 +193,9 @@ class Run:
         return self._result
 
     def leave_in(self, search: Anything) -> None:
-        """Leave in a search object of this package what its ``fit`` would have left; what pods warned of is warned of here.
+        """Leave in a search object of this package what its ``fit`` would have left; warnings of pods are given here.
 
-        ``best_estimator_`` is fetched when it is first asked for: as ``result`` says.
+        ``best_estimator_`` is fetched when it is first needed, as with ``result``.
         """
         from tuningjob.cluster.answer import fitted_in_place  # noqa: PLC0415
 
@@ -207,11 +205,11 @@ class Run:
         fitted_in_place(search, spec, self._answer(tuningjob))
 
     def bless(self, *, why: str) -> None:
-        """Put its version into use, under your name: requests for the parameters of its model key then get these."""
+        """Put the search's version into use, under your name: requests for the parameters of its model key then get these."""
         self._service.bless(*_version(self._complete()), why=why)
 
     def leaderboard(self) -> pd.DataFrame:
-        """The best candidates, the first one first."""
+        """The best candidates, the best one first."""
         return pd.read_csv(io.BytesIO(self._file(self._complete(), LEADERBOARD_FILE)))
 
     def verdict(self) -> str:
@@ -228,7 +226,7 @@ class Run:
         return written
 
     def ran_with(self) -> tuple[Sidecar | None, AuditRow | None]:
-        """What its pods report that they had, and its version in the audit; None for what is not reported or not reached."""
+        """What the pods reported that they ran with, and the search's version in the audit; None for what is missing."""
         tuningjob = self._complete()
         told = self._published(tuningjob).get(SIDECAR_FILE)
         try:
@@ -238,12 +236,12 @@ class Run:
         return None if told is None else Sidecar.loads(told), row
 
     def logs(self, *, lines: int | None = 100) -> dict[str, str]:
-        """The last lines of the log of each of its pods."""
+        """The last lines of each pod's log, by the pod's name."""
         return {
             pod: self._access.log(pod, lines=lines) for pod in sorted(self._access.pods(f"{GROUP}/name={self.name}"))
         }
 
-    # --- how it is found out
+    # --- how changes are found
 
     def _tuningjob(self) -> Object:
         found = self._access.get(self.name)
@@ -263,7 +261,7 @@ class Run:
         return found
 
     def _changes(self, timeout: float | None) -> Iterator[Object]:
-        """The TuningJob as it is, and then each time that it has changed. Raises TimeoutError."""
+        """Yield the TuningJob as it is, and then each time that it has changed. Raises TimeoutError."""
         end = None if timeout is None else time.monotonic() + timeout
         attempts = 0
         while True:
@@ -283,7 +281,7 @@ class Run:
                     yield changed
             except (ClusterUnavailable, UnknownPerson) as error:
                 is_over = end is not None and time.monotonic() >= end
-                # a token may end while one waits
+                # a token may expire during the wait
                 if is_over or (isinstance(error, UnknownPerson) and not self._access.is_renewed()):
                     raise
                 time.sleep(_PAUSES[min(attempts, len(_PAUSES) - 1)])
@@ -308,7 +306,7 @@ class Run:
         return self._access.configmap(tuningjob["status"].get("results") or f"{self.name}-results") or {}
 
     def _file(self, tuningjob: Object, name: str) -> bytes:
-        """Of the answer's ConfigMap, or, if it was too large for that, of the results service."""
+        """A file of the answer: from its ConfigMap or, if it was too large for that, from the results service."""
         contents = self._published(tuningjob)
         if name in contents:
             return contents[name]
@@ -354,8 +352,8 @@ def _version(tuningjob: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _warn(tuningjob: Mapping[str, Any]) -> None:
-    """What the pods found odd, and how many fits failed, as scikit-learn's own fit warns."""
-    from sklearn.exceptions import FitFailedWarning  # noqa: PLC0415  scikit-learn only for who asks for the result
+    """Warn of what the pods found odd, and of how many fits failed, as scikit-learn's own fit does."""
+    from sklearn.exceptions import FitFailedWarning  # noqa: PLC0415  only a result needs scikit-learn
 
     status = tuningjob.get("status") or {}
     for condition in status.get("conditions") or []:
@@ -373,14 +371,14 @@ def _warn(tuningjob: Mapping[str, Any]) -> None:
 
 
 def _reason(tuningjob: Mapping[str, Any]) -> str:
-    """Why it failed: the whole message of the condition, which is longer than the status' own."""
+    """Why the search failed: the whole message of the condition, which is longer than the status' own."""
     status = tuningjob.get("status") or {}
     told = [each for each in status.get("conditions") or [] if each["type"] == "Failed" and each["status"] == "True"]
     return f"{told[0]['reason']}: {told[0]['message']}" if told else str(status.get("message") or "it failed")
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """The unpacked bytes, bounded because any content may have been written to the ConfigMap."""
+    """The unpacked bytes; their number is bounded, because anybody with the right may have written the ConfigMap."""
     unpacker = zlib.decompressobj(wbits=_GZIP)
     try:
         found = unpacker.decompress(content, _MOST_BYTES)

@@ -1,4 +1,4 @@
-"""What is told beside results: on stderr, a line at a time."""
+"""Messages beside results: on stderr, a line at a time."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What ``fit`` is given, and modules of one's own, as files that the results service is asked for and brought what it lacks."""
+"""What ``fit`` is given, and the user's own modules, as files; the results service gets those that it lacks."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ from tuningjob.search.written import attribute_of
 from tuningjob.sent.code import files_below, loaded_files, write_code
 from tuningjob.sent.files import SentFile, write_sent
 
-# what fit calls it, and the manifest
+# the name in fit, and the name in the manifest
 _FIELDS: Final = {
     "X": "features",
     "y": "target",
@@ -36,7 +36,7 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True)
 class Parcel:
-    """Files that are ready to be sent, by what they are called in messages."""
+    """Files that are ready to be sent, by their names in messages."""
 
     data: Mapping[str, SentFile]
     code: SentFile | None
@@ -47,7 +47,7 @@ class Parcel:
         return {**self.data, **({"code": self.code} if self.code is not None else {})}
 
     def name_in(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The manifest with their digests."""
+        """The manifest with the digests of these files."""
         spec = dict(document["spec"])
         if self.data:
             spec["data"] = {"uploaded": {_FIELDS[name]: file.sha256 for name, file in self.data.items()}}
@@ -57,12 +57,12 @@ class Parcel:
 
 
 def _weight_keyword(search: Estimator) -> str:
-    """The keyword by which a search's ``fit`` is given weights: with metadata routing their own name, for any estimator."""
+    """The keyword by which a search's ``fit`` gets weights: with metadata routing their own name, for any estimator."""
     return SAMPLE_WEIGHT if get_config()["enable_metadata_routing"] else weight_name(attribute_of(search, "estimator"))
 
 
 def not_yet_sent(search: Estimator, params: Mapping[str, Any]) -> dict[str, Any]:
-    """``spec.data`` of what ``fit`` is given, before any of it has a digest: enough to tell what a manifest cannot say."""
+    """``spec.data`` of what ``fit`` is given, without real digests: enough to find what a manifest cannot say."""
     groups, cv = params.get("groups"), attribute_of(search, "cv")
     beside = [
         *(["groups"] if groups is not None else []),
@@ -75,7 +75,7 @@ def not_yet_sent(search: Estimator, params: Mapping[str, Any]) -> dict[str, Any]
 def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[str, Any]) -> dict[str, Any]:
     """X, y, groups and sample_weight, as far as ``fit`` was given them, and the folds of a PredefinedSplit.
 
-    Raises ManifestRefused for what a manifest has no words for, and for lengths that do not fit together.
+    Raises ManifestRefused for what a manifest cannot say, and for lengths that do not fit together.
     """
     weights = _weight_keyword(search)
     known = {"groups": "groups", weights: "sample_weight"}
@@ -102,7 +102,7 @@ def given_to_fit(search: Estimator, X: Anything, y: Anything, params: Mapping[st
 def named_to_fit(
     search: Estimator, X: str | Mapping[str, Any], y: Anything, params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """``data`` and ``groups`` of a search over data that pods read: X is a URL or ``spec.data``, all else names of columns.
+    """``data`` and ``groups`` of a search over data that pods read. X is a URL or ``spec.data``, all else are names of columns.
 
     Raises ManifestRefused.
     """
@@ -136,7 +136,7 @@ def _not_a_column(name: str, value: Anything, weights: str) -> Iterator[str]:
 
 
 def of_manifest(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What the file of a manifest's data below ``folder`` gives: as pods would have read it. Raises ManifestRefused."""
+    """What a manifest's data file below ``folder`` gives, as pods would have read it. Raises ManifestRefused."""
     spec = load(document).spec
     data = load_data(spec.data, folder, beside=spec.cross_validation.columns)
     given = {
@@ -167,8 +167,8 @@ def packed(
 ) -> Iterator[Parcel]:
     """The files of a search, until the end of the block. Raises ManifestRefused.
 
-    ``code``: a folder; True: the modules that are loaded from below the working directory; None: these (of a manifest those
-    that lie ``beside`` it), if the manifest names one of them; False: none.
+    ``code``: a folder; True: the modules that are loaded from below the working directory; None: these (for a manifest's file,
+    those ``beside`` it), if the manifest names one of them; False: none.
     """
     with tempfile.TemporaryDirectory(prefix="tuningjob-") as name:
         folder = Path(name)

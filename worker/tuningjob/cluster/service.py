@@ -1,4 +1,4 @@
-"""The way to the results service, which has the models."""
+"""The connection to the results service, which has the models."""
 
 import os
 import tempfile
@@ -24,9 +24,9 @@ from tuningjob.remote.transport import Bearer
 from tuningjob.sent.files import SentFile
 
 C = TypeVar("C", bound=HttpAudit)
-# Of a service that was there: an upgrade of it, or the loss of its node, is waited for. Nothing has begun at the first question.
+# A client waits out an upgrade of a service that was there, or the loss of its node; at the first request nothing has begun yet.
 AWAY_SECONDS: Final = 600.0
-# what takes longer than a moment to send
+# from this size on, sending takes longer than a moment
 _TOLD_BYTES: Final = 16 * 2**20
 # the chart's default: people.audience
 _AUDIENCE: Final = "tuningjob"
@@ -38,7 +38,7 @@ def _untold(_sent: int, _size: int) -> None:
 
 
 def _waited_for(dial: Callable[[], Anything], seconds: float) -> Anything:
-    """A way that is open, once there is one. Raises ClusterUnavailable after so many seconds."""
+    """An open connection, once there is one. Raises ClusterUnavailable after so many seconds."""
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ClusterUnavailable),
         wait=tenacity.wait_exponential(multiplier=0.5, max=4.0),
@@ -55,10 +55,10 @@ def _say_once(state: tenacity.RetryCallState) -> None:
 
 
 class Service:
-    """The results service of a cluster, as a person reaches it: at ``url``, at TUNINGJOB_SERVER, or through the API server.
+    """The results service of a cluster as a person reaches it: at ``url``, at TUNINGJOB_SERVER, or through the API server.
 
-    ``ca_file``: who signed its certificate, else TUNINGJOB_CA_FILE. ``token``: another one than the kubeconfig's, for the service
-    alone, else TUNINGJOB_TOKEN, else one that is requested for ``account``. ``release``: NAMESPACE/NAME of the installed chart.
+    ``ca_file``: the CA that signed its certificate, else TUNINGJOB_CA_FILE. ``token``: a token for the service alone, else
+    TUNINGJOB_TOKEN, else one that is requested for ``account``. ``release``: NAMESPACE/NAME of the installed chart.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Service:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def close(self) -> None:
-        """End the way through the API server, if there was one; it is opened again when it is needed."""
+        """Close the connection through the API server, if there was one; it is opened again when it is needed."""
         if self._forward is not None:
             self._forward.close()
             self._forward = None
@@ -90,7 +90,7 @@ class Service:
             self._folder = None
 
     def fetch(self, key: str, version: int, folder: Path, names: Sequence[str]) -> None:
-        """Files of a version, each as the audit says that it is. Raises ClusterRefused, ArtifactRefused."""
+        """Fetch files of a version, each checked against the audit. Raises ClusterRefused, ArtifactRefused."""
         with self._audit() as audit:
             row = audit.version(key, version)
             there = {entry.name: entry for entry in audit.files(row)}
@@ -103,12 +103,12 @@ class Service:
                 audit.fetch(row, there[name], folder / name)
 
     def version(self, key: str, version: int) -> AuditRow:
-        """Its row in the audit. Raises UnknownModel, and as ``fetch`` does."""
+        """The version's row in the audit. Raises UnknownModel, and as ``fetch`` does."""
         with self._audit() as audit:
             return audit.version(key, version)
 
     def bless(self, key: str, version: int, *, why: str) -> None:
-        """Put a version into use. Raises JournalError for who may not."""
+        """Put a version into use. Raises JournalError if the person may not."""
         with self._audit() as audit:
             audit.bless(key, version, why=why)
 
@@ -118,12 +118,12 @@ class Service:
             return audit.blessed(key).best_params
 
     def environment(self) -> WorkerEnvironment:
-        """What pods have, if they run the release's own image."""
+        """The libraries that pods have, if they run the release's own image."""
         with self._client(HttpData, patience_seconds=PATIENCE_SECONDS) as data:
             return data.environment()
 
     def send(self, files: Mapping[str, SentFile], tell: Callable[[str], object]) -> None:
-        """Bring what the service lacks. Raises ClusterRefused, ArtifactRefused, NoRoom, ServiceUnavailable."""
+        """Send the files that the service lacks. Raises ClusterRefused, ArtifactRefused, NoRoom, ServiceUnavailable."""
         for what, file in files.items():
             last = -1
 
@@ -146,7 +146,7 @@ class Service:
         return kind(url, token, namespace=namespace, ca_file=ca_file, patience_seconds=patience_seconds, say=say)
 
     def token(self, *, is_refused: bool = False) -> str:
-        """By what the person is known there; another one, if there is, when the one before ``is_refused``.
+        """The person's token for the service; if the last one ``is_refused``, another one if there is one.
 
         Raises ClusterRefused.
         """
@@ -164,9 +164,9 @@ class Service:
         return token
 
     def address(self, patience_seconds: float = PATIENCE_SECONDS) -> tuple[str, Path | None]:
-        """Where it is, and who signed its certificate. A way through the API server is open until ``close``.
+        """The service's URL, and the CA of its certificate. A connection through the API server is open until ``close``.
 
-        Raises ClusterRefused, and ClusterUnavailable after so many seconds in which it had no pod.
+        Raises ClusterRefused, and ClusterUnavailable if the service has no ready pod for so many seconds.
         """
         return (self._url, self._ca_file) if self._url else self._through_the_api_server(patience_seconds)
 
@@ -174,7 +174,7 @@ class Service:
         try:
             scheme, dial = self.access.dial(self._release, self._namespace)
             if self._forward is None:
-                # who may not is told so by the API server, and not by a connection that ends
+                # so that the API server says that the person may not, instead of a connection that ends
                 end(_waited_for(dial, patience_seconds))
             authority = self.access.authority(self._release, self._namespace) if scheme == "https" else None
         except ClusterRefused as refused:

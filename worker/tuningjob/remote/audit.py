@@ -1,8 +1,7 @@
-"""The audit as a person reaches it: the results service, over HTTP, with their own Kubernetes token.
+"""The audit as a person reaches it: the results service over HTTP, with their own Kubernetes token.
 
-What fails on the way is tried again for as long as ``patience_seconds``, where trying again can do no harm: everything but a
-rollback, which may have been done already. A refusal (4xx) is final, and raised as the error that the journal itself would have
-raised.
+A request that fails on the way is retried for up to ``patience_seconds``, unless a retry can do harm: a rollback is not retried,
+because it may have been done already. A refusal (4xx) is final, and raised as the error that the journal itself would raise.
 """
 
 import hashlib
@@ -99,7 +98,7 @@ class HttpAudit(RetryingClient):
         return _all(page, 0, lambda row: row.version)
 
     def version(self, model_key: str, version: int) -> AuditRow:
-        """The row of one version. Raises UnknownModel."""
+        """The row of the version. Raises UnknownModel."""
         return self._get(_ROW, "models", model_key, "versions", version)
 
     def blessed(self, model_key: str) -> AuditRow:
@@ -114,7 +113,7 @@ class HttpAudit(RetryingClient):
         return self._parsed(_BLESSING, self._request("POST", path, json={"version": version, "why": why}))
 
     def rollback(self, model_key: str, *, why: str) -> Blessing:
-        """Put the version before into use again, in the name of the token's user. Raises NotBlessed."""
+        """Put the version that was in use before into use again, in the name of the token's user. Raises NotBlessed."""
         path = self._path("models", model_key, "rollback")
         with self._telling_what_is_unknown(model_key):
             return self._parsed(_BLESSING, self._request("POST", path, json={"why": why}, once=True))
@@ -132,17 +131,17 @@ class HttpAudit(RetryingClient):
         return None
 
     def files(self, row: AuditRow) -> list[Artifact]:
-        """The files of a version; none where they are kept no more."""
+        """The files of a version; none if they are no longer kept."""
         return self._get(_FILES, "models", row.model_key, "versions", row.version, "artifacts")
 
     def fetch(self, row: AuditRow, entry: Artifact, target: Path) -> None:
-        """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
+        """Write a file of a version to ``target``. Raises ArtifactRefused if it does not have the digest that ``files`` gave."""
         path = self._path("models", row.model_key, "versions", row.version, "artifacts", entry.name)
         self._request("GET", path, receive=lambda response: _write(response, entry, target))
 
     @contextmanager
     def _telling_what_is_unknown(self, model_key: str) -> Iterator[None]:
-        """A 404 is raised as NotBlessed if the key is there. Raises UnknownModel if it is not."""
+        """A block in which a 404 is raised as NotBlessed if the model key is there, and as UnknownModel if it is not."""
         try:
             yield
         except UnknownModel as unknown:
@@ -166,7 +165,7 @@ class HttpAudit(RetryingClient):
         receive: Callable[[httpx.Response], object] = httpx.Response.read,
         **request: Anything,
     ) -> httpx.Response:
-        """An answer that is no refusal, received. ``once``: sent once at the most."""
+        """A received answer that is no refusal. ``once``: send the request at most once."""
         try:
             response = self._answer(method, path, may_pass=_never_sent if once else _passes, receive=receive, **request)
         except Unanswered as unanswered:
@@ -202,7 +201,7 @@ class HttpAudit(RetryingClient):
 
 
 def _all(page: Callable[[K], list[T]], after: K, key: Callable[[T], K]) -> list[T]:
-    """Every entry of a list, a page at a time. A service of the release before knows no pages: its answers have all of them."""
+    """Every entry of a list, fetched by pages. A service of the release before knows no pages, and answers with all of them."""
     found: dict[K, T] = {}
     while True:
         entries = page(after)

@@ -1,4 +1,4 @@
-"""Data and code of a person's Python on their way to the results service: asked for first, and sent in parts that may be cut."""
+"""Sends data and code of a person's Python to the results service: asks first what is there, then sends what is missing in parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +16,21 @@ from tuningjob.remote.transport import Unanswered, may_pass, sentence_of
 _STATE: Final = TypeAdapter(UploadState)
 _ROOM: Final = TypeAdapter(DataRoom)
 _ENVIRONMENT: Final = TypeAdapter(WorkerEnvironment)
-# a part is there in seconds; its last one is read again by the service, and maybe sent on to a bucket
+# a part arrives in seconds; after the last one the service reads the file again, and may send it on to a bucket
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0, read=600.0)
-# while another sends the same bytes
+# between two looks while another client sends the same bytes
 _PAUSE_SECONDS: Final = 0.5
 
 
 class HttpData(HttpAudit):
-    """The data of one namespace, over HTTP. Raises as ``HttpAudit``, and ArtifactRefused and NoRoom for what is not taken."""
+    """The data of one namespace, over HTTP. Raises as ``HttpAudit``, and ArtifactRefused or NoRoom for what is not taken."""
 
     def room(self) -> DataRoom:
-        """What is there, and what may be."""
+        """How much the namespace has sent, and how much it may have."""
         return self._parsed(_ROOM, self._request("GET", self._path("data")))
 
     def environment(self) -> WorkerEnvironment:
-        """What the release's worker image has; nothing of a release that does not tell."""
+        """What the release's worker image has; empty for a release that does not report it."""
         try:
             response = self._answer("GET", self._path("environment"), may_pass=may_pass)
         except Unanswered as unanswered:
@@ -46,10 +46,10 @@ class HttpData(HttpAudit):
         return self._parsed(_STATE, self._request("GET", self._path("data", sha256)))
 
     def send(self, path: Path, sha256: str, *, tell: Callable[[int, int], object] = lambda _sent, _size: None) -> int:
-        """Bring a file; returns how many bytes were sent, 0 if all of them were there. ``tell`` hears how many are there.
+        """Send a file; returns how many bytes were sent, 0 if all were there. ``tell`` is called with how many are there.
 
-        A cut is gone on from, and what another client sends of the same file is not sent twice. Raises ServiceUnavailable if
-        nothing moves for as long as there is patience.
+        After a lost connection it goes on with what is missing, and bytes that another client sends of the same file are not sent
+        twice. Raises ServiceUnavailable if nothing moves for ``patience_seconds``.
         """
         size = path.stat().st_size
         state, sent, moved_at = self.state(sha256), 0, self._clock()
@@ -82,7 +82,7 @@ class HttpData(HttpAudit):
     _why = ""
 
     def _part(self, sha256: str, part: bytes, *, before_bytes: int, size: int) -> UploadState | None:
-        """What the service has after a part; None if it is to be asked, because the part was cut or not the next one."""
+        """What the service has after a part; None if it must be asked, because the part was cut off or was not the next one."""
         query = {"offset": before_bytes, "size": size}
         headers = {"Content-Type": "application/octet-stream"}
         try:

@@ -1,7 +1,7 @@
-"""What a person's kubeconfig says of them: the namespace they work in, and their token. Nothing else of it is read.
+"""Reads two things from a person's kubeconfig: the namespace that they work in, and their token.
 
-As kubectl does (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/): the files of KUBECONFIG,
-the first that sets a thing wins, files that are not there are passed over; ~/.kube/config where the variable is not set.
+As with kubectl (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/), KUBECONFIG may name
+several files: the first that sets a thing wins, and missing files are passed over. If it is not set, ~/.kube/config is read.
 """
 
 import os
@@ -23,7 +23,7 @@ class KubeconfigRefused(ValueError):
 
 @dataclass(frozen=True)
 class KubeContext:
-    """The current context. ``token`` is None where its user proves who they are by other means."""
+    """The current context. ``token`` is None if its user authenticates by other means."""
 
     name: str
     namespace: str | None
@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _named(
     documents: list[tuple[Path, dict[str, Any]]], plural: str, kind: str, name: str | None
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The entries of this name, the first one first, each with the folder of its file."""
+    """The entries of this name in the order of the files, each with the folder of its file."""
     for path, document in documents:
         for entry in document.get(plural) or []:
             if isinstance(entry, dict) and entry.get("name") == name:
@@ -70,7 +70,7 @@ def _named(
 
 
 def _token(folder: Path, credentials: dict[str, Any]) -> str | None:
-    """A token's file goes before the token, as with kubectl; its path is relative to the kubeconfig's."""
+    """The token of a user. As with kubectl, a token's file goes before the token; its path is relative to the kubeconfig's."""
     if credentials.get("tokenFile"):
         return read_token(folder / str(credentials["tokenFile"]))
     return credentials.get("token") or None

@@ -1,4 +1,4 @@
-"""The results service's pages for a browser of this machine: its requests go on with the right of a kubeconfig."""
+"""The results service's pages for a browser of this machine: its requests are sent on with the token of a kubeconfig's user."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing_extensions import override
 from tuningjob.loopback import LoopbackHandler, NotDone, Site
 
 _PATIENCE: Final = httpx.Timeout(15.0, read=90.0)
-# what an answer is made of; of the rest nothing is handed on
+# the headers of an answer that are handed on, and no others
 _HANDED_ON: Final = frozenset(
     {
         "content-type",
@@ -23,13 +23,15 @@ _HANDED_ON: Final = frozenset(
         "location",
     }
 )
-# a dash stands for all namespaces that one may see
+# a dash stands for all namespaces that the person may see
 _PAGES: Final = re.compile(r"/v1/namespaces/[-a-z0-9]+/ui/")
 
 
 class ServiceSite(Site):
-    """The pages of the service: nothing else of it can be asked for through this site. ``namespace``: where it begins; None: the
-    list of all namespaces. ``token`` tells the person's, each time anew, because it may be renewed.
+    """The pages of the service, which are all that can be requested through this site.
+
+    ``namespace``: where the site begins; None: at the list of all namespaces. ``token`` is called for each request, because the
+    person's token may be renewed.
     """
 
     def __init__(
@@ -73,4 +75,4 @@ class ServiceSite(Site):
             if not handler.close_connection:
                 raise NotDone(502, f"The results service must answer, but got: {error}.") from None
         except OSError:
-            return  # the browser went
+            return  # the browser is gone

@@ -1,9 +1,9 @@
 """The results service over HTTP, from a client that outlives a restart of it.
 
-What fails on the way (no connection, a timeout, a 5xx, a 429) is tried again with growing, jittered pauses, never sooner than the
-service asks for (Retry-After), for as long as the client has patience. A refusal (4xx) is an answer.
+A request that fails on the way (no connection, a timeout, a 5xx, a 429) is retried with growing, jittered pauses, never sooner
+than the service asks for (Retry-After), for as long as the client has patience. A refusal (4xx) is an answer.
 
-For any threads at once: a request keeps nothing here, and httpx's client is made for it.
+Any threads may use a client at the same time: a request keeps no state in it, and httpx's client is thread-safe.
 """
 
 import datetime as dt
@@ -26,16 +26,16 @@ from tuningjob.aliases import Anything
 from tuningjob.errors import JournalError
 
 T = TypeVar("T")
-# One lost connection is not worth a report.
+# One lost connection is not worth a message.
 _ATTEMPTS_IN_SILENCE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """For how long a client waits for an answer, and how long it pauses between attempts.
+    """How long a client waits for an answer, and how long it pauses between attempts.
 
-    Pauses double, from the first to the longest one. What a service asks for counts up to ``longest_asked_for_seconds``: a slip
-    must not let the thread sleep.
+    Pauses double, from the first to the longest one. A pause that a service asks for counts up to ``longest_asked_for_seconds``,
+    because a mistake there must not let the thread sleep.
     """
 
     seconds: float
@@ -45,7 +45,7 @@ class Patience:
 
 
 class TryAgain(Exception):
-    """The answer was one that another attempt may better, after this many seconds."""
+    """Raised for an answer that another attempt, after this many seconds, may improve."""
 
     def __init__(self, message: str, after_seconds: float) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class TryAgain(Exception):
 
 
 class Unanswered(Exception):
-    """There was no answer: ``error`` is what the last attempt ended with."""
+    """There was no answer; ``error`` is what the last attempt ended with."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -61,7 +61,7 @@ class Unanswered(Exception):
 
 
 class Bearer(httpx.Auth):
-    """The token of a person, which may end: if the service does not take it, ``renew`` is asked for another, once a request."""
+    """The token of a person, which may expire: if the service refuses it, ``renew`` gives another, once a request."""
 
     def __init__(self, token: str, renew: Callable[[], str]) -> None:
         self._token = token
@@ -81,10 +81,10 @@ class Bearer(httpx.Auth):
 
 
 class RetryingClient:
-    """What the clients of the results service have in common. At an https URL the service is one that ``ca_file`` (PEM) vouches
-    for, if it is given.
+    """What the clients of the results service have in common.
 
-    ``say`` is told when the service does not answer, and when it does again. ``trust_env``: through a proxy of the environment.
+    At an https URL the service's certificate must be signed by ``ca_file`` (PEM), if that is given. ``say`` is called when the
+    service does not answer, and when it does again. ``trust_env``: use the environment's proxy.
     """
 
     def __init__(
@@ -138,8 +138,8 @@ class RetryingClient:
     ) -> httpx.Response:
         """The answer, received. Raises Unanswered.
 
-        ``may_pass`` says after which failures the request is sent again; ``body`` makes a streamed body, anew for every attempt;
-        ``receive`` takes the body of a success in.
+        ``may_pass`` says after which failures the request is sent again; ``body`` makes a streamed body, a new one for every
+        attempt; ``receive`` reads the body of a success.
         """
         started = self._clock()
 
@@ -180,9 +180,9 @@ class RetryingClient:
         return response
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Half to all of a doubling pause: a hundred pods that lost the service together do not come back together.
+        """The next pause in seconds: half to all of a doubling one, so that a hundred pods do not come back together.
 
-        If the service has asked for a pause, that comes on top.
+        A pause that the service asks for comes on top.
         """
         patience = self._patience
         doubled = patience.first_pause_seconds * 2.0 ** min(state.attempt_number - 1, 16)
@@ -192,9 +192,9 @@ class RetryingClient:
         return asked_for + pause * random.uniform(0.5, 1.0)  # noqa: S311  no secret
 
     def _parsed(self, adapter: TypeAdapter[T], response: httpx.Response) -> T:
-        """The record in an answer. Raises JournalError for what is none."""
+        """The record in an answer. Raises JournalError if it is not valid."""
         try:
-            # a service of a later release may say more, while it is being upgraded
+            # during an upgrade, a service of a later release may send more fields
             return adapter.validate_json(response.content, extra="ignore")
         except ValidationError as error:
             first = error.errors()[0]["msg"]
@@ -209,7 +209,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def detail_of(response: httpx.Response) -> str | None:
-    """The service's own sentence; None if the answer holds none."""
+    """The sentence in the service's answer; None if there is none."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -217,7 +217,7 @@ def detail_of(response: httpx.Response) -> str | None:
 
 
 def sentence_of(response: httpx.Response) -> str:
-    """The service's sentence, or what came in its place."""
+    """The service's sentence, or what the answer has in its place."""
     return detail_of(response) or f"{response.status_code} {response.text[:200]}"
 
 
@@ -226,7 +226,7 @@ def _reason(state: tenacity.RetryCallState) -> BaseException | None:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """The seconds of Retry-After (RFC 9110, 10.2.3), or until its date by the response's own; 0 if there is none to read."""
+    """The seconds of Retry-After (RFC 9110, 10.2.3), or from the response's date to its date; 0 if it cannot be read."""
     asked = response.headers.get("Retry-After", "")
     try:
         seconds = (

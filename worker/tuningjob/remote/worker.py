@@ -1,8 +1,7 @@
 """The journal as a worker pod reaches it: the results service, over HTTP.
 
 A pod outlives a restart of the service (see ``remote.transport``). Every request may be repeated, because the journal's methods
-may (see ``tuningjob.protocol.contract``). A refusal (4xx) is final, and raised as the error that the journal itself would have
-raised.
+may (see ``tuningjob.protocol.contract``). A refusal (4xx) is final, and raised as the error that the journal itself would raise.
 """
 
 import hashlib
@@ -59,11 +58,11 @@ PATIENCE_SECONDS: Final = 600.0
 _PATIENCE: Final = Patience(
     seconds=PATIENCE_SECONDS, first_pause_seconds=0.5, longest_pause_seconds=20.0, longest_asked_for_seconds=60.0
 )
-# Connecting is quick or it fails; an answer may wait for the database's lock; a model takes its time block by block.
+# A connection is made quickly or not at all; an answer may wait for the database's lock; a large model is sent block by block.
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
 # The answer to a file comes once the service has sent it on to its bucket.
 _FILE_TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0, read=600.0)
-# A report that is longer is sent in two: the service reads 8 MiB of a body, and takes in few long ones at a time.
+# A longer report is sent in two: the service reads 8 MiB of a body, and takes in few long ones at a time.
 _MAX_BODY_BYTES: Final = 2 * 2**20
 
 # httpx must be told what it is.
@@ -88,9 +87,9 @@ _REFUSED: Final[dict[int, type[TuningJobError]]] = {404: UnknownSearch, 409: Jou
 
 
 class HttpSearchJournal(RetryingClient, SearchJournal):
-    """``SearchJournal`` over HTTP; at an https URL with a service that ``ca_file`` (PEM) vouches for, if given.
+    """``SearchJournal`` over HTTP; at an https URL the certificate must be signed by ``ca_file`` (PEM), if that is given.
 
-    ``say`` is told when the service does not answer, and when it does again. Every method may raise ServiceUnavailable after
+    ``say`` is called when the service does not answer, and when it does again. Every method may raise ServiceUnavailable after
     ``patience_seconds`` without an answer, UnknownSearch and JournalMismatch as the journal does, and JournalError for any
     other refusal (an expired token, say).
     """
@@ -111,7 +110,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
             token,
             timeout=_TIMEOUT,
             patience=replace(_PATIENCE, seconds=patience_seconds),
-            trust_env=False,  # no proxy of the pod's environment: the service is in the cluster
+            trust_env=False,  # the service is in the cluster, not behind a proxy of the pod's environment
             ca_file=ca_file,
             say=say,
             clock=clock,
@@ -146,7 +145,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
 
     @override
     def report(self, report: Report) -> ReportReply:
-        """Each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
+        """Report cells; each batch of at most MAX_CELLS_PER_REPORT is taken whole or not at all."""
         reply = ReportReply(new=0)
         for start in range(0, len(report.results), MAX_CELLS_PER_REPORT):
             batch = replace(report, results=report.results[start : start + MAX_CELLS_PER_REPORT])
@@ -180,19 +179,19 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
 
     @override
     def complete(self, answer: Answer) -> int:
-        """Raises ArtifactRefused for an answer that is too large: that of another pod would be, too."""
+        """End with an answer. Raises ArtifactRefused if it is too large, because another pod's would be, too."""
         refused: dict[int, type[TuningJobError]] = {413: ArtifactRefused, 422: ArtifactRefused}
         return self._parsed(_COMPLETED, self._send("POST", "/v1/complete", _ANSWER, answer, refused=refused)).version
 
     @override
     def fail(self, reason: str) -> None:
-        """Of a reason that is too long, the end is kept: that is where a traceback says what happened."""
-        # a NUL, which Postgres' text cannot hold, must not keep the reason from being told
+        """End without an answer. A long reason is cut at its beginning, because a traceback says at its end what happened."""
+        # a NUL, which Postgres cannot store, must not keep the reason from being reported
         self._send("POST", "/v1/fail", _FAILURE, Failure(reason=reason[-MAX_ERROR_LENGTH:].replace("\0", "")))
 
     @override
     def refuse(self, refusal: Refusal) -> None:
-        """Of texts that are too long, the beginning is told."""
+        """End because the manifest cannot be searched. Texts that are too long are cut at their end."""
         problems = tuple(
             {name: text[:MAX_TEXT_LENGTH].encode(errors="replace").decode() for name, text in problem.items()}
             for problem in refusal.problems
@@ -200,7 +199,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         self._send("POST", "/v1/refuse", _REFUSAL, Refusal(problems=problems))
 
     def download(self, sha256: str, path: Path, *, most_bytes: int) -> None:
-        """Write what was sent from Python to ``path``. Raises ArtifactRefused for what is not there, too large, or another."""
+        """Write what was sent from Python to ``path``. Raises ArtifactRefused if it is missing, too large, or another."""
 
         def write(response: httpx.Response) -> None:
             digest, size, part = hashlib.sha256(), 0, path.with_suffix(".part")
@@ -222,7 +221,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         self._request("GET", f"/v1/data/{sha256}", receive=write, refused=refused, timeout=_FILE_TIMEOUT)
 
     def upload(self, name: str, path: Path) -> Artifact:
-        """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service does not take."""
+        """Hand in a file of the search. Raises ArtifactRefused for a name or a size that the service refuses."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         headers = {"X-Content-Sha256": digest, "Content-Length": str(path.stat().st_size)}
@@ -243,7 +242,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
                 self.upload(name, folder / name)
 
     def _send(self, method: str, path: str, kind: TypeAdapter[T], record: T, **request: Anything) -> httpx.Response:
-        """As ``_request``, with a record for a body: by pydantic, for NaN and infinities."""
+        """``_request`` with a record as its body; pydantic writes it, because of NaN and infinities."""
         return self._request(method, path, headers=_JSON, content=kind.dump_json(record), **request)
 
     def _request(
@@ -255,7 +254,7 @@ class HttpSearchJournal(RetryingClient, SearchJournal):
         refused: dict[int, type[TuningJobError]] | None = None,
         **request: Anything,
     ) -> httpx.Response:
-        """An answer that is no refusal. ``body`` makes a streamed body, anew for every attempt."""
+        """An answer that is no refusal. ``body`` makes a streamed body, a new one for every attempt."""
         try:
             # every request may be repeated, because the journal's methods may
             response = self._answer(method, path, may_pass=may_pass, body=body, **request)
@@ -274,5 +273,5 @@ def _both(first: ReportReply, then: ReportReply) -> ReportReply:
 
 
 def _stream(path: Path) -> Iterator[bytes]:
-    """The blocks of a file that is opened only when the first of them is asked for: an attempt may never get that far."""
+    """The blocks of a file, which is opened with the first of them, because an attempt may never get that far."""
     yield from blocks(path.open("rb"))
