@@ -1,11 +1,10 @@
 """tuningjob: GridSearchCV for a shared Kubernetes cluster.
 
-The library: the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that
-evaluates candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop
-(``local``, ``cli``) and in a pod (``pod``). In a notebook: ``from tuningjob import GridSearchCV,
-RandomizedSearchCV``; the manifest of such a search: ``to_manifest``, and on a cluster: ``Cluster``. What a finished
-search answered: ``params``, ``from_literals``, ``read_results``, ``load_model``. All that may be imported:
-docs/api.md.
+The library has the manifest's models (``manifest``), its size (``sizing``), the journal (``journal``), the engine that evaluates
+candidates (``engine``), the search itself (``search``), and the two ways to run one: on a laptop (``local``, ``cli``) and in a
+pod (``pod``). In a notebook, use ``from tuningjob import GridSearchCV, RandomizedSearchCV``; ``to_manifest`` gives the manifest
+of such a search, ``Cluster`` runs it on a cluster. ``params``, ``from_literals``, ``read_results`` and ``load_model`` read what a
+finished search answered. docs/api.md lists all that may be imported.
 """
 
 from importlib import import_module
@@ -46,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  the name may be of anything
-    # the operator imports this package too, and must not import scikit-learn
+    # the operator imports this package, too, and must not import scikit-learn
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

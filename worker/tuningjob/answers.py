@@ -1,7 +1,7 @@
 """The files of finished searches, back in Python: parameters and ``cv_results_``.
 
-Reading makes what is written: a class that the parameters name is imported and constructed, as one in a manifest is. Read the
-answers of those whose manifests you would run.
+Reading constructs what is written: a class that the parameters name is imported and constructed, as one in a manifest is. So
+read only answers of people whose manifests you would run.
 """
 
 import json
@@ -22,15 +22,15 @@ __all__ = ["from_literals", "read_results"]
 def read_results(path: str | Path) -> pd.DataFrame:
     """A ``cv_results.csv`` or ``cv_results.parquet`` as a frame, each parameter with the value and the type that it had.
 
-    ``params`` holds a dict a row. In a ``param_…`` column None is None, and what a candidate does not set is ``pandas.NA``;
-    numbers of one type are a column of that type. A value that cannot be made here (its class is not installed) stays as it is
+    ``params`` holds a dict in each row. In a ``param_…`` column None is None, and what a candidate does not set is ``pandas.NA``;
+    numbers of one type are a column of that type. A value that cannot be made here (its class is not installed, say) stays as
     written.
     """
     path = Path(path)
     if path.suffix == ".parquet":
         frame = parquet_frame(path)
     else:
-        # as text: a score has all its digits, and pandas' own reading may be off by the last bit
+        # as text, because pandas' own reading of a number may be off by the last bit
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         for column in frame.columns:
             if column != "params" and not column.startswith("param_"):

@@ -1,10 +1,10 @@
-"""What fits a search in the place of this process: a cluster, within its ``with``. Search and cluster both know this module."""
+"""What fits a search instead of this process: a cluster, within its ``with``. ``search`` and ``cluster`` both import this."""
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-# called with the search, X, y and the other arguments of fit
+# it is called with the search, X, y and the other arguments of fit
 ELSEWHERE: Final[ContextVar[Callable[[Any, Any, Any, Mapping[str, Any]], object] | None]] = ContextVar(
     "tuningjob_elsewhere", default=None
 )

@@ -5,7 +5,7 @@
     TuningJobError
     ├── ManifestRefused        the manifest asks for what cannot be (exit 2): a list of problems, each with its field
     ├── SearchFailed           the search ran and cannot give an answer (exit 3)
-    ├── WorkerDied             a process of ours died in a fit: killed, or ended by the fit (a pod exits 1 and is replaced)
+        ├── WorkerDied             a worker's process died in a fit: killed, or ended by the fit (a pod exits 1 and is replaced)
     ├── JournalError           the journal cannot do what was asked
     │   ├── UnknownSearch      no such search in this journal
     │   ├── UnknownModel       no such model key, or no such version of it, in the audit
@@ -50,7 +50,7 @@ class Problem:
     must_be: str
     got: str
     advice: str = ""
-    reason: str = "ManifestInvalid"  # one word, as of a condition: what kind of a problem it is
+    reason: str = "ManifestInvalid"  # the kind of problem in one word, like the reason of a condition
 
     def __str__(self) -> str:
         advice = f" {self.advice}" if self.advice else ""
@@ -74,7 +74,7 @@ class SearchFailed(TuningJobError):
 
 
 class WorkerDied(TuningJobError):
-    """A process of ours died in a fit: killed, mostly for lack of memory, or ended by the fit. What was reported is kept."""
+    """A worker's process died in a fit: killed, mostly for lack of memory, or ended by the fit. What was reported is kept."""
 
 
 class JournalError(TuningJobError):
@@ -90,7 +90,7 @@ class UnknownModel(JournalError):
 
 
 class NotBlessed(JournalError):
-    """No version is in use, or none was before it."""
+    """No version is in use, or none was in use before it."""
 
 
 class JournalMismatch(JournalError):
@@ -110,7 +110,7 @@ class NoRoom(ArtifactsUnavailable):
 
 
 class ServiceUnavailable(TuningJobError):
-    """The results service, or where the data are, did not answer for as long as a worker may wait."""
+    """The results service, or the place of the data, did not answer for as long as a worker may wait."""
 
 
 class ClusterRefused(TuningJobError):
@@ -118,4 +118,4 @@ class ClusterRefused(TuningJobError):
 
 
 class ClusterUnavailable(TuningJobError):
-    """The API server of a cluster did not answer, or not with an answer: try again."""
+    """The API server of a cluster did not answer, or only with an error of its own: try again."""

@@ -1,16 +1,16 @@
-"""One sentence instead of a traceback on what an installation lacks: an extra, or a dependency.
+"""Says in one sentence, instead of a traceback, what an installation lacks: an extra, or a dependency.
 
-The images have no more than they need, and an installation with ``--no-deps`` has not even the library's own dependencies.
+The images have no more than they need, and an installation with ``--no-deps`` lacks even the library's own dependencies.
 """
 
 from typing import Final
 
-# What comes with the package, by the names that are imported.
+# The modules that come with the package, by the names under which they are imported.
 _BROUGHT: Final = frozenset(
     {"alembic", "click", "fsspec", "httpx", "jinja2", "joblib", "lz4", "narwhals", "numpy", "pandas", "pyarrow", "rich"}
     | {"scipy", "sklearn", "sqlalchemy", "tenacity", "threadpoolctl"}
 )
-# What an extra brings: the name that is imported, and the extra's.
+# The modules that an extra brings, each with the name of its extra.
 _OF_EXTRAS: Final = {"kubernetes": "cluster", "mlflow": "mlflow", "optuna": "optuna"}
 
 

@@ -22,13 +22,13 @@ def params(
 ) -> dict[str, Any]:
     """The parameters of a version of a model key, as Python values for ``estimator.set_params(**params(key))``.
 
-    ``version``: the one in use, unless another is named. ``where``: a folder of results (``results/KEY``, or the one above), a
-    journal's file or URL, or the URL of a results service; by default TUNINGJOB_SERVER, or ``results/KEY`` here. ``namespace``,
-    ``ca_file`` and ``token_file`` are the options of `tuningjob params`.
+    ``version``: by default the one in use. ``where``: a folder of results (``results/KEY``, or the one above), a journal's file
+    or URL, or the URL of a results service; by default TUNINGJOB_SERVER, or ``results/KEY`` here. ``namespace``, ``ca_file`` and
+    ``token_file`` are the options of `tuningjob params`.
 
     Raises UnknownModel, NotBlessed, JournalError or ServiceUnavailable, and ManifestRefused for a value that cannot be made.
     """
-    try:  # what reads a file alone needs no command line
+    try:  # code that only reads files needs no command line
         import click  # noqa: PLC0415
 
         from tuningjob.cli.source import Where, chosen, opened  # noqa: PLC0415
@@ -41,7 +41,7 @@ def params(
     try:
         with opened(Where(journal, place if is_service else None, namespace, ca_file, token_file), key) as audit:
             row = chosen(audit, key, version)
-    except click.ClickException as error:  # it names the options of the command, which are the same here
+    except click.ClickException as error:  # its message names the options of the command, which are the same here
         raise JournalError(error.message) from None
     return from_literals(row.best_params)
 

@@ -1,4 +1,4 @@
-"""The figures of the report, of a search that is not over yet: what is in by now, and nothing of what is not."""
+"""The report's figures for a search that still runs, of what is in by now."""
 
 import math
 from collections import OrderedDict
@@ -23,7 +23,7 @@ _kept: "OrderedDict[str, tuple[int, str]]" = OrderedDict()
 
 
 def figures_while_it_runs(journal: SqlJournal, search: WatchedSearch) -> str:
-    """As HTML; empty for what has no grid, is too large, or has nothing yet. Drawn again only if something has come."""
+    """The figures as HTML; empty if there is no grid, if it is too large, or if no results are in. New results redraw them."""
     kept = _kept.get(search.line.id)
     if kept is not None and kept[0] == search.line.done:
         return kept[1]
@@ -36,7 +36,7 @@ def figures_while_it_runs(journal: SqlJournal, search: WatchedSearch) -> str:
 
 
 def table_so_far(journal: SqlJournal, search: WatchedSearch) -> ResultTable | None:
-    """The results by now: a candidate without every split has no score. None if there is none with."""
+    """The results by now. A candidate has a score once all its splits are in; None if no candidate has one."""
     view = journal.view(search.line.id)
     record = view.search()
     grid = _grid_of(record)
@@ -82,7 +82,7 @@ def _grid_of(record: SearchRecord) -> Grid | None:
     try:
         spec = load_spec(record.spec)
         space = spec.search.space
-    except ManifestRefused:  # of another release
+    except ManifestRefused:  # the spec is of another release
         return None
     if not isinstance(space, Grid) or spec.search.has_stages or not 0 < space.size <= _MOST_CANDIDATES:
         return None
@@ -90,7 +90,7 @@ def _grid_of(record: SearchRecord) -> Grid | None:
 
 
 def _plain(value: Json) -> Json:
-    """A literal as it is shown: a number or a text as itself, anything else as the manifest has it."""
+    """A literal for display: a number or a text as itself, anything else as the manifest writes it."""
     if isinstance(value, dict) and value == {"none": True}:
         return None
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)

@@ -1,7 +1,7 @@
 """A search on this machine: processes instead of pods, the journal in SQLite beside the results.
 
-Below ``output``: the journal; ``searches/<id>/`` with the files of each search, which stay as they are and are what a version in
-the audit means; and links to the files of the last run. Nothing is removed: that is the user's.
+``output`` has the journal, ``searches/<id>/`` with the files of each search, and links to the files of the last run. The files of
+a search never change, because a version in the audit refers to them. Only the user removes anything.
 """
 
 import fcntl
@@ -42,10 +42,10 @@ _INDEX: Final = 0
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """A finished search. ``kept`` cells came from earlier runs, ``reused`` ones from other searches in this one, in which
-    ``fitted`` were evaluated; ``pruned`` ones were not needed. What is left were fits of the defaults that are a candidate's.
+    """A finished search. ``seconds`` is the wall time of this run.
 
-    ``seconds`` are wall time of this run.
+    ``kept`` cells are of earlier runs. In this run, ``fitted`` ones were evaluated, ``reused`` ones were taken over from other
+    searches, and ``pruned`` ones were not needed. The remaining cells are fits of the defaults that are also a candidate's.
     """
 
     results: Results
@@ -68,9 +68,11 @@ class FinishedSearch:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Callbacks of a search: ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as
-    they finish, ``reused(count)`` as they are taken over. A search that goes by stages calls ``started`` once for each, and
-    ``paused()`` between two of them, at which the watcher must end its threads.
+    """Callbacks of a search.
+
+    They are ``warned(sentence)`` before it begins, ``started(size, kept, n_jobs)`` once, ``cells(results)`` as cells finish, and
+    ``reused(count)`` as cells are taken over. A search by stages calls ``started`` once for each stage, and ``paused()`` between
+    two stages, when the watcher must end its threads.
     """
 
     warned: Callable[[str], None] = lambda _: None
@@ -85,8 +87,8 @@ def run(
 ) -> FinishedSearch:
     """Search, and write the results below ``output``; data files and modules are looked for in ``folder``.
 
-    What an earlier run of the same search, by the same code, finished there is kept; what failed is tried again. ``created_by``
-    is for the audit. Raises ManifestRefused, SearchFailed, JournalError, Terminated.
+    Fits that an earlier run of the same search and the same code finished there are kept; failed ones are tried again.
+    ``created_by`` is for the audit. Raises ManifestRefused, SearchFailed, JournalError, Terminated.
     """
     spec = with_baseline(manifest.spec)
     check_limit(size_of(spec), spec)
@@ -114,7 +116,7 @@ def run(
 
 @contextmanager
 def _gone_if_refused(output: Path) -> Iterator[None]:
-    """The folder, made if it is not there; what was made is gone again if the trial of some fits refuses the manifest."""
+    """A block with the folder, made if it is missing. What was made is removed if the trial fits refuse the manifest."""
     made = [path for path in (output, *output.parents) if not path.exists()]
     output.mkdir(parents=True, exist_ok=True)
     try:
@@ -127,13 +129,13 @@ def _gone_if_refused(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _journal_gone_if_refused(path: Path) -> Iterator[None]:
-    """Remove a journal that was made for a manifest which is refused. The caller must be the only run there."""
+    """A block that removes a journal it made, if the manifest is refused. The caller must be the only run there."""
     was_there = path.exists()
     try:
         yield
     except ManifestRefused:
         if not was_there:
-            for file in path.parent.glob(f"{path.name}*"):  # SQLite's own beside it
+            for file in path.parent.glob(f"{path.name}*"):  # SQLite has further files beside it
                 file.unlink(missing_ok=True)
         raise
 
@@ -165,7 +167,7 @@ def _run(
     )
     view = journal.view(attempt.id)
     view.set_preflight(preflight)
-    first = view.search().preflight  # an earlier release may have begun, with fits of the defaults' own
+    first = view.search().preflight  # an earlier release may have begun it, with separate fits of the defaults
     worker = Worker(
         journal=view,
         problem=problem,
@@ -189,7 +191,7 @@ def _look(problem: SearchProblem, stop: Stop) -> None:
 
 @contextmanager
 def _told_what_is_kept(journal: SqlJournal, search_id: str, size: KnownSize) -> Iterator[None]:
-    """If the search is asked to stop in here, say what the journal has by then."""
+    """A block that, if the search is asked to stop within it, says what the journal has by then."""
     try:
         yield
     except Terminated as stopped:
@@ -199,7 +201,7 @@ def _told_what_is_kept(journal: SqlJournal, search_id: str, size: KnownSize) -> 
 
 @dataclass(frozen=True)
 class SearchForecast:
-    """What a search would be, from its size, its preflight and a pilot: nothing is kept. ``n_jobs`` processes would run it."""
+    """What a search would be, by its size, preflight and pilot; nothing is kept. ``n_jobs`` processes would run it."""
 
     size: KnownSize
     preflight: Preflight
@@ -265,7 +267,7 @@ def _search(
     worker.on_cells = count
     has_stages = worker.problem.spec.search.has_stages
     if before.done < size.fits or (has_stages and before.state is SearchState.RUNNING):
-        # the watcher may start threads, and after that nothing may be forked: it hears once the pool is there
+        # the watcher may start threads, after which nothing may be forked, so it is called once the pool is there
         worker.on_start = lambda: watcher.started(_open(journal, attempt.id, size), before.done, worker.n_jobs)
         try:
             worker.evaluate_all()
@@ -276,7 +278,7 @@ def _search(
     after = journal.progress(attempt.id)
     ended = before
     if attempt.of is not None and after.failed == journal.progress(attempt.of).failed:
-        # all that failed has failed again: what the version before says is still so
+        # all that failed has failed again, so the version before is still right
         journal.delete(attempt.id)
         ended = journal.progress(attempt.of)
         worker.journal = journal.view(attempt.of)
@@ -300,13 +302,13 @@ def _search(
 
 
 def _open(journal: SqlJournal, search_id: str, size: KnownSize) -> KnownSize:
-    """The size of a search with the rows that are open by now."""
+    """The size of a search, with the rows that are open by now."""
     rows = journal.view(search_id).search().candidates
     return replace(size, candidates=rows - size.beside, later=0)
 
 
 def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path) -> Conclusion:
-    """Finish the search. A version that has its files is not fitted again: they stay the ones that it means."""
+    """Finish the search. A version that has its files is not refitted, because it refers to those files."""
     whole = all((files / name).is_file() for name in RESULT_FILES if name not in TOLD_FILES)
     if before.answer is not None and before.model_version is not None and whole:
         return Conclusion(
@@ -319,23 +321,23 @@ def _finished(journal: SqlJournal, before: Progress, worker: Worker, files: Path
 
     finished = worker.finish(files, hand_in=hand_in)
     for name in RESULT_FILES:
-        with suppress(OSError):  # a link to it stands where users write: they shall not change a version by mistake
+        with suppress(OSError):  # users write where a link to it is, and must not change a version by mistake
             (files / name).chmod(0o444)
     return finished
 
 
 def _tell(journal: SqlJournal, search_id: str, folder: Path) -> None:
-    """Have the journal know the files, so that their digests are in the audit: they are in their place already.
+    """Report the files, which are in their place, to the journal, so that the audit gets their digests.
 
-    Of a version whose files were removed nothing is told: they are made again, and the audit says what the first ones were.
+    If the files of a version were removed, nothing is reported: they are made again, and the audit keeps the first ones' digests.
     """
     journal.set_files(search_id, [artifact_at(folder / name) for name in RESULT_FILES if (folder / name).is_file()])
 
 
 def _publish(files: Path, output: Path) -> None:
-    """Put the files of the last run in ``output`` itself: each whole, and never those of two searches at a time."""
+    """Link the files of the last run in ``output`` itself: each whole, and never those of two searches at a time."""
     there = [name for name in RESULT_FILES if not _is_same(files / name, output / name)]
-    # the list of the others first: where it stands, they are of one search
+    # the list of the others first: if it is there, they are of one search
     for name in reversed(there):
         (output / name).unlink(missing_ok=True)
     for name in there:
@@ -357,8 +359,8 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-# Those of this process. Its children inherit them and can outlive it for a moment, so each closes its own copies, because the
-# same command, given again after a kill, must not be told that another run is at work.
+# The locks of this process. Its children inherit them and can outlive it for a moment, so each closes its copies: the same
+# command, given again after a kill, must not be told that another run is at work.
 _LOCKS: Final = set[IO[str]]()
 
 
@@ -372,7 +374,7 @@ os.register_at_fork(after_in_child=_close_locks)
 
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
-    """Hold the lock that lets one run at a time write below ``output``; it ends with its process. Raises JournalError."""
+    """Hold the lock by which one run at a time writes below ``output``; it ends with its process. Raises JournalError."""
     with (output / _LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""A server for one browser of this machine, and what every request to it must be.
+"""A server for one browser of this machine, and the checks of every request to it.
 
-Whatever else runs in the same browser must not reach it: another site cannot read the address, a cookie is sent by no other site
-(SameSite=Strict), a form that another site sends is refused, and so is a name that is not this machine's (DNS rebinding).
+Other sites in the same browser must not reach it. They cannot read the address, and their requests carry no cookie
+(SameSite=Strict). A form that another site sends is refused, and so is a host name that is not this machine's (DNS rebinding).
 """
 
 import hmac
@@ -25,7 +25,7 @@ _STATUS: Final = {UnknownModel: 404, UnknownSearch: 404, NotBlessed: 409}
 
 
 class NotDone(Exception):
-    """A request that is refused: the status and the sentence."""
+    """A request that is refused, with the status and the sentence of the answer."""
 
     def __init__(self, status: int, sentence: str) -> None:
         self.status = status
@@ -33,7 +33,7 @@ class NotDone(Exception):
 
 
 class Site:
-    """What is served, behind one address that is good once, and the cookie that it gives."""
+    """What is served, behind an address that is good once and the cookie that it gives."""
 
     def __init__(self) -> None:
         self.key, self.session = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
@@ -79,7 +79,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             self.send_page(status, refusal_page(str(error)).encode())
 
     def _leave_unread(self) -> None:
-        """A form that is refused may not have been read: what comes after it is no request."""
+        """Close the connection, because a refused form may be unread, and what follows would be no request."""
         self.close_connection = self.close_connection or self.command == "POST"
 
     def _must_be_this_machine(self) -> None:
@@ -100,7 +100,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         if path == "/" and given:
             if not hmac.compare_digest(given.encode(), self.site.key.encode()):
                 raise NotDone(401, "This address was used, or is another's. Start `tuningjob ui` again.")
-            self.site.key = secrets.token_urlsafe(32)  # good for once
+            self.site.key = secrets.token_urlsafe(32)  # good once
             cookie = f"{_COOKIE}={self.site.session}; HttpOnly; SameSite=Strict; Path=/"
             self.send_page(303, b"", {"Location": "/", "Set-Cookie": cookie})
             return
@@ -158,5 +158,5 @@ class LoopbackServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address that lets one in, once."""
+        """The address that lets one browser in, once."""
         return f"http://127.0.0.1:{self.server_port}/?key={self.site.key}"

@@ -1,7 +1,7 @@
 """A worker pod: `python -m tuningjob.pod`, one completion index of the Job.
 
-It reads its environment (spec.wellknown), takes part in the one search that its token is for, and tells Kubernetes by its exit
-code what to do: see ExitCode.
+It reads its environment (``manifest.wellknown``), takes part in the one search that its token is for, and tells Kubernetes by its
+exit code what to do: see ExitCode.
 """
 
 import os
@@ -54,7 +54,7 @@ from tuningjob.search.stop import Stop, Terminated
 from tuningjob.search.urls import scratch_room
 from tuningjob.sizing import n_jobs_within
 
-# The bounds of what the journal takes (Refusal, Preflight).
+# The most that the journal takes (Refusal, Preflight).
 _MOST_PROBLEMS = 64
 _MOST_WARNINGS = 32
 _TRACEBACK_LENGTH = 2_000
@@ -128,7 +128,7 @@ def main() -> int:
 def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop) -> int:
     started = time.monotonic()
     try:
-        with stop.interruptible():  # nothing is finished yet that would have to be reported
+        with stop.interruptible():  # nothing is finished yet that must be reported
             search = journal.search()
             if search.state is not SearchState.RUNNING:
                 _say(f"the search has ended: {search.state}")
@@ -158,7 +158,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
             index=environment.index,
             n_jobs=n_jobs,
             name=search.name,
-            # a reference to the person, not the name: a name can be taken out of the audit, but not out of a file
+            # a reference to the person, not the name, because a name can be removed from the audit, but not from a file
             about=[
                 ("image", environment.image),
                 ("by", f"see tuningjob history {problem.spec.model_key or search.name}"),
@@ -181,7 +181,7 @@ def _take_part(environment: Environment, journal: HttpSearchJournal, stop: Stop)
 
 
 def _fetching(journal: HttpSearchJournal) -> Fetch:
-    """The files that were sent from Python, each once, on the pod's scratch volume while the pod lives."""
+    """A function that fetches files that were sent from Python, each once, to the pod's scratch volume."""
     folder: list[Path] = []
 
     def fetch(sha256: str) -> Path:
@@ -196,9 +196,9 @@ def _fetching(journal: HttpSearchJournal) -> Fetch:
 
 
 def _look(search: SearchRecord, environment: Environment, fetch: Fetch) -> tuple[SearchProblem, Preflight]:
-    """The search made ready, and what this worker found; with a pilot if no worker has been here before.
+    """The search made ready, and what this worker found; with a pilot if no worker was there before.
 
-    Raises ManifestRefused, also for any exception of the user's own code: another pod would fare no better.
+    Raises ManifestRefused, also for any exception of the user's own code, because another pod would get it, too.
     """
     try:
         spec = load_spec(search.spec)
@@ -220,7 +220,7 @@ def _look(search: SearchRecord, environment: Environment, fetch: Fetch) -> tuple
         )
     except ManifestRefused as refused:
         if search.preflight is not None and all(each.reason == Reason.UNREACHABLE for each in refused.problems):
-            # others had it and are at work: this pod is made again, and the search goes on
+            # other pods reached the data and are at work: this pod is replaced, and the search goes on
             raise ServiceUnavailable(str(refused)) from refused
         raise
     except ServiceUnavailable:
@@ -250,10 +250,10 @@ def _changed(first: Preflight | None, mine: Preflight, mismatch: JournalMismatch
 
 
 def _survive(worker: Worker) -> bool | None:
-    """``worker.evaluate_all``; None if a process died, and another worker is to go on.
+    """``worker.evaluate_all``; None if a process died and another worker must go on.
 
-    The journal counts a death of this claimant, as if the pod had died and come again. Raises WorkerDied if the claimant had been
-    given nothing: then no death is counted, and retries would never end.
+    The journal counts a death of this claimant, as if the pod had died and come again. Raises WorkerDied if the claimant had no
+    unit, because then no death is counted, and retries would never end.
     """
     try:
         return worker.evaluate_all()

@@ -1,4 +1,4 @@
-"""The report of a search from its files, for those of a release that wrote no reports."""
+"""Makes the report of a search from its files, if a release wrote them that made no reports."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def judged_again(path: Path) -> ResultTexts:
 
 
 def table_again(path: Path, *, name: str = "") -> ResultTable:
-    """The results in ``cv_results.csv`` or ``.parquet``, with what the files beside it tell: the answer, and what decides.
+    """The results in ``cv_results.csv`` or ``.parquet``; the files beside it give the answer and the metric that decides.
 
     ``name`` is the search's; by default the folder's.
     """
@@ -59,7 +59,7 @@ def _masked(column: "pd.Series[Any]") -> "np.ma.MaskedArray[Any, Any]":
 
 
 def _metric_of(leaderboard: Path, table: dict[str, Any]) -> str:
-    """The metric that decides: the leaderboard begins with its rank."""
+    """The metric that decides, because the leaderboard begins with its rank."""
     names = [name.removeprefix("rank_test_") for name in table if name.startswith("rank_test_")]
     try:
         with leaderboard.open(encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""Which search of a laptop's journal a run goes on with: its own of before, that one once more for what failed, or a new one.
+"""Which search of a laptop's journal a run goes on with: the earlier one, a repetition of its failed fits, or a new one.
 
-A search is known by what is searched, on which data, by which code. So the results of an earlier run are kept only if none of
+A search is identified by what is searched, on which data, by which code. So results of an earlier run are kept only if none of
 them would be different now.
 """
 
@@ -20,21 +20,21 @@ from tuningjob.protocol.code import first_few, other_code
 from tuningjob.protocol.records import SearchState
 from tuningjob.search.problem import SearchProblem, library_versions
 
-# What a search is, apart from where and how wide it runs: a change of these is another search.
+# The fields that define a search, besides where and how wide it runs: with a change of these it is another search.
 _IDENTITY: Final = ("estimator", "search", "crossValidation", "scoring", "returnTrainScore", "data")
 _MOST_COMPARED: Final = 50
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The search to be run, by its ``id``. ``of``: the complete one whose failed fits it tries again."""
+    """The search to be run, by its ``id``. ``of``: the complete search whose failed fits it tries again."""
 
     id: str
     of: str | None = None
 
 
 def identity(problem: SearchProblem) -> str:
-    """A digest of what is searched, on which data, by which code; never the same again if the code is unknown."""
+    """A digest of what is searched, on which data, by which code; a unique one if the code is unknown."""
     what: list[Any] = [*_searched(dump_spec(problem.spec)), problem.data.digest, library_versions()]
     code = problem.code.all
     if code.parts:
@@ -46,26 +46,26 @@ def identity(problem: SearchProblem) -> str:
 
 def _searched(spec: Mapping[str, Any]) -> Iterator[Any]:
     yield {name: spec.get(name) for name in _IDENTITY}
-    # which candidate is the answer: with other rules it is another search, whose fits may be reused
+    # they decide the answer: with other rules it is another search, whose fits may be reused
     if chosen_by := {name: spec[name] for name in ("refit", "select") if spec.get(name) is not None}:
         yield chosen_by
-    if spec.get("prune"):  # some of its fits are not there
+    if spec.get("prune"):  # some of its fits are missing
         yield {"prune": spec["prune"]}
     if spec.get("baseline"):  # it has more fits
         yield {"baseline": True}
     limits = spec.get("limits") or {}
     if limits.get("fitTimeoutSeconds") is not None:
-        # which fits end as failed: with more time they are to be tried again
+        # it decides which fits fail: with more time they must be tried again
         yield limits["fitTimeoutSeconds"]
     if limits.get("maxFailedFits") is not None:
-        # what has ended by it stays ended: with another limit it is another search
+        # a search that it has ended stays ended, so with another limit it is another search
         yield {"maxFailedFits": limits["maxFailedFits"]}
 
 
 def as_begun(journal: SqlJournal, problem: SearchProblem, metadata: Metadata) -> SearchProblem:
-    """The problem without its baseline, if it has begun so: by a release in which none was scored but where the manifest asked.
+    """The problem without its baseline, if it has begun so: by a release that scored one only if the manifest asked.
 
-    For a manifest that leaves it open. What that search has finished, and its versions, stay the ones that are meant.
+    This is for a manifest that leaves it open: what that search has finished stays part of it, and so do its versions.
     """
     without = replace(problem, spec=problem.spec.model_copy(update={"baseline": None}))
     known = journal.named(metadata.namespace, metadata.name)
@@ -89,10 +89,10 @@ def begin(
     say: Callable[[str], None],
     look: Callable[[], None],
 ) -> Attempt:
-    """Open the search in the journal, or have the one of before go on.
+    """Open the search in the journal, or have the earlier one go on.
 
-    ``make`` gives the record of a search by its digest; ``say`` is told what is not kept, and why. ``look`` is called before
-    anything is written for a search of which nothing is finished: what it raises leaves the journal as it was.
+    ``make`` gives the record of a search by its digest; ``say`` is told what is not kept, and why. If nothing of the search is
+    finished, ``look`` is called before anything is written, so that its errors leave the journal as it was.
     """
     digest = identity(problem)
     first = make(digest)
@@ -112,7 +112,7 @@ def begin(
             look()
         return Attempt(latest)
     if problem.spec.search.has_stages:
-        # what failed has decided what came after it: it stays, or all of it is done anew
+        # failed fits have decided what came after them: they stay, or all is done again
         if before.state is not SearchState.FAILED:
             return Attempt(latest)
         look()
@@ -126,14 +126,14 @@ def begin(
     if before.state is not SearchState.COMPLETE:
         journal.begin_again(latest, record)
         return Attempt(latest)
-    # a version means the complete one, as it is
+    # a version refers to the complete search as it is
     again = make(_numbered(digest, len(attempts) + 1))
     journal.begin_again(latest, again)
     return Attempt(again.id, of=latest)
 
 
 def _attempts(first: str, known: Set[str]) -> Iterator[str]:
-    """The search, and those after it that tried its failed fits again, as far as they are there."""
+    """The ids of the search, and of those after it that tried its failed fits again, as far as they are there."""
     for number in count(1):
         search = _numbered(first, number)
         if search not in known:
@@ -152,9 +152,9 @@ def _tried_again(failed: int) -> str:
 
 
 def _changed(journal: SqlJournal, problem: SearchProblem, known: Sequence[str]) -> Iterator[str]:
-    """Why nothing of the newest search of the same kind is kept, if something is there that could have been."""
+    """Yield why nothing of the newest search of this name is kept, if it has something that could have been."""
     if problem.code.all.unknown:
-        return  # a warning has said it
+        return  # a warning has said so
     mine, what = problem.preflight, _as_json(dump_spec(problem.spec))
     for search_id in known[:_MOST_COMPARED]:
         earlier = journal.view(search_id).search()

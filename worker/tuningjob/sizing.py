@@ -1,6 +1,6 @@
 """The size of a search, from the spec alone: candidates, splits, fits, and how many processes one pod runs.
 
-Python's integers keep it exact at any size, at which numpy's would overflow. The operator, the CLI and the worker use it.
+Python's integers keep it exact at any size, while numpy's would overflow. The operator, the CLI and the worker use it.
 """
 
 import math
@@ -25,7 +25,7 @@ WARN_FITS: Final = 500
 STRONGLY_WARN_FITS: Final = 1_000
 
 
-# scikit-learn's splitters that make as many splits as they are told, for any data: n_splits and n_repeats by default.
+# scikit-learn's splitters whose number of splits does not depend on the data, with the defaults of n_splits and n_repeats.
 _SPLITTERS: Final = {
     **dict.fromkeys(("KFold", "StratifiedKFold", "GroupKFold", "StratifiedGroupKFold", "TimeSeriesSplit"), (5, 1)),
     **dict.fromkeys(("ShuffleSplit", "StratifiedShuffleSplit"), (10, 1)),
@@ -37,10 +37,10 @@ _OF_SPLITTERS: Final = ("sklearn.model_selection", "sklearn.model_selection._spl
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a search. ``fits`` (cells) = rows × splits; None if only the data tell how many splits there are.
+    """The size of a search. ``fits`` (cells) = rows × splits; None if only the data determine the number of splits.
 
     ``rows`` of the journal are the candidates, and what is evaluated ``beside`` them: the ``defaults`` (0 or 1), and all
-    candidates in each ``outer`` fold. So many candidates may come ``later``, at most, by rounds that depend on what came before.
+    candidates in each ``outer`` fold. ``later``: the most candidates of rounds that depend on earlier ones.
     """
 
     candidates: int
@@ -51,7 +51,7 @@ class Size:
 
     @property
     def beside(self) -> int:
-        """How many rows are no candidates."""
+        """The number of rows that are no candidates."""
         return self.defaults + self.outer
 
     @property
@@ -97,18 +97,18 @@ class KnownSize(Size):
 
 
 def size_of(spec: TuningJobSpec) -> Size:
-    """The size of a search, as far as its manifest tells."""
+    """The size of a search, as far as its manifest determines it."""
     space, halving, splits = spec.search.space, spec.search.halving, splits_of(spec.cross_validation)
     later = _refined(spec, splits) if halving is None else halving.later(space.size)
     return Size(space.size, splits, defaults=int(bool(spec.baseline)), outer=_rows_of_outer_folds(spec), later=later)
 
 
 def _refined(spec: TuningJobSpec, splits: int | None) -> int:
-    """How many candidates the rounds of ``search.refine`` may have in all, at most: by their grids, and by the fits allowed."""
+    """The most candidates that the rounds of ``search.refine`` may have in all, by their grids and by the fits allowed."""
     refine, space = spec.search.refine, spec.search.space
     if refine is None or not isinstance(space, Grid):
         return 0
-    # a round has the points of the grid on each axis, and the best value where that is none of them
+    # a round has the points of the grid on each axis, and the best value if that is none of them
     largest = max(math.prod(count_values(values) + 1 for values in each.values()) for each in space.maps)
     rows = space.size + int(bool(spec.baseline))  # there are no outer folds beside it
     return max(0, min(refine.rounds * largest, most_rows(spec, splits or 1) - rows))
@@ -123,8 +123,8 @@ def most_rows(spec: TuningJobSpec, splits: int) -> int:
 def with_baseline(spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> TuningJobSpec:
     """The spec of a search that is to begin, with a baseline if its manifest leaves that open.
 
-    Without, too, beside halving, and if the baseline's fits alone were too many: what runs without them is not refused for them.
-    A spec that the journal keeps says for good whether its search has one, so it does not come through here again.
+    It gets none beside halving, nor if only the baseline's fits exceed the limit, so that a search is not refused because of
+    them. A spec that the journal keeps says for good whether its search has a baseline, so it does not come through here again.
     """
     if spec.baseline is not None or spec.search.halving is not None:
         return spec
@@ -143,7 +143,7 @@ def is_left_out(spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> 
 
 
 def _rows_of_outer_folds(spec: TuningJobSpec) -> int:
-    """All candidates, in each outer fold. Raises ManifestRefused for a splitter whose number only the data tell."""
+    """The rows of all candidates in each outer fold. Raises ManifestRefused if only the data determine the number of folds."""
     if spec.search.nested is None:
         return 0
     around = spec.search.nested.around(spec.cross_validation)
@@ -198,7 +198,8 @@ def size_warning(size: Size) -> str | None:
 def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None = None) -> None:
     """Raise ManifestRefused for a search above ``spec.limits.maxFits``, or above the cluster's own ceiling.
 
-    If only the data tell the number of splits, one is counted: a search above the limit with one is above it with any number.
+    If only the data determine the number of splits, one is counted: a search above the limit with one is above it with any
+    number.
     """
     splits = 1 if size.splits is None else size.splits
     if splits > MOST_SPLITS:
@@ -211,7 +212,7 @@ def check_limit(size: Size, spec: TuningJobSpec, *, cluster_max_fits: int | None
     if (size.rows + size.later) * splits <= limit:
         return
     affordable = max(0, limit // splits - size.beside) * size.candidates // (size.candidates + size.later)
-    # one row less is enough: that of the defaults, which the manifest may not have asked for
+    # one row less is enough: that of the defaults, if the manifest has not asked for it
     ways = ["baseline: false"] if spec.baseline and (size.rows + size.later - 1) * splits <= limit else []
     if isinstance(spec.search.space, Grid):
         place, what = GRID, "grid"
@@ -239,7 +240,7 @@ def n_jobs_of(spec: TuningJobSpec) -> int:
 def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
     """``n_jobs``, lowered until that many processes fit the pod's memory by the pilot's upper estimate; at least 1.
 
-    One process is always tried: an estimate is no reason to refuse, and a candidate that runs out of memory is dealt with.
+    One process is always tried: an estimate is no reason to refuse, and a candidate that runs out of memory is handled.
     """
     if pilot is None or memory_bytes <= 0 or pilot.process_bytes.high <= 0:
         return n_jobs
@@ -248,5 +249,5 @@ def n_jobs_within(n_jobs: int, memory_bytes: int, pilot: Pilot | None) -> int:
 
 
 def pods_of(spec: TuningJobSpec, size: Size) -> int:
-    """Pods that the search can use: no more than asked for or than there is work for; one while the work is unknown."""
+    """The number of pods that the search can use: at most those asked for and those with work; one while that is unknown."""
     return max(1, min(spec.parallelism, math.ceil((size.fits or 0) / n_jobs_of(spec))))

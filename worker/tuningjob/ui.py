@@ -36,7 +36,7 @@ _MOST_WHY: Final = 1_024
 
 
 class LaptopSite(Site):
-    """Pages over one journal. ``figures`` draws what a laptop can draw of a search."""
+    """Pages over one journal. ``figures`` draws further figures of a search, as HTML."""
 
     def __init__(
         self, journal: SqlJournal, folder: Path, *, who: str, figures: Callable[[SqlJournal, WatchedSearch], str]
@@ -68,7 +68,7 @@ class LaptopSite(Site):
         handler.send_page(303, b"", {"Location": self.act(path, form)})
 
     def _stream(self, handler: LoopbackHandler, path: str) -> None:
-        part, is_over = self.part(path)  # refused before it begins
+        part, is_over = self.part(path)  # a refusal comes before the stream begins
         handler.begin_stream({**security_headers(), "Content-Type": "text/event-stream"})
         until, told = time.monotonic() + _STREAM_SECONDS, ""
         try:
@@ -82,17 +82,17 @@ class LaptopSite(Site):
                     return
                 part, is_over = self.part(path)
         except (OSError, TuningJobError):
-            return  # the browser went, or the journal did: it comes again
+            return  # the browser is gone, or the journal is: the browser will ask again
 
     def namespace_of(self, key: str) -> str:
-        """Where a model key is; a laptop's journal has few namespaces. Raises UnknownModel."""
+        """The namespace of a model key; a laptop's journal has few namespaces. Raises UnknownModel."""
         for namespace in sorted({namespace for namespace, _ in self.journal.places().values()}):
             if key in self.journal.audit.models(namespace):
                 return namespace
         raise UnknownModel(f"There must be a model {key!r} here, but there is none.")
 
     def page(self, path: str, query: dict[str, list[str]]) -> str:
-        """A page. Raises what it is refused by."""
+        """The page at a path, as HTML. Raises NotDone, and errors of the journal."""
         parts = [unquote(part) for part in path.strip("/").split("/") if part]
         match parts:
             case []:
@@ -108,7 +108,7 @@ class LaptopSite(Site):
         raise NotDone(404, "There is no such page.")
 
     def part(self, path: str) -> tuple[str, bool]:
-        """What of a page changes, and whether it has changed for the last time."""
+        """The part of a page that changes, and whether it has changed for the last time."""
         parts = [unquote(part) for part in path.strip("/").split("/") if part]
         if parts == ["stream"]:
             return list_part(self.frame, self.journal.live.lines(None)), False
@@ -130,7 +130,7 @@ class LaptopSite(Site):
             return None
 
     def report(self, key: str, version: str) -> bytes:
-        """The report of a version, as its search has written it."""
+        """The report of a version, as its search wrote it."""
         row = self.journal.audit.version(
             namespace=self.namespace_of(key), model_key=key, version=int(version) if version.isdigit() else 0
         )
@@ -140,7 +140,7 @@ class LaptopSite(Site):
             raise NotDone(404, f"Version {row.version} of {key} has no report.") from None
 
     def act(self, path: str, form: dict[str, list[str]]) -> str:
-        """Bless or roll back; where to go from there."""
+        """Bless or roll back; returns the address of the next page."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
         why = form.get("why", [""])[0].strip()[:_MOST_WHY]
         if len(parts) != 3 or parts[0] != "models" or parts[2] not in {"bless", "rollback"}:

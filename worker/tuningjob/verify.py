@@ -1,4 +1,4 @@
-"""Fits of a finished search, done again: whether they come out the same to the bit, and if not, what is different now.
+"""Repeats fits of a finished search: whether they come out the same to the bit, and if not, what is different now.
 
 Each fit is scikit-learn's own, with nothing shared, so this checks the engine's rules as well as the surroundings.
 """
@@ -33,7 +33,7 @@ _DIGITS: Final = 12
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a search left. ``cells(ordinals)`` gives these results, ``everything()`` all of them, in order.
+    """What a search left. ``cells(ordinals)`` gives these results, ``everything()`` all results in order.
 
     ``preflight`` is None if the data, the libraries and the code that it ran with are unknown.
     """
@@ -48,13 +48,13 @@ class Recorded:
 
     @property
     def size(self) -> int:
-        """How many fits it had."""
+        """How many fits the search had."""
         return self.candidates * self.splits
 
 
 @dataclass(frozen=True)
 class Again:
-    """One fit as it was, and as it is. ``unseeded``: the parameters by which it draws unseeded random numbers."""
+    """One fit as it was, and as it is now. ``unseeded``: the parameters by which it draws unseeded random numbers."""
 
     before: CellResult
     now: CellResult
@@ -63,7 +63,7 @@ class Again:
 
     @property
     def differing(self) -> dict[str, tuple[float, float]]:
-        """The scores that are other numbers, to the bit."""
+        """The scores that are not the same to the bit, each as it was and as it is now."""
         names = ("test_scores", "train_scores")
         sides = [(name, getattr(self.before, name) or {}, getattr(self.now, name) or {}) for name in names]
         return {
@@ -75,7 +75,7 @@ class Again:
 
     @property
     def is_same(self) -> bool:
-        """Whether every score is the same, and it fails if it failed."""
+        """Whether every score is the same, and the fit fails now if it failed before."""
         return not self.differing and (self.before.error is None) == (self.now.error is None)
 
 
@@ -106,7 +106,7 @@ def recorded_in(journal: SqlJournal, search_id: str) -> Recorded:
 
 
 def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any]]) -> Recorded:
-    """A search that left a manifest and ``cv_results_``, so its candidates alone. Raises ArtifactRefused."""
+    """A search that left only a manifest and ``cv_results_``, and so only its candidates. Raises ArtifactRefused."""
     keys, splits = spec.metrics.keys, 0
     while f"split{splits}_test_{spec.metrics.deciding}" in table:
         splits += 1
@@ -131,7 +131,7 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
             fit_seconds=0.0,
             score_seconds=0.0,
             test_samples=0,
-            # a table does not say why there is no score, but of which candidates some were not needed
+            # a table does not say why a score is missing, but which candidates have fits that were not needed
             error="there is no score" if is_nan and not is_pruned else None,
             pruned=is_nan and is_pruned,
         )
@@ -147,7 +147,7 @@ def recorded_as(name: str, spec: TuningJobSpec, table: Mapping[str, Sequence[Any
 
 
 def fits_to_repeat(recorded: Recorded, count: int | None, seed: int) -> list[int]:
-    """The fits to be done again, by their numbers (candidate × splits + split): so many that a seed draws, or all that ran."""
+    """The fits to repeat, by their numbers (candidate × splits + split): ``count`` that the seed draws, or all that ran."""
     ran: Sequence[int] = range(recorded.size)
     if recorded.spec.prune is not None:
         ran = [ordinal for ordinal, cell in enumerate(recorded.everything()) if not cell.pruned]
@@ -157,7 +157,7 @@ def fits_to_repeat(recorded: Recorded, count: int | None, seed: int) -> list[int
 
 
 def verify(recorded: Recorded, ordinals: Sequence[int], *, folder: Path, processes: int) -> Verified:
-    """Do these fits again; data files and modules are looked for in ``folder``.
+    """Repeat these fits; data files and modules are looked for in ``folder``.
 
     Raises ManifestRefused for a search that cannot be made here, SearchFailed for a fit that cannot even begin.
     """
@@ -172,7 +172,7 @@ def verify(recorded: Recorded, ordinals: Sequence[int], *, folder: Path, process
 def _stages(
     problem: SearchProblem, recorded: Recorded, cells: Sequence[CellResult]
 ) -> Iterator[tuple[SearchProblem, list[CellResult]]]:
-    """The cells by the stage in which they were evaluated; of most searches there is one."""
+    """The cells by the stage in which they were evaluated; most searches have one stage."""
     begun = len(problem.candidates) + problem.beside
     first = [cell for cell in cells if problem.stage is None or cell.candidate < begun]
     if first:
@@ -244,12 +244,12 @@ def _surroundings(before: Preflight | None, problem: SearchProblem) -> Iterator[
 
 
 def _unexplained(recorded: Recorded, again: Sequence[Again]) -> Iterator[str]:
-    """Yield possible reasons for other scores if no known difference explains them."""
+    """Yield possible reasons for different scores if no known difference explains them."""
     if recorded.preflight is None:
         if not all(each.is_same for each in again):
             yield "what it ran with is not told here: the journal alone has digests and versions"
         return
-    # an identity is of all of the above, and of the kernels
+    # an identity covers all of the above, and the kernels
     pairs = [(each.before.identity, each.now.identity) for each in again]
     if any(before is not None and now is not None and before != now for before, now in pairs):
         kernels = sorted(

@@ -1,11 +1,11 @@
 """`tuningjob`: searches on this machine (``cli.run``), manifests of what is written in Python (``cli.manifest``),
-searches on a cluster (``cli.cluster``), and what became of searches (``cli.audit``, ``cli.download``).
+searches on a cluster (``cli.cluster``), and the results of searches (``cli.audit``, ``cli.download``).
 
 Exit codes: 0 done; 2 bad use, a refused manifest, a model key or a version that is not there, or none in use (stderr
-says what it must be, what it got, what to do); 3 failed: the search, the journal, a digest; 4 the results service or
-the cluster did not answer; 130 stopped by Ctrl-C and 143 by SIGTERM, with what is finished kept.
+says what it must be, what it got, what to do); 3 the search, the journal or the check of a digest failed; 4 the results service
+or the cluster did not answer; 130 stopped by Ctrl-C and 143 by SIGTERM, with finished fits kept.
 
-Commands import in their functions what only they need: scikit-learn takes a second and SQLAlchemy a third of one, and a command
+A command imports in its function what only it needs: scikit-learn takes a second and SQLAlchemy a third of one, and a command
 that prints parameters needs neither. numpy, too, is imported only once the thread caps are set.
 """
 

@@ -1,4 +1,4 @@
-"""`tuningjob models | history | diff | params | blessings | bless | rollback`: what became of searches, and what is in use."""
+"""`tuningjob models | history | diff | params | blessings | bless | rollback`: the versions of models, and which is in use."""
 
 import math
 import sys
@@ -160,13 +160,13 @@ def diff(key: str, before: int, after: int, where: Where, *, as_json: bool) -> N
 def _side(name: str, sides: Mapping[str, Any], side: str, metrics: Mapping[str, str]) -> str:
     if side not in sides:
         return _ABSENT
-    # scores of two metrics are not to be compared
+    # scores of two metrics must not be compared
     metric = f" ({plain(metrics[side])})" if name in {"score", "std"} and side in metrics else ""
     return _shown(name, sides[side]) + metric
 
 
 def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A version as one flat map: what it found, what was searched, then what it was made of; unrecorded values are left out."""
+    """A version as one flat map: what it found, what was searched, what it was made of; unrecorded values are left out."""
     found: dict[str, Any] = {f"params.{name}": value for name, value in sorted(row.best_params.items())}
     found |= {"score": row.score, "std": row.std, "metric": row.metric}
     found |= {f"scores.{name}": score for name, score in sorted(row.scores.items())}
@@ -184,7 +184,7 @@ def _described(row: "AuditRow", spec: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def _flat(name: str, value: object, depth: int = 3) -> Iterator[tuple[str, object]]:
-    """Down to the values of a single parameter: search.grid.parameters.C."""
+    """Flatten a value down to the values of a single parameter: search.grid.parameters.C."""
     if isinstance(value, Mapping) and depth:
         for inner, each in sorted(value.items()):
             yield from _flat(f"{name}.{inner}", each, depth - 1)
@@ -193,7 +193,7 @@ def _flat(name: str, value: object, depth: int = 3) -> Iterator[tuple[str, objec
 
 
 def _same(one: object, other: object) -> bool:
-    """NaN is the same as NaN here, and 1 is not the same parameter as 1.0 or True."""
+    """Whether two values are the same: NaN is the same as NaN here, and 1 is not the same parameter as 1.0 or True."""
     return json_text(one) == json_text(other)
 
 
@@ -288,12 +288,12 @@ def _shown(name: str, value: object) -> str:
 
 
 def _value(value: object) -> str:
-    """A parameter as a person writes it."""
+    """A parameter's value as a person writes it."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     try:
         return spelled(parse_literal(value, ""))
-    except ManifestRefused:  # what a worker of another release, or a hand, wrote
+    except ManifestRefused:  # written by a worker of another release, or by hand
         return json_text(value)
 
 

@@ -1,4 +1,4 @@
-"""The group of all commands, and what their errors come to."""
+"""The group of all commands, and the messages and exit codes of their errors."""
 
 import signal
 
@@ -56,12 +56,12 @@ def main(arguments: list[str] | None) -> int:
         return error.exit_code
     except (TuningJobError, Terminated, click.Abort) as error:
         return _explain(error)
-    # a command that ends by Exit has click return its code
+    # click returns the exit code of a command that ends by Exit
     return ended if isinstance(ended, int) else ExitCode.DONE
 
 
 def _explain(error: BaseException) -> ExitCode:
-    """Say on stderr why there is no result, without a traceback; the exit code that goes with it."""
+    """Say on stderr why there is no result, without a traceback; returns the exit code for it."""
     if isinstance(error, TuningJobError):
         prefix = "search failed: " if isinstance(error, SearchFailed) else ""
         err.print(f"{prefix}{error}")

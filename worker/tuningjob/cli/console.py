@@ -1,4 +1,4 @@
-"""Where commands write: results on stdout, everything else on stderr. What others wrote is shown as it is, as text."""
+"""Where commands write: results on stdout, everything else on stderr. Texts from outside are shown literally."""
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tuningjob.aliases import Anything
 
-# of a column that gives way to others
+# the least width of a column that is narrowed for others
 _NARROWEST: Final = 8
 
 # no markup and no emoji codes: a reason, a parameter or a path may hold brackets and colons
@@ -44,7 +44,7 @@ def terminal_width() -> int | None:
 
 
 def _fitted(widths: list[int], width: int) -> list[int]:
-    """Widths whose sum, with the blanks between, is ``width`` at most: the widest give way, and then the last."""
+    """Widths whose sum, with the blanks between, is ``width`` at most: the widest are narrowed, then the last left out."""
     widths = list(widths)
     while widths and sum(widths) + 2 * (len(widths) - 1) > width:
         widest = max(range(len(widths)), key=widths.__getitem__)

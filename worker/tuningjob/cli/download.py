@@ -56,7 +56,7 @@ def fetch_files(
 
 
 def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[Artifact]":
-    """What is to be fetched: with the digests and library versions of the others, whichever are asked for."""
+    """The files to fetch: those asked for, and always the one with the digests and library versions of the others."""
     from tuningjob.artifacts.downloads import hold_to_audit
 
     there = {entry.name: entry for entry in audit.files(row)}
@@ -81,10 +81,10 @@ def _wanted(audit: AuditSource, row: "AuditRow", only: Sequence[str]) -> "list[A
 
 
 def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]", folder: Path) -> list[str]:
-    """The files, whole and checked, in ``folder``; returns what is to be known of the library versions.
+    """Bring the files, whole and checked, to ``folder``; returns a sentence for each library version that differs.
 
-    They are fetched and checked in a folder of their own, and only then get their places, the one with the digests last: where
-    that one is, the others are. A run that was interrupted goes on from the files that are in place.
+    They are fetched and checked in a folder of their own, and only then moved to their places, the one with the digests last: if
+    that one is there, the others are. A run that was interrupted goes on from the files that are in place.
     """
     from tuningjob.artifacts.downloads import check_files
 
@@ -104,7 +104,7 @@ def _fetch_all(audit: AuditSource, row: "AuditRow", wanted: "Sequence[Artifact]"
 
 
 def _is_there(path: Path, entry: "Artifact") -> bool:
-    """Whether a file was downloaded before. Raises BadUse where another is in its place."""
+    """Whether a file was downloaded before. Raises BadUse if another file is in its place."""
     from tuningjob.artifacts.store import artifact_at
 
     if not path.exists():

@@ -1,4 +1,4 @@
-"""`tuningjob export PLACE`: what came of a search, for optuna-dashboard, for MLflow, as a table."""
+"""`tuningjob export PLACE`: the results of a search for optuna-dashboard, for MLflow, or as a table."""
 
 import tempfile
 from collections.abc import Iterator

@@ -22,14 +22,14 @@ from tuningjob.protocol.records import CellResult
 from tuningjob.sizing import KnownSize
 from tuningjob.threads import see_off
 
-# A bar that is not drawn anew has no thread; one that is has ended in some milliseconds.
+# A bar that is not redrawn has no thread; the thread of one that is ends within milliseconds.
 _GRACE_SECONDS: Final = 1.0
 
 
 class TimeLeft(ProgressColumn):
     """Seconds left, at the mean pace of all fits of this run, because they come in bursts; reused cells do not count.
 
-    Pruned ones do: of what is left as many are likely to be pruned as were until now.
+    Pruned cells count, because about the same share of what is left is likely to be pruned.
     """
 
     max_refresh = 0.5
@@ -44,7 +44,7 @@ class TimeLeft(ProgressColumn):
 
 
 class LiveView:
-    """A progress bar, from the moment that the worker's processes are there: its refresh is a thread."""
+    """A progress bar. It begins once the worker's processes are there, because a thread refreshes it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -87,7 +87,7 @@ class LiveView:
         if self._task is not None:
             others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
             self._bar.stop()
-            for thread in others:  # the one that draws, which nothing else has the name of
+            for thread in others:  # the thread that draws, to which there is no other reference
                 see_off(thread, _GRACE_SECONDS)
 
     def cells(self, results: list[CellResult]) -> None:

@@ -1,4 +1,4 @@
-"""`tuningjob report PLACE`: what came of a search, in words and as a page."""
+"""`tuningjob report PLACE`: the results of a search, in words and as a page."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""`tuningjob run | size | validate FILE`: a search on this machine, and what can be said of it before it runs."""
+"""`tuningjob run | size | validate FILE`: a search on this machine, and its size and check before it runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -112,7 +112,7 @@ def validate(file: Path) -> None:
 
 
 def _load(file: Path) -> TuningJob:
-    """``load_file``; where a class stands without its module, the refusal says which it has in scikit-learn."""
+    """``load_file``, whose refusal of a class without its module says where scikit-learn has it."""
     try:
         return load_file(file)
     except ManifestRefused as refused:
@@ -158,7 +158,7 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
     if hidden:
         out.print(f"{hidden} more columns: {output / LEADERBOARD_FILE}", soft_wrap=True)
     verdict = output / VERDICT_FILE
-    if verdict.is_file():  # of a version of an older release there is none
+    if verdict.is_file():  # a version of an older release has none
         out.print(f"\n{verdict.read_text(encoding='utf-8')}", soft_wrap=True)
     if outcome.answer.choice is not None:
         out.print(_chosen(outcome.answer, outcome.answer.choice), soft_wrap=True)
@@ -195,7 +195,7 @@ def _show(outcome: "FinishedSearch", manifest: TuningJob, output: Path) -> None:
 
 
 def _title(name: str, metric: str) -> str:
-    """Of a column of the leaderboard; what is of the deciding metric needs no name of it."""
+    """The title of a column of the leaderboard; columns of the deciding metric do not name it."""
     if name == "mean_fit_time":
         return "fit s"
     of_metric = _TITLES.get(name.removesuffix(f"_{metric}"))
@@ -203,7 +203,7 @@ def _title(name: str, metric: str) -> str:
 
 
 def _chosen(answer: "Answer", choice: "Choice") -> str:
-    """By which rule the answer was chosen, and what was passed over."""
+    """The rule by which the answer was chosen, and what was passed over."""
     told = f"Chosen by {choice.rule}: candidate {answer.best_index}, {answer.metric} {answer.best_score:.4g}."
     if choice.passed_over is not None:
         told += f" Passed over: candidate {choice.passed_over}, {choice.score:.4g}, because {choice.why}."
@@ -211,7 +211,7 @@ def _chosen(answer: "Answer", choice: "Choice") -> str:
 
 
 def _failures(results: "Results", failed: int) -> str:
-    """How many fits failed, of what, and where to look."""
+    """How many fits failed, why, and where to look."""
     told = f"{failed:,} {'fit' if failed == 1 else 'fits'} failed; their scores are NaN."
     for error, count in results.errors.most_common(_MOST_ERRORS):
         told += f" {count:,} with {error[:_ERROR_LETTERS]}{'…' if len(error) > _ERROR_LETTERS else '.'}"

@@ -1,4 +1,4 @@
-"""Where the memory of finished searches is: a laptop's journal, or the results service of a cluster."""
+"""The sources of finished searches: a laptop's journal, or the results service of a cluster."""
 
 import functools
 import ipaddress
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 RESULTS: Final = Path("results")
 _LAPTOPS_NAMESPACE: Final = "default"
-# without a query: none of SQLite's own options is ours
+# without a query, because we set none of SQLite's own options
 _MAX_KEY: Final = 253
 _SQLITE_URL: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]+)")
 
 
 class BadUse(click.ClickException):
-    """A command that cannot be meant so: one sentence, exit code 2."""
+    """A command that is used wrongly: one sentence, exit code 2."""
 
     exit_code = ExitCode.REFUSED
 
 
 class AuditSource(Protocol):
-    """The audit as one person sees one namespace of it. Errors as in ``tuningjob.journal.audit.SqlAudit``."""
+    """The audit as one person sees one namespace of it. Raises as ``tuningjob.journal.audit.SqlAudit`` does."""
 
     def models(self) -> list[str]:
         """The model keys of the namespace."""
@@ -83,7 +83,7 @@ class AuditSource(Protocol):
 
 @dataclass(frozen=True)
 class JournalSource(AuditSource):
-    """A journal that this machine reaches directly. ``folder`` is where a laptop's journal lies; ``journal`` has the searches."""
+    """A journal that this machine reaches directly. ``folder`` has a laptop's journal; ``journal`` has the searches."""
 
     audit: "SqlAudit"
     namespace: str
@@ -154,7 +154,7 @@ class JournalSource(AuditSource):
         raise ArtifactRefused(f"{entry.name}: must stay as it is while it is copied, but it was changed. Try again.")
 
     def _folder_of(self, row: "AuditRow") -> Path | None:
-        """Where the version's files were written; or beside the journal, if the two went elsewhere together."""
+        """The folder of the version's files: where they were written, or beside the journal if both were moved together."""
         url = urlsplit(row.artifacts)
         if url.scheme not in {"", "file"}:
             raise BadUse(
@@ -179,7 +179,7 @@ class JournalSource(AuditSource):
 
 @dataclass(frozen=True)
 class Where:
-    """What the options say of the place."""
+    """The place of the audit, as the options give it."""
 
     journal: str | None
     server: str | None
@@ -311,14 +311,14 @@ def _must_be_there(path: Path) -> None:
     """Refuse a file that is no journal, because opening one as a journal would make it one."""
     try:
         there = path.is_file()
-    except OSError as error:  # a folder that may not be looked into, or a name too long for one
+    except OSError as error:  # a folder without the right to read it, or a name that is too long
         raise _no_journal(str(path), (error.strerror or str(error)).lower()) from None
     if not there:
         raise _no_journal(str(path), "which is a folder" if path.is_dir() else "where there is none")
 
 
 def _must_be_a_journal(url: str, name: str | None) -> None:
-    """The same, of what is in the database. Raises JournalError for one that does not answer, BadUse for what is no such URL."""
+    """Refuse a database that has no journal. Raises JournalError if it does not answer, BadUse for another kind of URL."""
     from tuningjob.journal.database import Database
     from tuningjob.journal.migrations import why_none
 
@@ -393,5 +393,5 @@ def user() -> str:
 
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has a number alone
+    except (KeyError, OSError):  # in a container, the user may have only a number
         return f"uid {os.getuid()}"

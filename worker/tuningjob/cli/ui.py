@@ -39,7 +39,7 @@ def ui(folder: str | None, where: Where, *, port: int, is_quiet: bool, is_everyw
 
 @contextmanager
 def _site(folder: str | None, where: Where, *, is_everywhere: bool) -> Iterator["Site"]:
-    """The site that is meant: the service's pages at its URL or through the kubeconfig's API server, or a folder's journal."""
+    """The site of these options: the service's pages at its URL or through the kubeconfig's API server, or a folder's journal."""
     if folder is not None or (where.url is None and (where.journal or not (where.namespace or is_everywhere))):
         from tuningjob.journal.sql import open_sqlite
         from tuningjob.live_figures import figures_while_it_runs
@@ -74,15 +74,15 @@ def _on_the_cluster(where: Where) -> Iterator["Service"]:
     try:
         token = read_token(where.token_file) if where.token_file else None
         access = Access(Login(), where.namespace)
-    except (ImportError, KubeconfigRefused) as error:  # without the extra; or the file is none
+    except (ImportError, KubeconfigRefused) as error:  # without the extra, or with a file that is no kubeconfig
         raise BadUse(str(error)) from None
     with access, closing(Service(access, ca_file=where.trusted, token=token)) as service:
-        service.token()  # who has none is told so before a browser is opened
+        service.token()  # a person without a token is told so before a browser is opened
         yield service
 
 
 def _serve(site: "Site", port: int, *, is_quiet: bool) -> None:
-    """Until Ctrl-C."""
+    """Serve the site until Ctrl-C."""
     from tuningjob.loopback import LoopbackServer
 
     try:
@@ -103,7 +103,7 @@ def _serve(site: "Site", port: int, *, is_quiet: bool) -> None:
 
 
 def _journal(folder: str | None) -> Path:
-    """The folder that is meant; without a name the only one that there is. Raises BadUse."""
+    """The folder of this name; without a name, the only one that there is. Raises BadUse."""
     if folder is None:
         there = sorted(path.parent for path in RESULTS.glob(f"*/{JOURNAL_FILE}"))
         if len(there) != 1:

@@ -1,4 +1,4 @@
-"""`tuningjob verify PLACE`: fits of a finished search again, compared to the bit."""
+"""`tuningjob verify PLACE`: repeats fits of a finished search, and compares them to the bit."""
 
 import re
 import tempfile

@@ -35,7 +35,7 @@ _LEFT_OUT: Final = frozenset(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search on the cluster left: its manifest, its table, its candidates as a manifest writes them, and what it ran with."""
+    """What a search on the cluster left: its manifest and table, its candidates as a manifest writes them, what it ran with."""
 
     document: Mapping[str, Any]
     recorded: Recorded

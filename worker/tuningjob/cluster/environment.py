@@ -1,4 +1,4 @@
-"""Compares the libraries here to those of pods before anything is sent: only with the same ones are results the same to the bit."""
+"""Compares the libraries here to those of pods before anything is sent, because results to the bit need the same ones."""
 
 import platform
 import re

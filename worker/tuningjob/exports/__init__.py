@@ -1,1 +1,1 @@
-"""What came of a search, for what people look at their experiments with: tables, optuna's storage, MLflow."""
+"""The results of a search for tools with which people look at experiments: tables, optuna's storage, MLflow."""

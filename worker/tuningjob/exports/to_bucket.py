@@ -1,4 +1,4 @@
-"""A file as an object of a bucket, by a process of its own: Arrow's clients leave threads behind.
+"""Stores a file as an object of a bucket, in a process of its own, because Arrow's clients leave threads behind.
 
 ``python -m tuningjob.exports.to_bucket FILE URL`` says in a line of JSON why the object is not there, if it is not.
 """
@@ -19,7 +19,7 @@ _CHUNK: Final = 2**20
 
 def put_file(file: Path, url: str) -> None:
     """Store the file, replacing an object of its name. Raises ServiceUnavailable with what the cloud's client says."""
-    # -P: no module of the folder that this runs in is taken for one of Arrow's
+    # -P: no module of the working directory is taken for one of Arrow's
     command = [sys.executable, "-P", "-m", "tuningjob.exports.to_bucket", str(file), url]
     try:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
@@ -35,8 +35,8 @@ def put_file(file: Path, url: str) -> None:
 
 
 def _written(file: Path, url: str) -> str:
-    """Why it is not."""
-    from tuningjob.search.bucket import file_system_of  # noqa: PLC0415  Arrow only for this process
+    """Store the file; returns why the object is not there, "" if it is."""
+    from tuningjob.search.bucket import file_system_of  # noqa: PLC0415  only this process needs Arrow
 
     try:
         store, name = file_system_of(url)

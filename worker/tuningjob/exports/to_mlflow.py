@@ -1,4 +1,4 @@
-"""A search as runs of MLflow: a parent with the answer, its files and its model, and the best candidates as its children."""
+"""A search as runs of MLflow: a parent run with the answer, its files and its model, and the best candidates as its children."""
 
 import math
 import os
@@ -24,7 +24,7 @@ from tuningjob.exports.values import texts
 from tuningjob.manifest.wellknown import MODEL_FILE, RESULT_FILES, SEARCH_FILE, SIDECAR_FILE
 from tuningjob.report.table import ResultTable
 
-# what its REST API takes of one call, and of one value
+# what MLflow's REST API takes in one call, and as one value
 _MOST_PARAMS: Final = 100
 _MOST_METRICS: Final = 1_000
 _LONGEST_VALUE: Final = 6_000
@@ -36,8 +36,8 @@ _PARENT: Final = "mlflow.parentRunId"
 def log_search(table: ResultTable, folder: Path, uri: str, *, experiment: str, children: int, model: bool) -> str:
     """Log a search to the tracking server, or the store, at ``uri``; returns the parent run's id.
 
-    Its files are those in ``folder``. Raises ServiceUnavailable with what MLflow says, ArtifactRefused for a model that is not
-    the one that was stored.
+    Its files are those in ``folder``. Raises ServiceUnavailable with what MLflow says, ArtifactRefused for a model other than the
+    stored one.
     """
     try:
         return _written(MlflowClient(tracking_uri=uri), table, folder, experiment, children=children, model=model)
@@ -89,7 +89,7 @@ def _of(table: ResultTable, row: int) -> float:
 
 
 def _log(client: MlflowClient, run: str, table: ResultTable, row: int) -> None:
-    """A candidate's parameters and scores: means, and by each metric the splits as steps."""
+    """Log a candidate's parameters and scores: means, and for each metric its splits as steps."""
     now = int(time.time() * 1000)
     params = [Param(key, value[:_LONGEST_VALUE]) for key, value in _keyed(texts(table, row))]
     metrics = [Metric(key, value, now, step) for key, value, step in _numbers(table, row) if math.isfinite(value)]
@@ -112,7 +112,7 @@ def _numbers(table: ResultTable, row: int) -> Iterator[tuple[str, float, int]]:
 
 
 def _keyed(params: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """With keys that MLflow takes, each once."""
+    """The parameters under keys that MLflow takes, each key once."""
     seen: set[str] = set()
     for name, value in params:
         key = _key(name)
@@ -127,7 +127,7 @@ def _key(name: str) -> str:
 
 
 def _log_model(client: MlflowClient, run: str, folder: Path) -> None:
-    """The model as one of MLflow's, which its own tools load and serve: `runs:/…/model`."""
+    """Log the model in MLflow's format, which its own tools load and serve: `runs:/…/model`."""
     from mlflow import sklearn as flavor  # noqa: PLC0415  it imports scikit-learn
 
     sidecar = Sidecar.loads((folder / SIDECAR_FILE).read_bytes()) if (folder / SIDECAR_FILE).is_file() else None
@@ -139,7 +139,7 @@ def _log_model(client: MlflowClient, run: str, folder: Path) -> None:
             load_model(folder / MODEL_FILE),
             str(path),
             pip_requirements=needs,
-            # its default needs skops, which mlflow-skinny does not bring, and takes no class of one's own
+            # the default format needs skops, which mlflow-skinny does not bring, and takes no class of the user's own
             serialization_format=flavor.SERIALIZATION_FORMAT_CLOUDPICKLE,
         )
         client.log_artifacts(run, str(path), "model")

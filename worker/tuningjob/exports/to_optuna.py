@@ -20,9 +20,9 @@ _MOST_NUMBERS: Final = 1_000
 
 
 def write_study(table: ResultTable, path: Path) -> int:
-    """A study of the search's name, one trial a candidate, its number the candidate's; how many. Raises ArtifactRefused.
+    """Write a study of the search's name to a file; returns how many trials it has. Raises ArtifactRefused.
 
-    The file is SQLite's; with the suffix .journal or .log it is optuna's own log.
+    Each candidate is the trial of its number. The file is SQLite's; with the suffix .journal or .log it is optuna's own log.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = table.origin.name or "search"
@@ -37,9 +37,9 @@ def write_study(table: ResultTable, path: Path) -> int:
 
 
 def add_study(table: ResultTable, url: str, name: str) -> str:
-    """The same study in the database at ``url``; what it is called: ``name``, with a number if there is one of that name.
+    """Add the study to the database at ``url``; returns its name: ``name``, with a number if there is one of that name.
 
-    Raises ServiceUnavailable with what the database says, without the URL, because that has a password.
+    Raises ServiceUnavailable with what the database says, without the URL, which may have a password.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -66,7 +66,7 @@ def _add(table: ResultTable, storage: optuna.storages.BaseStorage, name: str) ->
 
 @contextmanager
 def _closed(storage: optuna.storages.BaseStorage) -> Iterator[optuna.storages.BaseStorage]:
-    """The storage, whose connections are given back at the end."""
+    """A block with the storage; its connections are closed at the end."""
     try:
         yield storage
     finally:
@@ -82,7 +82,7 @@ def _storage(path: Path) -> optuna.storages.BaseStorage:
 
 
 def _distribution(axis: ParameterAxis) -> tuple[BaseDistribution, list[Plain]]:
-    """What a parameter was drawn from, as far as its values tell, and each of its levels as that takes it."""
+    """The distribution of a parameter, as far as its values show it, and its levels as values of that distribution."""
     values: list[Plain] = [plain_of(level) for level in axis.levels]
     if is_whole(axis):
         whole = [int(level.python) for level in axis.levels]

@@ -1,4 +1,4 @@
-"""``cv_results_`` as a file of its own: one row a candidate, every digit of each score."""
+"""``cv_results_`` as a file of its own: a row for each candidate, with every digit of each score."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The parameters of candidates as other tools take them: numbers, text, True and False, None; of all else what Python writes."""
+"""The parameters of candidates as other tools take them: numbers, text, True and False, None; anything else as its repr."""
 
 from collections.abc import Iterator
 from typing import Final, TypeAlias
@@ -21,7 +21,7 @@ def plain_of(level: Spelled) -> Plain:
 
 
 def text_of(level: Spelled) -> str:
-    """As text: of a text itself, without Python's quotes."""
+    """A parameter's value as text; a string is without Python's quotes."""
     if level.python[:1] in "'\"" and level.number is None:
         return level.yaml if level.yaml[:1] not in "'\"" else level.python[1:-1]
     return level.python
@@ -33,5 +33,5 @@ def texts(table: ResultTable, candidate: int) -> Iterator[tuple[str, str]]:
 
 
 def is_whole(axis: ParameterAxis) -> bool:
-    """Whether all of its values are integers."""
+    """Whether all values of the parameter are integers."""
     return all(isinstance(plain_of(level), int) and not isinstance(plain_of(level), bool) for level in axis.levels)

@@ -1,4 +1,4 @@
-"""Two figures of a search that runs: how good the best was when, and who fitted what when. Text alone: no library is needed."""
+"""Two figures of a running search: the best score over time, and which process fitted what when. No library is needed."""
 
 import datetime as dt
 import math
@@ -20,7 +20,7 @@ _MOST_ROWS: Final = 50
 
 
 def progress_of(search: WatchedSearch) -> LiveFigure | None:
-    """The score of each candidate when its last fit was in, and the best so far; None before there are two."""
+    """The score of each candidate at the time of its last fit, and the best so far; None before there are two."""
     found = _finished(search)
     if len(found) < 2:
         return None
@@ -57,7 +57,7 @@ def progress_of(search: WatchedSearch) -> LiveFigure | None:
 
 
 def _improvements(found: Sequence[tuple[dt.datetime, float]]) -> list[tuple[dt.datetime, float]]:
-    """Those that were better than all before them."""
+    """The ones that were better than all before them."""
     better = [found[0]]
     for at, score in found[1:]:
         if score > better[-1][1]:
@@ -66,10 +66,10 @@ def _improvements(found: Sequence[tuple[dt.datetime, float]]) -> list[tuple[dt.d
 
 
 def timeline_of(search: WatchedSearch) -> LiveFigure | None:
-    """Each fit as a bar on the lane of who reported it: from when it began, as far as its length tells, until it was in; and
-    each death as a cross.
+    """The timeline: each fit as a bar on the lane of the process that reported it, each death as a cross.
 
-    Fits of another search that were taken over have a lane of their own. None before there is one.
+    A bar ends when the fit was reported, and begins as much earlier as the fit took. Reused fits of other searches have a lane of
+    their own. None before there is a fit.
     """
     marks = search.marks
     if not marks:
@@ -111,7 +111,7 @@ def timeline_of(search: WatchedSearch) -> LiveFigure | None:
     )
 
 
-# the completion index and the process of its pod; None: taken over from another search
+# the completion index and the number of its pod's process; None: reused from another search
 _Lane: TypeAlias = tuple[int, int] | None
 
 
@@ -134,7 +134,7 @@ def _lane_of(mark: CellMark) -> _Lane:
 
 
 def _lane_of_death(death: NotedDeath, lanes: Sequence[_Lane]) -> _Lane:
-    """The first one of its index."""
+    """The first lane of the dead claimant's index."""
     return next((lane for lane in lanes if lane is not None and lane[0] == death.index), (death.index, 0))
 
 
@@ -172,7 +172,7 @@ def _kinds(mark: CellMark) -> tuple[tuple[str, bool], ...]:
 
 
 def _finished(search: WatchedSearch) -> list[tuple[dt.datetime, float]]:
-    """Candidates whose every split is among the marks: when the last was in, and the mean."""
+    """When the last fit was in, and the mean, for each candidate whose splits are all among the marks."""
     by_candidate: dict[int, list[CellMark]] = {}
     for mark in search.marks:
         by_candidate.setdefault(mark.candidate, []).append(mark)

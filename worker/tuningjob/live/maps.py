@@ -1,6 +1,6 @@
 """Two parameters of a grid as a map while it is searched: what is in by now, what failed, and what is still to come.
 
-In plain Python, because the control plane has no numpy. A cell has the highest mean over all other parameters.
+It is plain Python, because the control plane has no numpy. A cell has the highest mean over all other parameters.
 """
 
 import json
@@ -18,7 +18,7 @@ from tuningjob.manifest.grid import Grid, SubGrid
 from tuningjob.manifest.ranges import count_values, value_at
 from tuningjob.manifest.spelling import to_json
 
-# Of larger grids no map is drawn while they are searched.
+# No map is drawn of a larger grid while it is searched.
 MOST_CANDIDATES: Final = 5_000
 _MOST_CELLS: Final = 400
 _SHADES: Final = 9
@@ -49,7 +49,7 @@ class MapAxis:
 
 @dataclass(frozen=True)
 class MapCell:
-    """All candidates of one value of each of the two: the highest mean so far, how many are in, and how many there are."""
+    """The candidates with one value of each of the two: their highest mean so far, how many are in, and how many there are."""
 
     mean: float | None
     done: int
@@ -82,7 +82,8 @@ class MapSoFar:
 def map_so_far(grid: Grid, means: Means) -> MapSoFar | None:
     """The map of the two parameters along which the means change most, in the part of the grid that has the best so far.
 
-    ``means``: of each candidate that is in, None if it failed. None if nothing has a mean, or no parameter has a few values.
+    ``means``: the mean of each candidate that is in, None if it failed. Returns None if no candidate has a mean, or if no
+    parameter has more than one value and few enough for a map.
     """
     known = {number: mean for number, mean in means.items() if number < grid.size and mean is not None}
     if not known or grid.size > MOST_CANDIDATES:
@@ -115,7 +116,7 @@ def _part_of(grid: Grid, candidate: int) -> tuple[int, SubGrid]:
 
 
 def _places(part: SubGrid, number: int) -> tuple[int, ...]:
-    """Which value of each parameter a candidate has: the last parameter turns fastest."""
+    """The position of the candidate's value of each parameter: the last parameter turns fastest."""
     found: list[int] = []
     for values in reversed(part.values):
         number, place = divmod(number, count_values(values))
@@ -160,7 +161,7 @@ def _cell(means: list[float | None], of: int) -> MapCell:
 
 
 def map_figure(found: MapSoFar) -> LiveFigure:
-    """The map as a figure: stronger where the mean is higher, hatched where all failed, dashed where nothing is in."""
+    """The map as a figure: a cell is stronger if its mean is higher, hatched if all failed, dashed if nothing is in."""
     rows, columns = len(found.cells), len(found.across.values)
     width = (WIDTH - 10 - _LEFT) / columns
     bottom = _TOP + rows * _HEIGHT

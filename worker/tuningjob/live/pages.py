@@ -1,4 +1,4 @@
-"""The pages as HTML. Whatever comes from a search is escaped by Jinja2; script and style are ours, named by their digests."""
+"""The pages as HTML. Jinja2 escapes all that comes from a search; script and style are ours, named by their digests."""
 
 import base64
 import hashlib
@@ -25,9 +25,10 @@ _DIGEST: Final = 12
 
 @dataclass(frozen=True)
 class PageFrame:
-    """Where a page stands. ``root`` is the address of all pages, with a slash at its end; ``csrf`` is what a form must carry, and
-    empty for who may change nothing. ``everywhere``: the address of the list of all namespaces, where there is one; without a
-    ``namespace`` the page is that list.
+    """The surroundings of a page. ``root`` is the address of all pages, with a slash at its end.
+
+    ``csrf`` is the token that a form must carry; it is empty if the reader may change nothing. ``everywhere``: the address of the
+    list of all namespaces, if there is one; without a ``namespace`` the page is that list.
     """
 
     root: str
@@ -42,7 +43,7 @@ class PageFrame:
 
 @dataclass(frozen=True)
 class SearchView:
-    """One search, and what is known of it beside its journal: the TuningJob's ``story``, a map, ``more`` figures as HTML."""
+    """One search, and what is known of it besides its journal: the TuningJob's ``story``, a map, and ``more`` figures as HTML."""
 
     search: WatchedSearch
     story: ObjectStory | None = None
@@ -51,12 +52,12 @@ class SearchView:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it will change any more."""
+        """Whether nothing of the search will change any more."""
         return self.search.line.is_over and (self.story is None or self.story.is_over)
 
 
 def list_page(frame: PageFrame, lines: Sequence[SearchLine]) -> str:
-    """The searches of a namespace, or of all that one may see; the newest first."""
+    """The searches of a namespace, or of all namespaces that the reader may see; the newest first."""
     title = f"Searches in {frame.namespace}" if frame.namespace else "Searches in all namespaces"
     return _page("list", frame, title, lines=lines, stream=f"{frame.root}stream")
 
@@ -106,7 +107,7 @@ def model_page(
     in_use: int | None,
     compared: tuple[AuditRow, AuditRow] | None = None,
 ) -> str:
-    """The versions of a model key, which of them is in use and who said so; and two of them side by side."""
+    """The versions of a model key, the one in use and who blessed it; and two versions side by side."""
     return _page(
         "model",
         frame,
@@ -128,7 +129,7 @@ def refusal_page(sentence: str) -> str:
 
 
 def security_headers() -> dict[str, str]:
-    """Of every page: nothing but its own script and style, no frame around it, nothing kept."""
+    """The headers of every page: only its own script and style, no frame around it, no caching."""
     policy = (
         f"default-src 'none'; script-src '{_digest(_script())}'; style-src '{_digest(_style())}'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -142,7 +143,7 @@ def security_headers() -> dict[str, str]:
     }
 
 
-# a file that a search has written: its own script runs, but as a stranger's, to which nothing of this site is open
+# a file that a search wrote: its script runs, but as one of another origin, with no access to this site
 REPORT_HEADERS: Final = {
     "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",

@@ -31,10 +31,10 @@ class SearchLine:
 
 @dataclass(frozen=True, kw_only=True)
 class CellMark:
-    """One fit as a figure needs it: who reported it and when. ``seconds`` is how long fitting and scoring took.
+    """One fit as a figure needs it: which index reported it, and when. ``seconds`` is how long fitting and scoring took.
 
-    ``process``: which of its pod's. ``is_reused``: another search has evaluated it. ``is_shared``: it needed no fit of its own.
-    ``is_retried``: a pod died with it before.
+    ``process``: the number of its pod's process. ``is_reused``: another search evaluated it. ``is_shared``: it needed no fit of
+    its own. ``is_retried``: a pod died with it before.
     """
 
     candidate: int
@@ -61,7 +61,7 @@ class FailedFit:
 
 @dataclass(frozen=True, kw_only=True)
 class NotedDeath:
-    """A pod, or a process of a pod, that died while it held fits: of which completion index, and when its successor asked."""
+    """A pod, or a process of a pod, that died while it held fits: its completion index, and when its successor asked."""
 
     index: int
     at: dt.datetime
@@ -95,9 +95,9 @@ class WatchedSearch:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take at the pace so far; None if nothing tells.
+        """How many more seconds it will take at the pace so far; None if that is unknown.
 
-        What was pruned counts into the pace: of what is left as much is likely to be pruned as was until now.
+        Pruned fits count into the pace, because about the same share of what is left is likely to be pruned.
         """
         fitted = self.line.done - self.reused
         if self.line.is_over or self.started_at is None or fitted <= 0 or self.line.done >= self.line.total:

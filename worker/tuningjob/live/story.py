@@ -1,6 +1,6 @@
 """What the API server says of a TuningJob: its plan, its conditions and its Events, read from objects for the page of a search.
 
-The objects come as JSON that somebody else has made: a field that is not what it should be is left out.
+The objects come as JSON from outside: a field that is not what it should be is left out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ class ToldEvent:
 
 @dataclass(frozen=True)
 class ObjectStory:
-    """A TuningJob as its reader may see it. ``missing``: what is not shown, each as a sentence with its reason.
+    """A TuningJob as its reader may see it. ``missing``: a sentence for each thing that is not shown, with its reason.
 
     ``plan`` and ``why``: what the operator decided, and its reason.
     """
@@ -53,12 +53,12 @@ class ObjectStory:
 
     @property
     def is_over(self) -> bool:
-        """Whether no more of it is to come: it has ended, or nothing of it is shown."""
+        """Whether the story is at its end: the TuningJob has ended, or nothing of it is shown."""
         return not self.conditions or any(each.type in _ENDS and each.status == "True" for each in self.conditions)
 
 
 def story_of(tuningjob: Json, events: Json, missing: Iterable[str] = ()) -> ObjectStory:
-    """The story that a TuningJob and a list of Events tell; the newest Event comes last."""
+    """The story of a TuningJob and a list of its Events; the newest Event comes last."""
     status = _map(_map(tuningjob).get("status"))
     plan = _map(status.get("plan"))
     conditions = tuple(map(_condition, _maps(status.get("conditions"))))[:_MOST_CONDITIONS]

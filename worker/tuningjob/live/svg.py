@@ -1,4 +1,4 @@
-"""Figures of a search that runs, and the pieces of their pictures. What is put into one is escaped."""
+"""Figures of a running search, and the pieces of their pictures. What is put into one is escaped."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -32,11 +32,11 @@ def picture(height: float, told: str, inside: Markup) -> Markup:
 
 
 def label(x: float, y: float, words: str, *, anchor: Markup = Markup(), kind: str = "t") -> Markup:  # noqa: B008  immutable
-    """Words at a place; ``anchor``: END or MIDDLE, else they begin there."""
+    """Words at a place. They begin there, or ``anchor`` is END or MIDDLE."""
     return _LABEL.format(kind, x, y, anchor, words)
 
 
 def clipped(words: str, longest: int) -> str:
-    """A text on one line, cut to so many letters."""
+    """A text on one line, cut to at most ``longest`` letters."""
     line = " ".join(words.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

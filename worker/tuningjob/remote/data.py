@@ -1,4 +1,4 @@
-"""Sends data and code of a person's Python to the results service: asks first what is there, then sends what is missing in parts."""
+"""Sends data and code of a person's Python to the results service: asks what is there, then sends what is missing in parts."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Modules of one's own as an archive: sorted, without times and owners, so that the same files are the same bytes."""
+"""The user's own modules as an archive: sorted, without times and owners, so that the same files give the same bytes."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _OUR_OWN: Final = frozenset({"tuningjob", "tuningjob_operator", "__main__"})
 
 
 def write_code(files: Mapping[str, Path], path: Path, *, what: str = "code") -> SentFile:
-    """The archive of files by their names in it. Raises ManifestRefused for what is too much."""
+    """Write the archive of these files, by their names in it. Raises ManifestRefused if they are too many or too large."""
     _check_size(files, what)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for name in sorted(files):
@@ -30,7 +30,7 @@ def write_code(files: Mapping[str, Path], path: Path, *, what: str = "code") -> 
 
 
 def files_below(folder: Path, *, what: str = "code") -> dict[str, Path]:
-    """Every file below a folder but hidden ones, caches and installed packages. Raises ManifestRefused."""
+    """Every file below a folder except hidden ones, caches and installed packages. Raises ManifestRefused."""
     if not folder.is_dir():
         raise ManifestRefused([Problem(what, "a folder with modules", str(folder))])
     found: dict[str, Path] = {}
@@ -46,7 +46,7 @@ def files_below(folder: Path, *, what: str = "code") -> dict[str, Path]:
 
 
 def loaded_files(folder: Path) -> dict[str, Path]:
-    """The modules that this process has imported from below a folder, by the names that they are imported by in a pod."""
+    """The modules that this process has imported from below a folder, by the names under which a pod imports them."""
     found: dict[str, Path] = {}
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
@@ -66,7 +66,7 @@ def _is_below_code(path: Path, folder: Path) -> bool:
 
 
 def _is_code(folder: Path) -> bool:
-    """Whether a folder may have modules of one's own: not a cache, a hidden one, or an environment."""
+    """Whether a folder may have the user's own modules: it is no cache, no hidden folder and no environment."""
     return not (folder.name.startswith(".") or folder.name in _LEFT_OUT or (folder / "pyvenv.cfg").exists())
 
 

@@ -1,6 +1,6 @@
 """One column of a table as an Arrow array and back: with pandas' own type, and every value to the bit.
 
-What Arrow has no type for is described beside it, in JSON. A type that would not come back is refused.
+A type that Arrow lacks is described beside the array, in JSON. A type that would not come back is refused.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ Described = dict[str, Any]
 _NUMBERS: Final = "biuf"
 _TIMES: Final = "mM"
 _MASKED: Final = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
-# scalars of an object column: the tag of each kind, its text, and how it is read again
+# scalars of an object column: the tag of each type, its text, and how it is read again
 _NONE, _NAN, _NA, _NAT, _TEXT, _BOOL, _INT, _FLOAT = range(8)
 _SINGLE: Final[dict[int, Any]] = {_NONE: None, _NAN: float("nan"), _NA: pd.NA, _NAT: pd.NaT}
 _READ: Final[dict[int, Callable[[str], Any]]] = {_TEXT: str, _BOOL: "True".__eq__, _INT: int, _FLOAT: float.fromhex}
@@ -31,12 +31,12 @@ class Unsendable(Exception):
         self.got, self.advice = got, advice
 
     def of(self, what: str) -> ManifestRefused:
-        """The refusal of the thing that has it."""
+        """The refusal, which names the thing that has the value."""
         return ManifestRefused([Problem(what, "data that can be sent", self.got, self.advice)])
 
 
 def to_arrow(values: Anything) -> tuple[pa.Array, Described]:
-    """A column's values, and what Arrow does not say of them. Raises Unsendable."""
+    """A column's values as an Arrow array, and what Arrow does not say of them. Raises Unsendable."""
     dtype = values.dtype
     try:
         array, described = _written(values, dtype)
@@ -49,7 +49,7 @@ def to_arrow(values: Anything) -> tuple[pa.Array, Described]:
 
 
 def from_arrow(array: pa.Array, described: Described) -> Anything:
-    """The values again. Raises ArtifactRefused, and what pandas and Arrow raise, for what ``to_arrow`` has not written."""
+    """Undo ``to_arrow``. Raises ArtifactRefused, and what pandas and Arrow raise, for what that has not written."""
     kind, detail = next(iter(described.items()), ("", None))
     read = _READERS.get(kind)
     if read is None:
@@ -69,7 +69,7 @@ def untagged(tags: Iterable[int], texts: Iterable[str]) -> list[Any]:
 
 
 def objects(values: Iterable[Any], length: int) -> "np.ndarray[Any, Any]":
-    """A flat array of objects: numpy alone would look into them."""
+    """A flat array of objects; numpy by itself would make sequences among them further dimensions."""
     made = np.empty(length, dtype=object)
     made[:] = list(values)
     return made
@@ -84,7 +84,7 @@ def object_array(values: Iterable[Any]) -> pa.Array:
 
 
 def scalars_of(array: pa.Array) -> list[Any]:
-    """What ``object_array`` was made of."""
+    """The scalars of which ``object_array`` made the array."""
     return untagged(array.field("tag").to_pylist(), array.field("text").to_pylist())
 
 
@@ -148,7 +148,7 @@ def _numpy(values: "np.ndarray[Any, Any]", dtype: "np.dtype[Any]") -> tuple[pa.A
 
 
 def unwrapped(index: "pd.Index[Any]") -> Anything:
-    """The array of an index: numpy's own where it is that."""
+    """The array of an index: a numpy array if it has one."""
     return index.to_numpy() if isinstance(index.dtype, np.dtype) else index.array
 
 

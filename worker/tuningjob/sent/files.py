@@ -1,7 +1,7 @@
 """X, y, groups and weights as files: the same object gives the same bytes, and the bytes give the same object.
 
 Arrays of numbers are numpy's own files (.npy), which pods map into memory. Everything else is one Arrow file with a description
-in its metadata. No bit changes on the way, nor a type, a category, or the order in memory. Nothing is pickled.
+in its metadata. Bits, types, categories and the order in memory stay as they are. Nothing is pickled.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _SPARSE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file that was written: what it is named by, and how large it is."""
+    """A file that was written: its digest, by which it is named, and its size."""
 
     path: Path
     sha256: str
@@ -39,7 +39,7 @@ class SentFile:
 
 
 def write_sent(value: Anything, path: Path, *, what: str = "X") -> SentFile:
-    """Write an object's file. ``what`` it is called. Raises ManifestRefused for what cannot be sent."""
+    """Write an object's file. ``what`` is its name in messages. Raises ManifestRefused for what cannot be sent."""
     try:
         with path.open("wb") as file:
             if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
@@ -52,14 +52,14 @@ def write_sent(value: Anything, path: Path, *, what: str = "X") -> SentFile:
 
 
 def known_file(path: Path) -> SentFile:
-    """A file that was written, and what it is known by."""
+    """The digest and the size of a file that was written."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return SentFile(path, digest, path.stat().st_size)
 
 
 def read_sent(path: Path) -> Anything:
-    """The object of a file; an array of numbers stays in the file, and what is written to it is this process' own.
+    """The object of a file. An array of numbers is mapped from the file; what is written to it stays in this process.
 
     Raises ArtifactRefused for what is no file of ``write_sent``.
     """
@@ -71,7 +71,7 @@ def read_sent(path: Path) -> Anything:
         return _read_arrow(path)
     except ArtifactRefused:
         raise
-    except Exception as error:  # of numpy's, pandas' and Arrow's readers, which have no root in common
+    except Exception as error:  # the errors of numpy's, pandas' and Arrow's readers have no common base class
         said = " ".join(str(error).split())[:500]
         raise ArtifactRefused(
             f"{path.name}: must be data that tuningjob has written, but reading it says: {said}."
@@ -83,7 +83,7 @@ def _dense(value: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
         raise Unsendable(f"a {type(value).__name__}", "Give a plain array of numpy's.")
     if value.ndim == 0:
         raise Unsendable("an array without a dimension", "Give an array with rows.")
-    # of a slice with gaps the order in which its axes lie, which is what fancy indexing keeps
+    # a slice with gaps keeps the order of its axes in memory, as fancy indexing does
     return value if value.flags.forc else value.copy(order="K")
 
 
@@ -122,7 +122,7 @@ def _described(value: Anything) -> tuple[str, tuple[list[pa.Array], Described]]:
 
 
 def _sparse(value: Anything) -> tuple[str, tuple[list[pa.Array], Described]]:
-    """Rows as they are; of another layout what scikit-learn's search would make of it before it divides it."""
+    """A sparse matrix by rows as it is; another layout as scikit-learn's search would convert it before it splits it."""
     matrix = value if type(value).__name__ in _SPARSE else value.tocsr()
     if matrix.data.dtype.kind not in "biuf" or matrix.data.dtype.itemsize > 8 or type(matrix).__name__ not in _SPARSE:
         raise Unsendable(f"a {type(value).__name__} of {value.dtype}", "Give a sparse matrix of real numbers.")
@@ -155,7 +155,7 @@ def _polars(value: Anything) -> tuple[str, tuple[list[pa.Array], Described]]:
 
 
 def _read_arrow(path: Path) -> Anything:
-    alone = pa.ipc.IpcReadOptions(use_threads=False)  # an engine forks only without a thread
+    alone = pa.ipc.IpcReadOptions(use_threads=False)  # an engine forks only if there are no threads
     mapped = pa.py_buffer(np.memmap(path, dtype="u1", mode="r"))  # Arrow's own maps are read ahead by threads
     with pa.ipc.open_file(mapped, options=alone) as opened:
         about = json.loads((opened.schema.metadata or {})[_ABOUT])
@@ -179,11 +179,13 @@ def _list_of(arrays: Sequence[pa.Array], _told: Described) -> list[Any]:
 
 def _sparse_of(arrays: Sequence[pa.Array], told: Described) -> Anything:
     parts = [
-        array.values.to_numpy(zero_copy_only=False).astype(np.dtype(dtype))  # a copy: it is written to by some
+        array.values.to_numpy(zero_copy_only=False).astype(
+            np.dtype(dtype)
+        )  # a copy, because some estimators write to it
         for array, dtype in zip(arrays, told["dtypes"], strict=True)
     ]
     made = _SPARSE[told["class"]]((parts[0], parts[1], parts[2]), shape=tuple(told["shape"]))
-    made.indices, made.indptr = parts[1], parts[2]  # with the width that they had
+    made.indices, made.indptr = parts[1], parts[2]  # with the integer width that they had
     made.check_format(full_check=True)
     return made
 

@@ -1,7 +1,7 @@
-"""Frames and series of pandas: their columns, their rows' and columns' labels, and how the numbers lie in memory.
+"""Frames and series of pandas: their columns, the labels of rows and columns, and how the numbers lie in memory.
 
-The last decides bits: what scikit-learn makes of a frame of floats is in the order of its block, and a matrix product in
-another order rounds otherwise.
+The order in memory decides bits: scikit-learn's array from a frame of floats has the order of the frame's block, and a matrix
+product in another order rounds otherwise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ Columns = tuple[list[pa.Array], Described]
 
 
 def of_frame(frame: pd.DataFrame) -> Columns:
-    """Its columns as Arrow's, then those of its index; and all else that there is to it. Raises Unsendable."""
+    """The frame's columns as Arrow arrays, then those of its index, and a description of the rest. Raises Unsendable."""
     arrays, described = [], []
     for i in range(frame.shape[1]):
         column = frame.iloc[:, i]
@@ -34,7 +34,7 @@ def of_frame(frame: pd.DataFrame) -> Columns:
 
 
 def frame_of(arrays: Sequence[pa.Array], told: Described) -> pd.DataFrame:
-    """The frame that ``of_frame`` has taken apart."""
+    """Undo ``of_frame``."""
     import pandas.api.internals as since_pandas_3  # type: ignore[import-not-found]  # noqa: PLC0415  the pods' own
 
     width = len(told["columns"])
@@ -45,7 +45,7 @@ def frame_of(arrays: Sequence[pa.Array], told: Described) -> pd.DataFrame:
         places = np.array(block["at"], dtype=np.intp)
         if block["order"] is None:
             alone = values[places[0]]
-            # dates with a zone lie in two dimensions, too
+            # dates with a time zone have two dimensions, too
             blocks.append((alone.reshape(1, -1) if isinstance(alone, pd.arrays.DatetimeArray) else alone, places))
             continue
         joined = np.empty((len(places), len(index)), dtype=values[places[0]].dtype, order=block["order"])
@@ -59,14 +59,14 @@ def frame_of(arrays: Sequence[pa.Array], told: Described) -> pd.DataFrame:
 
 
 def of_series(series: "pd.Series[Any]") -> Columns:
-    """As ``of_frame``. Raises Unsendable."""
+    """The series' values and index as Arrow arrays, and a description of the rest. Raises Unsendable."""
     array, detail = to_arrow(unwrapped_series(series))
     beside, index = _of_index(series.index)
     return [array, *beside], {"columns": [detail], "name": _name(series.name), "index": index}
 
 
 def series_of(arrays: Sequence[pa.Array], told: Described) -> "pd.Series[Any]":
-    """The series again."""
+    """Undo ``of_series``."""
     values = from_arrow(arrays[0], told["columns"][0])
     index = _index_of(arrays[1:], told["index"])
     made: pd.Series[Any] = pd.Series(values, index=index, name=told["name"], dtype=values.dtype, copy=False)
@@ -74,12 +74,12 @@ def series_of(arrays: Sequence[pa.Array], told: Described) -> "pd.Series[Any]":
 
 
 def unwrapped_series(series: "pd.Series[Any]") -> Anything:
-    """The array of a column: numpy's own where it is that."""
+    """The array of a column: a numpy array if it has one."""
     return series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
 
 
 def _blocks(frame: pd.DataFrame) -> Iterator[Described]:
-    """Which columns lie in one array, and in which order; of what is no array of numpy's, each by itself."""
+    """The columns that share one array, and its order in memory; a column that is no numpy array comes by itself."""
     for block in frame._mgr.blocks:  # noqa: SLF001  pandas tells it nowhere else
         places = [int(place) for place in block.mgr_locs.as_array]
         values = block.values
@@ -120,7 +120,7 @@ def _index_of(arrays: Sequence[pa.Array], told: Described) -> "pd.Index[Any]":
 
 
 def _labels(columns: "pd.Index[Any]") -> Described:
-    """The columns' names. Raises Unsendable for others than texts and numbers."""
+    """The columns' names. Raises Unsendable for names other than texts and numbers."""
     told: Described
     if isinstance(columns, pd.RangeIndex):
         told = {"range": [columns.start, columns.stop, columns.step], "name": _name(columns.name)}
