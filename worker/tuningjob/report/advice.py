@@ -10,12 +10,12 @@ from tuningjob.report.table import ResultTable
 
 __all__ = ["Advice", "Kind", "advice_of"]
 
-# What changes the answer comes before what saves time.
+# Advice that may change the answer comes before advice that saves time.
 _CHECKS: Final[tuple[Callable[[ResultTable], Iterator[Advice]], ...]] = (
     edges, no_gain, noise, overfitting, failures, outlying_fold, disagreeing_metric, flat, inert, wasted,
 )  # fmt: skip
 
 
 def advice_of(table: ResultTable) -> tuple[Advice, ...]:
-    """All that the checks have to say, the most important first."""
+    """The advice of all checks, the most important first."""
     return tuple(advice for check in _CHECKS for advice in check(table))

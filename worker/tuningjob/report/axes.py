@@ -1,4 +1,4 @@
-"""The parameters that a search varied, and the grids that its candidates make up."""
+"""The parameters that a search varied, and the grids that its candidates form."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ Ints: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 _LOG_SPREAD: Final = 10.0
-# of which 1 is one, and 1.0 all
+# parameters for which 1 means one, and 1.0 means all
 _NUMBER_OR_SHARE: Final = frozenset(
     {
         "max_df",
@@ -28,14 +28,15 @@ _NUMBER_OR_SHARE: Final = frozenset(
         "n_features_to_select",
     }
 )
-# A block that is no grid may be several of them, told apart by a parameter of so many values.
+# A block that is no grid may be several grids, one for each value of a parameter with at most so many values.
 _MOST_PARTS: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
 class ParameterAxis:
-    """One parameter. ``levels`` are its values, numbers first and in their order; ``codes`` the one of each candidate, -1 where a
-    candidate does not set it.
+    """One parameter. ``levels`` are its values, first the numbers in order.
+
+    ``codes`` has each candidate's position in ``levels``; -1 if the candidate does not set the parameter.
     """
 
     name: str
@@ -44,7 +45,7 @@ class ParameterAxis:
     speller: Speller
 
     def code_of(self, value: ParamValue) -> int | None:
-        """Which level a value is; None if it was not tried. 1 is 1.0, but for parameters that take a number and a share."""
+        """The code of a value; None if it was not tried. 1 is 1.0, except for parameters that take a number or a share."""
         wanted = self.speller(value)
         for code, level in enumerate(self.levels):
             if level.python == wanted.python:
@@ -55,24 +56,24 @@ class ParameterAxis:
 
     @cached_property
     def numbers(self) -> Floats:
-        """Of the levels; NaN of those that are none."""
+        """The numbers of the levels; NaN for a level that is no number."""
         return np.asarray([math.nan if level.number is None else level.number for level in self.levels])
 
     @property
     def is_numeric(self) -> bool:
-        """Whether its values can be ordered: all are numbers, but for None."""
+        """Whether the values can be ordered: all are numbers, except for None."""
         return all(level.number is not None or level.python == "None" for level in self.levels) and any(
             level.number is not None for level in self.levels
         )
 
     @property
     def has_none(self) -> bool:
-        """Whether None, which mostly is no bound at all, is among its values."""
+        """Whether None, which mostly means no bound at all, is among the values."""
         return any(level.python == "None" for level in self.levels)
 
     @cached_property
     def is_log(self) -> bool:
-        """Whether its numbers are spread evenly by ratios rather than by differences, over a decade at least."""
+        """Whether the numbers are spaced evenly by ratios rather than by differences, over at least a decade."""
         return is_log(self.numbers[~np.isnan(self.numbers)])
 
 
@@ -86,24 +87,23 @@ def is_log(numbers: Floats) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Facet:
-    """Candidates that set the same parameters. ``axes`` are those with several values among them.
+    """Candidates that set the same parameters. ``axes`` are the parameters with several values among them.
 
-    ``cube`` has an axis of its own for each of them, and in each place the candidate; None where not every combination is there
-    once.
+    ``cube`` has a dimension for each of these, and a candidate in each place; None unless every combination is there once.
     """
 
     rows: Ints
     axes: tuple[ParameterAxis, ...]
     cube: Ints | None
-    codes: tuple[Ints, ...]  # of each axis: which of its levels are in the block
+    codes: tuple[Ints, ...]  # for each axis, the codes of its levels in the block
 
     @property
     def is_full(self) -> bool:
-        """Whether it is a grid."""
+        """Whether the candidates are a grid."""
         return self.cube is not None
 
     def has(self, candidate: int) -> bool:
-        """Whether a candidate is in it."""
+        """Whether a candidate is in the block."""
         return bool((self.rows == candidate).any())
 
     def levels(self, axis: int) -> list[Spelled]:
@@ -111,14 +111,14 @@ class Facet:
         return [self.axes[axis].levels[code] for code in self.codes[axis]]
 
     def place(self, axis: int, candidate: int) -> int:
-        """Which of ``levels(axis)`` a candidate has."""
+        """The position of a candidate's value in ``levels(axis)``."""
         return int(np.flatnonzero(self.codes[axis] == self.axes[axis].codes[candidate])[0])
 
 
 def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[ParameterAxis, ...]:
     """The parameters of ``cv_results_``, in the order of its columns.
 
-    Their values are those of ``params``: a column of numbers makes floats of integers.
+    Their values come from ``params``, because a column of numbers turns integers into floats.
     """
     candidates: Sequence[Mapping[str, Any]] = cv_results["params"]
     names = [name.removeprefix("param_") for name in cv_results if name.startswith("param_")]
@@ -128,7 +128,7 @@ def axes_of(cv_results: Mapping[str, Any], speller: Speller) -> tuple[ParameterA
 def _axis(name: str, candidates: Sequence[Mapping[str, Any]], speller: Speller) -> ParameterAxis:
     found: dict[str, int] = {}
     levels: list[Spelled] = []
-    seen: dict[int, int] = {}  # by identity: candidates hold their values meanwhile
+    seen: dict[int, int] = {}  # by identity, which is safe because the candidates keep their values alive
     codes = np.full(len(candidates), -1, dtype=np.intp)
     for row, params in enumerate(candidates):
         if name not in params:
@@ -154,14 +154,14 @@ def _rank(level: Spelled, code: int) -> tuple[int, float, int]:
 
 
 def facets_of(axes: Sequence[ParameterAxis], size: int) -> tuple[Facet, ...]:
-    """The candidates by the parameters that they set; what is no grid is parted by a parameter, if that makes grids of it."""
+    """The candidates by the parameters that they set; a block that is no grid is split by a parameter if that makes grids."""
     rows = np.arange(size, dtype=np.intp)
     if not axes:
         return (_block((), rows),)
     present = np.stack([axis.codes >= 0 for axis in axes], axis=1)
     _, kinds = np.unique(present, axis=0, return_inverse=True)
     kinds = kinds.reshape(-1)
-    order = dict.fromkeys(kinds.tolist())  # as the maps of a manifest stand
+    order = dict.fromkeys(kinds.tolist())  # in the order of the manifest's maps
     return tuple(block for kind in order for block in _parted(axes, rows[kinds == kind]))
 
 

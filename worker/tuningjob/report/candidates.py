@@ -1,4 +1,4 @@
-"""The candidates of the page's table: as columns, so that 20,000 of them are a file that opens at once."""
+"""The candidates of the page's table, as columns, so that a file with 20,000 of them opens at once."""
 
 import json
 import math
@@ -19,13 +19,13 @@ _LONGEST: Final = 300
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which candidates the table has, the best first, and a sentence about those that it has not."""
+    """The candidates of the table, the best first, and a sentence about those that it leaves out."""
 
     rows: Ints
     told: str
 
     def half(self, size: int) -> "Chosen":
-        """The better half of them, of so many in all."""
+        """The better half of the candidates; ``size`` is the number of all."""
         rows = self.rows[: len(self.rows) // 2]
         return Chosen(
             rows,
@@ -34,7 +34,7 @@ class Chosen:
 
 
 def chosen_of(table: ResultTable, most: int = MOST_WHOLE) -> Chosen:
-    """All of them; above ``most`` the best quarter of that number, and as large a sample of the others, drawn with a seed."""
+    """All candidates; of more than ``most``, the best quarter of that number and an equal sample of the others, by a seed."""
     means = np.where(table.failed, -np.inf, table.means)
     order = np.argsort(-means, kind="stable")
     if order.size <= most:
@@ -46,7 +46,7 @@ def chosen_of(table: ResultTable, most: int = MOST_WHOLE) -> Chosen:
 
 
 def data_of(table: ResultTable, chosen: Chosen) -> str:
-    """As JSON, which ends no element of HTML: ``<``, ``>`` and ``&`` are escaped."""
+    """The candidates as JSON that cannot end an element of HTML: ``<``, ``>`` and ``&`` are escaped."""
     rows = chosen.rows
     axes = [_axis(axis, rows) for axis in table.axes]
     columns: list[dict[str, Any]] = [
@@ -69,19 +69,19 @@ def data_of(table: ResultTable, chosen: Chosen) -> str:
 
 
 def _axis(axis: ParameterAxis, rows: Ints) -> dict[str, Json]:
-    """The values that these candidates have, and which of them each has; -1: not set."""
+    """The values that these candidates have, and the code of each candidate; -1: not set."""
     used, codes = np.unique(axis.codes[rows], return_inverse=True)
-    unset = int((used < 0).sum())  # which is the first, if any
+    unset = int((used < 0).sum())  # not set is the first code, if there is one
     levels = [_level(axis.levels[code]) for code in used[unset:].tolist()]
     return {"name": axis.name, "levels": levels, "codes": (codes.reshape(-1) - unset).tolist()}
 
 
 def _level(level: Spelled) -> list[str]:
-    """As Python, and as YAML if that is another text."""
+    """The value as Python, and as YAML if that differs."""
     texts = cut(level.python, _LONGEST), cut(level.yaml, _LONGEST)
     return list(dict.fromkeys(texts))
 
 
 def _numbers(values: Floats, digits: int = 5) -> list[float | None]:
-    """For people: five digits. All of them are in cv_results.csv."""
+    """The numbers with five digits, for people; cv_results.csv has all digits."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values.tolist()]

@@ -1,6 +1,6 @@
 """How much each parameter, and each pair of them, matters to the score.
 
-On a full grid exactly, by an analysis of variance; of drawn candidates by how far the best tenth differs from all.
+On a full grid it is exact, by an analysis of variance; for drawn candidates it is how far the best tenth differs from all.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Importance:
-    """``method``: how it was found, in a sentence. ``effects``: the largest first. ``rest``: what no pair explains."""
+    """Effects of parameters. ``method``: a sentence on how they were found. ``effects``: the largest first.
+
+    ``rest``: the share that no pair explains.
+    """
 
     method: str
     effects: tuple[Effect, ...]
@@ -36,9 +39,9 @@ class Importance:
 
 
 def importance_of(table: ResultTable) -> Importance | None:
-    """Of the grid that the answer is in; None where nothing can be said."""
+    """The importance of the parameters in the answer's grid; None if nothing can be said."""
     home = table.home
-    # pruned candidates are the worse ones: without them every parameter seems to matter less
+    # pruned candidates are the worse ones, and without them every parameter seems to matter less
     if not home.axes or len(home.axes) > _MOST_AXES or table.pruned.any():
         return None
     if home.is_full and not table.failed[home.rows].any():
@@ -47,7 +50,7 @@ def importance_of(table: ResultTable) -> Importance | None:
 
 
 def _anova(table: ResultTable, home: Facet) -> Importance | None:
-    assert home.cube is not None  # noqa: S101  it is full
+    assert home.cube is not None  # noqa: S101  it is a full grid
     means = table.means[home.cube]
     total = float(means.var())
     if total <= 0 or not np.isfinite(total):
@@ -88,7 +91,7 @@ def _ped_anova(table: ResultTable, home: Facet) -> Importance | None:
 
 
 def _bins(axis: ParameterAxis, rows: Ints) -> Ints:
-    """Numbers of many values in ten parts of as many levels each; else each value by itself."""
+    """How many rows each bin has: a bin is one value, or a tenth of the levels if there are more than ten numbers."""
     codes = axis.codes[rows]
     size = len(axis.levels)
     return np.bincount(codes * min(size, _BINS) // size, minlength=min(size, _BINS))

@@ -1,4 +1,4 @@
-"""Verdict and advice together: what a search is told of by."""
+"""Verdict and advice together."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from tuningjob.report.verdict import Verdict, verdict_of
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What came of a search, and what to do next."""
+    """What a search found, and what to do next."""
 
     table: ResultTable
     verdict: Verdict
@@ -18,10 +18,10 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """Both in words."""
+        """The verdict and the advice in words."""
         return text.written(self.table.origin.name, self.verdict, self.advice)
 
 
 def judge(table: ResultTable) -> Judgement:
-    """Look at the results."""
+    """The verdict and the advice on the results."""
     return Judgement(table, verdict_of(table), advice_of(table))

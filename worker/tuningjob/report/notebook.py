@@ -1,4 +1,4 @@
-"""The report of a search in memory: what a notebook shows."""
+"""The report of a search in memory, which a notebook shows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tuningjob.report.judged import Judgement, judge
 from tuningjob.report.page import Provenance, render_page
 from tuningjob.report.table import Origin, table_of
 
-# A notebook keeps what it shows: not all of 20,000 candidates.
+# A notebook's file keeps what it shows, which must not be all of 20,000 candidates.
 _MOST_SHOWN: Final = 1_000
 _HEIGHT: Final = 780
 
 
 @dataclass(frozen=True, eq=False)
 class SearchReport:
-    """What came of a search: as text, as a page, and shown by a notebook that ends a cell with it."""
+    """The report of a search: as text, as a page, and as the output of a notebook's cell that ends with it."""
 
     judgement: Judgement
     provenance: Provenance
@@ -29,15 +29,15 @@ class SearchReport:
 
     @property
     def html(self) -> str:
-        """The page, whole: ``report.html``."""
+        """The whole page: ``report.html``."""
         return render_page(self.judgement, self.provenance)
 
     def save(self, path: str | Path) -> None:
-        """Write the page to a file, which needs no other."""
+        """Write the page to a file, which needs no other file."""
         Path(path).write_text(self.html, encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        # in a frame of its own: its style is not the notebook's, and its script is not trusted with the notebook
+        # in a frame of its own, because its style must not reach the notebook, nor its script
         page = render_page(self.judgement, self.provenance, most=_MOST_SHOWN)
         return Markup(
             '<iframe srcdoc="{}" sandbox="allow-scripts" width="100%" height="{}" title="{}"></iframe>'
@@ -56,7 +56,7 @@ def report_of(
     may_be: Callable[[str, float], bool],
     provenance: Provenance,
 ) -> SearchReport:
-    """Of ``cv_results_``; ``best`` is None where the search chose none, and then it is the highest mean."""
+    """The report of ``cv_results_``; ``best`` is None if the search chose none, and the highest mean then counts."""
     index = int(np.asarray(cv_results[f"rank_test_{metric}"]).argmin()) if best is None else best
     origin = Origin(name=name, defaults=defaults, refit_seconds=refit_seconds, may_be=may_be)
     return SearchReport(judge(table_of(cv_results, index, metric=metric, told=told, origin=origin)), provenance)

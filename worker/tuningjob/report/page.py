@@ -1,7 +1,7 @@
-"""``report.html``: verdict, advice, figures and candidates as one file, under a policy that lets nothing else in.
+"""``report.html``: verdict, advice, figures and candidates as one file, with a policy that lets nothing else in.
 
-Whatever comes from a search is escaped by Jinja2, or stands in JSON that ends no element. Script and style are this package's own
-files, and the policy names them by their digests.
+All that comes from a search is escaped by Jinja2, or is in JSON that cannot end an element. Script and style are this package's
+own files, and the policy names them by their digests.
 """
 
 import base64
@@ -31,7 +31,7 @@ _WITHOUT_SCRIPT: Final = 50  # candidates that are there if no script runs, and 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where results are from. ``about``: names and texts; ``manifest``: the spec, as text."""
+    """The origin of results. ``about``: names and texts; ``manifest``: the spec, as text."""
 
     version: str = ""
     about: Sequence[tuple[str, str]] = ()
@@ -40,7 +40,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the verdict, large."""
+    """One number of the verdict, shown large."""
 
     name: str
     value: str
@@ -48,7 +48,7 @@ class Tile:
 
 
 def render_page(judgement: Judgement, provenance: Provenance | None = None, *, most: int = MOST_WHOLE) -> str:
-    """The page. Of more than ``most`` candidates the best and a sample are in its table."""
+    """The page. Its table has the best and a sample if there are more than ``most`` candidates."""
     table, verdict = judgement.table, judgement.verdict
     provenance = provenance or Provenance()
     script, style = _asset("report.js"), _asset("report.css")
@@ -86,12 +86,12 @@ def render_page(judgement: Judgement, provenance: Provenance | None = None, *, m
 
 
 def render_figures(table: ResultTable) -> str:
-    """The figures alone, each with its table: for a page that has the style of this one, and no script for maps."""
+    """Only the figures, each with its table, for a page with this one's style and without its script for maps."""
     return _template("figures.html.j2").render(figures=figures_of(table))
 
 
 def render_plain(title: str, told: Sequence[str], figures: Sequence[Figure] = ()) -> str:
-    """A page of sentences, for results that no verdict can be given on."""
+    """A page of sentences, for results without a verdict."""
     style = _asset("report.css")
     drawn = _template("figures.html.j2").render(figures=figures)
     return _template("plain.html.j2").render(
@@ -134,7 +134,7 @@ def _tiles(judgement: Judgement) -> list[Tile]:
 
 
 def _policy(script: str, style: str) -> str:
-    """Nothing but this script and this style, by their digests; no request anywhere."""
+    """The policy that allows this script and this style, by their digests, and no requests."""
     ours = f"script-src '{_digest(script)}'; style-src '{_digest(style)}'"
     return f"default-src 'none'; {ours}; base-uri 'none'; form-action 'none'"
 

@@ -1,4 +1,4 @@
-"""Values of parameters as text. They may be anything: looking at one never raises, and shows no more than is asked for."""
+"""Values of parameters as text. They may be anything: reading one never raises, and shows no more than asked for."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _LETTERS: Final = {'"': '\\"', "\\": "\\\\"}
 
 @dataclass(frozen=True)
 class Spelled:
-    """A value as Python and as a manifest's YAML has it. ``number`` is what can be ordered and continued; None for all else."""
+    """A value as Python and as YAML in a manifest. ``number`` is its number, which has an order; None for all else."""
 
     python: str
     yaml: str
@@ -29,7 +29,7 @@ Speller: TypeAlias = Callable[[ParamValue], Spelled]
 
 
 def spell(value: ParamValue) -> Spelled:
-    """Of plain values both; of all else its repr, which YAML has no word for."""
+    """A plain value as Python and as YAML; anything else as its repr, because YAML cannot say it."""
     if isinstance(value, np.generic):
         value = value.item()
     python = _repr(value)
@@ -43,12 +43,12 @@ def spell(value: ParamValue) -> Spelled:
 
 
 def _number(text: str) -> str:
-    """YAML 1.1 takes 1e-05 for text: a number has a point there."""
+    """A number for YAML 1.1, which takes 1e-05 for text because it has no point."""
     return text.replace("e", ".0e") if "e" in text and "." not in text else text
 
 
 def number_of(value: ParamValue) -> float | None:
-    """The finite number that a value is, or None; True and False are none."""
+    """The finite number that a value is; None for anything else, also for True and False."""
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in {int, float}:
@@ -61,7 +61,7 @@ def number_of(value: ParamValue) -> float | None:
 
 
 def yaml_text(text: str) -> str:
-    """A string in YAML's flow style: bare where nothing else could be read, else with quotes."""
+    """A string in YAML's flow style: bare if it cannot be read as anything else, else with quotes."""
     if _BARE.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
     return '"' + "".join(_LETTERS.get(each, each) if each.isprintable() else _escaped(each) for each in text) + '"'
@@ -73,7 +73,7 @@ def _escaped(letter: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """What somebody else wrote, on one line and without what a terminal would obey."""
+    """A text from outside, on one line and without a terminal's control characters."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 

@@ -1,6 +1,6 @@
-"""The results of a search as arrays: what verdict, advice and figures are functions of.
+"""The results of a search as arrays. Verdict, advice and figures are functions of them.
 
-Made from scikit-learn's ``cv_results_``; a row is a candidate, in its order. As in scikit-learn, more of a score is better.
+They are made from scikit-learn's ``cv_results_``; a row is a candidate, in its order. As there, higher scores are better.
 """
 
 import math
@@ -23,7 +23,7 @@ RISKY_GAP: Final = 0.05
 
 @dataclass(frozen=True, eq=False)
 class MetricScores:
-    """One metric. ``key`` is of its columns, ``told`` what people call it. ``folds``: candidates × splits."""
+    """The scores by one metric. ``key`` names its columns, ``told`` is its name for people. ``folds``: candidates × splits."""
 
     key: str
     told: str
@@ -32,7 +32,7 @@ class MetricScores:
 
     @cached_property
     def errors(self) -> Floats:
-        """Standard error of each mean over k splits: the sample's standard deviation by sqrt(k); 0 of one split."""
+        """Standard error of each mean over k splits: the sample's standard deviation by sqrt(k); 0 for one split."""
         k = self.folds.shape[1]
         if k < 2:
             return np.zeros(len(self.means))
@@ -42,14 +42,14 @@ class MetricScores:
 
     @cached_property
     def top(self) -> int | None:
-        """The first candidate of the highest mean; None where nothing has one."""
+        """The first candidate with the highest mean; None if no candidate has a mean."""
         known = np.isfinite(self.means)
         return int(np.where(known, self.means, -np.inf).argmax()) if known.any() else None
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreToBeat:
-    """A score to be better than: that of ``told``, on the same splits; of a ``candidate``, if it is one."""
+    """A score to beat: that of ``told``, on the same splits; ``candidate`` is its row, if it is a candidate."""
 
     told: str
     folds: Floats
@@ -58,7 +58,10 @@ class ScoreToBeat:
 
 @dataclass(frozen=True)
 class OuterScores:
-    """Of a nested search: what was chosen in each outer fold scored so on its other rows. ``told``: the same in sentences."""
+    """The scores of a nested search: in each outer fold, what was chosen is scored on the other rows.
+
+    ``told``: the same in sentences.
+    """
 
     scores: tuple[float, ...]
     mean: float
@@ -67,7 +70,7 @@ class OuterScores:
 
 @dataclass(frozen=True)
 class SelectionRule:
-    """By which rule the answer was chosen; ``passed_over`` has the highest mean, and was not taken because ``why``."""
+    """The rule by which the answer was chosen. ``passed_over`` has the highest mean; ``why`` says why it was not taken."""
 
     name: str
     passed_over: int | None = None
@@ -76,19 +79,19 @@ class SelectionRule:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What the results alone do not tell. ``defaults``: what the estimator has for each parameter, before a candidate sets it.
+    """What the results alone do not say. ``defaults``: the estimator's value of each parameter, before a candidate sets it.
 
-    ``errors``: how many fits failed, by what they said. ``gap``: a train score that is so much above the test score is told of.
+    ``errors``: how many fits failed, by their messages. ``gap``: a train score that is this far above the test score is reported.
     """
 
     name: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     dummy: ScoreToBeat | None = None
-    measured_defaults: ScoreToBeat | None = None  # where they were fitted beside the candidates
+    measured_defaults: ScoreToBeat | None = None  # if they were fitted beside the candidates
     rule: SelectionRule | None = None
     outer: OuterScores | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
-    is_certain: bool = True  # False: what was pruned, if anything was, may have been the winner
+    is_certain: bool = True  # False: a pruned candidate, if there is one, may have been the winner
     failed_fits: int = 0
     refit_seconds: float | None = None
     gap: float = RISKY_GAP
@@ -104,14 +107,14 @@ class ResultTable:
     best: int
     metrics: tuple[MetricScores, ...]
     axes: tuple[ParameterAxis, ...]
-    fit_seconds: Floats  # the mean of a fit
+    fit_seconds: Floats  # the mean seconds of a fit
     score_seconds: Floats
-    gaps: Floats | None  # of the mean train score over the mean test score
+    gaps: Floats | None  # the mean train score minus the mean test score
     origin: Origin
     train: Floats | None = None  # mean train scores
-    rounds: Ints | None = None  # of a search that goes by rounds, the one of each candidate
-    resources: Ints | None = None  # of halving, how much of the resource each had
-    given_up: Bools | None = None  # by the race of a search that prunes, before all splits of the candidate were run
+    rounds: Ints | None = None  # the round of each candidate, if the search goes by rounds
+    resources: Ints | None = None  # how much of the resource each candidate had, if the search halves
+    given_up: Bools | None = None  # whether pruning gave the candidate up before all its splits were run
 
     @property
     def metric(self) -> MetricScores:
@@ -140,38 +143,38 @@ class ResultTable:
 
     @cached_property
     def failed(self) -> Bools:
-        """Candidates without a mean: at least one of their fits failed, gave no number, or was pruned."""
+        """Which candidates have no mean: at least one of their fits failed, gave no number, or was pruned."""
         return ~np.isfinite(self.means)
 
     @cached_property
     def pruned(self) -> Bools:
-        """Candidates of which not every split was run, because they could not be the best one any more."""
+        """Which candidates were not run on every split, because they could no longer be the best."""
         return np.zeros(self.size, dtype=bool) if self.given_up is None else self.given_up
 
     @cached_property
     def pruned_fits(self) -> int:
-        """How many of their splits have no score."""
+        """How many splits of pruned candidates have no score."""
         return int(np.isnan(self.folds[self.pruned]).sum())
 
     @cached_property
     def no_mean(self) -> str:
-        """What is said in the place of a mean of several candidates where none of them has one."""
+        """What is shown for several candidates if none of them has a mean."""
         words = ["failed"] * bool((self.failed & ~self.pruned).any()) + ["pruned"] * bool(self.pruned.any())
         return " or ".join(words) or "failed"
 
     def why_no_mean(self, candidate: int) -> str:
-        """What is said in the place of a mean of a candidate that has none."""
+        """What is shown for a candidate that has no mean."""
         return "pruned" if self.pruned[candidate] else "failed"
 
     @cached_property
     def seconds(self) -> Floats:
-        """Of all fits and scorings of each candidate."""
+        """The seconds of all fits and scorings of each candidate."""
         seconds: Floats = np.nan_to_num((self.fit_seconds + self.score_seconds) * self.splits)
         return seconds
 
     @cached_property
     def blocks(self) -> tuple[Facet, ...]:
-        """The grids that the candidates make up, and what is no grid."""
+        """The grids that the candidates form, and blocks that are no grid."""
         return facets_of(self.axes, self.size)
 
     @property
@@ -186,12 +189,12 @@ class ResultTable:
 
     @cached_property
     def error(self) -> float:
-        """Standard error of the highest mean; NaN where nothing has one."""
+        """Standard error of the highest mean; NaN if no candidate has a mean."""
         return math.nan if self.metric.top is None else float(self.metric.errors[self.metric.top])
 
     @cached_property
     def near(self) -> Ints:
-        """Candidates whose mean is not below the highest by more than its standard error, the highest first."""
+        """Candidates whose mean is within one standard error of the highest, the highest first."""
         top = self.metric.top
         if top is None or not math.isfinite(self.error):
             return np.asarray([] if top is None else [top], dtype=np.intp)
@@ -202,7 +205,7 @@ class ResultTable:
 
     @cached_property
     def default_row(self) -> int | None:
-        """The candidate that sets every parameter to what the estimator has anyway."""
+        """The candidate in which every parameter has the estimator's default."""
         defaults = self.origin.defaults
         if not self.axes or any(axis.name not in defaults for axis in self.axes):
             return None
@@ -214,7 +217,7 @@ class ResultTable:
         return int(found[0]) if found.size else None
 
     def params(self, candidate: int) -> list[tuple[ParameterAxis, int]]:
-        """The parameters that a candidate sets: each axis, and which of its levels."""
+        """The parameters that a candidate sets: each axis, and the code of its level."""
         return [(axis, int(axis.codes[candidate])) for axis in self.axes if axis.codes[candidate] >= 0]
 
 
@@ -258,10 +261,10 @@ def table_of(
 
 
 def paired(better: Floats, worse: Floats) -> tuple[float, float]:
-    """The mean difference over the splits, and its standard error, both on the same splits.
+    """The mean difference over the same splits, and its standard error.
 
-    Corrected for what training sets have in common: Nadeau and Bengio, Inference for the Generalization Error (2003), with a test
-    part of 1/k, as k folds have.
+    The error is corrected for the overlap of training sets (Nadeau and Bengio, Inference for the Generalization Error, 2003),
+    with a test part of 1/k, as with k folds.
     """
     differences = better - worse
     k = len(differences)
@@ -280,7 +283,7 @@ def _column(cv_results: Mapping[str, Any], name: str, size: int) -> Floats:
 
 
 def _whole(cv_results: Mapping[str, Any], *names: str) -> Ints | None:
-    """The first of these columns that there is."""
+    """The first of these columns that exists."""
     return next((np.asarray(cv_results[name], dtype=np.intp) for name in names if name in cv_results), None)
 
 

@@ -9,13 +9,13 @@ from tuningjob.report.spelling import one_line
 from tuningjob.report.verdict import Verdict
 
 _WIDTH: Final = 100
-# It goes into a ConfigMap, beside the leaderboard.
+# The text goes into a ConfigMap, beside the leaderboard.
 MOST_LETTERS: Final = 16_000
 _MOST_LINE: Final = 2_000
 
 
 def written(name: str, verdict: Verdict, advice: Sequence[Advice]) -> str:
-    """All of it, as lines of a width that a terminal has; what is to be written in the manifest is a line of its own."""
+    """Verdict and advice in lines that fit a terminal; what to write in the manifest has a line of its own."""
     text = "\n".join(_lines(name, verdict, advice)) + "\n"
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 2]}…\n"
 

@@ -12,7 +12,7 @@ from tuningjob.report.words import counted, duration, listed, params_in_words, p
 
 @dataclass(frozen=True)
 class Gain:
-    """By how much the answer is better than ``over``, on the same splits. ``error``: standard error of ``mean``."""
+    """How much better the answer is than ``over``, on the same splits. ``error``: standard error of ``mean``."""
 
     over: str
     mean: float
@@ -20,16 +20,16 @@ class Gain:
 
     @property
     def is_sure(self) -> bool:
-        """Whether it is more than two standard errors."""
+        """Whether the gain is more than two standard errors."""
         return bool(self.mean > 2 * self.error) if math.isfinite(self.error) else self.mean > 0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a search. ``near``: how many candidates are within one standard error of the highest mean, and ``cheapest``
-    the one of these that is fitted fastest.
+    """What a search found. ``near``: how many candidates are within one standard error of the highest mean.
 
-    ``gains``: over the defaults and over guessing, as far as they are known. ``seconds``: all fits and scorings, summed.
+    ``cheapest``: the one of these with the fastest fits. ``gains``: over the defaults and over guessing, as far as they are
+    known. ``seconds``: the sum of all fits and scorings.
     """
 
     candidate: int
@@ -102,7 +102,7 @@ def _sentences(table: ResultTable, cheapest: int | None, gains: tuple[Gain, ...]
 
 def _by_rule(table: ResultTable) -> str:
     rule = table.origin.rule
-    assert rule is not None  # noqa: S101  asked before
+    assert rule is not None  # noqa: S101  checked before
     told = f"It was chosen by {rule.name}"
     if rule.passed_over is None:
         return f"{told}, and has the highest mean, too."

@@ -1,4 +1,4 @@
-"""Numbers, values and lists as a sentence has them."""
+"""Writes numbers, values and lists as a sentence has them."""
 
 import math
 import re
@@ -15,7 +15,7 @@ _BARE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def score(value: float, error: float = math.nan) -> str:
-    """A score, to the second digit of its standard error; to four digits where that is not known."""
+    """A score to the second digit of its standard error, or to four digits if that is not known."""
     if not math.isfinite(error) or error <= 0 or not math.isfinite(value):
         return f"{value:.4g}"
     decimals = 1 - math.floor(math.log10(error))
@@ -46,7 +46,7 @@ def share(part: float, whole: float) -> str:
 
 
 def cut(text: str, longest: int = _LONGEST_VALUE) -> str:
-    """A text cut to so many letters."""
+    """A text cut to at most ``longest`` letters."""
     text = one_line(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -57,13 +57,13 @@ def assigned(axis: ParameterAxis, code: int) -> str:
 
 
 def params_in_words(table: ResultTable, candidate: int) -> str:
-    """All that a candidate sets."""
+    """All parameters that a candidate sets, in words."""
     told = [assigned(axis, code) for axis, code in table.params(candidate)]
     return listed(told, most=16) or "the estimator as it is"
 
 
 def listed(items: Sequence[str], *, most: int = _MOST_NAMED) -> str:
-    """Words separated by commas, and how many more there are."""
+    """Items separated by commas, at most ``most`` of them, and how many more there are."""
     some = ", ".join(items[:most])
     return some if len(items) <= most else f"{some} and {len(items) - most:,} more"
 

@@ -1,1 +1,1 @@
-"""What can be seen in the results of a search: each check a pure function, each piece of advice with its reason."""
+"""Checks of the results of a search: each check is a pure function, each piece of advice has its reason."""

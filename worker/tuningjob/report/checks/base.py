@@ -11,7 +11,7 @@ from tuningjob.report.table import Floats, ResultTable
 
 
 class Kind(StrEnum):
-    """What a check has seen."""
+    """The kind of advice, by what a check has seen."""
 
     EDGE = "BestOnEdge"
     NO_GAIN = "NoGain"
@@ -46,7 +46,7 @@ _HEADINGS: Final = {
 
 @dataclass(frozen=True)
 class Advice:
-    """``seen``: what the results show; ``reason``: why that matters; ``write``: what to write in the manifest.
+    """A piece of advice. ``seen``: what the results show; ``reason``: why that matters; ``write``: what to write in the manifest.
 
     ``about`` names the parameters, splits or metrics that it is about.
     """
@@ -58,13 +58,13 @@ class Advice:
     about: tuple[str, ...] = ()
 
 
-SPLIT_ALIKE: Final = 1e-12  # scores that differ by less are one and the same
+SPLIT_ALIKE: Final = 1e-12  # scores that differ by less count as equal
 
 
 def over_the_rest(table: ResultTable, block: Facet, axis: int) -> tuple[Floats, Floats]:
-    """Of each level of an axis of a grid: the highest mean over all else, and the mean of the means. NaN where all failed."""
+    """For each level of a grid's axis: the highest mean over all else, and the mean of the means. NaN if all failed."""
     cube = block.cube
-    assert cube is not None  # noqa: S101  asked of grids alone
+    assert cube is not None  # noqa: S101  called for grids only
     means = np.moveaxis(table.means[cube], axis, 0).reshape(cube.shape[axis], -1)
     known = np.isfinite(means)
     highest = np.where(known, means, -np.inf).max(axis=1)

@@ -12,16 +12,16 @@ from tuningjob.report.words import assigned, counted, cut, params_in_words, plus
 
 _NOISY_SHARE: Final = 0.1
 _FEWEST_NEAR: Final = 3
-_FEWEST_SPLITS: Final = 4  # by which one of them can be told to be an outlier
+_FEWEST_SPLITS: Final = 4  # the least number among which one can be an outlier
 _OUTLYING_MADS: Final = 3.0
-_MAD_OF_NORMAL: Final = 1.4826  # by which a median deviation estimates a standard deviation
+_MAD_OF_NORMAL: Final = 1.4826  # the factor from a median deviation to a standard deviation
 _AGREEING: Final = 0.9
 _MOST_SPLITS: Final = 10
 _WITHOUT_PRUNE: Final = "without prune, which no other rule than best goes with"
 
 
 def no_gain(table: ResultTable) -> Iterator[Advice]:
-    """An answer that is not surely better than the defaults, or than guessing."""
+    """Advise if the answer is not surely better than the defaults, or than guessing."""
     if table.failed[table.best]:
         return
     dummy = table.origin.dummy
@@ -61,9 +61,9 @@ def _is_unsure(difference: tuple[float, float]) -> bool:
 
 
 def noise(table: ResultTable) -> Iterator[Advice]:
-    """So many candidates within one standard error that the winner is one of many."""
+    """Advise if so many candidates are within one standard error that the winner is one of many."""
     near = table.near
-    # those with the winner's own scores are the same model by other names
+    # candidates with the winner's own scores are the same model under other parameters
     top = table.metric.top
     if top is None or table.splits < 2 or near.size < _FEWEST_NEAR or near.size < _NOISY_SHARE * table.size:
         return
@@ -91,7 +91,7 @@ def _measured_again(table: ResultTable) -> str:
 
 
 def overfitting(table: ResultTable) -> Iterator[Advice]:
-    """Candidates whose train score is above the test score by more than the setting."""
+    """Advise if train scores are above test scores by more than the setting."""
     if table.gaps is None or not math.isfinite(table.origin.gap):
         return
     with np.errstate(invalid="ignore"):
@@ -112,7 +112,7 @@ def overfitting(table: ResultTable) -> Iterator[Advice]:
 
 
 def _in_common(table: ResultTable, some: Bools) -> str:
-    """The values that these candidates have and no others have."""
+    """A sentence on values that these candidates, and no others, have."""
     found: list[str] = []
     for axis in table.axes:
         codes = set(axis.codes[some].tolist())
@@ -123,7 +123,7 @@ def _in_common(table: ResultTable, some: Bools) -> str:
 
 
 def outlying_fold(table: ResultTable) -> Iterator[Advice]:
-    """One split on which nearly every candidate is far better or far worse than on the others."""
+    """Advise if nearly every candidate is far better or far worse on one split than on the others."""
     folds = table.folds[~table.failed]
     k = table.splits
     if k < _FEWEST_SPLITS or not len(folds):
@@ -133,7 +133,7 @@ def outlying_fold(table: ResultTable) -> Iterator[Advice]:
         others = np.delete(away, split, axis=1)
         spread = _MAD_OF_NORMAL * np.median(np.abs(others - np.median(others, axis=1, keepdims=True)), axis=1)
         mine = away[:, split] - np.median(others, axis=1)
-        # a split of few rows has few different scores: a spread of nothing says nothing
+        # a split of few rows has few different scores, and a spread of zero says nothing
         least = np.abs(folds).max() * 1e-3
         out = np.abs(mine) > _OUTLYING_MADS * np.maximum(spread, least)
         lower = float((out & (mine < 0)).mean())
@@ -153,7 +153,7 @@ def outlying_fold(table: ResultTable) -> Iterator[Advice]:
 
 
 def disagreeing_metric(table: ResultTable) -> Iterator[Advice]:
-    """Another metric by which the winner is surely worse than another candidate."""
+    """Advise if, by another metric, the winner is surely worse than another candidate."""
     for metric in table.metrics[1:]:
         top = metric.top
         if top is None or top == table.best or not np.isfinite(metric.means[table.best]):

@@ -1,4 +1,4 @@
-"""Checks of the values that were tried: where to go on, and what need not be tried again."""
+"""Checks of the values that were tried: where to go on, and which values need not be tried again."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from tuningjob.report.spelling import Spelled
 from tuningjob.report.table import Bools, Floats, Ints, ResultTable, paired
 from tuningjob.report.words import among, assigned, counted, cut, duration, in_flow, in_yaml, score, share
 
-_FEWEST_LEVELS: Final = 3  # of an axis whose edge says anything
+_FEWEST_LEVELS: Final = 3  # the least levels of an axis whose edge says anything
 _ADDED: Final = 2
-# of a random search: the outermost part of what was drawn
+# in a random search, the outermost part of the drawn range
 _OUTERMOST: Final = 0.05
 _BEST_DRAWN: Final = 0.1
-# What took so much of the time, and so many times what its number of candidates would have
+# A value is wasteful if it took at least this share of the time, and so many times the share of its candidates.
 _WASTED_SHARE: Final = 0.25
 _DEARER: Final = 1.5
 _HOPELESS_ERRORS: Final = 2.0
@@ -27,7 +27,7 @@ _HOPELESS_ERRORS: Final = 2.0
 
 
 def edges(table: ResultTable) -> Iterator[Advice]:
-    """A parameter whose best value is the largest or the smallest that was tried, and better than the one next to it."""
+    """Advise if a parameter's best value is the largest or the smallest one tried, and better than the one next to it."""
     if table.failed[table.best]:
         return
     home = table.home
@@ -42,10 +42,10 @@ def edges(table: ResultTable) -> Iterator[Advice]:
             continue
         added = _continued(table, axis, numbers, side)
         if not added:
-            continue  # the edge is the parameter's own
+            continue  # the parameter itself has this bound
         word = "largest" if side > 0 else "smallest"
         values = [*levels, *added] if side > 0 else [*reversed(added), *levels]
-        if side > 0 and levels[-1].number is None:  # None stands behind the numbers
+        if side > 0 and levels[-1].number is None:  # None comes after the numbers
             values = [*levels[:-1], *added, levels[-1]]
         yield Advice(
             Kind.EDGE,
@@ -57,13 +57,13 @@ def edges(table: ResultTable) -> Iterator[Advice]:
 
 
 def _side(table: ResultTable, home: Facet, i: int, at: float | None, numbers: Floats) -> int | None:
-    """1: the best value is at the upper edge, -1: at the lower one; None: at neither, or no better than its neighbour."""
+    """1 if the best value is at the upper edge, -1 at the lower one; None if at neither, or no better than its neighbour."""
     if at is None:
         return None
     side = 1 if at == numbers[-1] else -1 if at == numbers[0] else None
     if not home.is_full:
         return _side_of_drawn(table, home, i, numbers)
-    # None means mostly that there is no bound: it lies beyond the largest number
+    # None mostly means that there is no bound, so it lies beyond the largest number
     if side is None or (side > 0 and any(level.number is None for level in home.levels(i))):
         return None
     highest, _ = over_the_rest(table, home, i)
@@ -74,7 +74,7 @@ def _side(table: ResultTable, home: Facet, i: int, at: float | None, numbers: Fl
 
 
 def _side_of_drawn(table: ResultTable, home: Facet, i: int, numbers: Floats) -> int | None:
-    """As ``_side``, of values that were drawn: the best one and most of the best tenth lie in the outermost part."""
+    """``_side`` for drawn values: the best one and most of the best tenth must lie in the outermost part."""
     axis = home.axes[i]
     if len(numbers) < 20:
         return None
@@ -107,7 +107,7 @@ def _continued(table: ResultTable, axis: ParameterAxis, numbers: Floats, side: i
             value = edge + step * (edge - inner)
         value = float(f"{value:.3g}")
         if numbers[0] >= 0 and value < 0:
-            break  # what was never negative need not be able to be
+            break  # a parameter without negative values so far may not take any
         made: int | float = round(value) if whole or (is_whole_edge and value.is_integer()) else value
         if (whole and (made <= 0 < numbers[0] or made in {edge, *(each.number for each in found)})) or (
             not table.origin.may_be(axis.name, made)
@@ -121,14 +121,14 @@ def _continued(table: ResultTable, axis: ParameterAxis, numbers: Floats, side: i
 
 
 def flat(table: ResultTable) -> Iterator[Advice]:
-    """A parameter of a grid that changes the mean score by less than a standard error, whichever way one looks."""
+    """Advise if a grid's parameter changes the mean score by less than a standard error, however it is measured."""
     home = table.home
     if not home.is_full or not math.isfinite(table.error) or table.error <= 0 or table.pruned.any():
         return
     for i, axis in enumerate(home.axes):
         highest, average = over_the_rest(table, home, i)
         if np.isnan(highest).any():
-            continue  # of a value that failed nothing is known
+            continue  # nothing is known of a value that failed
         ranges = [float(np.ptp(values)) for values in (highest, average)]
         if max(ranges) >= table.error or _is_inert(table, home, i).all():
             continue
@@ -145,7 +145,7 @@ def flat(table: ResultTable) -> Iterator[Advice]:
 
 
 def inert(table: ResultTable) -> Iterator[Advice]:
-    """Values of a parameter by which nothing changed, on no split: everywhere, or where another parameter has one value."""
+    """Advise if a parameter's values change no score on any split: everywhere, or if another parameter has one value."""
     if table.splits == 0 or _all_alike(table.folds[~table.failed]):
         return
     for block in table.blocks:
@@ -175,7 +175,7 @@ def _inert(axis: ParameterAxis, levels: Sequence[Spelled], where: str, write: st
 
 def _is_inert(table: ResultTable, block: Facet, i: int) -> Bools:
     """For each combination of the other axes of a grid, whether all levels of this one have the same scores on every split."""
-    assert block.cube is not None  # noqa: S101  asked of grids alone
+    assert block.cube is not None  # noqa: S101  called for grids only
     rows = np.moveaxis(block.cube, i, 0)
     scores = table.folds[rows]
     with np.errstate(invalid="ignore"):
@@ -183,7 +183,7 @@ def _is_inert(table: ResultTable, block: Facet, i: int) -> Bools:
 
 
 def _inert_where(block: Facet, i: int, groups: Bools) -> tuple[ParameterAxis, int] | None:
-    """Another axis of few values, and the one of them with which this one is inert in every combination."""
+    """Another axis of few values, and its value with which this axis is inert in every combination."""
     others = [axis for axis in range(len(block.axes)) if axis != i]
     for place, other in enumerate(others):
         each = np.moveaxis(groups, place, 0).reshape(groups.shape[place], -1)
@@ -197,12 +197,12 @@ def _inert_where(block: Facet, i: int, groups: Bools) -> tuple[ParameterAxis, in
 
 
 def _all_alike(folds: Floats) -> bool:
-    """Whether no candidate differs from another at all: then it is no matter of a parameter."""
+    """Whether no candidate differs from another at all, so that no single parameter is the reason."""
     return len(folds) < 2 or bool((np.abs(folds - folds[:1]) <= SPLIT_ALIKE).all())
 
 
 def wasted(table: ResultTable) -> Iterator[Advice]:
-    """The dear value that took the most time of those with which nothing could win."""
+    """Advise against the value that took the most time among the dear ones with which nothing could win."""
     total = float(table.seconds.sum())
     top = table.metric.top
     home = table.home
@@ -238,7 +238,7 @@ def _index(block: Facet, axis: ParameterAxis) -> int:
 
 
 def _behind(table: ResultTable, top: int, rows: Ints) -> float | None:
-    """By how much the best of these candidates is worse than the winner, if that is sure; None: one of them might have won."""
+    """How much the best of these candidates is worse than the winner, if that is sure; None if one of them might have won."""
     known = rows[~table.failed[rows]]
     if known.size < 2 or (rows == top).any():
         return None
@@ -251,7 +251,7 @@ def _behind(table: ResultTable, top: int, rows: Ints) -> float | None:
 
 
 def failures(table: ResultTable) -> Iterator[Advice]:
-    """The values, or pairs of values, whose candidates all failed while others did not; or that some failed of no one value."""
+    """Advise on values, or pairs of values, with which all candidates failed, or on failures that no value explains."""
     failed = table.failed & ~table.pruned
     count = int(failed.sum())
     if not count:
@@ -261,7 +261,7 @@ def failures(table: ResultTable) -> Iterator[Advice]:
     lot = f"All {counted(count, 'candidate')} failed"
     if count < table.size:
         lot = f"{counted(count, 'candidate')} of {table.size:,} failed"
-    # some that were pruned may have failed, too: then nothing is known of all that have a value
+    # pruned candidates might have failed, too, so it is not known whether all with a value did
     known = not table.pruned.any()
     single = _failing_value(table, failed) if known else None
     if single is not None:
@@ -306,7 +306,7 @@ def _failing_value(table: ResultTable, failed: Bools) -> tuple[ParameterAxis, in
 def _failing_pair(
     table: ResultTable, failed: Bools
 ) -> tuple[tuple[ParameterAxis, int], tuple[ParameterAxis, int]] | None:
-    """Two values that the failed candidates have in common, and none of the others has both."""
+    """Two values that all failed candidates have, and no other candidate has both of."""
     rows = np.flatnonzero(failed)
     common = [
         (axis, int(axis.codes[rows[0]]))
@@ -321,7 +321,7 @@ def _failing_pair(
 
 
 def _likeliest(table: ResultTable, failed: Bools) -> str:
-    """The value with which a candidate failed most often, if that is far more often than without."""
+    """A sentence on the values with which candidates failed far more often than overall."""
     told: list[tuple[float, str]] = []
     overall = float(failed.mean())
     for axis in table.axes:

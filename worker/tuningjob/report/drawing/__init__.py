@@ -1,1 +1,1 @@
-"""Figures: each an SVG with a title, a sentence that says what is seen, and the numbers as a table."""
+"""Figures: each is an SVG with a title, a sentence that says what it shows, and its numbers as a table."""

@@ -1,4 +1,4 @@
-"""All figures that the results have something for, in the order of the page."""
+"""All figures for which the results have data, in the order of the page."""
 
 from tuningjob.report.drawing import measures, spaces
 from tuningjob.report.drawing.outer import outer_of

@@ -30,7 +30,7 @@ _BOTTOM: Final = 250.0
 
 
 def cost(table: ResultTable) -> Figure | None:
-    """Score against time: what is better and not slower than all others is on the front."""
+    """Score against time; the front has the candidates to which no other is both better and as fast."""
     times = table.fit_seconds + np.nan_to_num(table.score_seconds)
     known = np.flatnonzero(~table.failed & np.isfinite(times))
     if known.size < 2:
@@ -82,7 +82,7 @@ def cost(table: ResultTable) -> Figure | None:
 
 
 def _some(table: ResultTable, known: Ints) -> tuple[Ints, str]:
-    """The best and a sample of the others, where there are too many to be seen."""
+    """The best candidates and a sample of the others, if there are too many to be seen."""
     if known.size <= _MOST_DOTS:
         return known, ""
     order = known[np.argsort(-table.means[known], kind="stable")]
@@ -103,7 +103,7 @@ def _front(times: Floats, means: Floats, known: Ints) -> list[int]:
 
 
 def folds(table: ResultTable) -> Figure | None:
-    """The scores of the best twenty on each split."""
+    """The scores of the best twenty candidates on each split."""
     known = np.flatnonzero(~table.failed)
     if table.splits < 2 or not known.size:
         return None
@@ -158,7 +158,7 @@ def folds(table: ResultTable) -> Figure | None:
 
 
 def gaps(table: ResultTable) -> Figure | None:
-    """Train and test score along the parameter with numbers by which their gap changes most, through the answer."""
+    """Train and test score through the answer, along the numeric parameter by which their gap changes most."""
     home = table.home
     if table.train is None or not home.is_full or home.cube is None:
         return None
@@ -179,7 +179,7 @@ def gaps(table: ResultTable) -> Figure | None:
     log = axis.is_log and len(plain) == len(numbers)
     x = scale_of(plain, _LEFT + 20, _RIGHT - 20, log=log, pad=0.0)
     places = [_RIGHT - 20 if number is None else x(number) for number in numbers]
-    if len(plain) < len(numbers) or len(set(plain)) < 2:  # None stands behind the numbers
+    if len(plain) < len(numbers) or len(set(plain)) < 2:  # None comes after the numbers
         places = np.linspace(_LEFT + 20, _RIGHT - 20, len(rows)).tolist()
     train, test = table.train, table.means
     y = scale_of([*train[rows], *test[rows]], _BOTTOM, _TOP)
@@ -230,7 +230,7 @@ def gaps(table: ResultTable) -> Figure | None:
 
 
 def metrics(table: ResultTable) -> list[Figure]:
-    """Each other metric against the one that decides."""
+    """A figure for each other metric against the one that decides."""
     return [
         figure
         for i, _ in enumerate(table.metrics[1 : 1 + _MOST_METRICS], 1)

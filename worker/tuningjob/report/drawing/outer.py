@@ -26,7 +26,7 @@ _HEIGHT: Final = 20.0
 def outer_of(table: ResultTable) -> Figure | None:
     """Each outer fold's score, their mean, and the score of the answer, which was chosen by the splits it is measured on.
 
-    None if the choice of a fold failed.
+    None if a fold's choice failed.
     """
     outer = table.origin.outer
     if outer is None or not math.isfinite(outer.mean):

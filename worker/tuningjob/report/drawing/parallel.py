@@ -1,4 +1,4 @@
-"""All parameters side by side: a line a candidate, through its value of each parameter to its score."""
+"""All parameters side by side: a line for each candidate, through its value of each parameter to its score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _BOTTOM: Final = 290.0
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """Where things stand: each axis at its ``xs``, its values at ``columns``; the scores at the last of ``xs``, by ``y``."""
+    """The layout: each axis is at its ``xs``, with its values at ``columns``; the scores are at the last of ``xs``, by ``y``."""
 
     axes: tuple[ParameterAxis, ...]
     xs: tuple[float, ...]
@@ -34,7 +34,7 @@ class _Frame:
 
 
 def parallel(table: ResultTable) -> Figure | None:
-    """The figure; None of fewer than two parameters, of too many of them, and of fewer than two candidates with a score."""
+    """The figure; None for fewer than two parameters, for too many, or for fewer than two candidates with a score."""
     axes = tuple(axis for axis in table.axes if len(axis.levels) > 1)
     known = np.flatnonzero(~table.failed)
     if not 2 <= len(axes) <= _MOST_AXES or known.size < 2:
@@ -61,7 +61,7 @@ def parallel(table: ResultTable) -> Figure | None:
 
 
 def places_of(axis: ParameterAxis, levels: Sequence[Spelled], start: float, end: float) -> tuple[list[float], bool]:
-    """Where values stand, and whether by their size: numbers do, unless None is among them; words stand in a row."""
+    """The places of values, and whether these are to scale: those of numbers are, unless None is among them."""
     numbers = [level.number for level in levels]
     known = [number for number in numbers if number is not None]
     if len(known) == len(levels) and len(known) > 1:
@@ -72,7 +72,7 @@ def places_of(axis: ParameterAxis, levels: Sequence[Spelled], start: float, end:
 
 
 def _best_and_some(order: Ints) -> Ints:
-    """All candidates, or the best and a sample of the others; the best first."""
+    """All candidates, or the best and a sample of the others if there are too many; the best first."""
     if order.size <= _MOST_LINES:
         return order
     half = _MOST_LINES // 2
@@ -82,14 +82,14 @@ def _best_and_some(order: Ints) -> Ints:
 
 def _frame(table: ResultTable, axes: tuple[ParameterAxis, ...], chosen: Ints) -> _Frame:
     width = max(1080.0, 130.0 * (len(axes) + 1))
-    # below the last value of each stands what does not set it
+    # a candidate that does not set a parameter passes below its last value
     columns = [np.asarray([*places_of(axis, axis.levels, _BOTTOM, _TOP)[0], _BOTTOM + 14]) for axis in axes]
     xs = tuple(np.linspace(70, width - 70, len(axes) + 1).tolist())
     return _Frame(axes, xs, tuple(columns), scale_of(table.means[chosen], _BOTTOM, _TOP), width)
 
 
 def _lines(table: ResultTable, frame: _Frame, chosen: Ints) -> list[Markup]:
-    """The worst first, so that better ones lie above; the answer above all."""
+    """The lines, the worst first, so that better ones lie above; the answer lies above all."""
     low, high = float(table.means[chosen].min()), float(table.means[chosen].max())
     near = set(table.near.tolist())
     lines: list[Markup] = []
@@ -104,7 +104,7 @@ def _lines(table: ResultTable, frame: _Frame, chosen: Ints) -> list[Markup]:
 
 
 def _axes(frame: _Frame) -> list[Markup]:
-    """Each parameter: its line, its name, some of its values, and what is dragged over to choose lines."""
+    """Each parameter: its line, its name, some of its values, and the area to drag over to choose lines."""
     parts: list[Markup] = []
     for i, (x, axis, column) in enumerate(zip(frame.xs, frame.axes, frame.columns, strict=False)):
         labels = min(len(axis.levels), _MOST_LABELS)
@@ -118,7 +118,7 @@ def _axes(frame: _Frame) -> list[Markup]:
 
 
 def _scores(table: ResultTable, frame: _Frame) -> list[Markup]:
-    """The last axis: the scores."""
+    """The last axis, which has the scores."""
     x = frame.xs[-1]
     labels = [text(x + 6, frame.y(value) + 4, f"{value:.4g}", class_="t halo") for value in frame.y.ticks()]
     return [*_axis(x, table.metric.told), *labels, _brush(x, len(frame.axes), _BOTTOM - _TOP + 8)]

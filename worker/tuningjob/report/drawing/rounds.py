@@ -1,4 +1,4 @@
-"""The figure of a search that goes by rounds: what each tried, and how good its best was."""
+"""The figure of a search that goes by rounds: what each round tried, and how good its best was."""
 
 from typing import Final
 
@@ -19,14 +19,14 @@ from tuningjob.report.drawing.svg import (
 from tuningjob.report.table import ResultTable
 from tuningjob.report.words import cut, params_in_words, score
 
-_MOST_DOTS: Final = 300  # of a round: the best
+_MOST_DOTS: Final = 300  # of one round, the best ones
 _LEFT: Final = 64.0
 _TOP: Final = 24.0
 _BOTTOM: Final = 250.0
 
 
 def rounds_of(table: ResultTable) -> Figure | None:
-    """Each candidate by its round; a line joins the best ones. None of a search without rounds."""
+    """Each candidate by its round; a line joins the best ones. None for a search without rounds."""
     if table.rounds is None or np.unique(table.rounds[~table.failed]).size < 2:
         return None
     numbers = np.unique(table.rounds).tolist()

@@ -1,4 +1,4 @@
-"""Figures of the space that was searched: two parameters as a map, and which of them matter."""
+"""Figures of the space that was searched: two parameters as a map, and which parameters matter."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _MOST_BARS: Final = 12
 
 
 def maps(table: ResultTable, importance: Importance | None) -> Figure | None:
-    """Each pair of parameters of the answer's grid, the pair that matters most first; of one parameter a line."""
+    """A map of each pair of parameters in the answer's grid, the most important pair first; a line for one parameter."""
     home = table.home
     if not home.is_full or not home.axes:
         return None
@@ -68,7 +68,7 @@ def _weight(home: Facet, pair: tuple[int, int], weight: dict[tuple[str, ...], fl
 
 
 def _over_others(table: ResultTable, home: Facet, kept: tuple[int, int], way: str) -> Floats:
-    assert home.cube is not None  # noqa: S101  asked before
+    assert home.cube is not None  # noqa: S101  checked before
     means = np.moveaxis(table.means[home.cube], kept, (0, 1))
     means = means.reshape(*means.shape[:2], -1)
     known = np.isfinite(means)
@@ -81,7 +81,7 @@ def _over_others(table: ResultTable, home: Facet, kept: tuple[int, int], way: st
 
 @dataclass(frozen=True)
 class _MapFrame:
-    """Where the cells of a map stand, and how strong a score is in colour: from ``low`` to ``high``."""
+    """The layout of a map's cells, and the range of scores, ``low`` to ``high``, over which colours get stronger."""
 
     rows: int
     columns: int
@@ -94,16 +94,16 @@ class _MapFrame:
 
     @property
     def width(self) -> float:
-        """Of a cell."""
+        """The width of a cell."""
         return (self.right - self.left) / self.columns
 
     @property
     def bottom(self) -> float:
-        """Of all cells."""
+        """The lower edge of all cells."""
         return self.top + self.rows * self.height
 
     def shade(self, value: float) -> int:
-        """Which of the shades a score has; the middle one if all are the same."""
+        """The shade of a score; the middle one if all scores are the same."""
         if self.high <= self.low:
             return _SHADES // 2
         return round((value - self.low) / (self.high - self.low) * (_SHADES - 1))
@@ -133,7 +133,7 @@ def _map(table: ResultTable, home: Facet, pair: tuple[int, int], values: Floats,
 def _cell(
     frame: _MapFrame, at: tuple[int, int], value: float, *, told: str, error: float, hatch: str
 ) -> Iterator[Markup]:
-    """A cell in its colour, and its score where there is room; hatched if nothing of it has a mean."""
+    """A cell in its colour, with its score if there is room; hatched if none of its candidates has a mean."""
     x, y = frame.left + at[1] * frame.width, frame.top + at[0] * frame.height
     known = bool(np.isfinite(value))
     shade = frame.shade(value) if known else 0
@@ -152,7 +152,7 @@ def _border(frame: _MapFrame, at: tuple[int, int], class_: str) -> Markup:
 
 
 def _map_labels(frame: _MapFrame, home: Facet, pair: tuple[int, int]) -> Iterator[Markup]:
-    """The two parameters, and as many of their values as there is room for."""
+    """The names of the two parameters, and as many of their values as there is room for."""
     down, across = pair
     for r, level in enumerate(home.levels(down)):
         y = frame.top + (r + 0.5) * frame.height + 4

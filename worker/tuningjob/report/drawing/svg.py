@@ -16,7 +16,7 @@ _MOST_TICKS: Final = 6
 
 @dataclass(frozen=True)
 class FigureTable:
-    """A table: the numbers of a figure, for readers who do not see it."""
+    """The numbers of a figure as a table, for readers who do not see it."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -24,9 +24,9 @@ class FigureTable:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure. ``told``: what it shows. ``variants``: of a heatmap, the pictures to choose from; the first is shown.
+    """A figure. ``told``: what it shows. ``variants``: a heatmap's pictures to choose from; the first one is shown.
 
-    ``by_hand``: what a reader can do with it where the report's script runs.
+    ``by_hand``: what a reader can do with it if the report's script runs.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Figure:
 def element(tag: str, *inside: object, **attributes: object) -> Markup:
     """``<tag name="value">inside</tag>``. A name's last underscore is dropped, others are dashes.
 
-    Names are always this package's own. A report has hundreds of elements: ``Markup.format`` took five times as long.
+    Names are always this package's own. A report has hundreds of elements, and ``Markup.format`` took five times as long.
     """
     named = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{escape(_number(value))}"'
@@ -57,7 +57,7 @@ def _number(value: object) -> object:
 
 
 def text(x: float, y: float, words: str, *, longest: int = 24, class_: str = "t", anchor: str | None = None) -> Markup:
-    """A label, cut."""
+    """A label, cut to at most ``longest`` letters."""
     return element("text", cut(words, longest), x=x, y=y, class_=class_, text_anchor=anchor)
 
 
@@ -75,7 +75,7 @@ def drawn(height: float, title: str, parts: Iterable[Markup], *, width: float = 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to places. Of equal ends, everything is in the middle."""
+    """Maps values to places. If the ends are equal, every value is in the middle."""
 
     low: float
     high: float
@@ -84,7 +84,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value stands."""
+        """The place of a value."""
         low, high, at = (math.log(each) if self.log else each for each in (self.low, self.high, value))
         part = 0.5 if high == low else (at - low) / (high - low)
         return self.start + part * (self.end - self.start)
