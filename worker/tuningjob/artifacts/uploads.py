@@ -113,7 +113,7 @@ class Uploads:
                 self._announced[namespace] -= part_bytes
 
     def commit(self, namespace: str, sha256: str, size_bytes: int) -> UploadState:
-        """Publish the file after its last part, if it has the digest that it is named by. Raises ArtifactRefused if not."""
+        """Publish the file if it is whole and has the digest that it is named by. Raises ArtifactRefused for another digest."""
         path = self._unfinished(namespace, sha256)
         with self._lock:
             found = self._state(namespace, sha256)

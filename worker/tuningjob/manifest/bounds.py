@@ -1,7 +1,7 @@
-"""How large and how deep what somebody else wrote may be, before anything is done with it.
+"""Bounds of the size and depth of a value from outside, which are checked before anything is done with it.
 
-A manifest, a parameter's value, or a worker's answer is walked with a stack of its own, so that no nesting ends in a
-RecursionError, and only as far as the bounds go, so that YAML's aliases, which say one thing a million times, cost nothing.
+A manifest, a parameter's value or a worker's answer is walked with an explicit stack, so that no nesting ends in a
+RecursionError, and only up to the bounds, so that YAML's aliases, which repeat one thing a million times, cost nothing.
 """
 
 import math
@@ -12,18 +12,18 @@ from typing import Any, Final
 from tuningjob.aliases import Json
 from tuningjob.errors import ManifestRefused, Problem
 
-# Lists and maps inside each other. A pipeline in a column transformer in a pipeline as a grid's value has about 20.
+# Lists and maps inside each other. A grid's value that is a pipeline in a column transformer in a pipeline has about 20.
 MAX_DEPTH: Final = 64
-# Of spec as JSON. A TuningJob of a million candidates has some 10 KiB; an object of the API server can have no more than 1.5 MiB.
+# Bytes of spec as JSON. A TuningJob of a million candidates has some 10 KiB; the API server takes objects up to 1.5 MiB.
 MAX_SPEC_BYTES: Final = 256 * 2**10
-# Scalars, lists and maps in a manifest: what memory and time go by.
+# Scalars, lists and maps in a manifest; memory and time depend on their number.
 MAX_VALUES: Final = 50_000
-# Of a whole object, with its metadata and status: more than an API server keeps.
+# Bytes of a whole object with its metadata and status: more than an API server keeps.
 MAX_DOCUMENT_BYTES: Final = 2 * 2**20
 MAX_DOCUMENT_VALUES: Final = 4 * MAX_VALUES
-# Of a manifest's file, with its comments.
+# Bytes of a manifest's file, with its comments.
 MAX_FILE_BYTES: Final = 2**20
-# Digits of the largest number that a float holds, which is what JSON's readers make of a long integer.
+# Digits of the largest float, because readers of JSON make a float of a long integer.
 MAX_DIGITS: Final = 308
 _BEYOND: Final = 10**MAX_DIGITS
 _LONGEST_COUNTED: Final = 10_000
@@ -43,7 +43,7 @@ def problems_of(
 ) -> list[Problem]:
     """Problems of a JSON-like value that is too deep, too long, or has too large a number; never raises, and ends early.
 
-    ``field`` is its path. Bytes are those of JSON in UTF-8 without blanks, numbers and escapes estimated from below.
+    ``field`` is its path. Bytes are those of JSON in UTF-8 without blanks; numbers and escapes are underestimated.
     """
     problems: list[Problem] = []
     size = values = 0
@@ -76,12 +76,12 @@ def problems_of(
 
 
 def check_spec(spec: Json, field: str = "spec") -> None:
-    """Raise ManifestRefused for a spec that is more than anybody may ask to be read."""
+    """Raise ManifestRefused for a spec that exceeds these bounds."""
     _refuse(problems_of(spec, field, max_bytes=MAX_SPEC_BYTES, max_values=MAX_VALUES))
 
 
 def check_document(document: Json, field: str = "", *, max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
-    """Raise ManifestRefused for a whole object that is."""
+    """Raise ManifestRefused for a whole object that exceeds its bounds."""
     _refuse(problems_of(document, field, max_bytes=max_bytes, max_values=MAX_DOCUMENT_VALUES))
 
 
@@ -91,7 +91,7 @@ def _refuse(problems: list[Problem]) -> None:
 
 
 def of_too_many_digits(digits: int) -> tuple[str, str]:
-    """What such a number must be, and what it is."""
+    """What a number with too many digits must be, and what it is, for a Problem."""
     return f"a number of at most {MAX_DIGITS} digits", f"one of {digits:,}"
 
 
@@ -104,7 +104,7 @@ def _inside(item: object) -> Iterator[tuple[str | int, Any]] | None:
 
 
 def _bytes_of(key: object, item: object) -> int:
-    """What JSON needs for it and the comma behind it, without what is inside of it."""
+    """The bytes that JSON needs for an item and the comma after it, without what is inside of it."""
     size = 4 + _utf8(key) if isinstance(key, str) else 1
     if isinstance(item, str):
         return size + 2 + _utf8(item)
@@ -118,7 +118,7 @@ def _utf8(text: str) -> int:
 
 
 def _digits(number: int) -> int:
-    """Decimal digits. Not by str(), which refuses beyond 4,300 of them; of a longer one, one too many at times."""
+    """The number of decimal digits, without str(), which refuses beyond 4,300; for a longer number it may be one too many."""
     if -10 < number < 10:
         return 1
     digits = 1 + math.floor(abs(number).bit_length() * math.log10(2))
@@ -135,5 +135,5 @@ def _joined(field: str, parts: Iterable[str | int]) -> str:
 
 
 def readable_size(size: int) -> str:
-    """In MiB, or in KiB below one."""
+    """The size in MiB, or in KiB if it is below one MiB."""
     return f"{size // 2**20:,} MiB" if size >= 2**20 else f"{size // 2**10:,} KiB"

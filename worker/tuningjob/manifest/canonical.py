@@ -1,8 +1,8 @@
 """One meaning for a manifest, whether or not it went through an API server.
 
 `kubectl` reads YAML by Go's rules and turns it into JSON; the API server turns ``1.0`` into ``1`` and drops a null
-under a key. So that a file means the same on a laptop, it is read here by the same rules and brought to the same
-form. ``canonical`` is idempotent, and what comes back from an API server is already canonical.
+under a key. This module reads a file by the same rules and brings it to the same form, so that it means the same on a laptop.
+``canonical`` is idempotent, and what comes back from an API server is already canonical.
 """
 
 import math
@@ -29,14 +29,14 @@ _FLOAT: Final = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)
 _INT: Final = re.compile(r"^[-+]?(0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|0[0-7]*|[1-9][0-9]*)$")
 _NON_FINITE: Final = re.compile(r"^([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$")
 
-# In base 2 a number of that length has some 300 decimal digits; int() itself gives up at 4,300 of them.
+# In base 2 a number of this length has some 300 decimal digits; int() itself refuses beyond 4,300.
 _LONGEST_INT: Final = 1_026
 
 _PLAIN_TAG: Final = "tag:tuningjob.dev,2026:plain"
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
 
-# Keys of merged maps that one map may take: each level of merges copies those below it.
+# Keys of merged maps that one map may take, because each level of merges copies those below it.
 _MOST_MERGED: Final = 10_000
 
 
@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         self._open_anchors: list[str | None] = []
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """PyYAML's, which recurses: only so deep, and not into a node that is inside itself."""
+        """Compose a node as PyYAML does, which recurses, but only so deep, and not into a node that is inside itself."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) and event.anchor in self._open_anchors:
             raise _error(f"the alias *{event.anchor} stands for what it is inside of", event.start_mark)
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
             self._open_anchors.pop()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """PyYAML's, which copies what is merged: only so much of it."""
+        """Merge maps as PyYAML does, which copies what is merged, but only so many keys."""
         pairs = 0
         for key, value in node.value:
             if key.tag == _MERGE_TAG:
@@ -86,7 +86,7 @@ class _Loader(yaml.SafeLoader):
         super().flatten_mapping(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's
-        """Keys as JSON has them: strings, each once (``1`` and ``true`` would be one key to Python)."""
+        """Construct a map with keys as in JSON: strings, each once (``1`` and ``true`` would be one key to Python)."""
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == _MERGE_TAG:
@@ -118,7 +118,7 @@ def _scalar(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Anything:
 
 
 def _plain(text: str, mark: yaml.Mark | None = None) -> Anything:
-    """What bare text is."""
+    """The value of bare text."""
     if text in {"", "~", "null", "Null", "NULL"}:
         return None
     if text in _BOOLS:
@@ -148,15 +148,15 @@ def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
-# Of these PyYAML makes line breaks, and of each other blanks.
+# PyYAML turns these into line breaks, and any others into blanks.
 _BREAKS: Final = frozenset("\r\n\x85\u2028\u2029")
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's writer; text that the reader behind kubectl would take for something else is quoted."""
+    """PyYAML's writer, which quotes text that the reader behind kubectl would take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002  whatever is written
-        """No anchors: what stands twice is written twice, for people."""
+        """Write no anchors: a value that occurs twice is written twice, for people."""
         return True
 
 
@@ -169,7 +169,7 @@ _Dumper.add_representer(str, _quoted_if_need_be)
 
 
 def to_yaml(document: Json) -> str:
-    """A document for people to read: ``read_yaml`` of it is equal, and so is what kubectl sends."""
+    """The document as YAML for people; ``read_yaml`` of it is equal, and so is what kubectl sends."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
 
 

@@ -1,4 +1,4 @@
-"""``spec.code``: the user's own modules, where they are for pods. On a laptop they lie beside the manifest."""
+"""``spec.code``: where pods find the user's own modules. On a laptop they lie beside the manifest."""
 
 from typing import ClassVar, Final
 

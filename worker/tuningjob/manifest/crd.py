@@ -1,7 +1,7 @@
 """The CustomResourceDefinition, generated from the models: `python -m tuningjob.manifest.crd --write FILE…` or `--check FILE…`.
 
-The API server takes a *structural* schema, which is not what pydantic writes: references are put inline, a field that
-may be null is one that may be absent, an integer-or-string is marked as such, and what only pydantic enforces is dropped.
+The API server takes a *structural* schema, which differs from what pydantic writes: references are put inline, a field that
+may be null becomes one that may be absent, an integer-or-string is marked as such, and what only pydantic enforces is dropped.
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
 
@@ -44,10 +44,10 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None 
     definitions = schema.get("$defs", {}) if definitions is None else definitions
     if "$ref" in schema:
         target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
-        # what is said beside the reference (a description of this field) goes before what the model says of itself
+        # keywords beside the reference (this field's description) take precedence over the model's own
         return structural({**target, **{key: value for key, value in schema.items() if key != "$ref"}}, definitions)
     result = {key: value for key, value in schema.items() if key not in _DROPPED}
-    if isinstance(result.get("additionalProperties"), bool):  # pruning does it
+    if isinstance(result.get("additionalProperties"), bool):  # pruning of unknown fields has the same effect
         del result["additionalProperties"]
     if "anyOf" in result:
         arms = [arm for arm in result.pop("anyOf") if arm.get("type") != "null"]
@@ -69,10 +69,10 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None 
 def forbid_changes(schema: dict[str, Any], model: type[BaseModel], mutable: tuple[str, ...] = ()) -> None:
     """Put a transition rule for each field of ``model`` that must not change into its structural schema.
 
-    On the field itself where it is always there; else on the object that has it, for where a field comes or goes none of its own
-    rules is run (so an object that may be absent has its rules within, and one above for its coming and going). On a value
-    without a type no rule may stand, but the object that has it is compared with all that is in it: so where that differs and no
-    other field does, it is this one.
+    If the field is always there, the rule is on the field itself. Else it is on the object that has the field, because a field's
+    own rules do not run when it comes or goes; an object that may be absent has its rules within, and one above for its coming
+    and going. A value without a type can have no rule, but a comparison of the object that has it includes it: if the object
+    differs and no other field does, it is this one.
     """
     untyped = [key for key, found in schema["properties"].items() if not _is_typed(found)]
     for name, field in model.model_fields.items():
@@ -87,7 +87,7 @@ def forbid_changes(schema: dict[str, Any], model: type[BaseModel], mutable: tupl
         elif not _is_typed(inner):
             others = [_same(schema, other) for other, found in schema["properties"].items() if _is_typed(found)]
             rule = f"self == oldSelf || !({' && '.join(others)})" if others else "self == oldSelf"
-            if key == untyped[0]:  # of several nobody can tell which it was
+            if key == untyped[0]:  # with several such fields, the rule cannot tell which of them changed
                 _add_rule(schema, rule, IMMUTABLE, key if len(untyped) == 1 else "")
         elif _is_always_there(schema, key):
             _add_rule(inner, "self == oldSelf", IMMUTABLE)
@@ -96,7 +96,7 @@ def forbid_changes(schema: dict[str, Any], model: type[BaseModel], mutable: tupl
 
 
 def _model_of(annotation: object) -> type[BaseModel] | None:
-    """The model that a field has, always or if it is there."""
+    """The model of a field that must or may be there; None if it has none."""
     optional = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
     return next((each for each in optional if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
@@ -113,7 +113,7 @@ def _is_always_there(schema: Mapping[str, Any], key: str) -> bool:
 
 
 def _same(schema: Mapping[str, Any], key: str) -> str:
-    """In CEL: the field did not change, nor did it come or go."""
+    """The CEL expression that the field did not change, nor come or go."""
     new, old = f"self.{in_cel(key)}", f"oldSelf.{in_cel(key)}"
     if _is_always_there(schema, key):
         return f"{new} == {old}"
@@ -157,7 +157,7 @@ def custom_resource_definition() -> dict[str, Any]:
                     "storage": True,
                     "subresources": {
                         "status": {},
-                        # `kubectl scale` and a HorizontalPodAutoscaler
+                        # for `kubectl scale` and a HorizontalPodAutoscaler
                         "scale": {
                             "specReplicasPath": ".spec.parallelism",
                             "statusReplicasPath": ".status.activePods",

@@ -45,7 +45,7 @@ def _without_options_of_folds(cv: "CrossValidation") -> bool:
     return cv.folds is not None or (cv.shuffle is None and cv.random_state is None and cv.repeats is None)
 
 
-# Of folds that are shuffled or repeated, here and around a search.
+# The rule for shuffled or repeated folds, within a search and around it.
 DRAWN_CONSTRAINTS: Final = (
     Constraint(
         "!has(self.repeats) || !has(self.shuffle) || self.shuffle",
@@ -136,12 +136,12 @@ class CrossValidation(Model):
 
     @cached_property
     def arguments(self) -> Arguments:
-        """What the splitter's ``params`` say. Raises ManifestRefused."""
+        """The arguments in the splitter's ``params``. Raises ManifestRefused."""
         field = f"{self.place}.splitter.params"
         return Arguments(field, ()) if self.splitter is None else parse_params(self.splitter.params, field)
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns of the file that it needs, by the field that names them: they are no features."""
+        """The columns of the file that the splits need, by the field that names them; they are no features."""
         named = {GROUPS: self.groups, PREDEFINED: self.predefined}
         return {field: column for field, column in named.items() if column is not None}

@@ -44,7 +44,7 @@ def _listed(names: str | list[str] | None) -> list[str]:
 
 
 def _apart(name: str, what: str, of: "Callable[[Data], list[str]]") -> Constraint:
-    """No column of the field has another part. In Python alone: to CEL target and features have no type."""
+    """No column of the field has another role. It is checked only in Python, because target and features have no type in CEL."""
 
     def both(data: "Data") -> set[str]:
         return {*_listed(getattr(data, name))} & {*of(data)}
@@ -151,7 +151,7 @@ _CONSTRAINTS: Final = (
 class Uploaded(Model):
     """What a Python process has sent to the results service, by the SHA-256 of each file (``tuningjob.sent``)."""
 
-    # not X and y: in YAML, as kubectl reads it, a y that is not quoted means true
+    # not X and y, because an unquoted y means true in YAML as kubectl reads it
     features: Sha256 = Field(description="X: the samples.")
     target: Sha256 | None = Field(default=None, description="y: what is predicted.")
     groups: Sha256 | None = Field(
@@ -236,7 +236,7 @@ class Data(Model):
 
     @cached_property
     def arguments(self) -> Arguments:
-        """What ``params`` say. Raises ManifestRefused."""
+        """The arguments in ``params``. Raises ManifestRefused."""
         return parse_params(self.params, "spec.data.params")
 
     @property
@@ -256,7 +256,7 @@ class Data(Model):
 
     @property
     def source(self) -> str:
-        """What says where the data come from. Of a URL without its query, which may be a signature."""
+        """The place or the loader that the data come from. A URL is without its query, which may be a signature."""
         sent = "what was sent" if self.uploaded is not None else "the query"
         return str(self.loader or self.path or shown_url(self.url or "") or self.function or sent)
 
@@ -274,7 +274,7 @@ class Data(Model):
 
     @property
     def file_format(self) -> str | None:
-        """``csv`` or ``parquet``: as given, or by the path's suffix; None if neither tells."""
+        """``csv`` or ``parquet``: as given, or else by the path's suffix; None if both are missing."""
         if self.format is not None or (self.path is None and self.url is None):
             return self.format
         if self.source.endswith("/"):  # a folder

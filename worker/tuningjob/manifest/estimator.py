@@ -153,12 +153,12 @@ class Estimator(Model):
 
     @cached_property
     def arguments(self) -> Arguments:
-        """What ``params`` say. Raises ManifestRefused."""
+        """The arguments in ``params``. Raises ManifestRefused."""
         return parse_params(self.params, f"{ESTIMATOR}.params")
 
     @cached_property
     def literal(self) -> ObjectOf | Composed | None:
-        """The estimator as a value; None of a factory, whose answer is not known. Raises ManifestRefused with all problems."""
+        """The estimator as a value; None for a factory, whose result is not known. Raises ManifestRefused with all problems."""
         if self.factory is not None:
             return None
         written: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,6 +1,6 @@
-"""Types of fields: Kubernetes' names, dotted paths, quantities, untyped values, and how a field of one's own is checked.
+"""Types of fields: Kubernetes' names, dotted paths, quantities, untyped values, and further checks of a field.
 
-Each is checked twice, by pydantic and by what stands of it in the CRD's schema: both come from here.
+Each is checked twice, by pydantic and by the CRD's schema; both checks come from here.
 """
 
 import re
@@ -26,7 +26,7 @@ from tuningjob.manifest.model import RULES, cel_rules, must_be
 from tuningjob.manifest.quantity import parse_quantity
 
 UNTYPED: Final = {"x-kubernetes-preserve-unknown-fields": True}
-# Filled in by the API server, too, so that what is inside is always there: kubectl shows it, and CEL needs no has().
+# The API server also fills it in, so that what is inside is always there: kubectl shows it, and CEL needs no has().
 FILLED_IN: Final[dict[str, JsonValue]] = {"default": {}}
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Checked:
-    """A check that Python makes of a value, and what of it stands in the schema for the API server to make."""
+    """A check of a value in Python, and the part of it that the API server makes by the schema."""
 
     check: Callable[[Any], Any]
     schema: dict[str, Any] = field(hash=False)
@@ -60,7 +60,7 @@ class Checked:
 
 
 def matching(pattern: str, expected: str) -> Checked:
-    """Text of a pattern; the refusal says in words what is meant."""
+    """A check that text matches a pattern; the refusal says in words what is expected."""
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
@@ -72,7 +72,7 @@ def matching(pattern: str, expected: str) -> Checked:
 
 
 def different(what: str, *names: str) -> Checked:
-    """A list in which no two items agree in all of these fields (in the items themselves, if none is named)."""
+    """A check that no two items of a list agree in all of these fields (in the whole item, if none is named)."""
     expected = f"a list of {what}" if names else f"a list of different {what}"
     same = " && ".join(f"one.{to_camel(name)} == other.{to_camel(name)}" for name in names) or "one == other"
 
@@ -87,7 +87,7 @@ def different(what: str, *names: str) -> Checked:
 
 
 def is_quantity(field: str) -> str:
-    """In CEL, and to come before quantity() of it: isQuantity() lets any exponent pass (``quantity.PATTERN`` says what then)."""
+    """The CEL check that must come before quantity(), because isQuantity() lets any exponent pass (see ``quantity.PATTERN``)."""
     return f"string({field}).matches('{quantity.PATTERN}')"
 
 
@@ -104,7 +104,7 @@ def _quantity(what: str, low: str, high: str) -> tuple[BeforeValidator, WithJson
             raise must_be(expected) from None
         return value
 
-    # CEL instead of a pattern: the refusal of the API server says what is meant, not a regular expression
+    # CEL instead of a pattern, so that the API server's refusal says what is expected, not a regular expression
     rule = (
         f"{is_quantity('self')} && "
         f"quantity(string(self)).compareTo(quantity('{low}')) >= 0 && quantity(string(self)).compareTo(quantity('{high}')) <= 0"
@@ -119,9 +119,9 @@ def _quantity(what: str, low: str, high: str) -> tuple[BeforeValidator, WithJson
 
 
 def names_or_one(what: str, most: int) -> tuple[PlainValidator, WithJsonSchema]:
-    """A name alone, or a list of different ones: a union, which a structural schema has not, so the API server sees no type.
+    """The type of one name, or a list of different names. A structural schema has no unions, so the API server sees no type.
 
-    What its schema says holds for text and for lists, each by its own words.
+    The schema's keywords hold for text or for lists, because each of them applies to only one of the two.
     """
     expected = f"the name of {what}, or a list of different ones, at most {most:,}"
 
@@ -150,7 +150,7 @@ Cpu = Annotated[int | str, *_quantity("a positive Kubernetes quantity of CPU suc
 Memory = Annotated[int | str, *_quantity("a positive Kubernetes quantity of memory such as 512Mi or 2Gi", "1Mi", "1Pi")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Untyped = Annotated[Any, WithJsonSchema(UNTYPED)]
-# A map of untyped values, not an untyped object: of the latter, CEL's equality does not compare the names of the keys.
+# A map of untyped values, not an untyped object, because CEL's equality of the latter does not compare the names of keys.
 Params = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": UNTYPED})]
 ObjectName = Annotated[
     str,
@@ -158,7 +158,7 @@ ObjectName = Annotated[
     matching(DNS_SUBDOMAIN, "the name of a Kubernetes object: lower-case words with - and ."),
 ]
 DottedPath = Annotated[str, Field(pattern=DOTTED_PATH, max_length=253)]
-# 253 of the 317 characters that Kubernetes allows: then no prefix can be too long
+# 253 of the 317 characters that Kubernetes allows, so that no prefix can be too long
 LabelKey = Annotated[
     str, Field(max_length=253), matching(LABEL_KEY, "the key of a label, such as disk or example.com/disk")
 ]

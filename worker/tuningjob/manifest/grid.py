@@ -1,8 +1,8 @@
 """What a search tries: a grid in scikit-learn's ParameterGrid order, by random access and without numpy, or a sample.
 
 The order (keys sorted, the last one fastest, a list of maps one after the other) is
-``sklearn.model_selection.ParameterGrid``'s; a property test holds the two together. Which candidates a random search draws is
-for scikit-learn's ParameterSampler to say, where the pods are (``tuningjob.search.space``); here is only how many.
+``sklearn.model_selection.ParameterGrid``'s; a property test compares the two. Which candidates a random search draws is decided
+in the pods by scikit-learn's ParameterSampler (``tuningjob.search.space``); here is only their number.
 """
 
 import math
@@ -20,9 +20,9 @@ from tuningjob.manifest.spelling import params_to_json
 
 GRID: Final = "spec.search.grid.parameters"
 SAMPLE: Final = "spec.search.random.parameters"
-# The values of lists and ranges are held in memory where they are drawn from.
+# A pod that draws from lists and ranges holds their values in memory.
 MOST_LISTED: Final = 1_000_000
-# scikit-learn draws without replacement by the number of a combination, which has 64 bits.
+# To draw without replacement, scikit-learn numbers the combinations with 64 bits.
 _MOST_COMBINATIONS: Final = 2**63 - 1
 _RANGES: Final = ("{range: [start, stop, step]}", "{linspace: [start, stop, num]}", "{logspace: [start, stop, num]}")
 _DISTRIBUTIONS: Final = ("{uniform: [low, high]}", "{loguniform: [low, high]}", "{randint: [low, high]}")
@@ -35,14 +35,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class SubGrid:
-    """One map of a grid: names sorted, and the values of each."""
+    """One map of a grid: its sorted names, and the values of each."""
 
     names: tuple[str, ...]
     values: tuple[Values, ...]
 
     @cached_property
     def size(self) -> int:
-        """Candidates in this map; 1 for an empty one. Of any size: a grid of 10^30 is sized, not enumerated."""
+        """The number of candidates in this map; 1 for an empty one. A grid of 10^30 is sized without being enumerated."""
         return math.prod(count_values(values) for values in self.values)
 
     def params_at(self, index: int) -> dict[str, Value]:
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def maps(self) -> tuple[Mapping[str, Values], ...]:
-        """As the manifest has them, names sorted."""
+        """The maps of the manifest, with sorted names."""
         return tuple(dict(zip(each.names, each.values, strict=True)) for each in self.subgrids)
 
     @cached_property
@@ -87,21 +87,21 @@ class Grid:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a random search draws from, and how often. ``maps``: by sorted names, a list of values or a distribution each."""
+    """What a random search draws from, and how often. ``maps``: for each sorted name a list of values or a distribution."""
 
     maps: tuple[Mapping[str, Values | Distribution], ...]
     iterations: int
 
     @cached_property
     def combinations(self) -> int | None:
-        """Of lists alone there are so many, and they are drawn without replacement; None where there is a distribution."""
+        """The number of combinations if all are lists, which are drawn without replacement; None if there is a distribution."""
         if any(len(lists) < len(each) for lists, each in zip(self._lists, self.maps, strict=True)):
             return None
         return sum(math.prod(map(count_values, lists)) for lists in self._lists)
 
     @cached_property
     def listed(self) -> int:
-        """The values of all lists and ranges."""
+        """The number of values in all lists and ranges."""
         return sum(count_values(values) for lists in self._lists for values in lists)
 
     @property
@@ -110,7 +110,7 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """Candidates in all: ``iterations``, or as many as there are, if they are fewer."""
+        """The number of candidates: ``iterations``, or all combinations if they are fewer."""
         return self.iterations if self.combinations is None else min(self.iterations, self.combinations)
 
 
@@ -135,7 +135,7 @@ def parse_sample(parameters: Json, iterations: int) -> Sample:
 
 
 def can_be_drawn(sample: Sample) -> bool:
-    """Whether scikit-learn can, and a pod has room for the lists."""
+    """Whether scikit-learn can draw it, and a pod has room for the lists."""
     return sample.listed <= MOST_LISTED and (sample.combinations or 0) <= _MOST_COMBINATIONS
 
 
@@ -145,7 +145,7 @@ def _drawn_from(value: Json, field: str) -> Values | Distribution:
 
 
 def _values(value: Json, field: str, known: Sequence[str] = _RANGES) -> Values:
-    """``parse_values``, which tells what there is in the place of something else, and of Python."""
+    """``parse_values``; its refusals also say what to write instead of another kind of range, or of Python."""
     is_map = isinstance(value, Mapping) and len(value) == 1
     if is_map and not _TAGS.intersection(value):
         raise refuse(field, "a list of values", value, f"Or one of {', '.join(known[:-1])} and {known[-1]}.")
@@ -155,7 +155,7 @@ def _values(value: Json, field: str, known: Sequence[str] = _RANGES) -> Values:
 
 
 def _in_place_of(python: "re.Match[str]") -> str:
-    """Numpy's ranges, which a manifest has as well; whole only where YAML has not torn them at their commas."""
+    """What to write for numpy's ranges; the text is whole only if YAML has not split it at its commas."""
     kind, arguments = python["kind"], python["arguments"]
     tag = {"arange": "range", "geomspace": "logspace"}.get(kind, kind)
     default = "stop" if tag == "range" else "start, stop, num"

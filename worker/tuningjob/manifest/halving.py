@@ -78,7 +78,7 @@ class Halving(Model):
     )
 
     def later(self, candidates: int) -> int:
-        """How many candidates the rounds after the first may have in all, at most: what the data decide may be fewer."""
+        """The most candidates that the rounds after the first may have in all; the data may make them fewer."""
         factor = Fraction(self.factor)
         total = 0
         for _ in range(math.floor(math.log(candidates, self.factor))):

@@ -1,11 +1,11 @@
 """Values of parameters as a manifest writes them.
 
-Plain scalars where they are safe, a tagged literal where they are not: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
+A plain scalar if it is safe, else a tagged literal: ``{float: 1}``, ``{int: 1}``, ``{none: true}``,
 ``{tuple: [..]}``, ``{array: [..]}``, ``{dict: [[key, value], ..]}``; ``{class: .., params: ..}`` for an object as a value,
 ``{function: ..}`` for a function or a class itself; ``{pipeline: [..]}``, ``{columns: [..]}``, ``{union: [..]}`` for an estimator
 made of others. Ranges of values, and what a random search draws from, are in ``ranges``.
 
-This module only parses: it is imported by the operator, which knows neither numpy nor scikit-learn. ``tuningjob.search.build``
+This module only parses, because the operator imports it and has neither numpy nor scikit-learn. ``tuningjob.search.build``
 turns a literal into the Python value, ``tuningjob.search.written`` a value into the literal, and ``tuningjob.manifest.spelling``
 writes it.
 """
@@ -61,7 +61,7 @@ class DictOf:
 
 @dataclass(frozen=True)
 class ObjectOf:
-    """An object as one value: a class by its dotted path, made with these parameters."""
+    """An object as one value: a class by its dotted path, constructed with these parameters."""
 
     class_path: str
     params: tuple[tuple[str, "Value"], ...]
@@ -76,7 +76,7 @@ class FunctionOf:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the estimators that another is made of: its name, and for a column transformer the columns that it is given."""
+    """An estimator within another: its name, and in a column transformer the columns that it gets."""
 
     name: str
     value: "Value"
@@ -85,7 +85,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Composed:
-    """A pipeline, a column transformer or a union in its short form. ``remainder``: of the other columns."""
+    """A pipeline, a column transformer or a union in its short form. ``remainder``: what happens to the other columns."""
 
     kind: str  # "pipeline", "columns" or "union"
     parts: tuple[Part, ...]
@@ -94,7 +94,7 @@ class Composed:
 
 @dataclass(frozen=True)
 class Unwritten:
-    """What no literal can say, e.g. a lambda: its repr, for people. It is written, ``{repr: …}``, and never read.
+    """The repr, for people, of a value that no literal can say, such as a lambda. It is written as ``{repr: …}``, and never read.
 
     ``advice`` is what to do about it.
     """
@@ -120,7 +120,7 @@ _TOO_LONG_TO_READ: Final = 10**23
 INT_TEXT: Final = re.compile(r"^-?[0-9]+$")
 PATH_TEXT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 PART_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-# scikit-learn's own classes of each short form, and what else than an estimator may stand in it.
+# scikit-learn's class of each short form, and what may be in it besides an estimator.
 COMPOSITIONS: Final = {
     "pipeline": "sklearn.pipeline.Pipeline",
     "columns": "sklearn.compose.ColumnTransformer",
@@ -144,7 +144,7 @@ def refuse(field: str, must_be: str, got: object, advice: str = "") -> ManifestR
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """``value`` for a message: its repr, cut. It never raises, and of what is deep or long it looks at no more than it shows."""
+    """``value`` for a message: its repr, cut. It never raises, and reads no more of a deep or long value than it shows."""
     text = ""
     for piece in _pieces(value, limit):
         text += piece
@@ -154,7 +154,7 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 def _pieces(value: object, limit: int) -> Iterator[str]:
-    """The repr of a value, part by part: each level begins with a bracket, so no more are entered than letters are shown."""
+    """The repr of a value in parts. Each level begins with a bracket, so it enters no more levels than it shows letters."""
     kind = type(value)
     if kind is dict:
         yield "{"
@@ -176,22 +176,22 @@ def _pieces(value: object, limit: int) -> Iterator[str]:
     else:
         try:
             yield repr(value)
-        except Exception:  # noqa: BLE001  an object of the user's, or an integer beyond what Python writes
+        except Exception:  # noqa: BLE001  an object of the user's, or an integer that is too long for Python to write
             yield f"<{kind.__name__}>"
 
 
 def readable(number: int) -> str:
-    """``number`` with separators; a power of ten once it is too long to read (beyond 4,300 digits Python does not write it)."""
+    """``number`` with separators, or a power of ten if it is too long to read (Python writes at most 4,300 digits)."""
     return f"{number:,}" if number < _TOO_LONG_TO_READ else f"about 10^{math.floor(math.log10(number))}"
 
 
 def parse_literal(value: Json, field: str) -> Value:
-    """One value. ``field`` is its path, for messages. Raises ManifestRefused."""
+    """The literal of one value. ``field`` is its path, for messages. Raises ManifestRefused."""
     return _parse(value, field, MAX_DEPTH)
 
 
 def _parse(value: Json, field: str, room: int) -> Value:
-    """``room``: how many lists and maps may still be inside each other."""
+    """The literal of a value; ``room``: how many lists and maps may still be inside each other."""
     if not isinstance(value, list | Mapping):
         return Scalar(value)
     if room <= 0:
@@ -238,7 +238,7 @@ def _parse_mapping(value: Mapping[str, Any], field: str, room: int) -> Value:
 
 
 def _parse_made(value: Mapping[str, Any], field: str, room: int) -> Value | None:
-    """What code makes, or is: an object, an estimator made of others, a function. None for what is data."""
+    """The literal of an object, an estimator made of others, or a function; None for data."""
     if "class" in value and set(value) <= {"class", "params"}:
         return _parse_object(value, field, room)
     if (kind := composition_of(value)) is not None:
@@ -256,7 +256,7 @@ def _parse_object(value: Mapping[str, Any], field: str, room: int) -> ObjectOf:
 
 
 def is_function(value: Mapping[str, Any]) -> bool:
-    """Whether a map is ``{function: PATH}``. One whose text is no dotted path is a dict, as it always was."""
+    """Whether a map is ``{function: PATH}``. A map whose text is no dotted path is a dict, as in earlier releases."""
     return (
         len(value) == 1
         and isinstance(value.get("function"), str)
@@ -265,7 +265,7 @@ def is_function(value: Mapping[str, Any]) -> bool:
 
 
 def composition_of(value: Mapping[str, Any]) -> str | None:
-    """Which short form a map is: the one whose key has a list of maps. Any other map is a dict, as it always was."""
+    """The short form that a map is: the one whose key has a list of maps. Any other map is a dict, as in earlier releases."""
     for kind in COMPOSITIONS:
         parts = value.get(kind)
         if set(value) <= {kind, *(("remainder",) if kind == "columns" else ())} and isinstance(parts, list):
@@ -274,7 +274,7 @@ def composition_of(value: Mapping[str, Any]) -> str | None:
 
 
 def parse_estimator(value: Mapping[str, Any], field: str) -> ObjectOf | Composed:
-    """An estimator: a class with its params, or a short form. Raises ManifestRefused with the problems of all its parts."""
+    """The literal of an estimator: a class with its params, or a short form. Raises ManifestRefused with all problems."""
     parsed = _parse_estimator(value, field, MAX_DEPTH)
     assert not isinstance(parsed, Scalar)  # noqa: S101  nothing may be in its place
     return parsed
@@ -341,7 +341,7 @@ def _parse_part(value: Json, kind: str, field: str, room: int) -> Part:
 
 
 def _parse_columns(value: Json, field: str, room: int) -> Value:
-    """Which columns: names or numbers in a list, one name (scikit-learn hands it on 1-D), a dtype, a pattern, an object."""
+    """The columns: names or numbers in a list, one name (scikit-learn then passes 1-D), a dtype, a pattern, an object."""
     must_be = "names of columns, {dtype: number}, or {pattern: TEXT}"
     if isinstance(value, str) and value:
         return Scalar(value)
@@ -371,18 +371,18 @@ def _parse_remainder(value: Json, field: str, room: int) -> Value | None:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Parameters that are given once: the literal of each, sorted by name; ``field`` is where the manifest has them."""
+    """The parameters of one object: the literal of each, sorted by name; ``field`` is where the manifest has them."""
 
     field: str
     items: tuple[tuple[str, Value], ...]
 
     def field_of(self, name: str) -> str:
-        """Where the manifest has one of them."""
+        """The path of one of them in the manifest."""
         return f"{self.field}.{name}"
 
 
 def parse_params(params: Mapping[str, Any], field: str) -> Arguments:
-    """A map of parameters. Raises ManifestRefused."""
+    """The arguments of a map of parameters. Raises ManifestRefused."""
     return Arguments(field, _parse_params(params, field, MAX_DEPTH))
 
 
@@ -406,7 +406,7 @@ def _parse_tagged_scalar(tag: str, body: Json, field: str) -> Plain:
         if body is not True:
             raise refuse(f"{field}.none", "true", body)
         return None
-    # a string is welcome: {float: "1.0"} is the one spelling that nothing on the way can touch
+    # a string is allowed, because {float: "1.0"} is the one spelling that nothing on the way can change
     if isinstance(body, bool) or not isinstance(body, int | float | str):
         raise refuse(f"{field}.{tag}", "a number, or one in quotes", body)
     try:

@@ -1,6 +1,6 @@
-"""Which fields of a TuningJob may change while its search runs, and what of the others did.
+"""Which fields of a TuningJob may change while its search runs, and which others have changed.
 
-The CRD's transition rules are generated from the same table (``crd.py``), so that the API server refuses what is told here.
+The CRD's transition rules are generated from the same table (``crd.py``), so the API server refuses what is reported here.
 """
 
 import json
@@ -15,7 +15,7 @@ from tuningjob.manifest.canonical import canonical
 from tuningjob.manifest.model import Model
 from tuningjob.manifest.models import TuningJobSpec
 
-# By their names in Python. Of these, `cancel` goes one way only.
+# The mutable fields by their names in Python. `cancel` can only be set, not unset.
 MUTABLE_FIELDS: Final = (
     "parallelism",
     "suspend",
@@ -30,7 +30,7 @@ CANCELLED: Final = (
 
 
 def _live_fields() -> type[Model]:
-    """A model of the mutable fields alone: as they stand in the spec's own, with its defaults."""
+    """A model of only the mutable fields, as the spec has them, with their defaults."""
     whole = TuningJobSpec.model_fields
     fields: dict[str, Any] = {name: (whole[name].rebuild_annotation(), whole[name]) for name in MUTABLE_FIELDS}
     return create_model("LiveFields", __base__=Model, **fields)
@@ -41,10 +41,10 @@ _NAMES: Final = frozenset(str(TuningJobSpec.model_fields[name].alias) for name i
 
 
 def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> TuningJobSpec:
-    """``admitted`` with the mutable fields of ``current``, a spec as the API server has it: what the search is to do now.
+    """``admitted`` with the mutable fields of ``current``, a spec as the API server has it: what the search must do now.
 
-    Edits of other fields do not matter, even if they cannot be read. Mutable fields that cannot be read change nothing. No
-    rule ties one of them to another field, so they are all that is looked at: what was parsed of ``admitted`` is kept.
+    Edits of other fields do not matter, even if they cannot be read. Mutable fields that cannot be read change nothing. No rule
+    ties a mutable field to another, so only these are read, and what was parsed of ``admitted`` is kept.
     """
     try:
         wanted = canonical({name: value for name, value in current.items() if name in _NAMES})
@@ -56,7 +56,7 @@ def with_live_fields(admitted: TuningJobSpec, current: Mapping[str, Any]) -> Tun
 
 
 def frozen_changes(old: TuningJobSpec, new: TuningJobSpec) -> list[str]:
-    """Paths of the fields that must not have changed and did, such as ``spec.resources.memory``; in the spec's order."""
+    """Paths of immutable fields that have changed, such as ``spec.resources.memory``, in the spec's order."""
     return list(_changes(old, new, "spec", MUTABLE_FIELDS)) + (["spec.cancel"] if old.cancel and not new.cancel else [])
 
 
@@ -72,7 +72,7 @@ def _changes(old: BaseModel, new: BaseModel, path: str, mutable: tuple[str, ...]
 
 
 def _written(value: ParamValue) -> str:
-    """As JSON, for to Python ``1 == True``."""
+    """The value as JSON, because ``1 == True`` in Python."""
 
     def plain(model: BaseModel) -> dict[str, Any]:
         return model.model_dump(mode="json", by_alias=True)

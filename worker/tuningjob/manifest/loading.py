@@ -1,6 +1,6 @@
-"""From a document to a TuningJob, or to a refusal that names the field.
+"""Turns a document into a TuningJob, or into a refusal that names the field.
 
-The laptop and the operator both come through ``load``: the verdict is the same.
+The laptop and the operator both use ``load``, so the verdict is the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ def load(document: Json) -> TuningJob:
 
 
 def load_spec(spec: Json) -> TuningJobSpec:
-    """A spec alone. Raises ManifestRefused."""
+    """Only the spec of a TuningJob. Raises ManifestRefused."""
     return _validated(TuningJobSpec, canonical(spec), "spec")
 
 
@@ -57,7 +57,7 @@ def _validated(model: type[M], document: object, prefix: str) -> M:
 
 
 def _parse(spec: TuningJobSpec) -> list[Problem]:
-    """Parse what the schema does not type, once: the models keep what came of it. Returns all that is wrong with it."""
+    """Parse what the schema does not type, once, because the models keep the result. Returns all problems."""
     problems: list[Problem] = []
     parsed: Sequence[Callable[[], object]] = (
         lambda: spec.estimator.literal if spec.estimator.factory is None else spec.estimator.arguments,

@@ -1,7 +1,7 @@
 """What every part of a manifest shares: its spelling, and constraints that tie its fields together, in CEL and Python at once.
 
 A constraint is written once. The CRD gets it as a rule in CEL with its message, pydantic as a check with the same message. Python
-may name the one field that is wrong, which the API server cannot: then the constraint says how (``closer``).
+may name the one field that is wrong, which the API server cannot do; the constraint then says how (``closer``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +21,24 @@ _RESERVED: Final = frozenset(
 
 
 def must_be(expected: str, advice: str = "", **of_field: object) -> PydanticCustomError:
-    """A refusal in this project's voice: ``manifest.load`` turns it into a Problem.
+    """A refusal in this project's words, which ``manifest.load`` turns into a Problem.
 
-    Of a model it may be about one ``field`` of it, of which was ``got`` something.
+    A refusal of a model may name one ``field`` of it, and what it ``got``.
     """
     return PydanticCustomError("must_be", "must be {must_be}", {"must_be": expected, "advice": advice, **of_field})
 
 
 def cel_rules(*rules: tuple[str, str]) -> dict[str, Any]:
-    """Rules in CEL, each with its message, as they stand in a schema."""
+    """The schema's keyword for rules in CEL, each with its message."""
     return {RULES: [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """What ties fields of a model together: ``cel`` is for the API server, ``holds`` is the same in Python.
+    """A rule that ties fields of a model together: ``cel`` is for the API server, ``holds`` is the same in Python.
 
-    Without ``cel`` it is for ``schema`` to say to the API server. ``closer`` makes the refusal that is given here, if it says
-    more than ``expected`` and ``advice``.
+    Without ``cel``, ``schema`` tells the API server. ``closer`` makes the refusal that Python gives, if it says more than
+    ``expected`` and ``advice``.
     """
 
     cel: str
@@ -50,12 +50,12 @@ class Constraint:
 
     @property
     def message(self) -> str:
-        """What the API server says: pydantic's refusal, on one line."""
+        """The API server's message: pydantic's refusal on one line."""
         advice = f": {self.advice[0].lower()}{self.advice[1:].removesuffix('.')}" if self.advice else ""
         return f"must be {self.expected}{advice}"
 
     def check(self, model: "Model") -> None:
-        """Raises PydanticCustomError for a model of which it does not hold."""
+        """Raise PydanticCustomError for a model for which the rule does not hold."""
         if not self.holds(model):
             raise self.closer(model) if self.closer else must_be(self.expected, self.advice)
 
@@ -82,7 +82,7 @@ def not_both(one: str, other: str) -> Constraint:
 
 
 def never_beside(name: str, other: str) -> Constraint:
-    """The field is not given beside the other one, which makes no use of it."""
+    """The field is not given beside the other one, which does not use it."""
     return Constraint(
         f"!has(self.{in_cel(_written(other))}) || !has(self.{in_cel(_written(name))})",
         lambda model: not (_is_given(model, name) and _is_given(model, other)),
@@ -91,7 +91,7 @@ def never_beside(name: str, other: str) -> Constraint:
 
 
 def not_both_untyped(one: str, other: str, expected: str) -> Constraint:
-    """At most one of two fields is given. In the schema, because CEL cannot see a field that has no type."""
+    """At most one of two fields is given. The rule is in the schema, because CEL cannot see a field without a type."""
     neither = [{"not": {"required": [_written(name)]}} for name in (one, other)]
     return Constraint(
         "",
@@ -102,7 +102,7 @@ def not_both_untyped(one: str, other: str, expected: str) -> Constraint:
 
 
 def exactly_one_untyped(*names: str) -> Constraint:
-    """Exactly one of these fields is given. In the schema, because CEL cannot see a field that has no type."""
+    """Exactly one of these fields is given. The rule is in the schema, because CEL cannot see a field without a type."""
     written = list(map(_written, names))
     return Constraint(
         "",
@@ -113,7 +113,7 @@ def exactly_one_untyped(*names: str) -> Constraint:
 
 
 def _alone(name: str, names: Sequence[str]) -> dict[str, Any]:
-    """A schema by which the field is given, and none of the others."""
+    """A schema in which the field is given, and none of the others."""
     return {"required": [name], "not": {"anyOf": [{"required": [other]} for other in names if other != name]}}
 
 
@@ -128,7 +128,7 @@ def only_beside(name: str, other: str) -> Constraint:
 
 
 def params_only_beside_class() -> Constraint:
-    """``params`` is empty without a class. In the schema, because CEL cannot see ``params``."""
+    """``params`` is empty without a class. The rule is in the schema, because CEL cannot see ``params``."""
     return Constraint(
         "",
         lambda model: _is_given(model, "class_") or not model.params,
@@ -139,7 +139,7 @@ def params_only_beside_class() -> Constraint:
 
 
 def no_params_beside(name: str, advice: str = "") -> Constraint:
-    """``params`` is empty if the field is given. In the schema, because CEL cannot see ``params``."""
+    """``params`` is empty if the field is given. The rule is in the schema, because CEL cannot see ``params``."""
     # wrapped in allOf, because pydantic rewrites anyOf
     schema = {"allOf": [{"anyOf": [{"not": {"required": [name]}}, {"properties": {"params": {"maxProperties": 0}}}]}]}
     return Constraint(
@@ -152,7 +152,7 @@ def no_params_beside(name: str, advice: str = "") -> Constraint:
 
 
 def in_cel(key: str) -> str:
-    """How CEL names a field: the API server finds no bound for one that has the name of a word of CEL's."""
+    """The name of a field in CEL; the API server finds no bound for a field that is named like a word of CEL."""
     return f"__{key}__" if key in _RESERVED else key
 
 
@@ -169,7 +169,7 @@ class Model(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
 
-    # in the order in which they are checked: the first that does not hold is the one that is reported
+    # in the order in which they are checked: only the first that does not hold is reported
     constraints: ClassVar[tuple[Constraint, ...]] = ()
 
     @model_validator(mode="after")
@@ -186,6 +186,6 @@ class Model(BaseModel):
             whole.update(cel_rules(*in_cel))
         for constraint in cls.constraints:
             for key, said in (constraint.schema or {}).items():
-                # of several constraints each adds its own to what all must hold
+                # each constraint adds its schema to those that must all hold
                 whole[key] = [*whole.get(key, ()), *said] if key == "allOf" else said
         return found

@@ -1,4 +1,4 @@
-"""``spec.search.nested``: the whole search once more in each of some outer folds, for an estimate that did not choose."""
+"""``spec.search.nested``: the whole search again in each outer fold, for an estimate on rows that did not choose."""
 
 from typing import Annotated, ClassVar, Final
 

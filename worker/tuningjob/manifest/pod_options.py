@@ -189,7 +189,7 @@ class Volume(Model):
 
     @property
     def is_writable(self) -> bool:
-        """Whether the worker may write into it."""
+        """Whether the worker may write to the volume."""
         return self.empty_dir is not None or self.read_only is False
 
 

@@ -27,8 +27,8 @@ _DECIMAL: Final = {
     }.items()
 }
 _SUFFIXES: Final = _BINARY | _DECIMAL
-# Of exponents only two digits, unlike Kubernetes: whether 1e99999999999 is more than 0, an API server did not know after 34 s,
-# when it gave up the request, and it went on computing.
+# Exponents have at most two digits, unlike in Kubernetes: an API server that compared 1e99999999999 to 0 gave up the request
+# after 34 s, and went on computing.
 PATTERN: Final = r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE])?$"
 _QUANTITY: Final = re.compile(PATTERN)
 

@@ -33,5 +33,5 @@ class Query(Model):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the rows come in an order of its own."""
+        """Whether the query orders the rows itself."""
         return re.search(_ORDERED, self.sql) is not None

@@ -1,7 +1,7 @@
-"""Ranges of values and distributions as a manifest writes them: what stands in the place of a list of values.
+"""Ranges of values and distributions as a manifest writes them in the place of a list of values.
 
 ``{logspace: [start, stop, num]}``, ``{linspace: [start, stop, num]}``, ``{range: [start, stop, step]}``; a random search may draw
-from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``. Nothing is made here: as of
+from ``{uniform: [low, high]}``, ``{loguniform: [low, high]}`` and ``{randint: [low, high]}``. This module only parses: like
 ``literals``, the operator imports it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 from tuningjob.aliases import Json
 from tuningjob.manifest.literals import DISTRIBUTION_TAGS, RANGE_TAGS, Scalar, Value, parse_literal, refuse
 
-# An integer beyond is not one that JSON's readers agree on.
+# Readers of JSON do not agree on larger integers.
 _MOST: Final = 2**53
 
 
@@ -32,7 +32,7 @@ class Spaced:
 class Distribution:
     """What a random search draws a value from: scipy.stats' distribution of this name between ``low`` and ``high``.
 
-    ``uniform`` and ``loguniform`` draw floats, ``randint`` integers, of which ``high`` is not one.
+    ``uniform`` and ``loguniform`` draw floats, ``randint`` integers below ``high``.
     """
 
     kind: str  # "uniform", "loguniform" or "randint"
@@ -68,7 +68,7 @@ def parse_distribution(value: Json, field: str) -> Distribution | None:
 def parse_values(value: Json, field: str) -> Values:
     """The values that one parameter takes in a grid: a list of literals and ranges, in order, or one range.
 
-    Raises ManifestRefused for an empty list and for what is no list (scikit-learn's ParameterGrid refuses both).
+    Raises ManifestRefused for an empty list and for a value that is no list (scikit-learn's ParameterGrid refuses both).
     """
     if isinstance(value, Mapping) and len(value) == 1 and (tag := next(iter(value))) in DISTRIBUTION_TAGS:
         raise refuse(field, "a list of values", value, f"{{{tag}: …}} is drawn from: that is for spec.search.random.")
@@ -115,22 +115,22 @@ def _parse_range(value: Mapping[str, Any], field: str) -> Spaced | range:
 
 
 def count_values(values: Values) -> int:
-    """How many values a parameter takes."""
+    """The number of values that a parameter takes."""
     return sum(_span(entry) for entry in values)
 
 
 def _span(entry: Value | Spaced | range) -> int:
     if isinstance(entry, Spaced):
         return entry.num
-    # not len(), which knows no range longer than a machine's word
+    # not len(), which fails for a range longer than a machine word
     return max(0, -((entry.start - entry.stop) // entry.step)) if isinstance(entry, range) else 1
 
 
 def value_at(values: Values, position: int) -> Value:
     """The value at ``position``, counted through ranges.
 
-    A ``logspace`` value is libm's power here and may differ from numpy's in the last bit: it is for showing progress. What is
-    fitted, and reported as the answer, is numpy's own.
+    A ``logspace`` value is libm's power here and may differ from numpy's in the last bit, so it only serves to show progress.
+    What is fitted, and reported as the answer, is numpy's own.
     """
     for entry in values:
         span = _span(entry)
@@ -152,5 +152,5 @@ def _spaced_at(spaced: Spaced, position: int) -> float:
     )
     try:
         return exact if spaced.kind == "linspace" else math.pow(10.0, exact)
-    except OverflowError:  # numpy's is infinite, too
+    except OverflowError:  # numpy's result is infinite, too
         return math.inf

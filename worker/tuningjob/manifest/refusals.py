@@ -1,4 +1,4 @@
-"""What pydantic refuses, in this project's words: which field, what it must be, what it is, and what to do."""
+"""Turns pydantic's refusals into this project's words: which field, what it must be, what it is, and what to do."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ from tuningjob.manifest import fields
 from tuningjob.manifest.literals import shown
 from tuningjob.manifest.model import Model
 
-# What people write out of scikit-learn's or another's habit, without _ and in small letters, and what is here in its place.
+# Names that people know from scikit-learn or elsewhere, without _ and in lower case, and the fields that replace them here.
 _ELSEWHERE: Final = {
     "cv": "scikit-learn's cv is spec.crossValidation.folds here.",
     "nsplits": "scikit-learn's n_splits is spec.crossValidation.folds here, or stands in the params of a splitter.",
@@ -55,13 +55,13 @@ _PATTERNS: Final = {
 _MAPS: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
 _BOOLEANS: Final = frozenset({"bool_type", "bool_parsing"})
 _INTEGERS: Final = frozenset({"int_type", "int_parsing", "int_from_float"})
-# The field that a single value is meant for where a map of fields must be.
+# The field that a single value probably means, if it is in the place of a map of fields.
 _MEANT: Final = {"CrossValidation": "folds", "Data": "path", "Estimator": "class", "Splitter": "class"}
 
 
 def problem_of(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem:
-    """One of pydantic's errors about ``model``; ``prefix`` is where that stands."""
-    location = detail["loc"][:-2] if detail["loc"][-1:] == ("[key]",) else detail["loc"]  # of a key of a map
+    """The Problem of one of pydantic's errors about ``model``; ``prefix`` is the model's path."""
+    location = detail["loc"][:-2] if detail["loc"][-1:] == ("[key]",) else detail["loc"]  # an error in a key of a map
     field = field_path([part for part in (prefix, *location) if part != ""])
     context: Mapping[str, Any] = detail.get("ctx", {})
     got = detail["input"]
@@ -85,7 +85,7 @@ def problem_of(model: type[Model], detail: ErrorDetails, prefix: str) -> Problem
 
 
 def _of_kind(kind: str, field: str, got: object, model: type[Model] | None) -> tuple[str, str]:
-    """What a value of another type must be, and what to write; nothing for other errors."""
+    """What a value of the wrong type must be, and what to write; empty for other errors."""
     write_bare = "Write it without quotes."
     if kind in _MAPS:
         return "a map", _as_map(model, got)
@@ -109,7 +109,7 @@ def field_path(parts: Sequence[str | int]) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """``Did you mean 'max_depth'?`` for the nearest known name; else the names, if they are few; else nothing."""
+    """``Did you mean 'max_depth'?`` for the nearest known name; else the names if they are few; else an empty text."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"

@@ -11,10 +11,10 @@ from tuningjob.manifest.quantity import parse_quantity
 
 
 def _compared(one: str, sign: str, other: str, holds: Callable[["Resources"], bool], advice: str) -> Constraint:
-    """``one`` ≥ or ≤ ``other``, if it is given."""
+    """The constraint that ``one`` ≥ or ≤ ``other``, if it is given."""
     words = {">=": "no less", "<=": "no more"}[sign]
     return Constraint(
-        # nothing to add where one of the two is no quantity: it has been reported
+        # if one of the two is no quantity, that has been reported already
         f"!has(self.{one}) || !{is_quantity(f'self.{one}')} || !{is_quantity(f'self.{other}')} || "
         f"quantity(string(self.{one})).compareTo(quantity(string(self.{other}))) {sign} 0",
         holds,

@@ -1,7 +1,7 @@
 """``spec.scoring`` and ``spec.refit``: what fits are scored by, and which of several metrics decides.
 
-A map's metrics are taken in the order of their names, because an API server keeps no other: the columns of ``cv_results_`` are
-the same on a laptop and on a cluster.
+A map's metrics are taken in the order of their names, because an API server keeps no other order. So the columns of
+``cv_results_`` are the same on a laptop and on a cluster.
 """
 
 import re
@@ -22,14 +22,14 @@ from tuningjob.manifest.spelling import to_json
 
 SCORING: Final = "spec.scoring"
 REFIT: Final = "spec.refit"
-# What scikit-learn calls the score of a search that has one: mean_test_score.
+# What scikit-learn calls the score of a search with one metric: mean_test_score.
 SCORE: Final = "score"
 METRIC_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 MOST_METRICS: Final = 32
 LONGEST_NAME: Final = 63
 RESPONSE_METHODS: Final = ("predict", "predict_proba", "decision_function")
 
-# A union, which a structural schema has not: what is said here holds for text, for lists and for maps, each by its own words.
+# A structural schema has no unions: the keywords here hold for text, lists or maps, because each applies to one of them.
 Scoring = Annotated[
     Any,
     WithJsonSchema(
@@ -56,7 +56,7 @@ def _methods(value: object) -> object:
     return value
 
 
-_OF_EACH: Final = frozenset({"scorer", "name", "sample_weight"})  # what may be said of a metric that is no function
+_OF_EACH: Final = frozenset({"scorer", "name", "sample_weight"})  # what a metric that is no function may have
 
 
 class Measure(Model):
@@ -93,9 +93,9 @@ class Measure(Model):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. ``key`` is what its columns are called by; ``field`` is where the manifest has it.
+    """One metric. ``key`` names its columns; ``field`` is where the manifest has it.
 
-    It is scikit-learn's scorer of this ``name``, or a ``measure``, whose parameters are ``arguments``. Of neither it is the
+    It is scikit-learn's scorer of this ``name``, or a ``measure`` with the parameters ``arguments``. With neither it is the
     estimator's own score. ``weighted``: whether it asks for the weights of the samples; None if no metric says so.
     """
 
@@ -108,7 +108,7 @@ class Metric:
 
     @property
     def identity(self) -> Json:
-        """All that the manifest says of it, as JSON: the same for the same metric, however it is written."""
+        """All that the manifest says of the metric, as JSON: the same for the same metric, however it is written."""
         return self._identity if self.weighted is None else {"metric": self._identity, "sampleWeight": self.weighted}
 
     @property
@@ -128,8 +128,8 @@ class Metric:
 class Metrics:
     """All metrics, in the order of their columns. ``deciding``: the key of the one that ranks the candidates.
 
-    ``several``: there are names to tell them by, even if it is only one; scikit-learn then calls a mean ``mean_test_<key>``
-    instead of ``mean_test_score``. ``is_list``: names alone, as a list.
+    ``several``: metrics have names, even if there is only one; scikit-learn then calls a mean ``mean_test_<key>`` instead of
+    ``mean_test_score``. ``is_list``: they are given as a list of names.
     """
 
     all: tuple[Metric, ...]
@@ -139,27 +139,27 @@ class Metrics:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Of the columns."""
+        """The keys of the columns."""
         return tuple(metric.key for metric in self.all)
 
     @property
     def is_asking(self) -> bool:
-        """Whether they say themselves which of them are given weights, as by scikit-learn's metadata routing."""
+        """Whether the metrics themselves say which of them get weights, as by scikit-learn's metadata routing."""
         return any(metric.weighted is not None for metric in self.all)
 
     @property
     def weighted(self) -> tuple[Metric, ...]:
-        """Those that ask for weights."""
+        """The metrics that ask for weights."""
         return tuple(metric for metric in self.all if metric.weighted)
 
     @property
     def told(self) -> str:
-        """What people call the deciding one."""
+        """The name of the deciding metric for people."""
         return self.deciding if self.several else self.all[0].name or SCORE
 
     @property
     def identity(self) -> Json:
-        """What the scores of a fit depend on. Which metric decides is not in it: the fits are the same."""
+        """What the scores of a fit depend on, as JSON. The deciding metric is not part of it, because the fits are the same."""
         return {metric.key: metric.identity for metric in self.all} if self.several else self.all[0].identity
 
     @property
@@ -173,12 +173,12 @@ SINGLE: Final = Metrics((Metric(SCORE, SCORING),), SCORE, several=False)
 
 
 def count_of(scoring: Json) -> int:
-    """How many metrics a manifest names, as far as can be told before they are parsed."""
+    """How many metrics a manifest names, as far as is known before they are parsed."""
     return len(scoring) if isinstance(scoring, list | Mapping) else 1
 
 
 def parse_metrics(scoring: Json, refit: str | None) -> Metrics:
-    """What ``spec.scoring`` and ``spec.refit`` say. Raises ManifestRefused with every problem of them."""
+    """The metrics of ``spec.scoring`` and ``spec.refit``. Raises ManifestRefused with all their problems."""
     if scoring is None or isinstance(scoring, str):
         if scoring is not None and not 1 <= len(scoring) <= LONGEST_NAME:
             raise ManifestRefused([Problem(SCORING, "a scorer's name", shown(scoring))])

@@ -83,7 +83,7 @@ class Search(Model):
 
     @property
     def has_stages(self) -> bool:
-        """Whether what is tried later depends on what came before."""
+        """Whether later candidates depend on earlier results."""
         return self.halving is not None or self.refine is not None
 
     @cached_property

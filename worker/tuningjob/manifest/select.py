@@ -1,4 +1,4 @@
-"""``spec.select``: by which rule the best candidate is chosen, in the place of a refit callable of scikit-learn's."""
+"""``spec.select``: the rule by which the best candidate is chosen, in the place of scikit-learn's refit callable."""
 
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -62,7 +62,7 @@ class Select(Model):
 
     @property
     def is_best(self) -> bool:
-        """Whether it is the highest mean that is chosen, as without any rule."""
+        """Whether the highest mean is chosen, as without any rule."""
         return self.max_overfit_gap is None and not any(getattr(self, name) is not None for name in RULES[1:])
 
     best: Annotated[bool, Checked(_true, cel_rules(("self", "must be true, or absent")))] | None = Field(

@@ -1,4 +1,4 @@
-"""Literals written: as a manifest has them, and for people."""
+"""Writes literals: as a manifest has them, and for people."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -31,7 +31,7 @@ _LONGEST_TOLD: Final = 1_000
 
 
 def to_json(literal: Value) -> Json:  # noqa: PLR0911  one for each kind
-    """A literal as a manifest writes it: ``parse_literal`` of it is equal, also after an API server had it."""
+    """A literal as a manifest writes it; ``parse_literal`` of it is equal, also after it went through an API server."""
     match literal:
         case Scalar(value=value):
             return _scalar_to_json(value, tagged=literal.tagged)
@@ -85,13 +85,13 @@ def _pairs_to_json(pairs: Sequence[tuple[Value, Value]]) -> dict[str, Any]:
 
 
 def params_to_json(params: Iterable[tuple[str, Value]]) -> dict[str, Any]:
-    """Names and literals as a map. A null is spelt out there: the API server drops a key that has none."""
+    """Names and literals as a map. A null is spelt out, because the API server drops a key with a null."""
     written = ((name, to_json(literal)) for name, literal in params)
     return {name: {"none": True} if value is None else value for name, value in written}
 
 
 def _is_plain_map(names: Collection[str]) -> bool:
-    """Whether a map with these keys is read as a dict, and not as a literal, nor refused."""
+    """Whether a map with these keys is read as a dict, and neither as another literal nor refused."""
     is_object = "class" in names and set(names) <= {"class", "params"}
     is_tagged = len(names) == 1 and not TAGS.isdisjoint(names)
     is_form = not {"function", *COMPOSITIONS}.isdisjoint(names) and len(names) <= 2
@@ -108,12 +108,12 @@ def _scalar_to_json(value: Plain, *, tagged: bool) -> Json:
     if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
         return {"float": str(value)}
     if value.is_integer() and -_INT64_BOUND <= value < _INT64_BOUND:
-        return {"float": int(value)}  # an API server makes an integer of it
+        return {"float": int(value)}  # an API server makes an integer of a whole float
     return value
 
 
 def spelled(literal: Value) -> str:
-    """A literal for people, as Python would write it; text alone is bare. An estimator is its class and what it was given."""
+    """A literal for people, as Python would write it; plain text has no quotes. An estimator is its class and its params."""
     return literal.value if isinstance(literal, Scalar) and isinstance(literal.value, str) else _told(literal)
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tuningjob.manifest.fields import matching
 
-# Of https the last character is no /; of a bucket there is no query, and what stands before the @ is a container.
+# An https URL does not end in /; a bucket's URL has no query, and the part before its @ is a container.
 _HOST: Final = "[A-Za-z0-9][-.:A-Za-z0-9]*"
 _KEY: Final = '[!"$->@-~]*[!"$-.0->@-~]'
 BUCKET_URL: Final = (
@@ -27,5 +27,5 @@ Sha256 = Annotated[str, Field(max_length=64), matching(r"^[0-9a-f]{64}$", "64 di
 
 
 def shown_url(url: str) -> str:
-    """Without its query, which may be a signature."""
+    """The URL without its query, which may be a signature."""
     return url.split("?", 1)[0]
