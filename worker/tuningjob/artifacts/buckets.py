@@ -1,7 +1,7 @@
 """Artifacts in a bucket: S3 and what speaks its protocol, or Google Cloud Storage, through fsspec.
 
-A file is collected on the service's volume while its digest is computed, and then sent by one operation of the protocol (a put,
-or an upload in parts that counts when it is completed), so a bucket shows an object whole or not at all. The digest is kept
+A file is collected on the service's volume while its digest is computed. Then one operation of the protocol sends it: a put, or
+an upload in parts that counts when it is completed. So a bucket shows an object whole or not at all. The digest is kept
 with the object as metadata, so a listing reads no file.
 
 Only ``artifacts.opening`` imports this module. Any thread may use it; fsspec has its own event loop.

@@ -184,7 +184,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def find(self, search_id: str, name: str) -> Artifact:
-        """Size and digest of a file, without reading it where they are known. Raises FileNotFoundError."""
+        """Size and digest of a file, which is read only if they are not known. Raises FileNotFoundError."""
 
     @abstractmethod
     def open(self, search_id: str, name: str) -> BinaryIO:

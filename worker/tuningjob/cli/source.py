@@ -75,7 +75,7 @@ class AuditSource(Protocol):
         """The spec of a version's search; None if it is no longer known."""
 
     def files(self, row: "AuditRow") -> "list[Artifact]":
-        """The files of a version; none where they are kept no more."""
+        """The files of a version; none if they are no longer kept."""
 
     def fetch(self, row: "AuditRow", entry: "Artifact", target: Path) -> None:
         """Write a file of a version to ``target``. Raises ArtifactRefused if it is not of the digest that ``files`` told."""
@@ -196,7 +196,7 @@ class Where:
 
     @property
     def trusted(self) -> Path | None:
-        """The file of whom to trust as the results service; None: whom this machine trusts."""
+        """The file of the results service's CA; None for the CAs that this machine trusts."""
         named = os.environ.get(ENV_CA_FILE)
         return self.ca_file or (Path(named) if named else None)
 

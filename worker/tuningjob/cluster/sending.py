@@ -43,7 +43,7 @@ class Parcel:
 
     @property
     def files(self) -> dict[str, SentFile]:
-        """All files."""
+        """All files of the parcel, by their names in messages."""
         return {**self.data, **({"code": self.code} if self.code is not None else {})}
 
     def name_in(self, document: Mapping[str, Any]) -> dict[str, Any]:

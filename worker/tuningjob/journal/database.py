@@ -67,7 +67,7 @@ class Database:
         return self._url.drivername == "sqlite"
 
     def __str__(self) -> str:
-        """Its URL, without the password."""
+        """The database's URL, without the password."""
         return self._url.set(query={}).render_as_string(hide_password=True)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The journal in SQL: SQLite on a laptop and by default, Postgres where a team needs more, through SQLAlchemy Core.
+"""The journal in SQL: SQLite on a laptop and by default, Postgres if a team needs more, through SQLAlchemy Core.
 
 ``tuningjob.protocol.contract`` says what holds for every search, ``journal.rows`` in which order rows are locked.
 """
@@ -102,7 +102,7 @@ class SqlJournal:
     # --- searches
 
     def open_search(self, new: NewSearch) -> bool:
-        """Open a search; returns False if one of this id is there, of which only the number of pods may change."""
+        """Open a search; returns False if one of this id is there, which then only gets this number of pods."""
         with self._database.writing() as connection:
             row = connection.execute(select(searches).where(searches.c.id == new.id).with_for_update()).one_or_none()
             if row is not None and row.deleted_at is None:

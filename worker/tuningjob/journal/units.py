@@ -98,7 +98,7 @@ def unit_end(
     elastic: bool = False,
     is_piloted: bool = False,
 ) -> int:
-    """Where the next unit ends, which begins where the chosen stretch does.
+    """The end of the next unit, which begins where the chosen stretch does.
 
     A unit is half of an even share of the seconds that are left, or a sixth if nothing was measured yet, because a wrong guess
     must not tie a pod down. It is no more than UNIT_SECONDS for each of the claimant's ``slots``, and never fewer cells than

@@ -1,7 +1,7 @@
 """Bounds of the size and depth of a value from outside, which are checked before anything is done with it.
 
 A manifest, a parameter's value or a worker's answer is walked with an explicit stack, so that no nesting ends in a
-RecursionError, and only up to the bounds, so that YAML's aliases, which repeat one thing a million times, cost nothing.
+RecursionError. The walk ends at the bounds, so that YAML's aliases, which can repeat one thing a million times, cost nothing.
 """
 
 import math

@@ -67,7 +67,7 @@ class Grid:
 
     @cached_property
     def size(self) -> int:
-        """Candidates in all."""
+        """The number of candidates in all maps."""
         return sum(subgrid.size for subgrid in self.subgrids)
 
     def params_at(self, index: int) -> dict[str, Value]:

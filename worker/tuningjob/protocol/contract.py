@@ -14,8 +14,8 @@ the tail, and of candidates that share the most. No two indexes hold one unit.
 may at once claim what it held unfinished, and the right to finish. It counts as no death, and takes none back.
 
 *Deaths* are counted: a unit whose claimant neither finished nor left it, and whose index now has another claimant, comes
-again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the pod that died:
-it is released, and only a claimant with more memory may take it, alone and before anything else. If not, its first
+again ``alone``. After a second death it is *starved*, if a pod of the search may have more memory than the pod that died. It is
+released then, and only a claimant with more memory may take it, alone and before anything else. If not, its first
 unfinished cell, the only one that can have killed the pod, is marked as ``lost``; once that is reported, the others of the
 unit get their chance, alone. So a cell is lost only at the most memory that there is. A claimant that reports no memory (0)
 never gets a starved unit, and never causes one.
@@ -28,10 +28,10 @@ never gets a starved unit, and never causes one.
 may open more rows instead (``open_stage``), which are then claimed as the others were. A claimant that says how many rows it
 knows is asked to wait meanwhile, and is told to fetch the new rows when they are there.
 
-*Pruned* cells (``spec.prune``) are reported as any others are, and have no scores. Each claimant decides which of its cells to
-prune, by the best mean that comes with its claims and with the replies to its reports, by the scores that come with its claims,
-and by its own results. Its decisions stay right whatever is reported later, because the best mean only grows. Such a search is
-walked candidate after candidate, so that means are known early.
+*Pruned* cells (``spec.prune``) are reported as any others are, and have no scores. Each claimant decides which of its cells
+to prune. It uses the best mean and the scores that come with its claims, the best mean in the replies to its reports, and its own
+results. Later reports cannot make its decisions wrong, because the best mean only grows. Such a search is walked candidate
+after candidate, so that means are known early.
 
 *Too many failed*: the report that exceeds the spec's ``limits.maxFailedFits`` ends the search as failed, in the same transaction,
 so that the end needs no process that watches for it. Fits of the defaults (``baseline``) do not count.
@@ -39,7 +39,7 @@ so that the end needs no process that watches for it. Fits of the defaults (``ba
 *Files* of a search change while it runs, and never after: the audit's row of its version has their digests.
 
 *Ended is ended*: a search that is complete, failed or refused never changes its state again, and hands out nothing. The one
-exception is a laptop's ``begin_again``, which makes a new search of a complete one.
+exception is a laptop's ``begin_again``: it has a search that failed go on, and makes a new one of a complete search.
 
 *Forgotten is not unlearned*: the cells of a deleted search may still be reused by their identity, until they are purged.
 

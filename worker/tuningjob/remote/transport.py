@@ -1,7 +1,7 @@
 """The results service over HTTP, from a client that outlives a restart of it.
 
-A request that fails on the way (no connection, a timeout, a 5xx, a 429) is retried with growing, jittered pauses, never sooner
-than the service asks for (Retry-After), for as long as the client has patience. A refusal (4xx) is an answer.
+A request that fails on the way (no connection, a timeout, a 5xx, a 429) is retried for as long as the client has patience. Pauses
+grow and are jittered, and are never shorter than the service asks for (Retry-After). A refusal (4xx) is an answer.
 
 Any threads may use a client at the same time: a request keeps no state in it, and httpx's client is thread-safe.
 """

@@ -84,7 +84,7 @@ def object_array(values: Iterable[Any]) -> pa.Array:
 
 
 def scalars_of(array: pa.Array) -> list[Any]:
-    """The scalars of which ``object_array`` made the array."""
+    """Undo ``object_array``: the scalars of the array."""
     return untagged(array.field("tag").to_pylist(), array.field("text").to_pylist())
 
 
