@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.public_grids.grids import read
 from benchmarks.public_grids.page import markdown, summary
-from benchmarks.public_grids.rows import Row, differing, is_enough, read_rows, write_rows
+from benchmarks.public_grids.rows import Row, differing, is_enough, part_run, read_rows, write_rows
 from benchmarks.public_grids.sides import FORKED, LOKY, PRUNED, STOCK, Found
 
 
@@ -29,6 +29,11 @@ def test_what_is_pruned_may_lack_scores_and_differ_in_nothing_else() -> None:
     assert differing(want, found("0.25", "0.75"), is_pruned=True) == ["score: 0.25, not 0.5"]
     assert differing(want, found("nan", "0.75", best="0"), is_pruned=True) == ["best: 0, not 1"]
     assert differing(want, Found(seconds=1.0, error="too much")) == ["raised 'too much', not None"]
+
+
+def test_a_fit_that_fails_was_run_and_is_not_counted_as_pruned() -> None:
+    want = found("0.5", "0.75", "nan", "0.25")
+    assert part_run(want, found("0.5", "nan", "nan", "0.25")) == 0.75
 
 
 def test_the_first_search_is_told_apart_from_the_later_ones() -> None:

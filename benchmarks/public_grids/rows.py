@@ -79,8 +79,8 @@ def measure(grid: Grid, *, repeat: int, limit: float, sides: Sequence[str], when
                     continue
                 row.seconds[side].append(found.seconds)
                 row.problems += [f"{side}: {line}" for line in differing(want, found, is_pruned=side == PRUNED)]
-                if side == PRUNED and (scores := found.scores()):
-                    row.ran = 1 - scores.count(_NOT_RUN) / len(scores)
+                if side == PRUNED and found.error is None:
+                    row.ran = part_run(want, found)
             if is_enough(row.seconds[STOCK]):
                 break
     return row
@@ -91,6 +91,12 @@ def is_enough(seconds: Sequence[float]) -> bool:
     first, *later = seconds
     is_long = any(each > ENOUGH_SECONDS for each in later)
     return first > LONG_SECONDS or is_long or (len(later) >= _LEAST_REPEATED and sum(seconds) > ENOUGH_SECONDS)
+
+
+def part_run(want: Found, pruned: Found) -> float:
+    """The part of the fits that were run, which have a score unless scikit-learn's fails, too."""
+    pairs = list(zip(want.scores(), pruned.scores(), strict=True))
+    return sum(ours != _NOT_RUN or theirs == _NOT_RUN for theirs, ours in pairs) / len(pairs)
 
 
 def differing(want: Found, found: Found, *, is_pruned: bool = False) -> list[str]:
