@@ -1,14 +1,20 @@
-"""What all tests share: the thread caps, before anything imports numpy; and manifests to start from."""
+"""What all tests share: the thread caps and kernels, before anything imports numpy; and manifests to start from."""
+
+import os
 
 from tuningjob.threads import cap_threads
 
 cap_threads()
 
+# Pods let OpenBLAS choose its kernels by the processor. Tests hold them to scikit-learn in this process, to the bit: it must
+# choose in the same way, so a shell's own choice (OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE) does not count here.
+for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(_name, None)
+
 # ruff: noqa: E402
 import copy
 import functools
 import gc
-import os
 import signal
 import sys
 import threading
