@@ -158,7 +158,7 @@ class HostileTenant:
             return Request((head, body[: len(body) * attack.sent // 1_000]), is_whole=False)
         return Request((head, body))
 
-    # --- as whoever
+    # --- as anybody
 
     def _send_raw(self, attack: attacks.Raw) -> None:
         text, rest = raw(attack, self.holdings.search().token)

@@ -50,7 +50,7 @@ def a_job(*, annotations: Mapping[str, str] | None = None, name: str = "", **spe
 
 def prepare(server: ApiServer) -> None:
     """The CRD, namespaces, and in the first of them: alice and bob, who may do anything with TuningJobs, and carol, who may
-    create pods besides, as whoever has the role edit may."""
+    create pods besides, as people with the role edit may."""
     crd = document((CHART / "files" / "crds" / "tuningjobs.yaml").read_text(encoding="utf-8"))
     server.create_object("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     for namespace in NAMESPACES:

@@ -99,7 +99,7 @@ def test_another_name_is_never_kept(server: ApiServer, *, noted: bool) -> None:
 
 
 @pytest.mark.usefixtures("noted")
-def test_whoever_changes_it_later_is_not_its_creator(server: ApiServer) -> None:
+def test_the_person_who_changes_it_later_is_not_its_creator(server: ApiServer) -> None:
     made = server.create_object(path_of(), a_job("alice"), user="alice")
     changed = copy.deepcopy(made)
     changed["metadata"]["labels"] = {"team": "blue"}

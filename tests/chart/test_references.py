@@ -67,14 +67,14 @@ def policy(kubernetes: ApiServer, helm: Helm) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("field", REFERENCES)
-def test_whoever_may_create_no_pods_is_refused_with_the_field(kubernetes: ApiServer, field: str) -> None:
+def test_people_who_may_create_no_pods_are_refused_with_the_field(kubernetes: ApiServer, field: str) -> None:
     told = refusal(kubernetes, a_job(**REFERENCES[field]), user="alice")
     assert f"denied request: {field}: must be absent, for alice may not create pods in namespace team" in told
     assert "Leave out what names them, or have somebody who may create pods there create the TuningJob" in told
 
 
 @pytest.mark.parametrize("field", REFERENCES)
-def test_whoever_may_create_pods_is_let_in(kubernetes: ApiServer, field: str) -> None:
+def test_people_who_may_create_pods_are_let_in(kubernetes: ApiServer, field: str) -> None:
     assert refusal(kubernetes, a_job(**REFERENCES[field]), user="carol") == ""
 
 
@@ -104,7 +104,7 @@ def test_as_many_as_there_can_be_are_still_refused_and_let_in(kubernetes: ApiSer
 
 
 def test_pods_in_another_namespace_are_no_help(kubernetes: ApiServer) -> None:
-    """Carol may create pods in team alone; whoever may create TuningJobs elsewhere is asked about elsewhere."""
+    """Carol may create pods in team alone; for TuningJobs elsewhere she is asked about elsewhere."""
     where = "/apis/rbac.authorization.k8s.io/v1/namespaces/other"
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "search"}
     rule = {"apiGroups": ["tuningjob.dev"], "resources": ["tuningjobs"], "verbs": ["create"]}
@@ -120,7 +120,7 @@ def test_no_edit_brings_one_in(kubernetes: ApiServer) -> None:
     made = kubernetes.create_object(path_of(), a_job(), user="alice")
     changed = copy.deepcopy(made)
     changed["spec"]["pod"] = REFERENCES["spec.pod.env[].secret"]["pod"]
-    # whichever comes first: the CRD's own immutability, or this policy
+    # the first of the two: the CRD's own immutability, or this policy
     with pytest.raises(Refused, match=r"must stay as it was created|must be absent, for alice"):
         kubernetes.call("PUT", place_of(made), changed, user="alice")
 

@@ -115,7 +115,7 @@ def test_a_death_of_a_pod_that_held_two_units_counts_for_both(opened: SqlJournal
     assert Cell(0, 0) in resumed.cells
 
 
-def test_the_deaths_of_a_search_are_counted_and_whoever_watches_it_is_told(opened: SqlJournal) -> None:
+def test_the_deaths_of_a_search_are_counted_and_its_watchers_are_told(opened: SqlJournal) -> None:
     claim(opened, "pod-1")
     before = opened.progress("search-a")
     claim(opened, "pod-1")  # a lost reply

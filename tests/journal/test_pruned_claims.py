@@ -101,7 +101,7 @@ def searched(journal: SqlJournal, scores: list[list[float]], bound: float, pods:
 @pytest.mark.slow
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=tables(), pods=st.integers(1, 3), seed=st.integers(0, 2**32))
-def test_whoever_reports_first_the_winner_is_that_of_all_scores(
+def test_in_any_order_of_reports_the_winner_is_that_of_all_scores(
     journal: SqlJournal, drawn: tuple[float, list[list[float]]], pods: int, seed: int
 ) -> None:
     bound, scores = drawn

@@ -113,7 +113,7 @@ def test_it_is_starved_again_and_again_until_a_pod_of_the_most_memory_has_died_o
     assert waiting(opened) == (0, 0)
 
 
-def test_a_cell_that_is_lost_may_be_told_by_whoever_comes_and_stays_lost_if_that_one_dies(opened: SqlJournal) -> None:
+def test_a_cell_that_is_lost_may_be_told_by_any_worker_and_stays_lost_if_that_one_dies(opened: SqlJournal) -> None:
     starved = starve(opened)
     opened.view("search-a").leave(index=0)
     claim(opened, LARGE)

@@ -152,7 +152,7 @@ def test_who_may_only_look_may_not_bless(service_place: Place, inside: Inside, m
     assert "bob must be allowed to get tuningjobs in other, but is not." in done.stderr
 
 
-def test_whoever_has_a_number_alone_is_told_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_is_told_by_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 987_654)

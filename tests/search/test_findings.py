@@ -64,7 +64,7 @@ def test_features_of_very_different_scales_are_told_with_who_minds_and_what_to_d
 @pytest.mark.parametrize(
     "X", [UNEVEN, scipy.sparse.csr_array(UNEVEN), pd.DataFrame(UNEVEN)], ids=["array", "sparse", "frame"]
 )
-def test_whoever_minds_scales_is_found_wherever_it_sees_them(estimator: Any, X: Any) -> None:
+def test_an_estimator_that_minds_scales_is_found_wherever_it_sees_them(estimator: Any, X: Any) -> None:
     assert reasons(X, estimator) == ["ScaleSensitiveUnscaled"]
 
 

@@ -79,7 +79,7 @@ def test_what_importing_says_is_told_with_its_place() -> None:
     )
 
 
-def test_a_module_that_ends_whoever_imports_it_is_refused_and_no_success() -> None:
+def test_a_module_that_ends_its_importer_is_refused_and_no_success() -> None:
     problem = problem_of({"max_depth": [1]}, estimator="tests.search.leaving_module.Tree")
     assert (problem.reason, "SystemExit: 0" in problem.advice) == ("CodeImport", True)
 

@@ -104,7 +104,7 @@ def refusal(folder: Path, path: str, memory_bytes: int) -> Problem:
 
 @pytest.mark.slow
 def test_a_csv_file_that_does_not_fit_is_not_even_read(tmp_path: Path) -> None:
-    # it ends in what is no UTF-8: whoever reads it hears of that
+    # it ends in what is no UTF-8: its reader hears of that
     (tmp_path / "t.csv").write_bytes(numbers().to_csv(index=False).encode() + b"\xff\xff,\xff,1\n")
     problem = refusal(tmp_path, "t.csv", resident_bytes() + MIB // 2)
     assert (problem.reason, problem.field, problem.got) == ("DataTooLarge", "spec.data.path", "'t.csv'")

@@ -179,7 +179,7 @@ class Service:
         self.journal.check_writing()
 
     def start(self) -> None:
-        # Bound and listening before the server's thread runs: whoever connects is kept waiting, not refused.
+        # Bound and listening before the server's thread runs: a client that connects is kept waiting, not refused.
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         self.app = self.make_app()

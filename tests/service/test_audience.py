@@ -84,7 +84,7 @@ def test_it_opens_what_its_owner_may_and_the_api_server_does_not_take_it(kuberne
     assert (made.status_code, made.json()["who"]) == (200, "system:serviceaccount:team:editing")
     assert ask(service, editing, "GET", "/v1/namespaces/other/models").status_code == 403
 
-    # whoever caught it on its way could do nothing else with it
+    # a thief who caught it on its way could do nothing else with it
     context = ssl.create_default_context(cafile=str(kubernetes.ca_file))
     headers = {"Authorization": f"Bearer {editing}"}
     told = httpx.get(f"{kubernetes.url}{ACCOUNTS}", headers=headers, verify=context, trust_env=False, timeout=60)

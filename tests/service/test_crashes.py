@@ -150,7 +150,7 @@ def check_that_nothing_is_lost_or_doubled(url: str, reporters: list[Reporter], *
         # a second report of a cell is one whose reply was lost, and each blow can lose one batch of each reporter
         counts = journal.report_counts("search-a")
         assert sum(times * cells for times, cells in counts.items()) - len(every) <= blows * REPORTERS * MAX_BATCH
-        # no cell was handed to two: whoever was told that it is taken in is who it was taken in from
+        # no cell was handed to two: the worker that was told of its acknowledgement is the one whose report was stored
         assert sum(len(reporter.acknowledged) for reporter in reporters) == len(every)
         assert journal.reporters("search-a") == {each.index: len(each.acknowledged) for each in reporters}
         assert journal.view("search-a").search().state is SearchState.COMPLETE

@@ -1,4 +1,4 @@
-"""How far a search is, as whoever waits for it is shown it; in a notebook by tests/manifest/test_fit.py."""
+"""How far a search is, as a person who waits is shown it; in a notebook by tests/manifest/test_fit.py."""
 
 import sys
 

@@ -78,12 +78,12 @@ def token_of_account(kubernetes: ApiServer, name: str, **spec: Any) -> str:
     return told
 
 
-def test_whoever_may_update_tuningjobs_blesses_under_their_own_name(kubernetes: ApiServer, service: Service) -> None:
+def test_people_who_may_update_tuningjobs_bless_under_their_own_name(kubernetes: ApiServer, service: Service) -> None:
     made = ask(service, kubernetes.token_of("alice"), "POST", f"{MODELS}/forest/bless", {"version": 1})
     assert (made.status_code, made.json()["who"]) == (200, "alice")
 
 
-def test_whoever_may_only_get_them_reads(kubernetes: ApiServer, service: Service) -> None:
+def test_people_who_may_only_get_them_read(kubernetes: ApiServer, service: Service) -> None:
     token = kubernetes.token_of("bob")
     assert ask(service, token, "GET", MODELS).json() == {"models": ["forest"]}
     refused = ask(service, token, "POST", f"{MODELS}/forest/bless", {"version": 1})
@@ -91,7 +91,7 @@ def test_whoever_may_only_get_them_reads(kubernetes: ApiServer, service: Service
     assert detail(refused) == "bob must be allowed to update tuningjobs.tuningjob.dev in namespace team, but is not."
 
 
-def test_whoever_may_nothing_is_told_so(kubernetes: ApiServer, service: Service) -> None:
+def test_people_who_may_do_nothing_are_told_so(kubernetes: ApiServer, service: Service) -> None:
     refused = ask(service, kubernetes.token_of("carol"), "GET", MODELS)
     assert refused.status_code == 403
     assert detail(refused).startswith("carol must be allowed to get tuningjobs.tuningjob.dev in namespace team")

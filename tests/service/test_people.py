@@ -126,7 +126,7 @@ def test_a_path_with_what_cannot_be_is_refused(vain_viewer: httpx.Client, path: 
 # --- the version in use ----------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_blessed_and_rolled_back_by_whoever_the_token_says(service: Service, editor: httpx.Client) -> None:
+def test_a_version_is_blessed_and_rolled_back_by_the_person_of_the_token(service: Service, editor: httpx.Client) -> None:
     finish(service)
     finish(service, "search-b")
     assert editor.get(f"{MODEL}/blessings").json() == []
@@ -145,7 +145,7 @@ def test_a_version_is_blessed_and_rolled_back_by_whoever_the_token_says(service:
     assert editor.get(f"{MODEL}/blessings").json() == [first, second, back]
 
 
-def test_whoever_may_only_read_changes_nothing(finished: Service, vain_viewer: httpx.Client) -> None:
+def test_people_who_may_only_read_change_nothing(finished: Service, vain_viewer: httpx.Client) -> None:
     for act, body in (("bless", {"version": 1}), ("rollback", {})):
         response = vain_viewer.post(f"{MODEL}/{act}", json=body)
         assert response.status_code == 403

@@ -53,7 +53,7 @@ def test_a_service_without_its_database_is_alive_but_not_ready(
     assert http.get("/healthz").status_code == 200
 
 
-def test_a_service_without_a_place_for_files_is_ready_and_tells_whoever_brings_one(tmp_path: Path) -> None:
+def test_a_service_without_a_place_for_files_is_ready_and_tells_a_worker_that_brings_one(tmp_path: Path) -> None:
     service = Service(tmp_path)
     service.journal.open_search(a_search())
     (tmp_path / "artifacts").write_text("no folder")

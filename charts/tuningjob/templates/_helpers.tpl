@@ -292,7 +292,7 @@ Kubernetes that this chart admits has, unless it was turned off.
 {{- define "tuningjob.checksReferences" -}}
 {{- if and .Values.references.check (include "tuningjob.hasPolicies" .) }}
 {{- if .Values.references.trustAuthors }}
-{{- fail "references.trustAuthors: must be false while references.check is true, but got true. Set references.check to false as well to let whoever may create TuningJobs name any Secret, claim and service account of the namespace" }}
+{{- fail "references.trustAuthors: must be false while references.check is true, but got true. Set references.check to false as well to let everybody who may create TuningJobs name any Secret, claim and service account of the namespace" }}
 {{- end }}true
 {{- end }}
 {{- end -}}

@@ -36,7 +36,7 @@ class Brought:
         return (self.folder / _MARK).exists()
 
     def ensure(self) -> Path:
-        """Its program, brought first if it is not here; whoever asks meanwhile waits. Raises HarnessError."""
+        """Its program, brought first if it is not here; others who ask meanwhile wait. Raises HarnessError."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / f"{self.folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -314,7 +314,7 @@ class Access:
             )
         if status == HTTPStatus.NOT_FOUND and not _details(error):
             return ClusterRefused(
-                f"{self.host}: must know TuningJobs, but does not. Whoever looks after the cluster installs the chart."
+                f"{self.host}: must know TuningJobs, but does not. Ask the cluster's administrator to install the chart."
             )
         if status in _TELLS_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {0, HTTPStatus.GONE}:
             return ClusterUnavailable(f"{self.host}: must be an API server that answers, but got: {said}.")

@@ -333,7 +333,7 @@ class Run:
         with tempfile.TemporaryDirectory() as folder:
             self._service.fetch(key, number, Path(folder), [MODEL_FILE, SIDECAR_FILE])
             say(
-                f"The model, version {number} of {key}, is loaded: that runs what its file says, as whoever made it wrote it."
+                f"The model, version {number} of {key}, is loaded: that runs what its file says, as its author wrote it."
             )
             return load_model(Path(folder) / MODEL_FILE)
 

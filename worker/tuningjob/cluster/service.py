@@ -180,7 +180,7 @@ class Service:
         except ClusterRefused as refused:
             raise ClusterRefused(
                 f"service: must be the URL of the results service, but got none, and the way through the API server is closed: "
-                f"{refused} Ask whoever looks after the cluster for its URL, or for the right to forward a port of "
+                f"{refused} Ask the cluster's administrator for its URL, or for the right to forward a port of "
                 f"{self._namespace} (or where it is installed: release='NAMESPACE/NAME')."
             ) from None
         if self._forward is None:

@@ -168,7 +168,7 @@ def _place_of(data: Data, path: str, folder: Path, *, in_pod: bool) -> Path:
     """
     if _IS_URL.match(path):
         advice = (
-            "A URL is named by spec.data.url: https://, s3://, gs:// and abfs:// are read. Whatever else there is, put it on a "
+            "A URL is named by spec.data.url: https://, s3://, gs:// and abfs:// are read. Put any other file on a "
             "volume, and name that by spec.data.persistentVolumeClaim."
         )
         raise refused(Reason.DATA_LOAD, PATH, "the path of a file", path, advice)

@@ -78,7 +78,7 @@ def _check_classes(literal: Value, field: str) -> None:
             load_attribute(each.class_path, f"{field}.class", kind="an estimator's class")
         ):
             must_be = "an estimator's class, or one of scikit-learn's"
-            advice = "Of other objects none is made here, because whoever wrote this need not be you."
+            advice = "No other object is made here, because the author of this file need not be you."
             raise refused(Reason.PARAMETER_INVALID, f"{field}.class", must_be, each.class_path, advice)
 
 
