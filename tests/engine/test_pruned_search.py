@@ -3,7 +3,9 @@
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tests.engine.bits import assert_same_bits
 from tests.engine.fresh import in_a_fresh_process
 from tuningjob import GridSearchCV, RandomizedSearchCV
+from tuningjob.engine import Engine, Work
 from tuningjob.engine.bounds import Unbounded
 
 X, y = load_iris(return_X_y=True)
@@ -124,6 +127,36 @@ def test_the_winner_is_the_same_by_joblibs_processes_and_by_forks() -> None:
                 GridSearchCV, load_wine, estimator=SVC_PIPELINE, param_grid=SPACE, n_jobs=2, prune="certain"
             )
         assert assert_same_winner(ours, theirs, load_wine(return_X_y=True)[0]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("price", "forks"), [(10.0, False), (1e-9, True)])
+@pytest.mark.parametrize("name", ["a pipeline", "many ties", "several metrics", "fits that fail"])
+def test_the_winner_is_the_same_where_a_brief_search_begins_here_and_processes_end_it(
+    name: str, price: float, forks: bool
+) -> None:
+    estimator, space, data, settings = SEARCHES[name]
+    forked: list[int] = []
+    with (
+        patch("tuningjob.engine.search_cv.price_of", return_value=price),
+        patch("tuningjob.engine.search_cv.Engine", side_effect=noted(Engine, forked)),
+    ):
+        ours = searched(
+            GridSearchCV, data, estimator=estimator, param_grid=space, n_jobs=2, prune="certain", **settings
+        )
+    assert bool(forked) is forks
+    left_out = assert_same_winner(ours, scikit_learns(name), data(return_X_y=True)[0])
+    assert left_out > 0 or name not in {"a pipeline", "several metrics"}
+
+
+def noted(make: Callable[..., Engine], asked: list[int]) -> Callable[..., Engine]:
+    """``make``, which notes how many processes it was asked for."""
+
+    def noting(work: Work, processes: int, **more: Any) -> Engine:
+        asked.append(processes)
+        return make(work, processes, **more)
+
+    return noting
 
 
 @pytest.mark.slow

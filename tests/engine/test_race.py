@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
@@ -241,4 +242,23 @@ def test_what_one_fit_serves_is_a_family_and_what_only_looks_alike_is_none() -> 
     assert trees(0) == trees(2) != trees(1)
     pipeline = Pipeline([("pca", PCA()), ("svc", SVC())])
     machines = families_of(pipeline, [{"pca__n_components": n, "svc__gamma": g} for n in (1, 2) for g in (0.1, 1.0)])
-    assert [machines(candidate) for candidate in range(4)] == [0, 1, 2, 3]
+    assert len({machines(candidate) for candidate in range(4)}) == 4
+
+
+def test_parameters_without_effect_make_no_other_family() -> None:
+    grid = [{"n_neighbors": n, "leaf_size": size, "p": p} for n in (1, 2) for size in (10, 30) for p in (1, 2)]
+    neighbours = families_of(KNeighborsClassifier(algorithm="brute"), grid)
+    assert len({neighbours(candidate) for candidate in range(8)}) == 2, "one for each p"
+
+
+@pytest.mark.parametrize(("others", "at_once"), [(0.85, True), (0.1, False)])
+def test_the_rest_is_evaluated_at_once_if_pruning_promises_to_save_nothing(others: float, *, at_once: bool) -> None:
+    """Five splits; at 0.85 a candidate would be out after four of them at the earliest, at 0.1 after its first."""
+    race = Race(5, bound=1.0)
+    race.add(CellKey(candidate, split) for candidate in range(4) for split in range(5))
+    for _ in range(2):  # the first split of all, then all of the best
+        for cell in race.due():
+            race.arrived(cell, others if cell.candidate else 0.87)
+    assert race.leader is not None
+    assert race.leader.worst == 0.87
+    assert len(race.due()) == (12 if at_once else 0)

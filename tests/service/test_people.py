@@ -126,7 +126,9 @@ def test_a_path_with_what_cannot_be_is_refused(vain_viewer: httpx.Client, path: 
 # --- the version in use ----------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_blessed_and_rolled_back_by_the_person_of_the_token(service: Service, editor: httpx.Client) -> None:
+def test_a_version_is_blessed_and_rolled_back_by_the_person_of_the_token(
+    service: Service, editor: httpx.Client
+) -> None:
     finish(service)
     finish(service, "search-b")
     assert editor.get(f"{MODEL}/blessings").json() == []

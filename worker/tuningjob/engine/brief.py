@@ -23,12 +23,13 @@ from sklearn.pipeline import Pipeline
 from tuningjob.aliases import Estimator, ParamValue
 from tuningjob.engine.arrays import shape_of
 from tuningjob.engine.engine import Engine, one_thread
-from tuningjob.engine.evaluate import Evaluated, may_depend_on_draws
+from tuningjob.engine.evaluate import Evaluated, FitOutcome, may_depend_on_draws
 from tuningjob.engine.forecast import magnitude_of
 from tuningjob.engine.guard import GuardTripped
 from tuningjob.engine.known import can_share, is_known, is_known_scorer
 from tuningjob.engine.named import public_name
 from tuningjob.engine.processes import may_fork, seconds_to_fork
+from tuningjob.engine.race import Race
 from tuningjob.engine.seeds import GlobalGenerators, is_repeatable
 from tuningjob.engine.sklearn_private import processes_of_loky, threads_of_loky
 from tuningjob.engine.work import CellKey, Work, dispatches_arrays, wants_kernel
@@ -67,12 +68,26 @@ _patience: Final = _Patience()
 
 
 class Brief:
-    """Evaluates the cells of a search here, as far as that is worth it. ``price`` is what ``processes`` cost, in seconds."""
+    """Evaluates the cells of a search here, as far as that is worth it.
 
-    def __init__(self, work: Work, *, processes: int, price: float) -> None:
+    ``price`` is what ``processes`` cost, in seconds. A search that is pruned gives a ``race`` of its own for this, and the
+    ``score`` of an outcome that decides.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        processes: int,
+        price: float,
+        race: Race | None = None,
+        score: Callable[[FitOutcome], float] = lambda _: math.nan,
+    ) -> None:
         self._work = work
         self._processes = processes
         self._price = price
+        self._race = race
+        self._score = score
         self._seconds = 0.0
         self.guarded = 0
         self.tripped = 0
@@ -93,7 +108,8 @@ class Brief:
         if have_moved and may_depend_on_draws(self._work):
             return []  # these fits must draw in processes, not here
         self.guarded, self.tripped = engine.schedule.guarded, engine.schedule.tripped
-        if len(results) == len(cells) and not may_fork():
+        is_whole = len(results) == len(cells) if self._race is None else not self._race.left
+        if is_whole and not may_fork():
             _patience.lost_seconds += max(0.0, self._seconds * (1 - 1 / self._processes) - _JOBLIBS_SECONDS)
         return results
 
@@ -115,10 +131,12 @@ class Brief:
         return results
 
     def _rounds(self, engine: Engine, cells: Sequence[CellKey]) -> Iterator[list[Evaluated]]:
-        """Evaluate one or two first fits, then split after split, while that is worth it."""
+        """Evaluate one or two first fits, then split after split or the race's order, while that is worth it."""
         by_split: dict[int, list[CellKey]] = {}
         for cell in cells:
             by_split.setdefault(cell.split, []).append(cell)
+        if self._race is not None:
+            self._race.add(cells)
         first = next(iter(by_split.values()))[:_FIRST_FEW]
         for number, cell in enumerate(first, start=1):
             seconds, results = self._timed(engine, [cell])
@@ -127,6 +145,9 @@ class Brief:
                 break
             if number == len(first):
                 return
+        if self._race is not None:
+            yield from self._best_first(engine, self._race)
+            return
         begun = set(first[:number])
         for done, part in enumerate(by_split.values(), start=1):
             seconds, results = self._timed(engine, [cell for cell in part if cell not in begun])
@@ -134,9 +155,19 @@ class Brief:
             if not self._is_worth(seconds * (len(by_split) - done)):
                 return
 
+    def _best_first(self, engine: Engine, race: Race) -> Iterator[list[Evaluated]]:
+        while due := race.due():
+            seconds, results = self._timed(engine, due)
+            yield results
+            if not self._is_worth(seconds / len(due) * race.left):
+                return
+
     def _timed(self, engine: Engine, cells: Sequence[CellKey]) -> tuple[float, list[Evaluated]]:
         seconds, results = _timed(engine, cells)
         self._seconds += seconds
+        if self._race is not None:
+            for result in results:
+                self._race.arrived(result.cell, self._score(result.outcome))
         return seconds, results
 
     def _as_many_as(self, cell: CellKey, cells: Sequence[CellKey]) -> float:

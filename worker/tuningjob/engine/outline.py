@@ -49,8 +49,12 @@ class Outline:
         )
 
     def family(self, params: Params) -> Hashable | None:
-        """The key of the candidates that one fit of the final estimator serves by a nested axis; None if it has no such axis."""
-        return _family(self.estimator, params)
+        """The key of the candidates that one fit of the final estimator serves; None if it has no rule for that.
+
+        These are on one nested axis, or differ in parameters without effect. (That a fit is also that of a higher limit is known
+        after it.)
+        """
+        return _family(self.estimator, params, self._X)
 
     def _number(self, key: Hashable) -> int:
         return self._numbers.setdefault(key, len(self._numbers))
@@ -78,12 +82,15 @@ def _place(estimator: Estimator, params: Params, X: Matrix) -> tuple[_Path, _Axe
     return (*path, *last), (*axes, *(((*path, group), value) for group, value in last_axes))
 
 
-def _family(estimator: Estimator, params: Params) -> Hashable | None:
+def _family(estimator: Estimator, params: Params, X: Matrix) -> Hashable | None:
     if type(estimator) is not Pipeline or "steps" in params:
-        nested = rules_for(type(estimator)).nested
-        return None if nested is None else _key(params, nested.parameters)
+        rules = rules_for(type(estimator))
+        if rules.nested is None and rules.inert is None:
+            return None
+        alike = params if rules.inert is None else _in_normal_form(rules.inert, estimator, params, X)
+        return _key(alike, rules.nested.parameters if rules.nested else ())
     name, step = estimator.steps[-1]
-    last = _family(*_of_step(name, step, params))
+    last = _family(*_of_step(name, step, params), X)
     if last is None:
         return None
     return (*(_key(_of_step(name, step, params)[1], ()) for name, step in estimator.steps[:-1]), last)
@@ -118,7 +125,7 @@ def _in_normal_form(inert: Inert, estimator: Estimator, params: Params, X: Matri
         instead = inert.normal_form(configured, X)
     except Exception:  # noqa: BLE001  its parameters may raise anything when they are read
         return params
-    return {name: instead.get(name, value) for name, value in params.items()}
+    return {**params, **instead}
 
 
 def _key(params: Params, without: tuple[str, ...]) -> Hashable:

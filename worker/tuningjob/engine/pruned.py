@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tuningjob.aliases import Anything, Estimator
+from tuningjob.aliases import Anything, Estimator, Matrix
 from tuningjob.engine.bounds import bound_of_search
 from tuningjob.engine.evaluate import FitOutcome
 from tuningjob.engine.outline import Outline
@@ -35,12 +35,14 @@ def race_of(prune: str, work: Work, refit: Anything) -> Race:
     if isinstance(work.scorer, MultimetricScorer):
         metric = _named(refit)
     bound = bound_of_search(work, metric) if prune == CERTAIN else None
-    return Race(len(work.splits), bound=bound, family=families_of(work.estimator, work.candidates))
+    return Race(len(work.splits), bound=bound, family=families_of(work.estimator, work.candidates, work.X))
 
 
-def families_of(estimator: Estimator, candidates: Sequence[Mapping[str, Any]]) -> Callable[[int], Hashable]:
+def families_of(
+    estimator: Estimator, candidates: Sequence[Mapping[str, Any]], X: Matrix = None
+) -> Callable[[int], Hashable]:
     """A function that gives a candidate's family: the candidates that one fit serves, mostly it alone."""
-    outline = Outline(estimator)
+    outline = Outline(estimator, X)
 
     def family(candidate: int) -> Hashable:
         found = outline.family(candidates[candidate])

@@ -17,6 +17,9 @@ once its mean so far is below the worst split of the best candidate so far. That
 
 The order is best first (greedy k-fold: Soper, Electronics 10(16), 2021): the first split of all candidates, all splits of the
 best one, then the others split by split. A candidate that becomes better than the best on the same splits is finished first.
+
+Cells that come together share more work. So if certain pruning promises to save too little, by what each candidate has so far,
+the rest is evaluated at once.
 """
 
 import math
@@ -30,6 +33,7 @@ from tuningjob.engine.work import CellKey
 
 MARGIN: Final = 1e-12  # relative to the greatest number that is compared, or to 1 if that is greater
 _TOO_LARGE: Final = 1e15  # from here on a mean less one may be the same number
+_LEAST_SAVED: Final = 0.05  # of the open cells
 _SUMMED: Final = 1_000  # splits: the error of adding up as many scores is a tenth of the margin
 
 _ELSEWHERE, _OPEN, _SENT, _IN, _WITHDRAWN = range(5)  # not ours, to be sent, under way, scored, given up
@@ -154,8 +158,8 @@ class Race:
 
     @property
     def left(self) -> int:
-        """The number of cells that are still to be sent, as far as is known."""
-        return int(np.count_nonzero(self._state == _OPEN))
+        """The number of cells that are still to be sent, as far as is known: those of candidates that are not out."""
+        return int(np.count_nonzero((self._state == _OPEN)[~self._out()]))
 
     @property
     def is_over(self) -> bool:
@@ -179,6 +183,8 @@ class Race:
             due |= self._first_open(new, is_open & ~due)
             new &= (is_open & ~due).any(axis=1)
         free &= counts > 0
+        if not due.any() and self.leader is not None and not self._pays(self.leader, is_open, counts):
+            due = is_open & free[:, np.newaxis]
         means = np.where(free, np.nan_to_num(self._means(), nan=-math.inf), -math.inf)
         order = iter(np.argsort(-means, kind="stable").tolist())
         while self._tasks(due) < wanted and free.any():
@@ -196,6 +202,17 @@ class Race:
                 order = iter(np.argsort(-means, kind="stable").tolist())
         self._state[due] = _SENT
         return self._cells(due)
+
+    def _pays(self, leader: Leader, is_open: "_Array", counts: "_Array") -> bool:
+        """Whether pruning is expected to save enough cells, if each candidate's scores stay what they are on average."""
+        if self._bound is None or is_open[counts == 0].any():
+            return True
+        room = self._bound - leader.mean
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            # a candidate is out once so many scores are in
+            needed = np.floor(self._splits * room / (self._bound - self._means())) + 1
+        saved = np.clip(np.nan_to_num(self._splits - needed, nan=0.0), 0, is_open.sum(axis=1))
+        return bool(saved.sum() >= _LEAST_SAVED * is_open.sum())
 
     def _tasks(self, due: "_Array") -> int:
         rows, splits = np.nonzero(due)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import joblib
 import numpy as np
-from joblib.parallel import ParallelBackendBase, get_active_backend
+from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV as _GridSearchCV
 from sklearn.model_selection import RandomizedSearchCV as _RandomizedSearchCV
 from sklearn.utils.parallel import Parallel
@@ -288,7 +288,12 @@ class _Evaluation:
         if not cells or not self._dispatches_anything(asked):
             return
         backend, _ = get_active_backend()
+        is_loky = type(backend).__name__ == "LokyBackend"
         processes = self._processes(asked, type(backend).__name__)
+        if processes > 1 and is_loky:
+            cells = yield from self._begin_here(work, cells, race, price_of(processes, backend), processes)
+        elif race is not None:
+            race.add(cells)
         if processes == 1:
             # one by one, because draws from global generators and other unknown effects must come in scikit-learn's order
             if race is not None or shares_anything(work):
@@ -298,35 +303,34 @@ class _Evaluation:
                     return
                 generators.restore()
             yield from self._one_by_one(work, cells)
-        elif type(backend).__name__ == "LokyBackend":
-            if race is None:
-                cells = yield from self._begin_here(work, cells, processes, backend)
-            if cells and may_fork():
-                with Engine(work, min(processes, len(cells))) as engine:
-                    yield from self._drain(work, engine, cells, race)
-            elif cells:
-                yield from self._by_joblib(work, cells, race, processes)
-        else:
-            yield from self._by_joblib(work, cells, race, processes)
+        elif cells:
+            by_fork = is_loky and may_fork()
+            parallel = None if by_fork else self._joblibs(processes)
+            with Engine(work, min(processes, len(cells)) if by_fork else processes, parallel=parallel) as engine:
+                yield from self._drain(work, engine, cells, race)
 
     def _begin_here(
-        self, work: Work, cells: list[CellKey], processes: int, backend: ParallelBackendBase
+        self, work: Work, cells: list[CellKey], race: Race | None, price: float, processes: int
     ) -> Generator[Evaluated, None, list[CellKey]]:
-        """Evaluate here the cells that end before processes would have started; returns the other cells."""
-        brief = Brief(work, processes=processes, price=price_of(processes, backend))
+        """Evaluate here the cells that end before processes would have started, at this price; returns the other cells.
+
+        ``race`` then knows all of them, and the scores that are there.
+        """
+        prune, refit = self._search.prune, self._search.refit
+        score = partial(score_of, refit=refit)
+        own = None if prune is None else race_of(prune, work, refit)  # what it finds may be thrown away
+        brief = Brief(work, processes=processes, price=price, race=own, score=score)
         results = brief.evaluate(cells)
         self.guard = GuardReport(self.guard.groups + brief.guarded, self.guard.trips + brief.tripped)
         for result in results:
             self._tell(work, result)
             yield result
         done = {result.cell for result in results}
-        return [cell for cell in cells if cell not in done]
-
-    def _by_joblib(
-        self, work: Work, cells: list[CellKey], race: Race | None, processes: int
-    ) -> Generator[Evaluated, None, bool]:
-        with Engine(work, processes, parallel=self._joblibs(processes)) as engine:
-            return (yield from self._drain(work, engine, cells, race))
+        left = [cell for cell in cells if cell not in done]
+        if race is None:
+            return left
+        race.add(left, known={result.cell: score(result.outcome) for result in results})
+        return left if race.left else []
 
     def _drain(
         self,
@@ -336,12 +340,11 @@ class _Evaluation:
         race: Race | None,
         is_in_vain: Callable[[], bool] = lambda: False,
     ) -> Generator[Evaluated, None, bool]:
-        """Collect results until there are no more or ``is_in_vain``; returns whether there are no more."""
-        if race is None:
-            engine.add(cells)
-        else:
-            race.add(cells)
-            engine.add(race.due(engine.schedule.processes))
+        """Collect results until there are no more or ``is_in_vain``; returns whether there are no more.
+
+        ``race`` knows the cells already.
+        """
+        engine.add(cells if race is None else race.due(engine.schedule.processes))
         while not engine.is_done:
             results = engine.wait()
             if is_in_vain():
