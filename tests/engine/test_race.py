@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
@@ -246,9 +245,19 @@ def test_what_one_fit_serves_is_a_family_and_what_only_looks_alike_is_none() -> 
 
 
 def test_parameters_without_effect_make_no_other_family() -> None:
-    grid = [{"n_neighbors": n, "leaf_size": size, "p": p} for n in (1, 2) for size in (10, 30) for p in (1, 2)]
-    neighbours = families_of(KNeighborsClassifier(algorithm="brute"), grid)
-    assert len({neighbours(candidate) for candidate in range(8)}) == 2, "one for each p"
+    grid = [{"C": C, "gamma": gamma, "degree": degree} for C in (0.1, 1.0) for gamma in (0.1, 1.0) for degree in (2, 3)]
+    machines = families_of(SVC(kernel="linear"), grid)
+    assert len({machines(candidate) for candidate in range(8)}) == 2, "one for each C"
+
+
+def test_a_race_may_hear_of_the_leader_before_its_first_cell() -> None:
+    """As a pod does that is started while others are under way."""
+    race = Race(3, bound=1.0)
+    race.lead(Leader(0.9, 0.8))
+    assert (race.left, race.due(), race.withdrawn(), race.is_over) == (0, [], [], True)
+    race.add([CellKey(0, 1), CellKey(1, 1)], known={CellKey(0, 0): 0.1})
+    assert race.withdrawn() == [CellKey(0, 1)]
+    assert race.left == 1
 
 
 @pytest.mark.parametrize(("others", "at_once"), [(0.85, True), (0.1, False)])

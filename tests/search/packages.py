@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import os
+from itertools import count
 from pathlib import Path
 
 # A tree that grows no deeper than it is told here, whatever its parameters say.
@@ -16,12 +18,21 @@ class {name}(DecisionTreeClassifier):
 """
 
 
+# One that edits needs more than a second. Python takes a file's compiled code for the file's if the second and the size are the same.
+_seconds = count(1_700_000_000)
+
+
+def _save(path: Path, source: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    second = next(_seconds)
+    os.utime(path, (second, second))
+
+
 def write(folder: Path, **files: str) -> None:
     """Sources by their dotted names: ``pkg.core`` is pkg/core.py, ``pkg.__init__`` makes pkg a package."""
     for name, source in files.items():
-        path = folder / f"{name.replace('.', '/')}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source)
+        _save(folder / f"{name.replace('.', '/')}.py", source)
 
 
 def own_module(folder: Path, depth: int) -> None:
@@ -75,8 +86,7 @@ def install(
         (info / "direct_url.json").write_text(json.dumps({"url": direct_url, "dir_info": {}}))
     record = []
     for name_of_file, content in files.items():
-        (folder / name_of_file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name_of_file).write_text(content)
+        _save(folder / name_of_file, content)
         digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
         record.append(f"{name_of_file},sha256={digest},{len(content)}\n")
     record += [f"{info.name}/{path.name},,\n" for path in sorted(info.iterdir())]

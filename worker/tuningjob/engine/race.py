@@ -127,7 +127,7 @@ class Race:
     def _out(self) -> "_Array":
         """For each candidate whether it is out: it cannot be the best, or the forgiving rule excludes it."""
         leader = self.leader
-        if leader is None or not self.is_sound or not abs(leader.mean) < _TOO_LARGE:
+        if not self._candidates or leader is None or not self.is_sound or not abs(leader.mean) < _TOO_LARGE:
             return np.zeros(len(self._candidates), dtype=bool)
         is_in = self._state == _IN
         has_failed = (is_in & np.isnan(self._scores)).any(axis=1)
