@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from tuningjob.engine.pruned import families_of, not_run, with_pruned
 from tuningjob.engine.race import MARGIN, Leader, Race
@@ -245,9 +246,13 @@ def test_what_one_fit_serves_is_a_family_and_what_only_looks_alike_is_none() -> 
 
 
 def test_parameters_without_effect_make_no_other_family() -> None:
-    grid = [{"C": C, "gamma": gamma, "degree": degree} for C in (0.1, 1.0) for gamma in (0.1, 1.0) for degree in (2, 3)]
-    machines = families_of(SVC(kernel="linear"), grid)
-    assert len({machines(candidate) for candidate in range(8)}) == 2, "one for each C"
+    """On one nested axis (``ccp_alpha``), with names of one criterion and numbers of rows that both mean ten."""
+    grid = [
+        {"ccp_alpha": alpha, "criterion": criterion, "min_samples_split": rows}
+        for alpha in (0.0, 0.1) for criterion in ("gini", "entropy", "log_loss") for rows in (2, 4)
+    ]  # fmt: skip
+    trees = families_of(DecisionTreeClassifier(min_samples_leaf=5), grid)
+    assert len({trees(candidate) for candidate in range(12)}) == 2, "one for each criterion"
 
 
 def test_a_race_may_hear_of_the_leader_before_its_first_cell() -> None:

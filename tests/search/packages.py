@@ -18,7 +18,8 @@ class {name}(DecisionTreeClassifier):
 """
 
 
-# One that edits needs more than a second. Python takes a file's compiled code for the file's if the second and the size are the same.
+# Every file is a second newer than the one before, because Python uses the compiled code of a file again if its second and size are
+# the same.
 _seconds = count(1_700_000_000)
 
 
