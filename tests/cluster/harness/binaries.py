@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .layout import CACHE
-from .shell import NotReady, run
+from .shell import NotReady, download, run
 
 # 1.34: the last minor whose kubelet still starts on cgroup v1 without a switch
 KUBERNETES = "1.34.4"
@@ -87,7 +87,7 @@ def _require_go() -> None:
 
 def _go(*words: str | Path, cwd: Path) -> str:
     # CGO off: the pause program must be static, and the rest then needs no C compiler
-    return run("go", *words, cwd=cwd, env={**os.environ, "CGO_ENABLED": "0"}, timeout_seconds=3600)
+    return download("go", *words, cwd=cwd, env={**os.environ, "CGO_ENABLED": "0"}, timeout_seconds=3600)
 
 
 def _compile(package: str, *, workspace: Path, result: Path, flags: str = "") -> None:
@@ -146,7 +146,7 @@ def _etcd(program: Program, workspace: Path, result: Path) -> None:
 def _installable(package: str, *, version_variable: str | None = None) -> Callable[[Program, Path, Path], None]:
     def build(program: Program, workspace: Path, result: Path) -> None:
         stamp = f" -X {version_variable}=v{program.version}" if version_variable else ""
-        run(
+        download(
             *("go", "install", "-trimpath", "-ldflags", f"-s -w{stamp}", f"{package}@v{program.version}"),
             cwd=workspace,
             env={**os.environ, "CGO_ENABLED": "0", "GOBIN": str(result.parent)},

@@ -18,7 +18,7 @@ from typing import Any
 from . import binaries
 from .layout import CACHE, ROOT
 from .nodes import PAUSE_IMAGE
-from .shell import run, succeeds
+from .shell import download, run, succeeds
 
 ARCHIVES = CACHE / "images"
 KEEP_ARCHIVES = 3  # of each image
@@ -51,7 +51,7 @@ def ensure_base() -> Image:
         return image
     with _Store.opened() as store, tempfile.TemporaryDirectory(prefix="build-", dir=CACHE) as scratch:
         root = Path(scratch) / "root"
-        run("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, root)
+        download("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, root)
         for leftover in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
             shutil.rmtree(root / leftover, ignore_errors=True)
         container = store.buildah("from", "scratch").strip()

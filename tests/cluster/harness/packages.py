@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import binaries, cgroups, images
-from .shell import NotReady, run
+from .shell import NotReady, download
 
 PACKAGES = {
     # package: a file or a command by which to know that it is there
@@ -53,8 +53,8 @@ def install_missing(say: Callable[[str], None]) -> None:
         _NO_DATABASES.parent.mkdir(exist_ok=True)
         _NO_DATABASES.write_text("create_main_cluster = false\n")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-q", env=quiet)
-    run("apt-get", "install", "-q", "--yes", "--no-install-recommends", *wanted, env=quiet)
+    download("apt-get", "update", "-q", env=quiet)
+    download("apt-get", "install", "-q", "--yes", "--no-install-recommends", *wanted, env=quiet)
 
 
 def missing() -> list[str]:

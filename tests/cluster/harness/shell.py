@@ -1,7 +1,7 @@
 """Running commands and waiting for conditions: the two verbs that every other module is made of.
 
 Commands are lists, never shell lines; a command that fails says what it was and how it ended. Waiting is polling with a
-deadline, never a fixed sleep.
+deadline, never a fixed sleep. (Only what reads from the network is retried after a pause.)
 """
 
 import os
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 POLL_SECONDS = 0.1
 
@@ -60,6 +62,14 @@ def run(
         last_words = (done.stderr or done.stdout).strip()[-4000:]
         raise HarnessError(f"{' '.join(words)}: exit code {done.returncode}\n{last_words}")
     return done.stdout
+
+
+@retry(retry=retry_if_exception_type(HarnessError), stop=stop_after_attempt(3), wait=wait_fixed(5), reraise=True)
+def download(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_seconds: float = 900
+) -> str:
+    """Run a command that reads from the network, up to three times, because a connection may be cut."""
+    return run(*command, env=env, cwd=cwd, timeout_seconds=timeout_seconds)
 
 
 def succeeds(*command: str | Path, timeout_seconds: float = 60) -> bool:
