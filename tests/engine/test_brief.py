@@ -32,7 +32,8 @@ from tests.engine.test_schedule import cells
 from tests.processes import children_of
 from tuningjob import GridSearchCV
 from tuningjob.engine import CellKey, Work
-from tuningjob.engine.brief import Brief, is_quick, limited, price_of
+from tuningjob.engine.brief import Brief, price_of
+from tuningjob.engine.quick import is_quick, limited
 from tuningjob.engine.sklearn_private import processes_of_loky
 
 X, y = (data[::3] for data in load_iris(return_X_y=True))
@@ -144,7 +145,7 @@ def test_a_machine_that_needs_more_than_the_limit_it_has_here_is_fitted_elsewher
     split = np.arange(0, 40), np.arange(40, 50)
     work = replace(work, splits=[split, split])
     drawn = np.random.get_state(legacy=False)
-    with patch("tuningjob.engine.brief._MOST_MACHINE_ITERATIONS", 3), warnings.catch_warnings(record=True) as told:
+    with patch("tuningjob.engine.quick._MOST_MACHINE_ITERATIONS", 3), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert Brief(work, processes=2, price=10.0).evaluate(cells(2, 2)) == []
     assert told == [], "the limit is nobody's but ours"

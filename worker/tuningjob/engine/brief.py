@@ -1,59 +1,51 @@
 """Brief searches, which end before processes could start: evaluated in the user's own process, with no difference but in time.
 
-A search begins here only if none of its fits can take long, because a fit cannot be asked to stop. A few classes on small data
-guarantee that. It goes on here, one split at a time, while measurements say that processes would not end it sooner. Only known
-(``engine.known``), seeded and silent estimators are fitted here: others may draw, print or crash, which must not happen in the
-user's process.
+A search begins here only if it is quick (``engine.quick``), because a fit cannot be asked to stop. It goes on here, one split at
+a time, while measurements say that processes would not end it sooner. If this process may be forked, and one or a few forks of it
+are worth their time, they take a part of the rest.
 """
 
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from joblib.parallel import ParallelBackendBase
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import Pipeline
 
-from tuningjob.aliases import Estimator, ParamValue
-from tuningjob.engine.arrays import shape_of
 from tuningjob.engine.engine import Engine, one_thread
 from tuningjob.engine.evaluate import Evaluated, FitOutcome, may_depend_on_draws
 from tuningjob.engine.forecast import magnitude_of
 from tuningjob.engine.guard import GuardTripped
-from tuningjob.engine.known import can_share, is_known, is_known_scorer
-from tuningjob.engine.named import public_name
-from tuningjob.engine.processes import may_fork, seconds_to_fork
+from tuningjob.engine.processes import may_fork, run_together, seconds_to_fork
+from tuningjob.engine.quick import is_quick, limited
 from tuningjob.engine.race import Race
-from tuningjob.engine.seeds import GlobalGenerators, is_repeatable
+from tuningjob.engine.schedule import have_nothing_in_common
+from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.engine.sklearn_private import processes_of_loky, threads_of_loky
-from tuningjob.engine.work import CellKey, Work, dispatches_arrays, wants_kernel
+from tuningjob.engine.work import CellKey, Work
 
-# The most that a fit and a score of the classes below take for each value of X.
-_SECONDS_PER_VALUE: Final = 1e-6
 # The longest that the first fit may take: so many seconds, or this part of what processes cost.
 _FIRST_SECONDS: Final = 0.02
 _FIRST_PART: Final = 0.25
 # How many times cheaper sharing may make a split than its fits one by one; it is measured once a split was evaluated.
 _HOPE: Final = 2
 _FIRST_FEW: Final = 2  # the very first also imports
+# A fork that shares the work costs this part of what a pool costs. A pool is worth its cost once it has so many times as much to
+# save, because it cuts the work finer, and nothing is lost if it is killed.
+_PART_OF_A_FORK: Final = 0.5
+_TOGETHER_UNTIL: Final = 4
+_BATCHES: Final = 8  # for each process, so that all end at about the same time
 # What processes cost a search of few fits (benchmarks/fixed_costs.py). Forked ones cost this besides the measured time to fork,
 # because they must copy the memory that they write to. The last two are joblib's: already started, and not yet.
 _FORKED_SECONDS: Final = 0.02
 _EACH_FORK_SECONDS: Final = 0.005
 _JOBLIBS_SECONDS: Final = 0.05
 _STARTED_SECONDS: Final = 0.4
-_MOST_ITERATIONS: Final = 1_000  # coordinate descent takes some microseconds for each on so few data
-_MOST_STEPS: Final = 200  # for a solver that calls Python at each
-# libsvm looks at all rows in each iteration, for some nanoseconds a row, and at all pairs of rows once.
-_MOST_MACHINE_ITERATIONS: Final = 40_000
-_MOST_ROWS_OF_A_KERNEL: Final = 1_000
-_MACHINE: Final = "sklearn.svm.SVC"
 _STOPPED: Final = "Solver terminated early"
 
 
@@ -88,6 +80,9 @@ class Brief:
         self._price = price
         self._race = race
         self._score = score
+        # which cells are worth a fit, a race says after each of them
+        self._forks = processes - 1 if race is None and may_fork() else 0
+        self._begun: set[CellKey] = set()
         self._seconds = 0.0
         self.guarded = 0
         self.tripped = 0
@@ -107,7 +102,8 @@ class Brief:
                 generators.restore()
         if have_moved and may_depend_on_draws(self._work):
             return []  # these fits must draw in processes, not here
-        self.guarded, self.tripped = engine.schedule.guarded, engine.schedule.tripped
+        self.guarded += engine.schedule.guarded
+        self.tripped += engine.schedule.tripped
         is_whole = len(results) == len(cells) if self._race is None else not self._race.left
         if is_whole and not may_fork():
             _patience.lost_seconds += max(0.0, self._seconds * (1 - 1 / self._processes) - _JOBLIBS_SECONDS)
@@ -137,23 +133,59 @@ class Brief:
             by_split.setdefault(cell.split, []).append(cell)
         if self._race is not None:
             self._race.add(cells)
+        is_alone = self._race is None and have_nothing_in_common(self._work)
         first = next(iter(by_split.values()))[:_FIRST_FEW]
-        for number, cell in enumerate(first, start=1):
-            seconds, results = self._timed(engine, [cell])
-            yield results
-            if self._is_worth(seconds * self._as_many_as(cell, cells) / _HOPE):
-                break
-            if number == len(first):
-                return
+        seconds = yield from self._first_fits(engine, first, cells, 1 if is_alone else _HOPE)
+        if not self._is_worth(seconds):
+            return
         if self._race is not None:
             yield from self._best_first(engine, self._race)
             return
-        begun = set(first[:number])
-        for done, part in enumerate(by_split.values(), start=1):
-            seconds, results = self._timed(engine, [cell for cell in part if cell not in begun])
+        left = [[cell for cell in part if cell not in self._begun] for part in by_split.values()]
+        if is_alone and not self._is_worth_alone(seconds):
+            yield self._together(engine, _batches(left, _BATCHES * self._processes))
+        else:
+            yield from self._split_by_split(engine, left)
+
+    def _first_fits(
+        self, engine: Engine, first: Sequence[CellKey], cells: Sequence[CellKey], hope: float
+    ) -> Generator[list[Evaluated], None, float]:
+        """Evaluate these one by one until one says that the rest is worth it; returns the seconds that all cells may take."""
+        for cell in first:
+            seconds, results = self._timed(engine, [cell])
+            self._begun.add(cell)
             yield results
-            if not self._is_worth(seconds * (len(by_split) - done)):
+            seconds *= self._as_many_as(cell, cells) / hope
+            if self._is_worth(seconds):
+                break
+        return seconds
+
+    def _split_by_split(self, engine: Engine, left: list[list[CellKey]]) -> Iterator[list[Evaluated]]:
+        while left:
+            seconds, results = self._timed(engine, left.pop(0))
+            yield results
+            if not self._is_worth(seconds * len(left)):
                 return
+            if len(left) > 1 and not self._is_worth_alone(seconds * len(left)):
+                yield self._together(engine, left)  # what the guard says of the first split holds for the others
+                return
+
+    def _together(self, engine: Engine, batches: list[list[CellKey]]) -> list[Evaluated]:
+        """The results of all batches, by this process and its forks, each with a guard of its own from here on."""
+        schedule = engine.schedule
+        begun = schedule.guarded, schedule.tripped
+
+        def run(batch: list[CellKey]) -> tuple[list[Evaluated], int, int]:
+            guarded, tripped = schedule.guarded, schedule.tripped
+            _, results = _timed(engine, batch)
+            return results, schedule.guarded - guarded, schedule.tripped - tripped
+
+        forks = min(self._forks, len(batches) - 1)
+        results, guarded, tripped = zip(*run_together(run, batches, forks, around_fork=_in_a_fork), strict=True)
+        # those of this process are in its schedule
+        self.guarded += sum(guarded) - (schedule.guarded - begun[0])
+        self.tripped += sum(tripped) - (schedule.tripped - begun[1])
+        return [result for part in results for result in part]
 
     def _best_first(self, engine: Engine, race: Race) -> Iterator[list[Evaluated]]:
         while due := race.due():
@@ -178,8 +210,21 @@ class Brief:
         )
 
     def _is_worth(self, seconds: float) -> bool:
-        """Whether work of so many seconds ends sooner here than in processes that have yet to start."""
-        return seconds * (1 - 1 / self._processes) < self._price
+        """Whether work of so many seconds ends sooner here, or by a few forks, than in processes that have yet to start."""
+        return self._saved(seconds) < self._price * (_TOGETHER_UNTIL if self._forks else 1)
+
+    def _is_worth_alone(self, seconds: float) -> bool:
+        """Whether work of so many seconds ends sooner here than by a few forks, if these are possible."""
+        return not self._forks or self._saved(seconds) < self._price * _PART_OF_A_FORK
+
+    def _saved(self, seconds: float) -> float:
+        return seconds * (1 - 1 / self._processes)
+
+
+def _batches(parts: Sequence[Sequence[CellKey]], wanted: int) -> list[list[CellKey]]:
+    """About so many batches of cells, each of one split."""
+    size = max(1, sum(map(len, parts)) // wanted)
+    return [list(part[at : at + size]) for part in parts for at in range(0, len(part), size)]
 
 
 def _timed(engine: Engine, cells: Sequence[CellKey]) -> tuple[float, list[Evaluated]]:
@@ -199,12 +244,27 @@ def _as_in_another_process() -> Iterator[None]:
         with warnings.catch_warnings(record=True) as told, one_thread():
             yield
     finally:
+        _write([each for each in told if not issubclass(each.category, GuardTripped)])
         for each in told:
             if issubclass(each.category, GuardTripped):  # the search issues it, wherever its fits are
                 warnings.warn(each.message, stacklevel=4)
-            else:
-                text = warnings.formatwarning(each.message, each.category, each.filename, each.lineno, each.line)
-                os.write(2, text.encode(errors="replace"))
+
+
+@contextmanager
+def _in_a_fork() -> Iterator[None]:
+    """Write the warnings that come in here to where a separate process would have written them."""
+    told: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            yield
+    finally:
+        _write(told)
+
+
+def _write(told: Iterable[warnings.WarningMessage]) -> None:
+    for each in told:
+        text = warnings.formatwarning(each.message, each.category, each.filename, each.lineno, each.line)
+        os.write(2, text.encode(errors="replace"))
 
 
 def price_of(processes: int, backend: ParallelBackendBase) -> float:
@@ -221,111 +281,3 @@ def price_of(processes: int, backend: ParallelBackendBase) -> float:
         _patience.lost_seconds = 0.0
         return _JOBLIBS_SECONDS
     return max(_STARTED_SECONDS * processes - _patience.lost_seconds, _JOBLIBS_SECONDS)
-
-
-# --- what can be begun here
-
-
-def limited(work: Work) -> Work:
-    """The search with a limit of iterations for a support vector machine that has none.
-
-    A limit that is not reached changes nothing: the rule ``svm_iterations`` has the proof.
-    """
-    estimator, shape = work.estimator, shape_of(work.X)
-    is_pipeline = type(estimator) is Pipeline and bool(estimator.steps)
-    name, machine = estimator.steps[-1] if is_pipeline else ("", estimator)
-    if public_name(type(machine)) != _MACHINE or getattr(machine, "max_iter", None) != -1 or not can_share(estimator):
-        return work
-    if shape is None or shape[0] > _MOST_ROWS_OF_A_KERNEL:
-        return work
-    limit = {f"{name}__max_iter" if is_pipeline else "max_iter": _MOST_MACHINE_ITERATIONS}
-    return replace(work, estimator=clone(estimator).set_params(**limit))
-
-
-def is_quick(work: Work, most_seconds: float) -> bool:
-    """Whether no fit of a search can take longer than so many seconds, or have any other effect on the process."""
-    shape = shape_of(work.X)
-    if shape is None or len(shape) != 2 or _SECONDS_PER_VALUE * math.prod(shape) > most_seconds:
-        return False
-    if work.fit_params or work.score_params or not is_known_scorer(work.scorer) or dispatches_arrays():
-        return False
-    if not can_share(work.estimator):
-        return False
-    # most candidates differ in numbers that make no fit longer
-    kinds = {
-        tuple((name, _told(name, value)) for name, value in candidate.items()): number
-        for number, candidate in enumerate(work.candidates)
-    }
-    try:
-        return all(_is_quick(work.configured(number), shape) for number in kinds.values())
-    except Exception:  # noqa: BLE001  the fits will raise it
-        return False
-
-
-def _told(name: str, value: ParamValue) -> object:
-    if isinstance(value, str | bool) or value is None or name.endswith(("max_iter", "verbose")):
-        return repr(value)
-    return None if isinstance(value, int | float) else id(value)
-
-
-def _is_quick(estimator: Estimator, shape: tuple[int, ...]) -> bool:
-    if not is_known(estimator) or not is_repeatable(estimator, shape) or wants_kernel(estimator):
-        return False
-    steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
-    if shape[0] > _MOST_ROWS_OF_A_KERNEL and any(public_name(type(step)) == _MACHINE for step in steps):
-        return False
-    return not any(getattr(step, "verbose", False) for step in (estimator, *steps)) and all(map(_is_bounded, steps))
-
-
-def _is_bounded(step: Estimator) -> bool:
-    if step is None or isinstance(step, str):  # "passthrough"
-        return True
-    module, _, name = (public_name(type(step)) or "").rpartition(".")
-    return any(name in names.split() and holds(step) for names, holds in _BOUNDED.get(module, ()))
-
-
-def _always(_: Estimator) -> bool:
-    return True
-
-
-def _has_few_iterations(model: Estimator) -> bool:
-    return isinstance(model.max_iter, int) and model.max_iter <= _MOST_ITERATIONS
-
-
-def _has_few_steps(model: Estimator) -> bool:
-    return (
-        model.solver in {"lbfgs", "newton-cholesky"}
-        and isinstance(model.max_iter, int)
-        and model.max_iter <= _MOST_STEPS
-    )
-
-
-def _is_limited(machine: Estimator) -> bool:
-    is_alone = machine.probability is False or machine.probability == "deprecated"  # else it fits others inside
-    return is_alone and isinstance(machine.max_iter, int) and 0 < machine.max_iter <= _MOST_MACHINE_ITERATIONS
-
-
-def _is_direct(ridge: Estimator) -> bool:
-    return bool(ridge.solver in {"auto", "cholesky", "svd"})
-
-
-def _sorts_once(tree: Estimator) -> bool:
-    return bool(tree.criterion != "absolute_error")
-
-
-# The classes whose fit is bounded by its data, and the condition for it.
-_BOUNDED: Final[Mapping[str, Sequence[tuple[str, Callable[[Any], bool]]]]] = {
-    "sklearn.linear_model": (
-        ("ElasticNet Lasso", _has_few_iterations),
-        ("LinearRegression", _always),
-        ("LogisticRegression", _has_few_steps),
-        ("Ridge RidgeClassifier", _is_direct),
-    ),
-    "sklearn.naive_bayes": (("BernoulliNB CategoricalNB ComplementNB GaussianNB MultinomialNB", _always),),
-    "sklearn.neighbors": (("KNeighborsClassifier KNeighborsRegressor NearestCentroid", _always),),
-    "sklearn.preprocessing": (("MaxAbsScaler MinMaxScaler Normalizer RobustScaler StandardScaler", _always),),
-    "sklearn.svm": (("SVC", _is_limited),),
-    "sklearn.tree": (
-        ("DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor", _sorts_once),
-    ),
-}

@@ -299,6 +299,17 @@ def _watched(places: Mapping[int, Node]) -> dict[int, Axes]:
     }
 
 
+def have_nothing_in_common(work: Work) -> bool:
+    """Whether each candidate of a search seems to need a fit, and a beginning of its pipeline, of its own."""
+    outline = Outline(work.estimator, work.X)
+    places = [outline.place(candidate) for candidate in work.candidates]
+    # the path of an estimator that is no pipeline has two keys: with and without the parameters that have no effect
+    own = {place.path if len(place.path) == 2 else place.path[:1] for place in places}
+    first: dict[Hashable, Hashable] = {}
+    has_no_axis = all(first.setdefault(group, value) == value for place in places for group, value in place.axes)
+    return has_no_axis and len(own) == len(places)
+
+
 def _depth_first(paths: Iterable[Path], of: dict[int, Path]) -> Callable[[int], tuple[int, ...]]:
     """A key that sorts candidates along the tree of their paths, with branches in the order in which they were first met."""
     rank: dict[Path, int] = {}

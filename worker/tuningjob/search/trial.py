@@ -21,9 +21,9 @@ from sklearn.base import is_classifier
 
 from tuningjob.aliases import ParamValue
 from tuningjob.engine import Work, one_thread
-from tuningjob.engine.brief import is_quick
 from tuningjob.engine.evaluate import PATCHES, AtWork, Evaluated, Evaluator
 from tuningjob.engine.processes import Died, Item, Processes, Raised
+from tuningjob.engine.quick import is_quick
 from tuningjob.engine.seeds import GlobalGenerators
 from tuningjob.search.cells import failed_scorings, result_of, with_warnings, work_of
 from tuningjob.search.data import Dataset

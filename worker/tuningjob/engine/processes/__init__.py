@@ -14,13 +14,16 @@ A worker's connection ends when it dies, because only the worker has the other e
 parent, and the workers with the zygote (PR_SET_PDEATHSIG).
 
 ``parent`` has the pool, ``zygote`` and ``worker`` have the code of these processes, and ``protocol`` has their messages.
+``together`` needs no pool: it is for tasks of which all are done in some tenths of a second.
 """
 
 from tuningjob.engine.processes.parent import Processes, may_fork, seconds_to_fork, threads
 from tuningjob.engine.processes.protocol import Died, Event, Finished, Item, Raised, RemoteTraceback, how
+from tuningjob.engine.processes.together import MOST_TASKS, run_together
 from tuningjob.engine.processes.worker import current_slot, deadline, flush
 
 __all__ = [
+    "MOST_TASKS",
     "Died",
     "Event",
     "Finished",
@@ -33,6 +36,7 @@ __all__ = [
     "flush",
     "how",
     "may_fork",
+    "run_together",
     "seconds_to_fork",
     "threads",
 ]

@@ -34,7 +34,7 @@ def fork(child: Callable[[], None]) -> int:
 
 def fork_workers(control: socket.socket, work: WorkOf, parent: int) -> None:
     """Fork and reap workers as the parent asks; when the parent ends, end them all."""
-    _die_with(parent)
+    die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C is for the parent to handle
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGCHLD, signal.SIGALRM):
@@ -62,7 +62,7 @@ def _give_birth(control: socket.socket, work: WorkOf, slot: int) -> set[int]:
     zygote = os.getpid()
 
     def worker() -> None:
-        _die_with(zygote)
+        die_with(zygote)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         parents_end.close()
@@ -89,7 +89,7 @@ def _end(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent dies, because its results would be lost."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
