@@ -58,7 +58,10 @@ def nobody_is_asked(*_: object, **__: object) -> None:
 
 
 def search_briefly(*, price: float) -> None:
-    with patch("tuningjob.engine.search_cv.price_of", return_value=price):
+    with (
+        patch("tuningjob.engine.search_cv.price_of", return_value=price),
+        patch("tuningjob.engine.brief._COPIED_SECONDS", price),
+    ):
         search_all()
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from tests.engine.fresh import in_a_fresh_process
 from tests.engine.pools import descriptors
 from tests.processes import children_of
 from tuningjob import GridSearchCV
-from tuningjob.engine.processes import MOST_TASKS, run_together
+from tuningjob.engine.processes import MOST_TASKS, run_together, seconds_of_a_fork
 
 X, y = (data[::3] for data in load_iris(return_X_y=True))
 
@@ -158,6 +159,24 @@ def test_a_fork_runs_within_what_it_is_given_and_writes_what_was_buffered_once()
     assert sorted(said[4:]) == ["(", "(", ")", ")"]
 
 
+@in_a_fresh_process
+def test_a_fork_costs_the_fewest_seconds_that_the_last_ones_took() -> None:
+    """A fork that takes long is one of a process with much memory, or of a busy machine; one that did not has shown the cost."""
+    before = seconds_of_a_fork()
+    fork, delays = os.fork, iter([0.3, 0.2, 0.25])
+
+    def slow() -> int:
+        until = time.monotonic() + next(delays)
+        while time.monotonic() < until:
+            pass
+        return fork()
+
+    with patch("os.fork", slow):
+        run_together(lambda task: task, range(4), 3)
+    assert before < 0.1
+    assert 0.2 <= seconds_of_a_fork() < 0.3
+
+
 def test_more_tasks_than_a_pipe_takes_at_once_are_refused() -> None:
     with pytest.raises(ValueError, match=f"tasks must be at most {MOST_TASKS}, but got {MOST_TASKS + 1}"):
         run_together(str, range(MOST_TASKS + 1), 1)
@@ -178,7 +197,8 @@ def forks_of(search: Callable[[], object]) -> int:
     with (
         patch("os.fork", counted),
         patch("tuningjob.engine.search_cv.price_of", return_value=10.0),
-        patch("tuningjob.engine.brief._PART_OF_A_FORK", 1e-9),
+        patch("tuningjob.engine.brief._COPIED_SECONDS", 0.0),
+        patch("tuningjob.engine.brief.seconds_of_a_fork", return_value=0.0),
     ):
         search()
     return len(made)

@@ -21,7 +21,7 @@ from tuningjob.engine.engine import Engine, one_thread
 from tuningjob.engine.evaluate import Evaluated, FitOutcome, may_depend_on_draws
 from tuningjob.engine.forecast import magnitude_of
 from tuningjob.engine.guard import GuardTripped
-from tuningjob.engine.processes import may_fork, run_together, seconds_to_fork
+from tuningjob.engine.processes import may_fork, run_together, seconds_of_a_fork, seconds_to_fork
 from tuningjob.engine.quick import is_quick, limited
 from tuningjob.engine.race import Race
 from tuningjob.engine.schedule import have_nothing_in_common
@@ -35,10 +35,11 @@ _FIRST_PART: Final = 0.25
 # How many times cheaper sharing may make a split than its fits one by one; it is measured once a split was evaluated.
 _HOPE: Final = 2
 _FIRST_FEW: Final = 2  # the very first also imports
-# A fork that shares the work costs this part of what a pool costs. A pool is worth its cost once it has so many times as much to
-# save, because it cuts the work finer, and nothing is lost if it is killed.
-_PART_OF_A_FORK: Final = 0.5
+# A pool is worth its cost once it has so many times as much to save as a few forks that share the work with this process, because
+# it cuts the work finer, and nothing of it is done again if one is killed.
 _TOGETHER_UNTIL: Final = 4
+# Such forks cost this besides the time to fork, because each copies the memory that it writes to.
+_COPIED_SECONDS: Final = 0.01
 _BATCHES: Final = 8  # for each process, so that all end at about the same time
 # What processes cost a search of few fits (benchmarks/fixed_costs.py). Forked ones cost this besides the measured time to fork,
 # because they must copy the memory that they write to. The last two are joblib's: already started, and not yet.
@@ -215,7 +216,7 @@ class Brief:
 
     def _is_worth_alone(self, seconds: float) -> bool:
         """Whether work of so many seconds ends sooner here than by a few forks, if these are possible."""
-        return not self._forks or self._saved(seconds) < self._price * _PART_OF_A_FORK
+        return not self._forks or self._saved(seconds) < _COPIED_SECONDS + self._forks * seconds_of_a_fork()
 
     def _saved(self, seconds: float) -> float:
         return seconds * (1 - 1 / self._processes)

@@ -19,7 +19,7 @@ parent, and the workers with the zygote (PR_SET_PDEATHSIG).
 
 from tuningjob.engine.processes.parent import Processes, may_fork, seconds_to_fork, threads
 from tuningjob.engine.processes.protocol import Died, Event, Finished, Item, Raised, RemoteTraceback, how
-from tuningjob.engine.processes.together import MOST_TASKS, run_together
+from tuningjob.engine.processes.together import MOST_TASKS, run_together, seconds_of_a_fork
 from tuningjob.engine.processes.worker import current_slot, deadline, flush
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "how",
     "may_fork",
     "run_together",
+    "seconds_of_a_fork",
     "seconds_to_fork",
     "threads",
 ]

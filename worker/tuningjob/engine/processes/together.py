@@ -13,6 +13,8 @@ import pickle
 import signal
 import struct
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Generic
@@ -25,6 +27,8 @@ from tuningjob.engine.processes.zygote import die_with, fork
 _MOST_BYTES: Final = 4096
 _TICKET: Final = struct.Struct("=H")
 MOST_TASKS: Final = _MOST_BYTES // _TICKET.size
+_A_FORK_SECONDS: Final = 0.005  # of a process of 200 MB
+_took_seconds: Final[deque[float]] = deque(maxlen=8)
 
 
 def run_together(
@@ -59,9 +63,16 @@ def run_together(
         for other in others:
             values.update(other.values())
     finally:
-        to_the_end(lambda: _end(others))
-        os.close(waiting)
+        try:
+            to_the_end(lambda: _end(others))
+        finally:
+            os.close(waiting)
     return [values[number] if number in values else run(task) for number, task in enumerate(tasks)]
+
+
+def seconds_of_a_fork() -> float:
+    """The fewest seconds that one of the last forks took; they depend on this process' memory. A guess if there was none."""
+    return min(_took_seconds, default=_A_FORK_SECONDS)
 
 
 def _pipe_of(tickets: int) -> int:
@@ -106,6 +117,7 @@ class _Fork(Generic[ValueT]):
             with os.fdopen(write, "wb") as answer:
                 pickle.dump(values, answer, pickle.HIGHEST_PROTOCOL)
 
+        began = time.monotonic()
         try:
             self._pid = fork(child)
         except OSError:
@@ -113,6 +125,7 @@ class _Fork(Generic[ValueT]):
             raise
         finally:
             os.close(write)
+        _took_seconds.append(time.monotonic() - began)
 
     def values(self) -> dict[int, ValueT]:
         """What the fork has found, once it has ended; nothing if it was killed."""
